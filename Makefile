@@ -1,0 +1,35 @@
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Newer than both files that say what to install: then there is nothing to do.
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint clean
+
+help:  ## List these targets.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+install: $(STAMP)  ## Make .venv, with the package (editable) and its tools at the tested versions.
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -e ".[dev]" -c constraints.txt
+	@touch $@
+
+demo: install  ## Adapt the miniature suite on a CPU; results in runs/demo.
+	$(BIN)/wemoe-pl fit --config adapt_miniature.yaml --out runs/demo
+
+test: install  ## Run the tests; choose some with ARGS="-k moe".
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install  ## Check style, formatting and types.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:  ## Remove build artefacts and caches; .venv and runs stay.
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,253 @@
+"""Whole upscaled encoders against a slow one that loads merged weights for each single image."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from wemoe_pl.errors import MergeError
+from wemoe_pl.merging import TaskArithmetic, WEMoE, upscale
+from wemoe_pl.moe import WeightEnsemblingMoE
+
+TinyViT = Callable[..., nn.Module]
+Experts = dict[str, nn.Module]
+
+LAMBDA = 0.3
+IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+DEPTHS = pytest.mark.parametrize("depth", [0, 1, 2])
+ENCODERS: dict[str, dict[str, str]] = {
+    "ViT": {"name": "vit_tiny_patch16_224"},
+    "ViT, average pooling": {"name": "vit_tiny_patch16_224", "global_pool": "avg"},
+    "CLIP ViT": {"name": "vit_base_patch32_clip_quickgelu_224"},
+    "DeiT": {"name": "deit_tiny_patch16_224"},
+    "DeiT, distilled": {"name": "deit_tiny_distilled_patch16_224"},
+    "EVA-02, packed SwiGLU": {"name": "eva02_tiny_patch14_224"},
+    "EVA-02, SwiGLU and norm": {"name": "eva02_base_patch14_224"},
+    "BEiT": {"name": "beit_base_patch16_224"},
+}
+
+
+def mixtures(encoder: nn.Module) -> list[WeightEnsemblingMoE]:
+    return [module for module in encoder.modules() if isinstance(module, WeightEnsemblingMoE)]
+
+
+def randomise_routers(encoder: nn.Module) -> None:
+    """Routers far from their initial values, as after adaptation."""
+    generator = torch.Generator().manual_seed(1)
+    for mixture in mixtures(encoder):
+        for weight in mixture.router.parameters():
+            nn.init.normal_(weight, std=0.3, generator=generator)
+
+
+@torch.no_grad()
+def run_one_image(
+    image: Tensor, pretrained: nn.Module, experts: list[nn.Module], routers: list[nn.Module]
+) -> Tensor:
+    """A plain timm encoder whose MLPs are loaded with this image's weights just before they run."""
+    encoder = deepcopy(pretrained)
+    for name, weight in encoder.named_parameters():
+        for expert in experts:
+            weight.add_(expert.get_parameter(name) - pretrained.get_parameter(name), alpha=LAMBDA)
+
+    def load_merged_weights(
+        mlp: nn.Module, inputs: tuple[Tensor], prefix: str, router: nn.Module
+    ) -> None:
+        for name, weight in mlp.named_parameters():
+            base = pretrained.get_parameter(prefix + name)
+            weight.copy_(base)
+            for r, expert in zip(router(inputs[0])[0], experts, strict=True):
+                weight.add_(r * (expert.get_parameter(prefix + name) - base))
+
+    for i, router in enumerate(routers):
+        hook = partial(load_merged_weights, prefix=f"blocks.{i}.mlp.", router=router)
+        encoder.get_submodule(f"blocks.{i}.mlp").register_forward_pre_hook(hook)
+    features: Tensor = encoder(image[None])[0]
+    return features
+
+
+@DEPTHS
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_matches_the_slow_one_image_by_image(
+    name: str, depth: int, tiny_vit: TinyViT
+) -> None:
+    pretrained, *experts = (tiny_vit(seed, **ENCODERS[name]).double() for seed in range(4))
+    encoder = upscale(pretrained, experts, LAMBDA, depth)
+    randomise_routers(encoder)
+    routers: list[nn.Module] = [mixture.router for mixture in mixtures(encoder)]
+    assert len(routers) == 2
+    features = encoder(IMAGES.double())
+    for image, actual in zip(IMAGES.double(), features, strict=True):
+        expected = run_one_image(image, pretrained, experts, routers)
+        assert ((actual - expected).norm() / expected.norm()).item() <= 1e-9
+
+
+@DEPTHS
+def test_at_initialisation_it_is_task_arithmetic_up_to_router_noise(
+    depth: int, pretrained: nn.Module, experts: Experts
+) -> None:
+    torch.manual_seed(0)
+    encoder = upscale(pretrained, experts, LAMBDA, depth)
+    for mixture in mixtures(encoder):
+        mixture.record_routing = True
+    encoder(IMAGES)
+    for mixture in mixtures(encoder):
+        assert mixture.routing_weights is not None
+        noise = (mixture.routing_weights - LAMBDA).abs().max().item()
+        assert noise <= 0.2  # five deviations of a sum of 16 products of N(0, 1) and N(0, 0.01)
+        for name, weight in mixture.router.named_parameters():
+            if name.endswith("weight"):
+                nn.init.zeros_(weight)
+    expected = TaskArithmetic(LAMBDA).merge(pretrained, experts)(IMAGES)
+    torch.testing.assert_close(encoder(IMAGES), expected, rtol=1e-4, atol=1e-5)
+
+
+@DEPTHS
+def test_every_router_parameter_learns_and_nothing_else(
+    depth: int, pretrained: nn.Module, experts: Experts
+) -> None:
+    encoder = upscale(pretrained, experts, LAMBDA, depth)
+    encoder(IMAGES).square().sum().backward()
+    learning = {n for n, w in encoder.named_parameters() if w.grad is not None and w.grad.any()}
+    assert learning == {name for name, _ in encoder.named_parameters() if ".router." in name}
+
+
+@DEPTHS
+def test_an_image_does_not_depend_on_the_rest_of_its_batch(
+    depth: int, pretrained: nn.Module, experts: Experts
+) -> None:
+    encoder = upscale(pretrained, experts, LAMBDA, depth)
+    randomise_routers(encoder)
+    together = encoder(IMAGES)
+    alone = torch.cat([encoder(image[None]) for image in IMAGES])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_one_expert_at_lambda_one_is_that_expert(pretrained: nn.Module, experts: Experts) -> None:
+    encoder = upscale(pretrained, [experts["cars"]], init_lambda=1.0, router_depth=0)
+    torch.testing.assert_close(encoder(IMAGES), experts["cars"](IMAGES), rtol=1e-4, atol=1e-5)
+
+
+def test_identical_experts_that_share_lambda_one_are_that_expert(
+    pretrained: nn.Module, experts: Experts
+) -> None:
+    encoder = upscale(pretrained, [experts["cars"]] * 4, init_lambda=0.25, router_depth=0)
+    torch.testing.assert_close(encoder(IMAGES), experts["cars"](IMAGES), rtol=1e-4, atol=1e-5)
+
+
+def test_the_order_of_experts_does_not_matter_before_adaptation(
+    pretrained: nn.Module, experts: Experts
+) -> None:
+    forward = upscale(pretrained, experts, router_depth=0)
+    backward = upscale(pretrained, dict(reversed(experts.items())), router_depth=0)
+    torch.testing.assert_close(forward(IMAGES), backward(IMAGES), rtol=1e-4, atol=1e-5)
+
+
+def test_experts_may_be_a_mapping_or_a_sequence(pretrained: nn.Module, experts: Experts) -> None:
+    torch.manual_seed(0)
+    by_name = upscale(pretrained, experts)
+    torch.manual_seed(0)
+    in_order = upscale(pretrained, list(experts.values()))
+    assert torch.equal(by_name(IMAGES), in_order(IMAGES))
+
+
+def test_upscale_is_the_method_as_a_function(pretrained: nn.Module, experts: Experts) -> None:
+    torch.manual_seed(0)
+    by_function = upscale(pretrained, experts, init_lambda=0.4, router_depth=1)
+    torch.manual_seed(0)
+    by_method = WEMoE(init_lambda=0.4, router_depth=1).merge(pretrained, experts)
+    torch.testing.assert_close(by_function.state_dict(), by_method.state_dict(), rtol=0, atol=0)
+
+
+@DEPTHS
+def test_a_state_dict_carries_the_whole_encoder(
+    depth: int, pretrained: nn.Module, experts: Experts
+) -> None:
+    encoder = upscale(pretrained, experts, router_depth=depth)
+    randomise_routers(encoder)
+    other = upscale(experts["cars"], [pretrained] * len(experts), router_depth=depth)
+    assert not torch.allclose(other(IMAGES), encoder(IMAGES), atol=0.1)
+    other.load_state_dict(encoder.state_dict())
+    assert torch.equal(other(IMAGES), encoder(IMAGES))
+
+
+def test_a_deep_copy_computes_the_same(pretrained: nn.Module, experts: Experts) -> None:
+    encoder = upscale(pretrained, experts)
+    assert torch.equal(deepcopy(encoder)(IMAGES), encoder(IMAGES))
+
+
+@pytest.mark.parametrize(("depth", "trainable"), [(0, 96), (1, 73_824), (2, 7_160_928)])
+def test_clip_vit_b32_with_eight_experts_has_the_published_parameters(
+    depth: int, trainable: int
+) -> None:
+    with torch.device("meta"):
+        clip = timm.create_model("vit_base_patch32_clip_quickgelu_224.openai", num_classes=0)
+    encoder = upscale(clip, [clip] * 8, router_depth=depth)
+    counts = {weight: weight.numel() for weight in encoder.parameters()}
+    assert sum(n for weight, n in counts.items() if weight.requires_grad) == trainable
+    assert sum(counts.values()) == 547_970_400 - 7_160_928 + trainable
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "named"),
+    [
+        ("test_resnet", {}, "ResNet: .* `blocks`"),
+        ("test_convnext", {}, "ConvNeXt: .* `blocks`"),
+        (
+            "swin_tiny_patch4_window7_224",
+            {"img_size": 32, "window_size": 1, "embed_dim": 8, "depths": (1, 1)},
+            "SwinTransformer: .* `blocks`",
+        ),
+        (
+            "vit_small_patch16_18x2_224",
+            {"img_size": 32, "embed_dim": 12, "depth": 1},
+            r"VisionTransformer: its blocks\[0\], a ParallelThingsBlock, has no `mlp`",
+        ),
+    ],
+)
+def test_an_encoder_of_another_form_is_refused_by_name(
+    name: str, options: dict[str, Any], named: str
+) -> None:
+    encoder = timm.create_model(name, num_classes=0, **options)
+    with pytest.raises(MergeError, match=f"Cannot upscale a {named}"):
+        upscale(encoder, [encoder])
+
+
+def test_an_expert_of_another_shape_is_named_with_its_first_key(
+    pretrained: nn.Module, tiny_vit: TinyViT
+) -> None:
+    wide = tiny_vit(seed=1, embed_dim=24)
+    with pytest.raises(MergeError, match=r"'cars' .*'cls_token' .*\(1, 1, 24\) .*\(1, 1, 16\)"):
+        upscale(pretrained, {"cars": wide})
+
+
+def test_an_expert_with_missing_or_extra_blocks_is_named(
+    pretrained: nn.Module, tiny_vit: TinyViT
+) -> None:
+    with pytest.raises(MergeError, match=r"'cars' .*'blocks\.1\.norm1\.weight' is missing"):
+        upscale(pretrained, {"cars": tiny_vit(seed=1, depth=1)})
+    with pytest.raises(MergeError, match=r"'cars' .*'blocks\.2\.norm1\.weight' is not a part"):
+        upscale(pretrained, {"cars": tiny_vit(seed=1, depth=3)})
+
+
+@pytest.mark.parametrize("experts", [{}, []])
+def test_no_expert_is_refused(pretrained: nn.Module, experts: Experts | list[nn.Module]) -> None:
+    with pytest.raises(MergeError, match="no expert"):
+        upscale(pretrained, experts)
+
+
+@pytest.mark.parametrize("init_lambda", [-0.1, 1.1, float("nan")])
+def test_a_lambda_out_of_range_is_refused_before_any_work(init_lambda: float) -> None:
+    with pytest.raises(MergeError, match=f"{init_lambda}.* 0 to 1"):
+        WEMoE(init_lambda=init_lambda)
+
+
+@pytest.mark.parametrize("depth", [-1, 3])
+def test_a_router_depth_out_of_range_is_refused_before_any_work(depth: int) -> None:
+    with pytest.raises(MergeError, match=f"router_depth is {depth}"):
+        WEMoE(router_depth=depth)

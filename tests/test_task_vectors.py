@@ -1,0 +1,76 @@
+"""Task vectors: subtract, scale, sum; and say which key of which expert does not fit."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from wemoe_pl.errors import MergeError
+from wemoe_pl.task_vectors import add_task_vectors, check_compatible, task_vector
+
+State = dict[str, Tensor]
+
+
+def random_state(seed: int) -> State:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "weight": torch.randn(3, 2, generator=generator, dtype=torch.float64),
+        "bias": torch.randn(3, generator=generator, dtype=torch.float64),
+        "steps": torch.tensor(seed),
+    }
+
+
+def test_a_task_vector_is_the_difference() -> None:
+    base, expert = random_state(0), random_state(1)
+    vector = task_vector(base, expert)
+    torch.testing.assert_close(base["weight"] + vector["weight"], expert["weight"])
+    torch.testing.assert_close(base["bias"] + vector["bias"], expert["bias"])
+
+
+def test_integers_take_no_part_in_arithmetic() -> None:
+    base, expert = random_state(0), random_state(7)
+    vector = task_vector(base, expert)
+    assert list(vector) == ["weight", "bias"]
+    assert add_task_vectors(base, [vector], scaling=1.0)["steps"] == 0
+
+
+@pytest.mark.parametrize("scaling", [0.0, 0.3, 1.0])
+def test_the_sum_matches_one_written_out_entry_by_entry(scaling: float) -> None:
+    base, experts = random_state(0), [random_state(seed) for seed in (1, 2, 3)]
+    merged = add_task_vectors(base, (task_vector(base, e) for e in experts), scaling)
+    for row in range(3):
+        for column in range(2):
+            w0 = base["weight"][row, column].item()
+            deltas = [e["weight"][row, column].item() - w0 for e in experts]
+            expected = w0 + scaling * sum(deltas)
+            assert merged["weight"][row, column].item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_sum_shares_no_memory_with_its_arguments() -> None:
+    base, vector = random_state(0), task_vector(random_state(0), random_state(1))
+    for tensor in add_task_vectors(base, [vector], scaling=0.3).values():
+        tensor.zero_()
+    torch.testing.assert_close(base, random_state(0))
+    torch.testing.assert_close(vector, task_vector(random_state(0), random_state(1)))
+
+
+def test_equal_keys_and_shapes_are_compatible_in_any_order() -> None:
+    check_compatible(random_state(0), dict(reversed(random_state(1).items())), "the expert")
+
+
+def test_a_mismatch_names_the_expert_the_first_key_and_both_shapes() -> None:
+    expert = random_state(1) | {"bias": torch.zeros(5), "weight": torch.zeros(4, 2)}
+    with pytest.raises(MergeError, match=r"Expert 'cars' .*'weight' .*\(4, 2\) .*\(3, 2\)"):
+        task_vector(random_state(0), expert, "Expert 'cars'")
+
+
+def test_a_missing_key_is_named() -> None:
+    expert = random_state(1)
+    del expert["bias"]
+    with pytest.raises(MergeError, match=r"Expert 'cars' .*'bias' is missing"):
+        task_vector(random_state(0), expert, "Expert 'cars'")
+
+
+def test_an_extra_key_is_named() -> None:
+    expert = random_state(1) | {"head": torch.zeros(1)}
+    with pytest.raises(MergeError, match=r"Expert 'cars' .*'head' is not a part of it"):
+        task_vector(random_state(0), expert, "Expert 'cars'")

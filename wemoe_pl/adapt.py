@@ -1,0 +1,120 @@
+"""Test-time adaptation: one loop for every merge method with trainable parameters (paper §3.3)."""
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.optim import Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
+from wemoe_pl.data import Batch
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.evaluate import ScoredModule
+from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic
+from wemoe_pl.suites import Suite
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Entropy in nats along the last dimension, (…, C) → (…).
+
+    >>> entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
+    tensor([0.6931, 0.0000])
+    """
+    return torch.special.entr(probabilities).sum(dim=-1)
+
+
+def entropy_objective(logits: Tensor, diversity: float = 0.0) -> tuple[Tensor, Tensor]:
+    """What adaptation minimises on one task's batch, and the entropy within it.
+
+    The objective is the mean entropy of the predictions, minus `diversity` times the entropy of
+    the mean prediction. With 0 it is the paper's; with 1, information maximisation, which cannot
+    be minimised by predicting one class.
+
+    Args:
+        logits: (B, C).
+        diversity: weight of the second term, from 0.
+
+    Returns:
+        The objective and the mean entropy, both scalars in nats.
+    """
+    probabilities = logits.softmax(dim=-1)
+    mean_entropy = entropy(probabilities).mean()
+    return mean_entropy - diversity * entropy(probabilities.mean(dim=0)), mean_entropy
+
+
+class TestTimeAdaptation(ScoredModule):
+    """Adapt a merged model on unlabelled test images by minimising the entropy of its predictions.
+
+    Only what the merge method leaves trainable is adapted: the routers of WEMoE. A static method
+    has nothing to adapt and is scored with `test`.
+
+    Args:
+        suite: the pretrained encoder, experts, heads and tasks.
+        merge: the merge method.
+        learning_rate: of Adam; by default the published one for the method.
+        diversity: weight of the diversity term, 0 as published; see `entropy_objective`.
+        references: also score pretrained, task arithmetic and the individual experts, for the
+            table and the normalized mean.
+    """
+
+    __test__ = False  # not a test, whatever pytest makes of its name
+
+    def __init__(
+        self,
+        suite: Suite,
+        merge: MergeMethod,
+        learning_rate: float | None = None,
+        diversity: float = 0.0,
+        references: bool = True,
+    ):
+        super().__init__(suite)
+        if learning_rate is not None and not learning_rate > 0:
+            raise ConfigError(f"learning_rate is {learning_rate}: give a number above 0.")
+        if not diversity >= 0:
+            raise ConfigError(f"diversity is {diversity}: give a number from 0.")
+        self.merge = merge
+        self.learning_rate = learning_rate or merge.learning_rate
+        self.diversity = diversity
+        self.compare = references
+
+    @property
+    def method(self) -> str:
+        """The name of the merge method."""
+        return type(self.merge).__name__
+
+    def build(self) -> MultiTaskClassifier:
+        """The merged encoder with the suite's heads."""
+        return build_classifier(self.suite, self.merge)
+
+    def build_references(self) -> dict[str, MultiTaskClassifier]:
+        """The columns of the table beside this method's own."""
+        columns = {
+            "pretrained": Pretrained(),
+            "task_arithmetic": TaskArithmetic(self.merge.start_lambda),
+            "individual": Individual(),
+        }
+        wanted = columns if self.compare else {}
+        return {name: build_classifier(self.suite, method) for name, method in wanted.items()}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Sum over tasks of the objective; the labels in the batch are not looked at."""
+        logits = self.classifier.forward_tasks({task: images for task, (images, _) in batch.items()})
+        terms = {task: entropy_objective(values, self.diversity) for task, values in logits.items()}
+        entropies = {task: mean_entropy for task, (_, mean_entropy) in terms.items()}
+        self.log("train/entropy", torch.stack(list(entropies.values())).mean(), prog_bar=True)
+        self.log_dict({f"train/entropy/{task}": value for task, value in entropies.items()})
+        # Lightning averages over accumulated batches, but a step is the sum over its tasks.
+        objective = torch.stack([value for value, _ in terms.values()]).sum()
+        return objective * self.trainer.accumulate_grad_batches
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Adam, annealed to zero by a cosine over the run."""
+        trained = self.trained_parameters()
+        if not trained:
+            raise ConfigError(
+                f"{self.method} is a static merge with nothing to adapt: score it with "
+                "`wemoe-pl test` instead of `fit`."
+            )
+        optimizer = Adam(trained.values(), lr=self.learning_rate)
+        scheduler = CosineAnnealingLR(optimizer, self.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,164 @@
+"""Read encoders from files of weights, strictly: every key accounted for, in both directions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from wemoe_pl.errors import CheckpointError, ConfigError, did_you_mean
+from wemoe_pl.files import atomic_write, locate
+
+ENCODER_FILE = "encoder.safetensors"
+PICKLE_MAGIC = (b"PK\x03\x04", b"\x80")  # torch.save's zip archive, and a bare pickle
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The architecture that a pretrained encoder and its experts share.
+
+    Args:
+        model: the name of a timm vision transformer.
+        options: keyword arguments for `timm.create_model`. `num_classes` is 0 unless given:
+            the encoder ends in features, and classification heads are separate.
+    """
+
+    model: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> nn.Module:
+        """A new encoder with random weights, in evaluation mode.
+
+        Raises:
+            ConfigError: timm does not know the model, or the model an option.
+        """
+        if not timm.is_model(self.model):
+            names = timm.list_models(f"{self.model.split('_')[0]}*")
+            raise ConfigError(
+                f"timm has no model '{self.model}'. {did_you_mean(self.model, names)}"
+            )
+        try:
+            encoder = timm.create_model(self.model, **{"num_classes": 0, **self.options})
+        except (TypeError, ValueError, AssertionError) as error:
+            raise ConfigError(
+                f"The backbone '{self.model}' cannot be built with options {self.options}: {error}."
+            ) from error
+        return encoder.eval()
+
+    @property
+    def feature_dim(self) -> int:
+        """D, the width of the features that the encoder ends in."""
+        with torch.device("meta"):
+            encoder = self.build()
+        return int(encoder.num_classes or encoder.num_features)
+
+
+def load_encoder(source: str, backbone: Backbone | str) -> nn.Module:
+    """Read an encoder in float32, in evaluation mode.
+
+    Args:
+        source: a safetensors file, a folder that holds `encoder.safetensors` (as
+            `wemoe-pl fit` leaves it), or `shipped:…` for the miniature's own weights.
+        backbone: the architecture, or the name of a timm model.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, empty or a pickle, has NaN or infinite
+            weights, or belongs to another architecture; names the file and the first such key.
+    """
+    backbone = Backbone(backbone) if isinstance(backbone, str) else backbone
+    path = weights_path(source, ENCODER_FILE)
+    tensors = read_tensors(path)[0]
+    encoder = backbone.build()
+    if difference := first_difference(tensors, encoder.state_dict()):
+        raise CheckpointError(
+            f"{path} does not fit the backbone '{backbone.model}': {difference}. "
+            "Use weights that were fine-tuned from the same pretrained model."
+        )
+    encoder.load_state_dict(tensors)
+    return encoder
+
+
+def weights_path(source: str, name_in_folder: str) -> Path:
+    """The file that `source` means, which may be the folder around it."""
+    path = locate(source)
+    path = path / name_in_folder if path.is_dir() else path
+    if not path.is_file():
+        siblings = [p.name for p in path.parent.glob("*.safetensors")]
+        hint = did_you_mean(path.name, siblings) if siblings else "Check the path in the config."
+        raise CheckpointError(f"There is no file {path}. {hint}")
+    return path
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a safetensors file, floating-point ones as float32, and its metadata.
+
+    Raises:
+        CheckpointError: see `load_encoder`.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    if not start:
+        raise CheckpointError(f"{path} is empty: copy or download it again.")
+    if start.startswith(PICKLE_MAGIC):
+        raise CheckpointError(
+            f"{path} is a pickle, which can run code when it is loaded: read it where you trust it "
+            "with torch.load(..., weights_only=True) and save it with safetensors.torch.save_file."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is damaged or no safetensors file ({error}): copy or download it again."
+        ) from error
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(
+                f"{path} has NaN or infinite weights in '{key}': the training that made it "
+                "diverged; use an earlier checkpoint."
+            )
+    floats = {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
+    return floats, metadata
+
+
+def save_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a safetensors file, whole or not at all; `dtype` casts floating-point tensors.
+
+    Raises:
+        WeMoEError: the disk is full or the folder cannot be written to.
+    """
+    stored = {
+        key: tensor.detach().to(dtype=dtype if tensor.is_floating_point() else None).contiguous()
+        for key, tensor in tensors.items()
+    }
+    with atomic_write(path) as temporary:
+        try:
+            save_file(stored, temporary, dict(metadata))
+        except SafetensorError as error:  # its way to say that the disk is full
+            raise OSError(str(error)) from error
+
+
+def first_difference(state: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> str | None:
+    """The first key, in the reference's order, in which two state dicts differ; None if in none.
+
+    >>> first_difference({"w": torch.zeros(2)}, {"w": torch.zeros(3)})
+    "'w' has shape (2,) instead of (3,)"
+    """
+    for key, tensor in reference.items():
+        if key not in state:
+            return f"'{key}' is missing"
+        if state[key].shape != tensor.shape:
+            return f"'{key}' has shape {tuple(state[key].shape)} instead of {tuple(tensor.shape)}"
+    unknown = next((key for key in state if key not in reference), None)
+    return f"'{unknown}' is not a part of it" if unknown is not None else None

@@ -1,0 +1,69 @@
+"""The product: one merged encoder with the head of every task."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.heads import ClassificationHead
+from wemoe_pl.merging import MergeMethod, PerTaskEncoder
+from wemoe_pl.moe import WeightEnsemblingMoE
+from wemoe_pl.suites import Suite
+
+
+class MultiTaskClassifier(nn.Module):
+    """An encoder and one frozen head per task: `model(images, task)` → logits.
+
+    Args:
+        encoder: images (B, 3, H, W) → features (B, D).
+        heads: per task, features (B, D) → logits (B, C).
+    """
+
+    def __init__(self, encoder: nn.Module, heads: Mapping[str, ClassificationHead]):
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.ModuleDict(heads)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that have a head."""
+        return tuple(self.heads)
+
+    def head(self, task: str) -> ClassificationHead:
+        """The head of a task; `ConfigError` names the nearest one."""
+        if task not in self.heads:
+            raise ConfigError(
+                f"The model has no head for '{task}'. {did_you_mean(task, self.tasks)}"
+            )
+        head = self.heads[task]
+        assert isinstance(head, ClassificationHead)
+        return head
+
+    def encode(self, images: Tensor, task: str | None = None) -> Tensor:
+        """Images (B, 3, H, W) → features (B, D); only a `PerTaskEncoder` needs the task."""
+        per_task = isinstance(self.encoder, PerTaskEncoder)
+        features: Tensor = self.encoder(images, task) if per_task else self.encoder(images)
+        return features
+
+    def forward(self, images: Tensor, task: str) -> Tensor:
+        """Images (B, 3, H, W) of one task → logits (B, C) of its classes."""
+        logits: Tensor = self.head(task)(self.encode(images, task))
+        return logits
+
+    def forward_tasks(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One batch of every task in a single forward pass → logits per task."""
+        features = self.encode(torch.cat(list(images.values())))
+        parts = features.split([len(batch) for batch in images.values()])
+        return {task: self.head(task)(part) for task, part in zip(images, parts, strict=True)}
+
+    @property
+    def mixtures(self) -> list[WeightEnsemblingMoE]:
+        """The upscaled MLPs from the first block to the last; none in a static merge."""
+        return [m for m in self.encoder.modules() if isinstance(m, WeightEnsemblingMoE)]
+
+
+def build_classifier(suite: Suite, merge: MergeMethod) -> MultiTaskClassifier:
+    """Load the suite's encoders, merge them, and put the suite's heads on top."""
+    heads = {task: suite.load_head(task) for task in suite.heads}
+    return MultiTaskClassifier(merge.merge(suite.load_pretrained(), suite.load_experts()), heads)

@@ -1,0 +1,37 @@
+"""Find a config by its path, or a shipped one by its bare name, from any folder."""
+
+from pathlib import Path
+
+from wemoe_pl.errors import ConfigError, did_you_mean
+
+PACKAGE = Path(__file__).parent
+# Installed from a wheel, the configs lie inside the package; in a checkout, beside it.
+SHIPPED_CONFIGS = next(
+    (f for f in (PACKAGE / "assets/configs", PACKAGE.parent / "configs") if f.is_dir()),
+    PACKAGE / "assets/configs",
+)
+
+
+def shipped_configs() -> list[str]:
+    """The names of the shipped jobs, as `--config` takes them."""
+    return sorted(path.name for path in SHIPPED_CONFIGS.glob("*.yaml"))
+
+
+def find_config(name: str) -> str:
+    """The path of a config: `name` itself if it is there, else the shipped one of that name.
+
+    Raises:
+        ConfigError: neither; names the nearest shipped one.
+
+    >>> find_config("adapt_miniature").endswith("configs/adapt_miniature.yaml")
+    True
+    """
+    if Path(name).is_file():
+        return name
+    for candidate in (name, f"{name}.yaml"):
+        if (SHIPPED_CONFIGS / candidate).is_file():
+            return str(SHIPPED_CONFIGS / candidate)
+    raise ConfigError(
+        f"There is no config '{name}', neither here ({Path.cwd()}) nor among the shipped ones. "
+        f"{did_you_mean(name, shipped_configs())}"
+    )

@@ -1,0 +1,284 @@
+"""LightningDataModules: streams to train or adapt on, and one ordered loader per task to score on.
+
+Batches of a stream follow from (seed, step) alone: not from worker counts, nor from when a run
+was interrupted. A resumed run therefore sees the images that it would have seen.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.data import create_transform, resolve_data_config
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms import Compose
+
+from wemoe_pl.checkpoints import Backbone
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.suites import Suite
+from wemoe_pl.tasks import Images, Split, list_images, read_image
+
+LabelledBatch = tuple[Tensor, Tensor]
+Batch = dict[str, LabelledBatch]
+
+
+def preprocessing(backbone: Backbone) -> Compose:
+    """The evaluation transform of a backbone: PIL image → normalised tensor (3, H, W).
+
+    The whole image is used (crop_pct 1.0), as CLIP does; timm's default would crop its border.
+    """
+    with torch.device("meta"):
+        config = resolve_data_config(model=backbone.build())
+    return create_transform(**{**config, "crop_pct": 1.0}, is_training=False)
+
+
+class TransformedImages(Dataset[tuple[Tensor, int]]):
+    """The images of a split, preprocessed, with their labels."""
+
+    def __init__(self, images: Images, transform: Compose):
+        self.images = images
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image, label = self.images[index]
+        return self.transform(image), label
+
+
+class StepBatches(Dataset[Batch]):
+    """Item i is the i-th batch of an endless stream: per task, shuffled images and their labels.
+
+    Every task is gone through in a new random order each epoch, seeded by (seed, task, epoch).
+    When a step is split into groups of tasks (gradient accumulation), its groups follow one
+    another: item i is group i mod G of step i div G.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, TransformedImages],
+        batch_size: int,
+        tasks_per_batch: int,
+        seed: int,
+    ):
+        self.tasks = dict(tasks)
+        self.batch_size = batch_size
+        self.groups = [
+            list(self.tasks)[start : start + tasks_per_batch]
+            for start in range(0, len(self.tasks), tasks_per_batch)
+        ]
+        self.seed = seed
+
+    def __getitem__(self, index: int) -> Batch:
+        step, group = divmod(index, len(self.groups))
+        return {task: self._load(task, self.indices(task, step)) for task in self.groups[group]}
+
+    def indices(self, task: str, step: int) -> list[int]:
+        """Which images of a task step `step` uses."""
+        size = len(self.tasks[task])
+        positions = range(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs = range(positions[0] // size, positions[-1] // size + 1)
+        orders = {epoch: self._order(task, epoch) for epoch in epochs}
+        return [int(orders[p // size][p % size]) for p in positions]
+
+    def _order(self, task: str, epoch: int) -> NDArray[np.int64]:
+        stream = np.random.default_rng([self.seed, zlib.crc32(task.encode()), epoch])
+        return stream.permutation(len(self.tasks[task]))
+
+    def _load(self, task: str, indices: list[int]) -> LabelledBatch:
+        images, labels = zip(*(self.tasks[task][i] for i in indices), strict=True)
+        return torch.stack(images), torch.tensor(labels)
+
+
+class From(Sampler[int]):
+    """Counts up from `start` without end: the trainer's `max_steps` decides when to stop."""
+
+    def __init__(self, start: int):
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        return count(self.start)
+
+
+class UnlabelledFiles(Dataset[tuple[Tensor, str]]):
+    """The images below a folder, preprocessed, with their paths."""
+
+    def __init__(self, folder: Path, transform: Compose):
+        self.paths = list_images(folder)
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, str]:
+        return self.transform(read_image(self.paths[index])), str(self.paths[index])
+
+
+class VisionData(L.LightningDataModule):
+    """A shuffled stream of `stream_tasks`, and ordered test images of `scored_tasks`."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        stream_tasks: Sequence[str],
+        scored_tasks: Sequence[str],
+        stream: Split,
+        batch_size: int,
+        tasks_per_batch: int,
+        test_batch_size: int,
+        num_workers: int,
+        seed: int,
+        images: str | None,
+    ):
+        super().__init__()
+        self.suite = suite
+        self.stream_tasks = list(stream_tasks)
+        self.scored_tasks = list(scored_tasks)
+        self.stream = stream
+        self.batch_size = positive("batch_size", batch_size)
+        self.tasks_per_batch = positive("tasks_per_batch", tasks_per_batch)
+        self.test_batch_size = positive("test_batch_size", test_batch_size)
+        self.num_workers = num_workers
+        self.seed = seed
+        self.images = images
+        self.transform = preprocessing(suite.backbone)
+        self._loaded: dict[tuple[str, Split], TransformedImages] = {}
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The stream, from the step that the trainer has reached."""
+        tasks = {task: self.load(task, self.stream) for task in self.stream_tasks}
+        batches = StepBatches(tasks, self.batch_size, self.tasks_per_batch, self.seed)
+        groups, accumulated = len(batches.groups), self.trainer.accumulate_grad_batches
+        if groups > 1 and groups != accumulated:
+            raise ConfigError(
+                f"tasks_per_batch {self.tasks_per_batch} splits a step into {groups} batches: "
+                f"set trainer.accumulate_grad_batches to {groups} (it is {accumulated})."
+            )
+        start = self.trainer.global_step * accumulated
+        return DataLoader(
+            batches, batch_size=None, sampler=From(start), num_workers=self.num_workers
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """The same loaders as for the test: adaptation and scoring use the test images."""
+        return self.test_dataloader()
+
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        """One ordered loader per scored task; a batch says which task it is of."""
+        return [self.ordered_loader(task, "test") for task in self.scored_tasks]
+
+    def ordered_loader(self, task: str, split: Split) -> DataLoader[Batch]:
+        """All images of a split of a task, once, in order."""
+        return DataLoader(
+            self.load(task, split),
+            batch_size=self.test_batch_size,
+            num_workers=self.num_workers,
+            collate_fn=partial(collate_task, task),
+        )
+
+    def predict_dataloader(self) -> DataLoader[tuple[Tensor, list[str]]]:
+        """The images below the folder `images`, in the order of their paths."""
+        if self.images is None:
+            raise ConfigError("There is nothing to predict: give a folder with --data.images DIR.")
+        files = UnlabelledFiles(Path(self.images), self.transform)
+        return DataLoader(files, batch_size=self.test_batch_size, num_workers=self.num_workers)
+
+    def load(self, task: str, split: Split) -> TransformedImages:
+        """The images of a split of a task; read once."""
+        if (task, split) not in self._loaded:
+            images = self.suite.task(task).images(split)
+            self._loaded[task, split] = TransformedImages(images, self.transform)
+        return self._loaded[task, split]
+
+
+class TaskData(VisionData):
+    """One task: its labelled training images to fine-tune on, its test images to score on.
+
+    Args:
+        suite: what the task belongs to.
+        task: its name.
+        batch_size: images per step.
+        test_batch_size: images per batch when scoring.
+        num_workers: processes that load images; 0 loads them in the main one.
+        seed: of the order of the images.
+        images: folder of images for `predict`.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        task: str,
+        batch_size: int = 32,
+        test_batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+        images: str | None = None,
+    ):
+        suite.task(task)
+        super().__init__(
+            suite, [task], [task], "train", batch_size, 1, test_batch_size, num_workers, seed, images
+        )
+
+
+class MultiTaskData(VisionData):
+    """Several tasks at once: every step has a batch of each; all tasks are scored.
+
+    Args:
+        suite: the tasks. Those with an expert are in the stream, or all if none has.
+        stream: "test" adapts on test images (labels are not looked at), "train" trains on
+            labelled training images.
+        batch_size: images per task and step.
+        tasks_per_batch: split each step into batches of so many tasks, to save memory; set
+            `trainer.accumulate_grad_batches` to the number of batches. By default one batch.
+        test_batch_size: images per batch when scoring.
+        num_workers: processes that load images; 0 loads them in the main one.
+        seed: of the order of the images.
+        images: folder of images for `predict`.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        stream: Split = "test",
+        batch_size: int = 16,
+        tasks_per_batch: int | None = None,
+        test_batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+        images: str | None = None,
+    ):
+        tasks = list(suite.tasks)
+        streamed = list(suite.experts) or tasks
+        per_batch = len(streamed) if tasks_per_batch is None else tasks_per_batch
+        super().__init__(
+            suite,
+            streamed,
+            tasks,
+            stream,
+            batch_size,
+            per_batch,
+            test_batch_size,
+            num_workers,
+            seed,
+            images,
+        )
+
+
+def collate_task(task: str, items: list[tuple[Tensor, int]]) -> Batch:
+    """Images and labels of one task → a batch that names it."""
+    images, labels = zip(*items, strict=True)
+    return {task: (torch.stack(images), torch.tensor(labels))}
+
+
+def positive(name: str, value: int) -> int:
+    """`value`, or a `ConfigError` when it is below 1."""
+    if value < 1:
+        raise ConfigError(f"{name} is {value}: give a number from 1.")
+    return value

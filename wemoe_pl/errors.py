@@ -1,0 +1,36 @@
+"""The errors that `wemoe_pl` raises: one sentence that says what is wrong and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class WeMoEError(Exception):
+    """Anything a user can put right: the command line prints it without a traceback."""
+
+
+class ConfigError(WeMoEError):
+    """A config, an option or the name of one is wrong."""
+
+
+class CheckpointError(WeMoEError):
+    """A file of weights is missing, damaged, or belongs to another model."""
+
+
+class DataError(WeMoEError):
+    """Images or their folder cannot be read."""
+
+
+class MergeError(WeMoEError):
+    """These models cannot be merged, or not by this method."""
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """The end of a sentence that names the nearest valid name and then all of them.
+
+    >>> did_you_mean("mnits", ["mnist", "dtd"])
+    "Did you mean 'mnist'? Valid names: dtd, mnist."
+    """
+    names = sorted(candidates)
+    nearest = get_close_matches(name, names, n=1)
+    guess = f"Did you mean {nearest[0]!r}? " if nearest else ""
+    return f"{guess}Valid names: {', '.join(names) or 'none'}."

@@ -1,0 +1,306 @@
+"""Score tasks: accuracy and calibration per task, beside the references, into `results.json`."""
+
+import json
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import lightning as L
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
+
+from wemoe_pl.analysis import RoutingMean
+from wemoe_pl.checkpoints import first_difference
+from wemoe_pl.classifier import MultiTaskClassifier
+from wemoe_pl.data import Batch
+from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.files import atomic_write
+from wemoe_pl.suites import Suite
+
+IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
+RECORDED_VERSIONS = ("wemoe_pl", "torch", "lightning", "timm", "torchmetrics")
+
+
+class Prediction(NamedTuple):
+    """One answer of `predict`."""
+
+    image: str
+    task: str
+    predicted_class: str
+    probability: float
+
+
+class TaskScores(nn.Module):
+    """Micro-averaged accuracy and calibration error of every task."""
+
+    def __init__(self, num_classes: Mapping[str, int]):
+        super().__init__()
+        self.accuracy_of = nn.ModuleDict(
+            {task: MulticlassAccuracy(n, average="micro") for task, n in num_classes.items()}
+        )
+        self.calibration_of = nn.ModuleDict(
+            {task: MulticlassCalibrationError(n) for task, n in num_classes.items()}
+        )
+
+    def update(self, task: str, logits: Tensor, labels: Tensor) -> None:
+        """Count one batch of a task."""
+        self.accuracy_of[task].update(logits, labels)
+        self.calibration_of[task].update(logits.softmax(dim=-1), labels)
+
+    def accuracy(self) -> dict[str, float]:
+        """Accuracy, 0 to 1, of the tasks that were scored."""
+        return {task: metric.compute().item() for task, metric in computed(self.accuracy_of)}
+
+    def calibration_error(self) -> dict[str, float]:
+        """Expected calibration error (15 bins), 0 to 1, of the tasks that were scored."""
+        return {task: metric.compute().item() for task, metric in computed(self.calibration_of)}
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        for metric in (*self.accuracy_of.values(), *self.calibration_of.values()):
+            metric.reset()
+
+
+class ScoredModule(L.LightningModule):
+    """A `MultiTaskClassifier` that is validated, tested and used to predict in one way.
+
+    Sub-classes say how the classifier is built and trained. The routines here log `val/acc` and
+    `test/acc`, each with `/<task>` behind it, and keep checkpoints down to what was trained.
+
+    Attributes:
+        suite: what was given.
+        seconds: wall-clock time of the stages that were run.
+        test_results: the figures of the last test, for `results.json`.
+    """
+
+    classifier: MultiTaskClassifier
+
+    def __init__(self, suite: Suite):
+        super().__init__()
+        self.suite = suite
+        self.seconds: dict[str, float] = {}
+        self.test_results: dict[str, Any] = {}
+        self.routing: dict[str, Tensor] = {}
+        self.strict_loading = False  # a checkpoint lacks what is frozen; see on_load_checkpoint
+
+    # What sub-classes say
+
+    @property
+    @abstractmethod
+    def method(self) -> str:
+        """The name of the method in results and tables."""
+
+    @abstractmethod
+    def build(self) -> MultiTaskClassifier:
+        """Make the classifier, of which only what is to be trained requires gradients."""
+
+    def build_references(self) -> dict[str, MultiTaskClassifier]:
+        """What the test compares with, by the name of its column."""
+        return {}
+
+    # Building
+
+    def configure_model(self) -> None:
+        """Build the classifier once, under Lightning's device and precision."""
+        if hasattr(self, "classifier"):
+            return
+        with self.timed("build"):
+            self.classifier = self.build()
+        self.scores = TaskScores(self.num_classes)
+
+    @property
+    def num_classes(self) -> dict[str, int]:
+        """How many classes each task has."""
+        tasks = self.classifier.tasks
+        return {task: len(self.classifier.head(task).classes) for task in tasks}
+
+    @property
+    def total_steps(self) -> int:
+        """How many optimiser steps the run has; learning rates are annealed over them."""
+        if self.trainer.max_steps < 1:
+            raise ConfigError("Give the number of steps: trainer.max_steps, from 1.")
+        return self.trainer.max_steps
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the wall-clock time of a block to `seconds[stage]`."""
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+    # Scoring
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Score one batch of one task."""
+        for task, (images, labels) in batch.items():
+            self.scores.update(task, self.classifier(images, task), labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log `val/acc`, and `val/acc/<task>`."""
+        self.log_accuracy("val", self.scores.accuracy())
+        self.scores.reset()
+
+    def on_test_start(self) -> None:
+        """Build what the test compares with, and start to record routing weights."""
+        self.scores.reset()
+        self.references = nn.ModuleDict(self.build_references()).to(self.device)
+        self.reference_scores = nn.ModuleDict(
+            {name: TaskScores(self.num_classes) for name in self.references}
+        ).to(self.device)
+        mixtures, experts = self.classifier.mixtures, len(self.suite.experts)
+        self.routing_means = nn.ModuleDict(
+            {task: RoutingMean(len(mixtures), experts) for task in self.num_classes if mixtures}
+        ).to(self.device)
+        for mixture in mixtures:
+            mixture.record_routing = True
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Score one batch of one task, by this model and by every reference."""
+        for task, (images, labels) in batch.items():
+            self.scores.update(task, self.classifier(images, task), labels)
+            if task in self.routing_means:
+                weights = [m.routing_weights for m in self.classifier.mixtures]
+                self.routing_means[task].update(weights)
+            for name, reference in self.references.items():
+                if task in reference.tasks:
+                    self.reference_scores[name].update(task, reference(images, task), labels)
+
+    def on_test_epoch_end(self) -> None:
+        """Log `test/acc`, `test/acc/<task>` and `routing/<task>`, and keep all figures."""
+        accuracy = self.scores.accuracy()
+        self.log_accuracy("test", accuracy)
+        self.routing = {t: mean.compute().cpu() for t, mean in computed(self.routing_means)}
+        for column, task in enumerate(self.suite.experts):
+            if task in self.routing:
+                self.log(f"routing/{task}", self.routing[task][:, column].mean())
+        self.test_results = {
+            "accuracy": accuracy,
+            "calibration_error": self.scores.calibration_error(),
+            "reference": {n: scores.accuracy() for n, scores in self.reference_scores.items()},
+        }
+
+    def on_test_end(self) -> None:
+        """Let go of the references, which may be as large as ten models."""
+        self.references = nn.ModuleDict()
+        for mixture in self.classifier.mixtures:
+            mixture.record_routing = False
+
+    def predict_step(self, batch: tuple[Tensor, list[str]], batch_idx: int) -> list[Prediction]:
+        """Classify unlabelled images by the heads of `predict_tasks`: a row per image and task."""
+        images, paths = batch
+        rows = []
+        for task in self.predict_tasks:
+            head = self.classifier.head(task)
+            best = self.classifier(images, task).softmax(dim=-1).max(dim=-1)
+            for path, probability, label in zip(paths, *(t.tolist() for t in best), strict=True):
+                rows.append(Prediction(path, task, head.classes[label], probability))
+        return rows
+
+    @property
+    def predict_tasks(self) -> Sequence[str]:
+        """The tasks that `predict` answers: all that have a head."""
+        return self.classifier.tasks
+
+    def log_accuracy(self, stage: Literal["val", "test"], accuracy: Mapping[str, float]) -> None:
+        """Log the accuracy of every task and their mean."""
+        self.log_dict({f"{stage}/acc/{task}": value for task, value in accuracy.items()})
+        self.log(f"{stage}/acc", mean(accuracy), prog_bar=True)
+
+    # Checkpoints
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """What requires gradients, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep only what was trained, and say which frozen files it belongs to."""
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: state[name] for name in self.trained_parameters()}
+        checkpoint[IDENTITY] = {"method": self.method, "sources": self.frozen_sources}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that was trained with other frozen files, or for another model."""
+        identity = checkpoint.get(IDENTITY)
+        if identity is None:
+            raise CheckpointError("This checkpoint was not written by wemoe-pl.")
+        for part, now in self.frozen_sources.items():
+            then = identity["sources"].get(part)
+            if then is None or then["sha256"] != now["sha256"]:
+                was = f"{then['source']} ({then['sha256'][:12]}…)" if then else "absent"
+                raise CheckpointError(
+                    f"The checkpoint was trained with other {part}: it was {was} and is now "
+                    f"{now['source']} ({now['sha256'][:12]}…). Use the suite that it was made with."
+                )
+        trained = self.trained_parameters()
+        if difference := first_difference(checkpoint["state_dict"], trained):
+            raise CheckpointError(
+                f"The checkpoint, of method {identity['method']}, does not fit {self.method} as "
+                f"configured: {difference}. Use the config that it was made with."
+            )
+
+    @cached_property
+    def frozen_sources(self) -> dict[str, dict[str, str]]:
+        """Where the frozen parts come from, with their hashes."""
+        return self.suite.sources()
+
+
+def computed(metrics: nn.ModuleDict) -> list[tuple[str, Metric]]:
+    """The metrics, by task, that have seen at least one batch."""
+    return [(t, m) for t, m in metrics.items() if isinstance(m, Metric) and m.update_called]
+
+
+def mean(values: Mapping[str, float]) -> float:
+    """The mean of a mapping's values."""
+    return sum(values.values()) / len(values)
+
+
+def normalized_mean(
+    accuracy: Mapping[str, float], individual: Mapping[str, float]
+) -> float | None:
+    """Mean over tasks of accuracy ÷ that task's individual accuracy; None without experts.
+
+    >>> normalized_mean({"mnist": 0.9, "dtd": 0.6}, {"mnist": 0.9, "dtd": 0.8})
+    0.875
+    """
+    ratios = {t: accuracy[t] / value for t, value in individual.items() if t in accuracy and value}
+    return mean(ratios) if ratios else None
+
+
+def collect_results(module: ScoredModule, seed: int) -> dict[str, Any]:
+    """Everything that `results.json` says about a tested module."""
+    accuracy = module.test_results["accuracy"]
+    reference = module.test_results["reference"]
+    encoder = module.classifier.encoder
+    return {
+        "suite": module.suite.name,
+        "method": module.method,
+        "tasks": list(accuracy),
+        **module.test_results,
+        "mean": mean(accuracy),
+        "normalized_mean": normalized_mean(accuracy, reference.get("individual", {})),
+        "parameters": {
+            "total": sum(p.numel() for p in encoder.parameters()),
+            "trainable": sum(p.numel() for p in encoder.parameters() if p.requires_grad),
+        },
+        "seconds": {stage: round(value, 3) for stage, value in module.seconds.items()},
+        "versions": versions(),
+        "seed": seed,
+        "sources": module.frozen_sources,
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of this program and of what its numbers depend on."""
+    return {name: version(name) for name in RECORDED_VERSIONS}
+
+
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Write `results.json`, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(results, indent=2) + "\n")

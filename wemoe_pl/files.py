@@ -1,0 +1,67 @@
+"""Files are written under a temporary name and moved into place, so that none is ever half there."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wemoe_pl.errors import WeMoEError
+
+SHIPPED = Path(__file__).parent / "assets"
+SHIPPED_PREFIX = "shipped:"
+
+
+def locate(source: str) -> Path:
+    """The path that a source in a config means: `shipped:miniature/…` is inside the package."""
+    if source.startswith(SHIPPED_PREFIX):
+        return SHIPPED / source.removeprefix(SHIPPED_PREFIX)
+    return Path(source).expanduser()
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder that can be written to, or raise `WeMoEError` that says why not."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".write-test-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise WeMoEError(
+            f"Cannot write to the folder {path}: {error.strerror}. Choose another with --out."
+        ) from error
+    return path
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, moved to `path` only when the block succeeds.
+
+    Raises:
+        WeMoEError: the disk is full or the folder cannot be written to; nothing is left behind.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "note.txt"
+    >>> with atomic_write(target) as temporary:
+    ...     _ = temporary.write_text("whole or not at all")
+    >>> target.read_text()
+    'whole or not at all'
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise WeMoEError(
+            f"Cannot write {path}: {error.strerror or error}. "
+            "Free some space or choose another folder; nothing was left half-written."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal: its identity in checkpoints and results."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

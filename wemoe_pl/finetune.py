@@ -1,0 +1,207 @@
+"""Train what is merged: experts, one per task, and a generalist on all tasks at once."""
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
+from torch.optim import Adam, AdamW
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, OneCycleLR
+
+from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
+from wemoe_pl.classifier import MultiTaskClassifier
+from wemoe_pl.data import Batch, VisionData
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.evaluate import ScoredModule, mean, versions
+from wemoe_pl.heads import HEAD_FILE, ClassificationHead, prototype_head, save_head
+from wemoe_pl.merging import Pretrained
+from wemoe_pl.suites import Suite
+
+Precision = Literal["float32", "float16"]
+
+
+class SupervisedTraining(ScoredModule):
+    """Cross-entropy on labelled images of one or several tasks; leaves safetensors behind."""
+
+    def __init__(self, suite: Suite, learning_rate: float, save_as: Precision):
+        super().__init__(suite)
+        if not learning_rate > 0:
+            raise ConfigError(f"learning_rate is {learning_rate}: give a number above 0.")
+        self.learning_rate = learning_rate
+        self.save_as = save_as
+
+    def on_train_start(self) -> None:
+        """Train with dropout and the like, where the backbone has any."""
+        self.classifier.train()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The mean over tasks of the cross-entropy of each task's batch."""
+        logits = self.classifier.forward_tasks({task: images for task, (images, _) in batch.items()})
+        losses = {task: F.cross_entropy(logits[task], labels) for task, (_, labels) in batch.items()}
+        loss = torch.stack(list(losses.values())).mean()
+        self.log("train/loss", loss, prog_bar=True)
+        self.log_dict({f"train/loss/{task}": value for task, value in losses.items()})
+        return loss
+
+    @abstractmethod
+    def head_file(self, out: Path, task: str) -> Path:
+        """Where `export` puts the head of a task."""
+
+    def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
+        """Write the encoder and the heads as safetensors that name their recipe."""
+        dtype = getattr(torch, self.save_as)
+        metadata = {
+            "format": "wemoe_pl 1",
+            "recipe": json.dumps(recipe),
+            "versions": json.dumps(versions()),
+            "seed": str(seed),
+        }
+        encoder = self.classifier.encoder.state_dict()
+        save_tensors(out / ENCODER_FILE, encoder, metadata, dtype)
+        for task in self.classifier.tasks:
+            head = self.classifier.head(task)
+            save_head(self.head_file(out, task), head, metadata, dtype)
+
+
+class ExpertFineTuning(SupervisedTraining):
+    """Fine-tune the pretrained encoder on one task, its head frozen (paper, appendix A).
+
+    Leaves `encoder.safetensors` and `head.safetensors` in the run's folder: an expert.
+
+    Args:
+        suite: gives the pretrained encoder, and the head unless a new one is made.
+        task: the task to fine-tune on.
+        learning_rate: of Adam; the published experts used 1e-5 for 4000 steps of 32 images.
+        schedule: "constant", as published, or "cosine" to zero over the run.
+        head: "suite" takes the suite's head; "prototypes" makes a new one from the mean features
+            of the training images, for a task that has none.
+        save_as: precision of the saved encoder.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        task: str,
+        learning_rate: float = 1e-5,
+        schedule: Literal["constant", "cosine"] = "constant",
+        head: Literal["suite", "prototypes"] = "suite",
+        save_as: Precision = "float32",
+    ):
+        super().__init__(suite, learning_rate, save_as)
+        suite.task(task)
+        self.task = task
+        self.schedule = schedule
+        self.head_from = head
+
+    @property
+    def method(self) -> str:
+        """Its name in results."""
+        return "ExpertFineTuning"
+
+    def build(self) -> MultiTaskClassifier:
+        """The pretrained encoder, trainable, with the frozen head of the task."""
+        encoder = self.suite.load_pretrained()
+        return MultiTaskClassifier(encoder, {self.task: self._head(encoder)})
+
+    def build_references(self) -> dict[str, MultiTaskClassifier]:
+        """The pretrained encoder with the same head."""
+        encoder = Pretrained().merge(self.suite.load_pretrained(), {})
+        return {"pretrained": MultiTaskClassifier(encoder, {self.task: self.classifier.head(self.task)})}
+
+    def _head(self, encoder: nn.Module) -> ClassificationHead:
+        if self.head_from == "suite":
+            return self.suite.load_head(self.task)
+        data = self.trainer.datamodule  # type: ignore[attr-defined] (set by Trainer.fit)
+        assert isinstance(data, VisionData)
+        batches = data.ordered_loader(self.task, "train")
+        return prototype_head(
+            encoder, (batch[self.task] for batch in batches), self.suite.task(self.task).classes
+        )
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Adam on the encoder."""
+        optimizer = Adam(self.trained_parameters().values(), lr=self.learning_rate)
+        scheduler = (
+            CosineAnnealingLR(optimizer, self.total_steps)
+            if self.schedule == "cosine"
+            else ConstantLR(optimizer, factor=1.0)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def head_file(self, out: Path, task: str) -> Path:
+        """Beside the encoder."""
+        return out / HEAD_FILE
+
+
+class MultiTaskTraining(SupervisedTraining):
+    """Train one encoder on the labelled images of all tasks: traditional multi-task learning.
+
+    Leaves `encoder.safetensors` and `heads/<task>.safetensors` in the run's folder.
+
+    Args:
+        suite: gives the tasks and, unless training is from scratch, pretrained encoder and heads.
+        learning_rate: the highest, of AdamW; warmed up over a tenth of the run, then annealed.
+        weight_decay: of AdamW.
+        from_scratch: start from random weights and train the heads too, as for the miniature's
+            generalist; otherwise start from the pretrained encoder and keep the heads frozen.
+        save_as: precision of the saved encoder and heads.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        learning_rate: float = 1e-5,
+        weight_decay: float = 0.0,
+        from_scratch: bool = False,
+        save_as: Precision = "float32",
+    ):
+        super().__init__(suite, learning_rate, save_as)
+        self.weight_decay = weight_decay
+        self.from_scratch = from_scratch
+
+    @property
+    def method(self) -> str:
+        """Its name in results."""
+        return "MultiTaskTraining"
+
+    def build(self) -> MultiTaskClassifier:
+        """The encoder, trainable, with the heads of all tasks."""
+        if not self.from_scratch:
+            heads = {task: self.suite.load_head(task) for task in self.suite.tasks}
+            return MultiTaskClassifier(self.suite.load_pretrained(), heads)
+        encoder = self.suite.backbone.build()
+        heads = {
+            name: new_head(self.suite.backbone.feature_dim, task.classes)
+            for name, task in self.suite.tasks.items()
+        }
+        return MultiTaskClassifier(encoder, heads)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW, one cycle of the learning rate over the run."""
+        trained = self.trained_parameters().values()
+        optimizer = AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
+        scheduler = OneCycleLR(
+            optimizer, self.learning_rate, total_steps=self.total_steps, pct_start=0.1
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def frozen_sources(self) -> dict[str, dict[str, str]]:
+        """Nothing is frozen from elsewhere when training starts from scratch."""
+        return {} if self.from_scratch else super().frozen_sources
+
+    def head_file(self, out: Path, task: str) -> Path:
+        """One file per task."""
+        return out / "heads" / f"{task}.safetensors"
+
+
+def new_head(feature_dim: int, classes: tuple[str, ...]) -> ClassificationHead:
+    """A head of random directions, to be trained."""
+    head = ClassificationHead(torch.randn(len(classes), feature_dim), classes)
+    head.weight.requires_grad_(True)
+    return head

@@ -1,0 +1,60 @@
+"""What every merge method is, and what an encoder must be to be merged block by block."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from torch import nn
+
+from wemoe_pl.errors import MergeError
+
+ADAPTATION_LEARNING_RATE = 1e-3
+DEFAULT_LAMBDA = 0.3
+
+
+class MergeMethod(ABC):
+    """A rule that makes one encoder of a pretrained one and its experts.
+
+    Methods are dataclasses of plain fields, so that a YAML, a checkpoint and `results.json` can
+    all hold one. None of them modifies the encoders that it is given.
+    """
+
+    @abstractmethod
+    def merge(self, pretrained: nn.Module, experts: Mapping[str, nn.Module]) -> nn.Module:
+        """Return the merged encoder; only what adaptation should train requires gradients."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate that was published for adapting it."""
+        return ADAPTATION_LEARNING_RATE
+
+    @property
+    def start_lambda(self) -> float:
+        """λ of the task arithmetic that results are compared with: where adaptation starts."""
+        return DEFAULT_LAMBDA
+
+
+def check_experts(experts: Mapping[str, nn.Module]) -> None:
+    """Raise `MergeError` when there is nothing to merge."""
+    if not experts:
+        raise MergeError("There is no expert to merge: give at least one.")
+
+
+def blocks_of(encoder: nn.Module) -> nn.ModuleList | nn.Sequential:
+    """The transformer blocks of a timm encoder, each with an `mlp`.
+
+    Raises:
+        MergeError: the encoder has no `blocks[i].mlp`; names its class.
+    """
+    blocks = getattr(encoder, "blocks", None)
+    if not isinstance(blocks, nn.ModuleList | nn.Sequential) or not len(blocks):
+        raise MergeError(
+            f"Cannot upscale a {type(encoder).__name__}: it has no list of transformer blocks "
+            "named `blocks`. Any timm vision transformer with `blocks[i].mlp` will do."
+        )
+    for i, block in enumerate(blocks):
+        if not isinstance(getattr(block, "mlp", None), nn.Module):
+            raise MergeError(
+                f"Cannot upscale a {type(encoder).__name__}: its blocks[{i}], a "
+                f"{type(block).__name__}, has no `mlp`."
+            )
+    return blocks

@@ -1,0 +1,81 @@
+"""WEMoE: task arithmetic outside the MLPs, a weight-ensembling mixture in place of each MLP."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from wemoe_pl.merging.base import MergeMethod, blocks_of
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.moe import WeightEnsemblingMoE, check_init_lambda, check_router_depth
+
+
+@dataclass(frozen=True)
+class WEMoE(MergeMethod):
+    """Weight-ensembling mixture of experts (arXiv 2402.00433).
+
+    Args:
+        init_lambda: λ of the frozen part, and the routing weight of every expert at the start.
+        router_depth: 0 (a free vector), 1 (linear) or 2 (one hidden layer).
+    """
+
+    init_lambda: float = 0.3
+    router_depth: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range before anything is loaded."""
+        check_init_lambda(self.init_lambda)
+        check_router_depth(self.router_depth)
+
+    @property
+    def learning_rate(self) -> float:
+        """As published: 1e-4 for routers that see their input, 1e-3 for a free vector."""
+        return 1e-3 if self.router_depth == 0 else 1e-4
+
+    @property
+    def start_lambda(self) -> float:
+        """The routers start at λ."""
+        return self.init_lambda
+
+    def merge(self, pretrained: nn.Module, experts: Mapping[str, nn.Module]) -> nn.Module:
+        """An encoder whose routers are its only trainable parameters."""
+        merged = TaskArithmetic(self.init_lambda).merge(pretrained, experts)
+        expert_blocks = [blocks_of(expert) for expert in experts.values()]
+        sources = zip(blocks_of(pretrained), *expert_blocks, strict=True)
+        for block, (pretrained_block, *of_experts) in zip(blocks_of(merged), sources, strict=True):
+            block.mlp = WeightEnsemblingMoE(
+                pretrained_block.mlp,
+                [expert_block.mlp for expert_block in of_experts],
+                self.init_lambda,
+                self.router_depth,
+            ).train(pretrained.training)
+        return merged
+
+
+def upscale(
+    pretrained: nn.Module,
+    experts: Mapping[str, nn.Module] | Sequence[nn.Module],
+    init_lambda: float = 0.3,
+    router_depth: int = 2,
+) -> nn.Module:
+    """Upscale a timm vision transformer and its experts to one WEMoE encoder.
+
+    Args:
+        pretrained: an encoder with `blocks[i].mlp` (ViT, DeiT, EVA, BEiT, …).
+        experts: fine-tuned copies of it, by name or in order.
+        init_lambda: λ, from 0 to 1.
+        router_depth: 0, 1 or 2.
+
+    Raises:
+        MergeError: no experts, experts of another architecture, or an encoder of unknown form.
+
+    >>> import timm
+    >>> small = dict(img_size=32, patch_size=16, embed_dim=16, depth=2, num_heads=2, num_classes=0)
+    >>> vits = [timm.create_model("vit_tiny_patch16_224", **small) for _ in range(3)]
+    >>> encoder = upscale(vits[0], {"cars": vits[1], "mnist": vits[2]})
+    >>> encoder(torch.randn(5, 3, 32, 32)).shape
+    torch.Size([5, 16])
+    """
+    if not isinstance(experts, Mapping):
+        experts = {str(i): expert for i, expert in enumerate(experts)}
+    return WEMoE(init_lambda, router_depth).merge(pretrained, experts)

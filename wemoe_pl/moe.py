@@ -1,0 +1,162 @@
+"""`Router` and `WeightEnsemblingMoE`: an MLP whose weights are mixed per sample (paper §3.2)."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from wemoe_pl.errors import MergeError
+from wemoe_pl.kernels import merged_mlp
+from wemoe_pl.task_vectors import check_compatible
+
+ROUTER_DEPTHS = (0, 1, 2)
+ROUTER_INIT_STD = 0.01
+
+
+def check_init_lambda(init_lambda: float) -> None:
+    """Raise `MergeError` unless 0 ≤ λ ≤ 1, the range in which task vectors are interpolated."""
+    if not 0.0 <= init_lambda <= 1.0:
+        raise MergeError(
+            f"The scaling coefficient (init_lambda, scaling) is {init_lambda}: "
+            "choose a number from 0 to 1; the paper uses 0.3."
+        )
+
+
+def check_router_depth(router_depth: int) -> None:
+    """Raise `MergeError` unless the router depth is 0, 1 or 2."""
+    if router_depth not in ROUTER_DEPTHS:
+        raise MergeError(f"router_depth is {router_depth}: choose 0, 1 or 2; the paper uses 2.")
+
+
+class Router(nn.Module):
+    """Maps the MLP's input to one routing weight per expert: no softmax, no clamp.
+
+    Depth 0 is a free vector, depth 1 `Linear(D, T)`, depth 2 `Linear(D, D) → ReLU → Linear(D, T)`.
+    Weights start at N(0, 0.01), the last bias at λ: at first every sample gets task arithmetic.
+
+    Args:
+        dim: D, the width of the tokens.
+        num_experts: T.
+        init_lambda: λ, the initial routing weight of every expert.
+        depth: 0, 1 or 2.
+
+    >>> Router(dim=8, num_experts=3, depth=1)(torch.zeros(2, 5, 8))
+    tensor([[0.3000, 0.3000, 0.3000],
+            [0.3000, 0.3000, 0.3000]], grad_fn=<AddmmBackward0>)
+    """
+
+    def __init__(self, dim: int, num_experts: int, init_lambda: float = 0.3, depth: int = 2):
+        super().__init__()
+        check_init_lambda(init_lambda)
+        check_router_depth(depth)
+        self.depth = depth
+        if depth == 0:
+            self.weights = nn.Parameter(torch.full((num_experts,), float(init_lambda)))
+            return
+        self.hidden = nn.Linear(dim, dim) if depth == 2 else None
+        self.out = nn.Linear(dim, num_experts)
+        for layer in (self.hidden, self.out):
+            if layer is not None:
+                nn.init.normal_(layer.weight, std=ROUTER_INIT_STD)
+                nn.init.zeros_(layer.bias)
+        nn.init.constant_(self.out.bias, init_lambda)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, N, D), or features (B, D), → routing weights (B, T), averaged over tokens."""
+        if self.depth == 0:
+            return self.weights.expand(x.shape[0], -1)
+        if self.hidden is not None:
+            x = torch.relu(self.hidden(x))
+        # The last layer is linear, so averaging before it gives the same value for less work.
+        return self.out(x.mean(dim=1) if x.ndim == 3 else x)
+
+
+class WeightEnsemblingMoE(nn.Module):
+    """The pretrained MLP plus the dictionary of its task vectors, mixed per sample by a router.
+
+    Sample b runs through W0 + Σ_i r_bi τ_i, weights and biases alike, where r_b is the router's
+    answer to that sample's own tokens: the output never depends on the rest of the batch.
+
+    Args:
+        pretrained_mlp: an MLP of timm's form (`fc1`, `act`, `fc2`, optional norm and gates).
+        expert_mlps: T fine-tuned copies of it.
+        init_lambda: the routing weight of every expert before adaptation, 0 to 1.
+        router_depth: 0, 1 or 2.
+
+    Raises:
+        MergeError: no expert, an MLP of another form, or keys or shapes that differ.
+
+    Attributes:
+        router: the only trainable part.
+        record_routing: keep the routing weights of the last forward pass?
+        routing_weights: those weights, (B, T), detached; None unless `record_routing`.
+
+    >>> from timm.layers import Mlp
+    >>> moe = WeightEnsemblingMoE(Mlp(8, 32), [Mlp(8, 32), Mlp(8, 32)])
+    >>> moe(torch.randn(4, 5, 8)).shape
+    torch.Size([4, 5, 8])
+    """
+
+    def __init__(
+        self,
+        pretrained_mlp: nn.Module,
+        expert_mlps: Sequence[nn.Module],
+        init_lambda: float = 0.3,
+        router_depth: int = 2,
+    ):
+        super().__init__()
+        dim = mlp_width(pretrained_mlp)
+        self.mlp = deepcopy(pretrained_mlp).requires_grad_(False)
+        self.task_vectors = stack_task_vectors(pretrained_mlp, expert_mlps)
+        self.router = Router(dim, len(expert_mlps), init_lambda, router_depth)
+        weight = next(pretrained_mlp.parameters())
+        self.router.to(device=weight.device, dtype=weight.dtype)
+        self.record_routing = False
+        self.routing_weights: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, D), or (B, D) → (B, D)."""
+        routing_weights = self.router(x)
+        self.routing_weights = routing_weights.detach() if self.record_routing else None
+        dictionary = dict(self.task_vectors.named_parameters())
+        return merged_mlp(self.mlp, dictionary, routing_weights, x)
+
+
+def mlp_width(mlp: nn.Module) -> int:
+    """D of an MLP of timm's form; raise `MergeError` that names the class of any other."""
+    first = getattr(mlp, "fc1", None) or getattr(mlp, "fc1_g", None)
+    per_token = (nn.Linear, nn.LayerNorm, nn.RMSNorm)
+    weighted = [m for m in mlp.children() if next(m.parameters(), None) is not None]
+    foreign = [type(m).__name__ for m in weighted if not isinstance(m, per_token)]
+    if not (isinstance(first, nn.Linear) and isinstance(getattr(mlp, "fc2", None), nn.Linear)):
+        raise MergeError(
+            f"Cannot upscale an MLP of class {type(mlp).__name__}: it is not of timm's form "
+            "(linear fc1 or fc1_g, act, linear fc2)."
+        )
+    if foreign:
+        raise MergeError(
+            f"Cannot upscale an MLP of class {type(mlp).__name__}: its {foreign[0]} mixes tokens "
+            "or samples, so it cannot be run with weights of one sample."
+        )
+    return first.in_features
+
+
+def stack_task_vectors(pretrained_mlp: nn.Module, expert_mlps: Sequence[nn.Module]) -> nn.Module:
+    """The dictionary: the MLP's own structure, each parameter holding T task vectors, (T, *shape).
+
+    It is stored, moved and cast like a module, and its state-dict keys name what they are.
+    """
+    if not expert_mlps:
+        raise MergeError("There is no expert to merge: give at least one.")
+    pretrained = dict(pretrained_mlp.named_parameters())
+    experts = [dict(mlp.named_parameters()) for mlp in expert_mlps]
+    for i, expert in enumerate(experts):
+        check_compatible(pretrained, expert, f"The MLP of expert {i}")
+    dictionary = deepcopy(pretrained_mlp)
+    for name, weight in pretrained.items():
+        path, _, leaf = name.rpartition(".")
+        with torch.no_grad():
+            stacked = torch.stack([expert[name] - weight for expert in experts])
+        setattr(dictionary.get_submodule(path), leaf, nn.Parameter(stacked, requires_grad=False))
+    return dictionary

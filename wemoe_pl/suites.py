@@ -1,0 +1,110 @@
+"""A suite = backbone + pretrained weights + experts + heads + tasks."""
+
+import warnings
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from wemoe_pl.checkpoints import ENCODER_FILE, Backbone, load_encoder, weights_path
+from wemoe_pl.errors import CheckpointError, ConfigError, did_you_mean
+from wemoe_pl.files import sha256
+from wemoe_pl.heads import HEAD_FILE, ClassificationHead, load_head
+from wemoe_pl.tasks import VisionTask
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything that is given: models of one backbone, and the tasks they are for.
+
+    Args:
+        name: what tables call it.
+        backbone: the architecture that all encoders share.
+        pretrained: file or folder of the pretrained encoder.
+        experts: per task, file or folder of its fine-tuned encoder. These are merged.
+        heads: per task, file or folder of its classification head.
+        tasks: per task, its classes and images. All are scored; those with an expert are adapted.
+    """
+
+    name: str
+    backbone: Backbone
+    pretrained: str
+    tasks: dict[str, VisionTask]
+    experts: dict[str, str] = field(default_factory=dict)
+    heads: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse experts and heads of tasks that the suite lacks."""
+        for part in (self.experts, self.heads):
+            for name in part:
+                self.task(name)
+
+    def task(self, name: str) -> VisionTask:
+        """A task by name; `ConfigError` names the nearest one."""
+        if name not in self.tasks:
+            raise ConfigError(
+                f"The suite '{self.name}' has no task '{name}'. {did_you_mean(name, self.tasks)}"
+            )
+        return self.tasks[name]
+
+    def load_pretrained(self) -> nn.Module:
+        """The pretrained encoder."""
+        return load_encoder(self.pretrained, self.backbone)
+
+    def load_experts(self) -> dict[str, nn.Module]:
+        """The fine-tuned encoders, by task.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if not self.experts:
+            raise ConfigError(
+                f"The suite '{self.name}' has no expert: list at least one under `suite.experts`, "
+                "as `task: file or folder`."
+            )
+        return {task: load_encoder(source, self.backbone) for task, source in self.experts.items()}
+
+    def load_head(self, task: str) -> ClassificationHead:
+        """The head of a task, checked against the classes of its images."""
+        if task not in self.heads:
+            raise ConfigError(
+                f"The suite '{self.name}' has no head for '{task}': add `heads: {{{task}: FILE}}`."
+            )
+        head, classes = load_head(self.heads[task]), self.task(task).classes
+        for label, (ours, theirs) in enumerate(zip(head.classes, classes, strict=False)):
+            if ours != theirs:
+                raise CheckpointError(
+                    f"The head of '{task}' names class {label} '{ours}', but its images name it "
+                    f"'{theirs}': put the classes in one order."
+                )
+        if len(head.classes) != len(classes):
+            raise CheckpointError(
+                f"The head of '{task}' has {len(head.classes)} classes, its images {len(classes)}."
+            )
+        return head
+
+    def sources(self) -> dict[str, dict[str, str]]:
+        """Where each frozen part comes from, with the SHA-256 of its file.
+
+        Warns when two experts are the same file: merging them counts that expert twice.
+        """
+        files = {"pretrained": weights_path(self.pretrained, ENCODER_FILE)}
+        files |= {f"experts/{t}": weights_path(s, ENCODER_FILE) for t, s in self.experts.items()}
+        files |= {f"heads/{t}": weights_path(s, HEAD_FILE) for t, s in self.heads.items()}
+        digests = {part: sha256(path) for part, path in files.items()}
+        warn_of_twins({t: digests[f"experts/{t}"] for t in self.experts}, self.experts)
+        return {
+            part: {"source": str(path), "sha256": digests[part]} for part, path in files.items()
+        }
+
+
+def warn_of_twins(digests: dict[str, str], sources: dict[str, str]) -> None:
+    """Warn of experts that are one and the same file."""
+    first: dict[str, str] = {}
+    for task, digest in digests.items():
+        twin = first.setdefault(digest, task)
+        if twin != task:
+            warnings.warn(
+                f"The experts of '{twin}' and '{task}' are the same weights ({sources[task]}): "
+                "check `suite.experts`, since merging them counts one expert twice.",
+                stacklevel=3,
+            )

@@ -1,0 +1,60 @@
+"""Task vectors: what fine-tuning added to the pretrained weights, τ = θ_expert − θ_pretrained.
+
+They are plain mappings from parameter name to tensor, as in "Editing Models with Task Arithmetic"
+(arXiv 2212.04089), and nothing in this file knows what the weights belong to.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from wemoe_pl.checkpoints import first_difference
+from wemoe_pl.errors import MergeError
+
+State = Mapping[str, Tensor]
+
+
+def check_compatible(pretrained: State, expert: State, name: str) -> None:
+    """Raise `MergeError` unless `expert` has the keys and shapes of `pretrained`.
+
+    The error names the first key that differs, in the order of the model, and both shapes.
+    """
+    if difference := first_difference(expert, pretrained):
+        raise MergeError(
+            f"{name} does not fit the pretrained model: {difference}. "
+            "Merge models that were fine-tuned from the same pretrained one."
+        )
+
+
+def task_vector(pretrained: State, expert: State, name: str = "the expert") -> dict[str, Tensor]:
+    """Subtract: τ = θ_expert − θ_pretrained, for every floating-point tensor.
+
+    Integer tensors (counters, position indices) take no part in arithmetic and are left out.
+
+    Raises:
+        MergeError: keys or shapes differ; names the first one.
+
+    >>> import torch
+    >>> task_vector({"w": torch.tensor([1.0])}, {"w": torch.tensor([1.5])})
+    {'w': tensor([0.5000])}
+    """
+    check_compatible(pretrained, expert, name)
+    return {k: expert[k] - w for k, w in pretrained.items() if w.is_floating_point()}
+
+
+def add_task_vectors(
+    pretrained: State, task_vectors: Iterable[State], scaling: float
+) -> dict[str, Tensor]:
+    """Task arithmetic: θ0 + λ Σ τ_i, as new tensors.
+
+    Task vectors are consumed one by one, so a generator keeps a single one in memory.
+
+    >>> import torch
+    >>> add_task_vectors({"w": torch.zeros(1)}, [{"w": torch.ones(1)}] * 2, scaling=0.25)
+    {'w': tensor([0.5000])}
+    """
+    merged = {key: tensor.clone() for key, tensor in pretrained.items()}
+    for vector in task_vectors:
+        for key, delta in vector.items():
+            merged[key].add_(delta, alpha=scaling)
+    return merged
