@@ -1,5 +1,7 @@
 """Test-time adaptation: one loop for every merge method with trainable parameters (paper §3.3)."""
 
+from collections.abc import Sequence
+
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -53,6 +55,7 @@ class TestTimeAdaptation(ScoredModule):
         merge: the merge method.
         learning_rate: of Adam; by default the published one for the method.
         diversity: weight of the diversity term, 0 as published; see `entropy_objective`.
+        task: the only task that `predict` answers; by default all that have a head.
         references: also score pretrained, task arithmetic and the individual experts, for the
             table and the normalized mean.
     """
@@ -65,6 +68,7 @@ class TestTimeAdaptation(ScoredModule):
         merge: MergeMethod,
         learning_rate: float | None = None,
         diversity: float = 0.0,
+        task: str | None = None,
         references: bool = True,
     ):
         super().__init__(suite)
@@ -75,12 +79,18 @@ class TestTimeAdaptation(ScoredModule):
         self.merge = merge
         self.learning_rate = learning_rate or merge.learning_rate
         self.diversity = diversity
+        self.only_task = task
         self.compare = references
 
     @property
     def method(self) -> str:
         """The name of the merge method."""
         return type(self.merge).__name__
+
+    @property
+    def predict_tasks(self) -> Sequence[str]:
+        """The task that was asked for, or all."""
+        return [self.only_task] if self.only_task else self.classifier.tasks
 
     def build(self) -> MultiTaskClassifier:
         """The merged encoder with the suite's heads."""

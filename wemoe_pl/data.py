@@ -34,7 +34,9 @@ def preprocessing(backbone: Backbone) -> Compose:
     The whole image is used (crop_pct 1.0), as CLIP does; timm's default would crop its border.
     """
     with torch.device("meta"):
-        config = resolve_data_config(model=backbone.build())
+        encoder = backbone.build()
+    size = {key: backbone.options[key] for key in ("img_size",) if key in backbone.options}
+    config = resolve_data_config(size, model=encoder)
     return create_transform(**{**config, "crop_pct": 1.0}, is_training=False)
 
 

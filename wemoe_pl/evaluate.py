@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
+from wemoe_pl import __version__
 from wemoe_pl.analysis import RoutingMean
 from wemoe_pl.checkpoints import first_difference
 from wemoe_pl.classifier import MultiTaskClassifier
@@ -24,7 +25,7 @@ from wemoe_pl.files import atomic_write
 from wemoe_pl.suites import Suite
 
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
-RECORDED_VERSIONS = ("wemoe_pl", "torch", "lightning", "timm", "torchmetrics")
+RECORDED_VERSIONS = ("torch", "lightning", "timm", "torchmetrics")
 
 
 class Prediction(NamedTuple):
@@ -297,7 +298,7 @@ def collect_results(module: ScoredModule, seed: int) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """The versions of this program and of what its numbers depend on."""
-    return {name: version(name) for name in RECORDED_VERSIONS}
+    return {"wemoe_pl": __version__} | {name: version(name) for name in RECORDED_VERSIONS}
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:

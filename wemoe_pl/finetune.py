@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
+from torch.nn import functional as F
 from torch.optim import Adam, AdamW
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, OneCycleLR
 

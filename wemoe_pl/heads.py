@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
+from torch.nn import functional as F
 
 from wemoe_pl.checkpoints import read_tensors, save_tensors, weights_path
 from wemoe_pl.errors import CheckpointError

@@ -188,6 +188,7 @@ def test_clip_vit_b32_with_eight_experts_has_the_published_parameters(
     with torch.device("meta"):
         clip = timm.create_model("vit_base_patch32_clip_quickgelu_224.openai", num_classes=0)
     encoder = upscale(clip, [clip] * 8, router_depth=depth)
+    assert all(weight.is_meta for weight in encoder.parameters())
     counts = {weight: weight.numel() for weight in encoder.parameters()}
     assert sum(n for weight, n in counts.items() if weight.requires_grad) == trainable
     assert sum(counts.values()) == 547_970_400 - 7_160_928 + trainable

@@ -70,6 +70,7 @@ def upscale(
         MergeError: no experts, experts of another architecture, or an encoder of unknown form.
 
     >>> import timm
+    >>> import torch
     >>> small = dict(img_size=32, patch_size=16, embed_dim=16, depth=2, num_heads=2, num_classes=0)
     >>> vits = [timm.create_model("vit_tiny_patch16_224", **small) for _ in range(3)]
     >>> encoder = upscale(vits[0], {"cars": vits[1], "mnist": vits[2]})

@@ -1,0 +1,74 @@
+"""A rendered task is used as any other: by its classes and its labelled PIL images."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.miniature import CLASSES, SIZE, MiniatureTask, render_split
+from wemoe_pl.tasks import VisionTask
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_task_gives_labelled_rgb_images_of_its_classes(name: str) -> None:
+    task: VisionTask = MiniatureTask(name, train_size=10, test_size=12)
+    assert task.classes == CLASSES[name]
+    images = task.images("test")
+    assert len(images) == 12
+    image, label = images[11]
+    assert isinstance(image, Image.Image)
+    assert (image.mode, image.size) == ("RGB", (SIZE, SIZE))
+    assert type(label) is int
+    assert task.classes[label] == CLASSES[name][11 % len(CLASSES[name])]
+
+
+def test_images_are_those_of_the_split_and_seed() -> None:
+    task = MiniatureTask("gtsrb", train_size=11, test_size=10, seed=3)
+    images = task.images("train")
+    pixels, labels = render_split("gtsrb", "train", 11, seed=3)
+    np.testing.assert_array_equal(images.pixels, pixels)
+    np.testing.assert_array_equal(images.labels, labels)
+    for index in range(11):
+        image, label = images[index]
+        np.testing.assert_array_equal(image, pixels[index])
+        assert label == labels[index]
+
+
+def test_an_image_can_be_changed_without_changing_the_split() -> None:
+    images = MiniatureTask("mnist", train_size=10, test_size=10).images("test")
+    before = images.pixels.copy()
+    images[0][0].paste((255, 0, 0), (0, 0, SIZE, SIZE))
+    np.testing.assert_array_equal(images.pixels, before)
+
+
+def test_tasks_are_values_that_reach_worker_processes() -> None:
+    task = MiniatureTask("dtd", seed=5)
+    assert pickle.loads(pickle.dumps(task)) == task == MiniatureTask("dtd", 4000, 400, 5)
+    assert len({task, MiniatureTask("dtd", seed=5), MiniatureTask("dtd")}) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"name": "mnits"},
+            "There is no miniature task 'mnits'. Did you mean 'mnist'? "
+            "Valid names: cars, dtd, eurosat, gtsrb, mnist, resisc45, sun397, svhn.",
+        ),
+        (
+            {"name": "cars", "train_size": 9},
+            "A train_size of 9 is too small for 'cars': its 10 classes need one image each.",
+        ),
+        (
+            {"name": "cars", "test_size": -1},
+            "A test_size of -1 is too small for 'cars': its 10 classes need one image each.",
+        ),
+    ],
+)
+def test_what_cannot_be_rendered_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        MiniatureTask(**arguments)
+    assert str(error.value) == message

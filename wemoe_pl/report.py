@@ -1,0 +1,114 @@
+"""What a run shows and leaves to look at: progress, the table, the routing heat-map, predictions."""
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import RichProgressBar
+from matplotlib.figure import Figure
+from rich.table import Table
+from torch import Tensor
+
+from wemoe_pl.evaluate import Prediction, mean, normalized_mean
+from wemoe_pl.files import atomic_write
+
+COLUMN_TITLES = {
+    "pretrained": "pretrained",
+    "task_arithmetic": "task arithmetic",
+    "individual": "individual",
+}
+
+
+class StepProgressBar(RichProgressBar):
+    """Progress in optimiser steps, of runs whose data has no end, with entropy and accuracy."""
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """All batches of the run, instead of Lightning's infinity."""
+        return self.trainer.max_steps * self.trainer.accumulate_grad_batches
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "Training"
+
+
+def accuracy_table(results: Mapping[str, Any]) -> Table:
+    """One row per task, one column per method, and the means below; in percent.
+
+    Args:
+        results: the contents of a `results.json`.
+    """
+    reference = results["reference"]
+    columns = {
+        "pretrained": reference.get("pretrained"),
+        "task_arithmetic": reference.get("task_arithmetic"),
+        results["method"]: results["accuracy"],
+        "individual": reference.get("individual"),
+    }
+    columns = {name: values for name, values in columns.items() if values}
+    individual = reference.get("individual", {})
+    table = Table(title=f"Accuracy on {results['suite']}, %")
+    table.add_column("task")
+    for name in columns:
+        own = name == results["method"]
+        table.add_column(COLUMN_TITLES.get(name, name), justify="right", style="bold" if own else "")
+    for task in results["tasks"]:
+        table.add_row(task, *(percent(values.get(task)) for values in columns.values()))
+    table.add_section()
+    table.add_row("mean", *(percent(mean(values)) for values in columns.values()))
+    if individual:
+        normalized = (normalized_mean(values, individual) for values in columns.values())
+        table.add_row("normalized mean", *(percent(value) for value in normalized))
+    return table
+
+
+def percent(share: float | None) -> str:
+    """A share as percent with one decimal; a dash for what was not measured.
+
+    >>> percent(0.8943), percent(None)
+    ('89.4', '–')
+    """
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def plot_routing(
+    path: Path, routing: Mapping[str, Tensor], experts: Sequence[str], title: str
+) -> None:
+    """Draw the mean routing weights of every task's samples, blocks × experts, as PNG.
+
+    Args:
+        path: where to.
+        routing: per task, (blocks, experts).
+        experts: the experts' names, in the order of the columns.
+        title: of the whole picture.
+    """
+    columns = min(4, len(routing))
+    rows = math.ceil(len(routing) / columns)
+    figure = Figure(figsize=(2.6 * columns + 1, 2.3 * rows + 0.8), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    limit = max(float(weights.abs().max()) for weights in routing.values())
+    for axis, (task, weights) in zip(axes.flat, routing.items(), strict=False):
+        image = axis.imshow(weights.numpy(), vmin=-limit, vmax=limit, cmap="PuOr_r", aspect="auto")
+        axis.set_title(f"images of {task}", fontsize=9)
+        axis.set_xticks(range(len(experts)), experts, rotation=90, fontsize=7)
+        axis.set_yticks(range(len(weights)))
+        axis.set_ylabel("block", fontsize=8)
+        if task in experts:  # mark its own expert's column
+            axis.axvline(experts.index(task) - 0.5, color="black", linewidth=0.8)
+            axis.axvline(experts.index(task) + 0.5, color="black", linewidth=0.8)
+    for axis in axes.flat[len(routing) :]:
+        axis.set_axis_off()
+    figure.colorbar(image, ax=axes, label="mean routing weight", shrink=0.8)
+    figure.suptitle(f"{title}\nown expert between the black lines", fontsize=10)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Write predictions as CSV with the columns image, task, class and probability."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "task", "class", "probability"])
+        for image, task, predicted_class, probability in predictions:
+            writer.writerow([image, task, predicted_class, f"{probability:.6f}"])
