@@ -108,7 +108,9 @@ class TestTimeAdaptation(ScoredModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Sum over tasks of the objective; the labels in the batch are not looked at."""
-        logits = self.classifier.forward_tasks({task: images for task, (images, _) in batch.items()})
+        logits = self.classifier.forward_tasks(
+            {task: images for task, (images, _) in batch.items()}
+        )
         terms = {task: entropy_objective(values, self.diversity) for task, values in logits.items()}
         entropies = {task: mean_entropy for task, (_, mean_entropy) in terms.items()}
         self.log("train/entropy", torch.stack(list(entropies.values())).mean(), prog_bar=True)
@@ -127,4 +129,7 @@ class TestTimeAdaptation(ScoredModule):
             )
         optimizer = Adam(trained.values(), lr=self.learning_rate)
         scheduler = CosineAnnealingLR(optimizer, self.total_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }

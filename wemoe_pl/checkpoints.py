@@ -55,7 +55,9 @@ class Backbone:
         """D, the width of the features that the encoder ends in."""
         with torch.device("meta"):
             encoder = self.build()
-        return int(encoder.num_classes or encoder.num_features)
+        size = encoder.num_classes or encoder.num_features
+        assert isinstance(size, int)
+        return size
 
 
 def load_encoder(source: str, backbone: Backbone | str) -> nn.Module:

@@ -1,13 +1,13 @@
-"""`wemoe-pl fit | validate | test | predict`: LightningCLI, one folder per run, results at the end."""
+"""`wemoe-pl {fit,validate,test,predict}`: LightningCLI, one folder per run, results at the end."""
 
 import logging
 import sys
-from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -98,7 +98,7 @@ class WeMoECLI(LightningCLI):
             raise ConfigError(explain(str(error))) from error
 
     @property
-    def settings(self) -> Any:
+    def settings(self) -> Namespace:
         """The parsed config of the subcommand."""
         return self.config[self.subcommand]
 
@@ -147,7 +147,7 @@ def checkpoint_folder(out: str) -> str:
     return str(Path(out) / "checkpoints")
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, or 1 after an error of one sentence."""
     silence_advertisements()
     parser_kwargs = {

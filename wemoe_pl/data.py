@@ -24,6 +24,7 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import Images, Split, list_images, read_image
 
+LabelledImage = tuple[Tensor, int]
 LabelledBatch = tuple[Tensor, Tensor]
 Batch = dict[str, LabelledBatch]
 
@@ -40,7 +41,7 @@ def preprocessing(backbone: Backbone) -> Compose:
     return create_transform(**{**config, "crop_pct": 1.0}, is_training=False)
 
 
-class TransformedImages(Dataset[tuple[Tensor, int]]):
+class TransformedImages(Dataset[LabelledImage]):
     """The images of a split, preprocessed, with their labels."""
 
     def __init__(self, images: Images, transform: Compose):
@@ -157,6 +158,7 @@ class VisionData(L.LightningDataModule):
         """The stream, from the step that the trainer has reached."""
         tasks = {task: self.load(task, self.stream) for task in self.stream_tasks}
         batches = StepBatches(tasks, self.batch_size, self.tasks_per_batch, self.seed)
+        assert self.trainer is not None  # Lightning sets it before it asks for loaders
         groups, accumulated = len(batches.groups), self.trainer.accumulate_grad_batches
         if groups > 1 and groups != accumulated:
             raise ConfigError(
@@ -168,16 +170,16 @@ class VisionData(L.LightningDataModule):
             batches, batch_size=None, sampler=From(start), num_workers=self.num_workers
         )
 
-    def val_dataloader(self) -> list[DataLoader[Batch]]:
+    def val_dataloader(self) -> list[DataLoader[LabelledImage]]:
         """The same loaders as for the test: adaptation and scoring use the test images."""
         return self.test_dataloader()
 
-    def test_dataloader(self) -> list[DataLoader[Batch]]:
+    def test_dataloader(self) -> list[DataLoader[LabelledImage]]:
         """One ordered loader per scored task; a batch says which task it is of."""
         return [self.ordered_loader(task, "test") for task in self.scored_tasks]
 
-    def ordered_loader(self, task: str, split: Split) -> DataLoader[Batch]:
-        """All images of a split of a task, once, in order."""
+    def ordered_loader(self, task: str, split: Split) -> DataLoader[LabelledImage]:
+        """All images of a split of a task, once, in order, as batches that name the task."""
         return DataLoader(
             self.load(task, split),
             batch_size=self.test_batch_size,
@@ -185,7 +187,7 @@ class VisionData(L.LightningDataModule):
             collate_fn=partial(collate_task, task),
         )
 
-    def predict_dataloader(self) -> DataLoader[tuple[Tensor, list[str]]]:
+    def predict_dataloader(self) -> DataLoader[tuple[Tensor, str]]:
         """The images below the folder `images`, in the order of their paths."""
         if self.images is None:
             raise ConfigError("There is nothing to predict: give a folder with --data.images DIR.")
@@ -225,7 +227,16 @@ class TaskData(VisionData):
     ):
         suite.task(task)
         super().__init__(
-            suite, [task], [task], "train", batch_size, 1, test_batch_size, num_workers, seed, images
+            suite,
+            [task],
+            [task],
+            "train",
+            batch_size,
+            1,
+            test_batch_size,
+            num_workers,
+            seed,
+            images,
         )
 
 
@@ -273,7 +284,7 @@ class MultiTaskData(VisionData):
         )
 
 
-def collate_task(task: str, items: list[tuple[Tensor, int]]) -> Batch:
+def collate_task(task: str, items: list[LabelledImage]) -> Batch:
     """Images and labels of one task → a batch that names it."""
     images, labels = zip(*items, strict=True)
     return {task: (torch.stack(images), torch.tensor(labels))}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import lightning as L
+import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
@@ -37,35 +38,41 @@ class Prediction(NamedTuple):
     probability: float
 
 
-class TaskScores(nn.Module):
-    """Micro-averaged accuracy and calibration error of every task."""
+class TaskScores:
+    """Micro-averaged accuracy and calibration error of every task.
 
-    def __init__(self, num_classes: Mapping[str, int]):
-        super().__init__()
-        self.accuracy_of = nn.ModuleDict(
-            {task: MulticlassAccuracy(n, average="micro") for task, n in num_classes.items()}
-        )
-        self.calibration_of = nn.ModuleDict(
-            {task: MulticlassCalibrationError(n) for task, n in num_classes.items()}
-        )
+    >>> scores = TaskScores({"mnist": 10, "dtd": 47})
+    >>> scores.update("mnist", torch.eye(10), torch.arange(10))
+    >>> scores.accuracy()
+    {'mnist': 1.0}
+    """
+
+    def __init__(self, num_classes: Mapping[str, int], device: torch.device | str = "cpu"):
+        self._accuracy: dict[str, Metric] = {
+            task: MulticlassAccuracy(n, average="micro").to(device)
+            for task, n in num_classes.items()
+        }
+        self._calibration: dict[str, Metric] = {
+            task: MulticlassCalibrationError(n).to(device) for task, n in num_classes.items()
+        }
 
     def update(self, task: str, logits: Tensor, labels: Tensor) -> None:
         """Count one batch of a task."""
-        self.accuracy_of[task].update(logits, labels)
-        self.calibration_of[task].update(logits.softmax(dim=-1), labels)
+        self._accuracy[task].update(logits, labels)
+        self._calibration[task].update(logits.softmax(dim=-1), labels)
 
     def accuracy(self) -> dict[str, float]:
         """Accuracy, 0 to 1, of the tasks that were scored."""
-        return {task: metric.compute().item() for task, metric in computed(self.accuracy_of)}
+        return computed(self._accuracy)
 
     def calibration_error(self) -> dict[str, float]:
         """Expected calibration error (15 bins), 0 to 1, of the tasks that were scored."""
-        return {task: metric.compute().item() for task, metric in computed(self.calibration_of)}
+        return computed(self._calibration)
 
-    def reset(self) -> None:
-        """Forget all batches."""
-        for metric in (*self.accuracy_of.values(), *self.calibration_of.values()):
-            metric.reset()
+
+def computed(metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """The values of the metrics that have seen at least one batch."""
+    return {task: m.compute().item() for task, m in metrics.items() if m.update_called}
 
 
 class ScoredModule(L.LightningModule):
@@ -88,6 +95,7 @@ class ScoredModule(L.LightningModule):
         self.seconds: dict[str, float] = {}
         self.test_results: dict[str, Any] = {}
         self.routing: dict[str, Tensor] = {}
+        self.references: dict[str, MultiTaskClassifier] = {}
         self.strict_loading = False  # a checkpoint lacks what is frozen; see on_load_checkpoint
 
     # What sub-classes say
@@ -113,7 +121,6 @@ class ScoredModule(L.LightningModule):
             return
         with self.timed("build"):
             self.classifier = self.build()
-        self.scores = TaskScores(self.num_classes)
 
     @property
     def num_classes(self) -> dict[str, int]:
@@ -137,6 +144,10 @@ class ScoredModule(L.LightningModule):
 
     # Scoring
 
+    def on_validation_epoch_start(self) -> None:
+        """Start to count."""
+        self.scores = TaskScores(self.num_classes, self.device)
+
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Score one batch of one task."""
         for task, (images, labels) in batch.items():
@@ -145,19 +156,20 @@ class ScoredModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log `val/acc`, and `val/acc/<task>`."""
         self.log_accuracy("val", self.scores.accuracy())
-        self.scores.reset()
 
     def on_test_start(self) -> None:
         """Build what the test compares with, and start to record routing weights."""
-        self.scores.reset()
-        self.references = nn.ModuleDict(self.build_references()).to(self.device)
-        self.reference_scores = nn.ModuleDict(
-            {name: TaskScores(self.num_classes) for name in self.references}
-        ).to(self.device)
-        mixtures, experts = self.classifier.mixtures, len(self.suite.experts)
-        self.routing_means = nn.ModuleDict(
-            {task: RoutingMean(len(mixtures), experts) for task in self.num_classes if mixtures}
-        ).to(self.device)
+        with self.timed("build"):
+            self.references = {n: c.to(self.device) for n, c in self.build_references().items()}
+        self.scores = TaskScores(self.num_classes, self.device)
+        self.reference_scores = {
+            name: TaskScores(self.num_classes, self.device) for name in self.references
+        }
+        mixtures = self.classifier.mixtures
+        shape = len(mixtures), len(self.suite.experts)
+        self.routing_means = {
+            task: RoutingMean(*shape).to(self.device) for task in self.num_classes if mixtures
+        }
         for mixture in mixtures:
             mixture.record_routing = True
 
@@ -166,8 +178,8 @@ class ScoredModule(L.LightningModule):
         for task, (images, labels) in batch.items():
             self.scores.update(task, self.classifier(images, task), labels)
             if task in self.routing_means:
-                weights = [m.routing_weights for m in self.classifier.mixtures]
-                self.routing_means[task].update(weights)
+                recorded = [mixture.routing_weights for mixture in self.classifier.mixtures]
+                self.routing_means[task].update(recorded)
             for name, reference in self.references.items():
                 if task in reference.tasks:
                     self.reference_scores[name].update(task, reference(images, task), labels)
@@ -176,7 +188,8 @@ class ScoredModule(L.LightningModule):
         """Log `test/acc`, `test/acc/<task>` and `routing/<task>`, and keep all figures."""
         accuracy = self.scores.accuracy()
         self.log_accuracy("test", accuracy)
-        self.routing = {t: mean.compute().cpu() for t, mean in computed(self.routing_means)}
+        seen = {task: m for task, m in self.routing_means.items() if m.update_called}
+        self.routing = {task: metric.compute().cpu() for task, metric in seen.items()}
         for column, task in enumerate(self.suite.experts):
             if task in self.routing:
                 self.log(f"routing/{task}", self.routing[task][:, column].mean())
@@ -188,7 +201,7 @@ class ScoredModule(L.LightningModule):
 
     def on_test_end(self) -> None:
         """Let go of the references, which may be as large as ten models."""
-        self.references = nn.ModuleDict()
+        self.references = {}
         for mixture in self.classifier.mixtures:
             mixture.record_routing = False
 
@@ -251,19 +264,12 @@ class ScoredModule(L.LightningModule):
         return self.suite.sources()
 
 
-def computed(metrics: nn.ModuleDict) -> list[tuple[str, Metric]]:
-    """The metrics, by task, that have seen at least one batch."""
-    return [(t, m) for t, m in metrics.items() if isinstance(m, Metric) and m.update_called]
-
-
 def mean(values: Mapping[str, float]) -> float:
     """The mean of a mapping's values."""
     return sum(values.values()) / len(values)
 
 
-def normalized_mean(
-    accuracy: Mapping[str, float], individual: Mapping[str, float]
-) -> float | None:
+def normalized_mean(accuracy: Mapping[str, float], individual: Mapping[str, float]) -> float | None:
     """Mean over tasks of accuracy ÷ that task's individual accuracy; None without experts.
 
     >>> normalized_mean({"mnist": 0.9, "dtd": 0.6}, {"mnist": 0.9, "dtd": 0.8})

@@ -1,4 +1,4 @@
-"""Files are written under a temporary name and moved into place, so that none is ever half there."""
+"""Files are written under a temporary name and moved into place: none is ever half there."""
 
 import hashlib
 import os

@@ -17,7 +17,7 @@ from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
 from wemoe_pl.classifier import MultiTaskClassifier
 from wemoe_pl.data import Batch, VisionData
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.evaluate import ScoredModule, mean, versions
+from wemoe_pl.evaluate import ScoredModule, versions
 from wemoe_pl.heads import HEAD_FILE, ClassificationHead, prototype_head, save_head
 from wemoe_pl.merging import Pretrained
 from wemoe_pl.suites import Suite
@@ -41,8 +41,12 @@ class SupervisedTraining(ScoredModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean over tasks of the cross-entropy of each task's batch."""
-        logits = self.classifier.forward_tasks({task: images for task, (images, _) in batch.items()})
-        losses = {task: F.cross_entropy(logits[task], labels) for task, (_, labels) in batch.items()}
+        logits = self.classifier.forward_tasks(
+            {task: images for task, (images, _) in batch.items()}
+        )
+        losses = {
+            task: F.cross_entropy(logits[task], labels) for task, (_, labels) in batch.items()
+        }
         loss = torch.stack(list(losses.values())).mean()
         self.log("train/loss", loss, prog_bar=True)
         self.log_dict({f"train/loss/{task}": value for task, value in losses.items()})
@@ -111,13 +115,18 @@ class ExpertFineTuning(SupervisedTraining):
     def build_references(self) -> dict[str, MultiTaskClassifier]:
         """The pretrained encoder with the same head."""
         encoder = Pretrained().merge(self.suite.load_pretrained(), {})
-        return {"pretrained": MultiTaskClassifier(encoder, {self.task: self.classifier.head(self.task)})}
+        return {
+            "pretrained": MultiTaskClassifier(encoder, {self.task: self.classifier.head(self.task)})
+        }
 
     def _head(self, encoder: nn.Module) -> ClassificationHead:
         if self.head_from == "suite":
             return self.suite.load_head(self.task)
-        data = self.trainer.datamodule  # type: ignore[attr-defined] (set by Trainer.fit)
-        assert isinstance(data, VisionData)
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, VisionData):
+            raise ConfigError(
+                "head: prototypes needs the training images: give Trainer.fit a TaskData."
+            )
         batches = data.ordered_loader(self.task, "train")
         return prototype_head(
             encoder, (batch[self.task] for batch in batches), self.suite.task(self.task).classes
@@ -131,7 +140,10 @@ class ExpertFineTuning(SupervisedTraining):
             if self.schedule == "cosine"
             else ConstantLR(optimizer, factor=1.0)
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
     def head_file(self, out: Path, task: str) -> Path:
         """Beside the encoder."""
@@ -188,7 +200,10 @@ class MultiTaskTraining(SupervisedTraining):
         scheduler = OneCycleLR(
             optimizer, self.learning_rate, total_steps=self.total_steps, pct_start=0.1
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
     @property
     def frozen_sources(self) -> dict[str, dict[str, str]]:

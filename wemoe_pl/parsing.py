@@ -1,12 +1,13 @@
-"""The command line's parser: shipped configs by name, help of one screen, errors of one sentence."""
+"""The parser: shipped configs by bare name, help of one screen, errors of one sentence."""
 
 import inspect
 import re
+from argparse import HelpFormatter
 from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, NoReturn
 
-from jsonargparse import ActionConfigFile, Namespace
+from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wemoe_pl.configs import find_config, shipped_configs
@@ -35,19 +36,18 @@ BOILERPLATE = re.compile(
 class ShippedConfig(ActionConfigFile):
     """`--config`: a path, or the bare name of a shipped config."""
 
-    def __call__(
-        self, parser: Any, cfg: Namespace, values: Any, option_string: str | None = None
-    ) -> None:
-        """Load the config that `values` names into `cfg`."""
-        super().__call__(parser, cfg, find_config(values), option_string)
+    def __call__(self, *args: Any) -> None:
+        """Load the config that the third argument names into the second."""
+        parser, loaded, name, *option = args
+        super().__call__(parser, loaded, find_config(name), *option)  # type: ignore[no-untyped-call]
 
 
 class WeMoEParser(LightningArgumentParser):
     """LightningCLI's parser, with short help and short errors."""
 
-    def format_help(self) -> str:
+    def format_help(self, formatter: HelpFormatter | None = None) -> str:
         """What fits a screen: Lightning's own help lists 400 lines of trainer options."""
-        formatter = self._get_formatter()
+        formatter = formatter or self._get_formatter()
         formatter.add_usage(self.usage, [], [])
         formatter.add_text(self.description)
         formatter.start_section("options")
@@ -72,7 +72,9 @@ def explain(message: str, keys: Iterable[str] = ()) -> str:
     >>> explain("Subcommand 'fit' does not accept option 'trainer.max_step'", ["trainer.max_steps"])
     "There is no key 'trainer.max_step'. Did you mean 'trainer.max_steps'?"
     """
-    if found := re.search(r"(?:unrecognized arguments: --|does not accept option ')([\w.]+)", message):
+    if found := re.search(
+        r"(?:unrecognized arguments: --|does not accept option ')([\w.]+)", message
+    ):
         return f"There is no key '{found[1]}'. {nearest_key(found[1], keys)}"
     if found := re.search(r"class_path '([\w.]+)':\s+Option '([\w.]+)' is not accepted", message):
         options = options_of(found[1])
@@ -81,7 +83,9 @@ def explain(message: str, keys: Iterable[str] = ()) -> str:
         names = {name for base in CHOSEN_BY_CLASS for name in concrete(base)}
         return f"There is no class '{found[1]}'. {did_you_mean(found[1], names)}"
     if found := re.search(r"invalid choice: '(\S+)' \(choose from (.*)\)", message):
-        return f"There is no '{found[1]}'. {did_you_mean(found[1], re.findall(r'[a-z]+', found[2]))}"
+        return (
+            f"There is no '{found[1]}'. {did_you_mean(found[1], re.findall(r'[a-z]+', found[2]))}"
+        )
     if "Key 'suite.name' is required" in message or 'key "suite.name"' in message:
         return "No suite was given: start from a config, with --config NAME."
     where = ".".join(re.findall(r'Parser key "([\w.]+)"', message))
@@ -98,7 +102,8 @@ def nearest_key(key: str, keys: Iterable[str]) -> str:
 
 def concrete(base: type) -> list[str]:
     """The names of the classes that can be chosen for a base class."""
-    below = [name for child in base.__subclasses__() for name in concrete(child)]
+    children: list[type] = base.__subclasses__()
+    below = [name for child in children for name in concrete(child)]
     abstract = getattr(base, "__abstractmethods__", None) or base in CHOSEN_BY_CLASS
     return below if abstract else [base.__name__, *below]
 

@@ -1,4 +1,4 @@
-"""What a run shows and leaves to look at: progress, the table, the routing heat-map, predictions."""
+"""What a run shows and leaves: progress, the table, the routing heat-map, predictions."""
 
 import csv
 import math
@@ -52,7 +52,9 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
     table.add_column("task")
     for name in columns:
         own = name == results["method"]
-        table.add_column(COLUMN_TITLES.get(name, name), justify="right", style="bold" if own else "")
+        table.add_column(
+            COLUMN_TITLES.get(name, name), justify="right", style="bold" if own else ""
+        )
     for task in results["tasks"]:
         table.add_row(task, *(percent(values.get(task)) for values in columns.values()))
     table.add_section()

@@ -14,7 +14,9 @@ from PIL import Image
 from wemoe_pl.errors import DataError, did_you_mean
 
 Split = Literal["train", "test"]
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
 SHOWN_AT_MOST = 5
 
 
@@ -67,7 +69,13 @@ class ImageFolderTask(VisionTask):
         """Class names in label order."""
         if self.class_names:
             return self.class_names
-        return tuple(sorted(p.name for p in self._folder("test" if self.test else "train").iterdir() if p.is_dir()))
+        return tuple(
+            sorted(
+                p.name
+                for p in self._folder("test" if self.test else "train").iterdir()
+                if p.is_dir()
+            )
+        )
 
     def images(self, split: Split) -> Images:
         """The images of a split, in the order of their paths."""
@@ -139,7 +147,9 @@ def readable(paths: Sequence[Path], corrupt: Literal["error", "skip"]) -> list[P
     Doing so first keeps batches a function of (seed, step) and costs one pass over the images.
     """
     with ThreadPoolExecutor() as pool:
-        failed = {path for path, ok in zip(paths, pool.map(is_readable, paths), strict=True) if not ok}
+        failed = {
+            path for path, ok in zip(paths, pool.map(is_readable, paths), strict=True) if not ok
+        }
     if not failed:
         return list(paths)
     named = name_some(str(path) for path in paths if path in failed)

@@ -39,9 +39,10 @@ class WEMoE(MergeMethod):
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, nn.Module]) -> nn.Module:
         """An encoder whose routers are its only trainable parameters."""
+        pretrained_blocks = blocks_of(pretrained)
         merged = TaskArithmetic(self.init_lambda).merge(pretrained, experts)
         expert_blocks = [blocks_of(expert) for expert in experts.values()]
-        sources = zip(blocks_of(pretrained), *expert_blocks, strict=True)
+        sources = zip(pretrained_blocks, *expert_blocks, strict=True)
         for block, (pretrained_block, *of_experts) in zip(blocks_of(merged), sources, strict=True):
             block.mlp = WeightEnsemblingMoE(
                 pretrained_block.mlp,
