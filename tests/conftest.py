@@ -1,21 +1,31 @@
 """What every test shares: no network, one thread, and vision transformers small enough to loop."""
 
 import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports timm, which reads it once
+
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
+import yaml
 from torch import nn
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports timm, which reads it once
+from wemoe_pl.checkpoints import Backbone, save_tensors
+from wemoe_pl.heads import ClassificationHead, save_head
+from wemoe_pl.miniature import CLASSES, MiniatureTask
+from wemoe_pl.suites import Suite
+
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def tiny_vit() -> Callable[..., nn.Module]:
     """`tiny_vit(seed, name, **kwargs)`: a small timm encoder, every parameter drawn from seed."""
-    import timm
 
     def create(seed: int, name: str = "vit_tiny_patch16_224", **kwargs: object) -> nn.Module:
         tiny: dict[str, Any] = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 2}
@@ -40,3 +50,42 @@ def pretrained(tiny_vit: Callable[..., nn.Module]) -> nn.Module:
 def experts(tiny_vit: Callable[..., nn.Module]) -> dict[str, nn.Module]:
     """Three fine-tuned copies of `pretrained`, shared by all tests: none may change them."""
     return {task: tiny_vit(seed) for seed, task in enumerate(["cars", "dtd", "mnist"], start=1)}
+
+
+TINY_TASKS = ("cars", "dtd", "mnist")
+TINY_OPTIONS = {"img_size": 28, "patch_size": 14, "embed_dim": 16, "depth": 2, "num_heads": 2}
+
+
+@pytest.fixture(scope="session")
+def tiny_suite(
+    tmp_path_factory: pytest.TempPathFactory, tiny_vit: Callable[..., nn.Module]
+) -> Suite:
+    """Three rendered tasks of 20 images, with encoders and heads of random weights in files."""
+    folder = tmp_path_factory.mktemp("tiny_suite")
+    for seed, name in enumerate(("pretrained", *TINY_TASKS)):
+        encoder = tiny_vit(seed, **TINY_OPTIONS)
+        save_tensors(folder / f"{name}.safetensors", encoder.state_dict(), {})
+    for task in TINY_TASKS:
+        head = ClassificationHead(torch.randn(len(CLASSES[task]), 16), CLASSES[task])
+        save_head(folder / f"head_{task}.safetensors", head, {})
+    return Suite(
+        name="tiny",
+        backbone=Backbone("vit_tiny_patch16_224", TINY_OPTIONS),
+        pretrained=str(folder / "pretrained.safetensors"),
+        experts={task: str(folder / f"{task}.safetensors") for task in TINY_TASKS},
+        heads={task: str(folder / f"head_{task}.safetensors") for task in TINY_TASKS},
+        tasks={t: MiniatureTask(t, train_size=20, test_size=20) for t in TINY_TASKS},
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_suite_yaml(tiny_suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_suite` as a file that `--suite` takes."""
+    described = asdict(tiny_suite)
+    described["tasks"] = {
+        name: {"class_path": "MiniatureTask", "init_args": asdict(task)}  # type: ignore[call-overload]
+        for name, task in tiny_suite.tasks.items()
+    }
+    path = tmp_path_factory.mktemp("tiny_suite_yaml") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(described))
+    return path

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from timm.layers import RmsNorm
 from timm.layers.mlp import (
     ConvMlp,
     GatedMlp,
@@ -42,6 +43,8 @@ def linear(w: Weights, name: str, x: Tensor) -> Tensor:
 def norm(w: Weights, x: Tensor) -> Tensor:
     if "norm.weight" not in w:
         return x
+    if "norm.bias" not in w:
+        return functional.rms_norm(x, x.shape[-1:], w["norm.weight"], eps=1e-6)
     return functional.layer_norm(x, x.shape[-1:], w["norm.weight"], w["norm.bias"])
 
 
@@ -100,6 +103,7 @@ FORMS: dict[str, tuple[Form, Forward]] = {
     "Mlp": (partial(Mlp, D, HIDDEN), mlp),
     "Mlp without bias": (partial(Mlp, D, HIDDEN, bias=False), mlp),
     "Mlp with norm": (partial(Mlp, D, HIDDEN, norm_layer=nn.LayerNorm), mlp),
+    "Mlp with RmsNorm": (partial(Mlp, D, HIDDEN, norm_layer=RmsNorm), mlp),
     "GluMlp": (partial(GluMlp, D, HIDDEN), glu),
     "SwiGLU": (partial(SwiGLU, D, HIDDEN), swiglu),
     "SwiGLU with norm": (partial(SwiGLU, D, HIDDEN, norm_layer=nn.LayerNorm), swiglu),
@@ -376,6 +380,13 @@ def test_an_mlp_of_another_form_is_refused_by_name(foreign: nn.Module, named: st
 def test_no_expert_is_refused() -> None:
     with pytest.raises(MergeError, match="no expert"):
         WeightEnsemblingMoE(Mlp(D, HIDDEN), [])
+
+
+@pytest.mark.parametrize("shape", [(D,), (B, 2, 2, D)], ids=["vector", "map"])
+def test_an_input_that_is_neither_tokens_nor_features_is_refused(shape: tuple[int, ...]) -> None:
+    moe = WeightEnsemblingMoE(*sources())
+    with pytest.raises(MergeError, match=r"tokens \(B, N, D\) or features \(B, D\), not \("):
+        moe(random_x(*shape))
 
 
 @pytest.mark.parametrize("init_lambda", [-0.1, 1.1, float("nan"), float("inf")])

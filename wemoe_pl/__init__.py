@@ -1,3 +1,49 @@
 """Merge fine-tuned vision transformers into one, by weight-ensembling mixtures of experts."""
 
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+# The names a user needs, in the order of the pipeline. They are imported when first used, so that
+# the command line answers without waiting for torch.
+_HOMES = {
+    "WeMoEError": "errors",
+    "VisionTask": "tasks",
+    "ImageFolderTask": "tasks",
+    "MiniatureTask": "miniature",
+    "Backbone": "checkpoints",
+    "load_encoder": "checkpoints",
+    "ClassificationHead": "heads",
+    "load_head": "heads",
+    "Suite": "suites",
+    "task_vector": "task_vectors",
+    "add_task_vectors": "task_vectors",
+    "Router": "moe",
+    "WeightEnsemblingMoE": "moe",
+    "MergeMethod": "merging",
+    "Pretrained": "merging",
+    "Individual": "merging",
+    "TaskArithmetic": "merging",
+    "WEMoE": "merging",
+    "upscale": "merging",
+    "MultiTaskClassifier": "classifier",
+    "TaskData": "data",
+    "MultiTaskData": "data",
+    "ExpertFineTuning": "finetune",
+    "MultiTaskTraining": "finetune",
+    "TestTimeAdaptation": "adapt",
+    "load": "adapt",
+}
+
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

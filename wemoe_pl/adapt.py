@@ -1,8 +1,12 @@
 """Test-time adaptation: one loop for every merge method with trainable parameters (paper §3.3)."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
+import yaml
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Adam
@@ -10,9 +14,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
 from wemoe_pl.data import Batch
-from wemoe_pl.errors import ConfigError
-from wemoe_pl.evaluate import ScoredModule
+from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.evaluate import IDENTITY, ScoredModule
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic
+from wemoe_pl.recipes import describe, rebuild
 from wemoe_pl.suites import Suite
 
 
@@ -133,3 +138,56 @@ class TestTimeAdaptation(ScoredModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What `load` rebuilds the model from."""
+        return {"suite": describe(self.suite), "merge": describe(self.merge)}
+
+
+def load(source: str | Path) -> MultiTaskClassifier:
+    """The merged multi-task classifier of a run, ready for `model(images, task)`.
+
+    It is rebuilt from the pretrained encoder, the experts and the heads that the run used, whose
+    hashes are checked, and from the routers in the checkpoint.
+
+    Args:
+        source: the run's folder, or one of its checkpoints.
+
+    Raises:
+        CheckpointError: there is no run, or its frozen files have changed since.
+    """
+    path = Path(source)
+    last = path / "checkpoints" / "last.ckpt"
+    if path.is_file() or last.is_file():
+        return load_adapted(path if path.is_file() else last)
+    if (path / "config.yaml").is_file():
+        return load_static(path / "config.yaml")
+    raise CheckpointError(
+        f"{path} is neither a checkpoint nor the folder of a run (config.yaml, checkpoints/)."
+    )
+
+
+def load_adapted(path: Path) -> MultiTaskClassifier:
+    """The classifier of an adaptation's checkpoint."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise CheckpointError(f"{path} is damaged or no checkpoint: {error}") from error
+    recipe = checkpoint.get(IDENTITY, {}).get("recipe")
+    if not recipe:
+        raise CheckpointError(f"{path} is not a checkpoint of a test-time adaptation.")
+    module = TestTimeAdaptation(*rebuild(recipe))
+    module.configure_model()
+    module.on_load_checkpoint(checkpoint)
+    module.load_state_dict(checkpoint["state_dict"], strict=False)
+    return module.classifier.eval()
+
+
+def load_static(config: Path) -> MultiTaskClassifier:
+    """The classifier of a run that adapted nothing, from its resolved config."""
+    settings = yaml.safe_load(config.read_text())
+    merge = settings.get("model", {}).get("init_args", {}).get("merge")
+    if merge is None:
+        raise CheckpointError(f"{config} is not the config of a merged model.")
+    return build_classifier(*rebuild({"suite": settings["suite"], "merge": merge})).eval()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from wemoe_pl.errors import CheckpointError, ConfigError, did_you_mean
 from wemoe_pl.files import atomic_write, locate
 
 ENCODER_FILE = "encoder.safetensors"
-PICKLE_MAGIC = (b"PK\x03\x04", b"\x80")  # torch.save's zip archive, and a bare pickle
+PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save's zip archive, and a bare pickle
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,14 @@ class Backbone:
             ConfigError: timm does not know the model, or the model an option.
         """
         if not timm.is_model(self.model):
-            names = timm.list_models(f"{self.model.split('_')[0]}*")
+            nearest = get_close_matches(self.model, timm.list_models(), n=3)
+            guess = f"Did you mean {' or '.join(nearest)}? " if nearest else ""
             raise ConfigError(
-                f"timm has no model '{self.model}'. {did_you_mean(self.model, names)}"
+                f"timm has no model '{self.model}'. {guess}timm.list_models() gives all names."
             )
         try:
             encoder = timm.create_model(self.model, **{"num_classes": 0, **self.options})
-        except (TypeError, ValueError, AssertionError) as error:
+        except Exception as error:  # whatever the layer raises that the option reaches
             raise ConfigError(
                 f"The backbone '{self.model}' cannot be built with options {self.options}: {error}."
             ) from error
@@ -102,23 +104,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         CheckpointError: see `load_encoder`.
     """
-    with path.open("rb") as file:
-        start = file.read(4)
-    if not start:
-        raise CheckpointError(f"{path} is empty: copy or download it again.")
-    if start.startswith(PICKLE_MAGIC):
-        raise CheckpointError(
-            f"{path} is a pickle, which can run code when it is loaded: read it where you trust it "
-            "with torch.load(..., weights_only=True) and save it with safetensors.torch.save_file."
-        )
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
             metadata = file.metadata() or {}
     except SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is damaged or no safetensors file ({error}): copy or download it again."
-        ) from error
+        raise CheckpointError(f"{path} {what_is_wrong(path, error)}") from error
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(
@@ -127,6 +118,20 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             )
     floats = {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
     return floats, metadata
+
+
+def what_is_wrong(path: Path, error: SafetensorError) -> str:
+    """The end of a sentence about a file that is not in the safetensors format."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if not start:
+        return "is empty: copy or download it again."
+    if start.startswith(PICKLE_STARTS):
+        return (
+            "is a pickle, which can run code when it is loaded: read it where you trust it with "
+            "torch.load(..., weights_only=True) and save it with safetensors.torch.save_file."
+        )
+    return f"is damaged or no safetensors file ({error}): copy or download it again."
 
 
 def save_tensors(

@@ -52,7 +52,12 @@ class MultiTaskClassifier(nn.Module):
         return logits
 
     def forward_tasks(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """One batch of every task in a single forward pass → logits per task."""
+        """One batch of every task in a single forward pass → logits per task.
+
+        A `PerTaskEncoder` has an encoder, and so a pass, for each.
+        """
+        if isinstance(self.encoder, PerTaskEncoder):
+            return {task: self(batch, task) for task, batch in images.items()}
         features = self.encode(torch.cat(list(images.values())))
         parts = features.split([len(batch) for batch in images.values()])
         return {task: self.head(task)(part) for task, part in zip(images, parts, strict=True)}

@@ -5,6 +5,7 @@ was interrupted. A resumed run therefore sees the images that it would have seen
 """
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from timm.data import create_transform, resolve_data_config
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 from torchvision.transforms import Compose
 
 from wemoe_pl.checkpoints import Backbone
@@ -193,6 +194,17 @@ class VisionData(L.LightningDataModule):
             raise ConfigError("There is nothing to predict: give a folder with --data.images DIR.")
         files = UnlabelledFiles(Path(self.images), self.transform)
         return DataLoader(files, batch_size=self.test_batch_size, num_workers=self.num_workers)
+
+    def few_shots(self, task: str, shots: int | None) -> DataLoader[LabelledImage]:
+        """The first `shots` training images of every class of a task, or all of them."""
+        images = self.load(task, "train")
+        counts: Counter[int] = Counter()
+        chosen = []
+        for index, label in enumerate(images.images.labels):
+            counts[label] += 1
+            if shots is None or counts[label] <= shots:
+                chosen.append(index)
+        return DataLoader(Subset(images, chosen), batch_size=self.test_batch_size)
 
     def load(self, task: str, split: Split) -> TransformedImages:
         """The images of a split of a task; read once."""

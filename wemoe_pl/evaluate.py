@@ -109,6 +109,11 @@ class ScoredModule(L.LightningModule):
     def build(self) -> MultiTaskClassifier:
         """Make the classifier, of which only what is to be trained requires gradients."""
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What a checkpoint says for the model to be rebuilt from it alone; {} if it cannot be."""
+        return {}
+
     def build_references(self) -> dict[str, MultiTaskClassifier]:
         """What the test compares with, by the name of its column."""
         return {}
@@ -236,7 +241,11 @@ class ScoredModule(L.LightningModule):
         """Keep only what was trained, and say which frozen files it belongs to."""
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in self.trained_parameters()}
-        checkpoint[IDENTITY] = {"method": self.method, "sources": self.frozen_sources}
+        checkpoint[IDENTITY] = {
+            "method": self.method,
+            "sources": self.frozen_sources,
+            "recipe": self.recipe,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that was trained with other frozen files, or for another model."""

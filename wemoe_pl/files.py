@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wemoe_pl.errors import WeMoEError
@@ -58,7 +58,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
             "Free some space or choose another folder; nothing was left half-written."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing could be written, nothing can be removed
+            temporary.unlink()
 
 
 def sha256(path: Path) -> str:

@@ -52,6 +52,15 @@ class SupervisedTraining(ScoredModule):
         self.log_dict({f"train/loss/{task}": value for task, value in losses.items()})
         return loss
 
+    def prototypes(
+        self, encoder: nn.Module, task: str, shots: int | None = None
+    ) -> ClassificationHead:
+        """A new head from the features of the task's training images, or of a few per class."""
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, VisionData):
+            raise ConfigError("A prototype head needs images: give the trainer a data module.")
+        return prototype_head(encoder, data.few_shots(task, shots), self.suite.task(task).classes)
+
     @abstractmethod
     def head_file(self, out: Path, task: str) -> Path:
         """Where `export` puts the head of a task."""
@@ -122,15 +131,7 @@ class ExpertFineTuning(SupervisedTraining):
     def _head(self, encoder: nn.Module) -> ClassificationHead:
         if self.head_from == "suite":
             return self.suite.load_head(self.task)
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, VisionData):
-            raise ConfigError(
-                "head: prototypes needs the training images: give Trainer.fit a TaskData."
-            )
-        batches = data.ordered_loader(self.task, "train")
-        return prototype_head(
-            encoder, (batch[self.task] for batch in batches), self.suite.task(self.task).classes
-        )
+        return self.prototypes(encoder, self.task)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam on the encoder."""
@@ -161,6 +162,8 @@ class MultiTaskTraining(SupervisedTraining):
         weight_decay: of AdamW.
         from_scratch: start from random weights and train the heads too, as for the miniature's
             generalist; otherwise start from the pretrained encoder and keep the heads frozen.
+        head_shots: when training has ended, replace the heads by the mean features of so many
+            training images per class: imprecise, as the zero-shot heads of CLIP are.
         save_as: precision of the saved encoder and heads.
     """
 
@@ -170,11 +173,13 @@ class MultiTaskTraining(SupervisedTraining):
         learning_rate: float = 1e-5,
         weight_decay: float = 0.0,
         from_scratch: bool = False,
+        head_shots: int | None = None,
         save_as: Precision = "float32",
     ):
         super().__init__(suite, learning_rate, save_as)
         self.weight_decay = weight_decay
         self.from_scratch = from_scratch
+        self.head_shots = head_shots
 
     @property
     def method(self) -> str:
@@ -192,6 +197,14 @@ class MultiTaskTraining(SupervisedTraining):
             for name, task in self.suite.tasks.items()
         }
         return MultiTaskClassifier(encoder, heads)
+
+    def on_fit_end(self) -> None:
+        """Replace the trained heads, when few-shot ones are asked for."""
+        if self.head_shots:
+            encoder = self.classifier.encoder.eval()
+            for task in self.classifier.tasks:
+                head = self.prototypes(encoder, task, self.head_shots)
+                self.classifier.heads[task] = head.to(self.device)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, one cycle of the learning rate over the run."""

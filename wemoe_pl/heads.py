@@ -34,9 +34,10 @@ class ClassificationHead(nn.Module):
         self, weight: Tensor, classes: Sequence[str], logit_scale: float = DEFAULT_LOGIT_SCALE
     ):
         super().__init__()
-        if weight.shape[0] != len(classes):
+        if weight.ndim != 2 or len(weight) != len(classes):
             raise CheckpointError(
-                f"A head of {weight.shape[0]} classes was given {len(classes)} class names."
+                f"A head has one vector per class, but a weight of shape {tuple(weight.shape)} "
+                f"was given with {len(classes)} class names."
             )
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.classes = tuple(classes)
@@ -55,13 +56,15 @@ def load_head(source: str) -> ClassificationHead:
     """
     path = weights_path(source, HEAD_FILE)
     tensors, metadata = read_tensors(path)
-    if set(tensors) != {"weight"} or not {"classes", "logit_scale"} <= set(metadata):
+    try:
+        (weight,) = (tensors.pop("weight"), *tensors.values())
+        classes, logit_scale = json.loads(metadata["classes"]), float(metadata["logit_scale"])
+    except (KeyError, ValueError) as error:
         raise CheckpointError(
             f"{path} is no classification head: expected one tensor 'weight' and the metadata "
             "'classes' and 'logit_scale'."
-        )
-    classes = json.loads(metadata["classes"])
-    return ClassificationHead(tensors["weight"], classes, float(metadata["logit_scale"]))
+        ) from error
+    return ClassificationHead(weight, classes, logit_scale)
 
 
 def save_head(
@@ -92,12 +95,21 @@ def prototype_head(
         batches: images (B, 3, H, W) with labels (B,); every class must occur.
         classes: class names in label order.
         logit_scale: multiplies the cosines.
+
+    Raises:
+        CheckpointError: a class has no image; names it.
     """
     sums: Tensor | None = None
+    device = next(encoder.parameters()).device
     for images, labels in batches:
-        features = F.normalize(encoder(images), dim=-1)
+        features = F.normalize(encoder(images.to(device)), dim=-1)
         sums = features.new_zeros(len(classes), features.shape[1]) if sums is None else sums
-        sums.index_add_(0, labels, features)
+        sums.index_add_(0, labels.to(device), features)
     if sums is None:
         raise CheckpointError("A head cannot be built without images.")
+    for name, vector in zip(classes, sums, strict=True):
+        if not vector.any():
+            raise CheckpointError(
+                f"A head cannot be built: class '{name}' has no images; give at least one of each."
+            )
     return ClassificationHead(F.normalize(sums, dim=-1), classes, logit_scale)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
+from timm.layers import RmsNorm
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
@@ -116,7 +117,16 @@ class WeightEnsemblingMoE(nn.Module):
         self.routing_weights: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) → (B, N, D), or (B, D) → (B, D)."""
+        """(B, N, D) → (B, N, D), or (B, D) → (B, D).
+
+        Raises:
+            MergeError: the input has another number of dimensions.
+        """
+        if x.ndim not in (2, 3):
+            raise MergeError(
+                f"A mixture takes tokens (B, N, D) or features (B, D), not {tuple(x.shape)}: "
+                "only encoders whose MLPs see such inputs can be upscaled."
+            )
         routing_weights = self.router(x)
         self.routing_weights = routing_weights.detach() if self.record_routing else None
         dictionary = dict(self.task_vectors.named_parameters())
@@ -126,7 +136,7 @@ class WeightEnsemblingMoE(nn.Module):
 def mlp_width(mlp: nn.Module) -> int:
     """D of an MLP of timm's form; raise `MergeError` that names the class of any other."""
     first = getattr(mlp, "fc1", None) or getattr(mlp, "fc1_g", None)
-    per_token = (nn.Linear, nn.LayerNorm, nn.RMSNorm)
+    per_token = (nn.Linear, nn.LayerNorm, nn.RMSNorm, RmsNorm)
     weighted = [m for m in mlp.children() if next(m.parameters(), None) is not None]
     foreign = [type(m).__name__ for m in weighted if not isinstance(m, per_token)]
     if not (isinstance(first, nn.Linear) and isinstance(getattr(mlp, "fc2", None), nn.Linear)):
@@ -136,8 +146,8 @@ def mlp_width(mlp: nn.Module) -> int:
         )
     if foreign:
         raise MergeError(
-            f"Cannot upscale an MLP of class {type(mlp).__name__}: its {foreign[0]} mixes tokens "
-            "or samples, so it cannot be run with weights of one sample."
+            f"Cannot upscale an MLP of class {type(mlp).__name__}: its {foreign[0]} is not "
+            "known to treat every token alone, as a linear layer or a LayerNorm does."
         )
     return first.in_features
 

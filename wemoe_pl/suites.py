@@ -1,5 +1,6 @@
 """A suite = backbone + pretrained weights + experts + heads + tasks."""
 
+import re
 import warnings
 from dataclasses import dataclass, field
 
@@ -33,7 +34,9 @@ class Suite:
     heads: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse experts and heads of tasks that the suite lacks."""
+        """Refuse names that no task can have, and experts and heads of tasks that are not there."""
+        for name in self.tasks:
+            check_task_name(name)
         for part in (self.experts, self.heads):
             for name in part:
                 self.task(name)
@@ -70,15 +73,21 @@ class Suite:
                 f"The suite '{self.name}' has no head for '{task}': add `heads: {{{task}: FILE}}`."
             )
         head, classes = load_head(self.heads[task]), self.task(task).classes
-        for label, (ours, theirs) in enumerate(zip(head.classes, classes, strict=False)):
+        if len(head.classes) != len(classes):
+            raise CheckpointError(
+                f"The head of '{task}' has {len(head.classes)} classes, but its images have "
+                f"{len(classes)}: use a head that was made for them."
+            )
+        for label, (ours, theirs) in enumerate(zip(head.classes, classes, strict=True)):
             if ours != theirs:
                 raise CheckpointError(
                     f"The head of '{task}' names class {label} '{ours}', but its images name it "
                     f"'{theirs}': put the classes in one order."
                 )
-        if len(head.classes) != len(classes):
+        if (width := head.weight.shape[1]) != self.backbone.feature_dim:
             raise CheckpointError(
-                f"The head of '{task}' has {len(head.classes)} classes, its images {len(classes)}."
+                f"The head of '{task}' is for {width} features, but '{self.backbone.model}' has "
+                f"{self.backbone.feature_dim}: use a head that was made for this backbone."
             )
         return head
 
@@ -95,6 +104,18 @@ class Suite:
         return {
             part: {"source": str(path), "sha256": digests[part]} for part, path in files.items()
         }
+
+
+def check_task_name(name: str) -> None:
+    """Raise `ConfigError` unless `nn.ModuleDict` takes a task of this name, and a shell its file.
+
+    >>> check_task_name("sun397")
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or hasattr(nn.ModuleDict(), name):
+        raise ConfigError(
+            f"'{name}' cannot be the name of a task: use letters, digits, '-' and '_', begin with "
+            "a letter or digit, and avoid what PyTorch calls its own, such as 'type' or 'keys'."
+        )
 
 
 def warn_of_twins(digests: dict[str, str], sources: dict[str, str]) -> None:

@@ -23,6 +23,10 @@ SHOWN_AT_MOST = 5
 class Images(Protocol):
     """A list of RGB images with labels: what every task gives for a split."""
 
+    @property
+    def labels(self) -> Sequence[int]:
+        """The number of every image's class."""
+
     def __len__(self) -> int:
         """How many images there are."""
 

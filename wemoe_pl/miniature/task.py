@@ -56,10 +56,10 @@ class RenderedImages:
 
     def __init__(self, pixels: Picture, labels: NDArray[np.int64]):
         self.pixels = pixels
-        self.labels = labels
+        self.labels: list[int] = labels.tolist()
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return Image.fromarray(self.pixels[index]), int(self.labels[index])
+        return Image.fromarray(self.pixels[index]), self.labels[index]

@@ -1,0 +1,137 @@
+"""The product: one encoder, a head per task, and every task answered by its own head."""
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.heads import ClassificationHead
+from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE, blocks_of
+from wemoe_pl.moe import WeightEnsemblingMoE
+from wemoe_pl.suites import Suite
+
+METHODS = [Pretrained(), Individual(), TaskArithmetic(), WEMoE()]
+SHARED = [method for method in METHODS if not isinstance(method, Individual)]
+
+
+def random_x(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+IMAGES = random_x(4, 3, 32, 32)
+
+
+@pytest.fixture
+def heads() -> dict[str, ClassificationHead]:
+    """Heads of different widths."""
+    return {
+        task: ClassificationHead(random_x(c, 16, seed=c), [f"{task} {i}" for i in range(c)])
+        for task, c in {"cars": 2, "dtd": 3, "mnist": 5}.items()
+    }
+
+
+@pytest.mark.parametrize("method", SHARED, ids=repr)
+def test_logits_are_those_of_the_tasks_head_on_the_shared_features(
+    method: MergeMethod,
+    pretrained: nn.Module,
+    experts: Mapping[str, nn.Module],
+    heads: dict[str, ClassificationHead],
+) -> None:
+    encoder = method.merge(pretrained, experts)
+    model = MultiTaskClassifier(encoder, heads)
+    for task, head in heads.items():
+        assert torch.equal(model(IMAGES, task), head(encoder(IMAGES)))
+
+
+def test_individual_experts_answer_their_own_task(
+    pretrained: nn.Module,
+    experts: Mapping[str, nn.Module],
+    heads: dict[str, ClassificationHead],
+) -> None:
+    model = MultiTaskClassifier(Individual().merge(pretrained, experts), heads)
+    for task, head in heads.items():
+        assert torch.equal(model(IMAGES, task), head(experts[task](IMAGES)))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_all_tasks_together_are_answered_as_one_by_one(
+    method: MergeMethod,
+    pretrained: nn.Module,
+    experts: Mapping[str, nn.Module],
+    heads: dict[str, ClassificationHead],
+) -> None:
+    model = MultiTaskClassifier(method.merge(pretrained, experts), heads)
+    batches = {"mnist": random_x(3, 3, 32, 32, seed=1), "cars": random_x(1, 3, 32, 32, seed=2)}
+    together = model.forward_tasks(batches)
+    assert list(together) == ["mnist", "cars"]
+    for task, batch in batches.items():
+        torch.testing.assert_close(together[task], model(batch, task))
+
+
+def test_all_tasks_together_are_one_pass(
+    pretrained: nn.Module, heads: dict[str, ClassificationHead]
+) -> None:
+    encoder = Pretrained().merge(pretrained, {})
+    passes = []
+    encoder.register_forward_hook(lambda _, inputs, __: passes.append(len(inputs[0])))
+    MultiTaskClassifier(encoder, heads).forward_tasks({"cars": IMAGES, "dtd": IMAGES[:1]})
+    assert passes == [5]
+
+
+def test_a_head_is_found_by_its_task(
+    pretrained: nn.Module, heads: dict[str, ClassificationHead]
+) -> None:
+    model = MultiTaskClassifier(pretrained, heads)
+    assert model.tasks == ("cars", "dtd", "mnist")
+    assert model.head("dtd") is heads["dtd"]
+
+
+def test_an_unknown_task_is_answered_with_the_nearest(
+    pretrained: nn.Module, heads: dict[str, ClassificationHead]
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        MultiTaskClassifier(pretrained, heads)(IMAGES, "mnits")
+    assert str(error.value) == (
+        "The model has no head for 'mnits'. Did you mean 'mnist'? Valid names: cars, dtd, mnist."
+    )
+
+
+def test_mixtures_are_listed_from_the_first_block_to_the_last(
+    pretrained: nn.Module,
+    experts: Mapping[str, nn.Module],
+    heads: dict[str, ClassificationHead],
+) -> None:
+    encoder = WEMoE().merge(pretrained, experts)
+    mixtures = MultiTaskClassifier(encoder, heads).mixtures
+    assert mixtures == [block.mlp for block in blocks_of(encoder)]
+    assert len(mixtures) == 2
+
+
+@pytest.mark.parametrize("method", METHODS[:-1], ids=repr)
+def test_a_static_merge_has_no_mixtures(
+    method: MergeMethod,
+    pretrained: nn.Module,
+    experts: Mapping[str, nn.Module],
+    heads: dict[str, ClassificationHead],
+) -> None:
+    assert MultiTaskClassifier(method.merge(pretrained, experts), heads).mixtures == []
+
+
+def test_a_classifier_is_built_from_a_suite(tiny_suite: Suite) -> None:
+    model = build_classifier(tiny_suite, WEMoE(init_lambda=0.2))
+    expected = WEMoE(init_lambda=0.2).merge(tiny_suite.load_pretrained(), tiny_suite.load_experts())
+    frozen = {key: w for key, w in expected.state_dict().items() if ".router." not in key}
+    actual = {key: model.encoder.state_dict()[key] for key in frozen}
+    torch.testing.assert_close(actual, frozen, rtol=0, atol=0)
+    for task in tiny_suite.tasks:
+        assert torch.equal(model.head(task).weight, tiny_suite.load_head(task).weight)
+
+
+def test_nothing_but_the_routers_of_a_classifier_is_trainable(tiny_suite: Suite) -> None:
+    model = build_classifier(tiny_suite, WEMoE())
+    routers = {id(weight) for moe in model.mixtures for weight in moe.router.parameters()}
+    assert {id(weight) for weight in model.parameters() if weight.requires_grad} == routers
+    assert all(isinstance(moe, WeightEnsemblingMoE) for moe in model.mixtures)

@@ -1,0 +1,120 @@
+"""A file is whole or not there, and a folder that cannot be written to is named."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from wemoe_pl.errors import WeMoEError
+from wemoe_pl.files import SHIPPED, atomic_write, locate, make_folder, sha256
+
+
+def test_a_source_is_a_path_or_shipped_with_the_package() -> None:
+    assert locate("weights/vit.safetensors") == Path("weights/vit.safetensors")
+    assert locate("~/vit.safetensors") == Path.home() / "vit.safetensors"
+    assert locate("shipped:miniature/heads") == SHIPPED / "miniature" / "heads"
+
+
+# --- folders ---------------------------------------------------------------------------------
+
+
+def test_a_folder_is_made_with_its_parents_and_left_empty(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "latest"
+    assert make_folder(folder) == folder
+    assert make_folder(folder) == folder
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("below", ["", "runs"])
+def test_a_folder_in_whose_place_a_file_lies_is_refused_by_name(below: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WeMoEError, match=r"Cannot write to the folder .*file.* another with --out"):
+        make_folder(tmp_path / "file" / below)
+
+
+def test_a_folder_that_exists_but_is_read_only_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(Path, "touch", refuse)  # root, as in a container, may write anywhere
+    with pytest.raises(WeMoEError, match=r"folder .*: Permission denied\. Choose another"):
+        make_folder(tmp_path)
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["new", "existing"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / "results.json"
+    if request.param == "existing":
+        path.write_text("before")
+    return path
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file of a folder, hidden ones too."""
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_the_target_appears_when_the_block_ends(target: Path) -> None:
+    before = contents(target.parent)
+    with atomic_write(target) as temporary:
+        temporary.write_text("after")
+        assert contents(target.parent) == {**before, temporary.name: "after"}
+    assert contents(target.parent) == {"results.json": "after"}
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "a" / "b" / "note.txt") as temporary:
+        temporary.write_text("here")
+    assert contents(tmp_path / "a" / "b") == {"note.txt": "here"}
+
+
+def test_a_full_disk_leaves_the_folder_as_it_was(target: Path) -> None:
+    before = contents(target.parent)
+    complaint = r"Cannot write .*results\.json: No space left on device\. Free some space"
+    with pytest.raises(WeMoEError, match=complaint), atomic_write(target) as temporary:
+        temporary.write_text("hal")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert contents(target.parent) == before
+
+
+def test_an_interruption_leaves_the_folder_as_it_was(target: Path) -> None:
+    before = contents(target.parent)
+    with pytest.raises(KeyboardInterrupt), atomic_write(target) as temporary:
+        temporary.write_text("hal")
+        raise KeyboardInterrupt
+    assert contents(target.parent) == before
+
+
+def test_a_target_below_a_file_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(WeMoEError, match=r"Cannot write .*note\.txt: .*choose another folder"),
+        atomic_write(tmp_path / "file" / "note.txt") as temporary,
+    ):
+        temporary.write_text("never")
+
+
+def test_a_temporary_file_that_cannot_be_removed_does_not_hide_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with (
+        pytest.raises(WeMoEError, match="No space left on device"),
+        atomic_write(tmp_path / "note.txt"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_the_identity_of_a_file_is_the_sha256_of_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,52 @@
+"""Suites and merge methods as plain values, as a YAML or a checkpoint holds them, and back."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.merging import MergeMethod
+from wemoe_pl.suites import Suite
+from wemoe_pl.tasks import VisionTask
+
+
+def describe(value: Any) -> Any:
+    """Plain values for a suite, a merge method, or anything inside one.
+
+    What can be chosen by class is described as `class_path` and `init_args`.
+
+    >>> from wemoe_pl.merging import TaskArithmetic
+    >>> describe(TaskArithmetic(0.2))["init_args"]
+    {'scaling': 0.2}
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        options = {field.name: describe(getattr(value, field.name)) for field in fields(value)}
+        if isinstance(value, MergeMethod | VisionTask):
+            kind = type(value)
+            return {"class_path": f"{kind.__module__}.{kind.__name__}", "init_args": options}
+        return options
+    if isinstance(value, Mapping):
+        return {key: describe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(item) for item in value]
+    return value
+
+
+def rebuild(recipe: Mapping[str, Any]) -> tuple[Suite, MergeMethod]:
+    """The suite and the merge method of a recipe `{"suite": …, "merge": …}`.
+
+    Only sub-classes of `VisionTask` and `MergeMethod` are instantiated, from plain values.
+
+    Raises:
+        ConfigError: the recipe is not one.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--suite", type=Suite)
+    parser.add_argument("--merge", type=MergeMethod)
+    try:
+        parsed = parser.instantiate_classes(parser.parse_object(dict(recipe)))
+    except Exception as error:  # jsonargparse raises many kinds
+        raise ConfigError(f"This is no recipe of a suite and a merge method: {error}") from error
+    return parsed.suite, parsed.merge
