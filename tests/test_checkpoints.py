@@ -1,6 +1,7 @@
 """Weights are read strictly, in float32, and a file that will not do is named with the reason."""
 
 import pickle
+import re
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,9 +74,10 @@ def test_a_model_that_is_like_none_of_timms_is_refused_without_a_guess() -> None
     ids=str,
 )
 def test_options_that_timm_refuses_are_named(wrong: dict[str, Any]) -> None:
-    complaint = r"The backbone 'vit_tiny_patch16_224' cannot be built with options {.*"
-    with pytest.raises(ConfigError, match=complaint + f"{wrong}"[1:]):
-        Backbone(BACKBONE.model, OPTIONS | wrong).build()
+    options = OPTIONS | wrong
+    complaint = f"The backbone 'vit_tiny_patch16_224' cannot be built with options {options}: "
+    with pytest.raises(ConfigError, match="^" + re.escape(complaint)):
+        Backbone(BACKBONE.model, options).build()
 
 
 # --- what is read ----------------------------------------------------------------------------
@@ -148,8 +150,8 @@ def test_the_first_differing_key_is_named_with_both_shapes(
     ("name", "options", "difference"),
     [
         ("vit_tiny_patch16_224", {"depth": 1}, r"'blocks\.1\.norm1\.weight' is missing"),
-        ("vit_tiny_patch16_224", {"depth": 3}, r"'blocks\.2\.norm1\.weight' is not a part of it"),
-        ("vit_tiny_patch16_224", {"num_classes": 5}, r"'head\.weight' is not a part of it"),
+        ("vit_tiny_patch16_224", {"depth": 3}, r"'blocks\.2\.\S+' is not a part of it"),
+        ("vit_tiny_patch16_224", {"num_classes": 5}, r"'head\.\w+' is not a part of it"),
         ("deit_tiny_distilled_patch16_224", {}, r"'pos_embed' has shape \(1, 6, 16\) .*\(1, 5, "),
         ("eva02_tiny_patch14_224", {}, r"'blocks\.0\.attn\.qkv\.bias' is missing"),
     ],
@@ -243,7 +245,8 @@ def write_textual_pickle(bomb: Bomb, path: Path) -> None:
 
 
 def torch_load(path: Path) -> None:
-    torch.load(path, weights_only=False)
+    with path.open("rb") as file:
+        torch.load(file, weights_only=False)
 
 
 def pickle_load(path: Path) -> None:

@@ -60,6 +60,12 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
+def write_half(target: Path, error: BaseException) -> None:
+    with atomic_write(target) as temporary:
+        temporary.write_text("hal")
+        raise error
+
+
 def test_the_target_appears_when_the_block_ends(target: Path) -> None:
     before = contents(target.parent)
     with atomic_write(target) as temporary:
@@ -77,17 +83,15 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_folder_as_it_was(target: Path) -> None:
     before = contents(target.parent)
     complaint = r"Cannot write .*results\.json: No space left on device\. Free some space"
-    with pytest.raises(WeMoEError, match=complaint), atomic_write(target) as temporary:
-        temporary.write_text("hal")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(WeMoEError, match=complaint):
+        write_half(target, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert contents(target.parent) == before
 
 
 def test_an_interruption_leaves_the_folder_as_it_was(target: Path) -> None:
     before = contents(target.parent)
-    with pytest.raises(KeyboardInterrupt), atomic_write(target) as temporary:
-        temporary.write_text("hal")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        write_half(target, KeyboardInterrupt())
     assert contents(target.parent) == before
 
 
@@ -107,11 +111,8 @@ def test_a_temporary_file_that_cannot_be_removed_does_not_hide_why(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    with (
-        pytest.raises(WeMoEError, match="No space left on device"),
-        atomic_write(tmp_path / "note.txt"),
-    ):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(WeMoEError, match="No space left on device"):
+        write_half(tmp_path / "note.txt", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
 
 def test_the_identity_of_a_file_is_the_sha256_of_its_bytes(tmp_path: Path) -> None:

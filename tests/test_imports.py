@@ -21,6 +21,7 @@ ORDER = [
     "kernels",
     "moe",
     "merging",
+    "recipes",
     "classifier",
     "data",
     "analysis",

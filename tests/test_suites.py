@@ -46,10 +46,12 @@ def test_an_unknown_task_is_answered_with_the_nearest(tiny_suite: Suite) -> None
     )
 
 
-@pytest.mark.parametrize("part", ["experts", "heads"])
-def test_experts_and_heads_of_unknown_tasks_are_refused(part: str, tiny_suite: Suite) -> None:
-    with pytest.raises(ConfigError, match=r"no task 'crs'\. Did you mean 'cars'\?"):
-        replace(tiny_suite, **{part: {"crs": "anywhere"}})
+def test_experts_and_heads_of_unknown_tasks_are_refused(tiny_suite: Suite) -> None:
+    complaint = r"no task 'crs'\. Did you mean 'cars'\?"
+    with pytest.raises(ConfigError, match=complaint):
+        replace(tiny_suite, experts={"crs": "anywhere"})
+    with pytest.raises(ConfigError, match=complaint):
+        replace(tiny_suite, heads={"crs": "anywhere"})
 
 
 @pytest.mark.parametrize("name", ["sun397", "8-bit", "my_task", "Cars", "values2"])

@@ -37,7 +37,7 @@ def test_images_are_rgb_in_the_order_of_their_paths_with_the_number_of_their_cla
     images = ImageFolderTask(test=str(folder)).images("test")
     items = [images[i] for i in range(len(images))]
     assert [image.getpixel((0, 0)) for image, _ in items] == [(g, g, g) for g in range(0, 50, 10)]
-    assert [label for _, label in items] == [0, 0, 1, 1, 1]
+    assert [label for _, label in items] == images.labels == [0, 0, 1, 1, 1]
 
 
 def test_classes_are_the_names_of_the_folders_unless_listed(folder: Path) -> None:

@@ -81,6 +81,8 @@ class TestTimeAdaptation(ScoredModule):
             raise ConfigError(f"learning_rate is {learning_rate}: give a number above 0.")
         if not diversity >= 0:
             raise ConfigError(f"diversity is {diversity}: give a number from 0.")
+        if task is not None:
+            suite.task(task)
         self.merge = merge
         self.learning_rate = learning_rate or merge.learning_rate
         self.diversity = diversity

@@ -1,7 +1,9 @@
 """`wemoe-pl {fit,validate,test,predict}`: LightningCLI, one folder per run, results at the end."""
 
 import logging
+import re
 import sys
+import warnings
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,19 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import (
+    ArgsType,
+    LightningArgumentParser,
+    LightningCLI,
+    SaveConfigCallback,
+)
 from rich.console import Console
 
 from wemoe_pl import adapt, data, finetune, miniature  # noqa: F401 (YAML names their classes)
 from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.evaluate import ScoredModule, collect_results, write_results
+from wemoe_pl.evaluate import ScoredModule, check_checkpoint, collect_results, write_results
 from wemoe_pl.files import atomic_write, make_folder
 from wemoe_pl.finetune import SupervisedTraining
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
@@ -33,6 +41,13 @@ DEFAULT_LOGGER = {
     "class_path": "lightning.pytorch.loggers.CSVLogger",
     "init_args": {"save_dir": ".", "name": "logs", "version": ""},
 }
+# What Lightning warns of in every run, though all is as it should be.
+NOISE = (
+    r".*LeafSpec",  # it makes tree leaves the way that torch has deprecated
+    r"Found \d+ module\(s\) in eval mode",  # what is merged is frozen, and so in eval mode
+    r"`max_epochs` was not set",  # runs are measured in steps
+    r"The dirpath has changed",  # a checkpoint of another run is scored
+)
 
 
 class SaveConfig(SaveConfigCallback):
@@ -50,12 +65,11 @@ class WeMoECLI(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser that knows the shipped configs and keeps its help short."""
-        parser = WeMoEParser(**kwargs)
+        parser = WeMoEParser(allow_abbrev=False, **kwargs)
         parser.add_argument(
             "-c",
             "--config",
             action=ShippedConfig,
-            help="YAML file, or the bare name of a shipped one; can be repeated, later ones win.",
         )
         return parser
 
@@ -67,7 +81,7 @@ class WeMoECLI(LightningCLI):
         for part in ("model", "data"):
             parser.link_arguments("suite", f"{part}.init_args.suite")
             parser.link_arguments("task", f"{part}.init_args.task")
-        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=checked_seed)
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.link_arguments("out", "checkpoint.dirpath", compute_fn=checkpoint_folder)
         parser.link_arguments("out", "trainer.default_root_dir")
@@ -86,6 +100,12 @@ class WeMoECLI(LightningCLI):
             }
         )
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, and look at the checkpoint before anything else does."""
+        super().parse_arguments(parser, args)
+        if path := self.config[self.config.subcommand].get("ckpt_path"):
+            check_checkpoint(Path(path))
+
     def before_instantiate_classes(self) -> None:
         """Find out now, not after an hour, that the run's folder cannot be written to."""
         make_folder(self.out)
@@ -94,7 +114,7 @@ class WeMoECLI(LightningCLI):
         """Instantiate, with one sentence for a value that a class refuses."""
         try:
             super().instantiate_classes()
-        except ValueError as error:
+        except (ValueError, MisconfigurationException) as error:
             raise ConfigError(explain(str(error))) from error
 
     @property
@@ -106,6 +126,26 @@ class WeMoECLI(LightningCLI):
     def out(self) -> Path:
         """The folder of the run."""
         return Path(self.settings.out)
+
+    def before_fit(self) -> None:
+        """Refuse an interval that Lightning would divide by."""
+        interval = self.settings.trainer.val_check_interval
+        if isinstance(interval, int | float) and interval <= 0:
+            raise ConfigError(f"trainer.val_check_interval is {interval}: give a number from 1.")
+
+    def before_validate(self) -> None:
+        """Keep Lightning's table, a column per loader, out of the way of ours."""
+        self.config_init[self.subcommand].verbose = False
+
+    before_test = before_validate
+
+    def after_validate(self) -> None:
+        """Print the table."""
+        if self.trainer.is_global_zero:
+            model: ScoredModule = self.model
+            accuracy = model.scores.accuracy()
+            names = {"suite": model.suite.name, "method": model.method, "tasks": list(accuracy)}
+            Console().print(accuracy_table({**names, "accuracy": accuracy, "reference": {}}))
 
     def after_fit(self) -> None:
         """Export what was trained, then score it."""
@@ -149,14 +189,16 @@ def checkpoint_folder(out: str) -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, or 1 after an error of one sentence."""
-    silence_advertisements()
-    parser_kwargs = {
+    silence_lightning()
+    parser_kwargs: dict[str, Any] = {
         name: {
             "usage": f"wemoe-pl {name} --config CONFIG [--out DIR] [--KEY VALUE ...]",
             "description": about,
         }
         for name, about in SUBCOMMANDS.items()
     }
+    usage = f"wemoe-pl {{{','.join(SUBCOMMANDS)}}} --config CONFIG [--out DIR] [--KEY VALUE ...]"
+    description = "Merge fine-tuned vision transformers into one multi-task model."
     try:
         WeMoECLI(
             LightningModule,
@@ -166,19 +208,42 @@ def main(args: list[str] | None = None) -> int:
             auto_configure_optimizers=False,
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
-            parser_kwargs=parser_kwargs,
+            parser_kwargs={"usage": usage, "description": description, **parser_kwargs},
             args=args,
         )
-    except WeMoEError as error:
-        print(f"wemoe-pl: {error}", file=sys.stderr)
-        return 1
+    except (WeMoEError, MisconfigurationException) as error:
+        return complain(without_worker(str(error)))
     except OSError as error:
-        print(f"wemoe-pl: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
-        return 1
+        return complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        return complain("interrupted; nothing was left half-written.")
     return 0
 
 
-def silence_advertisements() -> None:
-    """Drop Lightning's tips about other products, two per run."""
+def complain(sentence: str) -> int:
+    """Print one sentence where errors go; the exit status."""
+    print(f"wemoe-pl: {sentence}", file=sys.stderr)
+    return 1
+
+
+def without_worker(message: str) -> str:
+    """The last sentence of a message to which a loading process has added its traceback."""
+    return re.split(r"\nwemoe_pl\.errors\.\w+: ", message)[-1].strip()
+
+
+def checked_seed(seed: bool | int) -> int:
+    """The seed, of which `results.json` and the order of the images speak."""
+    if isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise ConfigError(
+            f"seed_everything is {seed}: give a number from 0 to {2**32 - 1}, so that the run can "
+            "be repeated."
+        )
+    return seed
+
+
+def silence_lightning() -> None:
+    """Drop warnings that say nothing, and tips about other products, two per run."""
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: "💡" not in record.getMessage())

@@ -146,10 +146,10 @@ class VisionData(L.LightningDataModule):
         self.stream_tasks = list(stream_tasks)
         self.scored_tasks = list(scored_tasks)
         self.stream = stream
-        self.batch_size = positive("batch_size", batch_size)
-        self.tasks_per_batch = positive("tasks_per_batch", tasks_per_batch)
-        self.test_batch_size = positive("test_batch_size", test_batch_size)
-        self.num_workers = num_workers
+        self.batch_size = at_least(1, "batch_size", batch_size)
+        self.tasks_per_batch = at_least(1, "tasks_per_batch", tasks_per_batch)
+        self.test_batch_size = at_least(1, "test_batch_size", test_batch_size)
+        self.num_workers = at_least(0, "num_workers", num_workers)
         self.seed = seed
         self.images = images
         self.transform = preprocessing(suite.backbone)
@@ -302,8 +302,8 @@ def collate_task(task: str, items: list[LabelledImage]) -> Batch:
     return {task: (torch.stack(images), torch.tensor(labels))}
 
 
-def positive(name: str, value: int) -> int:
-    """`value`, or a `ConfigError` when it is below 1."""
-    if value < 1:
-        raise ConfigError(f"{name} is {value}: give a number from 1.")
+def at_least(least: int, name: str, value: int) -> int:
+    """`value`, or a `ConfigError` when it is below `least`."""
+    if value < least:
+        raise ConfigError(f"{name} is {value}: give a number from {least}.")
     return value

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, NamedTuple
 
 import lightning as L
@@ -147,6 +148,14 @@ class ScoredModule(L.LightningModule):
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
+    def setup(self, stage: str) -> None:
+        """Look at the clock; a stage that builds the classifier counts the building too."""
+        self._started = time.perf_counter()
+
+    def teardown(self, stage: str) -> None:
+        """Note how long the stage took."""
+        self.seconds[stage] = time.perf_counter() - self._started
+
     # Scoring
 
     def on_validation_epoch_start(self) -> None:
@@ -271,6 +280,22 @@ class ScoredModule(L.LightningModule):
     def frozen_sources(self) -> dict[str, dict[str, str]]:
         """Where the frozen parts come from, with their hashes."""
         return self.suite.sources()
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raise `CheckpointError` unless a file is a checkpoint of this program."""
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint {path}: give DIR/checkpoints/last.ckpt.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no checkpoint: give DIR/checkpoints/last.ckpt of a run."
+        ) from error
+    if not isinstance(checkpoint, dict) or IDENTITY not in checkpoint:
+        raise CheckpointError(
+            f"{path} was not written by wemoe-pl: give DIR/checkpoints/last.ckpt of a run."
+        )
 
 
 def mean(values: Mapping[str, float]) -> float:

@@ -3,6 +3,7 @@
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -145,6 +146,12 @@ class ExpertFineTuning(SupervisedTraining):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    @property
+    def frozen_sources(self) -> dict[str, dict[str, str]]:
+        """Without the suite's experts, which this run may be the first to make."""
+        heads = {self.task: self.suite.heads[self.task]} if self.head_from == "suite" else {}
+        return replace(self.suite, experts={}, heads=heads).sources()
 
     def head_file(self, out: Path, task: str) -> Path:
         """Beside the encoder."""

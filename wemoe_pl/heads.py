@@ -56,15 +56,17 @@ def load_head(source: str) -> ClassificationHead:
     """
     path = weights_path(source, HEAD_FILE)
     tensors, metadata = read_tensors(path)
+    no_head = CheckpointError(
+        f"{path} is no classification head: expected one tensor 'weight' and the metadata "
+        "'classes' and 'logit_scale'."
+    )
+    if set(tensors) != {"weight"}:
+        raise no_head
     try:
-        (weight,) = (tensors.pop("weight"), *tensors.values())
         classes, logit_scale = json.loads(metadata["classes"]), float(metadata["logit_scale"])
     except (KeyError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is no classification head: expected one tensor 'weight' and the metadata "
-            "'classes' and 'logit_scale'."
-        ) from error
-    return ClassificationHead(weight, classes, logit_scale)
+        raise no_head from error
+    return ClassificationHead(tensors["weight"], classes, logit_scale)
 
 
 def save_head(

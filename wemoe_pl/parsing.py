@@ -1,14 +1,15 @@
 """The parser: shipped configs by bare name, help of one screen, errors of one sentence."""
 
-import inspect
 import re
 from argparse import HelpFormatter
 from collections.abc import Iterable
-from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile
+from lightning import Callback
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import Logger
 
 from wemoe_pl.configs import find_config, shipped_configs
 from wemoe_pl.data import VisionData
@@ -17,19 +18,39 @@ from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.tasks import VisionTask
 
-CHOSEN_BY_CLASS = (ScoredModule, VisionData, MergeMethod, VisionTask)
-SHOWN_IN_HELP = ("help", "config", "print_config", "out", "task", "seed_everything", "ckpt_path")
+# The keys that take the name of a class, and what that class must be.
+CHOSEN_BY_KEY: dict[str, type] = {
+    "model": ScoredModule,
+    "data": VisionData,
+    "merge": MergeMethod,
+    "tasks": VisionTask,
+    "logger": Logger,
+    "callbacks": Callback,
+}
+HELP = {
+    "help": "Show this help message and exit.",
+    "config": "YAML file, or the bare name of a shipped one; can be repeated, later ones win.",
+    "print_config": "Print every key with its value, and exit.",
+    "out": "Folder of the run.",
+    "task": "One task of the suite.",
+    "seed_everything": "Of everything random: a number from 0.",
+    "ckpt_path": "Checkpoint to go on from, or to score: DIR/checkpoints/last.ckpt.",
+}
 HELP_EPILOG = """\
   --KEY VALUE           any other key of the config, for example
                         --trainer.max_steps 500 or --model.merge.router_depth 1
-  --model.help CLASS    the options of a class: {classes}
+  --model.help CLASS    the options of a class:
+                        {classes}
 
-Every key and its value: add --print_config. Shipped configs: {configs}.
+shipped configs:
+  {configs}
 """
+SEE_KEYS = "Add --print_config to see all keys."
+MANY = 20  # of more valid names than these, only the nearest is named
 # Lines of jsonargparse's reports that say where it looked, not what is wrong.
 BOILERPLATE = re.compile(
     r"Parser key|Does not validate|Subtypes:|Errors:|Problem with|Given value|Unable to load"
-    r"|Expected a <class 'NoneType'>|Expected a path but"
+    r"|Expected a path but|Expected a <class 'NoneType'>"
 )
 
 
@@ -39,7 +60,11 @@ class ShippedConfig(ActionConfigFile):
     def __call__(self, *args: Any) -> None:
         """Load the config that the third argument names into the second."""
         parser, loaded, name, *option = args
-        super().__call__(parser, loaded, find_config(name), *option)  # type: ignore[no-untyped-call]
+        path = find_config(name)
+        try:
+            super().__call__(parser, loaded, path, *option)  # type: ignore[no-untyped-call]
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
 
 
 class WeMoEParser(LightningArgumentParser):
@@ -47,68 +72,109 @@ class WeMoEParser(LightningArgumentParser):
 
     def format_help(self, formatter: HelpFormatter | None = None) -> str:
         """What fits a screen: Lightning's own help lists 400 lines of trainer options."""
+        if not any(isinstance(action, ShippedConfig) for action in self._actions):
+            return super().format_help()  # of one class, for `--model.help`
         formatter = formatter or self._get_formatter()
+        shown = [action for action in self._actions if action.dest in HELP]
+        for action in shown:
+            action.help = HELP[action.dest]
         formatter.add_usage(self.usage, [], [])
         formatter.add_text(self.description)
         formatter.start_section("options")
-        formatter.add_arguments([a for a in self._actions if a.dest in SHOWN_IN_HELP])
+        formatter.add_arguments(shown)
         formatter.end_section()
-        classes = ", ".join(sorted(concrete(ScoredModule)))
-        epilog = HELP_EPILOG.format(classes=classes, configs=", ".join(shipped_configs()))
-        return formatter.format_help() + epilog
+        commands = [f"  {name:22}{p.description}\n" for name, p in self.commands.items()]
+        listed = "\ncommands:\n" + "".join(commands) if commands else ""
+        classes = f"\n{' ' * 24}".join(sorted(concrete(ScoredModule)))
+        configs = "\n  ".join(shipped_configs())
+        epilog = HELP_EPILOG.format(classes=classes, configs=configs)
+        return formatter.format_help() + epilog + listed
+
+    @property
+    def commands(self) -> dict[str, "WeMoEParser"]:
+        """The sub-commands' parsers by name; none below the top."""
+        return next((a.choices for a in self._actions if isinstance(a.choices, dict)), {})
+
+    @property
+    def known_keys(self) -> set[str]:
+        """The keys of this parser and of its commands."""
+        parsers = [self, *self.commands.values()]
+        defaults = [parser.get_defaults(skip_validation=True) for parser in parsers]
+        return set().union(*(values.keys() for values in defaults))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise `ConfigError` with one sentence instead of printing the usage."""
-        raise ConfigError(explain(message, self.get_defaults(skip_validation=True).keys())) from ex
+        raise ConfigError(explain(message, self.known_keys)) from ex
 
 
 def explain(message: str, keys: Iterable[str] = ()) -> str:
-    """One sentence for a report of jsonargparse's, with the nearest valid name where one is near.
+    r"""One sentence for a report of jsonargparse's, with the nearest valid name where one is near.
 
     Args:
         message: the report.
         keys: the keys that the command knows.
 
-    >>> explain("Subcommand 'fit' does not accept option 'trainer.max_step'", ["trainer.max_steps"])
-    "There is no key 'trainer.max_step'. Did you mean 'trainer.max_steps'?"
+    >>> explain("Subcommand 'fit' does not accept option 'lamda'", ["lambda", "depth"])
+    "There is no key 'lamda'. Did you mean 'lambda'? Valid names: depth, lambda."
+    >>> explain("Parser key \"depth\":\n  Expected a <class 'int'>. Got value: two")
+    "depth: expected int, got 'two'."
     """
-    if found := re.search(
-        r"(?:unrecognized arguments: --|does not accept option ')([\w.]+)", message
-    ):
-        return f"There is no key '{found[1]}'. {nearest_key(found[1], keys)}"
-    if found := re.search(r"class_path '([\w.]+)':\s+Option '([\w.]+)' is not accepted", message):
-        options = options_of(found[1])
-        return f"{found[1].split('.')[-1]} has no '{found[2]}'. {did_you_mean(found[2], options)}"
+    if found := re.search(r"There is no (?:key|class) '.*", message):
+        return found[0]  # said by the parser of a class, and quoted by the parser of the command
+    where = ".".join(re.findall(r'Parser key "([\w.]+)":\s*$', message, re.MULTILINE))
+    if found := re.search(r"(?:unrecognized arguments: --|[Oo]ption ')([\w.]+)", message):
+        return f"There is no key '{found[1]}'. {nearest(found[1], keys, SEE_KEYS)}"
     if found := re.search(r"Expected a dot import path string: (\S+)", message):
-        names = {name for base in CHOSEN_BY_CLASS for name in concrete(base)}
-        return f"There is no class '{found[1]}'. {did_you_mean(found[1], names)}"
+        base = CHOSEN_BY_KEY.get(where.rpartition(".")[2])
+        bases = [base] if base else CHOSEN_BY_KEY.values()
+        names = {name for each in bases for name in concrete(each)}
+        return f"There is no class '{found[1]}'. {nearest(found[1], names)}"
     if found := re.search(r"invalid choice: '(\S+)' \(choose from (.*)\)", message):
-        return (
-            f"There is no '{found[1]}'. {did_you_mean(found[1], re.findall(r'[a-z]+', found[2]))}"
-        )
-    if "Key 'suite.name' is required" in message or 'key "suite.name"' in message:
-        return "No suite was given: start from a config, with --config NAME."
-    where = ".".join(re.findall(r'Parser key "([\w.]+)"', message))
+        commands = re.findall(r"[a-z]+", found[2])
+        return f"There is no command '{found[1]}'. {did_you_mean(found[1], commands)}"
+    if found := re.search(r'expected "subcommand" to be one of \{(.*)\}', message):
+        return f"Give a command: {found[1].replace(',', ', ')}."
+    if found := re.search(r"arguments are required: \w+\.(\w+)|[Kk]ey ['\"](suite)\.name", message):
+        return f"No {found[1] or found[2]} was given: start from a config, with --config NAME."
+    if "Unexpected config:" in message:
+        return "It is no config: expected lines of the form `key: value`."
+    return explain_value(message, where)
+
+
+def explain_value(message: str, where: str) -> str:
+    """One sentence for a report on the value of a key."""
+    if found := re.search(r"Unable to load config '(.+?)'", message):
+        path = Path(found[1])
+        if not path.is_file():
+            siblings = [sibling.name for sibling in path.parent.glob("*.yaml")]
+            return f"{where}: there is no file {path}. {did_you_mean(path.name, siblings)}"
+        where = f"{where}: {path}"
+    if found := re.search(r"Call to compute_fn .* failed: (.*)", message):
+        return found[1]
+    if lines := re.findall(r'in "<unicode string>", line (\d+)', message):
+        return f"{where}: not valid YAML near line {lines[-1]}.".removeprefix(": ")
     lines = [line.strip(" -") for line in message.splitlines()]
-    what = next((line for line in lines if line and not BOILERPLATE.match(line)), lines[0])
-    return f"{where}: {what}" if where else what
+    told = [line for line in lines if line and not BOILERPLATE.match(line)] or lines
+    if not told[0].startswith("Expected a"):
+        return f"{where}: {told[0]}" if where else told[0]
+    types = re.findall(
+        r"Expected an? (?:<class '|typing\.)?(.*?)(?:'>|$|\. Got)", "\n".join(told), re.M
+    )
+    given = re.findall(r"(?:Got|Given) value: (.*)", message)[-1]
+    return f"{where}: expected {' or '.join(dict.fromkeys(types))}, got '{given}'."
 
 
-def nearest_key(key: str, keys: Iterable[str]) -> str:
-    """The end of a sentence that names the nearest key, or says how to list them all."""
-    guess = did_you_mean(key, keys).partition(" Valid names:")[0]
-    return guess if guess.startswith("Did you mean") else "Add --print_config to see all keys."
+def nearest(name: str, candidates: Iterable[str], otherwise: str = "") -> str:
+    """The end of a sentence that names the nearest candidate, and the others if they are few."""
+    names = [candidate for candidate in candidates if not candidate.startswith("_")]
+    hint = did_you_mean(name, names)
+    return hint if len(names) <= MANY else hint.partition("Valid names:")[0].strip() or otherwise
 
 
 def concrete(base: type) -> list[str]:
     """The names of the classes that can be chosen for a base class."""
     children: list[type] = base.__subclasses__()
     below = [name for child in children for name in concrete(child)]
-    abstract = getattr(base, "__abstractmethods__", None) or base in CHOSEN_BY_CLASS
-    return below if abstract else [base.__name__, *below]
-
-
-def options_of(class_path: str) -> list[str]:
-    """The names of the options of a class, given by its import path."""
-    module, _, name = class_path.rpartition(".")
-    return list(inspect.signature(getattr(import_module(module), name)).parameters)
+    members = (getattr(base, name, None) for name in dir(base))
+    abstract = any(getattr(member, "__isabstractmethod__", False) for member in members)
+    return below if abstract or base in CHOSEN_BY_KEY.values() else [base.__name__, *below]
