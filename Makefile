@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test miniature lint clean
 
 help:  ## List these targets.
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 install: $(STAMP)  ## Make .venv, with the package (editable) and its tools at the tested versions.
 
@@ -24,6 +24,20 @@ demo: install  ## Adapt the miniature suite on a CPU; results in runs/demo.
 
 test: install  ## Run the tests; choose some with ARGS="-k moe".
 	$(BIN)/python -m pytest $(ARGS)
+
+# What the package ships, from nothing: a generalist, its heads, and an expert per task.
+MINIATURE := wemoe_pl/assets/miniature
+TASKS := sun397 cars resisc45 eurosat svhn gtsrb mnist dtd
+miniature: install  ## Train the miniature's weights anew, into the package (half an hour).
+	$(BIN)/wemoe-pl fit --config pretrain_miniature.yaml --out runs/miniature/generalist
+	mkdir -p $(MINIATURE)/heads $(MINIATURE)/experts
+	cp runs/miniature/generalist/encoder.safetensors $(MINIATURE)/
+	cp runs/miniature/generalist/heads/*.safetensors $(MINIATURE)/heads/
+	for task in $(TASKS); do \
+	  $(BIN)/wemoe-pl fit --config finetune_miniature.yaml --task $$task --out runs/miniature/$$task \
+	  && cp runs/miniature/$$task/encoder.safetensors $(MINIATURE)/experts/$$task.safetensors \
+	  || exit 1; \
+	done
 
 lint: install  ## Check style, formatting and types.
 	$(BIN)/ruff check

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import timm
 import torch
@@ -89,3 +90,15 @@ def tiny_suite_yaml(tiny_suite: Suite, tmp_path_factory: pytest.TempPathFactory)
     path = tmp_path_factory.mktemp("tiny_suite_yaml") / "tiny.yaml"
     path.write_text(yaml.safe_dump(described))
     return path
+
+
+@pytest.fixture
+def quiet_trainer(tmp_path: Path) -> Callable[..., L.Trainer]:
+    """`quiet_trainer(max_steps=2)`: a trainer on the CPU that prints nothing and leaves nothing."""
+
+    def create(**options: Any) -> L.Trainer:
+        switches = ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing")
+        quiet: dict[str, Any] = dict.fromkeys(switches, False) | {"num_sanity_val_steps": 0}
+        return L.Trainer(accelerator="cpu", default_root_dir=tmp_path, **{**quiet, **options})
+
+    return create

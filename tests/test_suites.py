@@ -157,12 +157,12 @@ def test_sources_name_every_frozen_file_with_its_hash(tiny_suite: Suite) -> None
     }
 
 
-def test_the_source_of_a_folder_is_the_file_in_it(
+def test_a_folder_is_identified_by_the_file_in_it(
     tiny_suite: Suite, tmp_path: Path, pretrained: nn.Module
 ) -> None:
     save_tensors(tmp_path / ENCODER_FILE, pretrained.state_dict(), {})
     sources = replace(tiny_suite, pretrained=str(tmp_path)).sources()
-    assert sources["pretrained"]["source"] == str(tmp_path / ENCODER_FILE)
+    assert sources["pretrained"]["sha256"] == sha256(tmp_path / ENCODER_FILE)
 
 
 @pytest.mark.parametrize("copied", [False, True])

@@ -1,8 +1,8 @@
 """Test-time adaptation: one loop for every merge method with trainable parameters (paper §3.3)."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -15,19 +15,21 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
 from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.evaluate import IDENTITY, ScoredModule
+from wemoe_pl.evaluate import IDENTITY, ScoredModule, read_checkpoint
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic
 from wemoe_pl.recipes import describe, rebuild
 from wemoe_pl.suites import Suite
 
 
-def entropy(probabilities: Tensor) -> Tensor:
+def entropy(log_probabilities: Tensor) -> Tensor:
     """Entropy in nats along the last dimension, (…, C) → (…).
 
-    >>> entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
+    From logarithms, since those of a certain prediction are finite and so is the gradient.
+
+    >>> entropy(torch.tensor([[0.0, 0.0], [1e4, 0.0]]).log_softmax(dim=-1))
     tensor([0.6931, 0.0000])
     """
-    return torch.special.entr(probabilities).sum(dim=-1)
+    return (log_probabilities.exp() * -log_probabilities).sum(dim=-1)
 
 
 def entropy_objective(logits: Tensor, diversity: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -44,9 +46,10 @@ def entropy_objective(logits: Tensor, diversity: float = 0.0) -> tuple[Tensor, T
     Returns:
         The objective and the mean entropy, both scalars in nats.
     """
-    probabilities = logits.softmax(dim=-1)
-    mean_entropy = entropy(probabilities).mean()
-    return mean_entropy - diversity * entropy(probabilities.mean(dim=0)), mean_entropy
+    log_probabilities = logits.log_softmax(dim=-1)
+    log_mean = log_probabilities.logsumexp(dim=0) - math.log(len(logits))
+    mean_entropy = entropy(log_probabilities).mean()
+    return mean_entropy - diversity * entropy(log_mean), mean_entropy
 
 
 class TestTimeAdaptation(ScoredModule):
@@ -172,11 +175,8 @@ def load(source: str | Path) -> MultiTaskClassifier:
 
 def load_adapted(path: Path) -> MultiTaskClassifier:
     """The classifier of an adaptation's checkpoint."""
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError) as error:
-        raise CheckpointError(f"{path} is damaged or no checkpoint: {error}") from error
-    recipe = checkpoint.get(IDENTITY, {}).get("recipe")
+    checkpoint = read_checkpoint(path)
+    recipe = checkpoint[IDENTITY].get("recipe")
     if not recipe:
         raise CheckpointError(f"{path} is not a checkpoint of a test-time adaptation.")
     module = TestTimeAdaptation(*rebuild(recipe))

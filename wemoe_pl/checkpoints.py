@@ -154,6 +154,7 @@ def save_tensors(
             save_file(stored, temporary, dict(metadata))
         except SafetensorError as error:  # its way to say that the disk is full
             raise OSError(str(error)) from error
+        temporary.chmod(0o644)  # safetensors makes files that nobody else can read
 
 
 def first_difference(state: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> str | None:

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from wemoe_pl import adapt, data, finetune, miniature  # noqa: F401 (YAML names their classes)
 from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.evaluate import ScoredModule, check_checkpoint, collect_results, write_results
+from wemoe_pl.evaluate import ScoredModule, collect_results, read_checkpoint, write_results
 from wemoe_pl.files import atomic_write, make_folder
 from wemoe_pl.finetune import SupervisedTraining
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
@@ -104,11 +104,15 @@ class WeMoECLI(LightningCLI):
         """Parse, and look at the checkpoint before anything else does."""
         super().parse_arguments(parser, args)
         if path := self.config[self.config.subcommand].get("ckpt_path"):
-            check_checkpoint(Path(path))
+            read_checkpoint(Path(path))
 
     def before_instantiate_classes(self) -> None:
         """Find out now, not after an hour, that the run's folder cannot be written to."""
         make_folder(self.out)
+        trainer = self.settings.trainer
+        if trainer.enable_progress_bar is False and isinstance(trainer.callbacks, list):
+            bar = DEFAULT_CALLBACKS[0]["class_path"]  # Lightning refuses one that is not enabled
+            trainer.callbacks = [c for c in trainer.callbacks if c.class_path != bar]
 
     def instantiate_classes(self) -> None:
         """Instantiate, with one sentence for a value that a class refuses."""

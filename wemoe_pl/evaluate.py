@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal, NamedTuple
 
 import lightning as L
@@ -282,20 +281,22 @@ class ScoredModule(L.LightningModule):
         return self.suite.sources()
 
 
-def check_checkpoint(path: Path) -> None:
-    """Raise `CheckpointError` unless a file is a checkpoint of this program."""
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of this program; nothing in it is run.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or of another program.
+    """
+    hint = "give DIR/checkpoints/last.ckpt of a run"
     if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint {path}: give DIR/checkpoints/last.ckpt.")
+        raise CheckpointError(f"There is no checkpoint {path}: {hint}.")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        raise CheckpointError(
-            f"{path} is damaged or no checkpoint: give DIR/checkpoints/last.ckpt of a run."
-        ) from error
+        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds
+        raise CheckpointError(f"{path} is damaged or no checkpoint: {hint}.") from error
     if not isinstance(checkpoint, dict) or IDENTITY not in checkpoint:
-        raise CheckpointError(
-            f"{path} was not written by wemoe-pl: give DIR/checkpoints/last.ckpt of a run."
-        )
+        raise CheckpointError(f"{path} was not written by wemoe-pl: {hint}.")
+    return checkpoint
 
 
 def mean(values: Mapping[str, float]) -> float:

@@ -91,6 +91,8 @@ class ExpertFineTuning(SupervisedTraining):
         suite: gives the pretrained encoder, and the head unless a new one is made.
         task: the task to fine-tune on.
         learning_rate: of Adam; the published experts used 1e-5 for 4000 steps of 32 images.
+        outside_mlps: factor on the learning rate of everything outside the blocks' MLPs. Below 1,
+            the task vectors lie in the MLPs, where WEMoE can tell them apart; 1 as published.
         schedule: "constant", as published, or "cosine" to zero over the run.
         head: "suite" takes the suite's head; "prototypes" makes a new one from the mean features
             of the training images, for a task that has none.
@@ -102,6 +104,7 @@ class ExpertFineTuning(SupervisedTraining):
         suite: Suite,
         task: str,
         learning_rate: float = 1e-5,
+        outside_mlps: float = 1.0,
         schedule: Literal["constant", "cosine"] = "constant",
         head: Literal["suite", "prototypes"] = "suite",
         save_as: Precision = "float32",
@@ -109,6 +112,7 @@ class ExpertFineTuning(SupervisedTraining):
         super().__init__(suite, learning_rate, save_as)
         suite.task(task)
         self.task = task
+        self.outside_mlps = outside_mlps
         self.schedule = schedule
         self.head_from = head
 
@@ -136,7 +140,14 @@ class ExpertFineTuning(SupervisedTraining):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam on the encoder."""
-        optimizer = Adam(self.trained_parameters().values(), lr=self.learning_rate)
+        trained = self.trained_parameters()
+        mlps = [weight for name, weight in trained.items() if ".mlp." in name]
+        others = [weight for name, weight in trained.items() if ".mlp." not in name]
+        groups = [
+            {"params": mlps, "lr": self.learning_rate},
+            {"params": others, "lr": self.learning_rate * self.outside_mlps},
+        ]
+        optimizer = Adam(groups)
         scheduler = (
             CosineAnnealingLR(optimizer, self.total_steps)
             if self.schedule == "cosine"

@@ -96,14 +96,15 @@ class Suite:
 
         Warns when two experts are the same file: merging them counts that expert twice.
         """
-        files = {"pretrained": weights_path(self.pretrained, ENCODER_FILE)}
-        files |= {f"experts/{t}": weights_path(s, ENCODER_FILE) for t, s in self.experts.items()}
-        files |= {f"heads/{t}": weights_path(s, HEAD_FILE) for t, s in self.heads.items()}
-        digests = {part: sha256(path) for part, path in files.items()}
-        warn_of_twins({t: digests[f"experts/{t}"] for t in self.experts}, self.experts)
-        return {
-            part: {"source": str(path), "sha256": digests[part]} for part, path in files.items()
+        named = {"pretrained": (self.pretrained, ENCODER_FILE)}
+        named |= {f"experts/{task}": (s, ENCODER_FILE) for task, s in self.experts.items()}
+        named |= {f"heads/{task}": (s, HEAD_FILE) for task, s in self.heads.items()}
+        sources = {
+            part: {"source": source, "sha256": sha256(weights_path(source, name))}
+            for part, (source, name) in named.items()
         }
+        warn_of_twins({t: sources[f"experts/{t}"]["sha256"] for t in self.experts}, self.experts)
+        return sources
 
 
 def check_task_name(name: str) -> None:

@@ -33,8 +33,8 @@ PICTURES = (
     "hubble_deep_field",
     "immunohistochemistry",
     "moon",
-    "page",
     "retina",
+    "rocket",
     "text",
 )
 PATCH_SIZE = 56

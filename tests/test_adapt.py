@@ -1,0 +1,247 @@
+"""Test-time adaptation: the objective, and a loop that does what plain torch would do."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+from torch.optim import Adam
+
+from wemoe_pl.adapt import TestTimeAdaptation, entropy_objective, load
+from wemoe_pl.classifier import build_classifier
+from wemoe_pl.data import MultiTaskData, StepBatches
+from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.suites import Suite
+
+NewTrainer = Callable[..., L.Trainer]
+BATCH_SIZE = 4
+LEARNING_RATE = 0.01
+
+
+def adapt(
+    suite: Suite, trainer: L.Trainer, seed: int = 0, data: MultiTaskData | None = None, **fit: Any
+) -> TestTimeAdaptation:
+    torch.manual_seed(seed)
+    module = TestTimeAdaptation(suite, WEMoE(), learning_rate=LEARNING_RATE)
+    trainer.fit(module, data or MultiTaskData(suite, batch_size=BATCH_SIZE), **fit)
+    return module
+
+
+def routers(module: TestTimeAdaptation) -> dict[str, Tensor]:
+    return {name: weight.detach() for name, weight in module.trained_parameters().items()}
+
+
+def assert_identical(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("diversity", [0.0, 0.7])
+def test_the_objective_and_its_gradient_match_those_written_out(diversity: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(6, 5, generator=generator, dtype=torch.float64) * 3
+    logits = values.clone().requires_grad_()
+    objective, mean_entropy = entropy_objective(logits, diversity)
+    objective.backward()
+
+    p = [[math.exp(x) / sum(map(math.exp, row)) for x in row] for row in values.tolist()]
+    entropies = [-sum(x * math.log(x) for x in row) for row in p]
+    marginal = [sum(column) / 6 for column in zip(*p, strict=True)]
+    spread = -sum(x * math.log(x) for x in marginal)
+    assert mean_entropy.item() == pytest.approx(sum(entropies) / 6, rel=1e-12)
+    assert objective.item() == pytest.approx(sum(entropies) / 6 - diversity * spread, rel=1e-12)
+
+    assert logits.grad is not None
+    for b, row in enumerate(p):  # dH/dlogit = -p (log p + H); of the marginal, by the chain rule
+        across = sum(x * math.log(m) for x, m in zip(row, marginal, strict=True))
+        for c, x in enumerate(row):
+            own = -x * (math.log(x) + entropies[b])
+            shared = -x * (math.log(marginal[c]) - across)
+            expected = (own - diversity * shared) / 6
+            assert logits.grad[b, c].item() == pytest.approx(expected, rel=1e-9, abs=1e-14)
+
+
+@pytest.mark.parametrize("diversity", [0.0, 1.0])
+def test_the_objective_is_finite_for_certain_predictions(diversity: float) -> None:
+    logits = (torch.eye(3) * 1e4).requires_grad_()
+    objective, _ = entropy_objective(logits, diversity)
+    objective.backward()
+    assert objective.item() == pytest.approx(-diversity * math.log(3))
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_adaptation_changes_every_router_and_nothing_else(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, WEMoE(), learning_rate=LEARNING_RATE)
+    module.configure_model()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    quiet_trainer(max_steps=2).fit(module, MultiTaskData(tiny_suite, batch_size=BATCH_SIZE))
+    changed = {name for name, now in module.state_dict().items() if not now.equal(before[name])}
+    assert changed == {name for name in before if ".router." in name}
+
+
+def test_labels_are_not_looked_at(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falsified = MultiTaskData(tiny_suite, batch_size=BATCH_SIZE)
+    for task in tiny_suite.tasks:
+        images = falsified.load(task, "test").images
+        monkeypatch.setattr(images, "labels", [0] * len(images))
+    honest = adapt(tiny_suite, quiet_trainer(max_steps=2))
+    misled = adapt(tiny_suite, quiet_trainer(max_steps=2), data=falsified)
+    assert_identical(routers(misled), routers(honest))
+
+
+def test_adaptation_matches_a_loop_written_out(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    steps = 3
+    module = adapt(tiny_suite, quiet_trainer(max_steps=steps))
+
+    torch.manual_seed(0)
+    classifier = build_classifier(tiny_suite, WEMoE())
+    trained = {n: p for n, p in classifier.named_parameters() if p.requires_grad}
+    optimizer = Adam(trained.values())
+    data = MultiTaskData(tiny_suite)
+    tasks = {task: data.load(task, "test") for task in tiny_suite.tasks}
+    batches = StepBatches(tasks, BATCH_SIZE, tasks_per_batch=3, seed=0)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * step / steps)) / 2
+        optimizer.zero_grad()
+        for task, (images, _) in batches[step].items():
+            p = classifier(images, task).softmax(dim=-1)
+            (-(p * p.log()).sum(dim=-1).mean()).backward()
+        optimizer.step()
+    expected = {f"classifier.{name}": weight.detach() for name, weight in trained.items()}
+    torch.testing.assert_close(routers(module), expected, rtol=0, atol=1e-6)
+
+
+def test_tasks_one_after_another_give_the_same_step_as_all_at_once(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    split = MultiTaskData(tiny_suite, batch_size=BATCH_SIZE, tasks_per_batch=1)
+    in_parts = adapt(tiny_suite, quiet_trainer(max_steps=2, accumulate_grad_batches=3), data=split)
+    at_once = adapt(tiny_suite, quiet_trainer(max_steps=2))
+    torch.testing.assert_close(routers(in_parts), routers(at_once), rtol=0, atol=1e-6)
+
+
+def test_a_seed_decides_everything(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
+    one, again, other = (
+        routers(adapt(tiny_suite, quiet_trainer(max_steps=2), seed)) for seed in (0, 0, 1)
+    )
+    assert_identical(one, again)
+    assert not any(one[name].equal(other[name]) for name in one if name.endswith("weight"))
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    keep = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=2, save_top_k=-1)
+    trainer = quiet_trainer(max_steps=4, enable_checkpointing=True, callbacks=[keep])
+    uninterrupted = adapt(tiny_suite, trainer)
+    resumed = adapt(
+        tiny_suite, quiet_trainer(max_steps=4), seed=9, ckpt_path=tmp_path / "step=2.ckpt"
+    )
+    assert_identical(routers(resumed), routers(uninterrupted))
+
+
+@pytest.mark.parametrize(
+    ("merge", "published"),
+    [
+        (WEMoE(router_depth=0), 1e-3),
+        (WEMoE(router_depth=1), 1e-4),
+        (WEMoE(router_depth=2), 1e-4),
+    ],
+)
+def test_the_default_learning_rate_is_the_published_one(
+    tiny_suite: Suite, merge: MergeMethod, published: float
+) -> None:
+    assert TestTimeAdaptation(tiny_suite, merge).learning_rate == published
+    assert TestTimeAdaptation(tiny_suite, merge, learning_rate=0.5).learning_rate == 0.5
+
+
+def test_the_learning_rate_is_annealed_to_zero(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    trainer = quiet_trainer(max_steps=3)
+    adapt(tiny_suite, trainer)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_entropy_of_every_task_is_logged(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
+    trainer = quiet_trainer(max_steps=1)
+    adapt(tiny_suite, trainer)
+    logged = trainer.logged_metrics
+    assert set(logged) == {"train/entropy", *(f"train/entropy/{task}" for task in tiny_suite.tasks)}
+    each = [logged[f"train/entropy/{task}"] for task in tiny_suite.tasks]
+    torch.testing.assert_close(logged["train/entropy"], torch.stack(each).mean())
+
+
+@pytest.mark.parametrize("merge", [TaskArithmetic(), Pretrained(), Individual()])
+def test_a_static_merge_has_nothing_to_adapt(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, merge: MergeMethod
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"static merge with nothing to adapt: score it with `wemoe-pl test`"
+    ):
+        quiet_trainer(max_steps=1).fit(
+            TestTimeAdaptation(tiny_suite, merge), MultiTaskData(tiny_suite)
+        )
+
+
+def test_the_number_of_steps_has_to_be_given(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
+    with pytest.raises(ConfigError, match=r"number of steps: trainer\.max_steps, from 1"):
+        adapt(tiny_suite, quiet_trainer(max_epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        ({"learning_rate": 0.0}, r"learning_rate is 0\.0: give a number above 0"),
+        ({"learning_rate": math.nan}, r"learning_rate is nan"),
+        ({"diversity": -1.0}, r"diversity is -1\.0: give a number from 0"),
+        ({"task": "crs"}, r"no task 'crs'\. Did you mean 'cars'"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(
+    tiny_suite: Suite, option: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        TestTimeAdaptation(tiny_suite, WEMoE(), **option)
+
+
+def test_predictions_can_be_asked_of_one_task(tiny_suite: Suite) -> None:
+    every, one = (TestTimeAdaptation(tiny_suite, WEMoE(), task=task) for task in (None, "dtd"))
+    every.configure_model()
+    assert list(every.predict_tasks) == ["cars", "dtd", "mnist"]
+    assert list(one.predict_tasks) == ["dtd"]
+
+
+def test_a_loaded_checkpoint_answers_as_the_adapted_model(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    trainer = quiet_trainer(max_steps=2)
+    module = adapt(tiny_suite, trainer)
+    trainer.save_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
+    images = torch.randn(2, 3, 28, 28)
+    for source in (tmp_path, tmp_path / "checkpoints" / "last.ckpt"):
+        loaded = load(source)
+        assert loaded.tasks == module.classifier.tasks
+        for task in loaded.tasks:
+            assert loaded(images, task).equal(module.classifier.eval()(images, task))
+
+
+def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"neither a checkpoint nor the folder of a run"):
+        load(tmp_path)
+    (tmp_path / "some.ckpt").write_text("text")
+    with pytest.raises(CheckpointError, match=r"some\.ckpt is damaged or no checkpoint"):
+        load(tmp_path / "some.ckpt")

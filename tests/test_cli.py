@@ -1,0 +1,452 @@
+"""The command line as its users meet it: every shipped config, every command, every mistake."""
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from wemoe_pl import cli
+from wemoe_pl.configs import SHIPPED_CONFIGS, shipped_configs
+
+SUITES = sorted(SHIPPED_CONFIGS.glob("suites/*.yaml"))
+QUIET = ("--trainer.enable_progress_bar", "false")
+TWO_STEPS = ("--trainer.max_steps", "2", "--data.batch_size", "4")
+
+
+class Answer(NamedTuple):
+    """What a command gave."""
+
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture(autouse=True)
+def restored_determinism() -> Iterator[None]:
+    yield
+    torch.use_deterministic_algorithms(False)  # `deterministic: true` outlives its trainer
+
+
+@pytest.fixture
+def wemoe_pl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """`wemoe_pl("fit", "--config", …)`: run a command in this process."""
+    monkeypatch.setattr("sys.argv", ["wemoe-pl"])  # Lightning warns when it has arguments
+
+    def run(*arguments: str | Path) -> Answer:
+        capsys.readouterr()
+        try:
+            status = cli.main([str(argument) for argument in arguments])
+        except SystemExit as leaving:  # --help and --print_config
+            status = int(leaving.code or 0)
+        return Answer(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def adapt(tiny_suite_yaml: Path) -> tuple[str | Path, ...]:
+    """The options of the main job on the tiny suite."""
+    return "--config", "adapt_miniature", "--suite", tiny_suite_yaml, *QUIET
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of three images to classify."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for seed in range(3):
+        pixels = np.random.default_rng(seed).integers(256, size=(30, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{seed}.png")
+    return folder
+
+
+def results(folder: Path) -> dict[str, Any]:
+    contents: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return contents
+
+
+def documented_command(config: str) -> list[str]:
+    """The command that a shipped config tells its reader to run."""
+    text = (SHIPPED_CONFIGS / config).read_text()
+    found = re.search(rf"^#   wemoe-pl (.* --config {config} .*)$", text, re.MULTILINE)
+    assert found, f"{config} does not say how it is run"
+    return shlex.split(found[1])
+
+
+def assert_refused(answer: Answer, out: Path, *fragments: str) -> None:
+    """One line that holds the fragments, a status, and nothing left behind."""
+    assert answer.status == 1
+    lines = [line for line in answer.err.splitlines() if line]
+    assert len(lines) == 1, answer.err
+    assert lines[0].startswith("wemoe-pl: ")
+    for fragment in fragments:
+        assert fragment in lines[0]
+    assert not out.is_dir() or not list(out.iterdir())
+
+
+# Commands that work
+
+
+@pytest.mark.parametrize("config", shipped_configs())
+def test_every_shipped_config_runs_as_it_says(
+    wemoe_pl: Command, tiny_suite_yaml: Path, tmp_path: Path, config: str
+) -> None:
+    command = documented_command(config)
+    override = ["--suite", tiny_suite_yaml, "--out", tmp_path, "--trainer.max_steps", "2", *QUIET]
+    override += ["--task", "cars"] if "--task" in command else []
+    answer = wemoe_pl(*command, *override)
+    assert answer.status == 0, answer.err
+    assert f"Results are in {tmp_path}" in answer.out.replace("\n", "")
+    assert results(tmp_path)["suite"] == "tiny"
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["out"] == str(tmp_path)
+    assert (tmp_path / "logs" / "metrics.csv").exists()
+    assert (tmp_path / "checkpoints" / "last.ckpt").exists() == (command[0] == "fit")
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda path: path.name)
+def test_every_shipped_suite_is_complete(wemoe_pl: Command, tmp_path: Path, suite: Path) -> None:
+    answer = wemoe_pl(
+        "test", "--config", "task_arithmetic_miniature", "--suite", suite, "--out", tmp_path,
+        "--trainer.limit_test_batches", "1", "--data.test_batch_size", "2", *QUIET,
+    )  # fmt: skip
+    assert answer.status == 0, answer.err
+    assert list(results(tmp_path)["sources"])
+
+
+def test_a_run_can_be_scored_again_and_repeated_from_what_it_leaves(
+    wemoe_pl: Command, adapt: tuple[str], tmp_path: Path
+) -> None:
+    first, scored, repeated, unadapted = (tmp_path / name for name in "abcd")
+    saved = ("--config", first / "config.yaml")
+    checkpoint = ("--ckpt_path", first / "checkpoints" / "last.ckpt")
+    learn = ("--model.learning_rate", "0.5")
+    assert wemoe_pl("fit", *adapt, *TWO_STEPS, *learn, "--out", first).status == 0
+    assert wemoe_pl("test", *saved, *checkpoint, "--out", scored).status == 0
+    assert wemoe_pl("fit", *saved, "--out", repeated).status == 0
+    assert wemoe_pl("test", *saved, "--out", unadapted).status == 0
+    for key in ("accuracy", "calibration_error", "reference", "sources"):
+        assert results(scored)[key] == results(first)[key] == results(repeated)[key]
+    assert results(unadapted)["calibration_error"] != results(first)["calibration_error"]
+
+
+def test_validation_prints_a_table_and_writes_no_results(
+    wemoe_pl: Command, adapt: tuple[str], tmp_path: Path
+) -> None:
+    answer = wemoe_pl("validate", *adapt, "--out", tmp_path)
+    assert answer.status == 0
+    assert all(task in answer.out for task in ("cars", "dtd", "mnist", "mean"))
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_a_run_prints_one_table_and_no_noise(
+    wemoe_pl: Command, adapt: tuple[str], tmp_path: Path
+) -> None:
+    answer = wemoe_pl("fit", *adapt, *TWO_STEPS, "--out", tmp_path)
+    assert answer.out.count("Accuracy on tiny, %") == 1
+    assert "DataLoader" not in answer.out
+    assert answer.err == ""
+
+
+@pytest.mark.parametrize(("only", "tasks"), [((), 3), (("--task", "cars"), 1)])
+def test_images_in_a_folder_are_classified_by_all_tasks_or_one(
+    wemoe_pl: Command, adapt: tuple[str], pictures: Path, tmp_path: Path,
+    only: tuple[str, ...], tasks: int,
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    answer = wemoe_pl("predict", *adapt, *only, "--data.images", pictures, "--out", out)
+    header, *lines = (out / "predictions.csv").read_text().splitlines()
+    assert header == "image,task,class,probability"
+    assert len(lines) == 3 * tasks
+    assert f"{3 * tasks} predictions are in" in answer.out
+
+
+def test_shipped_configs_are_found_from_any_folder(
+    wemoe_pl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("adapt_miniature", "adapt_miniature.yaml"):
+        answer = wemoe_pl("fit", "--config", name, "--print_config")
+        assert yaml.safe_load(answer.out)["suite"]["name"] == "miniature"
+    assert not list(tmp_path.iterdir())
+
+
+def test_later_configs_and_options_win(wemoe_pl: Command, tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text("trainer: {max_steps: 7, min_steps: 3}")
+    answer = wemoe_pl(
+        "fit", "--config", "adapt_miniature", "--config", tmp_path / "more.yaml",
+        "--trainer.max_steps", "9", "--print_config",
+    )  # fmt: skip
+    printed = yaml.safe_load(answer.out)
+    assert (printed["trainer"]["max_steps"], printed["trainer"]["min_steps"]) == (9, 3)
+    assert printed["model"]["init_args"]["merge"]["init_args"]["router_depth"] == 2
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.SUBCOMMANDS)])
+def test_help_fits_a_screen_and_names_the_shipped_configs(
+    wemoe_pl: Command, command: list[str]
+) -> None:
+    answer = wemoe_pl(*command, "--help")
+    assert answer.status == 0
+    assert len(answer.out.splitlines()) <= 40
+    for known in (*shipped_configs(), "--config", "--model.help", "--print_config"):
+        assert known in answer.out
+    assert cli.SUBCOMMANDS[command[0] if command else "fit"] in " ".join(answer.out.split())
+
+
+def test_the_options_of_a_class_are_described(wemoe_pl: Command) -> None:
+    answer = wemoe_pl("fit", "--model.help", "TestTimeAdaptation")
+    assert "--model.diversity DIVERSITY" in answer.out
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("mistake", "fragments"),
+    [
+        ("--trainer.max_step 2", ["no key 'trainer.max_step'", "'trainer.max_steps'?"]),
+        ("--trianer.max_steps 2", ["no key 'trianer.max_steps'", "'trainer.max_steps'?"]),
+        ("--model.merg WEMoE", ["no key 'merg'", "mean 'merge'?"]),
+        ("--model.merge.init_lamda 1", ["no key 'init_lamda'", "mean 'init_lambda'?"]),
+        ("--model TestTimeAdaption", ["no class 'TestTimeAdaption'", "'TestTimeAdaptation'?"]),
+        ("--model.merge WEMoW", ["no class 'WEMoW'", "mean 'WEMoE'?"]),
+        ("--data MultiTasksData", ["no class 'MultiTasksData'", "mean 'MultiTaskData'?"]),
+        ("--task crs", ["no task 'crs'", "mean 'cars'?"]),
+        ("--model.merge.init_lambda 1.5", ["init_lambda", "is 1.5", "from 0 to 1"]),
+        ("--model.merge.init_lambda=-0.1", ["init_lambda", "is -0.1", "from 0 to 1"]),
+        ("--model.merge.init_lambda high", ["init_lambda", "expected float, got 'high'"]),
+        ("--model.merge.router_depth 3", ["router_depth is 3: choose 0, 1 or 2"]),
+        ("--model.learning_rate 0", ["learning_rate is 0.0", "above 0"]),
+        ("--model.diversity=-1", ["diversity is -1.0", "from 0"]),
+        ("--model.references maybe", ["references", "expected bool, got 'maybe'"]),
+        ("--data.batch_size 0", ["batch_size is 0", "from 1"]),
+        ("--data.num_workers=-1", ["num_workers is -1", "from 0"]),
+        ("--data.stream tset", ["stream", "'train', 'test'", "got 'tset'"]),
+        ("--trainer.max_steps x", ["trainer.max_steps: expected int, got 'x'"]),
+        ("--trainer.max_steps=-5", ["max_steps", "-5"]),
+        ("--trainer.val_check_interval 0", ["val_check_interval is 0", "from 1"]),
+        ("--trainer.accelerator abacus", ["accelerator='abacus'", "cpu"]),
+        ("--trainer.devices 0", ["devices='0'"]),
+        ("--seed_everything=-1", ["seed_everything is -1", "from 0 to 4294967295"]),
+        ("--seed_everything 4294967296", ["seed_everything is 4294967296", "to 4294967295"]),
+        ("--seed_everything true", ["seed_everything is True", "can be repeated"]),
+        ("--seed_everything x", ["seed_everything", "int", "got 'x'"]),
+        ("--suite nowhere.yaml", ["suite: there is no file nowhere.yaml"]),
+        ("--config nowhere", ["no config 'nowhere'", "adapt_miniature.yaml"]),
+        ("--ckpt_path nowhere.ckpt", ["no checkpoint nowhere.ckpt"]),
+        ("stray", ["stray"]),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_answered_in_one_sentence(
+    wemoe_pl: Command, adapt: tuple[str], tmp_path: Path, mistake: str, fragments: list[str]
+) -> None:
+    out = tmp_path / "out"
+    assert_refused(wemoe_pl("fit", *adapt, "--out", out, *mistake.split()), out, *fragments)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "fragments"),
+    [
+        ("diversity: ", "divrsity: ", ["no key 'divrsity'", "mean 'diversity'?", "job.yaml"]),
+        ("init_lambda: ", "init_lamda: ", ["no key 'init_lamda'", "mean 'init_lambda'?"]),
+        ("\ntrainer:", "\ntrianer:", ["no key 'trianer.", "mean 'trainer."]),
+        ("max_steps: ", "max_step: ", ["no key 'trainer.max_step'", "'trainer.max_steps'?"]),
+        ("\nseed_everything: 0", "\nseed_everything: -3", ["seed_everything is -3"]),
+        ("class_path: WEMoE", "class_path: WEMoEs", ["no class 'WEMoEs'", "mean 'WEMoE'?"]),
+        ("batch_size: ", "batch_size: many #", ["batch_size", "expected int, got 'many'"]),
+        ("\nmodel:", "\n[model:", ["job.yaml: not valid YAML near line"]),
+    ],
+)
+def test_a_mistake_in_a_config_is_answered_in_one_sentence(
+    wemoe_pl: Command, tmp_path: Path, right: str, wrong: str, fragments: list[str]
+) -> None:
+    job, out = tmp_path / "job.yaml", tmp_path / "out"
+    shutil.copytree(SHIPPED_CONFIGS / "suites", tmp_path / "suites")
+    text = (SHIPPED_CONFIGS / "adapt_miniature.yaml").read_text()
+    assert right in text
+    job.write_text(text.replace(right, wrong, 1))
+    assert_refused(wemoe_pl("fit", "--config", job, "--out", out), out, *fragments)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "fragments"),
+    [
+        (": MiniatureTask", ": MinatureTask", ["'MinatureTask'", "mean 'MiniatureTask'?"]),
+        ("name: cars", "name: carz", ["no miniature task 'carz'", "mean 'cars'?"]),
+        ("test_size: ", "tst_size: ", ["no key 'tst_size'", "mean 'test_size'?"]),
+        ("pretrained: ", "pretraned: ", ["no key 'pretraned'", "pretrained'?"]),
+        ("\nheads:\n  cars:", "\nheads:\n  crs:", ["no task 'crs'", "mean 'cars'?"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_suite_is_answered_in_one_sentence(
+    wemoe_pl: Command, tiny_suite_yaml: Path, tmp_path: Path,
+    right: str, wrong: str, fragments: list[str],
+) -> None:  # fmt: skip
+    suite, out = tmp_path / "suite.yaml", tmp_path / "out"
+    assert right in tiny_suite_yaml.read_text()
+    suite.write_text(tiny_suite_yaml.read_text().replace(right, wrong, 1))
+    answer = wemoe_pl("fit", "--config", "adapt_miniature", "--suite", suite, "--out", out)
+    assert_refused(answer, out, *fragments)
+
+
+@pytest.mark.parametrize("contents", ["", "- a\n- b\n", "just words"])
+def test_a_file_that_is_no_config_is_named(
+    wemoe_pl: Command, tmp_path: Path, contents: str
+) -> None:
+    (tmp_path / "odd.yaml").write_text(contents)
+    answer = wemoe_pl("fit", "--config", tmp_path / "odd.yaml", "--out", tmp_path / "out")
+    assert_refused(answer, tmp_path / "out", "odd.yaml: It is no config", "`key: value`")
+
+
+@pytest.mark.parametrize(
+    ("command", "fragments"),
+    [
+        ([], ["Give a command: fit, validate, test, predict"]),
+        (["fti"], ["no command 'fti'", "mean 'fit'?"]),
+        (["fit"], ["No suite was given", "--config NAME"]),
+        (["fit", "--config"], ["--config", "expected one argument"]),
+        (["fit", "--config", "adapt_miniatur"], ["mean 'adapt_miniature.yaml'?"]),
+    ],
+)
+def test_a_command_that_is_not_complete_says_what_is_missing(
+    wemoe_pl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    command: list[str], fragments: list[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert_refused(wemoe_pl(*command), tmp_path, *fragments)
+
+
+def test_a_suite_without_a_model_is_not_enough(
+    wemoe_pl: Command, tiny_suite_yaml: Path, tmp_path: Path
+) -> None:
+    answer = wemoe_pl("fit", "--suite", tiny_suite_yaml, "--out", tmp_path)
+    assert_refused(answer, tmp_path, "was given: start from a config, with --config NAME")
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(
+    wemoe_pl: Command, adapt: tuple[str], tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / "out"
+    assert_refused(wemoe_pl(command, *adapt, "--out", out), out, str(out), "another with --out")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("contents", [b"", b"text", b"PK\x03\x04 cut off"])
+def test_a_damaged_checkpoint_is_named(
+    wemoe_pl: Command, adapt: tuple[str], tmp_path: Path, contents: bytes
+) -> None:
+    (tmp_path / "bad.ckpt").write_bytes(contents)
+    out = tmp_path / "out"
+    answer = wemoe_pl("test", *adapt, "--out", out, "--ckpt_path", tmp_path / "bad.ckpt")
+    assert_refused(answer, out, "bad.ckpt is damaged or no checkpoint")
+
+
+def test_a_checkpoint_of_routers_of_another_depth_is_refused(
+    wemoe_pl: Command, adapt: tuple[str], tmp_path: Path
+) -> None:
+    first, out = tmp_path / "first", tmp_path / "out"
+    assert wemoe_pl("fit", *adapt, *TWO_STEPS, "--out", first).status == 0
+    checkpoint = first / "checkpoints" / "last.ckpt"
+    shallow = ("--model.merge.router_depth", "1")
+    answer = wemoe_pl("test", *adapt, *shallow, "--out", out, "--ckpt_path", checkpoint)
+    assert answer.status == 1
+    assert "does not fit WEMoE as configured: " in answer.err
+    assert not (out / "results.json").exists()
+
+
+def test_a_static_merge_cannot_be_fitted(
+    wemoe_pl: Command, tiny_suite_yaml: Path, tmp_path: Path
+) -> None:
+    answer = wemoe_pl(
+        "fit", "--config", "task_arithmetic_miniature", "--suite", tiny_suite_yaml,
+        "--out", tmp_path, *TWO_STEPS, *QUIET,
+    )  # fmt: skip
+    assert answer.status == 1
+    assert "nothing to adapt: score it with `wemoe-pl test`" in answer.err
+    assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_image_that_cannot_be_read_is_named_and_nothing_is_predicted(
+    wemoe_pl: Command, adapt: tuple[str], pictures: Path, tmp_path: Path, workers: str
+) -> None:
+    (pictures / "broken.png").write_text("no picture")
+    out = tmp_path / "out"
+    answer = wemoe_pl(
+        "predict", *adapt, "--data.images", pictures, "--data.num_workers", workers, "--out", out
+    )
+    assert answer.status == 1
+    assert f"wemoe-pl: {pictures}/broken.png is not a readable image" in answer.err
+    assert "Traceback" not in answer.err
+    assert not (out / "predictions.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "There is nothing to predict: give a folder with --data.images DIR."),
+        (["--data.images", "nowhere"], "There is no folder nowhere"),
+    ],
+)
+def test_prediction_needs_a_folder(
+    wemoe_pl: Command, adapt: tuple[str], tmp_path: Path, options: list[str], sentence: str
+) -> None:
+    answer = wemoe_pl("predict", *adapt, *options, "--out", tmp_path)
+    assert answer.status == 1
+    assert answer.err.startswith(f"wemoe-pl: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (KeyboardInterrupt(), "interrupted; nothing was left half-written."),
+        (OSError(28, "No space left on device", "x.csv"), "x.csv: No space left on device"),
+        (OSError("the disk is gone"), "the disk is gone"),
+    ],
+)
+def test_what_happens_to_a_run_from_outside_is_said_in_one_line(
+    wemoe_pl: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, sentence: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "WeMoECLI", fail)
+    assert wemoe_pl("fit") == (1, "", f"wemoe-pl: {sentence}\n")
+
+
+# What the shipped files look like
+
+
+@pytest.mark.parametrize("config", shipped_configs())
+def test_every_key_of_a_shipped_config_has_a_comment(config: str) -> None:
+    """Above it, at its own depth. What only opens a section or names a class needs none."""
+    lines = (SHIPPED_CONFIGS / config).read_text().splitlines()
+    bare = [
+        line.strip()
+        for above, line in pairwise(lines)
+        if (key := re.match(r"( *)(\w+): \S", line))
+        and key[2] not in ("class_path", "init_args")
+        and not above.startswith(f"{key[1]}# ")
+    ]
+    assert not bare
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda path: path.name)
+def test_every_part_of_a_shipped_suite_has_a_comment(suite: Path) -> None:
+    blocks = suite.read_text().split("\n\n")[1:]
+    assert all(block.startswith(("# ", "name: ")) for block in blocks)

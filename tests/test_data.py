@@ -1,0 +1,214 @@
+"""Streams that follow from (seed, step) alone, and ordered loaders that miss no image."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from wemoe_pl.data import Batch, MultiTaskData, StepBatches, TaskData, VisionData
+from wemoe_pl.errors import ConfigError, DataError
+from wemoe_pl.suites import Suite
+from wemoe_pl.tasks import Split
+
+SPLITS: tuple[Split, Split] = ("train", "test")
+TASKS = ["cars", "dtd", "mnist"]
+SIZE = 20  # images per split and task of the tiny suite
+
+
+def batches(
+    suite: Suite, seed: int = 0, batch_size: int = 8, tasks_per_batch: int = 3
+) -> StepBatches:
+    data = MultiTaskData(suite)
+    tasks = {task: data.load(task, "test") for task in suite.tasks}
+    return StepBatches(tasks, batch_size, tasks_per_batch, seed)
+
+
+def stream(data: VisionData, count: int, step: int = 0, accumulated: int = 1) -> list[Batch]:
+    """The first batches that a trainer gets when it has done `step` steps."""
+    trainer: Any = SimpleNamespace(global_step=step, accumulate_grad_batches=accumulated)
+    data.trainer = trainer
+    return list(islice(data.train_dataloader(), count))
+
+
+def assert_same(one: Any, other: Any) -> None:
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("step", [0, 3, 7])
+def test_a_batch_follows_from_seed_and_step(tiny_suite: Suite, step: int) -> None:
+    assert_same(
+        stream(MultiTaskData(tiny_suite, seed=5), 8)[step], batches(tiny_suite, 5, 16)[step]
+    )
+
+
+def test_another_seed_gives_another_order(tiny_suite: Suite) -> None:
+    one, other = batches(tiny_suite, seed=0), batches(tiny_suite, seed=1)
+    assert one.indices("cars", 0) != other.indices("cars", 0)
+
+
+def test_tasks_have_orders_of_their_own(tiny_suite: Suite) -> None:
+    order = batches(tiny_suite)
+    assert order.indices("cars", 0) != order.indices("dtd", 0)
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(tiny_suite: Suite) -> None:
+    alone, helped = (
+        stream(MultiTaskData(tiny_suite, batch_size=4, num_workers=n), 5) for n in (0, 2)
+    )
+    assert_same(alone, helped)
+
+
+@pytest.mark.parametrize("batch_size", [7, SIZE, 3 * SIZE + 1])
+def test_every_epoch_has_every_image_once_in_a_new_order(
+    tiny_suite: Suite, batch_size: int
+) -> None:
+    order = batches(tiny_suite, batch_size=batch_size)
+    used = [index for step in range(SIZE) for index in order.indices("mnist", step)]
+    epochs = [used[start : start + SIZE] for start in range(0, len(used), SIZE)]
+    assert all(sorted(epoch) == list(range(SIZE)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == len(epochs)
+
+
+def test_images_come_with_their_own_labels(tiny_suite: Suite) -> None:
+    order = batches(tiny_suite)
+    images, labels = order[4]["dtd"]
+    chosen = [order.tasks["dtd"][index] for index in order.indices("dtd", 4)]
+    assert_same(images, torch.stack([image for image, _ in chosen]))
+    assert labels.tolist() == [label for _, label in chosen]
+
+
+@pytest.mark.parametrize(("per_batch", "groups"), [(1, 3), (2, 2)])
+def test_a_step_that_is_split_by_task_has_the_same_images(
+    tiny_suite: Suite, per_batch: int, groups: int
+) -> None:
+    whole = stream(MultiTaskData(tiny_suite), count=3)
+    split = stream(
+        MultiTaskData(tiny_suite, tasks_per_batch=per_batch), 3 * groups, accumulated=groups
+    )
+    for step, expected in enumerate(whole):
+        parts = split[groups * step : groups * (step + 1)]
+        assert [task for part in parts for task in part] == TASKS
+        assert_same({task: batch for part in parts for task, batch in part.items()}, expected)
+
+
+def test_a_split_step_must_be_accumulated(tiny_suite: Suite) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"tasks_per_batch 1 splits .* 3 batches: set trainer\.accumulate_grad_batches to 3 "
+        r"\(it is 2\)",
+    ):
+        stream(MultiTaskData(tiny_suite, tasks_per_batch=1), 1, accumulated=2)
+
+
+@pytest.mark.parametrize(("per_batch", "accumulated"), [(None, 1), (1, 3)])
+def test_a_resumed_stream_goes_on_where_the_trainer_stopped(
+    tiny_suite: Suite, per_batch: int | None, accumulated: int
+) -> None:
+    data = MultiTaskData(tiny_suite, tasks_per_batch=per_batch)
+    uninterrupted = stream(data, count=4 * accumulated, accumulated=accumulated)
+    resumed = stream(data, count=2 * accumulated, step=2, accumulated=accumulated)
+    assert_same(resumed, uninterrupted[2 * accumulated :])
+
+
+def test_scoring_covers_all_test_images_in_order(tiny_suite: Suite) -> None:
+    data = MultiTaskData(tiny_suite, test_batch_size=8)
+    for loaders in (data.test_dataloader(), data.val_dataloader()):
+        for task, loader in zip(TASKS, loaders, strict=True):
+            parts = [batch[task] for batch in loader]
+            assert [len(labels) for _, labels in parts] == [8, 8, 4]
+            images, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+            expected = [data.load(task, "test")[index] for index in range(SIZE)]
+            assert_same(images, torch.stack([image for image, _ in expected]))
+            assert labels.tolist() == [label for _, label in expected]
+
+
+def test_adaptation_streams_test_images_and_fine_tuning_training_images(
+    tiny_suite: Suite,
+) -> None:
+    def streamed(data: VisionData) -> Tensor:
+        return stream(data, count=1)[0]["cars"][0]
+
+    data = MultiTaskData(tiny_suite)
+    train, test = (
+        torch.cat([batch["cars"][0] for batch in data.ordered_loader("cars", split)])
+        for split in SPLITS
+    )
+    every = batches(tiny_suite, batch_size=SIZE).indices("cars", 0)
+    assert_same(streamed(MultiTaskData(tiny_suite, batch_size=SIZE)), test[every])
+    assert_same(streamed(TaskData(tiny_suite, "cars", batch_size=SIZE)), train[every])
+
+
+def test_only_tasks_with_an_expert_are_adapted_but_all_are_scored(tiny_suite: Suite) -> None:
+    fewer = replace(tiny_suite, experts={"dtd": tiny_suite.experts["dtd"]})
+    data = MultiTaskData(fewer)
+    assert (data.stream_tasks, data.scored_tasks) == (["dtd"], TASKS)
+    assert MultiTaskData(replace(tiny_suite, experts={})).stream_tasks == TASKS
+
+
+def test_a_miniature_image_is_scaled_to_minus_one_to_one(tiny_suite: Suite) -> None:
+    data = MultiTaskData(tiny_suite)
+    picture = np.asarray(tiny_suite.task("cars").images("test")[3][0])
+    expected = (torch.tensor(picture).permute(2, 0, 1) / 255 - 0.5) / 0.5
+    torch.testing.assert_close(data.load("cars", "test")[3][0], expected)
+
+
+def test_the_border_of_a_larger_image_is_kept(tiny_suite: Suite) -> None:
+    framed = Image.new("RGB", (84, 84), "white")
+    framed.paste(Image.new("RGB", (78, 78), "black"), (3, 3))
+    image = MultiTaskData(tiny_suite).transform(framed)
+    edges = torch.cat([image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]])
+    assert image.shape == (3, 28, 28)
+    assert edges.min() > 0.5 > -0.5 > image[:, 14, 14].max()
+
+
+def test_few_shots_are_the_first_images_of_every_class(tiny_suite: Suite) -> None:
+    data = MultiTaskData(tiny_suite)
+    labels = torch.cat([batch[1] for batch in data.few_shots("mnist", 1)])
+    assert sorted(labels.tolist()) == list(range(10))
+    everything = torch.cat([batch[1] for batch in data.few_shots("mnist", None)])
+    assert len(everything) == SIZE
+
+
+def test_prediction_reads_a_folder_in_the_order_of_its_paths(
+    tiny_suite: Suite, tmp_path: Path
+) -> None:
+    (tmp_path / "more").mkdir()
+    for name in ("b.png", "a.png", "more/c.png"):
+        Image.new("RGB", (40, 30)).save(tmp_path / name)
+    data = MultiTaskData(tiny_suite, images=str(tmp_path), test_batch_size=2)
+    parts = list(data.predict_dataloader())
+    assert [image.shape for image, _ in parts] == [(2, 3, 28, 28), (1, 3, 28, 28)]
+    paths = [Path(path).relative_to(tmp_path).as_posix() for _, part in parts for path in part]
+    assert paths == ["a.png", "b.png", "more/c.png"]
+
+
+def test_prediction_needs_a_folder_of_images(tiny_suite: Suite, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nothing to predict.*--data\.images DIR"):
+        MultiTaskData(tiny_suite).predict_dataloader()
+    with pytest.raises(DataError, match=r"no folder .*missing"):
+        MultiTaskData(tiny_suite, images=str(tmp_path / "missing")).predict_dataloader()
+    with pytest.raises(DataError, match=r"has no images"):
+        MultiTaskData(tiny_suite, images=str(tmp_path)).predict_dataloader()
+
+
+@pytest.mark.parametrize("size", ["batch_size", "test_batch_size", "tasks_per_batch"])
+def test_a_batch_has_at_least_one(tiny_suite: Suite, size: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{size} is 0: give a number from 1\.$"):
+        MultiTaskData(tiny_suite, **{size: 0})  # type: ignore[arg-type]
+
+
+def test_there_are_no_fewer_than_no_workers(tiny_suite: Suite) -> None:
+    with pytest.raises(ConfigError, match=r"num_workers is -1: give a number from 0"):
+        TaskData(tiny_suite, "cars", num_workers=-1)
+
+
+def test_an_unknown_task_is_named_with_the_nearest(tiny_suite: Suite) -> None:
+    with pytest.raises(ConfigError, match=r"no task 'crs'\. Did you mean 'cars'"):
+        TaskData(tiny_suite, "crs")

@@ -1,0 +1,262 @@
+"""Scores against counts written out, the contract of results.json, and lean checkpoints."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor
+
+from wemoe_pl.adapt import TestTimeAdaptation
+from wemoe_pl.data import MultiTaskData
+from wemoe_pl.errors import CheckpointError
+from wemoe_pl.evaluate import (
+    TaskScores,
+    collect_results,
+    normalized_mean,
+    read_checkpoint,
+    write_results,
+)
+from wemoe_pl.files import sha256
+from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.suites import Suite
+
+NewTrainer = Callable[..., L.Trainer]
+TASKS = ["cars", "dtd", "mnist"]
+
+
+def random_scores(classes: int, samples: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(classes)
+    logits = torch.randn(samples, classes, generator=generator) * 2
+    return logits, torch.randint(classes, (samples,), generator=generator)
+
+
+def scored(
+    suite: Suite, trainer: L.Trainer, merge: MergeMethod, **options: Any
+) -> TestTimeAdaptation:
+    module = TestTimeAdaptation(suite, merge, **options)
+    trainer.test(module, MultiTaskData(suite, test_batch_size=8), verbose=False)
+    return module
+
+
+@pytest.fixture
+def checkpoint(tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path) -> Path:
+    """A checkpoint of routers of depth 2, as one step of adaptation leaves it."""
+    trainer = quiet_trainer(max_steps=1)
+    trainer.fit(TestTimeAdaptation(tiny_suite, WEMoE()), MultiTaskData(tiny_suite, batch_size=2))
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    return tmp_path / "one.ckpt"
+
+
+def test_accuracy_counts_samples_not_classes() -> None:
+    scores = TaskScores({"rare": 3})
+    labels = torch.tensor([0] * 8 + [1, 2])
+    scores.update("rare", torch.eye(3)[torch.zeros(10, dtype=torch.long)], labels)
+    assert scores.accuracy()["rare"] == pytest.approx(0.8)  # averaged over classes, 1/3
+
+
+def test_accuracy_is_correct_answers_over_answers_in_any_batches() -> None:
+    scores = TaskScores({"cars": 7, "unseen": 2})
+    logits, labels = random_scores(classes=7, samples=50)
+    for part in (slice(0, 32), slice(32, 50)):
+        scores.update("cars", logits[part], labels[part])
+    correct = sum(int(row.argmax() == label) for row, label in zip(logits, labels, strict=True))
+    assert scores.accuracy() == {"cars": pytest.approx(correct / 50)}
+
+
+def test_calibration_error_matches_fifteen_bins_written_out() -> None:
+    scores = TaskScores({"cars": 4})
+    logits, labels = random_scores(classes=4, samples=200)
+    scores.update("cars", logits, labels)
+    confidence, predicted = logits.softmax(dim=-1).max(dim=-1)
+    expected = 0.0
+    for number in range(15):
+        inside = (confidence > number / 15) & (confidence <= (number + 1) / 15)
+        if inside.any():
+            accuracy = (predicted == labels)[inside].float().mean()
+            gap = abs(accuracy - confidence[inside].mean())
+            expected += (inside.float().mean() * gap).item()
+    assert scores.calibration_error()["cars"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_test_counts_what_the_classifier_answers(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module = scored(tiny_suite, quiet_trainer(), TaskArithmetic(0.1))
+    data = MultiTaskData(tiny_suite)
+    for task in TASKS:
+        images = data.load(task, "test")
+        correct = 0
+        for index in range(len(images)):
+            image, label = images[index]
+            correct += int(module.classifier(image[None], task).argmax() == label)
+        assert module.test_results["accuracy"][task] == pytest.approx(correct / len(images))
+
+
+def test_results_keep_the_contract(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    module = scored(tiny_suite, quiet_trainer(), WEMoE())
+    write_results(tmp_path / "results.json", collect_results(module, seed=3))
+    results = json.loads((tmp_path / "results.json").read_text())
+    types = {
+        "suite": str, "method": str, "tasks": list, "accuracy": dict, "mean": float,
+        "reference": dict, "normalized_mean": float, "parameters": dict, "seconds": dict,
+        "versions": dict, "seed": int, "sources": dict,
+    }  # fmt: skip
+    assert {key: type(results[key]) for key in types} == types
+    assert (results["suite"], results["method"], results["seed"]) == ("tiny", "WEMoE", 3)
+    assert results["tasks"] == list(results["accuracy"]) == TASKS
+    assert {"pretrained", "individual"} <= set(results["reference"])
+    for accuracy in (results["accuracy"], *results["reference"].values()):
+        assert list(accuracy) == TASKS
+        assert all(0 <= value <= 1 for value in accuracy.values())
+    assert results["mean"] == pytest.approx(sum(results["accuracy"].values()) / 3)
+    encoder = module.classifier.encoder
+    trainable = sum(p.numel() for n, p in encoder.named_parameters() if ".router." in n)
+    total = sum(p.numel() for p in encoder.parameters())
+    assert results["parameters"] == {"total": total, "trainable": trainable}
+    assert results["sources"]["experts/cars"] == {
+        "source": tiny_suite.experts["cars"],
+        "sha256": sha256(Path(tiny_suite.experts["cars"])),
+    }
+    assert results["seconds"]["test"] >= results["seconds"]["build"] > 0
+
+
+def test_the_normalized_mean_is_the_mean_of_ratios() -> None:
+    accuracy, individual = {"a": 0.4, "b": 0.9, "new": 0.1}, {"a": 0.8, "b": 0.9}
+    assert normalized_mean(accuracy, individual) == pytest.approx((0.4 / 0.8 + 0.9 / 0.9) / 2)
+    assert normalized_mean(accuracy, {}) is None
+
+
+def test_references_are_the_ends_and_the_start_of_adaptation(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    reference = scored(tiny_suite, quiet_trainer(), WEMoE(0.2)).test_results["reference"]
+    ends: dict[str, MergeMethod] = {
+        "pretrained": Pretrained(),
+        "task_arithmetic": TaskArithmetic(0.2),
+        "individual": Individual(),
+    }
+    for name, method in ends.items():
+        alone = scored(tiny_suite, quiet_trainer(), method, references=False)
+        assert alone.test_results["accuracy"] == reference[name]
+
+
+def test_references_can_be_left_out(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
+    module = scored(tiny_suite, quiet_trainer(), WEMoE(), references=False)
+    assert module.test_results["reference"] == {}
+    assert collect_results(module, seed=0)["normalized_mean"] is None
+
+
+def test_routing_starts_at_lambda_for_every_task(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module = scored(tiny_suite, quiet_trainer(), WEMoE(0.25, router_depth=0), references=False)
+    assert list(module.routing) == TASKS
+    for weights in module.routing.values():
+        torch.testing.assert_close(weights, torch.full((2, 3), 0.25))
+    assert not any(mixture.record_routing for mixture in module.classifier.mixtures)
+
+
+def test_what_is_logged_has_the_keys_of_the_dashboard(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    trainer = quiet_trainer()
+    scored(tiny_suite, trainer, WEMoE())
+    expected = {
+        "test/acc",
+        *(f"{part}/{task}" for part in ("test/acc", "routing") for task in TASKS),
+    }
+    assert set(trainer.logged_metrics) == expected
+    trainer.validate(
+        TestTimeAdaptation(tiny_suite, WEMoE()), MultiTaskData(tiny_suite), verbose=False
+    )
+    assert set(trainer.logged_metrics) == {"val/acc", *(f"val/acc/{task}" for task in TASKS)}
+
+
+@pytest.mark.parametrize("merge", [WEMoE(), TaskArithmetic(), Pretrained(), Individual()])
+def test_a_method_goes_by_the_name_of_its_class(tiny_suite: Suite, merge: MergeMethod) -> None:
+    assert TestTimeAdaptation(tiny_suite, merge).method == type(merge).__name__
+
+
+def test_a_checkpoint_holds_what_was_trained_and_what_it_belongs_to(
+    tiny_suite: Suite, checkpoint: Path
+) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    assert content["state_dict"]
+    assert all(".router." in name for name in content["state_dict"])
+    identity = content["wemoe_pl"]
+    assert (identity["method"], identity["sources"]) == ("WEMoE", tiny_suite.sources())
+    assert checkpoint.stat().st_size < Path(tiny_suite.pretrained).stat().st_size
+
+
+def test_a_checkpoint_brings_the_routers_back(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, checkpoint: Path
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, WEMoE(), references=False)
+    quiet_trainer().test(module, MultiTaskData(tiny_suite), ckpt_path=checkpoint, verbose=False)
+    saved = torch.load(checkpoint, weights_only=True)["state_dict"]
+    loaded = {name: module.state_dict()[name] for name in saved}
+    torch.testing.assert_close(loaded, saved, rtol=0, atol=0)
+
+
+def test_a_checkpoint_is_refused_with_another_expert(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, checkpoint: Path
+) -> None:
+    other = tiny_suite.experts | {"dtd": tiny_suite.pretrained}
+    module = TestTimeAdaptation(replace(tiny_suite, experts=other), WEMoE())
+    with pytest.raises(
+        CheckpointError, match=r"other experts/dtd: it was .*dtd\.safetensors .*pretrained\.safeten"
+    ):
+        quiet_trainer().test(module, MultiTaskData(tiny_suite), ckpt_path=checkpoint)
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_checkpoint_is_refused_by_routers_of_another_depth(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, checkpoint: Path, depth: int
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, WEMoE(router_depth=depth))
+    with pytest.raises(CheckpointError, match=r"does not fit WEMoE .*'.*\.router\.\w+.*' is"):
+        quiet_trainer().test(module, MultiTaskData(tiny_suite), ckpt_path=checkpoint)
+
+
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path) -> None:
+    assert read_checkpoint(checkpoint)["global_step"] == 1
+    text, foreign, cut = tmp_path / "text.ckpt", tmp_path / "foreign.ckpt", tmp_path / "cut.ckpt"
+    text.write_text("no checkpoint")
+    torch.save({"state_dict": {}}, foreign)
+    cut.write_bytes(checkpoint.read_bytes()[:1000])
+    complaints = {
+        tmp_path / "missing.ckpt": "There is no checkpoint",
+        text: "is damaged or no checkpoint",
+        cut: "is damaged or no checkpoint",
+        foreign: "was not written by wemoe-pl",
+    }
+    for path, complaint in complaints.items():
+        with pytest.raises(CheckpointError, match=complaint) as refusal:
+            read_checkpoint(path)
+        assert str(path) in str(refusal.value)
+
+
+def test_predictions_name_image_task_and_class(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, Pretrained())
+    module.configure_model()
+    images = torch.stack([MultiTaskData(tiny_suite).load("cars", "test")[i][0] for i in range(2)])
+    rows = module.predict_step((images, ["a.png", "b.png"]), 0)
+    assert [(row.image, row.task) for row in rows] == [
+        (image, task) for task in TASKS for image in ("a.png", "b.png")
+    ]
+    for row in rows:
+        probabilities = module.classifier(images, row.task).softmax(dim=-1)[
+            int(row.image == "b.png")
+        ]
+        label = tiny_suite.task(row.task).classes.index(row.predicted_class)
+        assert label == probabilities.argmax()
+        assert row.probability == pytest.approx(probabilities[label].item())
