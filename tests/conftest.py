@@ -67,7 +67,7 @@ def tiny_suite(
         encoder = tiny_vit(seed, **TINY_OPTIONS)
         save_tensors(folder / f"{name}.safetensors", encoder.state_dict(), {})
     for task in TINY_TASKS:
-        head = ClassificationHead(torch.randn(len(CLASSES[task]), 16), CLASSES[task])
+        head = ClassificationHead(torch.randn(len(CLASSES[task]), 16), CLASSES[task], 10.0)
         save_head(folder / f"head_{task}.safetensors", head, {})
     return Suite(
         name="tiny",

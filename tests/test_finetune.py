@@ -93,6 +93,15 @@ def test_the_learning_rate_follows_its_schedule(
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(last, abs=1e-12)
 
 
+def test_the_learning_rate_outside_the_mlps_can_be_lower(tiny_suite: Suite) -> None:
+    module = ExpertFineTuning(tiny_suite, "cars", learning_rate=1e-3, outside_mlps=0.1)
+    module.configure_model()
+    optimizer = module.configure_optimizers()["optimizer"]
+    rates = {id(w): group["lr"] for group in optimizer.param_groups for w in group["params"]}
+    for name, weight in module.trained_parameters().items():
+        assert rates[id(weight)] == pytest.approx(1e-3 if ".mlp." in name else 1e-4)
+
+
 def test_an_exported_expert_can_be_loaded_again(
     tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
 ) -> None:

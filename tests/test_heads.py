@@ -44,7 +44,9 @@ def test_logits_are_scaled_cosines() -> None:
 
 
 def test_a_head_is_frozen() -> None:
-    assert not any(p.requires_grad for p in ClassificationHead(random_x(C, D), NAMES).parameters())
+    assert not any(
+        p.requires_grad for p in ClassificationHead(random_x(C, D), NAMES, 10.0).parameters()
+    )
 
 
 @pytest.mark.parametrize("shape", [(2, D), (4, D), (C,), (C, D, 1)])
@@ -52,7 +54,7 @@ def test_a_head_has_one_vector_per_class_name(shape: tuple[int, ...]) -> None:
     with pytest.raises(
         CheckpointError, match=r"a weight of shape \(.*\) was given with 3 class na"
     ):
-        ClassificationHead(random_x(*shape), NAMES)
+        ClassificationHead(random_x(*shape), NAMES, 10.0)
 
 
 # --- files -----------------------------------------------------------------------------------
@@ -69,7 +71,7 @@ def test_a_head_comes_back_as_it_was_saved(tmp_path: Path) -> None:
 
 
 def test_a_half_precision_head_is_read_as_float32_with_equal_values(tmp_path: Path) -> None:
-    head = ClassificationHead(random_x(C, D).float(), NAMES)
+    head = ClassificationHead(random_x(C, D).float(), NAMES, 10.0)
     save_head(tmp_path / "head.safetensors", head, {}, torch.float16)
     weight = load_head(str(tmp_path)).weight
     assert weight.dtype == torch.float32

@@ -101,10 +101,13 @@ class WeMoECLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse, and look at the checkpoint before anything else does."""
+        """Parse; find the checkpoint that `last` means, and look at it before anything else."""
         super().parse_arguments(parser, args)
-        if path := self.config[self.config.subcommand].get("ckpt_path"):
-            read_checkpoint(Path(path))
+        settings = self.config[self.config.subcommand]
+        if settings.get("ckpt_path") == "last":
+            settings.ckpt_path = str(Path(settings.out) / "checkpoints" / "last.ckpt")
+        if settings.get("ckpt_path"):
+            read_checkpoint(Path(settings.ckpt_path))
 
     def before_instantiate_classes(self) -> None:
         """Find out now, not after an hour, that the run's folder cannot be written to."""

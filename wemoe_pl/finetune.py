@@ -23,6 +23,7 @@ from wemoe_pl.heads import HEAD_FILE, ClassificationHead, prototype_head, save_h
 from wemoe_pl.merging import Pretrained
 from wemoe_pl.suites import Suite
 
+TRAINED_LOGIT_SCALE = 20.0
 Precision = Literal["float32", "float16"]
 
 
@@ -238,8 +239,8 @@ class MultiTaskTraining(SupervisedTraining):
 
     @property
     def frozen_sources(self) -> dict[str, dict[str, str]]:
-        """Nothing is frozen from elsewhere when training starts from scratch."""
-        return {} if self.from_scratch else super().frozen_sources
+        """Where it started from, which is nowhere when training from scratch; never experts."""
+        return {} if self.from_scratch else replace(self.suite, experts={}).sources()
 
     def head_file(self, out: Path, task: str) -> Path:
         """One file per task."""
@@ -248,6 +249,7 @@ class MultiTaskTraining(SupervisedTraining):
 
 def new_head(feature_dim: int, classes: tuple[str, ...]) -> ClassificationHead:
     """A head of random directions, to be trained."""
-    head = ClassificationHead(torch.randn(len(classes), feature_dim), classes)
+    vectors = torch.randn(len(classes), feature_dim)
+    head = ClassificationHead(vectors, classes, TRAINED_LOGIT_SCALE)
     head.weight.requires_grad_(True)
     return head

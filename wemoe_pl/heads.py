@@ -12,7 +12,7 @@ from wemoe_pl.checkpoints import read_tensors, save_tensors, weights_path
 from wemoe_pl.errors import CheckpointError
 
 HEAD_FILE = "head.safetensors"
-DEFAULT_LOGIT_SCALE = 20.0
+PROTOTYPE_LOGIT_SCALE = 10.0  # soft: class vectors from few images are imprecise
 
 
 class ClassificationHead(nn.Module):
@@ -30,9 +30,7 @@ class ClassificationHead(nn.Module):
     tensor([[10.,  0.]])
     """
 
-    def __init__(
-        self, weight: Tensor, classes: Sequence[str], logit_scale: float = DEFAULT_LOGIT_SCALE
-    ):
+    def __init__(self, weight: Tensor, classes: Sequence[str], logit_scale: float):
         super().__init__()
         if weight.ndim != 2 or len(weight) != len(classes):
             raise CheckpointError(
@@ -85,7 +83,7 @@ def prototype_head(
     encoder: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     classes: Sequence[str],
-    logit_scale: float = DEFAULT_LOGIT_SCALE,
+    logit_scale: float = PROTOTYPE_LOGIT_SCALE,
 ) -> ClassificationHead:
     """A new head whose class vectors are the mean normalised features of labelled images.
 

@@ -46,7 +46,7 @@ def rebuild(recipe: Mapping[str, Any]) -> tuple[Suite, MergeMethod]:
     parser.add_argument("--suite", type=Suite)
     parser.add_argument("--merge", type=MergeMethod)
     try:
-        parsed = parser.instantiate_classes(parser.parse_object(dict(recipe)))
+        parsed = parser.instantiate(parser.parse_object(dict(recipe)))
     except Exception as error:  # jsonargparse raises many kinds
         raise ConfigError(f"This is no recipe of a suite and a merge method: {error}") from error
     return parsed.suite, parsed.merge

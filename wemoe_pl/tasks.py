@@ -130,8 +130,8 @@ def list_images(folder: Path) -> list[Path]:
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise DataError(
-            f"The folder {folder} has no images ({', '.join(sorted(IMAGE_SUFFIXES))}): "
-            "expected FOLDER/class name/image.jpg."
+            f"The folder {folder} has no images: check its path. "
+            f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
         )
     return paths
 
