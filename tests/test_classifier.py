@@ -28,7 +28,7 @@ IMAGES = random_x(4, 3, 32, 32)
 def heads() -> dict[str, ClassificationHead]:
     """Heads of different widths."""
     return {
-        task: ClassificationHead(random_x(c, 16, seed=c), [f"{task} {i}" for i in range(c)])
+        task: ClassificationHead(random_x(c, 16, seed=c), [f"{task} {i}" for i in range(c)], 10.0)
         for task, c in {"cars": 2, "dtd": 3, "mnist": 5}.items()
     }
 

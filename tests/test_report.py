@@ -69,6 +69,12 @@ def test_without_references_only_the_method_is_shown() -> None:
     ]
 
 
+def test_the_note_of_a_suite_stands_below_its_table() -> None:
+    page = StringIO()
+    Console(file=page, width=80).print(accuracy_table({**RESULTS, "note": "Rendered images."}))
+    assert page.getvalue().splitlines()[-1].strip() == "Rendered images."
+
+
 def test_the_title_is_on_one_line() -> None:
     page = StringIO()
     Console(file=page, width=80).print(accuracy_table({**RESULTS, "reference": {}}))

@@ -90,7 +90,9 @@ def test_an_expert_of_another_backbone_is_refused_by_its_file(
 
 def suite_with_head(suite: Suite, path: Path, classes: tuple[str, ...], width: int = 16) -> Suite:
     """The suite, with another head for DTD."""
-    save_head(path / HEAD_FILE, ClassificationHead(torch.ones(len(classes), width), classes), {})
+    save_head(
+        path / HEAD_FILE, ClassificationHead(torch.ones(len(classes), width), classes, 10.0), {}
+    )
     return replace(suite, heads=suite.heads | {"dtd": str(path)})
 
 

@@ -151,8 +151,9 @@ class WeMoECLI(LightningCLI):
         if self.trainer.is_global_zero:
             model: ScoredModule = self.model
             accuracy = model.scores.accuracy()
-            names = {"suite": model.suite.name, "method": model.method, "tasks": list(accuracy)}
-            Console().print(accuracy_table({**names, "accuracy": accuracy, "reference": {}}))
+            suite = {"suite": model.suite.name, "note": model.suite.note}
+            scored = {"method": model.method, "tasks": list(accuracy), "accuracy": accuracy}
+            Console().print(accuracy_table({**suite, **scored, "reference": {}}))
 
     def after_fit(self) -> None:
         """Export what was trained, then score it."""

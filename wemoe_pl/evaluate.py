@@ -321,6 +321,7 @@ def collect_results(module: ScoredModule, seed: int) -> dict[str, Any]:
     encoder = module.classifier.encoder
     return {
         "suite": module.suite.name,
+        "note": module.suite.note,
         "method": module.method,
         "tasks": list(accuracy),
         **module.test_results,

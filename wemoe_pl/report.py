@@ -49,7 +49,7 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
     columns = {name: values for name, values in columns.items() if values}
     individual = reference.get("individual", {})
     title = f"Accuracy on {results['suite']}, %"
-    table = Table(title=title, min_width=len(title))
+    table = Table(title=title, caption=results.get("note"), min_width=len(title))
     table.add_column("task")
     for name in columns:
         own = name == results["method"]

@@ -23,6 +23,7 @@ class Suite:
         pretrained: file or folder of the pretrained encoder.
         experts: per task, file or folder of its fine-tuned encoder. These are merged.
         heads: per task, file or folder of its classification head.
+        note: what every table of the suite must say, such as that its images are rendered.
         tasks: per task, its classes and images. All are scored; those with an expert are adapted.
     """
 
@@ -32,6 +33,7 @@ class Suite:
     tasks: dict[str, VisionTask]
     experts: dict[str, str] = field(default_factory=dict)
     heads: dict[str, str] = field(default_factory=dict)
+    note: str = ""
 
     def __post_init__(self) -> None:
         """Refuse names that no task can have, and experts and heads of tasks that are not there."""
