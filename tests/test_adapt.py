@@ -8,7 +8,6 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.optim import Adam
 
@@ -16,6 +15,7 @@ from wemoe_pl.adapt import TestTimeAdaptation, entropy_objective, load
 from wemoe_pl.classifier import build_classifier
 from wemoe_pl.data import MultiTaskData, StepBatches
 from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.evaluate import LastCheckpoint
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
 from wemoe_pl.suites import Suite
 
@@ -141,15 +141,29 @@ def test_a_seed_decides_everything(tiny_suite: Suite, quiet_trainer: NewTrainer)
     assert not any(one[name].equal(other[name]) for name in one if name.endswith("weight"))
 
 
+class KilledInThirdStep(L.Callback):
+    """Ends a run as a power cut would."""
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        if batch_idx == 2:
+            raise RuntimeError("killed")
+
+
 def test_a_resumed_run_ends_as_an_uninterrupted_one(
     tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
 ) -> None:
-    keep = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=2, save_top_k=-1)
-    trainer = quiet_trainer(max_steps=4, enable_checkpointing=True, callbacks=[keep])
-    uninterrupted = adapt(tiny_suite, trainer)
-    resumed = adapt(
-        tiny_suite, quiet_trainer(max_steps=4), seed=9, ckpt_path=tmp_path / "step=2.ckpt"
-    )
+    uninterrupted = adapt(tiny_suite, quiet_trainer(max_steps=4))
+    validated = {"val_check_interval": 2, "check_val_every_n_epoch": None}
+    callbacks = [LastCheckpoint(str(tmp_path)), KilledInThirdStep()]
+    with pytest.raises(RuntimeError, match="killed"):
+        adapt(
+            tiny_suite,
+            quiet_trainer(max_steps=4, enable_checkpointing=True, callbacks=callbacks, **validated),
+        )
+    last = tmp_path / "last.ckpt"
+    resumed = adapt(tiny_suite, quiet_trainer(max_steps=4, **validated), seed=9, ckpt_path=last)
     assert_identical(routers(resumed), routers(uninterrupted))
 
 

@@ -12,6 +12,7 @@ import pytest
 import timm
 import torch
 import yaml
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import (
@@ -182,10 +183,19 @@ def test_a_weight_that_is_not_finite_is_named_with_its_file(
     value: float, dtype: torch.dtype, path: Path, weights: dict[str, Tensor]
 ) -> None:
     weights["blocks.0.mlp.fc2.bias"][3] = value
-    save_tensors(path, weights, {}, dtype)
+    save_file({name: weight.to(dtype) for name, weight in weights.items()}, path)
     complaint = r"expert\.safetensors has NaN or infinite weights in 'blocks\.0\.mlp\.fc2\.bias'"
     with pytest.raises(CheckpointError, match=complaint):
         load_encoder(str(path), BACKBONE)
+
+
+def test_a_weight_too_large_for_half_precision_is_not_saved(
+    path: Path, weights: dict[str, Tensor]
+) -> None:
+    weights["pos_embed"][0, 0, 0] = 1e5
+    with pytest.raises(CheckpointError, match=r"'pos_embed' cannot be saved .*torch\.float16"):
+        save_tensors(path, weights, {}, torch.float16)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("kept", [1, 7, 100, -1])

@@ -142,6 +142,29 @@ def test_a_run_can_be_scored_again_and_repeated_from_what_it_leaves(
     assert results(unadapted)["calibration_error"] != results(first)["calibration_error"]
 
 
+def test_a_second_run_in_a_folder_replaces_the_first(
+    wemoe_pl: Command, adapt: tuple[str], tmp_path: Path
+) -> None:
+    for rate in ("0.1", "0.2"):
+        learn = ("--model.learning_rate", rate)
+        assert wemoe_pl("fit", *adapt, *TWO_STEPS, *learn, "--out", tmp_path).status == 0
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
+    first = results(tmp_path)
+    checkpoint = ("--ckpt_path", "last")
+    assert wemoe_pl("test", *adapt, *checkpoint, "--out", tmp_path).status == 0
+    assert results(tmp_path)["calibration_error"] == first["calibration_error"]
+
+
+def test_scoring_in_the_folder_of_a_run_leaves_its_config_and_logs(
+    wemoe_pl: Command, adapt: tuple[str], tmp_path: Path
+) -> None:
+    assert wemoe_pl("fit", *adapt, *TWO_STEPS, "--out", tmp_path).status == 0
+    kept = {name: (tmp_path / name).read_text() for name in ("config.yaml", "logs/metrics.csv")}
+    for command in ("test", "validate"):
+        assert wemoe_pl(command, *adapt, "--ckpt_path", "last", "--out", tmp_path).status == 0
+    assert {name: (tmp_path / name).read_text() for name in kept} == kept
+
+
 def test_validation_prints_a_table_and_writes_no_results(
     wemoe_pl: Command, adapt: tuple[str], tmp_path: Path
 ) -> None:
@@ -237,6 +260,7 @@ def test_the_options_of_a_class_are_described(wemoe_pl: Command) -> None:
         ("--data.stream tset", ["stream", "'train', 'test'", "got 'tset'"]),
         ("--trainer.max_steps x", ["trainer.max_steps: expected int, got 'x'"]),
         ("--trainer.max_steps=-5", ["max_steps", "-5"]),
+        ("--task cars", ["--task has no part in this job", "fine-tuning", "predict"]),
         ("--trainer.val_check_interval 0", ["val_check_interval is 0", "from 1"]),
         ("--trainer.accelerator abacus", ["accelerator='abacus'", "cpu"]),
         ("--trainer.devices 0", ["devices='0'"]),
@@ -391,9 +415,19 @@ def test_an_image_that_cannot_be_read_is_named_and_nothing_is_predicted(
         "predict", *adapt, "--data.images", pictures, "--data.num_workers", workers, "--out", out
     )
     assert answer.status == 1
-    assert f"wemoe-pl: {pictures}/broken.png is not a readable image" in answer.err
+    assert f"1 of 4 images cannot be decoded: {pictures}/broken.png." in answer.err
     assert "Traceback" not in answer.err
     assert not (out / "predictions.csv").exists()
+
+
+def test_an_image_that_cannot_be_read_is_skipped_when_asked(
+    wemoe_pl: Command, adapt: tuple[str], pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "broken.png").write_text("no picture")
+    skip = ("--data.images", pictures, "--data.corrupt", "skip", "--out", tmp_path / "out")
+    with pytest.warns(UserWarning, match=r"broken\.png.* skipped"):
+        assert wemoe_pl("predict", *adapt, *skip).status == 0
+    assert "broken.png" not in (tmp_path / "out" / "predictions.csv").read_text()
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,9 @@ def batches(
 
 def stream(data: VisionData, count: int, step: int = 0, accumulated: int = 1) -> list[Batch]:
     """The first batches that a trainer gets when it has done `step` steps."""
-    trainer: Any = SimpleNamespace(global_step=step, accumulate_grad_batches=accumulated)
+    trainer: Any = SimpleNamespace(
+        global_step=step, accumulate_grad_batches=accumulated, val_check_interval=1.0
+    )
     data.trainer = trainer
     return list(islice(data.train_dataloader(), count))
 

@@ -225,6 +225,31 @@ def test_a_checkpoint_is_refused_by_routers_of_another_depth(
         quiet_trainer().test(module, MultiTaskData(tiny_suite), ckpt_path=checkpoint)
 
 
+def test_a_checkpoint_is_refused_with_another_lambda(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, checkpoint: Path
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, WEMoE(init_lambda=0.5))
+    with pytest.raises(CheckpointError, match=r"another merge method: .*0\.3.* is now .*0\.5"):
+        quiet_trainer().test(module, MultiTaskData(tiny_suite), ckpt_path=checkpoint)
+
+
+def test_a_checkpoint_is_refused_with_the_experts_in_another_order(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, checkpoint: Path
+) -> None:
+    turned = replace(tiny_suite, experts=dict(reversed(tiny_suite.experts.items())))
+    with pytest.raises(CheckpointError, match=r"another order of experts"):
+        quiet_trainer().test(
+            TestTimeAdaptation(turned, WEMoE()), MultiTaskData(turned), ckpt_path=checkpoint
+        )
+
+
+def test_a_task_without_expert_is_scored_too(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
+    seen = replace(tiny_suite, experts={t: tiny_suite.experts[t] for t in ("cars", "dtd")})
+    results = collect_results(scored(seen, quiet_trainer(), WEMoE()), seed=0)
+    assert list(results["accuracy"]) == TASKS
+    assert list(results["reference"]["individual"]) == ["cars", "dtd"]
+
+
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path) -> None:
     assert read_checkpoint(checkpoint)["global_step"] == 1
     text, foreign, cut = tmp_path / "text.ckpt", tmp_path / "foreign.ckpt", tmp_path / "cut.ckpt"

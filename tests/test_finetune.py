@@ -78,7 +78,7 @@ def test_fine_tuning_starts_from_the_pretrained_encoder(tiny_suite: Suite) -> No
 
 
 def test_fine_tuning_lowers_the_loss(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
-    first, last = quiet_trainer(max_steps=1), quiet_trainer(max_steps=30)
+    first, last = quiet_trainer(max_steps=1), quiet_trainer(max_steps=100)
     for trainer in (first, last):
         fine_tuned(tiny_suite, trainer)
     assert last.logged_metrics["train/loss"] < first.logged_metrics["train/loss"] / 2
@@ -93,11 +93,13 @@ def test_the_learning_rate_follows_its_schedule(
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(last, abs=1e-12)
 
 
-def test_the_learning_rate_outside_the_mlps_can_be_lower(tiny_suite: Suite) -> None:
-    module = ExpertFineTuning(tiny_suite, "cars", learning_rate=1e-3, outside_mlps=0.1)
-    module.configure_model()
-    optimizer = module.configure_optimizers()["optimizer"]
-    rates = {id(w): group["lr"] for group in optimizer.param_groups for w in group["params"]}
+def test_the_learning_rate_outside_the_mlps_can_be_lower(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    trainer = quiet_trainer(max_steps=1)
+    module = fine_tuned(tiny_suite, trainer, outside_mlps=0.1)
+    groups = trainer.optimizers[0].param_groups
+    rates = {id(weight): group["lr"] for group in groups for weight in group["params"]}
     for name, weight in module.trained_parameters().items():
         assert rates[id(weight)] == pytest.approx(1e-3 if ".mlp." in name else 1e-4)
 
@@ -182,6 +184,14 @@ def test_multi_task_training_keeps_given_heads(
     assert changed == {
         f"classifier.encoder.{name}" for name in module.classifier.encoder.state_dict()
     }
+
+
+def test_nothing_is_trained_on_the_images_that_are_scored(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module, data = MultiTaskTraining(tiny_suite), MultiTaskData(tiny_suite, stream="test")
+    with pytest.raises(ConfigError, match=r"set data\.stream to train"):
+        quiet_trainer(max_steps=1).fit(module, data)
 
 
 def test_training_from_scratch_trains_the_heads_too(

@@ -1,5 +1,6 @@
 """Test-time adaptation: one loop for every merge method with trainable parameters (paper §3.3)."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
 from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.evaluate import IDENTITY, ScoredModule, read_checkpoint
+from wemoe_pl.evaluate import (
+    IDENTITY,
+    LAST_CHECKPOINT,
+    ScoredModule,
+    check_sources,
+    read_checkpoint,
+)
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic
 from wemoe_pl.recipes import describe, rebuild
 from wemoe_pl.suites import Suite
@@ -108,11 +115,13 @@ class TestTimeAdaptation(ScoredModule):
 
     def build_references(self) -> dict[str, MultiTaskClassifier]:
         """The columns of the table beside this method's own."""
-        columns = {
+        columns: dict[str, MergeMethod] = {
             "pretrained": Pretrained(),
             "task_arithmetic": TaskArithmetic(self.merge.start_lambda),
             "individual": Individual(),
         }
+        if columns["task_arithmetic"] == self.merge:
+            del columns["task_arithmetic"]  # it would be the method's own column once more
         wanted = columns if self.compare else {}
         return {name: build_classifier(self.suite, method) for name, method in wanted.items()}
 
@@ -163,7 +172,7 @@ def load(source: str | Path) -> MultiTaskClassifier:
         CheckpointError: there is no run, or its frozen files have changed since.
     """
     path = Path(source)
-    last = path / "checkpoints" / "last.ckpt"
+    last = path / "checkpoints" / LAST_CHECKPOINT
     if path.is_file() or last.is_file():
         return load_adapted(path if path.is_file() else last)
     if (path / "config.yaml").is_file():
@@ -188,8 +197,14 @@ def load_adapted(path: Path) -> MultiTaskClassifier:
 
 def load_static(config: Path) -> MultiTaskClassifier:
     """The classifier of a run that adapted nothing, from its resolved config."""
-    settings = yaml.safe_load(config.read_text())
+    settings = yaml.safe_load(config.read_text()) or {}
     merge = settings.get("model", {}).get("init_args", {}).get("merge")
     if merge is None:
         raise CheckpointError(f"{config} is not the config of a merged model.")
-    return build_classifier(*rebuild({"suite": settings["suite"], "merge": merge})).eval()
+    suite, method = rebuild({"suite": settings["suite"], "merge": merge})
+    results = config.with_name("results.json")
+    if results.is_file():
+        check_sources(
+            json.loads(results.read_text())["sources"], suite.sources(), str(config.parent)
+        )
+    return build_classifier(suite, method).eval()

@@ -143,12 +143,19 @@ def save_tensors(
     """Write a safetensors file, whole or not at all; `dtype` casts floating-point tensors.
 
     Raises:
+        CheckpointError: a weight is not finite in that precision; names its key.
         WeMoEError: the disk is full or the folder cannot be written to.
     """
     stored = {
         key: tensor.detach().to(dtype=dtype if tensor.is_floating_point() else None).contiguous()
         for key, tensor in tensors.items()
     }
+    for key, tensor in stored.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(
+                f"'{key}' cannot be saved in {path}: it is NaN, infinite or too large for "
+                f"{tensor.dtype}. Save it in float32, or train with a lower learning rate."
+            )
     with atomic_write(path) as temporary:
         try:
             save_file(stored, temporary, dict(metadata))

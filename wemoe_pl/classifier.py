@@ -70,5 +70,6 @@ class MultiTaskClassifier(nn.Module):
 
 def build_classifier(suite: Suite, merge: MergeMethod) -> MultiTaskClassifier:
     """Load the suite's encoders, merge them, and put the suite's heads on top."""
-    heads = {task: suite.load_head(task) for task in suite.tasks}
-    return MultiTaskClassifier(merge.merge(suite.load_pretrained(), suite.load_experts()), heads)
+    encoder = merge.merge(suite.load_pretrained(), suite.load_experts())
+    tasks = suite.experts if isinstance(encoder, PerTaskEncoder) else suite.tasks
+    return MultiTaskClassifier(encoder, {task: suite.load_head(task) for task in tasks})

@@ -12,7 +12,6 @@ import yaml
 from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import (
     ArgsType,
     LightningArgumentParser,
@@ -23,7 +22,14 @@ from rich.console import Console
 
 from wemoe_pl import adapt, data, finetune, miniature  # noqa: F401 (YAML names their classes)
 from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.evaluate import ScoredModule, collect_results, read_checkpoint, write_results
+from wemoe_pl.evaluate import (
+    LAST_CHECKPOINT,
+    LastCheckpoint,
+    ScoredModule,
+    collect_results,
+    read_checkpoint,
+    write_results,
+)
 from wemoe_pl.files import atomic_write, make_folder
 from wemoe_pl.finetune import SupervisedTraining
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
@@ -54,9 +60,15 @@ class SaveConfig(SaveConfigCallback):
     """Writes the resolved config to the run's folder, whatever folder the logger has."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write `config.yaml`, from which the run can be repeated."""
+        """Write `config.yaml`, from which the run can be repeated.
+
+        Scoring or using a run in its own folder leaves the config that it was made with.
+        """
+        folder = Path(trainer.default_root_dir)
+        if stage != "fit" and (is_fitted(folder) or stage != "test"):
+            return
         dumped = self.parser.dump(self.config, skip_unset=False)
-        with atomic_write(Path(trainer.default_root_dir) / "config.yaml") as temporary:
+        with atomic_write(folder / "config.yaml") as temporary:
             temporary.write_text(dumped)
 
 
@@ -82,15 +94,14 @@ class WeMoECLI(LightningCLI):
             parser.link_arguments("suite", f"{part}.init_args.suite")
             parser.link_arguments("task", f"{part}.init_args.task")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=checked_seed)
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
         parser.link_arguments("out", "checkpoint.dirpath", compute_fn=checkpoint_folder)
         parser.link_arguments("out", "trainer.default_root_dir")
         parser.link_arguments("out", "trainer.logger.init_args.save_dir")
         parser.set_defaults(
             {
                 "seed_everything": 0,
-                "checkpoint.save_last": True,
-                "checkpoint.save_top_k": 0,
+                "trainer.devices": 1,
                 "trainer.callbacks": DEFAULT_CALLBACKS,
                 "trainer.logger": DEFAULT_LOGGER,
                 "trainer.enable_model_summary": False,
@@ -105,7 +116,7 @@ class WeMoECLI(LightningCLI):
         super().parse_arguments(parser, args)
         settings = self.config[self.config.subcommand]
         if settings.get("ckpt_path") == "last":
-            settings.ckpt_path = str(Path(settings.out) / "checkpoints" / "last.ckpt")
+            settings.ckpt_path = str(Path(checkpoint_folder(settings.out)) / LAST_CHECKPOINT)
         if settings.get("ckpt_path"):
             read_checkpoint(Path(settings.ckpt_path))
 
@@ -113,6 +124,9 @@ class WeMoECLI(LightningCLI):
         """Find out now, not after an hour, that the run's folder cannot be written to."""
         make_folder(self.out)
         trainer = self.settings.trainer
+        logger = trainer.logger
+        if isinstance(logger, Namespace) and logger.class_path == DEFAULT_LOGGER["class_path"]:
+            logger.init_args.version = self.log_folder
         if trainer.enable_progress_bar is False and isinstance(trainer.callbacks, list):
             bar = DEFAULT_CALLBACKS[0]["class_path"]  # Lightning refuses one that is not enabled
             trainer.callbacks = [c for c in trainer.callbacks if c.class_path != bar]
@@ -125,6 +139,16 @@ class WeMoECLI(LightningCLI):
             raise ConfigError(explain(str(error))) from error
 
     @property
+    def log_folder(self) -> str:
+        """Where below `logs` this command's own go, if a fit's are there already.
+
+        CSVLogger begins by deleting the file of an earlier run in its folder.
+        """
+        if self.subcommand == "fit":
+            return "resumed" if self.settings.ckpt_path else ""
+        return str(self.subcommand) if is_fitted(self.out) else ""
+
+    @property
     def settings(self) -> Namespace:
         """The parsed config of the subcommand."""
         return self.config[self.subcommand]
@@ -135,7 +159,12 @@ class WeMoECLI(LightningCLI):
         return Path(self.settings.out)
 
     def before_fit(self) -> None:
-        """Refuse an interval that Lightning would divide by."""
+        """Refuse a task that no part of the run asks for, and an interval of 0."""
+        if self.settings.task and not isinstance(self.model, finetune.ExpertFineTuning):
+            raise ConfigError(
+                f"--task has no part in this job, which is for all tasks of the suite: leave out "
+                f"'{self.settings.task}'. It is for fine-tuning, and for predict."
+            )
         interval = self.settings.trainer.val_check_interval
         if isinstance(interval, int | float) and interval <= 0:
             raise ConfigError(f"trainer.val_check_interval is {interval}: give a number from 1.")
@@ -193,6 +222,11 @@ class WeMoECLI(LightningCLI):
 def checkpoint_folder(out: str) -> str:
     """Where a run keeps its checkpoints."""
     return str(Path(out) / "checkpoints")
+
+
+def is_fitted(out: Path) -> bool:
+    """Is this the folder of a run that has trained something?"""
+    return (Path(checkpoint_folder(str(out))) / LAST_CHECKPOINT).is_file()
 
 
 def main(args: list[str] | None = None) -> int:

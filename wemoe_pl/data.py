@@ -23,7 +23,7 @@ from torchvision.transforms import Compose
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.suites import Suite
-from wemoe_pl.tasks import Images, Split, list_images, read_image
+from wemoe_pl.tasks import Corrupt, Images, Split, list_images, read_image, readable
 
 LabelledImage = tuple[Tensor, int]
 LabelledBatch = tuple[Tensor, Tensor]
@@ -33,7 +33,8 @@ Batch = dict[str, LabelledBatch]
 def preprocessing(backbone: Backbone) -> Compose:
     """The evaluation transform of a backbone: PIL image → normalised tensor (3, H, W).
 
-    The whole image is used (crop_pct 1.0), as CLIP does; timm's default would crop its border.
+    The shorter side is resized to the model's and the middle is cropped, as CLIP does
+    (crop_pct 1.0); timm's default would cut the border off square images too.
     """
     with torch.device("meta"):
         encoder = backbone.build()
@@ -101,7 +102,7 @@ class StepBatches(Dataset[Batch]):
         return torch.stack(images), torch.tensor(labels)
 
 
-class From(Sampler[int]):
+class CountFrom(Sampler[int]):
     """Counts up from `start` without end: the trainer's `max_steps` decides when to stop."""
 
     def __init__(self, start: int):
@@ -114,8 +115,8 @@ class From(Sampler[int]):
 class UnlabelledFiles(Dataset[tuple[Tensor, str]]):
     """The images below a folder, preprocessed, with their paths."""
 
-    def __init__(self, folder: Path, transform: Compose):
-        self.paths = list_images(folder)
+    def __init__(self, folder: Path, transform: Compose, corrupt: Corrupt):
+        self.paths = readable(list_images(folder), corrupt)
         self.transform = transform
 
     def __len__(self) -> int:
@@ -140,6 +141,7 @@ class VisionData(L.LightningDataModule):
         num_workers: int,
         seed: int,
         images: str | None,
+        corrupt: Corrupt,
     ):
         super().__init__()
         self.suite = suite
@@ -152,8 +154,14 @@ class VisionData(L.LightningDataModule):
         self.num_workers = at_least(0, "num_workers", num_workers)
         self.seed = seed
         self.images = images
+        self.corrupt = corrupt
         self.transform = preprocessing(suite.backbone)
         self._loaded: dict[tuple[str, Split], TransformedImages] = {}
+
+    def setup(self, stage: str) -> None:
+        """Refuse several devices: each would see the same images."""
+        if self.trainer is not None and self.trainer.world_size > 1:
+            raise ConfigError("Several devices are not supported yet: set trainer.devices to 1.")
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The stream, from the step that the trainer has reached."""
@@ -161,14 +169,20 @@ class VisionData(L.LightningDataModule):
         batches = StepBatches(tasks, self.batch_size, self.tasks_per_batch, self.seed)
         assert self.trainer is not None  # Lightning sets it before it asks for loaders
         groups, accumulated = len(batches.groups), self.trainer.accumulate_grad_batches
-        if groups > 1 and groups != accumulated:
+        if len(self.stream_tasks) > 1 and groups != accumulated:
             raise ConfigError(
                 f"tasks_per_batch {self.tasks_per_batch} splits a step into {groups} batches: "
                 f"set trainer.accumulate_grad_batches to {groups} (it is {accumulated})."
             )
+        interval = self.trainer.val_check_interval
+        if isinstance(interval, int) and interval % accumulated:
+            raise ConfigError(
+                f"trainer.val_check_interval {interval} counts batches, {accumulated} of which "
+                f"make a step (trainer.accumulate_grad_batches): give a multiple of {accumulated}."
+            )
         start = self.trainer.global_step * accumulated
         return DataLoader(
-            batches, batch_size=None, sampler=From(start), num_workers=self.num_workers
+            batches, batch_size=None, sampler=CountFrom(start), num_workers=self.num_workers
         )
 
     def val_dataloader(self) -> list[DataLoader[LabelledImage]]:
@@ -192,7 +206,7 @@ class VisionData(L.LightningDataModule):
         """The images below the folder `images`, in the order of their paths."""
         if self.images is None:
             raise ConfigError("There is nothing to predict: give a folder with --data.images DIR.")
-        files = UnlabelledFiles(Path(self.images), self.transform)
+        files = UnlabelledFiles(Path(self.images), self.transform, self.corrupt)
         return DataLoader(files, batch_size=self.test_batch_size, num_workers=self.num_workers)
 
     def few_shots(self, task: str, shots: int | None) -> DataLoader[LabelledImage]:
@@ -225,6 +239,7 @@ class TaskData(VisionData):
         num_workers: processes that load images; 0 loads them in the main one.
         seed: of the order of the images.
         images: folder of images for `predict`.
+        corrupt: what `predict` does about files there that cannot be decoded: stop, or skip them.
     """
 
     def __init__(
@@ -236,6 +251,7 @@ class TaskData(VisionData):
         num_workers: int = 0,
         seed: int = 0,
         images: str | None = None,
+        corrupt: Corrupt = "error",
     ):
         suite.task(task)
         super().__init__(
@@ -249,6 +265,7 @@ class TaskData(VisionData):
             num_workers,
             seed,
             images,
+            corrupt,
         )
 
 
@@ -256,9 +273,9 @@ class MultiTaskData(VisionData):
     """Several tasks at once: every step has a batch of each; all tasks are scored.
 
     Args:
-        suite: the tasks. Those with an expert are in the stream, or all if none has.
-        stream: "test" adapts on test images (labels are not looked at), "train" trains on
-            labelled training images.
+        suite: the tasks, all of which are scored.
+        stream: "test" adapts on test images of the tasks that have an expert (labels are not
+            looked at), "train" trains on labelled training images of all tasks.
         batch_size: images per task and step.
         tasks_per_batch: split each step into batches of so many tasks, to save memory; set
             `trainer.accumulate_grad_batches` to the number of batches. By default one batch.
@@ -266,6 +283,7 @@ class MultiTaskData(VisionData):
         num_workers: processes that load images; 0 loads them in the main one.
         seed: of the order of the images.
         images: folder of images for `predict`.
+        corrupt: what `predict` does about files there that cannot be decoded: stop, or skip them.
     """
 
     def __init__(
@@ -278,9 +296,10 @@ class MultiTaskData(VisionData):
         num_workers: int = 0,
         seed: int = 0,
         images: str | None = None,
+        corrupt: Corrupt = "error",
     ):
         tasks = list(suite.tasks)
-        streamed = list(suite.experts) or tasks
+        streamed = (list(suite.experts) if stream == "test" else []) or tasks
         per_batch = len(streamed) if tasks_per_batch is None else tasks_per_batch
         super().__init__(
             suite,
@@ -293,6 +312,7 @@ class MultiTaskData(VisionData):
             num_workers,
             seed,
             images,
+            corrupt,
         )
 
 

@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
@@ -23,8 +25,11 @@ from wemoe_pl.classifier import MultiTaskClassifier
 from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.files import atomic_write
+from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.suites import Suite
 
+LAST_CHECKPOINT = "last.ckpt"
+Sources = Mapping[str, Mapping[str, str]]
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
 RECORDED_VERSIONS = ("torch", "lightning", "timm", "torchmetrics")
 
@@ -126,6 +131,7 @@ class ScoredModule(L.LightningModule):
             return
         with self.timed("build"):
             self.classifier = self.build()
+            _ = self.frozen_sources  # hashes the files, and warns of twins before the work
 
     @property
     def num_classes(self) -> dict[str, int]:
@@ -173,7 +179,10 @@ class ScoredModule(L.LightningModule):
     def on_test_start(self) -> None:
         """Build what the test compares with, and start to record routing weights."""
         with self.timed("build"):
-            self.references = {n: c.to(self.device) for n, c in self.build_references().items()}
+            self.references = {
+                name: reference.to(next(self.classifier.parameters()))
+                for name, reference in self.build_references().items()
+            }
         self.scores = TaskScores(self.num_classes, self.device)
         self.reference_scores = {
             name: TaskScores(self.num_classes, self.device) for name in self.references
@@ -222,9 +231,12 @@ class ScoredModule(L.LightningModule):
         """Classify unlabelled images by the heads of `predict_tasks`: a row per image and task."""
         images, paths = batch
         rows = []
+        per_task = isinstance(self.classifier.encoder, PerTaskEncoder)
+        shared = None if per_task else self.classifier.encode(images)
         for task in self.predict_tasks:
             head = self.classifier.head(task)
-            best = self.classifier(images, task).softmax(dim=-1).max(dim=-1)
+            features = self.classifier.encode(images, task) if shared is None else shared
+            best = head(features).softmax(dim=-1).max(dim=-1)
             for path, probability, label in zip(paths, *(t.tolist() for t in best), strict=True):
                 rows.append(Prediction(path, task, head.classes[label], probability))
         return rows
@@ -260,25 +272,63 @@ class ScoredModule(L.LightningModule):
         identity = checkpoint.get(IDENTITY)
         if identity is None:
             raise CheckpointError("This checkpoint was not written by wemoe-pl.")
-        for part, now in self.frozen_sources.items():
-            then = identity["sources"].get(part)
-            if then is None or then["sha256"] != now["sha256"]:
-                was = f"{then['source']} ({then['sha256'][:12]}…)" if then else "absent"
-                raise CheckpointError(
-                    f"The checkpoint was trained with other {part}: it was {was} and is now "
-                    f"{now['source']} ({now['sha256'][:12]}…). Use the suite that it was made with."
-                )
+        check_sources(identity["sources"], self.frozen_sources, "The checkpoint")
         trained = self.trained_parameters()
         if difference := first_difference(checkpoint["state_dict"], trained):
             raise CheckpointError(
                 f"The checkpoint, of method {identity['method']}, does not fit {self.method} as "
                 f"configured: {difference}. Use the config that it was made with."
             )
+        for part, then in frozen_choices(identity["recipe"]).items():
+            if (now := frozen_choices(self.recipe)[part]) != then:
+                raise CheckpointError(
+                    f"The checkpoint was trained with another {part}: it was {then} and is now "
+                    f"{now}. Use the config that it was made with."
+                )
 
     @cached_property
     def frozen_sources(self) -> dict[str, dict[str, str]]:
         """Where the frozen parts come from, with their hashes."""
         return self.suite.sources()
+
+
+def check_sources(then: Sources, now: Sources, owner: str) -> None:
+    """Raise `CheckpointError` unless the frozen files are those that `owner` was made with."""
+    for part, source in now.items():
+        known = then.get(part)
+        if known is None or known["sha256"] != source["sha256"]:
+            was = f"{known['source']} ({known['sha256'][:12]}…)" if known else "absent"
+            raise CheckpointError(
+                f"{owner} was trained with other {part}: it was {was} and is now "
+                f"{source['source']} ({source['sha256'][:12]}…). "
+                "Use the suite that it was made with."
+            )
+
+
+def frozen_choices(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What shapes the frozen part of a model beside its files; nothing for an empty recipe."""
+    suite = recipe.get("suite", {})
+    return {
+        "merge method": recipe.get("merge"),
+        "backbone": suite.get("backbone"),
+        "order of experts": list(suite.get("experts", {})),
+    }
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps `last.ckpt` in a folder: after every validation, and when training has ended."""
+
+    def __init__(self, dirpath: str):
+        self.path = Path(dirpath) / LAST_CHECKPOINT
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save, if the validation is one of a training's."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save what was trained."""
+        trainer.save_checkpoint(self.path)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -37,6 +37,12 @@ class SupervisedTraining(ScoredModule):
         self.learning_rate = learning_rate
         self.save_as = save_as
 
+    def on_fit_start(self) -> None:
+        """Refuse to train on the images that are scored."""
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, VisionData) and data.stream != "train":
+            raise ConfigError("Training needs labelled training images: set data.stream to train.")
+
     def on_train_start(self) -> None:
         """Train with dropout and the like, where the backbone has any."""
         self.classifier.train()
@@ -149,10 +155,11 @@ class ExpertFineTuning(SupervisedTraining):
             {"params": others, "lr": self.learning_rate * self.outside_mlps},
         ]
         optimizer = Adam(groups)
+        steps = self.total_steps
         scheduler = (
-            CosineAnnealingLR(optimizer, self.total_steps)
+            CosineAnnealingLR(optimizer, steps)
             if self.schedule == "cosine"
-            else ConstantLR(optimizer, factor=1.0)
+            else ConstantLR(optimizer, factor=1.0, total_iters=steps)
         )
         return {
             "optimizer": optimizer,
@@ -217,12 +224,13 @@ class MultiTaskTraining(SupervisedTraining):
         }
         return MultiTaskClassifier(encoder, heads)
 
-    def on_fit_end(self) -> None:
-        """Replace the trained heads, when few-shot ones are asked for."""
+    def on_train_epoch_end(self) -> None:
+        """Replace the trained heads, when few-shot ones are asked for, before they are saved."""
         if self.head_shots:
             encoder = self.classifier.encoder.eval()
             for task in self.classifier.tasks:
                 head = self.prototypes(encoder, task, self.head_shots)
+                head.weight.requires_grad_(True)  # so that the checkpoint has it, like any trained
                 self.classifier.heads[task] = head.to(self.device)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

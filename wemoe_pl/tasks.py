@@ -14,6 +14,7 @@ from PIL import Image
 from wemoe_pl.errors import DataError, did_you_mean
 
 Split = Literal["train", "test"]
+Corrupt = Literal["error", "skip"]
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
@@ -66,7 +67,7 @@ class ImageFolderTask(VisionTask):
     train: str | None = None
     test: str | None = None
     class_names: tuple[str, ...] | None = None
-    corrupt: Literal["error", "skip"] = "error"
+    corrupt: Corrupt = "error"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -127,7 +128,8 @@ def list_images(folder: Path) -> list[Path]:
     """All image files below a folder, sorted; `DataError` when there is none."""
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}: check its path.")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    named = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(p for p in named if p.is_file())
     if not paths:
         raise DataError(
             f"The folder {folder} has no images: check its path. "
@@ -145,7 +147,7 @@ def read_image(path: Path) -> Image.Image:
         raise DataError(f"{path} is not a readable image: {error}") from error
 
 
-def readable(paths: Sequence[Path], corrupt: Literal["error", "skip"]) -> list[Path]:
+def readable(paths: Sequence[Path], corrupt: Corrupt) -> list[Path]:
     """Decode every file once; name and count those that fail, and skip them only when asked.
 
     Doing so first keeps batches a function of (seed, step) and costs one pass over the images.
