@@ -1,5 +1,6 @@
 """Scores against counts written out, the contract of results.json, and lean checkpoints."""
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.data import MultiTaskData
-from wemoe_pl.errors import CheckpointError
+from wemoe_pl.errors import CheckpointError, WeMoEError
 from wemoe_pl.evaluate import (
+    LastCheckpoint,
     TaskScores,
     collect_results,
     normalized_mean,
@@ -223,6 +225,21 @@ def test_a_checkpoint_is_refused_by_routers_of_another_depth(
     module = TestTimeAdaptation(tiny_suite, WEMoE(router_depth=depth))
     with pytest.raises(CheckpointError, match=r"does not fit WEMoE .*'.*\.router\.\w+.*' is"):
         quiet_trainer().test(module, MultiTaskData(tiny_suite), ckpt_path=checkpoint)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(
+    quiet_trainer: NewTrainer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fill_the_disk(path: Path) -> None:
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "last.ckpt").write_text("whole")
+    trainer = quiet_trainer()
+    monkeypatch.setattr(trainer, "save_checkpoint", fill_the_disk)
+    with pytest.raises(WeMoEError, match=r"Cannot write .*last\.ckpt: No space left"):
+        LastCheckpoint(str(tmp_path)).save(trainer)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]
 
 
 def test_a_checkpoint_is_refused_with_another_lambda(

@@ -324,11 +324,16 @@ class LastCheckpoint(Checkpoint):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save, if the validation is one of a training's."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            trainer.save_checkpoint(self.path)
+            self.save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what was trained."""
-        trainer.save_checkpoint(self.path)
+        self.save(trainer)
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Replace the last checkpoint by a whole one: Lightning may leave half when disks fill."""
+        with atomic_write(self.path) as temporary:
+            trainer.save_checkpoint(temporary)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
