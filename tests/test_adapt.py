@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.evaluate import LastCheckpoint
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
 from wemoe_pl.suites import Suite
+from wemoe_pl.tasks import ImageFolderTask, VisionTask
 
 NewTrainer = Callable[..., L.Trainer]
 BATCH_SIZE = 4
@@ -251,6 +253,20 @@ def test_a_loaded_checkpoint_answers_as_the_adapted_model(
         assert loaded.tasks == module.classifier.tasks
         for task in loaded.tasks:
             assert loaded(images, task).equal(module.classifier.eval()(images, task))
+
+
+def test_a_run_can_be_loaded_where_its_images_are_not(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    absent: dict[str, VisionTask] = {
+        task: ImageFolderTask(test=str(tmp_path / task)) for task in tiny_suite.tasks
+    }
+    module = TestTimeAdaptation(tiny_suite, WEMoE())
+    trainer = quiet_trainer(max_steps=1)
+    trainer.fit(module, MultiTaskData(tiny_suite, batch_size=BATCH_SIZE))
+    module.suite = replace(tiny_suite, tasks=absent)
+    trainer.save_checkpoint(tmp_path / "moved.ckpt")
+    assert load(tmp_path / "moved.ckpt")(torch.randn(2, 3, 28, 28), "dtd").shape == (2, 10)
 
 
 def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:

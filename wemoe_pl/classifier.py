@@ -68,8 +68,18 @@ class MultiTaskClassifier(nn.Module):
         return [m for m in self.encoder.modules() if isinstance(m, WeightEnsemblingMoE)]
 
 
-def build_classifier(suite: Suite, merge: MergeMethod) -> MultiTaskClassifier:
-    """Load the suite's encoders, merge them, and put the suite's heads on top."""
+def build_classifier(
+    suite: Suite, merge: MergeMethod, check_classes: bool = True
+) -> MultiTaskClassifier:
+    """Load the suite's encoders, merge them, and put the suite's heads on top.
+
+    Args:
+        suite: what is given.
+        merge: the merge method.
+        check_classes: compare the heads' classes with those of the images, which must be there.
+    """
     encoder = merge.merge(suite.load_pretrained(), suite.load_experts())
     tasks = suite.experts if isinstance(encoder, PerTaskEncoder) else suite.tasks
-    return MultiTaskClassifier(encoder, {task: suite.load_head(task) for task in tasks})
+    return MultiTaskClassifier(
+        encoder, {task: suite.load_head(task, check_classes) for task in tasks}
+    )

@@ -68,13 +68,29 @@ class Suite:
             )
         return {task: load_encoder(source, self.backbone) for task, source in self.experts.items()}
 
-    def load_head(self, task: str) -> ClassificationHead:
-        """The head of a task, checked against the classes of its images."""
+    def load_head(self, task: str, check_classes: bool = True) -> ClassificationHead:
+        """The head of a task, checked against the backbone and the classes of its images.
+
+        Args:
+            task: its name.
+            check_classes: look at the task's images, which must then be there.
+        """
         if task not in self.heads:
             raise ConfigError(
                 f"The suite '{self.name}' has no head for '{task}': add `heads: {{{task}: FILE}}`."
             )
-        head, classes = load_head(self.heads[task]), self.task(task).classes
+        head = load_head(self.heads[task])
+        if check_classes:
+            self._check_classes(task, head)
+        if (width := head.weight.shape[1]) != self.backbone.feature_dim:
+            raise CheckpointError(
+                f"The head of '{task}' is for {width} features, but '{self.backbone.model}' has "
+                f"{self.backbone.feature_dim}: use a head that was made for this backbone."
+            )
+        return head
+
+    def _check_classes(self, task: str, head: ClassificationHead) -> None:
+        classes = self.task(task).classes
         if len(head.classes) != len(classes):
             raise CheckpointError(
                 f"The head of '{task}' has {len(head.classes)} classes, but its images have "
@@ -86,12 +102,6 @@ class Suite:
                     f"The head of '{task}' names class {label} '{ours}', but its images name it "
                     f"'{theirs}': put the classes in one order."
                 )
-        if (width := head.weight.shape[1]) != self.backbone.feature_dim:
-            raise CheckpointError(
-                f"The head of '{task}' is for {width} features, but '{self.backbone.model}' has "
-                f"{self.backbone.feature_dim}: use a head that was made for this backbone."
-            )
-        return head
 
     def sources(self) -> dict[str, dict[str, str]]:
         """Where each frozen part comes from, with the SHA-256 of its file.
