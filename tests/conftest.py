@@ -16,8 +16,11 @@ import torch
 import yaml
 from torch import nn
 
+from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.checkpoints import Backbone, save_tensors
+from wemoe_pl.data import MultiTaskData
 from wemoe_pl.heads import ClassificationHead, save_head
+from wemoe_pl.merging import WEMoE
 from wemoe_pl.miniature import CLASSES, MiniatureTask
 from wemoe_pl.suites import Suite
 
@@ -102,3 +105,12 @@ def quiet_trainer(tmp_path: Path) -> Callable[..., L.Trainer]:
         return L.Trainer(accelerator="cpu", default_root_dir=tmp_path, **{**quiet, **options})
 
     return create
+
+
+@pytest.fixture
+def checkpoint(tiny_suite: Suite, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path) -> Path:
+    """A checkpoint of routers of depth 2, as one step of adaptation leaves it."""
+    trainer = quiet_trainer(max_steps=1)
+    trainer.fit(TestTimeAdaptation(tiny_suite, WEMoE()), MultiTaskData(tiny_suite, batch_size=2))
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    return tmp_path / "one.ckpt"

@@ -16,8 +16,8 @@ from wemoe_pl.adapt import TestTimeAdaptation, entropy_objective, load
 from wemoe_pl.classifier import build_classifier
 from wemoe_pl.data import MultiTaskData, StepBatches
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.evaluate import LastCheckpoint
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.run_checkpoint import LastCheckpoint
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import ImageFolderTask, VisionTask
 

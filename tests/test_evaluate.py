@@ -1,6 +1,5 @@
 """Scores against counts written out, the contract of results.json, and lean checkpoints."""
 
-import errno
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,13 +13,11 @@ from torch import Tensor
 
 from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.data import MultiTaskData
-from wemoe_pl.errors import CheckpointError, WeMoEError
+from wemoe_pl.errors import CheckpointError
 from wemoe_pl.evaluate import (
-    LastCheckpoint,
     TaskScores,
     collect_results,
     normalized_mean,
-    read_checkpoint,
     write_results,
 )
 from wemoe_pl.files import sha256
@@ -43,15 +40,6 @@ def scored(
     module = TestTimeAdaptation(suite, merge, **options)
     trainer.test(module, MultiTaskData(suite, test_batch_size=8), verbose=False)
     return module
-
-
-@pytest.fixture
-def checkpoint(tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path) -> Path:
-    """A checkpoint of routers of depth 2, as one step of adaptation leaves it."""
-    trainer = quiet_trainer(max_steps=1)
-    trainer.fit(TestTimeAdaptation(tiny_suite, WEMoE()), MultiTaskData(tiny_suite, batch_size=2))
-    trainer.save_checkpoint(tmp_path / "one.ckpt")
-    return tmp_path / "one.ckpt"
 
 
 def test_accuracy_counts_samples_not_classes() -> None:
@@ -227,21 +215,6 @@ def test_a_checkpoint_is_refused_by_routers_of_another_depth(
         quiet_trainer().test(module, MultiTaskData(tiny_suite), ckpt_path=checkpoint)
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_whole(
-    quiet_trainer: NewTrainer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def fill_the_disk(path: Path) -> None:
-        path.write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    (tmp_path / "last.ckpt").write_text("whole")
-    trainer = quiet_trainer()
-    monkeypatch.setattr(trainer, "save_checkpoint", fill_the_disk)
-    with pytest.raises(WeMoEError, match=r"Cannot write .*last\.ckpt: No space left"):
-        LastCheckpoint(str(tmp_path)).save(trainer)
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]
-
-
 def test_a_checkpoint_is_refused_with_another_lambda(
     tiny_suite: Suite, quiet_trainer: NewTrainer, checkpoint: Path
 ) -> None:
@@ -265,24 +238,6 @@ def test_a_task_without_expert_is_scored_too(tiny_suite: Suite, quiet_trainer: N
     results = collect_results(scored(seen, quiet_trainer(), WEMoE()), seed=0)
     assert list(results["accuracy"]) == TASKS
     assert list(results["reference"]["individual"]) == ["cars", "dtd"]
-
-
-def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path) -> None:
-    assert read_checkpoint(checkpoint)["global_step"] == 1
-    text, foreign, cut = tmp_path / "text.ckpt", tmp_path / "foreign.ckpt", tmp_path / "cut.ckpt"
-    text.write_text("no checkpoint")
-    torch.save({"state_dict": {}}, foreign)
-    cut.write_bytes(checkpoint.read_bytes()[:1000])
-    complaints = {
-        tmp_path / "missing.ckpt": "There is no checkpoint",
-        text: "is damaged or no checkpoint",
-        cut: "is damaged or no checkpoint",
-        foreign: "was not written by wemoe-pl",
-    }
-    for path, complaint in complaints.items():
-        with pytest.raises(CheckpointError, match=complaint) as refusal:
-            read_checkpoint(path)
-        assert str(path) in str(refusal.value)
 
 
 def test_predictions_name_image_task_and_class(

@@ -25,6 +25,7 @@ ORDER = [
     "classifier",
     "data",
     "analysis",
+    "run_checkpoint",
     "evaluate",
     "finetune",
     "adapt",

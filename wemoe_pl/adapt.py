@@ -16,15 +16,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
 from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.evaluate import (
-    IDENTITY,
-    LAST_CHECKPOINT,
-    ScoredModule,
-    check_sources,
-    read_checkpoint,
-)
+from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic
 from wemoe_pl.recipes import describe, rebuild
+from wemoe_pl.run_checkpoint import IDENTITY, LAST_CHECKPOINT, check_sources, read_checkpoint
 from wemoe_pl.suites import Suite
 
 

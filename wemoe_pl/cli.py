@@ -22,18 +22,12 @@ from rich.console import Console
 
 from wemoe_pl import adapt, data, finetune, miniature  # noqa: F401 (YAML names their classes)
 from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.evaluate import (
-    LAST_CHECKPOINT,
-    LastCheckpoint,
-    ScoredModule,
-    collect_results,
-    read_checkpoint,
-    write_results,
-)
+from wemoe_pl.evaluate import ScoredModule, collect_results, write_results
 from wemoe_pl.files import atomic_write, make_folder
 from wemoe_pl.finetune import SupervisedTraining
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
 from wemoe_pl.report import accuracy_table, plot_routing, write_predictions
+from wemoe_pl.run_checkpoint import LAST_CHECKPOINT, LastCheckpoint, read_checkpoint
 from wemoe_pl.suites import Suite
 
 SUBCOMMANDS = {
