@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
+from wemoe_pl.classifier import MultiTaskClassifier, build_classifier, build_classifiers
 from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.evaluate import ScoredModule
+from wemoe_pl.evaluate import ScoredModule, checked_learning_rate, stepwise
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic
 from wemoe_pl.recipes import describe, rebuild
-from wemoe_pl.run_checkpoint import IDENTITY, LAST_CHECKPOINT, check_sources, read_checkpoint
+from wemoe_pl.run_checkpoint import IDENTITY, check_sources, last_checkpoint, read_checkpoint
 from wemoe_pl.suites import Suite
 
 
@@ -82,14 +82,14 @@ class TestTimeAdaptation(ScoredModule):
         references: bool = True,
     ):
         super().__init__(suite)
-        if learning_rate is not None and not learning_rate > 0:
-            raise ConfigError(f"learning_rate is {learning_rate}: give a number above 0.")
         if not diversity >= 0:
             raise ConfigError(f"diversity is {diversity}: give a number from 0.")
         if task is not None:
             suite.task(task)
         self.merge = merge
-        self.learning_rate = learning_rate or merge.learning_rate
+        self.learning_rate = checked_learning_rate(
+            merge.learning_rate if learning_rate is None else learning_rate
+        )
         self.diversity = diversity
         self.only_task = task
         self.compare = references
@@ -118,7 +118,8 @@ class TestTimeAdaptation(ScoredModule):
         if columns["task_arithmetic"] == self.merge:
             del columns["task_arithmetic"]  # it would be the method's own column once more
         wanted = columns if self.compare else {}
-        return {name: build_classifier(self.suite, method) for name, method in wanted.items()}
+        classifiers = build_classifiers(self.suite, list(wanted.values()))
+        return dict(zip(wanted, classifiers, strict=True))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Sum over tasks of the objective; the labels in the batch are not looked at."""
@@ -143,10 +144,7 @@ class TestTimeAdaptation(ScoredModule):
             )
         optimizer = Adam(trained.values(), lr=self.learning_rate)
         scheduler = CosineAnnealingLR(optimizer, self.total_steps)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        return stepwise(optimizer, scheduler)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -167,7 +165,7 @@ def load(source: str | Path) -> MultiTaskClassifier:
         CheckpointError: there is no run, or its frozen files have changed since.
     """
     path = Path(source)
-    last = path / "checkpoints" / LAST_CHECKPOINT
+    last = last_checkpoint(path)
     if path.is_file() or last.is_file():
         return load_adapted(path if path.is_file() else last)
     if (path / "config.yaml").is_file():

@@ -1,6 +1,6 @@
 """The product: one merged encoder with the head of every task."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -78,8 +78,21 @@ def build_classifier(
         merge: the merge method.
         check_classes: compare the heads' classes with those of the images, which must be there.
     """
-    encoder = merge.merge(suite.load_pretrained(), suite.load_experts())
+    return build_classifiers(suite, [merge], check_classes)[0]
+
+
+def build_classifiers(
+    suite: Suite, methods: Sequence[MergeMethod], check_classes: bool = True
+) -> list[MultiTaskClassifier]:
+    """One classifier per merge method, from encoders that are read once; see `build_classifier`."""
+    if not methods:
+        return []
+    pretrained, experts = suite.load_pretrained(), suite.load_experts()
+    encoders = [method.merge(pretrained, experts) for method in methods]
+    return [add_heads(suite, encoder, check_classes) for encoder in encoders]
+
+
+def add_heads(suite: Suite, encoder: nn.Module, check_classes: bool) -> MultiTaskClassifier:
+    """An encoder with the heads of the tasks that it can do."""
     tasks = suite.experts if isinstance(encoder, PerTaskEncoder) else suite.tasks
-    return MultiTaskClassifier(
-        encoder, {task: suite.load_head(task, check_classes) for task in tasks}
-    )
+    return MultiTaskClassifier(encoder, {t: suite.load_head(t, check_classes) for t in tasks})

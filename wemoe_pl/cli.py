@@ -27,7 +27,12 @@ from wemoe_pl.files import atomic_write, make_folder
 from wemoe_pl.finetune import SupervisedTraining
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
 from wemoe_pl.report import accuracy_table, plot_routing, write_predictions
-from wemoe_pl.run_checkpoint import LAST_CHECKPOINT, LastCheckpoint, read_checkpoint
+from wemoe_pl.run_checkpoint import (
+    LastCheckpoint,
+    checkpoint_folder,
+    last_checkpoint,
+    read_checkpoint,
+)
 from wemoe_pl.suites import Suite
 
 SUBCOMMANDS = {
@@ -59,7 +64,7 @@ class SaveConfig(SaveConfigCallback):
         Scoring or using a run in its own folder leaves the config that it was made with.
         """
         folder = Path(trainer.default_root_dir)
-        if stage != "fit" and (is_fitted(folder) or stage != "test"):
+        if stage != "fit" and (last_checkpoint(folder).is_file() or stage != "test"):
             return
         dumped = self.parser.dump(self.config, skip_unset=False)
         with atomic_write(folder / "config.yaml") as temporary:
@@ -110,7 +115,7 @@ class WeMoECLI(LightningCLI):
         super().parse_arguments(parser, args)
         settings = self.config[self.config.subcommand]
         if settings.get("ckpt_path") == "last":
-            settings.ckpt_path = str(Path(checkpoint_folder(settings.out)) / LAST_CHECKPOINT)
+            settings.ckpt_path = str(last_checkpoint(settings.out))
         if settings.get("ckpt_path"):
             read_checkpoint(Path(settings.ckpt_path))
 
@@ -140,7 +145,7 @@ class WeMoECLI(LightningCLI):
         """
         if self.subcommand == "fit":
             return "resumed" if self.settings.ckpt_path else ""
-        return str(self.subcommand) if is_fitted(self.out) else ""
+        return str(self.subcommand) if last_checkpoint(self.out).is_file() else ""
 
     @property
     def settings(self) -> Namespace:
@@ -211,16 +216,6 @@ class WeMoECLI(LightningCLI):
         """The resolved config, as plain values."""
         dumped = self.parser.dump(self.config, skip_unset=False)
         return yaml.safe_load(dumped)[self.subcommand]
-
-
-def checkpoint_folder(out: str) -> str:
-    """Where a run keeps its checkpoints."""
-    return str(Path(out) / "checkpoints")
-
-
-def is_fitted(out: Path) -> bool:
-    """Is this the folder of a run that has trained something?"""
-    return (Path(checkpoint_folder(str(out))) / LAST_CHECKPOINT).is_file()
 
 
 def main(args: list[str] | None = None) -> int:

@@ -12,7 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
@@ -286,6 +289,18 @@ class ScoredModule(L.LightningModule):
     def frozen_sources(self) -> dict[str, dict[str, str]]:
         """Where the frozen parts come from, with their hashes."""
         return self.suite.sources()
+
+
+def checked_learning_rate(learning_rate: float) -> float:
+    """`learning_rate`, or a `ConfigError` unless it is above 0."""
+    if not learning_rate > 0:
+        raise ConfigError(f"learning_rate is {learning_rate}: give a number above 0.")
+    return learning_rate
+
+
+def stepwise(optimizer: Optimizer, scheduler: LRScheduler) -> OptimizerLRSchedulerConfig:
+    """What Lightning wants to hear for a learning rate that changes with every step."""
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def mean(values: Mapping[str, float]) -> float:

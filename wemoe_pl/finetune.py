@@ -4,6 +4,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
 from wemoe_pl.classifier import MultiTaskClassifier
 from wemoe_pl.data import Batch, VisionData
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.evaluate import ScoredModule, versions
+from wemoe_pl.evaluate import ScoredModule, checked_learning_rate, stepwise, versions
 from wemoe_pl.heads import HEAD_FILE, ClassificationHead, prototype_head, save_head
 from wemoe_pl.merging import Pretrained
 from wemoe_pl.suites import Suite
@@ -32,15 +33,18 @@ class SupervisedTraining(ScoredModule):
 
     def __init__(self, suite: Suite, learning_rate: float, save_as: Precision):
         super().__init__(suite)
-        if not learning_rate > 0:
-            raise ConfigError(f"learning_rate is {learning_rate}: give a number above 0.")
-        self.learning_rate = learning_rate
+        self.learning_rate = checked_learning_rate(learning_rate)
         self.save_as = save_as
+
+    @property
+    def data(self) -> VisionData | None:
+        """The trainer's data module, if it is one of ours."""
+        data = getattr(self.trainer, "datamodule", None)
+        return data if isinstance(data, VisionData) else None
 
     def on_fit_start(self) -> None:
         """Refuse to train on the images that are scored."""
-        data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, VisionData) and data.stream != "train":
+        if self.data is not None and self.data.stream != "train":
             raise ConfigError("Training needs labelled training images: set data.stream to train.")
 
     def on_train_start(self) -> None:
@@ -64,10 +68,10 @@ class SupervisedTraining(ScoredModule):
         self, encoder: nn.Module, task: str, shots: int | None = None
     ) -> ClassificationHead:
         """A new head from the features of the task's training images, or of a few per class."""
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, VisionData):
+        if self.data is None:
             raise ConfigError("A prototype head needs images: give the trainer a data module.")
-        return prototype_head(encoder, data.few_shots(task, shots), self.suite.task(task).classes)
+        batches = self.data.few_shots(task, shots)
+        return prototype_head(encoder, batches, self.suite.task(task).classes)
 
     @abstractmethod
     def head_file(self, out: Path, task: str) -> Path:
@@ -161,12 +165,9 @@ class ExpertFineTuning(SupervisedTraining):
             if self.schedule == "cosine"
             else ConstantLR(optimizer, factor=1.0, total_iters=steps)
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        return stepwise(optimizer, scheduler)
 
-    @property
+    @cached_property
     def frozen_sources(self) -> dict[str, dict[str, str]]:
         """Without the suite's experts, which this run may be the first to make."""
         heads = {self.task: self.suite.heads[self.task]} if self.head_from == "suite" else {}
@@ -240,12 +241,9 @@ class MultiTaskTraining(SupervisedTraining):
         scheduler = OneCycleLR(
             optimizer, self.learning_rate, total_steps=self.total_steps, pct_start=0.1
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        return stepwise(optimizer, scheduler)
 
-    @property
+    @cached_property
     def frozen_sources(self) -> dict[str, dict[str, str]]:
         """Where it started from, which is nowhere when training from scratch; never experts."""
         return {} if self.from_scratch else replace(self.suite, experts={}).sources()

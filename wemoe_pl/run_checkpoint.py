@@ -17,6 +17,16 @@ IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs 
 Sources = Mapping[str, Mapping[str, str]]
 
 
+def checkpoint_folder(out: str | Path) -> str:
+    """Where a run keeps its checkpoints."""
+    return str(Path(out) / "checkpoints")
+
+
+def last_checkpoint(out: str | Path) -> Path:
+    """The last checkpoint of a run, whether or not it is there."""
+    return Path(checkpoint_folder(out)) / LAST_CHECKPOINT
+
+
 class LastCheckpoint(Checkpoint):
     """Keeps `last.ckpt` in a folder: after every validation, and when training has ended."""
 
