@@ -108,18 +108,27 @@ class TestTimeAdaptation(ScoredModule):
         """The merged encoder with the suite's heads."""
         return build_classifier(self.suite, self.merge)
 
-    def build_references(self) -> dict[str, MultiTaskClassifier]:
-        """The columns of the table beside this method's own."""
-        columns: dict[str, MergeMethod] = {
+    @property
+    def columns(self) -> dict[str, MergeMethod]:
+        """The methods that this one is compared with."""
+        return {
             "pretrained": Pretrained(),
             "task_arithmetic": TaskArithmetic(self.merge.start_lambda),
             "individual": Individual(),
         }
-        if columns["task_arithmetic"] == self.merge:
-            del columns["task_arithmetic"]  # it would be the method's own column once more
-        wanted = columns if self.compare else {}
-        classifiers = build_classifiers(self.suite, list(wanted.values()))
-        return dict(zip(wanted, classifiers, strict=True))
+
+    @property
+    def own_reference(self) -> str | None:
+        """The column that this method is itself, if it is one."""
+        return next((name for name, m in self.columns.items() if m == self.merge), None)
+
+    def build_references(self) -> dict[str, MultiTaskClassifier]:
+        """The columns of the table beside this method's own."""
+        if not self.compare:
+            return {}
+        methods = {name: m for name, m in self.columns.items() if name != self.own_reference}
+        classifiers = build_classifiers(self.suite, list(methods.values()))
+        return dict(zip(methods, classifiers, strict=True))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Sum over tasks of the objective; the labels in the batch are not looked at."""

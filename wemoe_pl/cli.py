@@ -277,4 +277,10 @@ def silence_lightning() -> None:
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(lambda record: "💡" not in record.getMessage())
+        logging.getLogger(name).addFilter(says_something)
+
+
+def says_something(record: logging.LogRecord) -> bool:
+    """Is a line of Lightning's log neither a tip nor about a default of its own?"""
+    message = record.getMessage()
+    return "💡" not in message and "`weights_only` was not set" not in message

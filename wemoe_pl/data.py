@@ -9,53 +9,49 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
-from pathlib import Path
 
 import lightning as L
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from timm.data import create_transform, resolve_data_config
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
-from torchvision.transforms import Compose
 
-from wemoe_pl.checkpoints import Backbone
-from wemoe_pl.errors import ConfigError
+from wemoe_pl.errors import ConfigError, DataError
+from wemoe_pl.pixels import PixelFile, Preprocessing, cached_pixels
 from wemoe_pl.suites import Suite
-from wemoe_pl.tasks import Corrupt, Images, Split, list_images, read_image, readable
+from wemoe_pl.tasks import UNLABELLED, Corrupt, ImageFolderTask, Images, Split
 
 LabelledImage = tuple[Tensor, int]
 LabelledBatch = tuple[Tensor, Tensor]
 Batch = dict[str, LabelledBatch]
 
 
-def preprocessing(backbone: Backbone) -> Compose:
-    """The evaluation transform of a backbone: PIL image → normalised tensor (3, H, W).
+class PreparedImages(Dataset[LabelledImage]):
+    """The images of a split as an encoder takes them, with their labels.
 
-    The shorter side is resized to the model's and the middle is cropped, as CLIP does
-    (crop_pct 1.0); timm's default would cut the border off square images too.
+    Args:
+        images: the split.
+        preprocessing: how they are resized, cropped and normalised.
+        pixels: the result of the first half of it, if it was kept.
     """
-    with torch.device("meta"):
-        encoder = backbone.build()
-    size = {key: backbone.options[key] for key in ("img_size",) if key in backbone.options}
-    config = resolve_data_config(size, model=encoder)
-    return create_transform(**{**config, "crop_pct": 1.0}, is_training=False)
 
-
-class TransformedImages(Dataset[LabelledImage]):
-    """The images of a split, preprocessed, with their labels."""
-
-    def __init__(self, images: Images, transform: Compose):
+    def __init__(
+        self, images: Images, preprocessing: Preprocessing, pixels: PixelFile | None = None
+    ):
         self.images = images
-        self.transform = transform
+        self.preprocessing = preprocessing
+        self.pixels = pixels
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if self.pixels is not None:
+            pixels = self.pixels[index]
+            return self.preprocessing.normalise(pixels), self.images.labels[index]
         image, label = self.images[index]
-        return self.transform(image), label
+        return self.preprocessing(image), label
 
 
 class StepBatches(Dataset[Batch]):
@@ -68,7 +64,7 @@ class StepBatches(Dataset[Batch]):
 
     def __init__(
         self,
-        tasks: Mapping[str, TransformedImages],
+        tasks: Mapping[str, PreparedImages],
         batch_size: int,
         tasks_per_batch: int,
         seed: int,
@@ -112,18 +108,18 @@ class CountFrom(Sampler[int]):
         return count(self.start)
 
 
-class UnlabelledFiles(Dataset[tuple[Tensor, str]]):
-    """The images below a folder, preprocessed, with their paths."""
+class NamedImages(Dataset[tuple[Tensor, str]]):
+    """Images as an encoder takes them, with their names instead of labels."""
 
-    def __init__(self, folder: Path, transform: Compose, corrupt: Corrupt):
-        self.paths = readable(list_images(folder), corrupt)
-        self.transform = transform
+    def __init__(self, images: Images, preprocessing: Preprocessing):
+        self.images = images
+        self.preprocessing = preprocessing
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, str]:
-        return self.transform(read_image(self.paths[index])), str(self.paths[index])
+        return self.preprocessing(self.images[index][0]), self.images.name(index)
 
 
 class VisionData(L.LightningDataModule):
@@ -140,6 +136,7 @@ class VisionData(L.LightningDataModule):
         test_batch_size: int,
         num_workers: int,
         seed: int,
+        cache_images: bool,
         images: str | None,
         corrupt: Corrupt,
     ):
@@ -155,8 +152,16 @@ class VisionData(L.LightningDataModule):
         self.seed = seed
         self.images = images
         self.corrupt = corrupt
-        self.transform = preprocessing(suite.backbone)
-        self._loaded: dict[tuple[str, Split], TransformedImages] = {}
+        self.cache_images = cache_images
+        self.preprocessing = Preprocessing(suite.backbone)
+        self._loaded: dict[tuple[str, Split], PreparedImages] = {}
+
+    @property
+    def splits(self) -> list[tuple[str, Split]]:
+        """Every task with a split of it that the job reads."""
+        streamed: list[tuple[str, Split]] = [(task, self.stream) for task in self.stream_tasks]
+        scored: list[tuple[str, Split]] = [(task, "test") for task in self.scored_tasks]
+        return list(dict.fromkeys(streamed + scored))
 
     def setup(self, stage: str) -> None:
         """Refuse several devices: each would see the same images."""
@@ -206,7 +211,8 @@ class VisionData(L.LightningDataModule):
         """The images below the folder `images`, in the order of their paths."""
         if self.images is None:
             raise ConfigError("There is nothing to predict: give a folder with --data.images DIR.")
-        files = UnlabelledFiles(Path(self.images), self.transform, self.corrupt)
+        images = ImageFolderTask(test=self.images, labelled=False, corrupt=self.corrupt)
+        files = NamedImages(images.images("test"), self.preprocessing)
         return DataLoader(files, batch_size=self.test_batch_size, num_workers=self.num_workers)
 
     def few_shots(self, task: str, shots: int | None) -> DataLoader[LabelledImage]:
@@ -220,11 +226,15 @@ class VisionData(L.LightningDataModule):
                 chosen.append(index)
         return DataLoader(Subset(images, chosen), batch_size=self.test_batch_size)
 
-    def load(self, task: str, split: Split) -> TransformedImages:
+    def load(self, task: str, split: Split) -> PreparedImages:
         """The images of a split of a task; read once."""
         if (task, split) not in self._loaded:
             images = self.suite.task(task).images(split)
-            self._loaded[task, split] = TransformedImages(images, self.transform)
+            if split == "train" and UNLABELLED in images.labels:
+                raise DataError(f"Training images of '{task}' have no labels: give labelled ones.")
+            cached = self.cache_images
+            pixels = cached_pixels(images, self.preprocessing, task) if cached else None
+            self._loaded[task, split] = PreparedImages(images, self.preprocessing, pixels)
         return self._loaded[task, split]
 
 
@@ -238,6 +248,8 @@ class TaskData(VisionData):
         test_batch_size: images per batch when scoring.
         num_workers: processes that load images; 0 loads them in the main one.
         seed: of the order of the images.
+        cache_images: keep the resized images on disk (150 kB each at 224 pixels), so that only the
+            first pass over them decodes.
         images: folder of images for `predict`.
         corrupt: what `predict` does about files there that cannot be decoded: stop, or skip them.
     """
@@ -250,6 +262,7 @@ class TaskData(VisionData):
         test_batch_size: int = 128,
         num_workers: int = 0,
         seed: int = 0,
+        cache_images: bool = False,
         images: str | None = None,
         corrupt: Corrupt = "error",
     ):
@@ -264,6 +277,7 @@ class TaskData(VisionData):
             test_batch_size,
             num_workers,
             seed,
+            cache_images,
             images,
             corrupt,
         )
@@ -282,6 +296,8 @@ class MultiTaskData(VisionData):
         test_batch_size: images per batch when scoring.
         num_workers: processes that load images; 0 loads them in the main one.
         seed: of the order of the images.
+        cache_images: keep the resized images on disk (150 kB each at 224 pixels), so that only the
+            first pass over them decodes.
         images: folder of images for `predict`.
         corrupt: what `predict` does about files there that cannot be decoded: stop, or skip them.
     """
@@ -295,6 +311,7 @@ class MultiTaskData(VisionData):
         test_batch_size: int = 128,
         num_workers: int = 0,
         seed: int = 0,
+        cache_images: bool = False,
         images: str | None = None,
         corrupt: Corrupt = "error",
     ):
@@ -311,6 +328,7 @@ class MultiTaskData(VisionData):
             test_batch_size,
             num_workers,
             seed,
+            cache_images,
             images,
             corrupt,
         )

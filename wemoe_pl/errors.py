@@ -20,12 +20,23 @@ class DataError(WeMoEError):
     """Images or their folder cannot be read."""
 
 
+class HubError(WeMoEError):
+    """The hub lacks something, withholds it, or sent it damaged."""
+
+
+class UnreachableError(HubError):
+    """Something is not in the hub's cache and cannot be fetched now."""
+
+
 class MergeError(WeMoEError):
     """These models cannot be merged, or not by this method."""
 
 
+FEW = 20  # of more valid names than these, only the nearest are named
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """The end of a sentence that names the nearest valid name and then all of them.
+    """The end of a sentence that names the nearest valid name and then all, if they are few.
 
     >>> did_you_mean("mnits", ["mnist", "dtd"])
     "Did you mean 'mnist'? Valid names: dtd, mnist."
@@ -33,4 +44,6 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     names = sorted(candidates)
     nearest = get_close_matches(name, names, n=1)
     guess = f"Did you mean {nearest[0]!r}? " if nearest else ""
+    if len(names) > FEW:
+        return f"{guess}There are {len(names)} valid names, from {names[0]!r} to {names[-1]!r}."
     return f"{guess}Valid names: {', '.join(names) or 'none'}."

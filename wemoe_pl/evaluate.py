@@ -21,7 +21,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 
 from wemoe_pl import __version__
 from wemoe_pl.analysis import RoutingMean
-from wemoe_pl.checkpoints import first_difference
+from wemoe_pl.checkpoints import HEAD, first_difference, shapes_of
 from wemoe_pl.classifier import MultiTaskClassifier
 from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
@@ -29,6 +29,7 @@ from wemoe_pl.files import atomic_write
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.run_checkpoint import IDENTITY, check_sources, frozen_choices
 from wemoe_pl.suites import Suite
+from wemoe_pl.tasks import UNLABELLED
 
 RECORDED_VERSIONS = ("torch", "lightning", "timm", "torchmetrics")
 
@@ -61,7 +62,11 @@ class TaskScores:
         }
 
     def update(self, task: str, logits: Tensor, labels: Tensor) -> None:
-        """Count one batch of a task."""
+        """Count those images of a batch of a task that have a label."""
+        labelled = labels != UNLABELLED
+        if not labelled.any():
+            return
+        logits, labels = logits[labelled], labels[labelled]
         self._accuracy[task].update(logits, labels)
         self._calibration[task].update(logits.softmax(dim=-1), labels)
 
@@ -121,6 +126,11 @@ class ScoredModule(L.LightningModule):
     def build_references(self) -> dict[str, MultiTaskClassifier]:
         """What the test compares with, by the name of its column."""
         return {}
+
+    @property
+    def own_reference(self) -> str | None:
+        """The reference that this method is itself, and that is not scored twice."""
+        return None
 
     # Building
 
@@ -214,10 +224,13 @@ class ScoredModule(L.LightningModule):
         for column, task in enumerate(self.suite.experts):
             if task in self.routing:
                 self.log(f"routing/{task}", self.routing[task][:, column].mean())
+        reference = {n: scores.accuracy() for n, scores in self.reference_scores.items()}
+        if self.own_reference:
+            reference[self.own_reference] = accuracy
         self.test_results = {
             "accuracy": accuracy,
             "calibration_error": self.scores.calibration_error(),
-            "reference": {n: scores.accuracy() for n, scores in self.reference_scores.items()},
+            "reference": reference,
         }
 
     def on_test_end(self) -> None:
@@ -246,9 +259,12 @@ class ScoredModule(L.LightningModule):
         return self.classifier.tasks
 
     def log_accuracy(self, stage: Literal["val", "test"], accuracy: Mapping[str, float]) -> None:
-        """Log the accuracy of every task and their mean."""
+        """Log the accuracy of every task with labels, and their mean."""
+        average = mean(accuracy)
+        if average is None:
+            return
         self.log_dict({f"{stage}/acc/{task}": value for task, value in accuracy.items()})
-        self.log(f"{stage}/acc", mean(accuracy), prog_bar=True)
+        self.log(f"{stage}/acc", average, prog_bar=True)
 
     # Checkpoints
 
@@ -273,7 +289,7 @@ class ScoredModule(L.LightningModule):
             raise CheckpointError("This checkpoint was not written by wemoe-pl.")
         check_sources(identity["sources"], self.frozen_sources, "The checkpoint")
         trained = self.trained_parameters()
-        if difference := first_difference(checkpoint["state_dict"], trained):
+        if difference := first_difference(shapes_of(checkpoint["state_dict"]), shapes_of(trained)):
             raise CheckpointError(
                 f"The checkpoint, of method {identity['method']}, does not fit {self.method} as "
                 f"configured: {difference}. Use the config that it was made with."
@@ -285,10 +301,15 @@ class ScoredModule(L.LightningModule):
                     f"{now}. Use the config that it was made with."
                 )
 
+    @property
+    def frozen_suite(self) -> Suite | None:
+        """The part of the suite whose files the job reads; None if it reads none."""
+        return self.suite
+
     @cached_property
     def frozen_sources(self) -> dict[str, dict[str, str]]:
         """Where the frozen parts come from, with their hashes."""
-        return self.suite.sources()
+        return self.frozen_suite.sources() if self.frozen_suite else {}
 
 
 def checked_learning_rate(learning_rate: float) -> float:
@@ -303,9 +324,9 @@ def stepwise(optimizer: Optimizer, scheduler: LRScheduler) -> OptimizerLRSchedul
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def mean(values: Mapping[str, float]) -> float:
-    """The mean of a mapping's values."""
-    return sum(values.values()) / len(values)
+def mean(values: Mapping[str, float]) -> float | None:
+    """The mean of a mapping's values; None if it has none."""
+    return sum(values.values()) / len(values) if values else None
 
 
 def normalized_mean(accuracy: Mapping[str, float], individual: Mapping[str, float]) -> float | None:
@@ -315,7 +336,7 @@ def normalized_mean(accuracy: Mapping[str, float], individual: Mapping[str, floa
     0.875
     """
     ratios = {t: accuracy[t] / value for t, value in individual.items() if t in accuracy and value}
-    return mean(ratios) if ratios else None
+    return mean(ratios)
 
 
 def collect_results(module: ScoredModule, seed: int) -> dict[str, Any]:
@@ -331,14 +352,22 @@ def collect_results(module: ScoredModule, seed: int) -> dict[str, Any]:
         **module.test_results,
         "mean": mean(accuracy),
         "normalized_mean": normalized_mean(accuracy, reference.get("individual", {})),
-        "parameters": {
-            "total": sum(p.numel() for p in encoder.parameters()),
-            "trainable": sum(p.numel() for p in encoder.parameters() if p.requires_grad),
-        },
+        "parameters": parameter_counts(encoder),
         "seconds": {stage: round(value, 3) for stage, value in module.seconds.items()},
         "versions": versions(),
         "seed": seed,
         "sources": module.frozen_sources,
+    }
+
+
+def parameter_counts(encoder: nn.Module) -> dict[str, int]:
+    """How large an encoder is, as published: without heads, and so without CLIP's projection."""
+    copies = len(encoder.experts) if isinstance(encoder, PerTaskEncoder) else 1
+    one = encoder.encoder if isinstance(encoder, PerTaskEncoder) else encoder
+    counted = [p for name, p in one.named_parameters() if not name.startswith(HEAD)]
+    return {
+        "total": copies * sum(p.numel() for p in counted),
+        "trainable": sum(p.numel() for p in counted if p.requires_grad),
     }
 
 

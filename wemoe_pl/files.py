@@ -2,14 +2,18 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 from wemoe_pl.errors import WeMoEError
 
 SHIPPED = Path(__file__).parent / "assets"
 SHIPPED_PREFIX = "shipped:"
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def locate(source: str) -> Path:
@@ -66,3 +70,18 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal: its identity in checkpoints and results."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file; one that the hub's cache names by its own, need not be read."""
+    name = path.resolve().name
+    return name if SHA256.fullmatch(name) else sha256(path)
+
+
+def cache_folder() -> Path:
+    """Where things are kept that can be made again: heads, preprocessed images.
+
+    `WEMOE_PL_CACHE` names another place than the system's.
+    """
+    chosen = os.environ.get("WEMOE_PL_CACHE")
+    return Path(chosen).expanduser() if chosen else user_cache_path("wemoe_pl")

@@ -4,7 +4,6 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +14,12 @@ from torch.nn import functional as F
 from torch.optim import Adam, AdamW
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, OneCycleLR
 
-from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
+from wemoe_pl.checkpoints import ENCODER_FILE, HEAD, save_tensors
 from wemoe_pl.classifier import MultiTaskClassifier
 from wemoe_pl.data import Batch, VisionData
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule, checked_learning_rate, stepwise, versions
-from wemoe_pl.heads import HEAD_FILE, ClassificationHead, prototype_head, save_head
+from wemoe_pl.heads import HEAD_FILE, ClassificationHead, CosineHead, prototype_head, save_head
 from wemoe_pl.merging import Pretrained
 from wemoe_pl.suites import Suite
 
@@ -99,7 +98,8 @@ class ExpertFineTuning(SupervisedTraining):
     Leaves `encoder.safetensors` and `head.safetensors` in the run's folder: an expert.
 
     Args:
-        suite: gives the pretrained encoder, and the head unless a new one is made.
+        suite: gives the pretrained encoder, whose projection stays frozen, and the head unless a
+            new one is made.
         task: the task to fine-tune on.
         learning_rate: of Adam; the published experts used 1e-5 for 4000 steps of 32 images.
         outside_mlps: factor on the learning rate of everything outside the blocks' MLPs. Below 1,
@@ -134,7 +134,7 @@ class ExpertFineTuning(SupervisedTraining):
 
     def build(self) -> MultiTaskClassifier:
         """The pretrained encoder, trainable, with the frozen head of the task."""
-        encoder = self.suite.load_pretrained()
+        encoder = with_frozen_projection(self.suite.load_pretrained())
         return MultiTaskClassifier(encoder, {self.task: self._head(encoder)})
 
     def build_references(self) -> dict[str, MultiTaskClassifier]:
@@ -144,8 +144,13 @@ class ExpertFineTuning(SupervisedTraining):
             "pretrained": MultiTaskClassifier(encoder, {self.task: self.classifier.head(self.task)})
         }
 
+    @property
+    def takes_head(self) -> bool:
+        """Is the head the suite's?"""
+        return self.head_from == "suite"
+
     def _head(self, encoder: nn.Module) -> ClassificationHead:
-        if self.head_from == "suite":
+        if self.takes_head:
             return self.suite.load_head(self.task)
         return self.prototypes(encoder, self.task)
 
@@ -167,11 +172,16 @@ class ExpertFineTuning(SupervisedTraining):
         )
         return stepwise(optimizer, scheduler)
 
-    @cached_property
-    def frozen_sources(self) -> dict[str, dict[str, str]]:
-        """Without the suite's experts, which this run may be the first to make."""
-        heads = {self.task: self.suite.heads[self.task]} if self.head_from == "suite" else {}
-        return replace(self.suite, experts={}, heads=heads).sources()
+    @property
+    def frozen_suite(self) -> Suite:
+        """Its own task, without the suite's experts, which this run may be the first to make."""
+        return replace(
+            self.suite,
+            experts={},
+            tasks={self.task: self.suite.tasks[self.task]},
+            heads={t: h for t, h in self.suite.heads.items() if t == self.task and self.takes_head},
+            text_tower=self.suite.text_tower if self.takes_head else None,
+        )
 
     def head_file(self, out: Path, task: str) -> Path:
         """Beside the encoder."""
@@ -217,7 +227,7 @@ class MultiTaskTraining(SupervisedTraining):
         """The encoder, trainable, with the heads of all tasks."""
         if not self.from_scratch:
             heads = {task: self.suite.load_head(task) for task in self.suite.tasks}
-            return MultiTaskClassifier(self.suite.load_pretrained(), heads)
+            return MultiTaskClassifier(with_frozen_projection(self.suite.load_pretrained()), heads)
         encoder = self.suite.backbone.build()
         heads = {
             name: new_head(self.suite.backbone.feature_dim, task.classes)
@@ -243,19 +253,27 @@ class MultiTaskTraining(SupervisedTraining):
         )
         return stepwise(optimizer, scheduler)
 
-    @cached_property
-    def frozen_sources(self) -> dict[str, dict[str, str]]:
+    @property
+    def frozen_suite(self) -> Suite | None:
         """Where it started from, which is nowhere when training from scratch; never experts."""
-        return {} if self.from_scratch else replace(self.suite, experts={}).sources()
+        return None if self.from_scratch else replace(self.suite, experts={})
 
     def head_file(self, out: Path, task: str) -> Path:
         """One file per task."""
         return out / "heads" / f"{task}.safetensors"
 
 
-def new_head(feature_dim: int, classes: tuple[str, ...]) -> ClassificationHead:
+def with_frozen_projection(encoder: nn.Module) -> nn.Module:
+    """The encoder, its projection to CLIP's joint space frozen, as in the published experts."""
+    for name, parameter in encoder.named_parameters():
+        if name.startswith(HEAD):
+            parameter.requires_grad_(False)
+    return encoder
+
+
+def new_head(feature_dim: int, classes: tuple[str, ...]) -> CosineHead:
     """A head of random directions, to be trained."""
     vectors = torch.randn(len(classes), feature_dim)
-    head = ClassificationHead(vectors, classes, TRAINED_LOGIT_SCALE)
+    head = CosineHead(vectors, classes, TRAINED_LOGIT_SCALE)
     head.weight.requires_grad_(True)
     return head

@@ -1,36 +1,34 @@
 """Classification heads: frozen, stored as safetensors with their class names."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wemoe_pl.checkpoints import read_tensors, save_tensors, weights_path
+from wemoe_pl.checkpoints import Weights, open_weights, save_tensors
 from wemoe_pl.errors import CheckpointError
 
 HEAD_FILE = "head.safetensors"
 PROTOTYPE_LOGIT_SCALE = 10.0  # soft: class vectors from few images are imprecise
+# Where encoders with a head of their own keep its weight; its bias is beside it.
+LINEAR_WEIGHTS = ("weight", "head.weight")
 
 
 class ClassificationHead(nn.Module):
-    """A cosine head, of the form that CLIP's zero-shot heads have.
-
-    logits = logit_scale · normalised feature · normalised class vectorᵀ
+    """What every head is: one frozen vector per class, and the classes' names.
 
     Args:
-        weight: (C, D), one vector per class.
+        weight: (C, D).
         classes: C class names in label order.
-        logit_scale: about 100 for CLIP.
 
-    >>> head = ClassificationHead(torch.eye(2), ["cat", "dog"], logit_scale=10.0)
-    >>> head(torch.tensor([[3.0, 0.0]]))
-    tensor([[10.,  0.]])
+    Raises:
+        CheckpointError: the two do not go together.
     """
 
-    def __init__(self, weight: Tensor, classes: Sequence[str], logit_scale: float):
+    def __init__(self, weight: Tensor, classes: Sequence[str]):
         super().__init__()
         if weight.ndim != 2 or len(weight) != len(classes):
             raise CheckpointError(
@@ -39,6 +37,25 @@ class ClassificationHead(nn.Module):
             )
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.classes = tuple(classes)
+
+
+class CosineHead(ClassificationHead):
+    """A head of the form that CLIP's zero-shot heads have.
+
+    logits = logit_scale · normalised feature · normalised class vectorᵀ
+
+    Args:
+        weight: (C, D), one vector per class.
+        classes: C class names in label order.
+        logit_scale: about 100 for CLIP.
+
+    >>> head = CosineHead(torch.eye(2), ["cat", "dog"], logit_scale=10.0)
+    >>> head(torch.tensor([[3.0, 0.0]]))
+    tensor([[10.,  0.]])
+    """
+
+    def __init__(self, weight: Tensor, classes: Sequence[str], logit_scale: float):
+        super().__init__(weight, classes)
         self.logit_scale = logit_scale
 
     def forward(self, features: Tensor) -> Tensor:
@@ -46,25 +63,76 @@ class ClassificationHead(nn.Module):
         return self.logit_scale * F.normalize(features, dim=-1) @ F.normalize(self.weight, dim=-1).T
 
 
-def load_head(source: str) -> ClassificationHead:
-    """Read a head from a file, a folder with `head.safetensors`, or `shipped:…`.
+class LinearHead(ClassificationHead):
+    """The last layer of a classifier: logits = features · weightᵀ + bias.
+
+    Args:
+        weight: (C, D), one vector per class.
+        classes: C class names in label order.
+        bias: (C,).
+
+    >>> head = LinearHead(torch.eye(2), ["cat", "dog"], bias=torch.tensor([0.0, 1.0]))
+    >>> head(torch.tensor([[3.0, 0.0]]))
+    tensor([[3., 1.]])
+    """
+
+    def __init__(self, weight: Tensor, classes: Sequence[str], bias: Tensor):
+        super().__init__(weight, classes)
+        self.bias = nn.Parameter(bias, requires_grad=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (B, D) → logits (B, C)."""
+        return F.linear(features, self.weight, self.bias)
+
+
+def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> ClassificationHead:
+    """Read a head of either kind.
+
+    Args:
+        source: a file, a folder, a hub id or `shipped:…`: a head that this program wrote, or a
+            whole classifier of timm's, of which the last layer (`head.weight`, `head.bias`) is
+            taken.
+        class_names: gives the class names in label order, for a file that says none itself.
 
     Raises:
-        CheckpointError: missing, damaged, or not a head.
+        CheckpointError: missing, damaged, not a head, or of another number of classes.
     """
-    path = weights_path(source, HEAD_FILE)
-    tensors, metadata = read_tensors(path)
-    no_head = CheckpointError(
-        f"{path} is no classification head: expected one tensor 'weight' and the metadata "
-        "'classes' and 'logit_scale'."
-    )
-    if set(tensors) != {"weight"}:
-        raise no_head
+    weights = open_weights(source, HEAD_FILE)
+    key = next((key for key in LINEAR_WEIGHTS if key in weights), None)
+    if key is None or len(weights.shapes[key]) != 2:
+        raise CheckpointError(
+            f"{weights.name} is no classification head: expected a matrix 'weight', with the "
+            "metadata 'classes' and 'logit_scale', or a classifier's 'head.weight'."
+        )
+    names, logit_scale = metadata_of(weights)
+    names = names or tuple(class_names())
+    count = weights.shapes[key][0]
+    if len(names) != count:
+        raise CheckpointError(
+            f"The head in {weights.name} has {count} classes, but its images have {len(names)}: "
+            "use a head that was made for them."
+            if names
+            else f"The head in {weights.name} does not name its {count} classes: give them as the "
+            "task's `class_names`."
+        )
+    if logit_scale is not None:
+        return CosineHead(weights[key], names, logit_scale)
+    bias_key = key.replace("weight", "bias")
+    bias = weights[bias_key] if bias_key in weights else torch.zeros(count)
+    return LinearHead(weights[key], names, bias)
+
+
+def metadata_of(weights: Weights) -> tuple[tuple[str, ...], float | None]:
+    """The class names and the logit scale that a file of a head speaks of, if it does."""
     try:
-        classes, logit_scale = json.loads(metadata["classes"]), float(metadata["logit_scale"])
-    except (KeyError, ValueError) as error:
-        raise no_head from error
-    return ClassificationHead(tensors["weight"], classes, logit_scale)
+        classes = json.loads(weights.metadata.get("classes", "[]"))
+        scale = weights.metadata.get("logit_scale")
+        return tuple(classes), None if scale is None else float(scale)
+    except ValueError as error:
+        raise CheckpointError(
+            f"The metadata of {weights.name} is damaged: expected a list of 'classes' and a number "
+            "'logit_scale'."
+        ) from error
 
 
 def save_head(
@@ -74,8 +142,10 @@ def save_head(
     dtype: torch.dtype | None = None,
 ) -> None:
     """Write a head with its class names, whole or not at all."""
-    own = {"classes": json.dumps(head.classes), "logit_scale": repr(head.logit_scale)}
-    save_tensors(path, {"weight": head.weight}, metadata | own, dtype)
+    own = {"classes": json.dumps(head.classes)}
+    if isinstance(head, CosineHead):
+        own["logit_scale"] = repr(head.logit_scale)
+    save_tensors(path, head.state_dict(), metadata | own, dtype)
 
 
 @torch.no_grad()
@@ -84,7 +154,7 @@ def prototype_head(
     batches: Iterable[tuple[Tensor, Tensor]],
     classes: Sequence[str],
     logit_scale: float = PROTOTYPE_LOGIT_SCALE,
-) -> ClassificationHead:
+) -> CosineHead:
     """A new head whose class vectors are the mean normalised features of labelled images.
 
     It stands in for a zero-shot head where there is no text tower: built once from the
@@ -112,4 +182,4 @@ def prototype_head(
             raise CheckpointError(
                 f"A head cannot be built: class '{name}' has no images; give at least one of each."
             )
-    return ClassificationHead(F.normalize(sums, dim=-1), classes, logit_scale)
+    return CosineHead(F.normalize(sums, dim=-1), classes, logit_scale)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
 from wemoe_pl.kernels import merged_mlp
-from wemoe_pl.task_vectors import check_compatible
+from wemoe_pl.task_vectors import Model, check_compatible, state_of
 
 ROUTER_DEPTHS = (0, 1, 2)
 ROUTER_INIT_STD = 0.01
@@ -81,7 +81,7 @@ class WeightEnsemblingMoE(nn.Module):
 
     Args:
         pretrained_mlp: an MLP of timm's form (`fc1`, `act`, `fc2`, optional norm and gates).
-        expert_mlps: T fine-tuned copies of it.
+        expert_mlps: T fine-tuned copies of it, or their weights by name.
         init_lambda: the routing weight of every expert before adaptation, 0 to 1.
         router_depth: 0, 1 or 2.
 
@@ -102,7 +102,7 @@ class WeightEnsemblingMoE(nn.Module):
     def __init__(
         self,
         pretrained_mlp: nn.Module,
-        expert_mlps: Sequence[nn.Module],
+        expert_mlps: Sequence[Model],
         init_lambda: float = 0.3,
         router_depth: int = 2,
     ):
@@ -152,21 +152,24 @@ def mlp_width(mlp: nn.Module) -> int:
     return first.in_features
 
 
-def stack_task_vectors(pretrained_mlp: nn.Module, expert_mlps: Sequence[nn.Module]) -> nn.Module:
+@torch.no_grad()
+def stack_task_vectors(pretrained_mlp: nn.Module, expert_mlps: Sequence[Model]) -> nn.Module:
     """The dictionary: the MLP's own structure, each parameter holding T task vectors, (T, *shape).
 
-    It is stored, moved and cast like a module, and its state-dict keys name what they are.
+    It is stored, moved and cast like a module, and its state-dict keys name what they are. Of the
+    experts' weights one tensor at a time is held in memory, if they are read lazily.
     """
     if not expert_mlps:
         raise MergeError("There is no expert to merge: give at least one.")
     pretrained = dict(pretrained_mlp.named_parameters())
-    experts = [dict(mlp.named_parameters()) for mlp in expert_mlps]
+    experts = [state_of(mlp) for mlp in expert_mlps]
     for i, expert in enumerate(experts):
-        check_compatible(pretrained, expert, f"The MLP of expert {i}")
+        check_compatible(pretrained_mlp.state_dict(), expert, f"The MLP of expert {i}")
     dictionary = deepcopy(pretrained_mlp)
     for name, weight in pretrained.items():
         path, _, leaf = name.rpartition(".")
-        with torch.no_grad():
-            stacked = torch.stack([expert[name] - weight for expert in experts])
+        stacked = weight.new_empty(len(experts), *weight.shape)
+        for row, expert in zip(stacked, experts, strict=True):
+            torch.sub(expert[name].to(weight.device), weight, out=row)
         setattr(dictionary.get_submodule(path), leaf, nn.Parameter(stacked, requires_grad=False))
     return dictionary

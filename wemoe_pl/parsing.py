@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger
 
 from wemoe_pl.configs import find_config, shipped_configs
 from wemoe_pl.data import VisionData
-from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.errors import FEW, ConfigError, did_you_mean
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.tasks import VisionTask
@@ -46,7 +46,6 @@ shipped configs:
   {configs}
 """
 SEE_KEYS = "Add --print_config to see all keys."
-MANY = 20  # of more valid names than these, only the nearest is named
 # Lines of jsonargparse's reports that say where it looked, not what is wrong.
 BOILERPLATE = re.compile(
     r"Parser key|Does not validate|Subtypes:|Errors:|Problem with|Given value|Unable to load"
@@ -168,7 +167,7 @@ def nearest(name: str, candidates: Iterable[str], otherwise: str = "") -> str:
     """The end of a sentence that names the nearest candidate, and the others if they are few."""
     names = [candidate for candidate in candidates if not candidate.startswith("_")]
     hint = did_you_mean(name, names)
-    return hint if len(names) <= MANY else hint.partition("Valid names:")[0].strip() or otherwise
+    return hint if len(names) <= FEW else hint.partition("There are")[0].strip() or otherwise
 
 
 def concrete(base: type) -> list[str]:

@@ -46,16 +46,15 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
         results["method"]: results["accuracy"],
         "individual": reference.get("individual"),
     }
-    columns = {name: values for name, values in columns.items() if values}
+    own = next((n for n in reference if n.replace("_", "") == results["method"].lower()), None)
+    columns = {name: values for name, values in columns.items() if values and name != own}
     individual = reference.get("individual", {})
     title = f"Accuracy on {results['suite']}, %"
     table = Table(title=title, caption=results.get("note"), min_width=len(title))
     table.add_column("task")
     for name in columns:
-        own = name == results["method"]
-        table.add_column(
-            COLUMN_TITLES.get(name, name), justify="right", style="bold" if own else ""
-        )
+        style = "bold" if name == results["method"] else ""
+        table.add_column(COLUMN_TITLES.get(name, name), justify="right", style=style)
     for task in results["tasks"]:
         table.add_row(task, *(percent(values.get(task)) for values in columns.values()))
     table.add_section()

@@ -3,14 +3,22 @@
 import re
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import nn
 
-from wemoe_pl.checkpoints import ENCODER_FILE, Backbone, load_encoder, weights_path
+from wemoe_pl.checkpoints import (
+    ENCODER_FILE,
+    Backbone,
+    LazyState,
+    encoder_state,
+    fingerprint,
+    load_encoder,
+)
 from wemoe_pl.errors import CheckpointError, ConfigError, did_you_mean
-from wemoe_pl.files import sha256
 from wemoe_pl.heads import HEAD_FILE, ClassificationHead, load_head
 from wemoe_pl.tasks import VisionTask
+from wemoe_pl.zero_shot import TextTower, ZeroShotHead
 
 
 @dataclass(frozen=True)
@@ -20,9 +28,10 @@ class Suite:
     Args:
         name: what tables call it.
         backbone: the architecture that all encoders share.
-        pretrained: file or folder of the pretrained encoder.
-        experts: per task, file or folder of its fine-tuned encoder. These are merged.
-        heads: per task, file or folder of its classification head.
+        pretrained: file, folder or hub id of the pretrained encoder; see `load_encoder`.
+        experts: per task, the same of its fine-tuned encoder. These are merged.
+        heads: per task, file or folder of its classification head, or a classifier with one.
+        text_tower: makes zero-shot heads for the tasks that have no other.
         note: what every table of the suite must say, such as that its images are rendered.
         tasks: per task, its classes and images. All are scored; those with an expert are adapted.
     """
@@ -33,6 +42,7 @@ class Suite:
     tasks: dict[str, VisionTask]
     experts: dict[str, str] = field(default_factory=dict)
     heads: dict[str, str] = field(default_factory=dict)
+    text_tower: TextTower | None = None
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -55,8 +65,11 @@ class Suite:
         """The pretrained encoder."""
         return load_encoder(self.pretrained, self.backbone)
 
-    def load_experts(self) -> dict[str, nn.Module]:
-        """The fine-tuned encoders, by task.
+    def load_experts(self) -> dict[str, LazyState]:
+        """The weights of the fine-tuned encoders, by task, read when asked for.
+
+        A vision tower without a projection gets the pretrained model's, which its fine-tuning
+        left as it was.
 
         Raises:
             ConfigError: there is none.
@@ -66,7 +79,10 @@ class Suite:
                 f"The suite '{self.name}' has no expert: list at least one under `suite.experts`, "
                 "as `task: file or folder`."
             )
-        return {task: load_encoder(source, self.backbone) for task, source in self.experts.items()}
+        return {
+            task: encoder_state(source, self.backbone, projection=self.pretrained)
+            for task, source in self.experts.items()
+        }
 
     def load_head(self, task: str, check_classes: bool = True) -> ClassificationHead:
         """The head of a task, checked against the backbone and the classes of its images.
@@ -75,11 +91,7 @@ class Suite:
             task: its name.
             check_classes: look at the task's images, which must then be there.
         """
-        if task not in self.heads:
-            raise ConfigError(
-                f"The suite '{self.name}' has no head for '{task}': add `heads: {{{task}: FILE}}`."
-            )
-        head = load_head(self.heads[task])
+        head = self._load_head(task)
         if check_classes:
             self._check_classes(task, head)
         if (width := head.weight.shape[1]) != self.backbone.feature_dim:
@@ -89,8 +101,37 @@ class Suite:
             )
         return head
 
+    def _load_head(self, task: str) -> ClassificationHead:
+        if task in self.heads:
+            return load_head(self.heads[task], partial(self._class_names, task))
+        return self.zero_shot_head(task).load(task)
+
+    def _class_names(self, task: str) -> tuple[str, ...]:
+        return self.task(task).classes
+
+    def zero_shot_head(self, task: str) -> ZeroShotHead:
+        """What the head of a task is made of that has none of its own.
+
+        Raises:
+            ConfigError: there is no text tower to make it.
+        """
+        if self.text_tower is None:
+            raise ConfigError(
+                f"The suite '{self.name}' has no head for '{task}': add `heads: {{{task}: FILE}}`, "
+                "or a `text_tower` to make it from the class names."
+            )
+        vision_task = self.task(task)
+        if not vision_task.classes:
+            raise ConfigError(
+                f"The classes of '{task}' are not known: give them as the task's `class_names`."
+            )
+        source = self.text_tower.source or self.pretrained
+        return ZeroShotHead(self.text_tower, source, vision_task.classes, vision_task.prompts)
+
     def _check_classes(self, task: str, head: ClassificationHead) -> None:
         classes = self.task(task).classes
+        if not classes:
+            return  # only the head knows them
         if len(head.classes) != len(classes):
             raise CheckpointError(
                 f"The head of '{task}' has {len(head.classes)} classes, but its images have "
@@ -103,8 +144,13 @@ class Suite:
                     f"'{theirs}': put the classes in one order."
                 )
 
+    @property
+    def tasks_with_made_heads(self) -> list[str]:
+        """The tasks whose heads the text tower makes."""
+        return [task for task in self.tasks if self.text_tower and task not in self.heads]
+
     def sources(self) -> dict[str, dict[str, str]]:
-        """Where each frozen part comes from, with the SHA-256 of its file.
+        """Where each frozen part comes from, with the SHA-256 of what determines it.
 
         Warns when two experts are the same file: merging them counts that expert twice.
         """
@@ -112,9 +158,15 @@ class Suite:
         named |= {f"experts/{task}": (s, ENCODER_FILE) for task, s in self.experts.items()}
         named |= {f"heads/{task}": (s, HEAD_FILE) for task, s in self.heads.items()}
         sources = {
-            part: {"source": source, "sha256": sha256(weights_path(source, name))}
+            part: {"source": source, "sha256": fingerprint(source, name)}
             for part, (source, name) in named.items()
         }
+        for task in self.tasks_with_made_heads:
+            head = self.zero_shot_head(task)
+            sources[f"heads/{task}"] = {
+                "source": f"zero-shot, by {head.source}",
+                "sha256": head.digest,
+            }
         warn_of_twins({t: sources[f"experts/{t}"]["sha256"] for t in self.experts}, self.experts)
         return sources
 

@@ -4,14 +4,19 @@ They are plain mappings from parameter name to tensor, as in "Editing Models wit
 (arXiv 2212.04089), and nothing in this file knows what the weights belong to.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from wemoe_pl.checkpoints import first_difference
+from wemoe_pl.checkpoints import LazyState, State, first_difference, shapes_of
 from wemoe_pl.errors import MergeError
 
-State = Mapping[str, Tensor]
+Model = nn.Module | State  # a model, or its weights by name, which may be read when asked for
+
+
+def state_of(model: Model) -> State:
+    """The weights of a model by name."""
+    return model.state_dict() if isinstance(model, nn.Module) else model
 
 
 def check_compatible(pretrained: State, expert: State, name: str) -> None:
@@ -19,7 +24,7 @@ def check_compatible(pretrained: State, expert: State, name: str) -> None:
 
     The error names the first key that differs, in the order of the model, and both shapes.
     """
-    if difference := first_difference(expert, pretrained):
+    if difference := first_difference(shapes_of(expert), shapes_of(pretrained)):
         raise MergeError(
             f"{name} does not fit the pretrained model: {difference}. "
             "Merge models that were fine-tuned from the same pretrained one."
@@ -42,12 +47,18 @@ def task_vector(pretrained: State, expert: State, name: str = "the expert") -> d
     return {k: expert[k] - w for k, w in pretrained.items() if w.is_floating_point()}
 
 
+def lazy_task_vector(pretrained: State, expert: State) -> LazyState:
+    """The task vector on the tensors of `pretrained`, of which each is computed when asked for."""
+    shapes = {k: w.shape for k, w in pretrained.items() if w.is_floating_point()}
+    return LazyState(shapes, lambda key: expert[key] - pretrained[key])
+
+
 def add_task_vectors(
     pretrained: State, task_vectors: Iterable[State], scaling: float
 ) -> dict[str, Tensor]:
     """Task arithmetic: θ0 + λ Σ τ_i, as new tensors.
 
-    Task vectors are consumed one by one, so a generator keeps a single one in memory.
+    Task vectors are consumed tensor by tensor, so lazy ones take next to no memory.
 
     >>> import torch
     >>> add_task_vectors({"w": torch.zeros(1)}, [{"w": torch.ones(1)}] * 2, scaling=0.25)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from wemoe_pl.errors import MergeError
+from wemoe_pl.task_vectors import Model
 
 ADAPTATION_LEARNING_RATE = 1e-3
 DEFAULT_LAMBDA = 0.3
@@ -19,8 +20,13 @@ class MergeMethod(ABC):
     """
 
     @abstractmethod
-    def merge(self, pretrained: nn.Module, experts: Mapping[str, nn.Module]) -> nn.Module:
-        """Return the merged encoder; only what adaptation should train requires gradients."""
+    def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
+        """Return the merged encoder; only what adaptation should train requires gradients.
+
+        Args:
+            pretrained: the encoder that the experts were fine-tuned from.
+            experts: per task, its encoder, or the weights of it by name, which may be read lazily.
+        """
 
     @property
     def learning_rate(self) -> float:
@@ -33,7 +39,7 @@ class MergeMethod(ABC):
         return DEFAULT_LAMBDA
 
 
-def check_experts(experts: Mapping[str, nn.Module]) -> None:
+def check_experts(experts: Mapping[str, Model]) -> None:
     """Raise `MergeError` when there is nothing to merge."""
     if not experts:
         raise MergeError("There is no expert to merge: give at least one.")

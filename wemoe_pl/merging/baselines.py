@@ -7,27 +7,40 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from wemoe_pl.merging.base import MergeMethod, check_experts
+from wemoe_pl.task_vectors import Model, check_compatible, state_of
 
 
 @dataclass(frozen=True)
 class Pretrained(MergeMethod):
     """The pretrained encoder, experts ignored: the lower end."""
 
-    def merge(self, pretrained: nn.Module, experts: Mapping[str, nn.Module]) -> nn.Module:
+    def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """A frozen copy of the pretrained encoder."""
         return deepcopy(pretrained).requires_grad_(False)
 
 
 class PerTaskEncoder(nn.Module):
-    """One encoder per task; the only kind of encoder that has to be told the task."""
+    """One encoder per task; the only kind of encoder that has to be told the task.
 
-    def __init__(self, encoders: Mapping[str, nn.Module]):
+    It takes the memory of one: the weights of a task are put in place when images of it come.
+
+    Args:
+        encoder: of the experts' architecture; it is taken over, not copied.
+        experts: per task, its encoder or the weights of it by name.
+    """
+
+    def __init__(self, encoder: nn.Module, experts: Mapping[str, Model]):
         super().__init__()
-        self.encoders = nn.ModuleDict(encoders)
+        self.encoder = encoder
+        self.experts = dict(experts)
+        self._present: str | None = None
 
     def forward(self, images: Tensor, task: str) -> Tensor:
         """Images (B, 3, H, W) of one task → features (B, D) by that task's expert."""
-        features: Tensor = self.encoders[task](images)
+        if task != self._present:
+            self.encoder.load_state_dict(dict(state_of(self.experts[task])))
+            self._present = task
+        features: Tensor = self.encoder(images)
         return features
 
 
@@ -35,7 +48,9 @@ class PerTaskEncoder(nn.Module):
 class Individual(MergeMethod):
     """Each expert on its own task, nothing merged: the upper end."""
 
-    def merge(self, pretrained: nn.Module, experts: Mapping[str, nn.Module]) -> nn.Module:
-        """Frozen copies of all experts, chosen by task."""
+    def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
+        """An encoder that becomes the expert of the task that it is told."""
         check_experts(experts)
-        return PerTaskEncoder({t: deepcopy(e).requires_grad_(False) for t, e in experts.items()})
+        for task, expert in experts.items():
+            check_compatible(pretrained.state_dict(), state_of(expert), f"Expert '{task}'")
+        return PerTaskEncoder(deepcopy(pretrained).requires_grad_(False), experts)

@@ -1,14 +1,21 @@
 """Task arithmetic: θ0 + λ Σ τ_i (arXiv 2212.04089)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
+from wemoe_pl.checkpoints import State
 from wemoe_pl.merging.base import MergeMethod, check_experts
 from wemoe_pl.moe import check_init_lambda
-from wemoe_pl.task_vectors import add_task_vectors, task_vector
+from wemoe_pl.task_vectors import (
+    Model,
+    add_task_vectors,
+    check_compatible,
+    lazy_task_vector,
+    state_of,
+)
 
 
 @dataclass(frozen=True)
@@ -30,11 +37,25 @@ class TaskArithmetic(MergeMethod):
         """Its own λ."""
         return self.scaling
 
-    def merge(self, pretrained: nn.Module, experts: Mapping[str, nn.Module]) -> nn.Module:
+    def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """A frozen encoder with the weights θ0 + λ Σ τ_i."""
-        check_experts(experts)
         base = pretrained.state_dict()
-        vectors = (task_vector(base, e.state_dict(), f"Expert '{t}'") for t, e in experts.items())
+        states = checked_states(base, experts)
         merged = deepcopy(pretrained)
-        merged.load_state_dict(add_task_vectors(base, vectors, self.scaling))
+        merged.load_state_dict(add_experts(base, states, self.scaling))
         return merged.requires_grad_(False)
+
+
+def checked_states(base: State, experts: Mapping[str, Model]) -> list[State]:
+    """The experts' weights; `MergeError` when there are none, or they do not fit `base`."""
+    check_experts(experts)
+    states = {task: state_of(expert) for task, expert in experts.items()}
+    for task, state in states.items():
+        check_compatible(base, state, f"Expert '{task}'")
+    return list(states.values())
+
+
+def add_experts(base: State, experts: Iterable[State], scaling: float) -> dict[str, Tensor]:
+    """θ0 + λ Σ (θ_i − θ0) on the tensors of `base`, of which experts may have more."""
+    vectors = (lazy_task_vector(base, expert) for expert in experts)
+    return add_task_vectors(base, vectors, scaling)

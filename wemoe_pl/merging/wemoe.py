@@ -1,13 +1,19 @@
 """WEMoE: task arithmetic outside the MLPs, a weight-ensembling mixture in place of each MLP."""
 
+import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 from torch import nn
 
+from wemoe_pl.checkpoints import LazyState, State, shapes_of
 from wemoe_pl.merging.base import MergeMethod, blocks_of
-from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.task_arithmetic import add_experts, checked_states
 from wemoe_pl.moe import WeightEnsemblingMoE, check_init_lambda, check_router_depth
+from wemoe_pl.task_vectors import Model
+
+MLP_KEY = re.compile(r"blocks\.\d+\.mlp\.")
 
 
 @dataclass(frozen=True)
@@ -37,25 +43,39 @@ class WEMoE(MergeMethod):
         """The routers start at λ."""
         return self.init_lambda
 
-    def merge(self, pretrained: nn.Module, experts: Mapping[str, nn.Module]) -> nn.Module:
-        """An encoder whose routers are its only trainable parameters."""
+    def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
+        """An encoder whose routers are its only trainable parameters.
+
+        Experts whose weights are read lazily are gone through block by block, so that next to the
+        result only the pretrained encoder is in memory.
+        """
+        base = pretrained.state_dict()
         pretrained_blocks = blocks_of(pretrained)
-        merged = TaskArithmetic(self.init_lambda).merge(pretrained, experts)
-        expert_blocks = [blocks_of(expert) for expert in experts.values()]
-        sources = zip(pretrained_blocks, *expert_blocks, strict=True)
-        for block, (pretrained_block, *of_experts) in zip(blocks_of(merged), sources, strict=True):
+        states = checked_states(base, experts)
+        outside = {k: w for k, w in base.items() if not MLP_KEY.match(k)}
+        merged = deepcopy(pretrained).requires_grad_(False)
+        merged.load_state_dict(add_experts(outside, states, self.init_lambda), strict=False)
+        for i, (block, original) in enumerate(
+            zip(blocks_of(merged), pretrained_blocks, strict=True)
+        ):
+            mlps = [part_of(state, f"blocks.{i}.mlp.") for state in states]
             block.mlp = WeightEnsemblingMoE(
-                pretrained_block.mlp,
-                [expert_block.mlp for expert_block in of_experts],
-                self.init_lambda,
-                self.router_depth,
+                original.get_submodule("mlp"), mlps, self.init_lambda, self.router_depth
             ).train(pretrained.training)
         return merged
 
 
+def part_of(state: State, prefix: str) -> LazyState:
+    """The weights of one module inside a model, read when asked for."""
+    shapes = {
+        k.removeprefix(prefix): s for k, s in shapes_of(state).items() if k.startswith(prefix)
+    }
+    return LazyState(shapes, lambda key: state[prefix + key])
+
+
 def upscale(
     pretrained: nn.Module,
-    experts: Mapping[str, nn.Module] | Sequence[nn.Module],
+    experts: Mapping[str, Model] | Sequence[Model],
     init_lambda: float = 0.3,
     router_depth: int = 2,
 ) -> nn.Module:
@@ -63,7 +83,7 @@ def upscale(
 
     Args:
         pretrained: an encoder with `blocks[i].mlp` (ViT, DeiT, EVA, BEiT, …).
-        experts: fine-tuned copies of it, by name or in order.
+        experts: fine-tuned copies of it, or their weights, by name or in order.
         init_lambda: λ, from 0 to 1.
         router_depth: 0, 1 or 2.
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from wemoe_pl import __version__
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.miniature.canvas import Picture
 from wemoe_pl.miniature.rendering import CLASSES, render_split
@@ -48,15 +49,21 @@ class MiniatureTask(VisionTask):
     def images(self, split: Split) -> "RenderedImages":
         """The images of a split, all rendered now; label i is i modulo the class count."""
         size = self.train_size if split == "train" else self.test_size
-        return RenderedImages(*render_split(self.name, split, size, self.seed))
+        facts = f"miniature {self.name} {split} {size} {self.seed} {__version__}"
+        return RenderedImages(*render_split(self.name, split, size, self.seed), facts)
 
 
 class RenderedImages:
     """Pictures (n, 28, 28, 3) and their labels, served as PIL images."""
 
-    def __init__(self, pixels: Picture, labels: NDArray[np.int64]):
+    def __init__(self, pixels: Picture, labels: NDArray[np.int64], fingerprint: str):
         self.pixels = pixels
         self.labels: list[int] = labels.tolist()
+        self.fingerprint = fingerprint
+
+    def name(self, index: int) -> str:
+        """What errors call the image."""
+        return f"image {index} of {self.fingerprint}"
 
     def __len__(self) -> int:
         return len(self.pixels)

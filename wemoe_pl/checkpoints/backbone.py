@@ -1,0 +1,71 @@
+"""The architecture that a pretrained encoder and its experts share."""
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from wemoe_pl.errors import ConfigError
+
+READS_WEIGHTS = ("pretrained", "checkpoint_path", "pretrained_cfg_overlay")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The architecture that a pretrained encoder and its experts share.
+
+    Args:
+        model: the name of a timm vision transformer. OpenAI's CLIP models have names with
+            `quickgelu`: those without compute another activation.
+        options: keyword arguments for `timm.create_model`. `num_classes` is 0 unless given: the
+            encoder ends in features, and classification heads are separate. For CLIP it is the
+            width of the joint space (512 or 768): the projection is timm's `head`.
+    """
+
+    model: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse options that read weights, which a suite names itself."""
+        for option in READS_WEIGHTS:
+            if option in self.options:
+                raise ConfigError(
+                    f"The backbone's option '{option}' reads weights, but the backbone is only an "
+                    "architecture: name the weights under `suite.pretrained`."
+                )
+
+    def build(self) -> nn.Module:
+        """A new encoder with random weights, in evaluation mode.
+
+        Raises:
+            ConfigError: timm does not know the model, or the model an option.
+        """
+        if not timm.is_model(self.model):
+            nearest = get_close_matches(self.model, timm.list_models(), n=3)
+            guess = f"Did you mean {' or '.join(nearest)}? " if nearest else ""
+            raise ConfigError(
+                f"timm has no model '{self.model}'. {guess}timm.list_models() gives all names."
+            )
+        try:
+            encoder = timm.create_model(self.model, **{"num_classes": 0, **self.options})
+        except Exception as error:  # whatever the layer raises that the option reaches
+            raise ConfigError(
+                f"The backbone '{self.model}' cannot be built with options {self.options}: {error}."
+            ) from error
+        return encoder.eval()
+
+    def skeleton(self) -> nn.Module:
+        """The encoder without memory for its weights, to ask for shapes and settings."""
+        with torch.device("meta"):
+            return self.build()
+
+    @property
+    def feature_dim(self) -> int:
+        """D, the width of the features that the encoder ends in."""
+        encoder = self.skeleton()
+        size = encoder.num_classes or encoder.num_features
+        assert isinstance(size, int)
+        return size

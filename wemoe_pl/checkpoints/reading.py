@@ -1,0 +1,135 @@
+"""Read tensors from files of any format without running what is in them."""
+
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from wemoe_pl.checkpoints.sources import weight_files
+from wemoe_pl.checkpoints.state import LazyState
+from wemoe_pl.errors import CheckpointError
+
+ZIP_START = b"PK\x03\x04"  # how torch.save's archives begin
+PICKLE_START = b"\x80"
+NESTED_UNDER = ("state_dict", "model", "model_state_dict")  # where training scripts put weights
+EXTRACT = (
+    "where you trust it, read it with the program that wrote it and save the state dict alone, "
+    "with safetensors.torch.save_file(model.state_dict(), 'encoder.safetensors')"
+)
+
+
+class Weights(LazyState):
+    """The tensors of one or several files by the keys they have there, in float32.
+
+    Attributes:
+        name: what errors call them.
+        metadata: of a safetensors file.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shapes: Mapping[str, torch.Size],
+        read: Callable[[str], Tensor],
+        metadata: Mapping[str, str],
+    ):
+        super().__init__(shapes, read)
+        self.name = name
+        self.metadata = dict(metadata)
+
+    def __getitem__(self, key: str) -> Tensor:
+        tensor = super().__getitem__(key)
+        if not tensor.is_floating_point():
+            return tensor
+        if not tensor.isfinite().all():
+            raise CheckpointError(
+                f"{self.name} has NaN or infinite weights in '{key}': the training that made it "
+                "diverged; use an earlier checkpoint."
+            )
+        return tensor.float()
+
+
+def open_weights(source: str, own_name: str) -> Weights:
+    """Open the weights of a source; tensors are read when asked for.
+
+    Args:
+        source: see `weight_files`.
+        own_name: see `weight_files`.
+
+    Raises:
+        CheckpointError: a file is truncated, empty, damaged, or a pickle of more than tensors.
+    """
+    files = [open_file(path) for path in weight_files(source, own_name)]
+    if len(files) == 1:
+        return files[0]
+    homes = {key: file for file in files for key in file}
+    shapes = {key: file.shapes[key] for key, file in homes.items()}
+    return Weights(source, shapes, lambda key: homes[key][key], {})
+
+
+def open_file(path: Path) -> Weights:
+    """Open one file, in the format that its first bytes tell."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start == ZIP_START or start.startswith(PICKLE_START):
+        return open_pickle(path)
+    return open_safetensors(path)
+
+
+def open_safetensors(path: Path) -> Weights:
+    """Open a safetensors file; it is mapped only while one of its tensors is in use."""
+
+    def read(key: str) -> Tensor:
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor(key)
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = list(file.keys())
+            shapes = {key: torch.Size(file.get_slice(key).get_shape()) for key in keys}
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        what = "is empty" if not path.stat().st_size else f"is damaged or no weights ({error})"
+        raise CheckpointError(f"{path} {what}: copy or download it again.") from error
+    return Weights(str(path), shapes, read, metadata)
+
+
+def open_pickle(path: Path) -> Weights:
+    """Open what torch.save has written, if it is nothing but tensors in a dictionary."""
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip(path))
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is a pickle of more than tensors, which can run code when it is loaded: "
+            f"{EXTRACT}."
+        ) from error
+    except Exception as error:  # torch raises many kinds
+        raise CheckpointError(
+            f"{path} is damaged or no weights: copy or download it again; if it is a TorchScript "
+            f"archive, {EXTRACT}."
+        ) from error
+    tensors = tensors_in(loaded)
+    if not tensors:
+        raise CheckpointError(f"{path} holds no state dict: expected tensors by name.")
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+    return Weights(str(path), shapes, lambda key: tensors[key].detach(), {})
+
+
+def is_zip(path: Path) -> bool:
+    """Is it of the format that can be mapped to memory?"""
+    with path.open("rb") as file:
+        return file.read(4) == ZIP_START
+
+
+def tensors_in(loaded: Any) -> dict[str, Tensor]:
+    """The tensors of a state dict, which training scripts put under a key of their own."""
+    if not isinstance(loaded, Mapping):
+        return {}
+    for key in NESTED_UNDER:
+        if isinstance(loaded.get(key), Mapping):
+            return tensors_in(loaded[key])
+    return {key: value for key, value in loaded.items() if isinstance(value, Tensor)}

@@ -1,0 +1,125 @@
+"""From an image to what an encoder takes, by way of pixels that can be kept on disk."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL
+from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image
+from rich.progress import track
+from timm.data import create_transform, resolve_data_config
+from timm.data.transforms import MaybeToTensor
+from torch import Tensor
+from torchvision.transforms import Compose
+
+from wemoe_pl.checkpoints import Backbone
+from wemoe_pl.errors import DataError
+from wemoe_pl.files import atomic_write, cache_folder, make_folder
+from wemoe_pl.hub import size_in_words
+from wemoe_pl.tasks import Images
+
+Pixels = NDArray[np.uint8]
+
+
+class Preprocessing:
+    """The evaluation transform of a backbone, in two halves.
+
+    The shorter side is resized to the model's and the middle is cropped, as CLIP does
+    (crop_pct 1.0); timm's default would cut the border off square images too.
+
+    Args:
+        backbone: gives size, interpolation, mean and standard deviation.
+    """
+
+    def __init__(self, backbone: Backbone):
+        size = {key: backbone.options[key] for key in ("img_size",) if key in backbone.options}
+        config = resolve_data_config(size, model=backbone.skeleton())
+        steps = create_transform(**{**config, "crop_pct": 1.0}, is_training=False).transforms
+        half = next(i for i, step in enumerate(steps) if isinstance(step, MaybeToTensor))
+        self._crop, self._normalise = Compose(steps[:half]), Compose(steps[half:])
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """RGB image → (3, H, W), normalised."""
+        return self.normalise(self.pixels(image))
+
+    def pixels(self, image: Image.Image) -> Pixels:
+        """RGB image → (H, W, 3), resized and cropped."""
+        return np.array(self._crop(image))
+
+    def normalise(self, pixels: Pixels) -> Tensor:
+        """(H, W, 3) → (3, H, W), normalised."""
+        tensor: Tensor = self._normalise(pixels)
+        return tensor
+
+    @property
+    def fingerprint(self) -> str:
+        """All that determines the pixels."""
+        return f"{self._crop} by Pillow {PIL.__version__}"
+
+
+@dataclass(frozen=True)
+class PixelFile:
+    """The resized and cropped images of a split, in a file that is mapped to memory.
+
+    Args:
+        path: of an array (n, H, W, 3).
+    """
+
+    path: Path
+
+    def __getitem__(self, index: int) -> Pixels:
+        mapped: Pixels = np.load(self.path, mmap_mode="r")
+        return np.array(mapped[index])
+
+
+def cached_pixels(images: Images, preprocessing: Preprocessing, name: str) -> PixelFile:
+    """The pixels of a split from the cache, where they are put first if they are not there.
+
+    The file is named by the images, their order, and all that is done to them.
+
+    Args:
+        images: the split.
+        preprocessing: how to resize and crop.
+        name: of the task, for the progress bar.
+
+    Raises:
+        DataError: an image cannot be decoded, or the disk has no space.
+    """
+    identity = f"{images.fingerprint} {preprocessing.fingerprint}"
+    key = hashlib.sha256(identity.encode()).hexdigest()
+    path = make_folder(cache_folder() / "pixels") / f"{key}.npy"
+    with FileLock(path.with_suffix(".lock")):  # of several processes, one fills it
+        if not path.is_file():
+            fill(path, images, preprocessing, name)
+    return PixelFile(path)
+
+
+def fill(path: Path, images: Images, preprocessing: Preprocessing, name: str) -> None:
+    """Write the pixels of all images, whole or not at all."""
+    shape = (len(images), *preprocessing.pixels(images[0][0]).shape)
+    needed, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise DataError(
+            f"There is no space for the pixels of '{name}': {size_in_words(needed)} are needed and "
+            f"{path.parent} has {size_in_words(free)} left. Set `cache_images: false`, or "
+            "WEMOE_PL_CACHE to a folder on another disk."
+        )
+    with atomic_write(path) as temporary:
+        rows = track(all_pixels(images, preprocessing), f"Pixels of {name}", len(images))
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        with temporary.open("wb") as file:  # mapped memory would crash, not raise, on a full disk
+            np.lib.format.write_array_header_1_0(file, header)
+            for pixels in rows:
+                file.write(pixels.tobytes())
+
+
+def all_pixels(images: Images, preprocessing: Preprocessing) -> Iterator[Pixels]:
+    """The pixels of all images in order, computed by as many threads as there are processors."""
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(lambda i: preprocessing.pixels(images[i][0]), range(len(images)))

@@ -1,0 +1,138 @@
+"""Tasks whose images lie in folders."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from wemoe_pl.errors import DataError, did_you_mean
+from wemoe_pl.tasks.base import (
+    DEFAULT_TEMPLATES,
+    UNLABELLED,
+    Corrupt,
+    Images,
+    Split,
+    VisionTask,
+)
+from wemoe_pl.tasks.names import plain
+from wemoe_pl.tasks.readable import keep_readable, read_image
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+
+@dataclass(frozen=True)
+class ImageFolderTask(VisionTask):
+    """A task whose images lie in folders, `SPLIT_FOLDER/class name/image.jpg`.
+
+    Args:
+        train: folder of labelled images to fine-tune on; not needed for adaptation.
+        test: folder of images to adapt to and to score on.
+        class_names: classes in label order; by default the sub-folders' names, sorted. A folder
+            may spell them with other capitals, spaces and signs.
+        templates: prompts for a zero-shot head, with `{}` in the place of the class name.
+        labelled: false takes all images below a folder, wherever they lie, without labels: enough
+            to adapt to, though not to score on. Classes are then those of the head.
+        corrupt: what to do about files that cannot be decoded: stop, or leave them out. Either
+            way they are counted and named.
+    """
+
+    train: str | None = None
+    test: str | None = None
+    class_names: tuple[str, ...] | None = None
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES
+    labelled: bool = True
+    corrupt: Corrupt = "error"
+
+    def __post_init__(self) -> None:
+        """Refuse two classes that a folder could not tell apart."""
+        counts = Counter(map(plain, self.class_names or ()))
+        for name in self.class_names or ():
+            if counts[plain(name)] > 1:
+                raise DataError(f"The class name '{name}' is given twice: give each class once.")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        if self.class_names or not self.labelled:
+            return tuple(self.class_names or ())
+        folder = self._folder("test" if self.test else "train")
+        return tuple(sorted(p.name for p in folder.iterdir() if p.is_dir()))
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The templates."""
+        return self.templates
+
+    def images(self, split: Split) -> Images:
+        """The images of a split, in the order of their paths."""
+        folder = self._folder(split)
+        if not self.labelled:
+            paths = list_images(folder)
+            return keep_readable(ImageFiles(paths, [UNLABELLED] * len(paths)), self.corrupt)
+        labels = {plain(name): label for label, name in enumerate(self.classes)}
+        paths = list_images(folder)
+        folders = Counter(path.parent.name for path in paths)
+        for name, count in folders.items():
+            if plain(name) not in labels:
+                raise DataError(
+                    f"{folder} has {count} images of class '{name}', which the task lacks. "
+                    f"{did_you_mean(name, self.classes)}"
+                )
+        for name in self.classes:
+            if plain(name) not in map(plain, folders):
+                raise DataError(
+                    f"{folder} has no images of class '{name}'. {did_you_mean(name, folders)}"
+                )
+        images = ImageFiles(paths, [labels[plain(path.parent.name)] for path in paths])
+        return keep_readable(images, self.corrupt)
+
+    def _folder(self, split: Split) -> Path:
+        folder = self.train if split == "train" else self.test
+        if folder is None:
+            raise DataError(f"This task has no {split} images: give the folder as `{split}`.")
+        if not Path(folder).expanduser().is_dir():
+            raise DataError(f"There is no folder {folder}: check `{split}` in the config.")
+        return Path(folder).expanduser()
+
+
+class ImageFiles:
+    """Image files, decoded to RGB when asked for."""
+
+    def __init__(self, paths: Sequence[Path], labels: Sequence[int]):
+        self.paths = list(paths)
+        self.labels = list(labels)
+
+    @property
+    def fingerprint(self) -> str:
+        """The paths, sizes and times of change of the files."""
+        facts = ((str(p.resolve()), (s := p.stat()).st_size, s.st_mtime_ns) for p in self.paths)
+        return "files " + hashlib.sha256(repr(list(facts)).encode()).hexdigest()
+
+    def name(self, index: int) -> str:
+        """The path."""
+        return str(self.paths[index])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return read_image(self.paths[index]), self.labels[index]
+
+
+def list_images(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted; `DataError` when there is none."""
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}: check its path.")
+    named = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(p for p in named if p.is_file())
+    if not paths:
+        raise DataError(
+            f"The folder {folder} has no images: check its path. "
+            f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
+        )
+    return paths

@@ -1,0 +1,100 @@
+"""The eight tasks of the paper: their class names, prompts and datasets on the hub."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.files import SHIPPED, locate
+from wemoe_pl.hub import HubFiles
+from wemoe_pl.tasks.base import Corrupt, Images, Split, VisionTask
+from wemoe_pl.tasks.folders import ImageFolderTask
+from wemoe_pl.tasks.parquet import ParquetTask
+
+PAPER_TASKS = ("sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd")
+
+
+@dataclass(frozen=True)
+class PaperTask(VisionTask):
+    """One of the paper's eight tasks, with its published class names and prompts.
+
+    Args:
+        name: sun397, cars, resisc45, eurosat, svhn, gtsrb, mnist or dtd.
+        source: another place for its images than its dataset on the hub: another id
+            (`owner/name@revision`), a folder of the same parquet files, or a folder of images as
+            `train/class name/1.jpg` and `test/class name/1.jpg`. Images that lie in `test`
+            itself, without folders for classes, are adapted to and not scored.
+        corrupt: what to do about images that cannot be decoded: stop, or leave them out. Either
+            way they are counted and named.
+    """
+
+    name: str
+    source: str | None = None
+    corrupt: Corrupt = "error"
+
+    def __post_init__(self) -> None:
+        """Refuse a name that is none of the eight."""
+        if self.name not in PAPER_TASKS:
+            raise ConfigError(
+                f"The paper has no task '{self.name}'. {did_you_mean(self.name, PAPER_TASKS)}"
+            )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is published of the task: `dataset`, `train`, `test`, `class_names`,
+        `label_names` (of the label column, if known to be others), `templates`."""
+        return published(self.name)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return tuple(self.facts["class_names"])
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The published templates."""
+        return tuple(self.facts["templates"])
+
+    def images(self, split: Split) -> Images:
+        """The images of a split."""
+        return self.data(split).images(split)
+
+    def hub_files(self, split: Split) -> HubFiles | None:
+        """The parquet files of the split, unless the images are in a folder."""
+        return self.data(split).hub_files(split)
+
+    def data(self, split: Split) -> VisionTask:
+        """The kind of task that its source makes it."""
+        if self.source is not None:
+            folder = locate(self.source)
+            if folder.is_dir() and next(folder.rglob("*.parquet"), None) is None:
+                return self._of_images(folder, split)
+        return ParquetTask(
+            self.source or self.facts["dataset"],
+            train=self.facts["train"],
+            test=self.facts["test"],
+            class_names=self.classes,
+            label_names=tuple(self.facts["label_names"]) or None,
+            check_names="nearest",  # what the prompts call a class, the datasets abbreviate
+            corrupt=self.corrupt,
+        )
+
+    def _of_images(self, folder: Path, split: Split) -> ImageFolderTask:
+        of_split = folder / split
+        labelled = not of_split.is_dir() or any(p.is_dir() for p in of_split.iterdir())
+        return ImageFolderTask(
+            train=str(folder / "train"),
+            test=str(folder / "test"),
+            class_names=self.classes,
+            labelled=labelled,
+            corrupt=self.corrupt,
+        )
+
+
+@cache
+def published(name: str) -> dict[str, Any]:
+    """The facts about one of the eight tasks, as the package ships them."""
+    facts: dict[str, Any] = json.loads((SHIPPED / "tasks" / f"{name}.json").read_text())
+    return facts

@@ -1,0 +1,216 @@
+"""Tasks whose images are in parquet files, of a dataset of the hub or of a folder of one's own."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from datasets import ClassLabel, Dataset, load_dataset
+from datasets import Image as ImageColumn
+from datasets.exceptions import DatasetGenerationError
+from PIL import Image
+
+from wemoe_pl.errors import DataError, did_you_mean
+from wemoe_pl.files import locate
+from wemoe_pl.hub import HubFiles, HubRepo
+from wemoe_pl.tasks.base import DEFAULT_TEMPLATES, UNLABELLED, Corrupt, Images, Split, VisionTask
+from wemoe_pl.tasks.names import first_mismatch
+from wemoe_pl.tasks.readable import keep_readable, read_image
+
+NameCheck = Literal["exact", "nearest", "off"]
+
+
+@dataclass(frozen=True)
+class ParquetTask(VisionTask):
+    """A task whose images are in parquet files, as `datasets` writes them.
+
+    Args:
+        dataset: `owner/name[@revision]` on the hub, or a folder with the same layout.
+        train: pattern of the files of the training split; not needed for adaptation.
+        test: pattern of the files to adapt to and to score on. Of the hub, only these are fetched.
+        image: the column of images.
+        label: the column of labels; without one, images can be adapted to but not scored.
+        class_names: classes in label order; by default those of the label column.
+        label_names: what the label column calls the classes, where it is known to differ.
+        templates: prompts for a zero-shot head, with `{}` in the place of the class name.
+        check_names: how the names of the label column must agree with `class_names` (or with
+            `label_names`): "exact" overlooks capitals, spaces and signs; "nearest" any spelling,
+            as long as no name is more like that of another class; "off" compares nothing.
+        corrupt: what to do about images that cannot be decoded: stop, or leave them out. Either
+            way they are counted and named.
+    """
+
+    dataset: str
+    train: str | None = "data/train-*"
+    test: str | None = "data/test-*"
+    image: str = "image"
+    label: str | None = "label"
+    class_names: tuple[str, ...] | None = None
+    label_names: tuple[str, ...] | None = None
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES
+    check_names: NameCheck = "exact"
+    corrupt: Corrupt = "error"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order; those of the label column need the test split."""
+        if self.class_names or self.label is None:
+            return tuple(self.class_names or ())
+        names = self._column_names(self._table("test" if self.test else "train"))
+        if names is None:
+            raise DataError(
+                f"The column '{self.label}' of {self.dataset} does not name its classes: give "
+                "them as `class_names`."
+            )
+        return names
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The templates."""
+        return self.templates
+
+    def images(self, split: Split) -> Images:
+        """The images of a split, in the order of the rows."""
+        table = self._table(split)
+        rows = table.cast_column(self.image, ImageColumn(decode=False)).select_columns(self.image)
+        labels = self._labels(table)
+        where = f"{self.dataset} ({self._pattern(split)})"
+        images = ParquetImages(rows, self.image, labels, where, file_facts(self._files(split)))
+        return keep_readable(images, self.corrupt)
+
+    def hub_files(self, split: Split) -> HubFiles | None:
+        """The files of the split, unless the dataset is a folder."""
+        repo = None if locate(self.dataset).exists() else HubRepo.parse(self.dataset, "dataset")
+        if repo is None:
+            return None
+        pattern = self._pattern(split)
+        return HubFiles(repo, partial(matching, pattern), f"parquet files '{pattern}'")
+
+    def _pattern(self, split: Split) -> str:
+        pattern = self.train if split == "train" else self.test
+        if pattern is None:
+            raise DataError(
+                f"{self.dataset} was given no {split} split: name its files as `{split}`."
+            )
+        return pattern
+
+    def _files(self, split: Split) -> list[Path]:
+        if request := self.hub_files(split):
+            return request.fetch()
+        folder, pattern = locate(self.dataset), self._pattern(split)
+        if not folder.is_dir():
+            raise DataError(f"There is no folder {folder}: check `dataset` in the config.")
+        there = [str(p.relative_to(folder)) for p in sorted(folder.rglob("*.parquet"))]
+        names = matching(pattern, there)
+        if not names:
+            found = f"It has {', '.join(there[:3])} …" if there else "It has no parquet files"
+            raise DataError(f"{folder} has no parquet files '{pattern}'. {found}.")
+        return [folder / name for name in names]
+
+    def _table(self, split: Split) -> Dataset:
+        files = [str(path) for path in self._files(split)]
+        try:
+            table: Dataset = load_dataset("parquet", data_files={split: files}, split=split)
+        except (DatasetGenerationError, OSError, ValueError) as error:
+            cause = str(error.__cause__ or error).partition("\n")[0]
+            raise DataError(
+                f"The parquet files '{self._pattern(split)}' of {self.dataset} cannot be read "
+                f"({cause}): fetch or copy them again."
+            ) from error
+        for column in filter(None, (self.image, self.label)):
+            if column not in table.column_names:
+                raise DataError(
+                    f"{self.dataset} has no column '{column}'. "
+                    f"{did_you_mean(column, table.column_names)}"
+                )
+        return table
+
+    def _column_names(self, table: Dataset) -> tuple[str, ...] | None:
+        feature = table.features[self.label]
+        return tuple(feature.names) if isinstance(feature, ClassLabel) else None
+
+    def _labels(self, table: Dataset) -> list[int]:
+        if self.label is None:
+            return [UNLABELLED] * len(table)
+        theirs = self._column_names(table)
+        ours = tuple(self.class_names or theirs or ())
+        if not ours:
+            return self._whole_numbers(table, None)
+        if theirs is not None and self.check_names != "off":
+            self._compare(ours, theirs)
+        return self._whole_numbers(table, len(ours))
+
+    def _compare(self, ours: Sequence[str], theirs: Sequence[str]) -> None:
+        if len(ours) != len(theirs):
+            raise DataError(
+                f"{self.dataset} has {len(theirs)} classes, but the task names {len(ours)}."
+            )
+        loosely = self.check_names == "nearest"
+        label = first_mismatch(ours, theirs, loosely)
+        known = self.label_names and first_mismatch(self.label_names, theirs) is None
+        if label is not None and not known:
+            raise DataError(
+                f"Class {label} of {self.dataset} is '{theirs[label]}', but the task names it "
+                f"'{ours[label]}': put `class_names` in the order of the labels, or set "
+                "`check_names: off` if only the spelling differs."
+            )
+
+    def _whole_numbers(self, table: Dataset, count: int | None) -> list[int]:
+        labels = list(table[self.label])
+        for row, label in enumerate(labels):
+            if not isinstance(label, int) or label < UNLABELLED or (count and label >= count):
+                allowed = f"a number from 0 to {count - 1}" if count else "a whole number"
+                raise DataError(
+                    f"Row {row} of {self.dataset} has the label {label!r}: expected {allowed}."
+                )
+        return labels
+
+
+class ParquetImages:
+    """Encoded images in the rows of a table, decoded to RGB when asked for.
+
+    Args:
+        rows: the table.
+        column: of the images.
+        labels: of every row.
+        where: what errors call the table.
+        fingerprint: of its files.
+    """
+
+    def __init__(
+        self, rows: Dataset, column: str, labels: Sequence[int], where: str, fingerprint: str
+    ):
+        self.rows = rows
+        self.column = column
+        self.labels = labels
+        self.where = where
+        self.fingerprint = fingerprint
+
+    def name(self, index: int) -> str:
+        """The row, and the file that it was made of where the table says so."""
+        path = self.rows[index][self.column].get("path")
+        return f"row {index} of {self.where}" + (f", {path}" if path else "")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        encoded = self.rows[index][self.column]["bytes"]
+        name = f"row {index} of {self.where}"
+        if encoded is None:
+            raise DataError(f"{name} has no image.")
+        return read_image(encoded, name), self.labels[index]
+
+
+def matching(pattern: str, names: Sequence[str]) -> list[str]:
+    """The parquet files among these names that a pattern means."""
+    return [name for name in names if fnmatch(name, pattern) and name.endswith(".parquet")]
+
+
+def file_facts(files: Sequence[Path]) -> str:
+    """Changes whenever a file does: their names in the hub's cache say it, sizes and times else."""
+    facts = [(p.resolve().name, (s := p.stat()).st_size, s.st_mtime_ns) for p in files]
+    return "parquet " + hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -1,0 +1,110 @@
+"""Which images can be decoded: found out once, named and counted, never replaced by others."""
+
+import hashlib
+import io
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+
+from wemoe_pl.errors import DataError
+from wemoe_pl.files import atomic_write, cache_folder
+from wemoe_pl.tasks.base import Corrupt, Images
+
+SHOWN_AT_MOST = 5
+
+
+def read_image(source: Path | bytes, name: str = "") -> Image.Image:
+    """Decode a file, or the bytes of one, to RGB.
+
+    Args:
+        source: path or content.
+        name: what to call it if it cannot be decoded; a path is its own name.
+
+    Raises:
+        DataError: it cannot be decoded to the last pixel.
+    """
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        called = source if isinstance(source, Path) else name
+        raise DataError(f"{called} is not a readable image: {error}") from error
+
+
+class SelectedImages:
+    """Some of the images of a split, in their order."""
+
+    def __init__(self, images: Images, indices: Sequence[int]):
+        self.images = images
+        self.indices = list(indices)
+        self.labels = [images.labels[index] for index in indices]
+
+    @property
+    def fingerprint(self) -> str:
+        """That of all images, and which of them were chosen."""
+        return f"{self.images.fingerprint} {self.indices}"
+
+    def name(self, index: int) -> str:
+        """What errors call the image."""
+        return self.images.name(self.indices[index])
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return self.images[self.indices[index]]
+
+
+def keep_readable(images: Images, corrupt: Corrupt) -> Images:
+    """Without those that cannot be decoded, which are named and counted, and skipped if asked for.
+
+    Every image is decoded once and the verdict is kept in the cache. To know it beforehand keeps
+    batches a function of (seed, step).
+
+    Raises:
+        DataError: some cannot be decoded and are not to be skipped, or none can.
+    """
+    failed = set(unreadable(images))
+    if not failed:
+        return images
+    named = name_some(images.name(index) for index in sorted(failed))
+    message = f"{len(failed)} of {len(images)} images cannot be decoded: {named}."
+    if corrupt == "error" or len(failed) == len(images):
+        raise DataError(f"{message} Repair or remove them, or set `corrupt: skip`.")
+    warnings.warn(f"{message} They are skipped.", stacklevel=2)
+    return SelectedImages(images, [i for i in range(len(images)) if i not in failed])
+
+
+def unreadable(images: Images) -> list[int]:
+    """Which images cannot be decoded; remembered."""
+    key = hashlib.sha256(images.fingerprint.encode()).hexdigest()
+    verdict = cache_folder() / "readable" / f"{key}.json"
+    if verdict.is_file():
+        remembered: list[int] = json.loads(verdict.read_text())
+        return remembered
+    with ThreadPoolExecutor() as pool:
+        answers = pool.map(lambda index: is_readable(images, index), range(len(images)))
+        failed = [index for index, ok in enumerate(answers) if not ok]
+    with atomic_write(verdict) as temporary:
+        temporary.write_text(json.dumps(failed))
+    return failed
+
+
+def is_readable(images: Images, index: int) -> bool:
+    """Can this image be decoded to the last pixel?"""
+    try:
+        images[index]
+    except DataError:
+        return False
+    return True
+
+
+def name_some(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    listed = list(names)
+    rest = len(listed) - SHOWN_AT_MOST
+    return ", ".join(listed[:SHOWN_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")
