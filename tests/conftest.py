@@ -4,27 +4,79 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports timm, which reads it once
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import datasets
 import lightning as L
 import pytest
 import timm
 import torch
 import yaml
+from hub_content import fill_hub
+from huggingface_hub import constants
+from loopback_hub import LoopbackHub
 from torch import nn
 
 from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.checkpoints import Backbone, save_tensors
 from wemoe_pl.data import MultiTaskData
-from wemoe_pl.heads import ClassificationHead, save_head
+from wemoe_pl.heads import CosineHead, save_head
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.miniature import CLASSES, MiniatureTask
 from wemoe_pl.suites import Suite
+from wemoe_pl.tasks import PAPER_TASKS, PaperTask
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def caches_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is read from the caches of whoever runs the tests, or written to them."""
+    folder = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WEMOE_PL_CACHE", str(folder / "wemoe_pl"))
+        patch.setenv("HF_HUB_CACHE", str(folder / "hub"))  # of processes that tests start
+        patch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
+        patch.setenv("HF_DATASETS_CACHE", str(folder / "datasets"))
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(folder / "datasets"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def hub_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `LoopbackHub(hub_root)` serves: the paper's models and datasets, tiny; not to change."""
+    root = tmp_path_factory.mktemp("hub_root")
+    fill_hub(root, {name: PaperTask(name).classes for name in PAPER_TASKS})
+    return root
+
+
+@pytest.fixture
+def online(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[LoopbackHub], Path]:
+    """`online(hub)`: the client talks to this hub, with an empty cache, whose folder is returned.
+
+    Without waits between tries, and without a token of whoever runs the tests.
+    """
+
+    def connect(hub: LoopbackHub) -> Path:
+        cache = tmp_path_factory.mktemp("hub_cache")
+        for name, value in {
+            "ENDPOINT": hub.endpoint,
+            "HUGGINGFACE_CO_URL_TEMPLATE": hub.endpoint
+            + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_CACHE": str(cache),
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_IMPLICIT_TOKEN": True,
+        }.items():
+            monkeypatch.setattr(constants, name, value)
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        return cache
+
+    return connect
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +122,7 @@ def tiny_suite(
         encoder = tiny_vit(seed, **TINY_OPTIONS)
         save_tensors(folder / f"{name}.safetensors", encoder.state_dict(), {})
     for task in TINY_TASKS:
-        head = ClassificationHead(torch.randn(len(CLASSES[task]), 16), CLASSES[task], 10.0)
+        head = CosineHead(torch.randn(len(CLASSES[task]), 16), CLASSES[task], 10.0)
         save_head(folder / f"head_{task}.safetensors", head, {})
     return Suite(
         name="tiny",

@@ -5,7 +5,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +13,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hub_content import write_expert
+from loopback_hub import LoopbackHub
 from PIL import Image
 
 from wemoe_pl import cli
 from wemoe_pl.configs import SHIPPED_CONFIGS, shipped_configs
+from wemoe_pl.recipes import read_suite
 
 SUITES = sorted(SHIPPED_CONFIGS.glob("suites/*.yaml"))
+OWN_TASKS = {"pets": ("cat", "dog"), "flowers": ("daisy", "rose", "tulip")}
+CLIP_B32 = "openai/clip-vit-base-patch32"
 QUIET = ("--trainer.enable_progress_bar", "false")
 TWO_STEPS = ("--trainer.max_steps", "2", "--data.batch_size", "4")
 
@@ -100,30 +105,69 @@ def assert_refused(answer: Answer, out: Path, *fragments: str) -> None:
 # Commands that work
 
 
+@pytest.fixture
+def as_a_user_would(
+    hub_root: Path,
+    online: Callable[[LoopbackHub], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    """A hub to talk to, and a folder with what `bring_your_own` speaks of."""
+    monkeypatch.chdir(tmp_path)
+    for seed, (task, classes) in enumerate(OWN_TASKS.items()):
+        write_expert(Path("experts", task), hub_root / "models" / CLIP_B32, seed)
+        for split, name in product(("train", "test"), classes):
+            folder = Path("images", task, split, name)
+            folder.mkdir(parents=True)
+            Image.new("RGB", (40, 30), (seed * 90, 50, len(name) * 20)).save(folder / "1.png")
+    with LoopbackHub(hub_root) as hub:
+        online(hub)
+        yield
+
+
+def tiny_clip(config: str) -> list[str]:
+    """The options that make a job on CLIP one on the tiny models of the loopback hub."""
+    text = (SHIPPED_CONFIGS / config).read_text()
+    [suite] = re.findall(r"^suite: (\S+)", text, re.MULTILINE)
+    suite_text = (SHIPPED_CONFIGS / suite).read_text()
+    [patch] = re.findall(r"^  model: vit_\w+_patch(\d+)_clip", suite_text, re.MULTILINE) or [None]
+    if patch is None:
+        return []
+    sizes = {"embed_dim": 64, "depth": 2, "num_heads": 4, "num_classes": 32}
+    sizes |= {"img_size": 4 * int(patch), "patch_size": int(patch)}
+    text_sizes = {"embed_dim": 32, "width": 32, "heads": 2, "layers": 2}
+    return [
+        "--suite.backbone.options", json.dumps(sizes),
+        "--suite.text_tower.options", json.dumps(text_sizes),
+        "--trainer.accelerator", "cpu", "--data.num_workers", "0",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("config", shipped_configs())
+@pytest.mark.usefixtures("as_a_user_would")
 def test_every_shipped_config_runs_as_it_says(
     wemoe_pl: Command, tiny_suite_yaml: Path, tmp_path: Path, config: str
 ) -> None:
-    command = documented_command(config)
-    override = ["--suite", tiny_suite_yaml, "--out", tmp_path, "--trainer.max_steps", "2", *QUIET]
+    command, clip = documented_command(config), tiny_clip(config)
+    override = ["--out", tmp_path, "--trainer.max_steps", "2", *QUIET]
+    override += clip or ["--suite", tiny_suite_yaml]
     override += ["--task", "cars"] if "--task" in command else []
     answer = wemoe_pl(*command, *override)
     assert answer.status == 0, answer.err
     assert f"Results are in {tmp_path}" in answer.out.replace("\n", "")
-    assert results(tmp_path)["suite"] == "tiny"
+    left = results(tmp_path)
+    assert left["suite"].startswith("CLIP" if clip and "own" not in config else ("tiny", "mine"))
+    assert set(left["sources"]) >= {"pretrained"} or "pretrain" in config
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["out"] == str(tmp_path)
     assert (tmp_path / "logs" / "metrics.csv").exists()
     assert (tmp_path / "checkpoints" / "last.ckpt").exists() == (command[0] == "fit")
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda path: path.name)
-def test_every_shipped_suite_is_complete(wemoe_pl: Command, tmp_path: Path, suite: Path) -> None:
-    answer = wemoe_pl(
-        "test", "--config", "task_arithmetic_miniature", "--suite", suite, "--out", tmp_path,
-        "--trainer.limit_test_batches", "1", "--data.test_batch_size", "2", *QUIET,
-    )  # fmt: skip
-    assert answer.status == 0, answer.err
-    assert list(results(tmp_path)["sources"])
+def test_every_shipped_suite_can_be_read_and_is_whole(suite: Path) -> None:
+    described = read_suite(str(suite))
+    assert set(described.experts) == set(described.tasks)
+    assert set(described.heads) | set(described.tasks_with_made_heads) == set(described.tasks)
 
 
 def test_a_run_can_be_scored_again_and_repeated_from_what_it_leaves(
@@ -217,14 +261,15 @@ def test_later_configs_and_options_win(wemoe_pl: Command, tmp_path: Path) -> Non
     assert printed["model"]["init_args"]["merge"]["init_args"]["router_depth"] == 2
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in cli.SUBCOMMANDS)])
+@pytest.mark.parametrize("command", [[], *([name] for name in (*cli.SUBCOMMANDS, *cli.VERBS))])
 def test_help_fits_a_screen_and_names_the_shipped_configs(
     wemoe_pl: Command, command: list[str]
 ) -> None:
     answer = wemoe_pl(*command, "--help")
     assert answer.status == 0
     assert len(answer.out.splitlines()) <= 40
-    for known in (*shipped_configs(), "--config", "--model.help", "--print_config"):
+    names = [name.removesuffix(".yaml") for name in shipped_configs()]
+    for known in (*names, "--config", "--model.help", "--print_config"):
         assert known in answer.out
     assert cli.SUBCOMMANDS[command[0] if command else "fit"] in " ".join(answer.out.split())
 

@@ -32,6 +32,7 @@ ORDER = [
     "evaluate",
     "finetune",
     "adapt",
+    "prepare",
     "report",
     "parsing",
     "cli",

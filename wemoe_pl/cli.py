@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 import warnings
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from lightning.pytorch.cli import (
 from rich.console import Console
 
 from wemoe_pl import adapt, data, finetune, miniature  # noqa: F401 (YAML names their classes)
-from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError
 from wemoe_pl.evaluate import ScoredModule, collect_results, write_results
 from wemoe_pl.files import atomic_write, make_folder
 from wemoe_pl.finetune import SupervisedTraining
-from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
+from wemoe_pl.parsing import VERBS, ShippedConfig, WeMoEParser, explain
+from wemoe_pl.prepare import prepare, write_heads
 from wemoe_pl.report import accuracy_table, plot_routing, write_predictions
 from wemoe_pl.run_checkpoint import (
     LastCheckpoint,
@@ -41,6 +42,12 @@ SUBCOMMANDS = {
     "test": "Score all test tasks of a static merge, or of a checkpoint given by --ckpt_path.",
     "predict": "Classify the images below --data.images into a CSV of task, class, probability.",
 }
+COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions")
+LOGGERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
+)
 DEFAULT_CALLBACKS = [{"class_path": "wemoe_pl.report.StepProgressBar"}]
 DEFAULT_LOGGER = {
     "class_path": "lightning.pytorch.loggers.CSVLogger",
@@ -51,6 +58,7 @@ NOISE = (
     r".*LeafSpec",  # it makes tree leaves the way that torch has deprecated
     r"Found \d+ module\(s\) in eval mode",  # what is merged is frozen, and so in eval mode
     r"`max_epochs` was not set",  # runs are measured in steps
+    r"LightningCLI's args parameter",  # a verb is taken off the command line before it
     r"The dirpath has changed",  # a checkpoint of another run is scored
 )
 
@@ -89,6 +97,9 @@ class WeMoECLI(LightningCLI):
         parser.add_argument("--suite", type=Suite, help="Models and tasks.")
         parser.add_argument("--task", type=str | None, default=None, help="One task of the suite.")
         parser.add_argument("--out", type=str, default="runs/latest", help="Folder of the run.")
+        if parser is self.parser:  # of a verb: a run's config has these too
+            for key in COMMAND_KEYS:
+                parser.add_argument(f"--{key}", type=Any, default=None)
         for part in ("model", "data"):
             parser.link_arguments("suite", f"{part}.init_args.suite")
             parser.link_arguments("task", f"{part}.init_args.task")
@@ -113,7 +124,7 @@ class WeMoECLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; find the checkpoint that `last` means, and look at it before anything else."""
         super().parse_arguments(parser, args)
-        settings = self.config[self.config.subcommand]
+        settings = self.config.get(self.config.get("subcommand"), self.config)
         if settings.get("ckpt_path") == "last":
             settings.ckpt_path = str(last_checkpoint(settings.out))
         if settings.get("ckpt_path"):
@@ -121,7 +132,8 @@ class WeMoECLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Find out now, not after an hour, that the run's folder cannot be written to."""
-        make_folder(self.out)
+        if self.subcommand:
+            make_folder(self.out)
         trainer = self.settings.trainer
         logger = trainer.logger
         if isinstance(logger, Namespace) and logger.class_path == DEFAULT_LOGGER["class_path"]:
@@ -137,6 +149,10 @@ class WeMoECLI(LightningCLI):
         except (ValueError, MisconfigurationException) as error:
             raise ConfigError(explain(str(error))) from error
 
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer | None:
+        """The trainer, unless a verb needs none: it may run where there is no GPU."""
+        return super().instantiate_trainer(**kwargs) if self.subcommand else None
+
     @property
     def log_folder(self) -> str:
         """Where below `logs` this command's own go, if a fit's are there already.
@@ -149,8 +165,8 @@ class WeMoECLI(LightningCLI):
 
     @property
     def settings(self) -> Namespace:
-        """The parsed config of the subcommand."""
-        return self.config[self.subcommand]
+        """The parsed config, of the subcommand if there is one."""
+        return self.config[self.subcommand] if self.subcommand else self.config
 
     @property
     def out(self) -> Path:
@@ -221,27 +237,14 @@ class WeMoECLI(LightningCLI):
 def main(args: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, or 1 after an error of one sentence."""
     silence_lightning()
-    parser_kwargs: dict[str, Any] = {
-        name: {
-            "usage": f"wemoe-pl {name} --config CONFIG [--out DIR] [--KEY VALUE ...]",
-            "description": about,
-        }
-        for name, about in SUBCOMMANDS.items()
-    }
-    usage = f"wemoe-pl {{{','.join(SUBCOMMANDS)}}} --config CONFIG [--out DIR] [--KEY VALUE ...]"
-    description = "Merge fine-tuned vision transformers into one multi-task model."
+    given = sys.argv[1:] if args is None else args
     try:
-        WeMoECLI(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-            save_config_callback=SaveConfig,
-            save_config_kwargs={"save_to_log_dir": False},
-            parser_kwargs={"usage": usage, "description": description, **parser_kwargs},
-            args=args,
-        )
+        if given and given[0] in VERBS:
+            run_verb(given[0], given[1:])
+        else:
+            run_trainer(given)
+    except UnreachableError as error:
+        return complain(f"{error} {where_to_fetch(given)}")
     except (WeMoEError, MisconfigurationException) as error:
         return complain(without_worker(str(error)))
     except OSError as error:
@@ -249,6 +252,63 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return complain("interrupted; nothing was left half-written.")
     return 0
+
+
+def run_trainer(args: list[str]) -> None:
+    """Run a command that has a trainer."""
+    commands = ",".join((*SUBCOMMANDS, *VERBS))
+    read_job(
+        args,
+        usage=f"wemoe-pl {{{commands}}} --config CONFIG [--out DIR] [--KEY VALUE ...]",
+        description="Merge fine-tuned vision transformers into one multi-task model.",
+        **{name: described(name, about) for name, about in SUBCOMMANDS.items()},
+    )
+
+
+def run_verb(verb: str, args: list[str]) -> None:
+    """Run a command that reads a job's config and needs no trainer."""
+    job = read_job(args, run=False, **described(verb, VERBS[verb]))
+    if verb == "prepare":
+        prepare(job.model, job.datamodule, Console())
+        return
+    suite: Suite = job.model.suite
+    tasks = [job.settings.task] if job.settings.task else suite.tasks_with_made_heads
+    if not tasks:
+        raise ConfigError(
+            f"The suite '{suite.name}' has no zero-shot heads: all tasks have heads of their own, "
+            "or there is no `text_tower`."
+        )
+    for path in write_heads(suite, tasks, make_folder(job.out)):
+        Console().print(f"{path}", highlight=False)
+
+
+def described(name: str, about: str) -> dict[str, str]:
+    """How the help of a command begins."""
+    usage = f"wemoe-pl {name} --config CONFIG [--out DIR] [--KEY VALUE ...]"
+    return {"usage": usage, "description": about}
+
+
+def read_job(args: list[str], run: bool = True, **parser_kwargs: Any) -> WeMoECLI:
+    """Parse a job, and run it or only instantiate its model and data."""
+    return WeMoECLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        save_config_callback=SaveConfig,
+        save_config_kwargs={"save_to_log_dir": False},
+        parser_kwargs=parser_kwargs,
+        args=args,
+        run=run,
+    )
+
+
+def where_to_fetch(args: list[str]) -> str:
+    """The command that fetches in advance what a command of these arguments lacks."""
+    configs = [name for flag, name in pairwise(args) if flag in ("--config", "-c")]
+    named = " ".join(f"--config {name}" for name in configs or ["CONFIG"])
+    return f"Where there is a network, `wemoe-pl prepare {named}` fetches it in advance."
 
 
 def complain(sentence: str) -> int:
@@ -276,7 +336,7 @@ def silence_lightning() -> None:
     """Drop warnings that say nothing, and tips about other products, two per run."""
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+    for name in LOGGERS:
         logging.getLogger(name).addFilter(says_something)
 
 

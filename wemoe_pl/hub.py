@@ -132,7 +132,7 @@ class HubFiles:
         return self.cached() or self.update()
 
     def update(self) -> list[Path]:
-        """The files as the hub has them now: what is missing or has changed is downloaded."""
+        """The files as the hub has them now: what is missing, changed or damaged is downloaded."""
         files = self.announced()
         check_space(self.repo, files)
         return [download(self.repo, file) for file in files]
@@ -188,24 +188,24 @@ def listing(repo: HubRepo) -> dict[str, HubFile]:
 
 
 def download(repo: HubRepo, file: HubFile) -> Path:
-    """One file in the cache, verified; a connection that is cut is taken up where it broke."""
+    """One file in the cache, verified; a copy there that is damaged is replaced."""
     fetch = partial(
         hf_hub_download,
         repo.name,
         file.name,
         repo_type=repo.kind,
         revision=repo.revision,
-        endpoint=constants.ENDPOINT,
     )
-    with explained(repo):
-        path = Path(patiently(fetch))
-    if not is_intact(path, file):
+    for _ in range(2):
+        with explained(repo):
+            path = Path(patiently(fetch))
+        if is_intact(path, file):
+            return path
         discard(path)
-        raise HubError(
-            f"{file.name} of {repo} was damaged on its way: its checksum is not what the hub "
-            "announces. It was removed; try again."
-        )
-    return path
+    raise HubError(
+        f"{file.name} of {repo} was damaged on its way, twice: its checksum is not what the hub "
+        "announces. It was removed; try again later."
+    )
 
 
 def is_intact(path: Path, file: HubFile) -> bool:
@@ -216,6 +216,15 @@ def is_intact(path: Path, file: HubFile) -> bool:
         return sha256(path) == file.digest
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0%b" % (len(content), content)).hexdigest() == file.digest
+
+
+def is_blob_intact(path: Path) -> bool:
+    """Has a file of the cache the content that its name there speaks of?
+
+    Only large files are named by their SHA-256; small ones pass.
+    """
+    name = path.resolve().name
+    return not SHA256.fullmatch(name) or sha256(path) == name
 
 
 def discard(path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 from argparse import HelpFormatter
 from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,6 +36,11 @@ HELP = {
     "task": "One task of the suite.",
     "seed_everything": "Of everything random: a number from 0.",
     "ckpt_path": "Checkpoint to go on from, or to score: DIR/checkpoints/last.ckpt.",
+}
+# Commands that read a job's config and need no trainer.
+VERBS = {
+    "prepare": "Fetch and verify all that a fit needs of the hub.",
+    "heads": "Build the suite's zero-shot heads into --out, a file each.",
 }
 HELP_EPILOG = """\
   --KEY VALUE           any other key of the config, for example
@@ -82,10 +88,14 @@ class WeMoEParser(LightningArgumentParser):
         formatter.start_section("options")
         formatter.add_arguments(shown)
         formatter.end_section()
-        commands = [f"  {name:22}{p.description}\n" for name, p in self.commands.items()]
-        listed = "\ncommands:\n" + "".join(commands) if commands else ""
+        abouts = {name: parser.description for name, parser in self.commands.items()}
+        commands = [f"  {name:22}{about}\n" for name, about in (abouts | VERBS).items()]
+        listed = "\ncommands:\n" + "".join(commands) if abouts else ""
         classes = f"\n{' ' * 24}".join(sorted(concrete(ScoredModule)))
-        configs = "\n  ".join(shipped_configs())
+        names = [name.removesuffix(".yaml") for name in shipped_configs()]
+        half = (len(names) + 1) // 2
+        rows = zip_longest(names[:half], names[half:], fillvalue="")
+        configs = "\n  ".join(f"{left:30}{right}".rstrip() for left, right in rows)
         epilog = HELP_EPILOG.format(classes=classes, configs=configs)
         return formatter.format_help() + epilog + listed
 

@@ -12,6 +12,7 @@ import PIL
 from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
+from rich.console import Console
 from rich.progress import track
 from timm.data import create_transform, resolve_data_config
 from timm.data.transforms import MaybeToTensor
@@ -111,12 +112,14 @@ def fill(path: Path, images: Images, preprocessing: Preprocessing, name: str) ->
             "WEMOE_PL_CACHE to a folder on another disk."
         )
     with atomic_write(path) as temporary:
-        rows = track(all_pixels(images, preprocessing), f"Pixels of {name}", len(images))
+        quiet = not Console().is_terminal
+        pixels = all_pixels(images, preprocessing)
+        rows = track(pixels, f"Pixels of {name}", len(images), disable=quiet)
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         with temporary.open("wb") as file:  # mapped memory would crash, not raise, on a full disk
             np.lib.format.write_array_header_1_0(file, header)
-            for pixels in rows:
-                file.write(pixels.tobytes())
+            for row in rows:
+                file.write(row.tobytes())
 
 
 def all_pixels(images: Images, preprocessing: Preprocessing) -> Iterator[Pixels]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import MergeMethod
@@ -32,6 +32,22 @@ def describe(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [describe(item) for item in value]
     return value
+
+
+def read_suite(path: str) -> Suite:
+    """The suite of a YAML file, as `--suite` takes it.
+
+    Raises:
+        ConfigError: it is not one.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--suite", type=Suite)
+    try:
+        parsed = parser.instantiate(parser.parse_args([f"--suite={path}"]))
+    except ArgumentError as error:
+        raise ConfigError(f"{path} is no suite: {error}") from error
+    suite: Suite = parsed.suite
+    return suite
 
 
 def rebuild(recipe: Mapping[str, Any]) -> tuple[Suite, MergeMethod]:

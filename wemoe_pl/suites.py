@@ -20,6 +20,8 @@ from wemoe_pl.heads import HEAD_FILE, ClassificationHead, load_head
 from wemoe_pl.tasks import VisionTask
 from wemoe_pl.zero_shot import TextTower, ZeroShotHead
 
+TEXT_TOWER = "text tower"
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -64,6 +66,10 @@ class Suite:
     def load_pretrained(self) -> nn.Module:
         """The pretrained encoder."""
         return load_encoder(self.pretrained, self.backbone)
+
+    def open_pretrained(self) -> LazyState:
+        """The weights of the pretrained encoder, read when asked for."""
+        return encoder_state(self.pretrained, self.backbone)
 
     def load_experts(self) -> dict[str, LazyState]:
         """The weights of the fine-tuned encoders, by task, read when asked for.
@@ -125,8 +131,14 @@ class Suite:
             raise ConfigError(
                 f"The classes of '{task}' are not known: give them as the task's `class_names`."
             )
-        source = self.text_tower.source or self.pretrained
-        return ZeroShotHead(self.text_tower, source, vision_task.classes, vision_task.prompts)
+        return ZeroShotHead(
+            self.text_tower, self.text_source, vision_task.classes, vision_task.prompts
+        )
+
+    @property
+    def text_source(self) -> str:
+        """The weights of the text tower: by default those of the pretrained model."""
+        return (self.text_tower and self.text_tower.source) or self.pretrained
 
     def _check_classes(self, task: str, head: ClassificationHead) -> None:
         classes = self.task(task).classes
@@ -149,17 +161,24 @@ class Suite:
         """The tasks whose heads the text tower makes."""
         return [task for task in self.tasks if self.text_tower and task not in self.heads]
 
+    def named_sources(self) -> dict[str, tuple[str, str]]:
+        """The source of every file of weights, with what `wemoe-pl` calls such a file."""
+        named = {"pretrained": (self.pretrained, ENCODER_FILE)}
+        named |= {f"experts/{task}": (s, ENCODER_FILE) for task, s in self.experts.items()}
+        named |= {f"heads/{task}": (s, HEAD_FILE) for task, s in self.heads.items()}
+        if self.tasks_with_made_heads:
+            named[TEXT_TOWER] = (self.text_source, ENCODER_FILE)
+        return named
+
     def sources(self) -> dict[str, dict[str, str]]:
         """Where each frozen part comes from, with the SHA-256 of what determines it.
 
         Warns when two experts are the same file: merging them counts that expert twice.
         """
-        named = {"pretrained": (self.pretrained, ENCODER_FILE)}
-        named |= {f"experts/{task}": (s, ENCODER_FILE) for task, s in self.experts.items()}
-        named |= {f"heads/{task}": (s, HEAD_FILE) for task, s in self.heads.items()}
         sources = {
             part: {"source": source, "sha256": fingerprint(source, name)}
-            for part, (source, name) in named.items()
+            for part, (source, name) in self.named_sources().items()
+            if part != TEXT_TOWER
         }
         for task in self.tasks_with_made_heads:
             head = self.zero_shot_head(task)

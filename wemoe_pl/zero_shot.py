@@ -12,6 +12,7 @@ import torch
 from filelock import FileLock
 from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import QuickGELU, TextTransformer
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -130,9 +131,14 @@ class ZeroShotHead:
         }
 
     @property
+    def described(self) -> str:
+        """The identity as text."""
+        return json.dumps(self.identity, sort_keys=True)
+
+    @property
     def digest(self) -> str:
         """The SHA-256 of the identity."""
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(self.described.encode()).hexdigest()
 
     @property
     def path(self) -> Path:
@@ -148,7 +154,7 @@ class ZeroShotHead:
         make_folder(self.path.parent)
         with FileLock(self.path.with_suffix(".lock")):  # of several processes, one builds
             if not self.path.is_file():
-                save_head(self.path, self.build(name), {"identity": json.dumps(self.identity)})
+                save_head(self.path, self.build(name), {"identity": self.described})
         return load_head(str(self.path))
 
     def build(self, name: str) -> CosineHead:
@@ -156,6 +162,7 @@ class ZeroShotHead:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         encoder = self.tower.load(self.source).to(device)
         templates = [partial(fill, template) for template in self.templates]
+        quiet = not Console().is_terminal
         step = max(1, PROMPTS_PER_BATCH // len(templates))
         starts = range(0, len(self.classes), step)
         batches = [
@@ -167,7 +174,7 @@ class ZeroShotHead:
                 num_classes_per_batch=None,
                 device=device,
             )
-            for start in track(starts, f"Zero-shot head of {name}", transient=True)
+            for start in track(starts, f"Zero-shot head of {name}", disable=quiet)
         ]
         weight = torch.cat(batches, dim=1).T.cpu().contiguous()
         return CosineHead(weight, self.classes, encoder.logit_scale)

@@ -74,8 +74,10 @@ def open_weights(source: str, own_name: str) -> Weights:
 def open_file(path: Path) -> Weights:
     """Open one file, in the format that its first bytes tell."""
     with path.open("rb") as file:
-        start = file.read(4)
-    if start == ZIP_START or start.startswith(PICKLE_START):
+        start = file.read(9)
+    # Safetensors begin with the length of their header: one in 32 has a pickle's first byte.
+    is_pickle = start.startswith(PICKLE_START) and not start.endswith(b"{")
+    if start.startswith(ZIP_START) or is_pickle:
         return open_pickle(path)
     return open_safetensors(path)
 

@@ -102,7 +102,7 @@ def shard_names(index: Path) -> list[str]:
             f"{index} is no index of shards: expected JSON with a 'weight_map'."
         ) from error
     for name in names:
-        if PurePath(name).name != name:
+        if PurePath(str(name)).name != name:
             raise CheckpointError(f"{index} speaks of '{name}', which is outside its folder.")
     return sorted(names)
 

@@ -29,6 +29,9 @@ class LazyState(State):
             raise KeyError(key)
         return self._read(key)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self.shapes  # `Mapping` would read the tensor to find out
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
 

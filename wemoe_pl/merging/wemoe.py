@@ -53,7 +53,7 @@ class WEMoE(MergeMethod):
         pretrained_blocks = blocks_of(pretrained)
         states = checked_states(base, experts)
         outside = {k: w for k, w in base.items() if not MLP_KEY.match(k)}
-        merged = deepcopy(pretrained).requires_grad_(False)
+        merged = copy_without_mlps(pretrained).requires_grad_(False)
         merged.load_state_dict(add_experts(outside, states, self.init_lambda), strict=False)
         for i, (block, original) in enumerate(
             zip(blocks_of(merged), pretrained_blocks, strict=True)
@@ -63,6 +63,11 @@ class WEMoE(MergeMethod):
                 original.get_submodule("mlp"), mlps, self.init_lambda, self.router_depth
             ).train(pretrained.training)
         return merged
+
+
+def copy_without_mlps(encoder: nn.Module) -> nn.Module:
+    """A copy that has nothing in the place of each block's MLP, most of a transformer's memory."""
+    return deepcopy(encoder, {id(block.mlp): nn.Identity() for block in blocks_of(encoder)})
 
 
 def part_of(state: State, prefix: str) -> LazyState:

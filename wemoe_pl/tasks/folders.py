@@ -83,13 +83,15 @@ class ImageFolderTask(VisionTask):
                     f"{folder} has {count} images of class '{name}', which the task lacks. "
                     f"{did_you_mean(name, self.classes)}"
                 )
-        for name in self.classes:
-            if plain(name) not in map(plain, folders):
+        files = ImageFiles(paths, [labels[plain(path.parent.name)] for path in paths])
+        images = keep_readable(files, self.corrupt)
+        present = set(images.labels)
+        for label, name in enumerate(self.classes):
+            if label not in present:
                 raise DataError(
                     f"{folder} has no images of class '{name}'. {did_you_mean(name, folders)}"
                 )
-        images = ImageFiles(paths, [labels[plain(path.parent.name)] for path in paths])
-        return keep_readable(images, self.corrupt)
+        return images
 
     def _folder(self, split: Split) -> Path:
         folder = self.train if split == "train" else self.test

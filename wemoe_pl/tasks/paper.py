@@ -43,8 +43,10 @@ class PaperTask(VisionTask):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What is published of the task: `dataset`, `train`, `test`, `class_names`,
-        `label_names` (of the label column, if known to be others), `templates`."""
+        """What is published of the task: `dataset`, `train`, `test`, `class_names`, `templates`.
+
+        And `label_names`: what its label column calls the classes, if that is known to differ.
+        """
         return published(self.name)
 
     @property

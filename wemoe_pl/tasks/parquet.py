@@ -75,11 +75,11 @@ class ParquetTask(VisionTask):
     def images(self, split: Split) -> Images:
         """The images of a split, in the order of the rows."""
         table = self._table(split)
-        rows = table.cast_column(self.image, ImageColumn(decode=False)).select_columns(self.image)
+        rows = self._encoded(table)
         labels = self._labels(table)
         where = f"{self.dataset} ({self._pattern(split)})"
-        images = ParquetImages(rows, self.image, labels, where, file_facts(self._files(split)))
-        return keep_readable(images, self.corrupt)
+        facts = f"{file_facts(self._files(split))}, column {self.image}"
+        return keep_readable(ParquetImages(rows, self.image, labels, where, facts), self.corrupt)
 
     def hub_files(self, split: Split) -> HubFiles | None:
         """The files of the split, unless the dataset is a folder."""
@@ -127,6 +127,16 @@ class ParquetTask(VisionTask):
                     f"{did_you_mean(column, table.column_names)}"
                 )
         return table
+
+    def _encoded(self, table: Dataset) -> Dataset:
+        column = table.select_columns(self.image)
+        try:
+            return column.cast_column(self.image, ImageColumn(decode=False))
+        except (NotImplementedError, TypeError, ValueError) as error:  # of pyarrow
+            raise DataError(
+                f"The column '{self.image}' of {self.dataset} has no images: name the one that "
+                "has as `image`."
+            ) from error
 
     def _column_names(self, table: Dataset) -> tuple[str, ...] | None:
         feature = table.features[self.label]

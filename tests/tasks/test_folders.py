@@ -1,21 +1,18 @@
 """Folders of images: what is in them, in which order, and what is said of a bad one."""
 
-from collections.abc import Callable
-from io import BytesIO
+import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from wemoe_pl.errors import DataError
-from wemoe_pl.tasks import ImageFolderTask, list_images, read_image, readable
-
-Damage = Callable[[Path], None]
+from wemoe_pl.tasks import UNLABELLED, ImageFiles, ImageFolderTask, list_images
 
 
-def write_image(path: Path, grey: int = 0, mode: str = "RGB") -> Path:
+def write_image(path: Path, grey: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (8, 8), grey).convert(mode).save(path)
+    Image.new("L", (8, 8), grey).save(path)
     return path
 
 
@@ -64,12 +61,6 @@ def test_files_of_other_kinds_are_ignored_and_capitals_are_not(folder: Path) -> 
     assert [p.name for p in list_images(folder / "cat")] == ["0.png", "1.png", "2.JPG"]
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK"])
-def test_images_of_every_mode_become_rgb(mode: str, tmp_path: Path) -> None:
-    image = read_image(write_image(tmp_path / "image.tif", grey=255, mode=mode))
-    assert (image.mode, image.getpixel((0, 0))) == ("RGB", (255, 255, 255))
-
-
 # --- what is missing -------------------------------------------------------------------------
 
 
@@ -111,80 +102,101 @@ def test_a_split_without_a_folder_is_named(folder: Path) -> None:
         ImageFolderTask(test=str(folder)).images("train")
 
 
+# --- without labels --------------------------------------------------------------------------
+
+
+def test_images_without_labels_are_taken_wherever_they_lie(folder: Path) -> None:
+    write_image(folder / "loose.png")
+    write_image(folder / "deep" / "er" / "x.png")
+    task = ImageFolderTask(test=str(folder), labelled=False)
+    images = task.images("test")
+    assert len(images) == 7
+    assert list(images.labels) == [UNLABELLED] * 7
+    assert {images[i][1] for i in range(7)} == {UNLABELLED}
+    assert task.classes == ()
+
+
+def test_images_without_labels_can_have_classes_for_a_head(folder: Path) -> None:
+    task = ImageFolderTask(test=str(folder), class_names=("x", "y"), labelled=False)
+    assert task.classes == ("x", "y")
+    assert set(task.images("test").labels) == {UNLABELLED}
+
+
+# --- spelled otherwise -----------------------------------------------------------------------
+
+
+def test_a_folder_may_spell_a_class_otherwise(tmp_path: Path) -> None:
+    write_image(tmp_path / "Polka_Dotted" / "0.png")
+    write_image(tmp_path / "BANDED" / "0.png")
+    task = ImageFolderTask(test=str(tmp_path), class_names=("polka-dotted", "banded"))
+    assert list(task.images("test").labels) == [1, 0]  # by path: capitals first
+    assert task.classes == ("polka-dotted", "banded")
+
+
+def test_two_classes_that_a_folder_could_not_tell_apart_are_refused() -> None:
+    with pytest.raises(DataError, match=r"class name 'Hot Dog' is given twice"):
+        ImageFolderTask(class_names=("Hot Dog", "cat", "hot-dog"))
+
+
 # --- what cannot be decoded ------------------------------------------------------------------
 
 
-def truncate(path: Path) -> None:
-    """Keep the first half of an image that is large enough for its pixels to be in both."""
-    file = BytesIO()
-    Image.effect_noise((64, 64), sigma=50).save(file, path.suffix[1:].replace("jpg", "jpeg"))
-    path.write_bytes(file.getvalue()[: file.tell() // 2])
-
-
-def write_text(path: Path) -> None:
-    path.write_text("<html>404</html>")
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-CORRUPT = pytest.mark.parametrize(
-    ("name", "damage"),
-    [("x.jpg", truncate), ("x.png", truncate), ("x.png", write_text), ("x.jpg", empty)],
-)
-
-
-@CORRUPT
-def test_a_corrupt_image_among_good_ones_is_named_and_counted(
-    name: str, damage: Damage, folder: Path
-) -> None:
-    path = folder / "dog" / name
-    damage(path)
+def test_a_corrupt_image_among_good_ones_is_named_and_counted(folder: Path) -> None:
+    (folder / "dog" / "x.png").write_bytes(b"<html>404</html>")
     with pytest.raises(DataError) as error:
         ImageFolderTask(test=str(folder)).images("test")
     assert str(error.value) == (
-        f"1 of 6 images cannot be decoded: {path}. Repair or remove them, or set `corrupt: skip`."
+        f"1 of 6 images cannot be decoded: {folder / 'dog' / 'x.png'}. "
+        "Repair or remove them, or set `corrupt: skip`."
     )
 
 
-@CORRUPT
+@pytest.mark.parametrize("labelled", [False, True])
 def test_a_corrupt_image_is_skipped_when_asked_and_named_all_the_same(
-    name: str, damage: Damage, folder: Path
+    folder: Path, labelled: bool
 ) -> None:
-    damage(folder / "cat" / name)
-    task = ImageFolderTask(test=str(folder), corrupt="skip")
-    with pytest.warns(UserWarning, match=rf"1 of 6 images .*cat/{name}\. They are skipped"):
+    (folder / "cat" / "x.jpg").touch()
+    task = ImageFolderTask(test=str(folder), corrupt="skip", labelled=labelled)
+    with pytest.warns(UserWarning, match=r"1 of 6 images .*cat/x\.jpg\. They are skipped"):
         images = task.images("test")
-    assert [images[i][1] for i in range(len(images))] == [0, 0, 1, 1, 1]
-
-
-@CORRUPT
-def test_reading_a_corrupt_image_names_it(name: str, damage: Damage, tmp_path: Path) -> None:
-    damage(tmp_path / name)
-    with pytest.raises(DataError, match=rf"{name} is not a readable image: "):
-        read_image(tmp_path / name)
-
-
-def test_many_corrupt_images_are_counted_and_the_first_five_named(folder: Path) -> None:
-    paths = [folder / "dog" / f"bad{i}.png" for i in range(7)]
-    for path in paths:
-        empty(path)
-    named = ", ".join(str(path) for path in paths[:5])
-    with pytest.raises(DataError, match=rf"^7 of 12 .*: {named} and 2 more\."):
-        readable(list_images(folder), "error")
-
-
-def test_skipping_is_no_way_out_when_no_image_is_left(folder: Path) -> None:
-    for path in list_images(folder):
-        empty(path)
-    with pytest.raises(DataError, match="5 of 5 images cannot be decoded"):
-        ImageFolderTask(test=str(folder), corrupt="skip").images("test")
+    expected = [0, 0, 1, 1, 1] if labelled else [UNLABELLED] * 5
+    assert [images[i][1] for i in range(len(images))] == expected
 
 
 @pytest.mark.filterwarnings("ignore:.*They are skipped")
 def test_a_class_whose_images_are_all_skipped_is_named(folder: Path) -> None:
     for path in list_images(folder / "cat"):
-        empty(path)
+        path.write_bytes(b"")
     with pytest.raises(DataError, match="has no images of class 'cat'"):
         ImageFolderTask(test=str(folder), corrupt="skip").images("test")
+
+
+def test_an_image_that_was_repaired_is_read(folder: Path) -> None:
+    broken = folder / "cat" / "x.png"
+    broken.write_bytes(b"")
+    task = ImageFolderTask(test=str(folder))
+    with pytest.raises(DataError, match="1 of 6"):
+        task.images("test")
+    write_image(broken)
+    assert len(task.images("test")) == 6
+
+
+def test_an_image_that_broke_is_found(folder: Path) -> None:
+    task = ImageFolderTask(test=str(folder))
+    assert len(task.images("test")) == 5
+    broken = folder / "dog" / "1.png"
+    broken.write_bytes(b"x" * broken.stat().st_size)  # of the same size
+    os.utime(broken, ns=(1, 2))
+    with pytest.raises(DataError, match=r"1 of 5 .*dog/1\.png"):
+        task.images("test")
+
+
+def test_the_fingerprint_follows_the_files_and_their_order(folder: Path) -> None:
+    paths = list_images(folder)
+    labels = [0] * len(paths)
+    before = ImageFiles(paths, labels).fingerprint
+    assert ImageFiles(paths, [1] * len(paths)).fingerprint == before
+    assert ImageFiles(paths[1:], labels).fingerprint != before
+    assert ImageFiles(paths[::-1], labels).fingerprint != before
+    os.utime(paths[0], ns=(1, 2))
+    assert ImageFiles(paths, labels).fingerprint != before

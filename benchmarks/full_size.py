@@ -1,0 +1,139 @@
+"""Full-size models of random weights on a CPU: how much memory building, adapting and scoring take.
+
+    python benchmarks/full_size.py [--model vitb32|vitb16|vitl14] [--build-only]
+
+Fills a hub on loopback with models of the published shapes and form and with tiny image sets in the
+published layout (3.5 GB for ViT-B/32, as much again in the hub's cache), then measures two
+processes: one that builds WEMoE, and `wemoe-pl fit --config adapt_MODEL.yaml` for two steps. Heads
+are random too, since the text tower takes minutes on a CPU. Random weights say nothing about
+accuracy.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from hub_content import EXPERTS, write_clip, write_eight_datasets, write_expert  # noqa: E402
+from loopback_hub import LoopbackHub  # noqa: E402
+
+from wemoe_pl.heads import CosineHead, save_head  # noqa: E402
+from wemoe_pl.tasks import PAPER_TASKS, PaperTask  # noqa: E402
+
+BASE = {"width": 768, "layers": 12, "heads": 12, "embed_dim": 512, "text_width": 512}
+MODELS = {
+    "vitb32": ("clip-vit-base-patch32", BASE | {"patch_size": 32}),
+    "vitb16": ("clip-vit-base-patch16", BASE | {"patch_size": 16}),
+    "vitl14": (
+        "clip-vit-large-patch14",
+        {
+            "width": 1024,
+            "layers": 24,
+            "heads": 16,
+            "embed_dim": 768,
+            "text_width": 768,
+            "patch_size": 14,
+        },
+    ),
+}
+BUILD = """
+import json, sys
+from pathlib import Path
+from wemoe_pl.configs import find_config
+from wemoe_pl.evaluate import parameter_counts
+from wemoe_pl.merging import WEMoE
+from wemoe_pl.recipes import read_suite
+def peak():  # of this process alone; ru_maxrss begins with what the one that started it held
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+suite = read_suite(find_config("suites/clip_" + sys.argv[1]))
+before = peak()
+encoder = WEMoE().merge(suite.load_pretrained(), suite.load_experts())
+size = sum(p.numel() * p.element_size() for p in encoder.parameters())
+print(json.dumps({**parameter_counts(encoder), "model": size, "peak": peak() - before}))
+"""
+FIT = """
+import sys
+from pathlib import Path
+from wemoe_pl.__main__ import main
+code = main()
+status = Path("/proc/self/status").read_text()
+print("peak", int(status.partition("VmHWM:")[2].split()[0]) * 1024)
+sys.exit(code)
+"""
+
+
+def fill(root: Path, model: str) -> None:
+    """The pretrained model, its eight experts and the eight datasets."""
+    name, shape = MODELS[model]
+    folder = root / "models" / "openai" / name
+    full = {"image_size": 224, "text_layers": 12, "text_heads": shape["text_width"] // 64}
+    pretrained = write_clip(folder, 0, **shape, **full, dtype=torch.float32)
+    for seed, task in enumerate(EXPERTS, start=1):
+        write_expert(root / "models" / "tanganke" / f"{name}_{task}", folder, seed)
+    del pretrained
+    write_eight_datasets(root, {task: PaperTask(task).classes for task in PAPER_TASKS})
+
+
+def write_heads(folder: Path, dim: int) -> dict[str, str]:
+    """A random head per task; their files."""
+    files = {task: str(folder / f"{task}.safetensors") for task in PAPER_TASKS}
+    for task, path in files.items():
+        classes = PaperTask(task).classes
+        save_head(Path(path), CosineHead(torch.randn(len(classes), dim), classes, 100.0), {})
+    return files
+
+
+def run(arguments: list[str], environment: dict[str, str]) -> list[str]:
+    """The lines that a Python process prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", *arguments],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+def main() -> None:
+    """Measure, and print what was seen."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--model", choices=MODELS, default="vitb32")
+    parser.add_argument("--build-only", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        fill(place / "hub", options.model)
+        heads = write_heads(place / "heads", int(MODELS[options.model][1]["embed_dim"]))
+        with LoopbackHub(place / "hub") as hub:
+            environment = {
+                "HF_ENDPOINT": hub.endpoint,
+                "HF_HOME": str(place / "cache"),
+                "HF_HUB_OFFLINE": "0",
+                "WEMOE_PL_CACHE": str(place / "wemoe_pl"),
+            }
+            built = json.loads(run([BUILD, options.model], environment)[-1])
+            built["peak / model"] = round(built["peak"] / built["model"], 3)
+            print("build", built, flush=True)
+            if options.build_only:
+                return
+            arguments = ["fit", "--config", f"adapt_{options.model}.yaml", "--out", f"{place}/run"]
+            arguments += ["--suite.heads", json.dumps(heads), "--trainer.max_steps", "2"]
+            arguments += ["--trainer.val_check_interval", "8", "--data.num_workers", "0"]
+            lines = run([FIT, *arguments], environment)
+            print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
