@@ -271,7 +271,8 @@ def test_help_fits_a_screen_and_names_the_shipped_configs(
     names = [name.removesuffix(".yaml") for name in shipped_configs()]
     for known in (*names, "--config", "--model.help", "--print_config"):
         assert known in answer.out
-    assert cli.SUBCOMMANDS[command[0] if command else "fit"] in " ".join(answer.out.split())
+    abouts = cli.SUBCOMMANDS | cli.VERBS
+    assert abouts[command[0] if command else "fit"] in " ".join(answer.out.split())
 
 
 def test_the_options_of_a_class_are_described(wemoe_pl: Command) -> None:

@@ -1,4 +1,4 @@
-"""What the README tells a newcomer to type works."""
+"""What the README and the documents tell a newcomer to type works."""
 
 import re
 import shlex
@@ -10,16 +10,20 @@ import pytest
 from wemoe_pl.cli import main
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+EXAMPLE = ROOT / "examples" / "real_images"
+DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+README = DOCUMENTS[0].read_text()
+TEXTS = "\n".join(path.read_text() for path in DOCUMENTS)
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def commands(program: str) -> list[str]:
-    lines = "\n".join(blocks("console")).replace("\\\n", " ").splitlines()
-    return [line.partition("#")[0].strip() for line in lines if re.match(rf"\S*{program} ", line)]
+    lines = "\n".join(blocks("console", TEXTS)).replace("\\\n", " ").splitlines()
+    found = (line.partition("#")[0].strip() for line in lines if re.match(rf"\S*{program} ", line))
+    return list(dict.fromkeys(found))
 
 
 def test_the_readme_gives_the_two_commands_first() -> None:
@@ -36,11 +40,16 @@ def test_every_make_target_exists(command: str) -> None:
 def test_every_command_is_understood(
     command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    config = tmp_path / "runs" / "wemoe" / "config.yaml"
-    config.parent.mkdir(parents=True)
     shipped = ROOT / "configs"
     text = (shipped / "adapt_miniature.yaml").read_text()
-    config.write_text(text.replace("suites/", f"{shipped}/suites/"))
+    for run in ("wemoe", "adapted"):
+        config = tmp_path / "runs" / run / "config.yaml"
+        config.parent.mkdir(parents=True)
+        config.write_text(text.replace("suites/", f"{shipped}/suites/"))
+    for name in ("adapt.yaml", "finetune.yaml", "suite.yaml"):
+        (tmp_path / name).write_text((EXAMPLE / name).read_text())
+    [mine] = [block for block in blocks("yaml", TEXTS) if block.startswith("name: mine")]
+    (tmp_path / "mine.yaml").write_text(mine)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["wemoe-pl"])
     with pytest.raises(SystemExit) as finished:
@@ -56,5 +65,5 @@ def test_the_snippets_run(
     demo = ["fit", "--config", "adapt_miniature.yaml", "--out", "runs/demo"]
     tiny = ["--suite", str(tiny_suite_yaml), "--trainer.max_steps", "1"]
     assert main([*demo, *tiny, "--trainer.val_check_interval", "1"]) == 0
-    for snippet in blocks("python"):
+    for snippet in blocks("python", TEXTS):
         exec(snippet, {})
