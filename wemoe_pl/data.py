@@ -164,9 +164,15 @@ class VisionData(L.LightningDataModule):
         return list(dict.fromkeys(streamed + scored))
 
     def setup(self, stage: str) -> None:
-        """Refuse several devices: each would see the same images."""
+        """Read the lists of images that a stage is about, before models are built in vain.
+
+        Several devices are refused: each would see the same images.
+        """
         if self.trainer is not None and self.trainer.world_size > 1:
             raise ConfigError("Several devices are not supported yet: set trainer.devices to 1.")
+        scored: list[tuple[str, Split]] = [(task, "test") for task in self.scored_tasks]
+        for task, split in {"fit": self.splits, "predict": []}.get(stage, scored):
+            self.load(task, split)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The stream, from the step that the trainer has reached."""

@@ -48,9 +48,17 @@ def task_vector(pretrained: State, expert: State, name: str = "the expert") -> d
 
 
 def lazy_task_vector(pretrained: State, expert: State) -> LazyState:
-    """The task vector on the tensors of `pretrained`, of which each is computed when asked for."""
+    """The task vector on the tensors of `pretrained`, of which each is computed when asked for.
+
+    It is where the pretrained weights are, for instance on a GPU.
+    """
     shapes = {k: w.shape for k, w in pretrained.items() if w.is_floating_point()}
-    return LazyState(shapes, lambda key: expert[key] - pretrained[key])
+
+    def subtract(key: str) -> Tensor:
+        weight = pretrained[key]
+        return expert[key].to(weight.device) - weight
+
+    return LazyState(shapes, subtract)
 
 
 def add_task_vectors(
