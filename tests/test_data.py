@@ -14,8 +14,9 @@ from torch import Tensor
 
 from wemoe_pl.data import Batch, MultiTaskData, StepBatches, TaskData, VisionData
 from wemoe_pl.errors import ConfigError, DataError
+from wemoe_pl.miniature import RenderedImages
 from wemoe_pl.suites import Suite
-from wemoe_pl.tasks import Split
+from wemoe_pl.tasks import UNLABELLED, ImageFolderTask, Split
 
 SPLITS: tuple[Split, Split] = ("train", "test")
 TASKS = ["cars", "dtd", "mnist"]
@@ -164,7 +165,7 @@ def test_a_miniature_image_is_scaled_to_minus_one_to_one(tiny_suite: Suite) -> N
 def test_the_border_of_a_larger_image_is_kept(tiny_suite: Suite) -> None:
     framed = Image.new("RGB", (84, 84), "white")
     framed.paste(Image.new("RGB", (78, 78), "black"), (3, 3))
-    image = MultiTaskData(tiny_suite).transform(framed)
+    image = MultiTaskData(tiny_suite).preprocessing(framed)
     edges = torch.cat([image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]])
     assert image.shape == (3, 28, 28)
     assert edges.min() > 0.5 > -0.5 > image[:, 14, 14].max()
@@ -191,6 +192,22 @@ def test_prediction_reads_a_folder_in_the_order_of_its_paths(
     assert paths == ["a.png", "b.png", "more/c.png"]
 
 
+def test_prediction_stops_at_a_corrupt_image_or_leaves_it_out(
+    tiny_suite: Suite, tmp_path: Path
+) -> None:
+    for name in ("a.png", "c.png"):
+        Image.new("RGB", (40, 30)).save(tmp_path / name)
+    (tmp_path / "b.png").touch()
+    data = MultiTaskData(tiny_suite, images=str(tmp_path))
+    with pytest.raises(DataError, match=r"1 of 3 images cannot be decoded: .*/b\.png"):
+        data.predict_dataloader()
+    skipping = TaskData(tiny_suite, "cars", images=str(tmp_path), corrupt="skip")
+    with pytest.warns(UserWarning, match=r"1 of 3 .*/b\.png\. They are skipped"):
+        [(images, paths)] = skipping.predict_dataloader()
+    assert len(images) == 2
+    assert list(paths) == [str(tmp_path / "a.png"), str(tmp_path / "c.png")]
+
+
 def test_prediction_needs_a_folder_of_images(tiny_suite: Suite, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing to predict.*--data\.images DIR"):
         MultiTaskData(tiny_suite).predict_dataloader()
@@ -214,3 +231,102 @@ def test_there_are_no_fewer_than_no_workers(tiny_suite: Suite) -> None:
 def test_an_unknown_task_is_named_with_the_nearest(tiny_suite: Suite) -> None:
     with pytest.raises(ConfigError, match=r"no task 'crs'\. Did you mean 'cars'"):
         TaskData(tiny_suite, "crs")
+
+
+# --- splits ----------------------------------------------------------------------------------
+
+
+def test_the_splits_of_a_job_are_those_that_it_streams_and_those_that_it_scores(
+    tiny_suite: Suite,
+) -> None:
+    scored = [(task, "test") for task in TASKS]
+    assert MultiTaskData(tiny_suite).splits == scored
+    train = [(task, "train") for task in TASKS]
+    assert MultiTaskData(tiny_suite, stream="train").splits == train + scored
+    assert TaskData(tiny_suite, "dtd").splits == [("dtd", "train"), ("dtd", "test")]
+    fewer = replace(tiny_suite, experts={"dtd": tiny_suite.experts["dtd"]})
+    assert sorted(MultiTaskData(fewer).splits) == scored
+
+
+def test_a_job_reads_no_split_but_its_own(tiny_suite: Suite) -> None:
+    data = MultiTaskData(tiny_suite)
+    stream(data, count=1)
+    data.test_dataloader()
+    assert set(data._loaded) == set(data.splits)
+
+
+# --- cached ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WEMOE_PL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_cached_images_are_the_same_to_the_bit(tiny_suite: Suite, cache: Path) -> None:
+    plain, cached = (MultiTaskData(tiny_suite, cache_images=c) for c in (False, True))
+    assert_same(stream(cached, 3), stream(plain, 3))
+    for one, other in zip(cached.test_dataloader(), plain.test_dataloader(), strict=True):
+        assert_same(list(one), list(other))
+    assert len(list((cache / "pixels").glob("*.npy"))) == len(TASKS)
+
+
+def test_nothing_is_cached_unless_asked_for(tiny_suite: Suite, cache: Path) -> None:
+    stream(MultiTaskData(tiny_suite), 1)
+    assert not cache.exists()
+
+
+def test_cached_images_are_decoded_once_in_all_jobs(
+    tiny_suite: Suite, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = stream(MultiTaskData(tiny_suite, cache_images=True), 3)
+
+    def decode(images: RenderedImages, index: int) -> None:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(RenderedImages, "__getitem__", decode)
+    assert_same(stream(MultiTaskData(tiny_suite, cache_images=True), 3), before)
+    with pytest.raises(AssertionError, match="decoded again"):
+        stream(MultiTaskData(tiny_suite), 1)
+
+
+def test_workers_share_the_cache(tiny_suite: Suite, cache: Path) -> None:
+    alone, helped = (
+        stream(MultiTaskData(tiny_suite, cache_images=True, batch_size=4, num_workers=n), 3)
+        for n in (0, 2)
+    )
+    assert_same(alone, helped)
+
+
+# --- without labels --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unlabelled(tiny_suite: Suite, tmp_path: Path) -> Suite:
+    """The suite, DTD's images without labels."""
+    for i in range(5):
+        Image.new("RGB", (28, 28), (i, i, i)).save(tmp_path / f"{i}.png")
+    task = ImageFolderTask(train=str(tmp_path), test=str(tmp_path), labelled=False)
+    return replace(tiny_suite, tasks=tiny_suite.tasks | {"dtd": task})
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_images_without_labels_are_streamed_and_gone_through(
+    unlabelled: Suite, cached: bool
+) -> None:
+    data = MultiTaskData(unlabelled, batch_size=5, cache_images=cached)
+    images, labels = stream(data, count=1)[0]["dtd"]
+    assert labels.tolist() == [UNLABELLED] * 5
+    assert len(images.unique(dim=0)) == 5
+    [batch] = data.ordered_loader("dtd", "test")
+    assert batch["dtd"][1].tolist() == [UNLABELLED] * 5  # type: ignore[call-overload]
+
+
+def test_images_without_labels_are_not_trained_on(unlabelled: Suite) -> None:
+    complaint = r"Training images of 'dtd' have no labels: give labelled ones"
+    with pytest.raises(DataError, match=complaint):
+        stream(TaskData(unlabelled, "dtd"), count=1)
+    with pytest.raises(DataError, match=complaint):
+        MultiTaskData(unlabelled).few_shots("dtd", 1)
+    assert stream(TaskData(unlabelled, "cars"), count=1)

@@ -4,6 +4,7 @@ import hashlib
 import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -149,17 +150,14 @@ def cached_folder(repo: HubRepo) -> Path | None:
 
 
 def is_complete(names: Sequence[str]) -> bool:
-    """Is every shard there that the names speak of?
+    """Is every shard there that the names speak of? Datasets count from 0, models from 1.
 
     >>> is_complete(["test-00000-of-00002.parquet"])
     False
     """
-    shards = [found.groups() for name in names if (found := SHARD.fullmatch(name))]
-    return all(
-        f"{start}-{number:05d}-of-{count}{end}" in names
-        for start, _, count, end in shards
-        for number in range(int(count))
-    )
+    parts = [found for name in names if (found := SHARD.fullmatch(name))]
+    counts = Counter((found[1], found[3], found[4]) for found in parts)
+    return all(found == int(count) for (_, count, _), found in counts.items())
 
 
 def listing(repo: HubRepo) -> dict[str, HubFile]:

@@ -164,7 +164,7 @@ class Tower:
         keys = (
             key.removeprefix(self.prefix) for key in self.weights if key.startswith(self.prefix)
         )
-        theirs = architecture({**self.converted(reference).shapes, **dict.fromkeys(keys)})
+        theirs = architecture({**dict.fromkeys(keys), **self.converted(reference).shapes})
         ours = architecture(dict(reference))
         if theirs is None or theirs == ours:
             return ""

@@ -43,6 +43,11 @@ class Weights(LazyState):
 
     def __getitem__(self, key: str) -> Tensor:
         tensor = super().__getitem__(key)
+        if tensor.dtype.itemsize == 1:
+            raise CheckpointError(
+                f"{self.name} is quantised ('{key}' is of {tensor.dtype}): use the weights in "
+                "float32, float16 or bfloat16."
+            )
         if not tensor.is_floating_point():
             return tensor
         if not tensor.isfinite().all():
@@ -102,8 +107,15 @@ def open_safetensors(path: Path) -> Weights:
 
 def open_pickle(path: Path) -> Weights:
     """Open what torch.save has written, if it is nothing but tensors in a dictionary."""
+    misnamed = path.suffix == ".safetensors"  # torch would go by the name
     try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip(path))
+        with path.open("rb") as file:
+            loaded: Any = torch.load(
+                file if misnamed else path,
+                map_location="cpu",
+                weights_only=True,
+                mmap=is_zip(path) and not misnamed,
+            )
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is a pickle of more than tensors, which can run code when it is loaded: "

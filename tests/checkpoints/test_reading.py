@@ -1,0 +1,389 @@
+"""Files of any format are read tensor by tensor, and what is in them is never run."""
+
+import pickle
+import warnings
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from wemoe_pl.checkpoints import Weights, load_encoder, open_weights, reading
+from wemoe_pl.errors import CheckpointError
+
+Write = Callable[[dict[str, Tensor], Path], None]
+
+
+def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file(tensors, path)
+
+
+def write_zip(tensors: dict[str, Tensor], path: Path) -> None:
+    torch.save(tensors, path)
+
+
+def write_legacy(tensors: dict[str, Tensor], path: Path) -> None:
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+
+
+FORMATS = pytest.mark.parametrize("write", [write_safetensors, write_zip, write_legacy])
+
+
+@pytest.fixture
+def tensors() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "weight": torch.randn(3, 2, generator=generator),
+        "bias": torch.randn(3, generator=generator),
+        "steps": torch.tensor(2**40 + 1),
+        "nothing": torch.zeros(0, 3),
+    }
+
+
+def opened(path: Path) -> Weights:
+    return open_weights(str(path), "")
+
+
+# --- formats ---------------------------------------------------------------------------------
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    "name", ["vit.safetensors", "vit.bin", "vit.pt", "vit.json", "vit", "0a9f"]
+)
+def test_the_format_is_told_by_the_first_bytes_whatever_the_name(
+    name: str, write: Write, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    write(tensors, tmp_path / name)
+    weights = opened(tmp_path / name)
+    assert weights.shapes == {key: tensor.shape for key, tensor in tensors.items()}
+    torch.testing.assert_close(dict(weights), tensors, rtol=0, atol=0)
+
+
+@FORMATS
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_read_as_float32_with_equal_values(
+    dtype: torch.dtype, write: Write, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    write({"weight": tensors["weight"].to(dtype)}, tmp_path / "vit.bin")
+    weight = opened(tmp_path / "vit.bin")["weight"]
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, tensors["weight"].to(dtype).float())
+
+
+@pytest.mark.parametrize("name", ["head.safetensors", "0a9f"])
+def test_safetensors_that_begin_like_a_pickle_are_read(name: str, tmp_path: Path) -> None:
+    """They begin with the length of their header: one in 32 has the first byte of a pickle."""
+    path = tmp_path / name
+    for length in range(0, 256, 8):
+        save_file({"weight": torch.ones(2)}, path, {"padding": "x" * length})
+        if path.read_bytes().startswith(b"\x80"):
+            break
+    assert path.read_bytes().startswith(b"\x80")
+    weights = opened(path)
+    assert torch.equal(weights["weight"], torch.ones(2))
+    assert weights.metadata == {"padding": "x" * length}
+
+
+def test_parameters_are_read_as_plain_tensors(tmp_path: Path) -> None:
+    torch.save(dict(nn.Linear(2, 3).named_parameters()), tmp_path / "vit.bin")
+    assert not opened(tmp_path / "vit.bin")["weight"].requires_grad
+
+
+@pytest.mark.parametrize("path", [["state_dict"], ["model"], ["model_state_dict"]])
+@pytest.mark.parametrize("twice", [False, True])
+def test_what_training_scripts_nest_is_found(
+    twice: bool, path: list[str], tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    content: dict[str, Any] = tensors
+    for key in [*path, "state_dict"] if twice else path:
+        content = {"epoch": 9, "optimizer": {"lr": 0.1}, "ema": torch.zeros(7), key: content}
+    torch.save(content, tmp_path / "last.ckpt")
+    torch.testing.assert_close(dict(opened(tmp_path / "last.ckpt")), tensors, rtol=0, atol=0)
+
+
+def test_only_tensors_of_a_state_dict_count(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save({**tensors, "version": 3, "note": "trained"}, tmp_path / "vit.pt")
+    assert list(opened(tmp_path / "vit.pt")) == list(tensors)
+
+
+# --- laziness --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys that safetensors is asked for."""
+    keys: list[str] = []
+
+    class Counted:
+        def __init__(self, path: Path, framework: str):
+            self.file: Any = safe_open(path, framework)
+
+        def __enter__(self) -> "Counted":
+            self.file.__enter__()
+            return self
+
+        def __exit__(self, *error: Any) -> None:
+            self.file.__exit__(*error)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+        def get_tensor(self, key: str) -> Tensor:
+            keys.append(key)
+            return self.file.get_tensor(key)
+
+    monkeypatch.setattr(reading, "safe_open", Counted)
+    return keys
+
+
+def test_nothing_is_read_until_it_is_asked_for(
+    read: list[str], tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    save_file(tensors, tmp_path / "vit.safetensors")
+    weights = opened(tmp_path / "vit.safetensors")
+    assert "weight" in weights
+    assert "head" not in weights
+    assert weights.shapes["bias"] == (3,)
+    assert read == []
+    assert torch.equal(weights["bias"], tensors["bias"])
+    assert read == ["bias"]
+
+
+def test_of_shards_only_the_one_with_the_key_is_read(
+    read: list[str], tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    index = write_shards(tensors, tmp_path)
+    weights = opened(index)
+    assert read == []
+    assert torch.equal(weights["steps"], tensors["steps"])
+    assert read == ["steps"]
+
+
+def test_a_nan_is_found_when_its_tensor_is_read(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    tensors["bias"][1] = torch.nan
+    save_file(tensors, tmp_path / "vit.safetensors")
+    weights = opened(tmp_path / "vit.safetensors")
+    assert torch.equal(weights["weight"], tensors["weight"])
+    with pytest.raises(CheckpointError, match="NaN"):
+        weights["bias"]
+
+
+# --- shards ----------------------------------------------------------------------------------
+
+
+def write_shards(tensors: dict[str, Tensor], folder: Path) -> Path:
+    """One file per tensor, and their index."""
+    names = {
+        key: f"model-0000{i}-of-0000{len(tensors)}.safetensors" for i, key in enumerate(tensors)
+    }
+    for key, name in names.items():
+        save_file({key: tensors[key]}, folder / name)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(f'{{"weight_map": {names}}}'.replace("'", '"'))
+    return index
+
+
+def test_shards_are_read_as_one(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    index = write_shards(tensors, tmp_path)
+    for source in (index, tmp_path):
+        weights = opened(source)
+        assert weights.name == str(source)
+        assert weights.shapes == {key: tensor.shape for key, tensor in tensors.items()}
+        torch.testing.assert_close(dict(weights), tensors, rtol=0, atol=0)
+
+
+def test_a_damaged_shard_is_named(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    index = write_shards(tensors, tmp_path)
+    shard = tmp_path / "model-00001-of-00004.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"model-00001-of-00004\.safetensors is damaged"):
+        opened(index)
+
+
+def test_a_nan_in_a_shard_is_told_with_the_shard(
+    tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    tensors["bias"][1] = torch.nan
+    weights = opened(write_shards(tensors, tmp_path))
+    with pytest.raises(
+        CheckpointError, match=r"model-00001-of-00004\.safetensors has NaN .*'bias'"
+    ):
+        weights["bias"]
+
+
+# --- what is no good -------------------------------------------------------------------------
+
+
+@FORMATS
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_weight_that_is_not_finite_is_named_with_its_file(
+    value: float, dtype: torch.dtype, write: Write, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    tensors["bias"][1] = value
+    write({"bias": tensors["bias"].to(dtype)}, tmp_path / "expert.bin")
+    complaint = r"expert\.bin has NaN or infinite weights in 'bias': .*use an earlier checkpoint"
+    with pytest.raises(CheckpointError, match=complaint):
+        opened(tmp_path / "expert.bin")["bias"]
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])
+@pytest.mark.parametrize("write", [write_safetensors, write_zip])
+def test_quantised_weights_are_not_taken_for_what_they_stand_for(
+    write: Write, dtype: torch.dtype, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    write({**tensors, "weight": tensors["weight"].to(dtype)}, tmp_path / "expert.bin")
+    weights = opened(tmp_path / "expert.bin")
+    assert torch.equal(weights["bias"], tensors["bias"])
+    complaint = rf"expert\.bin is quantised \('weight' is of {dtype}\): use the weights in float32"
+    with pytest.raises(CheckpointError, match=complaint):
+        weights["weight"]
+
+
+@pytest.mark.parametrize("kept", [1, 7, 9, 100, -1])
+def test_truncated_safetensors_are_damaged(
+    kept: int, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "expert.safetensors"
+    save_file(tensors, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match=r"expert\.safetensors is damaged .*copy or download"):
+        opened(path)
+
+
+@pytest.mark.parametrize("write", [write_zip, write_legacy])
+@pytest.mark.parametrize("kept", [4, 100, -100, -1])
+def test_truncated_archives_of_torch_are_damaged(
+    kept: int, write: Write, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "expert.bin"
+    write(tensors, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match=r"expert\.bin is .*"):
+        dict(opened(path))
+
+
+@pytest.mark.parametrize("name", ["expert.safetensors", "expert.bin"])
+def test_an_empty_file_is_called_empty(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(CheckpointError, match=rf"{name} is empty: copy or download it again\."):
+        opened(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html>", b"version https://git-lfs.github.com/s"])
+def test_a_page_or_pointer_in_the_place_of_a_file_is_no_weights(
+    content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "expert.bin").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"expert\.bin is damaged or no weights"):
+        opened(tmp_path / "expert.bin")
+
+
+@pytest.mark.parametrize(
+    "content", [{}, [torch.ones(2)], torch.ones(2), {"epoch": 3}, {"model": {}}, None], ids=str
+)
+def test_an_archive_without_tensors_by_name_is_no_state_dict(
+    content: object, tmp_path: Path
+) -> None:
+    torch.save(content, tmp_path / "expert.pt")
+    with pytest.raises(CheckpointError, match=r"expert\.pt holds no state dict: expected tensors"):
+        opened(tmp_path / "expert.pt")
+
+
+# --- pickles ---------------------------------------------------------------------------------
+
+
+class Bomb:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def arm_archive(bomb: Bomb, path: Path) -> None:
+    torch.save({"weight": torch.zeros(2), "bomb": bomb}, path)
+
+
+def arm_nested_archive(bomb: Bomb, path: Path) -> None:
+    torch.save({"state_dict": {"weight": torch.zeros(2)}, "callbacks": [bomb]}, path)
+
+
+def arm_legacy_archive(bomb: Bomb, path: Path) -> None:
+    torch.save({"bomb": bomb}, path, _use_new_zipfile_serialization=False)
+
+
+def arm_pickle(bomb: Bomb, path: Path) -> None:
+    path.write_bytes(pickle.dumps({"bomb": bomb}))
+
+
+def arm_textual_pickle(bomb: Bomb, path: Path) -> None:
+    path.write_bytes(pickle.dumps({"bomb": bomb}, protocol=0))
+
+
+def torch_load(path: Path) -> None:
+    with path.open("rb") as file:
+        torch.load(file, weights_only=False)
+
+
+def pickle_load(path: Path) -> None:
+    pickle.loads(path.read_bytes())
+
+
+REASON = (
+    r"is a pickle of more than tensors, which can run code when it is loaded: where you trust it, "
+    r"read it with the program that wrote it and save .*safetensors\.torch\.save_file"
+)
+
+
+@pytest.mark.parametrize("name", ["expert.safetensors", "expert.bin"])
+@pytest.mark.parametrize(
+    ("arm", "explode", "complaint"),
+    [
+        (arm_archive, torch_load, REASON),
+        (arm_nested_archive, torch_load, REASON),
+        (arm_legacy_archive, torch_load, REASON),
+        (arm_pickle, pickle_load, REASON),
+        (arm_textual_pickle, pickle_load, "is damaged or no weights"),
+    ],
+)
+def test_a_pickle_is_refused_and_nothing_in_it_is_run(
+    arm: Callable[[Bomb, Path], None],
+    explode: Callable[[Path], None],
+    complaint: str,
+    name: str,
+    tmp_path: Path,
+) -> None:
+    path, exploded = tmp_path / name, tmp_path / "exploded"
+    arm(Bomb(exploded), path)
+    with pytest.raises(CheckpointError, match=rf"{name} {complaint}"):
+        load_encoder(str(path), "test_vit")
+    assert not exploded.exists()
+    explode(path)  # the bomb was live
+    assert exploded.exists()
+
+
+@pytest.mark.parametrize("content", [nn.Linear(1, 1), {"args": Namespace(lr=0.1)}], ids=str)
+def test_a_model_or_settings_in_an_archive_are_refused_with_the_way_out(
+    content: object, tmp_path: Path
+) -> None:
+    torch.save(content, tmp_path / "expert.pt")
+    with pytest.raises(CheckpointError, match=rf"expert\.pt {REASON}"):
+        opened(tmp_path / "expert.pt")
+
+
+def test_a_torchscript_archive_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch advises against TorchScript
+        torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "ViT-B-32.pt"))
+    complaint = r"ViT-B-32\.pt is .*if it is a TorchScript archive, where you trust it, read it"
+    with pytest.raises(CheckpointError, match=complaint):
+        opened(tmp_path / "ViT-B-32.pt")

@@ -1,0 +1,317 @@
+"""A source of weights is a file, a folder or a repository; what is wrong with it is said."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from loopback_hub import LoopbackHub
+from safetensors.torch import load_file, save_file
+
+from wemoe_pl.checkpoints import fingerprint, hub_request, open_weights, weight_files
+from wemoe_pl.checkpoints.sources import WEIGHT_FILES
+from wemoe_pl.errors import CheckpointError, HubError
+from wemoe_pl.files import SHIPPED
+from wemoe_pl.hub import HubRepo
+
+OWN = "encoder.safetensors"
+
+
+def write_shards(folder: Path, shards: int = 2, suffix: str = "safetensors") -> list[Path]:
+    """The shards with 'w0', 'w1', … and their index."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"model-0000{i}-of-0000{shards}.{suffix}" for i in range(1, shards + 1)]
+    for i, path in enumerate(paths):
+        save_file({f"w{i}": torch.full((2,), float(i))}, path)
+    write_index(folder, [path.name for path in paths])
+    return paths
+
+
+def write_index(folder: Path, names: list[str]) -> Path:
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {f"w{i}": name for i, name in enumerate(names)}}))
+    return index
+
+
+# --- files and folders -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["vit.safetensors", "vit.bin", "vit"])
+def test_a_file_is_itself_whatever_its_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    assert weight_files(str(tmp_path / name), OWN) == [tmp_path / name]
+
+
+def test_of_a_folders_weights_the_best_are_taken(tmp_path: Path) -> None:
+    """Those that wemoe-pl wrote itself first, and safetensors before pickles."""
+    names = [name for name in (OWN, *WEIGHT_FILES) if not name.endswith(".json")]
+    (tmp_path / "config.json").touch()
+    for name in reversed(names):
+        (tmp_path / name).touch()
+        assert weight_files(str(tmp_path), OWN) == [tmp_path / name]
+    assert names == [
+        "encoder.safetensors",
+        "model.safetensors",
+        "open_clip_model.safetensors",
+        "pytorch_model.bin",
+        "open_clip_pytorch_model.bin",
+    ]
+
+
+def test_what_wemoe_pl_shipped_is_found() -> None:
+    assert weight_files("shipped:miniature", OWN) == [SHIPPED / "miniature" / OWN]
+
+
+def test_home_is_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / OWN).touch()
+    assert weight_files("~/encoder.safetensors", OWN) == [tmp_path / OWN]
+
+
+def test_a_folder_without_weights_is_named_with_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").touch()
+    complaint = (
+        rf"^The folder {tmp_path} holds no weights: expected one of encoder\.safetensors, "
+        r"model\.safetensors, .*open_clip_pytorch_model\.bin\.$"
+    )
+    with pytest.raises(CheckpointError, match=complaint):
+        weight_files(str(tmp_path), OWN)
+
+
+def test_a_missing_file_is_answered_with_the_nearest_beside_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "expert.safetensors")
+    with pytest.raises(CheckpointError, match=r"no file .*expert\.safetensors\. Check the path"):
+        weight_files(path, OWN)
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "expert1.safetensors").touch()
+    complaint = r"Did you mean 'expert1\.safetensors'\? Valid names: expert1\.safetensors\.$"
+    with pytest.raises(CheckpointError, match=complaint):
+        weight_files(path, OWN)
+
+
+@pytest.mark.parametrize("source", ["nowhere", "a/b/c", "/no/where", "../up/there", "./a", ""])
+def test_what_can_only_be_a_path_is_not_asked_of_the_hub(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert hub_request(source, OWN) is None
+    with pytest.raises(CheckpointError, match=r"no file|holds no weights"):
+        weight_files(source, OWN)
+
+
+# --- shards ----------------------------------------------------------------------------------
+
+
+def test_shards_are_taken_all_from_their_index_or_folder(tmp_path: Path) -> None:
+    paths = write_shards(tmp_path, 3)
+    assert weight_files(str(tmp_path / "model.safetensors.index.json"), OWN) == paths
+    assert weight_files(str(tmp_path), OWN) == paths
+
+
+def test_a_shard_with_several_tensors_is_taken_once(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").touch()
+    index = write_index(tmp_path, ["a.safetensors"] * 3)
+    assert weight_files(str(index), OWN) == [tmp_path / "a.safetensors"]
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    paths = write_shards(tmp_path)
+    paths[1].unlink()
+    complaint = (
+        r"model\.safetensors\.index\.json speaks of model-00002-of-00002\.safetensors, "
+        r"which is not beside it\.$"
+    )
+    with pytest.raises(CheckpointError, match=complaint):
+        weight_files(str(tmp_path), OWN)
+
+
+@pytest.mark.parametrize("name", ["../secret.bin", "/etc/passwd", "sub/a.bin", "..", "."])
+def test_an_index_may_not_name_files_outside_its_folder(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "vit"
+    (folder / "sub").mkdir(parents=True)
+    for path in (tmp_path / "secret.bin", folder / "sub" / "a.bin"):
+        path.touch()
+    index = write_index(folder, [name])
+    complaint = rf"index\.json speaks of .*{name}.*, which is (outside its folder|not beside it)\.$"
+    with pytest.raises(CheckpointError, match=complaint):
+        weight_files(str(index), OWN)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": ["b"]}}', "\xff"],
+)
+def test_a_damaged_index_is_named(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_bytes(content.encode("latin-1"))
+    complaint = r"index\.json is no index of shards: expected JSON with a 'weight_map'\.$"
+    with pytest.raises(CheckpointError, match=complaint):
+        weight_files(str(path), OWN)
+
+
+@pytest.mark.parametrize("name", [5, None, {}], ids=str)
+def test_an_index_that_does_not_name_files_is_refused(name: object, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": {"w": name}}))
+    with pytest.raises(CheckpointError, match=r"index\.json "):
+        weight_files(str(path), OWN)
+
+
+# --- the hub ---------------------------------------------------------------------------------
+
+
+def publish(hub: LoopbackHub, *names: str) -> Path:
+    folder = hub.root / "models" / "lab" / "vit"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "README.md", *names):
+        (folder / name).write_text(name)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "best"),
+    [
+        (["pytorch_model.bin", "model.safetensors"], "model.safetensors"),
+        (["pytorch_model.bin"], "pytorch_model.bin"),
+        (["model.safetensors", "encoder.safetensors"], "encoder.safetensors"),
+        (["open_clip_pytorch_model.bin", "open_clip_model.safetensors"], "open_clip_model.safeten"),
+    ],
+)
+def test_of_a_repositorys_weights_the_best_are_fetched_and_nothing_else(
+    names: list[str],
+    best: str,
+    online: Callable[[LoopbackHub], Path],
+    tmp_path: Path,
+) -> None:
+    with LoopbackHub(tmp_path) as hub:
+        publish(hub, *names)
+        cache = online(hub)
+        [path] = weight_files("lab/vit", OWN)
+        assert path.name.startswith(best)
+        assert path.read_text() == path.name
+        fetched = [p for p in cache.rglob("snapshots/*/*") if p.is_file()]
+        assert fetched == [path]
+        asked = len(hub.requests)
+        assert weight_files("lab/vit", OWN) == [path]
+        assert len(hub.requests) == asked
+
+
+def test_shards_are_fetched_after_their_index(
+    online: Callable[[LoopbackHub], Path], tmp_path: Path
+) -> None:
+    with LoopbackHub(tmp_path) as hub:
+        write_shards(publish(hub), 3)
+        online(hub)
+        paths = weight_files("lab/vit", OWN)
+    assert [path.name for path in paths] == [
+        f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)
+    ]
+    weights = open_weights("lab/vit", OWN)  # of a hub that is gone
+    assert {key: tensor.tolist() for key, tensor in weights.items()} == {
+        f"w{i}": [i, i] for i in range(3)
+    }
+    assert weights.name == "lab/vit"
+
+
+def test_a_shard_that_has_gone_from_the_cache_is_fetched_again(
+    online: Callable[[LoopbackHub], Path], tmp_path: Path
+) -> None:
+    with LoopbackHub(tmp_path) as hub:
+        write_shards(publish(hub))
+        online(hub)
+        paths = weight_files("lab/vit", OWN)
+        paths[1].resolve().unlink()
+        paths[1].unlink()
+        del hub.requests[:]
+        assert weight_files("lab/vit", OWN) == paths
+        assert load_file(paths[1])["w1"].tolist() == [1, 1]
+        assert [r for r in hub.requests if r.startswith("GET") and "/resolve/" in r] == [
+            "GET /lab/vit/resolve/main/model-00002-of-00002.safetensors"
+        ]
+
+
+def test_shards_that_the_hub_lacks_are_named(
+    online: Callable[[LoopbackHub], Path], tmp_path: Path
+) -> None:
+    with LoopbackHub(tmp_path) as hub:
+        write_shards(publish(hub))[1].unlink()
+        online(hub)
+        complaint = (
+            r"^lab/vit on the hub has no shards .*, model-00002-of-00002\.safetensors: check"
+        )
+        with pytest.raises(HubError, match=complaint):
+            weight_files("lab/vit", OWN)
+
+
+def test_a_repository_without_weights_is_named_with_what_it_lacks(
+    online: Callable[[LoopbackHub], Path], tmp_path: Path
+) -> None:
+    with LoopbackHub(tmp_path) as hub:
+        publish(hub, "tf_model.h5")
+        online(hub)
+        complaint = (
+            r"^lab/vit on the hub has no weights \(encoder\.safetensors, model\.safetensors, "
+        )
+        with pytest.raises(HubError, match=complaint):
+            weight_files("lab/vit", OWN)
+
+
+def test_a_folder_is_preferred_to_a_repository_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert hub_request("lab/vit", OWN) is not None
+    folder = tmp_path / "lab" / "vit"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").touch()
+    assert hub_request("lab/vit", OWN) is None
+    assert weight_files("lab/vit", OWN) == [Path("lab/vit/model.safetensors")]
+
+
+def test_a_request_is_for_models_at_the_revision() -> None:
+    request = hub_request("lab/vit@v1", OWN)
+    assert request is not None
+    assert request.repo == HubRepo("lab/vit", "v1", "model")
+    assert request.choose(["a.txt", "model.safetensors", OWN]) == [OWN]
+    assert request.choose(["a.txt"]) == []
+
+
+@pytest.mark.parametrize("source", ["lab/vit.safetensors", "lab/vit.bin", "lab/vit.pt"])
+def test_a_name_that_ends_like_a_file_is_a_file(source: str) -> None:
+    assert hub_request(source, OWN) is None
+
+
+# --- fingerprints ----------------------------------------------------------------------------
+
+
+def test_the_fingerprint_of_a_file_is_its_sha256(tmp_path: Path) -> None:
+    (tmp_path / OWN).write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert fingerprint(str(tmp_path / OWN), OWN) == expected
+    assert fingerprint(str(tmp_path), OWN) == expected
+
+
+def test_the_fingerprint_of_shards_is_that_of_all_of_them_in_order(tmp_path: Path) -> None:
+    paths = write_shards(tmp_path)
+    each = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    assert fingerprint(str(tmp_path), OWN) == hashlib.sha256("".join(each).encode()).hexdigest()
+    before = fingerprint(str(tmp_path), OWN)
+    save_file({"w1": torch.zeros(2)}, paths[1])
+    assert fingerprint(str(tmp_path), OWN) != before
+
+
+def test_the_fingerprint_of_a_large_file_from_the_hub_is_known_without_reading(
+    online: Callable[[LoopbackHub], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LoopbackHub(tmp_path) as hub:
+        save_file({"w": torch.ones(2)}, publish(hub) / "model.safetensors")
+        online(hub)
+        [path] = weight_files("lab/vit", OWN)
+    expected = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.resolve().chmod(0o644)
+    path.resolve().write_bytes(b"not read")
+    assert fingerprint("lab/vit", OWN) == expected

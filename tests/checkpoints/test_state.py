@@ -1,0 +1,63 @@
+"""A lazy state is a mapping that reads a tensor when it is asked for, and at no other time."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from wemoe_pl.checkpoints import LazyState, shapes_of
+
+SHAPES = {"weight": torch.Size([3, 2]), "bias": torch.Size([3])}
+
+
+@pytest.fixture
+def read() -> list[str]:
+    """The keys that have been read."""
+    return []
+
+
+@pytest.fixture
+def state(read: list[str]) -> LazyState:
+    def make(key: str) -> Tensor:
+        read.append(key)
+        return torch.full(SHAPES[key], float(len(read)))
+
+    return LazyState(SHAPES, make)
+
+
+def test_nothing_is_read_to_know_what_is_there(state: LazyState, read: list[str]) -> None:
+    assert list(state) == list(state.keys()) == ["weight", "bias"]
+    assert len(state) == 2
+    assert "weight" in state
+    assert "head" not in state
+    assert shapes_of(state) == SHAPES
+    assert read == []
+
+
+def test_a_tensor_is_read_each_time_it_is_asked_for(state: LazyState, read: list[str]) -> None:
+    assert state["bias"].tolist() == [1, 1, 1]
+    assert state["bias"].tolist() == [2, 2, 2]
+    assert read == ["bias", "bias"]
+
+
+def test_a_dictionary_of_it_reads_every_tensor_once(state: LazyState, read: list[str]) -> None:
+    assert {key: tensor.shape for key, tensor in dict(state).items()} == SHAPES
+    assert read == ["weight", "bias"]
+
+
+def test_a_key_that_is_not_there_is_not_read(state: LazyState, read: list[str]) -> None:
+    with pytest.raises(KeyError, match="head"):
+        state["head"]
+    assert state.get("head") is None
+    assert read == []
+
+
+def test_the_shapes_of_a_plain_state_are_those_of_its_tensors() -> None:
+    tensors = {key: torch.zeros(shape) for key, shape in SHAPES.items()}
+    assert shapes_of(tensors) == SHAPES
+
+
+def test_a_lazy_state_keeps_shapes_of_its_own() -> None:
+    shapes = dict(SHAPES)
+    state = LazyState(shapes, lambda key: torch.zeros(shapes[key]))
+    del shapes["bias"]
+    assert list(state) == ["weight", "bias"]
