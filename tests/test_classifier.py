@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.heads import ClassificationHead
+from wemoe_pl.heads import ClassificationHead, CosineHead
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE, blocks_of
 from wemoe_pl.moe import WeightEnsemblingMoE
 from wemoe_pl.suites import Suite
@@ -28,7 +28,7 @@ IMAGES = random_x(4, 3, 32, 32)
 def heads() -> dict[str, ClassificationHead]:
     """Heads of different widths."""
     return {
-        task: ClassificationHead(random_x(c, 16, seed=c), [f"{task} {i}" for i in range(c)], 10.0)
+        task: CosineHead(random_x(c, 16, seed=c), [f"{task} {i}" for i in range(c)], 10.0)
         for task, c in {"cars": 2, "dtd": 3, "mnist": 5}.items()
     }
 

@@ -6,8 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from wemoe_pl import files
 from wemoe_pl.errors import WeMoEError
-from wemoe_pl.files import SHIPPED, atomic_write, locate, make_folder, sha256
+from wemoe_pl.files import (
+    SHIPPED,
+    atomic_write,
+    cache_folder,
+    digest,
+    locate,
+    make_folder,
+    sha256,
+)
 
 
 def test_a_source_is_a_path_or_shipped_with_the_package() -> None:
@@ -119,3 +128,51 @@ def test_the_identity_of_a_file_is_the_sha256_of_its_bytes(tmp_path: Path) -> No
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+# --- caches ----------------------------------------------------------------------------------
+
+ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_digest_of_a_file_is_its_sha256(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    (tmp_path / "link").symlink_to(tmp_path / "abc")
+    assert digest(tmp_path / "abc") == digest(tmp_path / "link") == ABC
+
+
+def test_a_file_that_is_named_by_its_digest_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the hub's cache names large files, to which its snapshots link."""
+    (tmp_path / ABC).write_bytes(b"abc")
+    (tmp_path / "model.safetensors").symlink_to(tmp_path / ABC)
+    monkeypatch.setattr(files, "sha256", None)
+    assert digest(tmp_path / "model.safetensors") == ABC
+
+
+@pytest.mark.parametrize("name", [ABC[:40], ABC + "0", ABC.upper(), f"{ABC}.bin"])
+def test_a_name_that_is_no_sha256_says_nothing(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"")
+    assert digest(tmp_path / name) == sha256(tmp_path / name) != ABC
+
+
+def test_the_cache_is_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEMOE_PL_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.setenv("WEMOE_PL_CACHE", "~/kept")
+    assert cache_folder() == Path.home() / "kept"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_the_cache_is_where_the_system_keeps_caches_otherwise(
+    value: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "user_cache_path", lambda name: tmp_path / name)
+    if value is None:
+        monkeypatch.delenv("WEMOE_PL_CACHE")
+    else:
+        monkeypatch.setenv("WEMOE_PL_CACHE", value)
+    assert cache_folder() == tmp_path / "wemoe_pl"

@@ -20,6 +20,7 @@ from timm.models.mlp_mixer import SpatialGatingBlock
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wemoe_pl.checkpoints import LazyState
 from wemoe_pl.errors import MergeError
 from wemoe_pl.moe import Router, WeightEnsemblingMoE
 
@@ -307,6 +308,42 @@ def test_routing_weights_are_kept_when_asked_for() -> None:
     moe.record_routing = False
     moe(x)
     assert moe.routing_weights is None
+
+
+@DEPTHS
+def test_experts_may_be_weights_by_name_of_which_each_is_read_once(depth: int) -> None:
+    pretrained, experts = sources()
+    read: list[str] = []
+
+    def lazy(expert: nn.Module) -> LazyState:
+        state = expert.state_dict()
+
+        def get(key: str) -> Tensor:
+            read.append(key)
+            return state[key]
+
+        return LazyState({key: weight.shape for key, weight in state.items()}, get)
+
+    torch.manual_seed(0)
+    moe = WeightEnsemblingMoE(pretrained, [lazy(expert) for expert in experts], router_depth=depth)
+    assert sorted(read) == sorted(list(pretrained.state_dict()) * T)
+    torch.manual_seed(0)
+    expected = WeightEnsemblingMoE(pretrained, experts, router_depth=depth)
+    torch.testing.assert_close(moe.state_dict(), expected.state_dict(), rtol=0, atol=0)
+
+
+def test_weights_that_do_not_fit_are_refused_without_reading_them() -> None:
+    pretrained, [expert] = sources(experts=1)
+    shapes = {key: weight.shape for key, weight in expert.state_dict().items()}
+    shapes["fc2.bias"] = torch.Size([7])
+
+    def never(key: str) -> Tensor:
+        raise AssertionError(key)
+
+    with pytest.raises(
+        MergeError, match=r"expert 0 .*'fc2\.bias' has shape \(7,\) instead of \(6,\)"
+    ):
+        WeightEnsemblingMoE(pretrained, [LazyState(shapes, never)])
 
 
 class Tempered(nn.Module):

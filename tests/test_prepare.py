@@ -218,5 +218,5 @@ def test_a_job_without_a_network_names_the_command_that_fetches(
     status = cli.main(["fit", "--config", "adapt_vitb32.yaml", "--out", str(tmp_path)])
     [sentence] = [line for line in capsys.readouterr().err.splitlines() if "wemoe-pl:" in line]
     assert status == 1
-    assert f"The model {PRETRAINED} is not in the cache" in sentence
+    assert "The dataset tanganke/sun397 is not in the cache" in sentence
     assert "`wemoe-pl prepare --config adapt_vitb32.yaml` fetches it in advance." in sentence

@@ -1,5 +1,6 @@
 """A suite holds together: its tasks, experts and heads belong to each other and to one backbone."""
 
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,28 +8,90 @@ from pathlib import Path
 
 import pytest
 import torch
+from hub_content import write_clip, write_expert
+from safetensors.torch import load_file
 from torch import nn
 
-from wemoe_pl.checkpoints import ENCODER_FILE, read_tensors, save_tensors
+from wemoe_pl.checkpoints import ENCODER_FILE, State, open_weights, save_tensors
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.files import sha256
-from wemoe_pl.heads import HEAD_FILE, ClassificationHead, save_head
+from wemoe_pl.heads import HEAD_FILE, CosineHead, save_head
 from wemoe_pl.miniature import CLASSES, MiniatureTask
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import ImageFolderTask
 
 
-def assert_weights(encoder: nn.Module, source: str) -> None:
-    expected, _ = read_tensors(Path(source))
-    torch.testing.assert_close(dict(encoder.state_dict()), expected, rtol=0, atol=0)
+CLIP = Backbone(
+    "vit_base_patch32_clip_quickgelu_224",
+    {"img_size": 64, "patch_size": 16, "embed_dim": 64, "depth": 2, "num_heads": 4,
+     "num_classes": 32},
+)  # fmt: skip
+TEXT = TextTower("ViT-B-32-quickgelu", options={"embed_dim": 32, "width": 32, "heads": 2,
+                                                "layers": 2})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def clip_suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    """A whole CLIP model and two vision-only experts of it, as published: no head in a file."""
+    folder = tmp_path_factory.mktemp("clip_suite")
+    write_clip(folder / "clip", seed=0)
+    for seed, task in enumerate(("cars", "dtd"), start=1):
+        write_expert(folder / task, folder / "clip", seed)
+    return Suite(
+        name="clip",
+        backbone=CLIP,
+        pretrained=str(folder / "clip"),
+        experts={task: str(folder / task) for task in ("cars", "dtd")},
+        text_tower=TEXT,
+        tasks={task: MiniatureTask(task, train_size=10, test_size=10) for task in ("cars", "dtd")},
+    )
+
+
+def assert_weights(state: State, source: str) -> None:
+    torch.testing.assert_close(dict(state), load_file(source), rtol=0, atol=0)
 
 
 def test_encoders_are_read_from_the_files_of_the_suite(tiny_suite: Suite) -> None:
-    assert_weights(tiny_suite.load_pretrained(), tiny_suite.pretrained)
+    assert_weights(tiny_suite.load_pretrained().state_dict(), tiny_suite.pretrained)
+    assert_weights(tiny_suite.open_pretrained(), tiny_suite.pretrained)
     experts = tiny_suite.load_experts()
     assert list(experts) == list(tiny_suite.experts)
     for task, expert in experts.items():
         assert_weights(expert, tiny_suite.experts[task])
+
+
+def test_the_weights_of_experts_are_read_when_asked_for(
+    tiny_suite: Suite, tmp_path: Path
+) -> None:
+    path = tmp_path / "cars.safetensors"
+    path.write_bytes(Path(tiny_suite.experts["cars"]).read_bytes())
+    suite = replace(tiny_suite, experts={"cars": str(path)})
+    expert = suite.load_experts()["cars"]
+    assert isinstance(expert, LazyState)
+    changed = {key: tensor + 1 for key, tensor in load_file(path).items()}
+    save_tensors(path, changed, {})
+    assert_weights(expert, str(path))
+
+
+def test_every_source_may_be_a_folder(tiny_suite: Suite, tmp_path: Path) -> None:
+    files = {"pretrained": tiny_suite.pretrained, **tiny_suite.experts}
+    for name, source in files.items():
+        (tmp_path / name).mkdir()
+        shutil.copy(source, tmp_path / name / ENCODER_FILE)
+    folders = {task: str(tmp_path / task) for task in tiny_suite.experts}
+    suite = replace(tiny_suite, pretrained=str(tmp_path / "pretrained"), experts=folders)
+    assert_weights(suite.load_pretrained().state_dict(), tiny_suite.pretrained)
+    for task, expert in suite.load_experts().items():
+        assert_weights(expert, tiny_suite.experts[task])
+
+
+def test_experts_without_a_projection_get_that_of_the_pretrained_model(clip_suite: Suite) -> None:
+    pretrained = clip_suite.load_pretrained().state_dict()
+    for task, expert in clip_suite.load_experts().items():
+        assert set(expert) == set(pretrained)
+        assert torch.equal(expert["head.weight"], pretrained["head.weight"])
+        assert not torch.equal(expert["blocks.0.mlp.fc1.weight"],
+                               pretrained["blocks.0.mlp.fc1.weight"]), task  # fmt: skip
 
 
 # --- tasks -----------------------------------------------------------------------------------
@@ -90,9 +153,7 @@ def test_an_expert_of_another_backbone_is_refused_by_its_file(
 
 def suite_with_head(suite: Suite, path: Path, classes: tuple[str, ...], width: int = 16) -> Suite:
     """The suite, with another head for DTD."""
-    save_head(
-        path / HEAD_FILE, ClassificationHead(torch.ones(len(classes), width), classes, 10.0), {}
-    )
+    save_head(path / HEAD_FILE, CosineHead(torch.ones(len(classes), width), classes, 10.0), {})
     return replace(suite, heads=suite.heads | {"dtd": str(path)})
 
 
@@ -101,9 +162,109 @@ def test_a_head_of_the_same_classes_is_read(tiny_suite: Suite, tmp_path: Path) -
     assert torch.equal(head.weight, torch.ones(len(CLASSES["dtd"]), 16))
 
 
-def test_a_task_without_a_head_says_how_to_add_one(tiny_suite: Suite) -> None:
-    with pytest.raises(ConfigError, match=r"no head for 'dtd': add `heads: {dtd: FILE}`"):
+def test_a_classifier_is_a_head_whose_classes_are_those_of_the_images(
+    tiny_suite: Suite, tmp_path: Path
+) -> None:
+    """As timm saves one: a whole encoder with a last layer, and no class names."""
+    count = len(CLASSES["dtd"])
+    layer = {"head.weight": torch.randn(count, 16), "head.bias": torch.randn(count)}
+    save_tensors(tmp_path / "model.safetensors", load_file(tiny_suite.pretrained) | layer, {})
+    suite = replace(tiny_suite, heads={"dtd": str(tmp_path)})
+    head = suite.load_head("dtd")
+    assert isinstance(head, LinearHead)
+    assert head.classes == CLASSES["dtd"]
+    assert torch.equal(head.weight, layer["head.weight"])
+    assert torch.equal(head.bias, layer["head.bias"])
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_classifier_of_another_number_of_classes_is_refused(
+    check: bool, tiny_suite: Suite, tmp_path: Path
+) -> None:
+    layer = {"head.weight": torch.randn(3, 16), "head.bias": torch.randn(3)}
+    save_tensors(tmp_path / "model.safetensors", layer, {})
+    suite = replace(tiny_suite, heads={"dtd": str(tmp_path)})
+    complaint = rf"has 3 classes, but its images have {len(CLASSES['dtd'])}: use a head"
+    with pytest.raises(CheckpointError, match=complaint):
+        suite.load_head("dtd", check)
+
+
+def test_a_classifier_whose_classes_nobody_knows_says_where_to_give_them(
+    tiny_suite: Suite, tmp_path: Path
+) -> None:
+    save_tensors(tmp_path / "model.safetensors", {"head.weight": torch.randn(3, 16)}, {})
+    task = ImageFolderTask(test=str(tmp_path), labelled=False)
+    suite = replace(
+        tiny_suite, tasks=tiny_suite.tasks | {"dtd": task}, heads={"dtd": str(tmp_path)}
+    )
+    with pytest.raises(CheckpointError, match=r"does not name its 3 classes: .*`class_names`"):
+        suite.load_head("dtd")
+
+
+def test_of_images_without_labels_only_the_head_knows_the_classes(
+    tiny_suite: Suite, tmp_path: Path
+) -> None:
+    task = ImageFolderTask(test=str(tmp_path), labelled=False)
+    suite = replace(tiny_suite, tasks=tiny_suite.tasks | {"dtd": task})
+    assert suite.load_head("dtd").classes == CLASSES["dtd"]
+
+
+def test_a_task_without_a_head_says_how_to_get_one(tiny_suite: Suite) -> None:
+    with pytest.raises(ConfigError) as error:
         replace(tiny_suite, heads={}).load_head("dtd")
+    assert str(error.value) == (
+        "The suite 'tiny' has no head for 'dtd': add `heads: {dtd: FILE}`, or a `text_tower` to "
+        "make it from the class names."
+    )
+
+
+# --- zero-shot heads -------------------------------------------------------------------------
+
+
+def test_a_task_without_a_head_gets_one_from_the_text_tower(clip_suite: Suite) -> None:
+    head = clip_suite.load_head("dtd")
+    assert isinstance(head, CosineHead)
+    assert head.classes == CLASSES["dtd"]
+    assert head.weight.shape == (len(CLASSES["dtd"]), 32)
+    assert head.logit_scale == pytest.approx(100, rel=0.01)
+    again = clip_suite.zero_shot_head("dtd").build("dtd")
+    torch.testing.assert_close(head.weight, again.weight)
+    assert not torch.equal(head.weight, clip_suite.load_head("cars").weight)
+
+
+def test_a_head_in_a_file_goes_before_the_text_tower(clip_suite: Suite, tmp_path: Path) -> None:
+    suite = suite_with_head(clip_suite, tmp_path, CLASSES["dtd"], width=32)
+    assert torch.equal(suite.load_head("dtd").weight, torch.ones(len(CLASSES["dtd"]), 32))
+    assert suite.tasks_with_made_heads == ["cars"]
+    assert clip_suite.tasks_with_made_heads == ["cars", "dtd"]
+    assert replace(clip_suite, text_tower=None).tasks_with_made_heads == []
+
+
+def test_the_text_tower_can_have_weights_of_its_own(clip_suite: Suite, tmp_path: Path) -> None:
+    write_clip(tmp_path, seed=9)
+    suite = replace(clip_suite, text_tower=replace(TEXT, source=str(tmp_path)))
+    assert (suite.text_source, clip_suite.text_source) == (str(tmp_path), clip_suite.pretrained)
+    assert suite.zero_shot_head("dtd").source == str(tmp_path)
+    assert not torch.equal(suite.load_head("dtd").weight, clip_suite.load_head("dtd").weight)
+
+
+def test_a_zero_shot_head_needs_the_names_of_classes(clip_suite: Suite, tmp_path: Path) -> None:
+    task = ImageFolderTask(test=str(tmp_path), labelled=False)
+    suite = replace(clip_suite, tasks=clip_suite.tasks | {"dtd": task})
+    with pytest.raises(ConfigError, match=r"classes of 'dtd' are not known: .*`class_names`"):
+        suite.load_head("dtd")
+
+
+def test_a_zero_shot_head_is_of_the_classes_and_prompts_of_its_task(clip_suite: Suite) -> None:
+    task = ImageFolderTask(class_names=("a", "b"), templates=("one {}", "two {}"))
+    head = replace(clip_suite, tasks=clip_suite.tasks | {"dtd": task}).zero_shot_head("dtd")
+    assert (head.classes, head.templates) == (("a", "b"), ("one {}", "two {}"))
+
+
+def test_a_text_tower_of_another_width_than_the_backbone_is_refused(clip_suite: Suite) -> None:
+    wide = replace(CLIP, options=CLIP.options | {"num_classes": 0})
+    with pytest.raises(CheckpointError, match=r"for 32 features, but 'vit_base_.*' has 64"):
+        replace(clip_suite, backbone=wide).load_head("dtd")
 
 
 def test_classes_in_another_order_are_refused_with_the_first_that_differs(
@@ -130,9 +291,9 @@ def test_another_number_of_classes_is_refused_with_both(
 def test_the_classes_of_a_folder_of_images_are_compared_too(
     tiny_suite: Suite, tmp_path: Path
 ) -> None:
-    task = ImageFolderTask(class_names=("woven", *CLASSES["dtd"][1:]))
+    task = ImageFolderTask(class_names=("marbled", *CLASSES["dtd"][1:]))
     suite = replace(tiny_suite, tasks=tiny_suite.tasks | {"dtd": task})
-    with pytest.raises(CheckpointError, match=r"head of 'dtd' names class 0 .* name it 'woven'"):
+    with pytest.raises(CheckpointError, match=r"head of 'dtd' names class 0 .* name it 'marbled'"):
         suite.load_head("dtd")
 
 
@@ -165,6 +326,38 @@ def test_a_folder_is_identified_by_the_file_in_it(
     save_tensors(tmp_path / ENCODER_FILE, pretrained.state_dict(), {})
     sources = replace(tiny_suite, pretrained=str(tmp_path)).sources()
     assert sources["pretrained"]["sha256"] == sha256(tmp_path / ENCODER_FILE)
+
+
+@pytest.mark.filterwarnings("error")
+def test_zero_shot_heads_are_identified_by_all_that_makes_them(
+    clip_suite: Suite, tmp_path: Path
+) -> None:
+    sources = clip_suite.sources()
+    assert list(sources) == ["pretrained", "experts/cars", "experts/dtd", "heads/cars", "heads/dtd"]
+    assert sources["heads/dtd"] == {
+        "source": f"zero-shot, by {clip_suite.pretrained}",
+        "sha256": clip_suite.zero_shot_head("dtd").digest,
+    }
+    assert sources["heads/dtd"]["sha256"] != sources["heads/cars"]["sha256"]
+    assert sources["experts/cars"]["sha256"] == sha256(
+        Path(clip_suite.experts["cars"]) / "model.safetensors"
+    )
+    write_clip(tmp_path, seed=9)
+    other = replace(clip_suite, text_tower=replace(TEXT, source=str(tmp_path))).sources()
+    assert {part for part in sources if other[part] != sources[part]} == {"heads/cars", "heads/dtd"}
+
+
+def test_files_of_weights_are_named_once_for_all_that_is_made_of_them(
+    clip_suite: Suite, tiny_suite: Suite
+) -> None:
+    assert clip_suite.named_sources() == {
+        "pretrained": (clip_suite.pretrained, ENCODER_FILE),
+        "experts/cars": (clip_suite.experts["cars"], ENCODER_FILE),
+        "experts/dtd": (clip_suite.experts["dtd"], ENCODER_FILE),
+        "text tower": (clip_suite.pretrained, ENCODER_FILE),
+    }
+    assert tiny_suite.named_sources()["heads/dtd"] == (tiny_suite.heads["dtd"], HEAD_FILE)
+    assert "text tower" not in tiny_suite.named_sources()
 
 
 @pytest.mark.parametrize("copied", [False, True])

@@ -2,10 +2,17 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from wemoe_pl.checkpoints import LazyState
 from wemoe_pl.errors import MergeError
-from wemoe_pl.task_vectors import add_task_vectors, check_compatible, task_vector
+from wemoe_pl.task_vectors import (
+    add_task_vectors,
+    check_compatible,
+    lazy_task_vector,
+    state_of,
+    task_vector,
+)
 
 State = dict[str, Tensor]
 
@@ -74,3 +81,59 @@ def test_an_extra_key_is_named() -> None:
     expert = random_state(1) | {"head": torch.zeros(1)}
     with pytest.raises(MergeError, match=r"Expert 'cars' .*'head' is not a part of it"):
         task_vector(random_state(0), expert, "Expert 'cars'")
+
+
+# --- weights that are read when asked for ----------------------------------------------------
+
+
+def lazy(state: State, read: list[str]) -> LazyState:
+    """The same weights; what is read of them is noted."""
+
+    def get(key: str) -> Tensor:
+        read.append(key)
+        return state[key]
+
+    return LazyState({key: tensor.shape for key, tensor in state.items()}, get)
+
+
+def test_the_weights_of_a_model_are_its_state_dict_and_of_weights_themselves() -> None:
+    linear, state = nn.Linear(2, 3), random_state(0)
+    torch.testing.assert_close(state_of(linear), linear.state_dict(), rtol=0, atol=0)
+    assert state_of(state) is state
+
+
+def test_a_lazy_task_vector_is_the_difference_when_asked_for() -> None:
+    read: list[str] = []
+    base, expert = random_state(0), random_state(1)
+    vector = lazy_task_vector(base, lazy(expert, read))
+    assert vector.shapes == {"weight": (3, 2), "bias": (3,)}
+    assert read == []
+    assert torch.equal(vector["bias"], expert["bias"] - base["bias"])
+    assert read == ["bias"]
+    torch.testing.assert_close(dict(vector), task_vector(base, expert), rtol=0, atol=0)
+
+
+def test_a_lazy_task_vector_is_of_the_pretrained_tensors_only() -> None:
+    base, expert = random_state(0), random_state(1)
+    del base["weight"]
+    assert list(lazy_task_vector(base, expert)) == ["bias"]
+
+
+def test_lazy_task_vectors_have_the_same_sum_and_each_tensor_is_read_once() -> None:
+    read: list[str] = []
+    base, experts = random_state(0), [random_state(seed) for seed in (1, 2)]
+    vectors = (lazy_task_vector(base, lazy(expert, read)) for expert in experts)
+    merged = add_task_vectors(base, vectors, scaling=0.3)
+    expected = add_task_vectors(base, [task_vector(base, e) for e in experts], scaling=0.3)
+    torch.testing.assert_close(merged, expected, rtol=0, atol=0)
+    assert read == ["weight", "bias"] * 2
+
+
+def test_compatibility_is_known_without_reading() -> None:
+    read: list[str] = []
+    check_compatible(random_state(0), lazy(random_state(1), read), "the expert")
+    with pytest.raises(MergeError, match="'steps' is missing"):
+        check_compatible(
+            random_state(0), lazy({"weight": torch.zeros(3, 2), "bias": torch.zeros(3)}, read), "it"
+        )
+    assert read == []

@@ -127,6 +127,8 @@ def metadata_of(weights: Weights) -> tuple[tuple[str, ...], float | None]:
     try:
         classes = json.loads(weights.metadata.get("classes", "[]"))
         scale = weights.metadata.get("logit_scale")
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise ValueError(classes)
         return tuple(classes), None if scale is None else float(scale)
     except ValueError as error:
         raise CheckpointError(

@@ -1,5 +1,6 @@
 """Files of the Hugging Face hub: fetched once, verified, and from then on read from its cache."""
 
+import errno
 import hashlib
 import re
 import shutil
@@ -32,6 +33,7 @@ Choose = Callable[[Sequence[str]], list[str]]
 
 LISTING_TIMEOUT = 5.0  # seconds: without a network, the answer comes soon
 BUSY_WAITS = (0.5, 1.0, 2.0)  # seconds before a busy hub is asked again
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk that fills names no file
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
 
@@ -57,7 +59,7 @@ class HubRepo:
         >>> HubRepo.parse("openai/clip-vit-base-patch32@v1", "model")
         HubRepo(name='openai/clip-vit-base-patch32', revision='v1', kind='model')
         """
-        if not HUB_ID.fullmatch(source) or source.startswith("."):
+        if not HUB_ID.fullmatch(source) or source.startswith(".") or ".." in source:
             return None
         name, _, revision = source.partition("@")
         return cls(name, revision or "main", kind)
@@ -141,7 +143,8 @@ class HubFiles:
 
 def cached_folder(repo: HubRepo) -> Path | None:
     """Where the cache keeps a repository at a revision; None if it holds nothing of it."""
-    repo_folder = repo_folder_name(repo_id=repo.name, repo_type=repo.kind)
+    with explained(repo):
+        repo_folder = repo_folder_name(repo_id=repo.name, repo_type=repo.kind)
     cache = Path(constants.HF_HUB_CACHE) / repo_folder
     reference = cache / "refs" / repo.revision
     commit = reference.read_text().strip() if reference.is_file() else repo.revision
@@ -305,8 +308,9 @@ def explained(repo: HubRepo) -> Iterator[None]:
             f"{thing} is not in the cache, and HF_HUB_OFFLINE is set."
         ) from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
-            raise HubError(f"Cannot write {error.filename}: {error.strerror}.") from error
+        if isinstance(error, OSError) and (error.filename or error.errno in FULL):
+            place = error.filename or constants.HF_HUB_CACHE
+            raise HubError(f"Cannot write {place}: {error.strerror}.") from error
         raise UnreachableError(
             f"{thing} is not in the cache, and the hub cannot be reached ({reason(error)})."
         ) from error

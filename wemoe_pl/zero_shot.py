@@ -57,7 +57,7 @@ class TextTower:
         activation = QuickGELU if config.get("quick_gelu") else nn.GELU
         try:
             return TextTransformer(**{**text, **options}, act_layer=activation)
-        except TypeError as error:
+        except Exception as error:  # whatever the layer raises that the option reaches
             raise ConfigError(
                 f"The text tower of '{self.model}' cannot be built with options {self.options}: "
                 f"{error}. If it is not CLIP's own, give heads as files under `suite.heads`."

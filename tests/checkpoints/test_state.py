@@ -1,10 +1,14 @@
 """A lazy state is a mapping that reads a tensor when it is asked for, and at no other time."""
 
+import weakref
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
+from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
 
 SHAPES = {"weight": torch.Size([3, 2]), "bias": torch.Size([3])}
 
@@ -61,3 +65,50 @@ def test_a_lazy_state_keeps_shapes_of_its_own() -> None:
     state = LazyState(shapes, lambda key: torch.zeros(shapes[key]))
     del shapes["bias"]
     assert list(state) == ["weight", "bias"]
+
+
+# --- memory ----------------------------------------------------------------------------------
+
+
+class Memory:
+    """How many tensors that were read are alive, and how many were at once."""
+
+    def __init__(self) -> None:
+        self.reads = self.alive = self.most = 0
+
+    def read(self, weight: Tensor) -> Tensor:
+        """A copy in memory of its own, of which the end is noticed, also that of views on it."""
+        array = weight.detach().numpy().copy()
+        weakref.finalize(array, self.forget)
+        self.reads += 1
+        self.alive += 1
+        self.most = max(self.most, self.alive)
+        return torch.from_numpy(array)
+
+    def forget(self) -> None:
+        self.alive -= 1
+
+    def lazy(self, model: nn.Module) -> LazyState:
+        state = model.state_dict()
+        return LazyState(shapes_of(state), lambda key: self.read(state[key]))
+
+
+@pytest.mark.parametrize("method", [TaskArithmetic(), WEMoE()], ids=["arithmetic", "wemoe"])
+def test_merging_eight_lazy_experts_holds_one_tensor_of_one_of_them_at_a_time(
+    method: MergeMethod, pretrained: nn.Module, tiny_vit: Callable[..., nn.Module]
+) -> None:
+    memory = Memory()
+    models = {f"task{seed}": tiny_vit(seed) for seed in range(1, 9)}
+    lazy = {name: memory.lazy(model) for name, model in models.items()}
+    merged = method.merge(pretrained, lazy).state_dict()
+    assert memory.reads >= 8 * len(lazy["task1"])
+    assert (memory.most, memory.alive) == (1, 0)
+    torch.testing.assert_close(merged, method.merge(pretrained, models).state_dict())
+
+
+def test_tensors_that_are_kept_are_noticed(pretrained: nn.Module) -> None:
+    memory = Memory()
+    kept = [tensor.flatten() for tensor in memory.lazy(pretrained).values()]
+    assert memory.most == memory.alive == len(kept) > 1
+    del kept[:]
+    assert memory.alive == 0

@@ -4,8 +4,9 @@ from copy import deepcopy
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from wemoe_pl.checkpoints import LazyState
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE, blocks_of
 
@@ -47,6 +48,54 @@ def test_the_merged_encoder_is_in_the_mode_of_its_sources(
     merged = method.merge(sources[0], dict(zip(experts, sources[1:], strict=True)))
     layers = [module for module in merged.modules() if not list(module.children())]
     assert {layer.training for layer in layers} == {training}
+
+
+def lazy(expert: nn.Module, read: list[str]) -> LazyState:
+    """The weights of an expert; what is read of them is noted."""
+    state = expert.state_dict()
+
+    def get(key: str) -> Tensor:
+        read.append(key)
+        return state[key]
+
+    return LazyState({key: weight.shape for key, weight in state.items()}, get)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_experts_whose_weights_are_read_lazily_merge_to_the_same(
+    method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    read: list[str] = []
+    torch.manual_seed(0)
+    merged = method.merge(pretrained, {task: lazy(e, read) for task, e in experts.items()})
+    torch.manual_seed(0)
+    expected = method.merge(pretrained, experts)
+    images = torch.randn(2, 3, 32, 32)
+    for task in experts:
+        given = (images, task) if isinstance(method, Individual) else (images,)
+        assert torch.equal(merged(*given), expected(*given))
+
+
+@pytest.mark.parametrize("method", [TaskArithmetic(), WEMoE()], ids=repr)
+def test_every_weight_of_every_expert_is_read_once(
+    method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    read: list[str] = []
+    method.merge(pretrained, {task: lazy(e, read) for task, e in experts.items()})
+    assert sorted(read) == sorted(list(pretrained.state_dict()) * len(experts))
+
+
+@pytest.mark.parametrize("method", MERGING, ids=repr)
+def test_an_expert_that_does_not_fit_is_named_before_anything_is_read(
+    method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    read: list[str] = []
+    states = {task: lazy(e, read) for task, e in experts.items()}
+    states["mnist"].shapes["norm.bias"] = torch.Size([17])
+    complaint = r"^Expert 'mnist' does not fit .*'norm\.bias' has shape \(17,\) instead of \(16,\)"
+    with pytest.raises(MergeError, match=complaint):
+        method.merge(pretrained, states)
+    assert read == []
 
 
 @pytest.mark.parametrize("method", MERGING, ids=repr)

@@ -7,7 +7,6 @@ from typing import Any
 import datasets
 import pytest
 from hub_content import DATASETS, write_dataset
-from huggingface_hub import constants
 from loopback_hub import LoopbackHub
 from PIL import Image
 
@@ -26,20 +25,6 @@ SPLITS = pytest.mark.parametrize("split", ["train", "test"])
 def arrow_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`datasets` keeps a copy of what it reads: not among those of whoever runs the tests."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "arrow")
-
-
-@pytest.fixture
-def connect(
-    online: Callable[[LoopbackHub], Path], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[LoopbackHub], Path]:
-    """As `online`; the client's addresses of files too are the hub's, and not the real one's."""
-
-    def create(hub: LoopbackHub) -> Path:
-        template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        return online(hub)
-
-    return create
 
 
 def write_image(path: Path) -> None:
@@ -126,10 +111,10 @@ def test_another_dataset_and_revision_can_be_given() -> None:
 
 
 def test_only_the_test_images_are_fetched_for_a_test(
-    hub_root: Path, connect: Callable[[LoopbackHub], Path]
+    hub_root: Path, online: Callable[[LoopbackHub], Path]
 ) -> None:
     with LoopbackHub(hub_root) as hub:
-        cache = connect(hub)
+        cache = online(hub)
         images = PaperTask("svhn").images("test")
         fetched = [each for each in hub.requests if "/resolve/" in each]
         assert len(images) == 12
@@ -143,10 +128,10 @@ def test_only_the_test_images_are_fetched_for_a_test(
 
 @EIGHT
 def test_every_dataset_is_read_with_its_published_classes(
-    name: str, hub_root: Path, connect: Callable[[LoopbackHub], Path]
+    name: str, hub_root: Path, online: Callable[[LoopbackHub], Path]
 ) -> None:
     with LoopbackHub(hub_root) as hub:
-        connect(hub)
+        online(hub)
         images = PaperTask(name).images("test")
     assert list(images.labels) == [i * 7 % COUNTS[name] for i in range(12)]
     assert images[0][0].mode == "RGB"
