@@ -1,17 +1,21 @@
 """The product: one encoder, a head per task, and every task answered by its own head."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
-from wemoe_pl.errors import ConfigError
+from wemoe_pl.checkpoints import load_encoder
+from wemoe_pl.classifier import MultiTaskClassifier, build_classifier, build_classifiers
+from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.heads import ClassificationHead, CosineHead
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE, blocks_of
 from wemoe_pl.moe import WeightEnsemblingMoE
 from wemoe_pl.suites import Suite
+from wemoe_pl.tasks import ImageFolderTask
 
 METHODS = [Pretrained(), Individual(), TaskArithmetic(), WEMoE()]
 SHARED = [method for method in METHODS if not isinstance(method, Individual)]
@@ -52,8 +56,8 @@ def test_individual_experts_answer_their_own_task(
     heads: dict[str, ClassificationHead],
 ) -> None:
     model = MultiTaskClassifier(Individual().merge(pretrained, experts), heads)
-    for task, head in heads.items():
-        assert torch.equal(model(IMAGES, task), head(experts[task](IMAGES)))
+    for task in ("cars", "mnist", "dtd", "cars", "cars"):
+        assert torch.equal(model(IMAGES, task), heads[task](experts[task](IMAGES)))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
@@ -130,8 +134,78 @@ def test_a_classifier_is_built_from_a_suite(tiny_suite: Suite) -> None:
         assert torch.equal(model.head(task).weight, tiny_suite.load_head(task).weight)
 
 
+def test_classifiers_that_are_built_together_are_those_built_alone(tiny_suite: Suite) -> None:
+    images = random_x(2, 3, 28, 28)
+    together = build_classifiers(tiny_suite, [Individual(), TaskArithmetic(0.2), Pretrained()])
+    for model, method in zip(
+        together, (Individual(), TaskArithmetic(0.2), Pretrained()), strict=True
+    ):
+        alone = build_classifier(tiny_suite, method)
+        assert model.tasks == alone.tasks
+        for task in alone.tasks:
+            assert torch.equal(model(images, task), alone(images, task))
+
+
+def test_for_no_method_nothing_is_read(tiny_suite: Suite) -> None:
+    assert build_classifiers(replace(tiny_suite, pretrained="nowhere", experts={}), []) == []
+
+
+def test_individual_experts_have_no_head_of_a_task_that_has_none_of_them(tiny_suite: Suite) -> None:
+    fewer = replace(tiny_suite, experts={"dtd": tiny_suite.experts["dtd"]})
+    assert build_classifier(fewer, Individual()).tasks == ("dtd",)
+    assert build_classifier(fewer, Pretrained()).tasks == ("cars", "dtd", "mnist")
+
+
 def test_nothing_but_the_routers_of_a_classifier_is_trainable(tiny_suite: Suite) -> None:
     model = build_classifier(tiny_suite, WEMoE())
     routers = {id(weight) for moe in model.mixtures for weight in moe.router.parameters()}
     assert {id(weight) for weight in model.parameters() if weight.requires_grad} == routers
     assert all(isinstance(moe, WeightEnsemblingMoE) for moe in model.mixtures)
+
+
+# --- built from a suite ----------------------------------------------------------------------
+
+
+def test_several_methods_share_what_is_read(
+    tiny_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    for name in ("load_pretrained", "load_experts"):
+        load = getattr(Suite, name)
+        monkeypatch.setattr(Suite, name, lambda s, n=name, f=load: (calls.append(n), f(s))[1])
+    together = build_classifiers(tiny_suite, METHODS)
+    assert calls == ["load_pretrained", "load_experts"]
+    images = random_x(2, 3, 28, 28)
+    for method, model in zip(METHODS[:-1], together, strict=False):  # routers are random
+        alone = build_classifier(tiny_suite, method)
+        for task in tiny_suite.tasks:
+            assert torch.equal(model(images, task), alone(images, task))
+
+
+def test_without_methods_nothing_is_read(tiny_suite: Suite) -> None:
+    assert build_classifiers(replace(tiny_suite, pretrained="nowhere"), []) == []
+
+
+def test_individual_experts_have_heads_for_their_own_tasks_only(tiny_suite: Suite) -> None:
+    fewer = replace(tiny_suite, experts={"dtd": tiny_suite.experts["dtd"]})
+    assert build_classifier(fewer, Individual()).tasks == ("dtd",)
+    assert build_classifier(fewer, TaskArithmetic()).tasks == ("cars", "dtd", "mnist")
+
+
+def test_individual_experts_take_turns_whatever_the_order(tiny_suite: Suite) -> None:
+    model, images = build_classifier(tiny_suite, Individual()), random_x(2, 3, 28, 28)
+    first = {task: model(images, task) for task in model.tasks}
+    for task in reversed(model.tasks):
+        assert torch.equal(model(images, task), first[task])
+    expert = load_encoder(tiny_suite.experts["dtd"], tiny_suite.backbone)
+    assert torch.equal(first["dtd"], tiny_suite.load_head("dtd")(expert(images)))
+
+
+def test_the_classes_of_images_are_compared_unless_they_are_not_there(tiny_suite: Suite) -> None:
+    names = tuple(f"class {i}" for i in range(len(tiny_suite.task("dtd").classes)))
+    tasks = tiny_suite.tasks | {"dtd": ImageFolderTask(class_names=names)}
+    suite = replace(tiny_suite, tasks=tasks)
+    with pytest.raises(CheckpointError, match="names class 0"):
+        build_classifier(suite, Pretrained())
+    model = build_classifier(suite, Pretrained(), check_classes=False)
+    assert model.head("dtd").classes == tiny_suite.task("dtd").classes

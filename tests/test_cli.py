@@ -19,6 +19,7 @@ from PIL import Image
 
 from wemoe_pl import cli
 from wemoe_pl.configs import SHIPPED_CONFIGS, shipped_configs
+from wemoe_pl.parsing import VERBS
 from wemoe_pl.recipes import read_suite
 
 SUITES = sorted(SHIPPED_CONFIGS.glob("suites/*.yaml"))
@@ -261,7 +262,7 @@ def test_later_configs_and_options_win(wemoe_pl: Command, tmp_path: Path) -> Non
     assert printed["model"]["init_args"]["merge"]["init_args"]["router_depth"] == 2
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in (*cli.SUBCOMMANDS, *cli.VERBS))])
+@pytest.mark.parametrize("command", [[], *([name] for name in (*cli.SUBCOMMANDS, *VERBS))])
 def test_help_fits_a_screen_and_names_the_shipped_configs(
     wemoe_pl: Command, command: list[str]
 ) -> None:
@@ -271,7 +272,7 @@ def test_help_fits_a_screen_and_names_the_shipped_configs(
     names = [name.removesuffix(".yaml") for name in shipped_configs()]
     for known in (*names, "--config", "--model.help", "--print_config"):
         assert known in answer.out
-    abouts = cli.SUBCOMMANDS | cli.VERBS
+    abouts = cli.SUBCOMMANDS | VERBS
     assert abouts[command[0] if command else "fit"] in " ".join(answer.out.split())
 
 

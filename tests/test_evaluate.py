@@ -9,20 +9,25 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from wemoe_pl.adapt import TestTimeAdaptation
+from wemoe_pl.checkpoints import Backbone, save_tensors
 from wemoe_pl.data import MultiTaskData
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.evaluate import (
     TaskScores,
     collect_results,
     normalized_mean,
+    parameter_counts,
     write_results,
 )
 from wemoe_pl.files import sha256
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.miniature import MiniatureTask
 from wemoe_pl.suites import Suite
+from wemoe_pl.tasks import UNLABELLED, ImageFolderTask, VisionTask
 
 NewTrainer = Callable[..., L.Trainer]
 TASKS = ["cars", "dtd", "mnist"]
@@ -257,3 +262,115 @@ def test_predictions_name_image_task_and_class(
         label = tiny_suite.task(row.task).classes.index(row.predicted_class)
         assert label == probabilities.argmax()
         assert row.probability == pytest.approx(probabilities[label].item())
+
+
+# --- without labels --------------------------------------------------------------------------
+
+
+def without_labels(suite: Suite, folder: Path, *tasks: str) -> Suite:
+    """The suite, the images of these tasks without labels."""
+    for i in range(5):
+        Image.effect_noise((28, 28), 60).convert("RGB").save(folder / f"{i}.png")
+    unlabelled: dict[str, VisionTask] = {
+        task: ImageFolderTask(test=str(folder), labelled=False) for task in tasks
+    }
+    return replace(suite, tasks=suite.tasks | unlabelled)
+
+
+def test_images_without_labels_are_not_counted() -> None:
+    scores = TaskScores({"cars": 7, "dtd": 7})
+    logits, labels = random_scores(classes=7, samples=50)
+    scores.update("dtd", logits, torch.full_like(labels, UNLABELLED))
+    assert scores.accuracy() == scores.calibration_error() == {}
+    known = labels.clone()
+    known[::3] = UNLABELLED
+    scores.update("cars", logits, known)
+    alone = TaskScores({"cars": 7})
+    alone.update("cars", logits[known >= 0], labels[known >= 0])
+    assert scores.accuracy() == alone.accuracy()
+    assert scores.calibration_error() == alone.calibration_error()
+
+
+def test_a_task_without_labels_is_left_out_of_the_scores(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    suite, trainer = without_labels(tiny_suite, tmp_path, "dtd"), quiet_trainer()
+    module = scored(suite, trainer, WEMoE())
+    results, whole = (
+        collect_results(each, seed=0)
+        for each in (module, scored(tiny_suite, quiet_trainer(), WEMoE(), references=False))
+    )
+    assert results["tasks"] == ["cars", "mnist"]
+    assert list(results["calibration_error"]) == ["cars", "mnist"]
+    for accuracy in (results["accuracy"], *results["reference"].values()):
+        assert list(accuracy) == ["cars", "mnist"]
+    assert results["mean"] == pytest.approx(sum(results["accuracy"].values()) / 2)
+    assert whole["tasks"] == TASKS
+    assert "test/acc/dtd" not in trainer.logged_metrics
+    assert list(module.routing) == TASKS  # which needs no labels
+
+
+def test_a_run_without_any_labels_still_leaves_results(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    trainer = quiet_trainer()
+    module = scored(without_labels(tiny_suite, tmp_path, *TASKS), trainer, WEMoE())
+    trainer.validate(module, verbose=False, datamodule=MultiTaskData(module.suite))
+    write_results(tmp_path / "results.json", collect_results(module, seed=0))
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["tasks"] == []
+    assert results["accuracy"] == {}
+    assert (results["mean"], results["normalized_mean"]) == (None, None)
+    assert results["reference"] == {"pretrained": {}, "task_arithmetic": {}, "individual": {}}
+    assert set(results["sources"]) == set(tiny_suite.sources())
+
+
+# --- how large -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Suite:
+    """A pretrained encoder with a projection, as CLIP has, and two experts."""
+    sizes = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    backbone = Backbone("vit_base_patch32_clip_quickgelu_224", {**sizes, "num_classes": 8})
+    names = ("pretrained", "cars", "dtd")
+    for name in names:
+        save_tensors(tmp_path / f"{name}.safetensors", backbone.build().state_dict(), {})
+    files = {name: str(tmp_path / f"{name}.safetensors") for name in names}
+    pretrained = files.pop("pretrained")
+    tasks: dict[str, VisionTask] = {task: MiniatureTask(task) for task in files}
+    return Suite("clip", backbone, pretrained, tasks, files)
+
+
+def count(suite: Suite, part: str = "", but: str = "head.") -> int:
+    """The weights of the pretrained encoder whose names hold `part` and do not begin with `but`."""
+    named = suite.load_pretrained().named_parameters()
+    return sum(p.numel() for name, p in named if part in name and not name.startswith(but))
+
+
+def test_an_encoder_is_counted_without_its_projection(clip: Suite) -> None:
+    merged = TaskArithmetic().merge(clip.load_pretrained(), clip.load_experts())
+    assert parameter_counts(merged) == {"total": count(clip), "trainable": 0}
+    everything = sum(p.numel() for p in merged.parameters())
+    assert everything == count(clip) + 8 * 16 + 8
+
+
+def test_what_is_fine_tuned_is_counted_without_the_projection_too(clip: Suite) -> None:
+    assert parameter_counts(clip.load_pretrained()) == {
+        "total": count(clip),
+        "trainable": count(clip),
+    }
+
+
+def test_individual_experts_are_counted_all(clip: Suite) -> None:
+    individual = Individual().merge(clip.load_pretrained(), clip.load_experts())
+    assert parameter_counts(individual) == {"total": 2 * count(clip), "trainable": 0}
+
+
+def test_a_mixture_is_the_encoder_with_an_mlp_per_expert_and_its_routers(clip: Suite) -> None:
+    encoder = WEMoE().merge(clip.load_pretrained(), clip.load_experts())
+    routers = sum(p.numel() for n, p in encoder.named_parameters() if ".router." in n)
+    counts = parameter_counts(encoder)
+    assert counts == {"total": count(clip) + 2 * count(clip, ".mlp.") + routers,
+                      "trainable": routers}  # fmt: skip
+    assert routers > 0

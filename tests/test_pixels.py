@@ -37,7 +37,7 @@ def noise(size: tuple[int, int], mode: str = "RGB") -> Image.Image:
     rng = np.random.default_rng(size)
     channels = {"RGB": 3, "RGBA": 4, "L": 1}[mode]
     shape = (size[1], size[0], channels) if channels > 1 else (size[1], size[0])
-    return Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8), mode=None).convert("RGB")
+    return Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).convert("RGB")
 
 
 class Pictures:
@@ -89,7 +89,8 @@ def test_clips_images_are_those_of_open_clip_to_the_bit(size: tuple[int, int], m
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize(
-    "name", ["vit_base_patch32_clip_quickgelu_224", "vit_base_patch16_224", "vit_small_patch14_dinov2"]
+    "name",
+    ["vit_base_patch32_clip_quickgelu_224", "vit_base_patch16_224", "vit_small_patch14_dinov2"],
 )
 def test_images_are_those_of_timm_without_a_cropped_border(
     name: str, size: tuple[int, int]

@@ -73,9 +73,7 @@ def hugging_face(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, EmbedTe
     }
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
     vision |= {"num_attention_heads": 4, "image_size": 32, "patch_size": 16}
-    config = transformers.CLIPConfig(
-        text_config=text, vision_config=vision, projection_dim=JOINT
-    )
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=JOINT)
     model: Any = randomised(transformers.CLIPModel(config))
     folder = tmp_path_factory.mktemp("hugging_face")
     model.save_pretrained(folder)
@@ -209,7 +207,7 @@ def test_a_second_load_builds_nothing_and_is_equal(recipe: ZeroShotHead, built: 
 
 def test_the_cache_keeps_it_with_what_it_is_made_of(recipe: ZeroShotHead, cache: Path) -> None:
     load(recipe)
-    assert [path for path in cache.rglob("*.safetensors")] == [recipe.path]
+    assert list(cache.rglob("*.safetensors")) == [recipe.path]
     metadata = open_weights(str(recipe.path), HEAD_FILE).metadata
     assert json.loads(metadata["identity"]) == recipe.identity
     assert recipe.identity["classes"] == list(CLASSES)

@@ -132,9 +132,11 @@ class WeMoECLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Find out now, not after an hour, that the run's folder cannot be written to."""
+        trainer = self.settings.trainer
         if self.subcommand:
             make_folder(self.out)
-        trainer = self.settings.trainer
+        else:  # a verb only prepares, maybe where there is no GPU
+            trainer.accelerator, trainer.devices, trainer.precision = "cpu", 1, None
         logger = trainer.logger
         if isinstance(logger, Namespace) and logger.class_path == DEFAULT_LOGGER["class_path"]:
             logger.init_args.version = self.log_folder
@@ -148,10 +150,6 @@ class WeMoECLI(LightningCLI):
             super().instantiate_classes()
         except (ValueError, MisconfigurationException) as error:
             raise ConfigError(explain(str(error))) from error
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer | None:
-        """The trainer, unless a verb needs none: it may run where there is no GPU."""
-        return super().instantiate_trainer(**kwargs) if self.subcommand else None
 
     @property
     def log_folder(self) -> str:
@@ -257,17 +255,16 @@ def main(args: list[str] | None = None) -> int:
 def run_trainer(args: list[str]) -> None:
     """Run a command that has a trainer."""
     commands = ",".join((*SUBCOMMANDS, *VERBS))
-    read_job(
-        args,
-        usage=f"wemoe-pl {{{commands}}} --config CONFIG [--out DIR] [--KEY VALUE ...]",
-        description="Merge fine-tuned vision transformers into one multi-task model.",
-        **{name: described(name, about) for name, about in SUBCOMMANDS.items()},
-    )
+    about: dict[str, Any] = {
+        "usage": f"wemoe-pl {{{commands}}} --config CONFIG [--out DIR] [--KEY VALUE ...]",
+        "description": "Merge fine-tuned vision transformers into one multi-task model.",
+    }
+    read_job(args, about | {name: described(name, text) for name, text in SUBCOMMANDS.items()})
 
 
 def run_verb(verb: str, args: list[str]) -> None:
     """Run a command that reads a job's config and needs no trainer."""
-    job = read_job(args, run=False, **described(verb, VERBS[verb]))
+    job = read_job(args, described(verb, VERBS[verb]), run=False)
     if verb == "prepare":
         prepare(job.model, job.datamodule, Console())
         return
@@ -288,8 +285,8 @@ def described(name: str, about: str) -> dict[str, str]:
     return {"usage": usage, "description": about}
 
 
-def read_job(args: list[str], run: bool = True, **parser_kwargs: Any) -> WeMoECLI:
-    """Parse a job, and run it or only instantiate its model and data."""
+def read_job(args: list[str], parser_kwargs: dict[str, Any], run: bool = True) -> WeMoECLI:
+    """Parse a job, and run it or only instantiate it."""
     return WeMoECLI(
         LightningModule,
         LightningDataModule,

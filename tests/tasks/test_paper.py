@@ -81,9 +81,7 @@ def test_every_template_has_one_place_for_the_class(name: str) -> None:
         ("dtd", {0: "banded", 30: "polka-dotted", 46: "zigzagged"}, "a photo of a {} texture."),
     ],
 )  # fmt: skip
-def test_labels_and_prompts_are_those_of_clip(
-    name: str, some: dict[int, str], prompt: str
-) -> None:
+def test_labels_and_prompts_are_those_of_clip(name: str, some: dict[int, str], prompt: str) -> None:
     task = PaperTask(name)
     assert {label: task.classes[label] for label in some} == some
     assert prompt in task.prompts
@@ -175,7 +173,7 @@ def test_the_names_in_the_files_may_be_the_original_ones_or_numbers(
 def test_files_with_the_classes_in_another_order_are_refused(name: str, tmp_path: Path) -> None:
     first, second, *rest = PaperTask(name).classes
     task = write_parquet(tmp_path, PaperTask(name), [second, first, *rest])
-    with pytest.raises(DataError, match="Class 0 of .* is '.*', but the task names it '"):
+    with pytest.raises(DataError, match=r"Class 0 of .* is '.*', but the task names it '"):
         task.images("test")
 
 
@@ -245,7 +243,7 @@ def test_corrupt_images_are_dealt_with_as_asked(tmp_path: Path) -> None:
     (tmp_path / "test" / "river" / "y.jpg").touch()
     with pytest.raises(DataError, match=r"1 of 11 images cannot be decoded: .*river/y\.jpg"):
         PaperTask("eurosat", source=str(tmp_path)).images("test")
-    with pytest.warns(UserWarning, match="1 of 11 .* They are skipped"):
+    with pytest.warns(UserWarning, match=r"1 of 11 .* They are skipped"):
         images = PaperTask("eurosat", source=str(tmp_path), corrupt="skip").images("test")
     assert len(images) == 10
 

@@ -190,13 +190,13 @@ def test_names_in_another_order_are_refused_with_the_first_that_differs(write: W
 def test_names_that_are_only_like_the_columns_pass_a_loose_check(write: Write) -> None:
     folder, worded = write(), ("a domestic cat", "some dog", "cows")
     assert len(ParquetTask(folder, class_names=worded, check_names="nearest").images("test")) == 5
-    with pytest.raises(DataError, match="Class 0 .* is 'cat'"):
+    with pytest.raises(DataError, match=r"Class 0 .* is 'cat'"):
         ParquetTask(folder, class_names=worded).images("test")
 
 
 def test_a_loose_check_still_finds_another_order(write: Write) -> None:
     worded = ("a domestic cat", "cows", "some dog")
-    with pytest.raises(DataError, match="Class 1 .* is 'dog', but the task names it 'cows'"):
+    with pytest.raises(DataError, match=r"Class 1 .* is 'dog', but the task names it 'cows'"):
         ParquetTask(write(), class_names=worded, check_names="nearest").images("test")
 
 
@@ -211,7 +211,7 @@ def test_what_the_column_is_known_to_say_is_compared_instead(write: Write) -> No
     assert known.classes == ours
     assert list(known.images("test").labels) == LABELS
     mistaken = ParquetTask(folder, class_names=ours, label_names=("cat", "cow", "dog"))
-    with pytest.raises(DataError, match="Class 0 .* is 'cat', but the task names it 'tabby'"):
+    with pytest.raises(DataError, match=r"Class 0 .* is 'cat', but the task names it 'tabby'"):
         mistaken.images("test")
 
 
@@ -257,7 +257,7 @@ def test_labels_of_classes_that_are_named_by_the_column_must_be_in_range_too(
     tmp_path: Path,
 ) -> None:
     folder = write_rows(tmp_path / "pets", [grey(0), grey(1)], [0, None])
-    with pytest.raises(DataError, match="Row 1 of .* has the label None"):
+    with pytest.raises(DataError, match=r"Row 1 of .* has the label None"):
         ParquetTask(folder).images("test")
 
 
@@ -265,7 +265,9 @@ def test_labels_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     table = pa.table({"image": [{"bytes": grey(7), "path": None}], "label": ["cat"]})
     pq.write_table(table, tmp_path / "data" / "test-0.parquet")
-    with pytest.raises(DataError, match="Row 0 of .* has the label 'cat': expected a whole number"):
+    with pytest.raises(
+        DataError, match=r"Row 0 of .* has the label 'cat': expected a whole number"
+    ):
         ParquetTask(str(tmp_path)).images("test")
 
 
@@ -278,9 +280,7 @@ def test_rows_that_the_file_marks_as_unlabelled_stay_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("column", ["image", "label"])
-def test_a_column_that_is_not_there_is_answered_with_the_nearest(
-    column: str, write: Write
-) -> None:
+def test_a_column_that_is_not_there_is_answered_with_the_nearest(column: str, write: Write) -> None:
     options: dict[str, Any] = {column: f"{column}s"}
     complaint = rf"has no column '{column}s'\. Did you mean '{column}'\?.*image, label"
     with pytest.raises(DataError, match=complaint):
@@ -288,7 +288,7 @@ def test_a_column_that_is_not_there_is_answered_with_the_nearest(
 
 
 def test_a_column_of_something_else_than_images_is_named(write: Write) -> None:
-    with pytest.raises(DataError, match="column 'label' of .* no images"):
+    with pytest.raises(DataError, match=r"column 'label' of .* no images"):
         ParquetTask(write(), image="label", label=None).images("test")
 
 
@@ -350,8 +350,8 @@ def test_an_image_that_cannot_be_decoded_is_skipped_when_asked_and_not_replaced(
     bad: bytes | None, tmp_path: Path
 ) -> None:
     folder = write_rows(tmp_path / "pets", [grey(0), bad, grey(2)], [0, 1, 2])
+    task = ParquetTask(folder, corrupt="skip")
     with pytest.warns(UserWarning, match=r"1 of 3 .* row 1 of .*\. They are skipped\."):
-        task = ParquetTask(folder, corrupt="skip")
         images = task.images("test")
     assert list(images.labels) == [0, 2]
     assert images.name(1) == f"row 2 of {folder} (data/test-*)"
@@ -362,8 +362,13 @@ def test_an_image_that_cannot_be_decoded_is_skipped_when_asked_and_not_replaced(
 
 
 def test_of_the_hub_only_the_files_of_the_split_are_asked_for() -> None:
-    there = ["README.md", "data/test-00000-of-00001.parquet", "data/test-x.json",
-             "data/train-00000-of-00001.parquet", "old/data/test-00000-of-00001.parquet"]  # fmt: skip
+    there = [
+        "README.md",
+        "data/test-00000-of-00001.parquet",
+        "data/test-x.json",
+        "data/train-00000-of-00001.parquet",
+        "old/data/test-00000-of-00001.parquet",
+    ]
     task = ParquetTask("somebody/pets@v2")
     for split, chosen in (("test", there[1:2]), ("train", there[3:4])):
         request = task.hub_files(split)  # type: ignore[arg-type]

@@ -117,7 +117,7 @@ def test_however_an_image_is_cut_off_or_overwritten_it_is_read_or_refused(form: 
 
 def test_an_image_with_more_pixels_than_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(DataError, match="it is not a readable image: .*decompression bomb"):
+    with pytest.raises(DataError, match=r"it is not a readable image: .*decompression bomb"):
         read_image(GOOD, "it")
 
 
@@ -162,6 +162,7 @@ def test_corrupt_images_are_skipped_when_asked_and_never_replaced() -> None:
 def test_what_was_chosen_is_a_part_of_the_fingerprint() -> None:
     with pytest.warns(UserWarning, match="skipped"):
         one = keep_readable(Listed([GOOD, BAD, GOOD], "one"), "skip").fingerprint
+    with pytest.warns(UserWarning, match="skipped"):
         moved = keep_readable(Listed([BAD, GOOD, GOOD], "moved"), "skip").fingerprint
     assert one.replace("one", "") != moved.replace("moved", "")
     assert one != Listed([GOOD, BAD, GOOD], "one").fingerprint
