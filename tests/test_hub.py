@@ -351,7 +351,7 @@ def test_a_connection_that_is_always_cut_is_given_up_and_leaves_nothing_half_the
     hub.cut_next(1000)
     complaint = said(WANTED.fetch, UnreachableError)
     assert complaint.startswith(
-        "The model lab/vit is not in the cache, and the hub cannot be reached ("
+        "The model lab/vit is neither here nor in the cache, and the hub cannot be reached ("
     )
     assert "\n" not in complaint
     assert left_in(cache) == []
@@ -493,7 +493,7 @@ def test_without_a_network_what_is_missing_is_named(tmp_path: Path, online: Onli
         pass
     online(hub)  # nobody listens any more
     assert said(WANTED.fetch, UnreachableError) == (
-        "The model lab/vit is not in the cache, and the hub cannot be reached "
+        "The model lab/vit is neither here nor in the cache, and the hub cannot be reached "
         "([Errno 111] Connection refused)."
     )
 
@@ -503,7 +503,7 @@ def test_without_a_name_server_what_is_missing_is_named(
 ) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://hub.invalid")
     assert said(WANTED.fetch, UnreachableError).startswith(
-        "The model lab/vit is not in the cache, and the hub cannot be reached (["
+        "The model lab/vit is neither here nor in the cache, and the hub cannot be reached (["
     )
 
 
@@ -513,7 +513,7 @@ def test_offline_what_is_missing_is_named(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for wanted in (WANTED, files("config.json", repo=HubRepo(NAME, "v1"))):
         assert said(wanted.fetch, UnreachableError) == (
-            f"The model {wanted.repo} is not in the cache, and HF_HUB_OFFLINE is set."
+            f"The model {wanted.repo} is neither here nor in the cache, and HF_HUB_OFFLINE is set."
         )
     assert hub.requests == []
 

@@ -1,6 +1,7 @@
 """Classification heads: frozen, stored as safetensors with their class names."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -78,6 +79,11 @@ class LinearHead(ClassificationHead):
 
     def __init__(self, weight: Tensor, classes: Sequence[str], bias: Tensor):
         super().__init__(weight, classes)
+        if bias.shape != weight.shape[:1]:
+            raise CheckpointError(
+                f"A head has one bias per class, but one of shape {tuple(bias.shape)} was given "
+                f"for {len(weight)} classes."
+            )
         self.bias = nn.Parameter(bias, requires_grad=False)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -129,6 +135,8 @@ def metadata_of(weights: Weights) -> tuple[tuple[str, ...], float | None]:
         scale = weights.metadata.get("logit_scale")
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
             raise ValueError(classes)
+        if scale is not None and not math.isfinite(float(scale)):
+            raise ValueError(scale)
         return tuple(classes), None if scale is None else float(scale)
     except ValueError as error:
         raise CheckpointError(

@@ -305,14 +305,15 @@ def explained(repo: HubRepo) -> Iterator[None]:
         raise HubError(f"The hub answered {status} for {repo}: try again later.") from error
     except OfflineModeIsEnabled as error:
         raise UnreachableError(
-            f"{thing} is not in the cache, and HF_HUB_OFFLINE is set."
+            f"{thing} is neither here nor in the cache, and HF_HUB_OFFLINE is set."
         ) from error
     except Exception as error:
         if isinstance(error, OSError) and (error.filename or error.errno in FULL):
             place = error.filename or constants.HF_HUB_CACHE
             raise HubError(f"Cannot write {place}: {error.strerror}.") from error
         raise UnreachableError(
-            f"{thing} is not in the cache, and the hub cannot be reached ({reason(error)})."
+            f"{thing} is neither here nor in the cache, and the hub cannot be reached "
+            f"({reason(error)})."
         ) from error
 
 

@@ -1,6 +1,7 @@
 """Read tensors from files of any format without running what is in them."""
 
 import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class Weights(LazyState):
 
     def __getitem__(self, key: str) -> Tensor:
         tensor = super().__getitem__(key)
+        if tensor.layout != torch.strided:
+            raise CheckpointError(f"{self.name} has a sparse '{key}': save it as a dense tensor.")
         if tensor.dtype.itemsize == 1:
             raise CheckpointError(
                 f"{self.name} is quantised ('{key}' is of {tensor.dtype}): use the weights in "
@@ -109,7 +112,8 @@ def open_pickle(path: Path) -> Weights:
     """Open what torch.save has written, if it is nothing but tensors in a dictionary."""
     misnamed = path.suffix == ".safetensors"  # torch would go by the name
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is said in a sentence below, or harmless
             loaded: Any = torch.load(
                 file if misnamed else path,
                 map_location="cpu",
