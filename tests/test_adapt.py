@@ -16,7 +16,9 @@ from wemoe_pl.adapt import TestTimeAdaptation, entropy_objective, load
 from wemoe_pl.classifier import build_classifier
 from wemoe_pl.data import MultiTaskData, StepBatches
 from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.evaluate import collect_results
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.report import COLUMN_TITLES, accuracy_table
 from wemoe_pl.run_checkpoint import LastCheckpoint
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import ImageFolderTask, VisionTask
@@ -275,3 +277,100 @@ def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "some.ckpt").write_text("text")
     with pytest.raises(CheckpointError, match=r"some\.ckpt is damaged or no checkpoint"):
         load(tmp_path / "some.ckpt")
+
+
+# --- what it is compared with ----------------------------------------------------------------
+
+
+def scored(suite: Suite, trainer: L.Trainer, merge: MergeMethod) -> TestTimeAdaptation:
+    module = TestTimeAdaptation(suite, merge)
+    trainer.test(module, MultiTaskData(suite, test_batch_size=8), verbose=False)
+    return module
+
+
+OWN = pytest.mark.parametrize(
+    ("merge", "own"),
+    [
+        (Pretrained(), "pretrained"),
+        (TaskArithmetic(), "task_arithmetic"),
+        (TaskArithmetic(0.1), "task_arithmetic"),
+        (Individual(), "individual"),
+    ],
+)
+
+
+@OWN
+def test_a_method_of_the_table_is_its_own_reference_and_scored_once(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, merge: MergeMethod, own: str
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, merge)
+    assert module.own_reference == own
+    assert own not in module.build_references()
+    module = scored(tiny_suite, quiet_trainer(), merge)
+    assert set(module.reference_scores) == {"pretrained", "task_arithmetic", "individual"} - {own}
+    reference = module.test_results["reference"]
+    assert set(reference) == {"pretrained", "task_arithmetic", "individual"}
+    assert reference[own] == module.test_results["accuracy"]
+
+
+@OWN
+def test_a_method_of_the_table_has_no_second_column_there(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, merge: MergeMethod, own: str
+) -> None:
+    results = collect_results(scored(tiny_suite, quiet_trainer(), merge), seed=0)
+    titles = [str(column.header) for column in accuracy_table(results).columns]
+    assert len(titles) == 4
+    assert titles.count(type(merge).__name__) == 1
+    assert COLUMN_TITLES[own] not in titles
+
+
+def test_an_own_reference_is_scored_as_if_it_were_another(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    whole = scored(tiny_suite, quiet_trainer(), WEMoE()).test_results["reference"]
+    own = scored(tiny_suite, quiet_trainer(), TaskArithmetic()).test_results["reference"]
+    assert own == whole
+
+
+def test_the_normalized_mean_of_individual_experts_is_one(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    results = collect_results(scored(tiny_suite, quiet_trainer(), Individual()), seed=0)
+    assert results["normalized_mean"] == pytest.approx(1.0)
+
+
+def test_an_adapted_method_is_no_reference(tiny_suite: Suite) -> None:
+    module = TestTimeAdaptation(tiny_suite, WEMoE(0.2))
+    assert module.own_reference is None
+    assert set(module.build_references()) == {"pretrained", "task_arithmetic", "individual"}
+    assert module.columns["task_arithmetic"] == TaskArithmetic(0.2)
+
+
+def test_without_references_nothing_but_the_method_is_scored(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, Pretrained(), references=False)
+    quiet_trainer().test(module, MultiTaskData(tiny_suite), verbose=False)
+    assert module.build_references() == module.reference_scores == {}
+    assert module.test_results["reference"] == {"pretrained": module.test_results["accuracy"]}
+
+
+# --- without labels --------------------------------------------------------------------------
+
+
+def test_images_without_labels_are_adapted_to_as_those_with(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    for task in tiny_suite.tasks:
+        images = tiny_suite.task(task).images("test")
+        for index in range(len(images)):
+            path = tmp_path / task / f"{index:02d}.png"
+            path.parent.mkdir(exist_ok=True)
+            images[index][0].save(path)
+    unlabelled: dict[str, VisionTask] = {
+        task: ImageFolderTask(test=str(tmp_path / task), labelled=False)
+        for task in tiny_suite.tasks
+    }
+    blind = adapt(replace(tiny_suite, tasks=unlabelled), quiet_trainer(max_steps=2))
+    seeing = adapt(tiny_suite, quiet_trainer(max_steps=2))
+    assert_identical(routers(blind), routers(seeing))

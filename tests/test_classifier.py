@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from wemoe_pl.checkpoints import load_encoder
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier, build_classifiers
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.heads import ClassificationHead, CosineHead
+from wemoe_pl.heads import ClassificationHead, CosineHead, LinearHead
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE, blocks_of
 from wemoe_pl.moe import WeightEnsemblingMoE
 from wemoe_pl.suites import Suite
@@ -30,10 +29,11 @@ IMAGES = random_x(4, 3, 32, 32)
 
 @pytest.fixture
 def heads() -> dict[str, ClassificationHead]:
-    """Heads of different widths."""
+    """Heads of both kinds, and of different numbers of classes."""
     return {
-        task: CosineHead(random_x(c, 16, seed=c), [f"{task} {i}" for i in range(c)], 10.0)
-        for task, c in {"cars": 2, "dtd": 3, "mnist": 5}.items()
+        "cars": CosineHead(random_x(2, 16, seed=2), ["coupe", "van"], 10.0),
+        "dtd": LinearHead(random_x(3, 16, seed=3), ["a", "b", "c"], random_x(3)),
+        "mnist": CosineHead(random_x(5, 16, seed=5), list("01234"), 20.0),
     }
 
 
@@ -132,28 +132,6 @@ def test_a_classifier_is_built_from_a_suite(tiny_suite: Suite) -> None:
     torch.testing.assert_close(actual, frozen, rtol=0, atol=0)
     for task in tiny_suite.tasks:
         assert torch.equal(model.head(task).weight, tiny_suite.load_head(task).weight)
-
-
-def test_classifiers_that_are_built_together_are_those_built_alone(tiny_suite: Suite) -> None:
-    images = random_x(2, 3, 28, 28)
-    together = build_classifiers(tiny_suite, [Individual(), TaskArithmetic(0.2), Pretrained()])
-    for model, method in zip(
-        together, (Individual(), TaskArithmetic(0.2), Pretrained()), strict=True
-    ):
-        alone = build_classifier(tiny_suite, method)
-        assert model.tasks == alone.tasks
-        for task in alone.tasks:
-            assert torch.equal(model(images, task), alone(images, task))
-
-
-def test_for_no_method_nothing_is_read(tiny_suite: Suite) -> None:
-    assert build_classifiers(replace(tiny_suite, pretrained="nowhere", experts={}), []) == []
-
-
-def test_individual_experts_have_no_head_of_a_task_that_has_none_of_them(tiny_suite: Suite) -> None:
-    fewer = replace(tiny_suite, experts={"dtd": tiny_suite.experts["dtd"]})
-    assert build_classifier(fewer, Individual()).tasks == ("dtd",)
-    assert build_classifier(fewer, Pretrained()).tasks == ("cars", "dtd", "mnist")
 
 
 def test_nothing_but_the_routers_of_a_classifier_is_trainable(tiny_suite: Suite) -> None:

@@ -1,20 +1,25 @@
 """Streams that follow from (seed, step) alone, and ordered loaders that miss no image."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
+from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.data import Batch, MultiTaskData, StepBatches, TaskData, VisionData
-from wemoe_pl.errors import ConfigError, DataError
-from wemoe_pl.miniature import RenderedImages
+from wemoe_pl.errors import CheckpointError, ConfigError, DataError
+from wemoe_pl.finetune import ExpertFineTuning
+from wemoe_pl.merging import WEMoE
+from wemoe_pl.miniature import CLASSES, MiniatureTask, RenderedImages
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import UNLABELLED, ImageFolderTask, Split
 
@@ -255,6 +260,75 @@ def test_a_job_reads_no_split_but_its_own(tiny_suite: Suite) -> None:
     assert set(data._loaded) == set(data.splits)
 
 
+# --- before a stage --------------------------------------------------------------------------
+
+
+def set_up(data: VisionData, stage: str, devices: int = 1) -> set[tuple[str, Split]]:
+    """The splits whose lists of images a stage reads."""
+    trainer: Any = SimpleNamespace(world_size=devices)
+    data.trainer = trainer
+    data.setup(stage)
+    return set(data._loaded)
+
+
+def test_a_stage_reads_the_lists_of_images_that_it_is_about(tiny_suite: Suite) -> None:
+    assert set_up(TaskData(tiny_suite, "dtd"), "fit") == {("dtd", "train"), ("dtd", "test")}
+    data = MultiTaskData(tiny_suite, stream="train")
+    assert set_up(data, "fit") == set(data.splits)
+    for stage in ("validate", "test"):
+        assert set_up(TaskData(tiny_suite, "dtd"), stage) == {("dtd", "test")}
+        assert set_up(MultiTaskData(tiny_suite, stream="train"), stage) == {
+            (task, "test") for task in TASKS
+        }
+    assert set_up(MultiTaskData(tiny_suite), "predict") == set()
+
+
+def test_a_list_of_images_is_read_once(tiny_suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[str, Split]] = []
+    render = MiniatureTask.images
+
+    def images(task: MiniatureTask, split: Split) -> RenderedImages:
+        read.append((task.name, split))
+        return render(task, split)
+
+    monkeypatch.setattr(MiniatureTask, "images", images)
+    data = MultiTaskData(tiny_suite)
+    set_up(data, "fit")
+    stream(data, count=1)
+    data.val_dataloader()
+    set_up(data, "test")
+    data.test_dataloader()
+    assert read == [(task, "test") for task in TASKS]
+
+
+def test_several_devices_are_refused(tiny_suite: Suite) -> None:
+    with pytest.raises(ConfigError, match=r"Several devices .* set trainer\.devices to 1\.$"):
+        set_up(MultiTaskData(tiny_suite), "fit", devices=2)
+
+
+def test_what_is_wrong_with_images_is_said_before_models_are_read(
+    tiny_suite: Suite, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    without_models = replace(tiny_suite, pretrained=str(tmp_path / "nowhere.safetensors"))
+    absent = ImageFolderTask(test=str(tmp_path / "absent"), class_names=CLASSES["dtd"])
+    both = replace(without_models, tasks=tiny_suite.tasks | {"dtd": absent})
+    for suite, error in ((without_models, CheckpointError), (both, DataError)):
+        trainer, data = quiet_trainer(max_steps=1), MultiTaskData(suite)
+        for run in (trainer.fit, trainer.validate, trainer.test):
+            with pytest.raises(error, match=r"There is no fol.*absent|There is no file.*nowhere"):
+                run(TestTimeAdaptation(suite, WEMoE()), datamodule=data)
+
+
+def test_validation_is_measured_in_whole_steps(tiny_suite: Suite) -> None:
+    data = MultiTaskData(tiny_suite, tasks_per_batch=1)
+    trainer: Any = SimpleNamespace(global_step=0, accumulate_grad_batches=3, val_check_interval=4)
+    data.trainer = trainer
+    with pytest.raises(ConfigError, match=r"val_check_interval 4 counts .* a multiple of 3\.$"):
+        data.train_dataloader()
+    trainer.val_check_interval = 6
+    data.train_dataloader()
+
+
 # --- cached ----------------------------------------------------------------------------------
 
 
@@ -330,3 +404,11 @@ def test_images_without_labels_are_not_trained_on(unlabelled: Suite) -> None:
     with pytest.raises(DataError, match=complaint):
         MultiTaskData(unlabelled).few_shots("dtd", 1)
     assert stream(TaskData(unlabelled, "cars"), count=1)
+
+
+def test_images_without_labels_are_refused_for_training_before_models_are_read(
+    unlabelled: Suite, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    suite = replace(unlabelled, pretrained="nowhere.safetensors")
+    with pytest.raises(DataError, match=r"Training images of 'dtd' have no labels"):
+        quiet_trainer(max_steps=1).fit(ExpertFineTuning(suite, "dtd"), TaskData(suite, "dtd"))

@@ -22,6 +22,10 @@ def test_one_except_clause_catches_every_error(error: type[WeMoEError]) -> None:
         raise error("what to do")
 
 
+def test_a_hub_out_of_reach_is_an_error_of_the_hub() -> None:
+    assert issubclass(UnreachableError, HubError)
+
+
 def test_what_cannot_be_reached_is_told_from_what_the_hub_refuses() -> None:
     assert issubclass(UnreachableError, HubError)
     with pytest.raises(HubError, match="try"):
@@ -52,3 +56,16 @@ def test_of_many_names_only_the_nearest_and_the_ends_are_named() -> None:
     assert did_you_mean("zebre", names) == (
         "Did you mean 'zebra'? There are 21 valid names, from 'class 000' to 'zebra'."
     )
+
+
+def test_did_you_mean_names_all_as_long_as_they_are_few() -> None:
+    names = [f"task{i:02}" for i in range(20)]
+    answer = did_you_mean("task5", names)
+    assert answer == f"Did you mean 'task15'? Valid names: {', '.join(names)}."
+
+
+def test_did_you_mean_names_the_nearest_of_many_and_counts_the_others() -> None:
+    names = [f"task{i:02}" for i in range(20, -1, -1)]
+    counted = "There are 21 valid names, from 'task00' to 'task20'."
+    assert did_you_mean("taks07", names) == f"Did you mean 'task07'? {counted}"
+    assert did_you_mean("imagenet", names) == counted

@@ -9,17 +9,24 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from hub_content import write_clip
+from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
-from wemoe_pl.checkpoints import load_encoder
+from wemoe_pl.checkpoints import Backbone, load_encoder
+from wemoe_pl.classifier import build_classifier
 from wemoe_pl.data import MultiTaskData, TaskData
-from wemoe_pl.errors import ConfigError
+from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.evaluate import ScoredModule, versions
 from wemoe_pl.finetune import ExpertFineTuning, MultiTaskTraining, SupervisedTraining
 from wemoe_pl.heads import load_head
+from wemoe_pl.merging import TaskArithmetic
+from wemoe_pl.miniature import MiniatureTask
 from wemoe_pl.suites import Suite
+from wemoe_pl.tasks import ImageFolderTask
+from wemoe_pl.zero_shot import TextTower
 
 NewTrainer = Callable[..., L.Trainer]
 TASKS = ["cars", "dtd", "mnist"]
@@ -264,3 +271,108 @@ def test_a_learning_rate_is_above_zero(tiny_suite: Suite, rate: float) -> None:
 def test_an_unknown_task_is_named_with_the_nearest(tiny_suite: Suite) -> None:
     with pytest.raises(ConfigError, match=r"no task 'mnits'\. Did you mean 'mnist'"):
         ExpertFineTuning(tiny_suite, "mnits")
+
+
+# --- with a projection -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    """A whole CLIP model, whose text tower makes the heads, and no expert yet."""
+    folder = tmp_path_factory.mktemp("clip")
+    write_clip(folder, seed=0, image_size=32)
+    sizes = {"img_size": 32, "patch_size": 16, "embed_dim": 64, "depth": 2, "num_heads": 4}
+    text_sizes = {"embed_dim": 32, "width": 32, "heads": 2, "layers": 2}
+    return Suite(
+        name="clip",
+        backbone=Backbone("vit_base_patch32_clip_quickgelu_224", {**sizes, "num_classes": 32}),
+        pretrained=str(folder),
+        text_tower=TextTower("ViT-B-32-quickgelu", options=text_sizes),
+        tasks={task: MiniatureTask(task, train_size=10, test_size=10) for task in ("cars", "dtd")},
+    )
+
+
+def fitted_on_clip(suite: Suite, trainer: L.Trainer, kind: str) -> SupervisedTraining:
+    """An expert or a generalist after some steps."""
+    if kind == "expert":
+        return fine_tuned(suite, trainer)
+    return trained(suite, trainer, weight_decay=0.1)
+
+
+BOTH_KINDS = pytest.mark.parametrize("kind", ["expert", "generalist"])
+
+
+@BOTH_KINDS
+def test_the_projection_stays_frozen_and_its_bias_zero(
+    clip: Suite, quiet_trainer: NewTrainer, kind: str
+) -> None:
+    module = fitted_on_clip(clip, quiet_trainer(max_steps=2), kind)
+    before = clip.load_pretrained().state_dict()
+    after = module.classifier.encoder.state_dict()
+    changed = {name for name in before if not before[name].equal(after[name])}
+    assert changed == {name for name in before if not name.startswith("head.")}
+    assert {"head.weight", "head.bias"} == set(before) - changed
+    assert not after["head.bias"].any()
+    assert not any("encoder.head." in name for name in module.trained_parameters())
+
+
+def test_training_from_scratch_trains_the_projection_too(
+    clip: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module = trained(clip, quiet_trainer(max_steps=1), from_scratch=True)
+    assert "classifier.encoder.head.weight" in module.trained_parameters()
+
+
+@BOTH_KINDS
+def test_zero_shot_heads_are_frozen(clip: Suite, quiet_trainer: NewTrainer, kind: str) -> None:
+    module = fitted_on_clip(clip, quiet_trainer(max_steps=2), kind)
+    for task in module.classifier.tasks:
+        head = module.classifier.head(task)
+        assert not head.weight.requires_grad
+        torch.testing.assert_close(head.weight, clip.load_head(task).weight, rtol=0, atol=0)
+
+
+def test_an_expert_of_clip_can_be_merged(
+    clip: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    fine_tuned(clip, quiet_trainer(max_steps=1)).export(tmp_path, RECIPE, seed=0)
+    suite = replace(clip, experts={"cars": str(tmp_path)}, heads={"cars": str(tmp_path)})
+    model = build_classifier(suite, TaskArithmetic(1.0))
+    expert = load_encoder(str(tmp_path), clip.backbone)
+    images = torch.randn(2, 3, 32, 32)
+    expected = suite.load_head("cars")(expert(images))
+    torch.testing.assert_close(model(images, "cars"), expected, rtol=1e-3, atol=1e-3)
+
+
+# --- what a job reads ------------------------------------------------------------------------
+
+
+def test_fine_tuning_reads_its_own_task_and_no_expert(clip: Suite, tiny_suite: Suite) -> None:
+    frozen = ExpertFineTuning(tiny_suite, "cars").frozen_suite
+    assert (list(frozen.tasks), list(frozen.heads), frozen.experts) == (["cars"], ["cars"], {})
+    made = ExpertFineTuning(clip, "cars")
+    assert made.frozen_suite.tasks_with_made_heads == ["cars"]
+    assert list(made.frozen_sources) == ["pretrained", "heads/cars"]
+
+
+def test_prototypes_need_neither_a_head_nor_a_text_tower(clip: Suite, tiny_suite: Suite) -> None:
+    for suite in (clip, tiny_suite):
+        module = ExpertFineTuning(suite, "cars", head="prototypes")
+        assert (module.frozen_suite.heads, module.frozen_suite.text_tower) == ({}, None)
+        assert list(module.frozen_sources) == ["pretrained"]
+
+
+def test_multi_task_training_reads_all_tasks_and_no_expert(tiny_suite: Suite) -> None:
+    frozen = MultiTaskTraining(tiny_suite).frozen_suite
+    assert frozen == replace(tiny_suite, experts={})
+    assert MultiTaskTraining(tiny_suite, from_scratch=True).frozen_suite is None
+
+
+def test_images_without_labels_are_not_trained_on(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    Image.new("RGB", (28, 28)).save(tmp_path / "x.png")
+    task = ImageFolderTask(train=str(tmp_path), test=str(tmp_path), labelled=False)
+    suite = replace(tiny_suite, tasks=tiny_suite.tasks | {"cars": task})
+    with pytest.raises(DataError, match="Training images of 'cars' have no labels"):
+        fine_tuned(suite, quiet_trainer(max_steps=1))

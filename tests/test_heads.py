@@ -200,7 +200,6 @@ def test_a_head_of_another_number_of_classes_than_the_task_is_refused(
         ("cat, dog", "20"),
         ("3", "20"),
         ("null", "20"),
-        ('"cat"', "20"),
         (json.dumps(NAMES), "high"),
         (json.dumps(NAMES), ""),
     ],

@@ -147,7 +147,9 @@ def test_without_a_network_it_says_what_is_missing(
 ) -> None:
     with LoopbackHub(hub_root) as hub:
         online(hub)
-    with pytest.raises(UnreachableError, match=rf"{PRETRAINED} is neither here nor in the cache, and the hub"):
+    with pytest.raises(
+        UnreachableError, match=rf"{PRETRAINED} is neither here nor in the cache, and the hub"
+    ):
         prepared(suite)
 
 

@@ -60,6 +60,37 @@ def test_a_task_without_expert_has_a_dash() -> None:
     assert table[-1] == ["normalized mean", "25.0", "50.0", "95.0", "100.0"]
 
 
+@pytest.mark.parametrize(
+    ("method", "own", "titles"),
+    [
+        ("Pretrained", "pretrained", ["task arithmetic", "Pretrained", "individual"]),
+        ("TaskArithmetic", "task_arithmetic", ["pretrained", "TaskArithmetic", "individual"]),
+        ("Individual", "individual", ["pretrained", "task arithmetic", "Individual"]),
+    ],
+)
+def test_a_method_that_is_a_reference_itself_has_one_column(
+    method: str, own: str, titles: list[str]
+) -> None:
+    accuracy = RESULTS["reference"][own]  # type: ignore[index]
+    table = rows({**RESULTS, "method": method, "accuracy": accuracy})
+    assert table[0] == ["task", *titles]
+    column = table[0].index(method)
+    assert [row[column] for row in table[1:3]] == [
+        f"{100 * value:.1f}" for value in accuracy.values()
+    ]
+    assert table[-1][0] == "normalized mean"
+
+
+@pytest.mark.parametrize("compared", [False, True])
+def test_a_run_without_labels_has_a_table_all_the_same(compared: bool) -> None:
+    reference: dict[str, Any] = {name: {} for name in RESULTS["reference"]} if compared else {}
+    page = StringIO()
+    nothing = {**RESULTS, "tasks": [], "accuracy": {}, "reference": reference}
+    Console(file=page, width=80).print(accuracy_table(nothing))
+    assert "Accuracy on tiny, %" in page.getvalue()
+    assert "cars" not in page.getvalue()
+
+
 def test_without_references_only_the_method_is_shown() -> None:
     assert rows({**RESULTS, "reference": {}}) == [
         ["task", "WEMoE"],

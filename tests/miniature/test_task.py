@@ -29,6 +29,7 @@ def test_images_are_those_of_the_split_and_seed() -> None:
     task = MiniatureTask("gtsrb", train_size=11, test_size=10, seed=3)
     images = task.images("train")
     pixels, labels = render_split("gtsrb", "train", 11, seed=3)
+    assert {type(label) for label in images.labels} == {int}
     np.testing.assert_array_equal(images.pixels, pixels)
     np.testing.assert_array_equal(images.labels, labels)
     for index in range(11):
@@ -42,6 +43,37 @@ def test_an_image_can_be_changed_without_changing_the_split() -> None:
     before = images.pixels.copy()
     images[0][0].paste((255, 0, 0), (0, 0, SIZE, SIZE))
     np.testing.assert_array_equal(images.pixels, before)
+
+
+def test_images_are_named_by_all_that_they_are_drawn_from() -> None:
+    task = MiniatureTask("gtsrb", train_size=11, test_size=10, seed=3)
+    name = task.images("train").name(7)
+    assert name.startswith("image 7 of miniature gtsrb train 11 3 ")
+
+
+def test_splits_sizes_and_seeds_are_told_apart_by_their_fingerprints() -> None:
+    """What is kept of the images on disk is found by it again."""
+    ours = MiniatureTask("dtd", train_size=10, test_size=10)
+    others = [
+        MiniatureTask("mnist", train_size=10, test_size=10).images("train"),
+        MiniatureTask("dtd", train_size=11, test_size=10).images("train"),
+        MiniatureTask("dtd", train_size=10, test_size=10, seed=1).images("train"),
+        ours.images("test"),
+        ours.images("train"),
+    ]
+    assert len({images.fingerprint for images in others}) == 5
+    assert ours.images("train").fingerprint == others[-1].fingerprint
+
+
+def test_another_version_may_draw_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = MiniatureTask("dtd", train_size=10, test_size=10)
+    before = task.images("test").fingerprint
+    monkeypatch.setattr("wemoe_pl.miniature.task.__version__", "99")
+    assert task.images("test").fingerprint != before
+
+
+def test_a_rendered_task_needs_nothing_of_the_hub() -> None:
+    assert MiniatureTask("dtd").hub_files("test") is None
 
 
 def test_tasks_are_values_that_reach_worker_processes() -> None:

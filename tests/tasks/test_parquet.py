@@ -393,5 +393,7 @@ def test_a_dataset_that_is_neither_here_nor_in_the_cache_needs_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    with pytest.raises(UnreachableError, match="dataset somebody/pets is not in the cache"):
+    with pytest.raises(
+        UnreachableError, match="dataset somebody/pets is neither here nor in the cache"
+    ):
         ParquetTask("somebody/pets").images("test")
