@@ -1,7 +1,8 @@
 """The product: one encoder, a head per task, and every task answered by its own head."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -147,10 +148,19 @@ def test_nothing_but_the_routers_of_a_classifier_is_trainable(tiny_suite: Suite)
 def test_several_methods_share_what_is_read(
     tiny_suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
+    calls: list[str] = []
+
+    def counted(name: str) -> Callable[[Suite], Any]:
+        load: Callable[[Suite], Any] = getattr(Suite, name)
+
+        def read(suite: Suite) -> Any:
+            calls.append(name)
+            return load(suite)
+
+        return read
+
     for name in ("load_pretrained", "load_experts"):
-        load = getattr(Suite, name)
-        monkeypatch.setattr(Suite, name, lambda s, n=name, f=load: (calls.append(n), f(s))[1])
+        monkeypatch.setattr(Suite, name, counted(name))
     together = build_classifiers(tiny_suite, METHODS)
     assert calls == ["load_pretrained", "load_experts"]
     images = random_x(2, 3, 28, 28)

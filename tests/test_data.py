@@ -394,7 +394,7 @@ def test_images_without_labels_are_streamed_and_gone_through(
     assert labels.tolist() == [UNLABELLED] * 5
     assert len(images.unique(dim=0)) == 5
     [batch] = data.ordered_loader("dtd", "test")
-    assert batch["dtd"][1].tolist() == [UNLABELLED] * 5  # type: ignore[call-overload]
+    assert batch["dtd"][1].tolist() == [UNLABELLED] * 5
 
 
 def test_images_without_labels_are_not_trained_on(unlabelled: Suite) -> None:

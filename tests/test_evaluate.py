@@ -9,10 +9,12 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+import yaml
 from PIL import Image
 from torch import Tensor
 
-from wemoe_pl.adapt import TestTimeAdaptation
+from wemoe_pl import cli
+from wemoe_pl.adapt import TestTimeAdaptation, load
 from wemoe_pl.checkpoints import Backbone, save_tensors
 from wemoe_pl.data import MultiTaskData
 from wemoe_pl.errors import CheckpointError
@@ -26,6 +28,7 @@ from wemoe_pl.evaluate import (
 from wemoe_pl.files import sha256
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
 from wemoe_pl.miniature import MiniatureTask
+from wemoe_pl.recipes import describe
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import UNLABELLED, ImageFolderTask, VisionTask
 
@@ -323,6 +326,26 @@ def test_a_run_without_any_labels_still_leaves_results(
     assert (results["mean"], results["normalized_mean"]) == (None, None)
     assert results["reference"] == {"pretrained": {}, "task_arithmetic": {}, "individual": {}}
     assert set(results["sources"]) == set(tiny_suite.sources())
+
+
+def test_a_whole_run_on_images_without_any_labels_ends_well(
+    tiny_suite: Suite, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    suite = without_labels(tiny_suite, tmp_path / "images", *TASKS)
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump(describe(suite)))
+    out = tmp_path / "run"
+    job = ["--config", "adapt_miniature", "--suite", str(tmp_path / "suite.yaml")]
+    steps = ["--trainer.max_steps", "2", "--out", str(out)]
+    try:
+        status = cli.main(["fit", *job, *steps])
+    finally:
+        torch.use_deterministic_algorithms(False)  # it outlives its trainer
+    assert status == 0, capsys.readouterr().err
+    results = json.loads((out / "results.json").read_text())
+    assert (results["tasks"], results["mean"], results["normalized_mean"]) == ([], None, None)
+    assert (out / "routing.png").is_file()
+    assert load(out).tasks == tuple(TASKS)
 
 
 # --- how large -------------------------------------------------------------------------------

@@ -200,8 +200,12 @@ def test_a_head_of_another_number_of_classes_than_the_task_is_refused(
         ("cat, dog", "20"),
         ("3", "20"),
         ("null", "20"),
+        ('"cat"', "20"),
+        ('["cat", "dog", 3]', "20"),
         (json.dumps(NAMES), "high"),
         (json.dumps(NAMES), ""),
+        (json.dumps(NAMES), "nan"),
+        (json.dumps(NAMES), "inf"),
     ],
 )
 def test_damaged_metadata_is_refused_by_name(
@@ -211,6 +215,13 @@ def test_damaged_metadata_is_refused_by_name(
         tmp_path, {"weight": random_x(C, D)}, classes=classes, logit_scale=logit_scale
     )
     with pytest.raises(CheckpointError, match=r"metadata of .*theirs\.safetensors is damaged"):
+        load_head(source, lambda: NAMES)
+
+
+@pytest.mark.parametrize("bias", [random_x(C + 1), random_x(C, 1)], ids=["longer", "matrix"])
+def test_a_linear_head_has_one_bias_per_class(bias: Tensor, tmp_path: Path) -> None:
+    source = tensors_file(tmp_path, {"head.weight": random_x(C, D), "head.bias": bias})
+    with pytest.raises(CheckpointError, match=r"one bias per class, but one of shape .* 3 classes"):
         load_head(source, lambda: NAMES)
 
 

@@ -20,7 +20,7 @@ from timm.models.mlp_mixer import SpatialGatingBlock
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wemoe_pl.checkpoints import LazyState
+from wemoe_pl.checkpoints import LazyState, shapes_of
 from wemoe_pl.errors import MergeError
 from wemoe_pl.moe import Router, WeightEnsemblingMoE
 
@@ -310,42 +310,6 @@ def test_routing_weights_are_kept_when_asked_for() -> None:
     assert moe.routing_weights is None
 
 
-@DEPTHS
-def test_experts_may_be_weights_by_name_of_which_each_is_read_once(depth: int) -> None:
-    pretrained, experts = sources()
-    read: list[str] = []
-
-    def lazy(expert: nn.Module) -> LazyState:
-        state = expert.state_dict()
-
-        def get(key: str) -> Tensor:
-            read.append(key)
-            return state[key]
-
-        return LazyState({key: weight.shape for key, weight in state.items()}, get)
-
-    torch.manual_seed(0)
-    moe = WeightEnsemblingMoE(pretrained, [lazy(expert) for expert in experts], router_depth=depth)
-    assert sorted(read) == sorted(list(pretrained.state_dict()) * T)
-    torch.manual_seed(0)
-    expected = WeightEnsemblingMoE(pretrained, experts, router_depth=depth)
-    torch.testing.assert_close(moe.state_dict(), expected.state_dict(), rtol=0, atol=0)
-
-
-def test_weights_that_do_not_fit_are_refused_without_reading_them() -> None:
-    pretrained, [expert] = sources(experts=1)
-    shapes = {key: weight.shape for key, weight in expert.state_dict().items()}
-    shapes["fc2.bias"] = torch.Size([7])
-
-    def never(key: str) -> Tensor:
-        raise AssertionError(key)
-
-    with pytest.raises(
-        MergeError, match=r"expert 0 .*'fc2\.bias' has shape \(7,\) instead of \(6,\)"
-    ):
-        WeightEnsemblingMoE(pretrained, [LazyState(shapes, never)])
-
-
 class Tempered(nn.Module):
     """An activation that holds a buffer."""
 
@@ -393,6 +357,57 @@ def test_it_has_the_dtype_of_the_pretrained_mlp(dtype: torch.dtype, depth: int) 
     )
     assert {weight.dtype for weight in moe.parameters()} == {dtype}
     assert moe(random_x(B, N, D).to(dtype)).dtype == dtype
+
+
+# --- experts as weights ----------------------------------------------------------------------
+
+
+def recorded(mlp: nn.Module, reads: list[str]) -> LazyState:
+    """The weights of an MLP, read when asked for; every read is noted."""
+    state = mlp.state_dict()
+
+    def read(key: str) -> Tensor:
+        reads.append(key)
+        return state[key]
+
+    return LazyState(shapes_of(state), read)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_experts_may_be_modules_or_their_weights_in_memory_or_read_when_asked_for(
+    form: str,
+) -> None:
+    pretrained, experts = sources(FORMS[form][0])
+    reads: list[str] = []
+    kinds = (
+        experts,
+        [expert.state_dict() for expert in experts],
+        [recorded(expert, reads) for expert in experts],
+    )
+    modules, states, lazy = (
+        WeightEnsemblingMoE(pretrained, kind, router_depth=0).state_dict() for kind in kinds
+    )
+    for key, tensor in modules.items():
+        assert torch.equal(states[key], tensor)
+        assert torch.equal(lazy[key], tensor)
+    assert sorted(reads) == sorted(list(pretrained.state_dict()) * T)  # each once
+
+
+def test_the_dictionary_holds_the_task_vectors_in_the_order_of_experts() -> None:
+    pretrained, experts = sources()
+    moe = WeightEnsemblingMoE(pretrained, [expert.state_dict() for expert in experts])
+    for name, weight in pretrained.named_parameters():
+        stacked = moe.task_vectors.get_parameter(name)
+        assert stacked.shape == (T, *weight.shape)
+        for row, expert in zip(stacked, experts, strict=True):
+            assert torch.equal(row, expert.get_parameter(name) - weight)
+
+
+def test_lazy_experts_go_where_the_pretrained_mlp_is() -> None:
+    pretrained, experts = sources()
+    lazy = [recorded(expert, []) for expert in experts]
+    moe = WeightEnsemblingMoE(pretrained.to("meta"), lazy)
+    assert all(weight.is_meta for weight in moe.parameters())
 
 
 # --- what it refuses -------------------------------------------------------------------------
@@ -451,3 +466,9 @@ def test_an_expert_that_does_not_fit_is_named_with_its_first_key(
 ) -> None:
     with pytest.raises(MergeError, match=complaint):
         WeightEnsemblingMoE(Mlp(D, HIDDEN), [Mlp(D, HIDDEN), expert])
+    reads: list[str] = []
+    with pytest.raises(MergeError, match=complaint):
+        WeightEnsemblingMoE(
+            Mlp(D, HIDDEN), [recorded(Mlp(D, HIDDEN), reads), recorded(expert, reads)]
+        )
+    assert reads == []

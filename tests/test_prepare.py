@@ -221,4 +221,4 @@ def test_a_job_without_a_network_names_the_command_that_fetches(
     [sentence] = [line for line in capsys.readouterr().err.splitlines() if "wemoe-pl:" in line]
     assert status == 1
     assert "The dataset tanganke/sun397 is neither here nor in the cache" in sentence
-    assert "`wemoe-pl prepare --config adapt_vitb32.yaml` fetches it in advance." in sentence
+    assert f"`wemoe-pl prepare --config adapt_vitb32.yaml --out {tmp_path}` fetches" in sentence

@@ -103,14 +103,14 @@ def with_task(**task: Any) -> dict[str, Any]:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "a list": ([1, 2], ""),
-    "a text": ("no suite", ""),
-    "nothing": (None, ""),
+    "a list": ([1, 2], "is no suite"),
+    "a text": ("a text", "is no suite"),
+    "nothing": (None, "is no suite"),
     "no backbone": ({k: v for k, v in describe(PLAIN).items() if k != "backbone"}, "backbone"),
-    "an unknown key": (describe(PLAIN) | {"expert": {}}, "expert"),
+    "an unknown key": (describe(PLAIN) | {"expert": {"cars": "x"}}, "expert"),
     "a number for a mapping": (describe(PLAIN) | {"experts": 3}, "experts"),
     "an unknown class of task": (with_task(class_path="PapreTask"), "PapreTask"),
-    "a class that is no task": (with_task(class_path="subprocess.Popen"), "Popen"),
+    "a class that is no task": (with_task(class_path="pathlib.Path"), "pathlib.Path"),
     "an unknown option of a task": (
         with_task(class_path="PaperTask", init_args={"name": "mnist", "nmae": 1}),
         "nmae",
@@ -175,17 +175,10 @@ def test_what_can_be_chosen_by_class_is_described_with_its_class() -> None:
     assert describe(PLAIN)["text_tower"] is None
 
 
-def test_rebuilding_leaves_the_recipe_as_it_was() -> None:
-    recipe = {"suite": describe(MIXED), "merge": describe(WEMoE())}
-    before = json.dumps(recipe)
-    rebuild(recipe)
-    assert json.dumps(recipe) == before
-
-
 @pytest.mark.parametrize(
     "merge",
     [
-        {"class_path": "subprocess.Popen", "init_args": {"args": ["true"]}},
+        {"class_path": "pathlib.Path"},
         {"class_path": "wemoe_pl.merging.WEMoE", "init_args": {"init_lambda": "high"}},
         {"class_path": "wemoe_pl.merging.WEMoE", "init_args": {"init_lambda": 7}},
         "nonsense",

@@ -137,3 +137,8 @@ def test_compatibility_is_known_without_reading() -> None:
             random_state(0), lazy({"weight": torch.zeros(3, 2), "bias": torch.zeros(3)}, read), "it"
         )
     assert read == []
+
+
+def test_a_lazy_task_vector_is_where_the_pretrained_weights_are() -> None:
+    base = {"weight": torch.empty(3, 2, device="meta")}
+    assert lazy_task_vector(base, {"weight": torch.ones(3, 2)})["weight"].is_meta

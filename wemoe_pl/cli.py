@@ -2,9 +2,10 @@
 
 import logging
 import re
+import shlex
 import sys
 import warnings
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ class WeMoECLI(LightningCLI):
             make_folder(self.out)
         else:  # a verb only prepares, maybe where there is no GPU
             trainer.accelerator, trainer.devices, trainer.precision = "cpu", 1, None
+            trainer.strategy, trainer.plugins, trainer.logger = "auto", None, False
         logger = trainer.logger
         if isinstance(logger, Namespace) and logger.class_path == DEFAULT_LOGGER["class_path"]:
             logger.init_args.version = self.log_folder
@@ -303,9 +305,8 @@ def read_job(args: list[str], parser_kwargs: dict[str, Any], run: bool = True) -
 
 def where_to_fetch(args: list[str]) -> str:
     """The command that fetches in advance what a command of these arguments lacks."""
-    configs = [name for flag, name in pairwise(args) if flag in ("--config", "-c")]
-    named = " ".join(f"--config {name}" for name in configs or ["CONFIG"])
-    return f"Where there is a network, `wemoe-pl prepare {named}` fetches it in advance."
+    command = f"wemoe-pl prepare {shlex.join(args[1:])}"
+    return f"Where there is a network, `{command}` fetches it in advance."
 
 
 def complain(sentence: str) -> int:

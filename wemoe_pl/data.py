@@ -193,7 +193,11 @@ class VisionData(L.LightningDataModule):
             )
         start = self.trainer.global_step * accumulated
         return DataLoader(
-            batches, batch_size=None, sampler=CountFrom(start), num_workers=self.num_workers
+            batches,
+            batch_size=None,
+            sampler=CountFrom(start),
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> list[DataLoader[LabelledImage]]:
@@ -210,6 +214,7 @@ class VisionData(L.LightningDataModule):
             self.load(task, split),
             batch_size=self.test_batch_size,
             num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
             collate_fn=partial(collate_task, task),
         )
 

@@ -31,7 +31,10 @@ from wemoe_pl.run_checkpoint import IDENTITY, check_sources, frozen_choices
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import UNLABELLED
 
-RECORDED_VERSIONS = ("torch", "lightning", "timm", "torchmetrics")
+RECORDED_VERSIONS = (
+    *("torch", "torchvision", "lightning", "timm", "torchmetrics"),
+    *("open_clip_torch", "datasets", "pillow"),
+)
 
 
 class Prediction(NamedTuple):

@@ -23,8 +23,13 @@ def locate(source: str) -> Path:
     return Path(source).expanduser()
 
 
-def make_folder(path: Path) -> Path:
-    """Create a folder that can be written to, or raise `WeMoEError` that says why not."""
+def make_folder(path: Path, instead: str = "Choose another with --out.") -> Path:
+    """Create a folder that can be written to, or raise `WeMoEError` that says why not.
+
+    Args:
+        path: the folder.
+        instead: what a user can do about it.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".write-test-{os.getpid()}"
@@ -32,7 +37,7 @@ def make_folder(path: Path) -> Path:
         probe.unlink()
     except OSError as error:
         raise WeMoEError(
-            f"Cannot write to the folder {path}: {error.strerror}. Choose another with --out."
+            f"Cannot write to the folder {path}: {error.strerror}. {instead}"
         ) from error
     return path
 
@@ -78,10 +83,11 @@ def digest(path: Path) -> str:
     return name if SHA256.fullmatch(name) else sha256(path)
 
 
-def cache_folder() -> Path:
-    """Where things are kept that can be made again: heads, preprocessed images.
+def cache_folder(part: str) -> Path:
+    """Where things of a kind are kept that can be made again, such as heads.
 
     `WEMOE_PL_CACHE` names another place than the system's.
     """
     chosen = os.environ.get("WEMOE_PL_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("wemoe_pl")
+    folder = Path(chosen).expanduser() if chosen else user_cache_path("wemoe_pl")
+    return make_folder(folder / part, "Set WEMOE_PL_CACHE to a folder that can be written to.")

@@ -60,8 +60,13 @@ class CosineHead(ClassificationHead):
         self.logit_scale = logit_scale
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, D) → logits (B, C)."""
-        return self.logit_scale * F.normalize(features, dim=-1) @ F.normalize(self.weight, dim=-1).T
+        """Features (B, D) → logits (B, C), in single precision even under autocast.
+
+        In bfloat16, logits of 30 come in steps of 0.125, and classes tie.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            features = F.normalize(features.to(self.weight.dtype), dim=-1)
+            return self.logit_scale * features @ F.normalize(self.weight, dim=-1).T
 
 
 class LinearHead(ClassificationHead):
@@ -87,8 +92,9 @@ class LinearHead(ClassificationHead):
         self.bias = nn.Parameter(bias, requires_grad=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, D) → logits (B, C)."""
-        return F.linear(features, self.weight, self.bias)
+        """Features (B, D) → logits (B, C), in single precision even under autocast."""
+        with torch.autocast(features.device.type, enabled=False):
+            return F.linear(features.to(self.weight.dtype), self.weight, self.bias)
 
 
 def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> ClassificationHead:

@@ -34,8 +34,8 @@ Choose = Callable[[Sequence[str]], list[str]]
 LISTING_TIMEOUT = 5.0  # seconds: without a network, the answer comes soon
 BUSY_WAITS = (0.5, 1.0, 2.0)  # seconds before a busy hub is asked again
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk that fills names no file
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
-SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+(/[\w.-]+)*)?")
+SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(?:-[0-9a-f]{16})?(\.\w+)")
 
 
 @dataclass(frozen=True)

@@ -66,14 +66,26 @@ class ShippedConfig(ActionConfigFile):
         """Load the config that the third argument names into the second."""
         parser, loaded, name, *option = args
         path = find_config(name)
+        suite = loaded.get("suite")
         try:
             super().__call__(parser, loaded, path, *option)  # type: ignore[no-untyped-call]
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
+        if getattr(parser, "replaces_suite", False):
+            loaded.pop("suite", None)
+            if suite is not None:  # it was given before the config
+                loaded["suite"] = suite
 
 
 class WeMoEParser(LightningArgumentParser):
     """LightningCLI's parser, with short help and short errors."""
+
+    replaces_suite = False
+
+    def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
+        """Parse; a suite that is given as a whole replaces the config's, and does not mix with it."""
+        self.replaces_suite = any(str(arg).partition("=")[0] == "--suite" for arg in args or ())
+        return super().parse_args(args, *others, **options)
 
     def format_help(self, formatter: HelpFormatter | None = None) -> str:
         """What fits a screen: Lightning's own help lists 400 lines of trainer options."""

@@ -21,7 +21,7 @@ from torchvision.transforms import Compose
 
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.errors import DataError
-from wemoe_pl.files import atomic_write, cache_folder, make_folder
+from wemoe_pl.files import atomic_write, cache_folder
 from wemoe_pl.hub import size_in_words
 from wemoe_pl.tasks import Images
 
@@ -94,7 +94,7 @@ def cached_pixels(images: Images, preprocessing: Preprocessing, name: str) -> Pi
     """
     identity = f"{images.fingerprint} {preprocessing.fingerprint}"
     key = hashlib.sha256(identity.encode()).hexdigest()
-    path = make_folder(cache_folder() / "pixels") / f"{key}.npy"
+    path = cache_folder("pixels") / f"{key}.npy"
     with FileLock(path.with_suffix(".lock")):  # of several processes, one fills it
         if not path.is_file():
             fill(path, images, preprocessing, name)

@@ -64,12 +64,13 @@ def prepare(module: ScoredModule, data: VisionData, console: Console) -> None:
         bring(item)
     if suite := module.frozen_suite:
         check_models(suite)
-        for task in suite.tasks_with_made_heads:
-            suite.load_head(task, check_classes=False)
     for task, split in data.splits:
         images = data.load(task, split).images
         labelled = sum(label != UNLABELLED for label in images.labels)
         console.print(f"{task}: {len(images)} {split} images, {labelled} with labels")
+    if suite := module.frozen_suite:
+        for task in (*suite.heads, *suite.tasks_with_made_heads):
+            suite.load_head(task)
     total = size_in_words(sum(item.size for item in items)) if items else "nothing"
     console.print(f"All is there, {total} of it from the hub: the job now runs without a network.")
 

@@ -54,6 +54,12 @@ class Suite:
         for part in (self.experts, self.heads):
             for name in part:
                 self.task(name)
+        if self.text_tower and self.text_tower.is_quick != ("quickgelu" in self.backbone.model):
+            raise ConfigError(
+                f"The backbone '{self.backbone.model}' and the text tower "
+                f"'{self.text_tower.model}' have different activations: OpenAI's CLIP needs "
+                "`quickgelu` in both names, other CLIP models in neither."
+            )
 
     def task(self, name: str) -> VisionTask:
         """A task by name; `ConfigError` names the nearest one."""

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from wemoe_pl.checkpoints import ENCODER_FILE, fingerprint, shapes_of, text_state
 from wemoe_pl.errors import ConfigError, did_you_mean
-from wemoe_pl.files import cache_folder, make_folder
+from wemoe_pl.files import cache_folder
 from wemoe_pl.heads import ClassificationHead, CosineHead, load_head, save_head
 
 PROMPTS_PER_BATCH = 256
@@ -40,21 +40,32 @@ class TextTower:
     source: str | None = None
     options: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """What open_clip knows of the model; `ConfigError` if nothing."""
+        config: dict[str, Any] | None = open_clip.get_model_config(self.model)
+        if config is None:
+            raise ConfigError(
+                f"open_clip has no model '{self.model}'. "
+                f"{did_you_mean(self.model, open_clip.list_models())}"
+            )
+        return config
+
+    @property
+    def is_quick(self) -> bool:
+        """Does it compute OpenAI's approximation of the GELU?"""
+        return bool(self.config.get("quick_gelu"))
+
     def build(self) -> TextTransformer:
         """The tower with random weights.
 
         Raises:
             ConfigError: open_clip does not know the model, or its text tower is not CLIP's.
         """
-        config = open_clip.get_model_config(self.model)
-        if config is None:
-            raise ConfigError(
-                f"open_clip has no model '{self.model}'. "
-                f"{did_you_mean(self.model, open_clip.list_models())}"
-            )
+        config = self.config
         text = {"output_dim": config["embed_dim"], **config["text_cfg"]}
         options = {"output_dim" if k == "embed_dim" else k: v for k, v in self.options.items()}
-        activation = QuickGELU if config.get("quick_gelu") else nn.GELU
+        activation = QuickGELU if self.is_quick else nn.GELU
         try:
             return TextTransformer(**{**text, **options}, act_layer=activation)
         except Exception as error:  # whatever the layer raises that the option reaches
@@ -65,7 +76,7 @@ class TextTower:
 
     def load(self, source: str) -> "TextEncoder":
         """The tower with the weights of a full CLIP model, in one of the forms of an encoder."""
-        tower = self.build()
+        tower = self.build().float()  # whatever precision the trainer has
         reference = {**shapes_of(tower.state_dict()), LOGIT_SCALE: torch.Size([])}
         state = dict(text_state(source, reference))
         logit_scale = state.pop(LOGIT_SCALE)
@@ -143,7 +154,7 @@ class ZeroShotHead:
     @property
     def path(self) -> Path:
         """Where the cache keeps it."""
-        return cache_folder() / "heads" / f"{self.digest}.safetensors"
+        return cache_folder("heads") / f"{self.digest}.safetensors"
 
     def load(self, name: str) -> ClassificationHead:
         """The head from the cache, where it is built first if it is not there.
@@ -151,7 +162,6 @@ class ZeroShotHead:
         Args:
             name: of the task, for the progress bar.
         """
-        make_folder(self.path.parent)
         with FileLock(self.path.with_suffix(".lock")):  # of several processes, one builds
             if not self.path.is_file():
                 save_head(self.path, self.build(name), {"identity": self.described})

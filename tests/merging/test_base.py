@@ -1,17 +1,53 @@
 """What holds for every merge method, and which encoders can be merged block by block."""
 
+from collections import Counter
+from collections.abc import Mapping
 from copy import deepcopy
+from weakref import ref
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from wemoe_pl.checkpoints import LazyState
+from wemoe_pl.checkpoints import LazyState, shapes_of
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE, blocks_of
 
 METHODS = [Pretrained(), Individual(), TaskArithmetic(), WEMoE()]
 MERGING = METHODS[1:]
+ROUTED = [WEMoE(router_depth=depth) for depth in (0, 1)]
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+class Recorder:
+    """Makes experts whose weights are read when asked for, and notes every read.
+
+    Attributes:
+        reads: the task and key of every read.
+        most_alive: how many tensors, this read's included, were in memory at once.
+    """
+
+    def __init__(self) -> None:
+        self.reads: list[tuple[str, str]] = []
+        self.most_alive = 0
+        self._tensors: list[ref[Tensor]] = []
+
+    def lazy(self, experts: Mapping[str, nn.Module]) -> dict[str, LazyState]:
+        """The experts, read by copies: as from a file."""
+        return {task: self._expert(task, expert) for task, expert in experts.items()}
+
+    def _expert(self, task: str, expert: nn.Module) -> LazyState:
+        state = expert.state_dict()
+
+        def read(key: str) -> Tensor:
+            self.reads.append((task, key))
+            tensor = state[key].clone()
+            self._tensors = [other for other in self._tensors if other() is not None]
+            self._tensors.append(ref(tensor))
+            self.most_alive = max(self.most_alive, len(self._tensors))
+            return tensor
+
+        return LazyState(shapes_of(state), read)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
@@ -50,54 +86,6 @@ def test_the_merged_encoder_is_in_the_mode_of_its_sources(
     assert {layer.training for layer in layers} == {training}
 
 
-def lazy(expert: nn.Module, read: list[str]) -> LazyState:
-    """The weights of an expert; what is read of them is noted."""
-    state = expert.state_dict()
-
-    def get(key: str) -> Tensor:
-        read.append(key)
-        return state[key]
-
-    return LazyState({key: weight.shape for key, weight in state.items()}, get)
-
-
-@pytest.mark.parametrize("method", METHODS, ids=repr)
-def test_experts_whose_weights_are_read_lazily_merge_to_the_same(
-    method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
-) -> None:
-    read: list[str] = []
-    torch.manual_seed(0)
-    merged = method.merge(pretrained, {task: lazy(e, read) for task, e in experts.items()})
-    torch.manual_seed(0)
-    expected = method.merge(pretrained, experts)
-    images = torch.randn(2, 3, 32, 32)
-    for task in experts:
-        given = (images, task) if isinstance(method, Individual) else (images,)
-        assert torch.equal(merged(*given), expected(*given))
-
-
-@pytest.mark.parametrize("method", [TaskArithmetic(), WEMoE()], ids=repr)
-def test_every_weight_of_every_expert_is_read_once(
-    method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
-) -> None:
-    read: list[str] = []
-    method.merge(pretrained, {task: lazy(e, read) for task, e in experts.items()})
-    assert sorted(read) == sorted(list(pretrained.state_dict()) * len(experts))
-
-
-@pytest.mark.parametrize("method", MERGING, ids=repr)
-def test_an_expert_that_does_not_fit_is_named_before_anything_is_read(
-    method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
-) -> None:
-    read: list[str] = []
-    states = {task: lazy(e, read) for task, e in experts.items()}
-    states["mnist"].shapes["norm.bias"] = torch.Size([17])
-    complaint = r"^Expert 'mnist' does not fit .*'norm\.bias' has shape \(17,\) instead of \(16,\)"
-    with pytest.raises(MergeError, match=complaint):
-        method.merge(pretrained, states)
-    assert read == []
-
-
 @pytest.mark.parametrize("method", MERGING, ids=repr)
 def test_no_expert_is_refused(method: MergeMethod, pretrained: nn.Module) -> None:
     with pytest.raises(MergeError, match="no expert"):
@@ -122,3 +110,108 @@ def test_the_block_without_an_mlp_is_named() -> None:
     encoder.blocks = nn.Sequential(good, bad)
     with pytest.raises(MergeError, match=r"Flatten: its blocks\[1\], a Softmax, has no `mlp`"):
         blocks_of(encoder)
+
+
+# --- experts as weights ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [*METHODS, *ROUTED], ids=repr)
+@pytest.mark.parametrize("kind", ["states", "lazy", "mixed"])
+def test_experts_may_be_modules_or_their_weights_in_memory_or_read_when_asked_for(
+    kind: str, method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    lazy = Recorder().lazy(experts)
+    states = {task: expert.state_dict() for task, expert in experts.items()}
+    given: dict[str, Mapping[str, Mapping[str, Tensor] | nn.Module]] = {
+        "states": states,
+        "lazy": lazy,
+        "mixed": {"cars": experts["cars"], "dtd": lazy["dtd"], "mnist": states["mnist"]},
+    }
+    torch.manual_seed(0)  # the routers start with noise
+    expected = method.merge(pretrained, experts)
+    torch.manual_seed(0)
+    actual = method.merge(pretrained, given[kind])
+    for task in experts:
+        told = (task,) if isinstance(method, Individual) else ()
+        assert torch.equal(actual(IMAGES, *told), expected(IMAGES, *told))
+        assert actual.state_dict().keys() == expected.state_dict().keys()
+        for key, tensor in expected.state_dict().items():
+            assert torch.equal(actual.state_dict()[key], tensor)
+
+
+@pytest.mark.parametrize("method", [TaskArithmetic(), WEMoE()], ids=repr)
+def test_lazy_experts_are_read_tensor_by_tensor_and_every_tensor_once(
+    method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    recorder = Recorder()
+    method.merge(pretrained, recorder.lazy(experts))
+    expected = [(task, key) for task in experts for key in pretrained.state_dict()]
+    assert Counter(recorder.reads) == Counter(expected)
+    assert recorder.most_alive == 1
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_nothing_of_lazy_experts_is_read_that_is_not_needed(
+    method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    recorder = Recorder()
+    merged = method.merge(pretrained, recorder.lazy(experts))
+    if isinstance(method, Individual | Pretrained):
+        assert recorder.reads == []
+    if isinstance(method, Individual):
+        merged(IMAGES, "dtd")
+        assert recorder.reads == [("dtd", key) for key in pretrained.state_dict()]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_states_are_left_untouched(
+    method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    states = {task: deepcopy(dict(expert.state_dict())) for task, expert in experts.items()}
+    merged = method.merge(pretrained, states)
+    if isinstance(method, Individual):
+        merged(IMAGES, "cars")
+    for tensor in (*merged.parameters(), *merged.buffers()):
+        tensor.data.zero_()
+    for task, expert in experts.items():
+        torch.testing.assert_close(states[task], dict(expert.state_dict()), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("method", [Pretrained(), TaskArithmetic(), WEMoE()], ids=repr)
+def test_the_merged_encoder_is_where_the_pretrained_one_is(
+    method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    elsewhere = deepcopy(pretrained).to("meta")  # stands for a GPU
+    merged = method.merge(elsewhere, Recorder().lazy(experts))
+    assert all(tensor.is_meta for tensor in (*merged.parameters(), *merged.buffers()))
+    assert merged(IMAGES.to("meta")).shape == (2, 16)
+
+
+DAMAGE: dict[str, tuple[dict[str, Tensor | None], str]] = {
+    "missing": ({"blocks.1.mlp.fc1.bias": None}, r"'blocks\.1\.mlp\.fc1\.bias' is missing"),
+    "extra": ({"head.bias": torch.zeros(3)}, r"'head\.bias' is not a part of it"),
+    "extra in an MLP": (
+        {"blocks.0.mlp.norm.bias": torch.zeros(3)},
+        r"'blocks\.0\.mlp\.norm\.bias' is not a part of it",
+    ),
+    "wrong shape": (
+        {"blocks.0.mlp.fc2.bias": torch.zeros(3), "pos_embed": torch.zeros(1, 9, 16)},
+        r"'pos_embed' has shape \(1, 9, 16\) instead of \(1, 5, 16\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("method", MERGING, ids=repr)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_an_expert_that_does_not_fit_is_refused_by_name_before_any_is_read(
+    damage: str, method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    changes, complaint = DAMAGE[damage]
+    state = dict(experts["mnist"].state_dict()) | changes
+    recorder = Recorder()
+    shapes = {key: tensor.shape for key, tensor in state.items() if tensor is not None}
+    lazy = recorder.lazy(experts)
+    lazy["mnist"] = LazyState(shapes, lazy["mnist"].__getitem__)
+    with pytest.raises(MergeError, match=rf"Expert 'mnist' does not fit .*: {complaint}"):
+        method.merge(pretrained, lazy)
+    assert recorder.reads == []

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from wemoe_pl.checkpoints import LazyState, shapes_of
+from wemoe_pl.errors import CheckpointError
 from wemoe_pl.merging import Individual, PerTaskEncoder, Pretrained
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -54,6 +56,7 @@ def test_it_takes_the_memory_of_one_encoder(
 ) -> None:
     encoder = Individual().merge(pretrained, experts)
     assert isinstance(encoder, PerTaskEncoder)
+    answers(encoder, experts)
     assert len(list(encoder.parameters())) == len(list(pretrained.parameters()))
     shared = {weight.data_ptr() for weight in encoder.parameters()}
     assert not shared & {weight.data_ptr() for weight in pretrained.parameters()}
@@ -90,3 +93,46 @@ def test_no_expert_is_changed_by_answering(
         weight.data.zero_()
     for expert, original in zip(experts.values(), before, strict=True):
         torch.testing.assert_close(expert.state_dict(), original.state_dict(), rtol=0, atol=0)
+
+
+def test_lazy_weights_are_read_when_the_task_changes(
+    pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    reads: list[tuple[str, str]] = []
+
+    def lazy(task: str) -> LazyState:
+        state = experts[task].state_dict()
+
+        def read(key: str) -> Tensor:
+            reads.append((task, key))
+            return state[key]
+
+        return LazyState(shapes_of(state), read)
+
+    encoder = Individual().merge(pretrained, {task: lazy(task) for task in experts})
+    assert reads == []
+    keys = list(pretrained.state_dict())
+    for task in ("dtd", "dtd", "cars", "dtd"):
+        assert torch.equal(encoder(IMAGES, task), experts[task](IMAGES))
+    assert reads == [(task, key) for task in ("dtd", "cars", "dtd") for key in keys]
+
+
+def test_weights_that_cannot_be_read_leave_those_of_the_task_before(
+    pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    def fail(key: str) -> Tensor:
+        raise CheckpointError(f"{key} is damaged")
+
+    damaged = LazyState(shapes_of(experts["dtd"].state_dict()), fail)
+    encoder = Individual().merge(pretrained, {"cars": experts["cars"], "dtd": damaged})
+    encoder(IMAGES, "cars")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        encoder(IMAGES, "dtd")
+    assert torch.equal(encoder(IMAGES, "cars"), experts["cars"](IMAGES))
+
+
+def test_the_encoder_that_it_is_given_is_taken_over(
+    pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    own = deepcopy(pretrained)
+    assert PerTaskEncoder(own, experts).encoder is own

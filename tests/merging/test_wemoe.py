@@ -181,17 +181,24 @@ def test_a_deep_copy_computes_the_same(pretrained: nn.Module, experts: Experts) 
     assert torch.equal(deepcopy(encoder)(IMAGES), encoder(IMAGES))
 
 
-@pytest.mark.parametrize(("depth", "trainable"), [(0, 96), (1, 73_824), (2, 7_160_928)])
-def test_clip_vit_b32_with_eight_experts_has_the_published_parameters(
-    depth: int, trainable: int
-) -> None:
+PUBLISHED = {  # of eight experts: all parameters with routers of depth 2, then the routers alone
+    "vit_base_patch32_clip_quickgelu_224.openai": (547_970_400, [96, 73_824, 7_160_928]),
+    "vit_base_patch16_clip_quickgelu_224.openai": (546_313_824, [96, 73_824, 7_160_928]),
+    "vit_large_patch14_clip_quickgelu_224.openai": (1_940_162_752, [192, 196_800, 25_387_200]),
+}
+
+
+@DEPTHS
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_clip_with_eight_experts_has_the_published_parameters(name: str, depth: int) -> None:
+    total, routers = PUBLISHED[name]
     with torch.device("meta"):
-        clip = timm.create_model("vit_base_patch32_clip_quickgelu_224.openai", num_classes=0)
+        clip = timm.create_model(name, num_classes=0)
     encoder = upscale(clip, [clip] * 8, router_depth=depth)
     assert all(weight.is_meta for weight in encoder.parameters())
     counts = {weight: weight.numel() for weight in encoder.parameters()}
-    assert sum(n for weight, n in counts.items() if weight.requires_grad) == trainable
-    assert sum(counts.values()) == 547_970_400 - 7_160_928 + trainable
+    assert sum(n for weight, n in counts.items() if weight.requires_grad) == routers[depth]
+    assert sum(counts.values()) == total - routers[2] + routers[depth]
 
 
 @pytest.mark.parametrize(
@@ -234,6 +241,19 @@ def test_an_expert_with_missing_or_extra_blocks_is_named(
         upscale(pretrained, {"cars": tiny_vit(seed=1, depth=1)})
     with pytest.raises(MergeError, match=r"'cars' .*'blocks\.2\.norm1\.weight' is not a part"):
         upscale(pretrained, {"cars": tiny_vit(seed=1, depth=3)})
+
+
+def test_experts_in_order_may_be_weights(pretrained: nn.Module, experts: Experts) -> None:
+    torch.manual_seed(0)
+    by_modules = upscale(pretrained, list(experts.values()))
+    torch.manual_seed(0)
+    by_states = upscale(pretrained, [expert.state_dict() for expert in experts.values()])
+    assert torch.equal(by_states(IMAGES), by_modules(IMAGES))
+
+
+def test_an_encoder_of_another_form_is_refused_before_its_experts_are_looked_at() -> None:
+    with pytest.raises(MergeError, match=r"Cannot upscale a Linear: .* `blocks`"):
+        upscale(nn.Linear(2, 2), {"cars": nn.Linear(3, 3)})
 
 
 @pytest.mark.parametrize("experts", [{}, []])

@@ -61,7 +61,9 @@ class ImageFolderTask(VisionTask):
         if self.class_names or not self.labelled:
             return tuple(self.class_names or ())
         folder = self._folder("test" if self.test else "train")
-        return tuple(sorted(p.name for p in folder.iterdir() if p.is_dir()))
+        return tuple(
+            sorted(p.name for p in folder.iterdir() if p.is_dir() and not is_hidden(Path(p.name)))
+        )
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -131,10 +133,19 @@ def list_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}: check its path.")
     named = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    paths = sorted(p for p in named if p.is_file())
+    paths = sorted(
+        p
+        for p in named
+        if p.is_file() and all(map(is_shown, map(Path, p.relative_to(folder).parts)))
+    )
     if not paths:
         raise DataError(
             f"The folder {folder} has no images: check its path. "
             f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
         )
     return paths
+
+
+def is_hidden(path: Path) -> bool:
+    """Does a name in a path begin with a dot, as of what systems leave beside images?"""
+    return any(part.startswith(".") for part in path.parts)

@@ -10,8 +10,8 @@ from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.files import SHIPPED, locate
 from wemoe_pl.hub import HubFiles
 from wemoe_pl.tasks.base import Corrupt, Images, Split, VisionTask
-from wemoe_pl.tasks.folders import ImageFolderTask
-from wemoe_pl.tasks.parquet import ParquetTask
+from wemoe_pl.tasks.folders import ImageFolderTask, is_hidden
+from wemoe_pl.tasks.parquet import NameCheck, ParquetTask
 
 PAPER_TASKS = ("sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd")
 
@@ -26,12 +26,15 @@ class PaperTask(VisionTask):
             (`owner/name@revision`), a folder of the same parquet files, or a folder of images as
             `train/class name/1.jpg` and `test/class name/1.jpg`. Images that lie in `test`
             itself, without folders for classes, are adapted to and not scored.
+        check_names: how the names of a label column must agree with the classes; see
+            `ParquetTask`. What the prompts call a class, datasets abbreviate.
         corrupt: what to do about images that cannot be decoded: stop, or leave them out. Either
             way they are counted and named.
     """
 
     name: str
     source: str | None = None
+    check_names: NameCheck = "nearest"
     corrupt: Corrupt = "error"
 
     def __post_init__(self) -> None:
@@ -79,13 +82,15 @@ class PaperTask(VisionTask):
             test=self.facts["test"],
             class_names=self.classes,
             label_names=tuple(self.facts["label_names"]) or None,
-            check_names="nearest",  # what the prompts call a class, the datasets abbreviate
+            check_names=self.check_names,
             corrupt=self.corrupt,
         )
 
     def _of_images(self, folder: Path, split: Split) -> ImageFolderTask:
         of_split = folder / split
-        labelled = not of_split.is_dir() or any(p.is_dir() for p in of_split.iterdir())
+        labelled = not of_split.is_dir() or any(
+            p.is_dir() and not is_hidden(Path(p.name)) for p in of_split.iterdir()
+        )
         return ImageFolderTask(
             train=str(folder / "train"),
             test=str(folder / "test"),

@@ -115,10 +115,15 @@ class ParquetTask(VisionTask):
         try:
             table: Dataset = load_dataset("parquet", data_files={split: files}, split=split)
         except (DatasetGenerationError, OSError, ValueError) as error:
-            cause = str(error.__cause__ or error).partition("\n")[0]
+            cause = error.__cause__ or error
+            if isinstance(cause, OSError) and cause.errno is not None:
+                raise DataError(
+                    f"Cannot write the table of {self.dataset}: {cause.strerror}. Free some space, "
+                    "or set HF_HOME to a folder on another disk."
+                ) from error
             raise DataError(
                 f"The parquet files '{self._pattern(split)}' of {self.dataset} cannot be read "
-                f"({cause}): fetch or copy them again."
+                f"({str(cause).partition('.')[0]}): fetch or copy them again."
             ) from error
         for column in filter(None, (self.image, self.label)):
             if column not in table.column_names:
@@ -221,6 +226,6 @@ def matching(pattern: str, names: Sequence[str]) -> list[str]:
 
 
 def file_facts(files: Sequence[Path]) -> str:
-    """Changes whenever a file does: their names in the hub's cache say it, sizes and times else."""
-    facts = [(p.resolve().name, (s := p.stat()).st_size, s.st_mtime_ns) for p in files]
+    """Changes whenever a file does: by their paths, sizes and times."""
+    facts = [(str(p.resolve()), (s := p.stat()).st_size, s.st_mtime_ns) for p in files]
     return "parquet " + hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -6,15 +6,20 @@ import json
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+import PIL
 from PIL import Image
+from rich.console import Console
+from rich.progress import track
 
 from wemoe_pl.errors import DataError
 from wemoe_pl.files import atomic_write, cache_folder
 from wemoe_pl.tasks.base import Corrupt, Images
 
 SHOWN_AT_MOST = 5
+WORTH_A_BAR = 1000  # images
 
 
 def read_image(source: Path | bytes, name: str = "") -> Image.Image:
@@ -31,6 +36,8 @@ def read_image(source: Path | bytes, name: str = "") -> Image.Image:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault, not the image's
         called = source if isinstance(source, Path) else name
         raise DataError(f"{called} is not a readable image: {error}") from error
 
@@ -81,14 +88,16 @@ def keep_readable(images: Images, corrupt: Corrupt) -> Images:
 
 def unreadable(images: Images) -> list[int]:
     """Which images cannot be decoded; remembered."""
-    key = hashlib.sha256(images.fingerprint.encode()).hexdigest()
-    verdict = cache_folder() / "readable" / f"{key}.json"
-    if verdict.is_file():
+    key = hashlib.sha256(f"{images.fingerprint} {PIL.__version__}".encode()).hexdigest()
+    verdict = cache_folder("readable") / f"{key}.json"
+    with suppress(OSError, ValueError):
         remembered: list[int] = json.loads(verdict.read_text())
         return remembered
     with ThreadPoolExecutor() as pool:
         answers = pool.map(lambda index: is_readable(images, index), range(len(images)))
-        failed = [index for index, ok in enumerate(answers) if not ok]
+        quiet = len(images) < WORTH_A_BAR or not Console().is_terminal
+        progress = track(answers, "Looking for damaged images", len(images), disable=quiet)
+        failed = [index for index, ok in enumerate(progress) if not ok]
     with atomic_write(verdict) as temporary:
         temporary.write_text(json.dumps(failed))
     return failed
