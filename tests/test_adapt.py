@@ -438,3 +438,13 @@ def test_images_without_labels_are_adapted_to_as_those_with(
     blind = adapt(replace(tiny_suite, tasks=unlabelled), quiet_trainer(max_steps=2))
     seeing = adapt(tiny_suite, quiet_trainer(max_steps=2))
     assert_identical(routers(blind), routers(seeing))
+
+
+def test_experts_alone_are_scored_on_the_tasks_that_have_one(
+    tiny_suite: Suite, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    suite = replace(tiny_suite, experts={"dtd": tiny_suite.experts["dtd"]})
+    module = TestTimeAdaptation(suite, Individual())
+    quiet_trainer().test(module, MultiTaskData(suite), verbose=False)
+    assert list(module.test_results["accuracy"]) == ["dtd"]
+    assert list(module.test_results["reference"]["pretrained"]) == list(suite.tasks)

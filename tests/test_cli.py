@@ -19,6 +19,7 @@ from PIL import Image
 
 from wemoe_pl import cli
 from wemoe_pl.configs import SHIPPED_CONFIGS, shipped_configs
+from wemoe_pl.heads import load_head
 from wemoe_pl.parsing import VERBS
 from wemoe_pl.recipes import read_suite
 
@@ -531,3 +532,47 @@ def test_every_key_of_a_shipped_config_has_a_comment(config: str) -> None:
 def test_every_part_of_a_shipped_suite_has_a_comment(suite: Path) -> None:
     blocks = suite.read_text().split("\n\n")[1:]
     assert all(block.startswith(("# ", "name: ")) for block in blocks)
+
+
+# A suite given as a whole
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before the config", "after it"])
+def test_a_whole_suite_replaces_that_of_the_config(
+    wemoe_pl: Command, tmp_path: Path, first: bool
+) -> None:
+    suite = tmp_path / "mine.yaml"
+    suite.write_text(
+        "{name: mine, backbone: {model: vit_tiny_patch16_224}, pretrained: a.safetensors, "
+        "tasks: {pets: {class_path: ImageFolderTask, init_args: {test: pets}}}}"
+    )
+    config, whole = ["--config", "finetune_vitb32"], ["--suite", suite]
+    given = [*whole, *config] if first else [*config, *whole]
+    answer = wemoe_pl("fit", *given, "--task", "pets", "--print_config")
+    printed = yaml.safe_load(answer.out)["suite"]
+    assert list(printed["tasks"]) == ["pets"]
+    assert (printed["experts"], printed["text_tower"]) == ({}, None)
+    assert printed["backbone"] == {"model": "vit_tiny_patch16_224", "options": {}}
+
+
+def test_a_key_of_a_suite_changes_only_that_key(wemoe_pl: Command) -> None:
+    answer = wemoe_pl(
+        "fit", "--config", "adapt_vitb32", "--suite.experts.dtd", "mine", "--print_config"
+    )
+    experts = yaml.safe_load(answer.out)["suite"]["experts"]
+    assert experts["dtd"] == "mine"
+    assert len(experts) == 8
+
+
+@pytest.mark.usefixtures("as_a_user_would")
+def test_zero_shot_heads_are_built_by_hand(wemoe_pl: Command, tmp_path: Path) -> None:
+    job = ["--config", "adapt_vitb32.yaml", *tiny_clip("adapt_vitb32.yaml"), "--task", "mnist"]
+    answer = wemoe_pl("heads", *job, "--out", tmp_path / "heads")
+    assert answer.status == 0, answer.err
+    assert load_head(str(tmp_path / "heads" / "mnist.safetensors")).classes == tuple("0123456789")
+
+
+def test_heads_that_nothing_makes_are_not_built(wemoe_pl: Command, tmp_path: Path) -> None:
+    answer = wemoe_pl("heads", "--config", "adapt_miniature", "--out", tmp_path)
+    assert answer.status == 1
+    assert "'miniature' has no zero-shot heads" in answer.err

@@ -45,10 +45,12 @@ def test_a_folder_in_whose_place_a_file_lies_is_refused_by_name(below: str, tmp_
 def test_a_folder_that_exists_but_is_read_only_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    def refuse(dir: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), dir)
 
-    monkeypatch.setattr(Path, "touch", refuse)  # root, as in a container, may write anywhere
+    monkeypatch.setattr(
+        "wemoe_pl.files.TemporaryFile", refuse
+    )  # root, as in a container, may write anywhere
     with pytest.raises(WeMoEError, match=r"folder .*: Permission denied\. Choose another"):
         make_folder(tmp_path)
 
@@ -160,10 +162,12 @@ def test_a_name_that_is_no_sha256_says_nothing(name: str, tmp_path: Path) -> Non
 def test_the_cache_is_where_the_environment_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WEMOE_PL_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
+    monkeypatch.setenv("WEMOE_PL_CACHE", str(tmp_path / "mine"))
+    assert cache_folder("heads") == tmp_path / "mine" / "heads"
+    assert (tmp_path / "mine" / "heads").is_dir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("WEMOE_PL_CACHE", "~/kept")
-    assert cache_folder() == Path.home() / "kept"
+    assert cache_folder("pixels") == tmp_path / "home" / "kept" / "pixels"
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -175,4 +179,13 @@ def test_the_cache_is_where_the_system_keeps_caches_otherwise(
         monkeypatch.delenv("WEMOE_PL_CACHE")
     else:
         monkeypatch.setenv("WEMOE_PL_CACHE", value)
-    assert cache_folder() == tmp_path / "wemoe_pl"
+    assert cache_folder("heads") == tmp_path / "wemoe_pl" / "heads"
+
+
+def test_a_cache_that_cannot_be_written_to_says_how_to_choose_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WEMOE_PL_CACHE", str(tmp_path / "file"))
+    with pytest.raises(WeMoEError, match=r"folder .*file.*heads: .* Set WEMOE_PL_CACHE to a fold"):
+        cache_folder("heads")

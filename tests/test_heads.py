@@ -305,3 +305,16 @@ def test_a_class_without_images_is_named(
 def test_a_head_without_any_image_is_refused(encoder: nn.Module) -> None:
     with pytest.raises(CheckpointError, match="cannot be built without images"):
         prototype_head(encoder, [], NAMES)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "linear"])
+def test_logits_are_in_single_precision_under_autocast(kind: str) -> None:
+    weight = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    names = ["a", "b", "c", "d"]
+    cosine, linear = CosineHead(weight, names, 100.0), LinearHead(weight, names, torch.zeros(4))
+    head: nn.Module = cosine if kind == "cosine" else linear
+    features = torch.randn(3, 8, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = head(features.bfloat16())
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, head(features.bfloat16().float()))

@@ -527,3 +527,9 @@ def test_offline_a_cache_that_lacks_a_file_is_told(
             our_hub.discard(path)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in said(files(gone).fetch, UnreachableError)
+
+
+def test_shards_are_counted_whatever_their_names_end_in() -> None:
+    names = [f"data/test-0000{i}-of-00002-8d3b0c2f5a6e7b19.parquet" for i in range(2)]
+    assert our_hub.is_complete(names)
+    assert not our_hub.is_complete(names[:1])

@@ -1,7 +1,7 @@
 """Suites and merge methods as plain values: what a YAML or a checkpoint holds, and back."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ MIXED = Suite(
     text_tower=TextTower("ViT-B-32-quickgelu", "clip.pt", {"embed_dim": 512, "layers": 12}),
     note="Of many kinds.",
     tasks={
-        "mnist": PaperTask("mnist", source="owner/mnist@v1", corrupt="skip"),
+        "mnist": PaperTask("mnist", source="owner/mnist@v1", check_names="off", corrupt="skip"),
         "pets": ParquetTask(
             "owner/pets",
             train=None,
@@ -110,7 +110,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "an unknown key": (describe(PLAIN) | {"expert": {"cars": "x"}}, "expert"),
     "a number for a mapping": (describe(PLAIN) | {"experts": 3}, "experts"),
     "an unknown class of task": (with_task(class_path="PapreTask"), "PapreTask"),
-    "a class that is no task": (with_task(class_path="pathlib.Path"), "pathlib.Path"),
+    "a class that is no task": (with_task(class_path="torch.nn.Identity"), "Identity"),
     "an unknown option of a task": (
         with_task(class_path="PaperTask", init_args={"name": "mnist", "nmae": 1}),
         "nmae",
@@ -165,7 +165,7 @@ def test_what_can_be_chosen_by_class_is_described_with_its_class() -> None:
     described = describe(MIXED)
     assert described["tasks"]["mnist"] == {
         "class_path": "wemoe_pl.tasks.paper.PaperTask",
-        "init_args": {"name": "mnist", "source": "owner/mnist@v1", "corrupt": "skip"},
+        "init_args": asdict(PaperTask("mnist", "owner/mnist@v1", "off", "skip")),
     }
     assert described["backbone"] == {
         "model": "vit_base_patch32_clip_quickgelu_224.openai",
@@ -178,7 +178,7 @@ def test_what_can_be_chosen_by_class_is_described_with_its_class() -> None:
 @pytest.mark.parametrize(
     "merge",
     [
-        {"class_path": "pathlib.Path"},
+        {"class_path": "torch.nn.Identity"},
         {"class_path": "wemoe_pl.merging.WEMoE", "init_args": {"init_lambda": "high"}},
         {"class_path": "wemoe_pl.merging.WEMoE", "init_args": {"init_lambda": 7}},
         "nonsense",

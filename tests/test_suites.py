@@ -346,6 +346,24 @@ def test_a_text_tower_of_another_width_than_the_backbone_is_refused(clip_suite: 
         replace(clip_suite, backbone=wide).load_head("dtd")
 
 
+@pytest.mark.parametrize(
+    ("vision", "text"),
+    [("_quickgelu", ""), ("", "-quickgelu"), ("", ""), ("_quickgelu", "-quickgelu")],
+)
+def test_both_towers_have_one_activation(clip_suite: Suite, vision: str, text: str) -> None:
+    backbone = replace(CLIP, model=f"vit_base_patch32_clip{vision}_224")
+    tower = replace(TEXT, model=f"ViT-B-32{text}")
+    if bool(vision) == bool(text):
+        assert replace(clip_suite, backbone=backbone, text_tower=tower).load_head("dtd")
+        return
+    with pytest.raises(ConfigError) as error:
+        replace(clip_suite, backbone=backbone, text_tower=tower)
+    assert str(error.value) == (
+        f"The backbone '{backbone.model}' and the text tower '{tower.model}' have different "
+        "activations: OpenAI's CLIP needs `quickgelu` in both names, other CLIP models in neither."
+    )
+
+
 # --- sources ---------------------------------------------------------------------------------
 
 
@@ -391,10 +409,14 @@ def test_zero_shot_heads_are_identified_by_all_that_makes_them(
     assert {part for part in sources if other[part] != sources[part]} == {"heads/dtd"}
 
 
-def test_a_text_tower_that_makes_no_head_is_not_among_the_sources(tiny_suite: Suite) -> None:
-    suite = replace(tiny_suite, text_tower=replace(TEXT, source="nowhere"))
-    assert suite.sources() == tiny_suite.sources()
-    assert suite.named_sources() == tiny_suite.named_sources()
+def test_a_text_tower_that_makes_no_head_is_not_among_the_sources(
+    clip_suite: Suite, tmp_path: Path
+) -> None:
+    head = suite_with_head(clip_suite, tmp_path, CLASSES["dtd"], width=32).heads["dtd"]
+    without = replace(clip_suite, heads=dict.fromkeys(clip_suite.tasks, head), text_tower=None)
+    idle = replace(without, text_tower=replace(TEXT, source="nowhere"))
+    assert idle.sources() == without.sources()
+    assert idle.named_sources() == without.named_sources()
 
 
 def test_files_of_weights_are_named_once_for_all_that_is_made_of_them(

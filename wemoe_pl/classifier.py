@@ -40,6 +40,11 @@ class MultiTaskClassifier(nn.Module):
         assert isinstance(head, ClassificationHead)
         return head
 
+    @property
+    def num_classes(self) -> dict[str, int]:
+        """How many classes the head of each task has."""
+        return {task: len(self.head(task).classes) for task in self.tasks}
+
     def encode(self, images: Tensor, task: str | None = None) -> Tensor:
         """Images (B, 3, H, W) → features (B, D); only a `PerTaskEncoder` needs the task."""
         per_task = isinstance(self.encoder, PerTaskEncoder)

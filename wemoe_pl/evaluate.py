@@ -146,12 +146,6 @@ class ScoredModule(L.LightningModule):
             _ = self.frozen_sources  # hashes the files, and warns of twins before the work
 
     @property
-    def num_classes(self) -> dict[str, int]:
-        """How many classes each task has."""
-        tasks = self.classifier.tasks
-        return {task: len(self.classifier.head(task).classes) for task in tasks}
-
-    @property
     def total_steps(self) -> int:
         """How many optimiser steps the run has; learning rates are annealed over them."""
         if self.trainer.max_steps < 1:
@@ -177,12 +171,13 @@ class ScoredModule(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start to count."""
-        self.scores = TaskScores(self.num_classes, self.device)
+        self.scores = TaskScores(self.classifier.num_classes, self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Score one batch of one task."""
+        """Score one batch of one task, unless only experts answer and it has none."""
         for task, (images, labels) in batch.items():
-            self.scores.update(task, self.classifier(images, task), labels)
+            if task in self.classifier.tasks:
+                self.scores.update(task, self.classifier(images, task), labels)
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/acc`, and `val/acc/<task>`."""
@@ -195,14 +190,15 @@ class ScoredModule(L.LightningModule):
                 name: reference.to(next(self.classifier.parameters()))
                 for name, reference in self.build_references().items()
             }
-        self.scores = TaskScores(self.num_classes, self.device)
+        self.scores = TaskScores(self.classifier.num_classes, self.device)
         self.reference_scores = {
-            name: TaskScores(self.num_classes, self.device) for name in self.references
+            name: TaskScores(reference.num_classes, self.device)
+            for name, reference in self.references.items()
         }
         mixtures = self.classifier.mixtures
         shape = len(mixtures), len(self.suite.experts)
         self.routing_means = {
-            task: RoutingMean(*shape).to(self.device) for task in self.num_classes if mixtures
+            task: RoutingMean(*shape).to(self.device) for task in self.classifier.tasks if mixtures
         }
         for mixture in mixtures:
             mixture.record_routing = True
@@ -210,7 +206,8 @@ class ScoredModule(L.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Score one batch of one task, by this model and by every reference."""
         for task, (images, labels) in batch.items():
-            self.scores.update(task, self.classifier(images, task), labels)
+            if task in self.classifier.tasks:
+                self.scores.update(task, self.classifier(images, task), labels)
             if task in self.routing_means:
                 recorded = [mixture.routing_weights for mixture in self.classifier.mixtures]
                 self.routing_means[task].update(recorded)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from platformdirs import user_cache_path
 
@@ -32,9 +33,8 @@ def make_folder(path: Path, instead: str = "Choose another with --out.") -> Path
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".write-test-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        with TemporaryFile(dir=path):
+            pass
     except OSError as error:
         raise WeMoEError(
             f"Cannot write to the folder {path}: {error.strerror}. {instead}"

@@ -83,7 +83,7 @@ class WeMoEParser(LightningArgumentParser):
     replaces_suite = False
 
     def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
-        """Parse; a suite that is given as a whole replaces the config's, and does not mix with it."""
+        """Parse; a suite that is given as a whole replaces the config's instead of joining it."""
         self.replaces_suite = any(str(arg).partition("=")[0] == "--suite" for arg in args or ())
         return super().parse_args(args, *others, **options)
 

@@ -1,6 +1,7 @@
 """Suites and merge methods as plain values, as a YAML or a checkpoint holds them, and back."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ def rebuild(recipe: Mapping[str, Any]) -> tuple[Suite, MergeMethod]:
     parser.add_argument("--suite", type=Suite)
     parser.add_argument("--merge", type=MergeMethod)
     try:
-        parsed = parser.instantiate(parser.parse_object(dict(recipe)))
+        parsed = parser.instantiate(parser.parse_object(deepcopy(dict(recipe))))  # which it changes
     except Exception as error:  # jsonargparse raises many kinds
         raise ConfigError(f"This is no recipe of a suite and a merge method: {error}") from error
     return parsed.suite, parsed.merge

@@ -200,3 +200,13 @@ def test_the_fingerprint_follows_the_files_and_their_order(folder: Path) -> None
     assert ImageFiles(paths[::-1], labels).fingerprint != before
     os.utime(paths[0], ns=(1, 2))
     assert ImageFiles(paths, labels).fingerprint != before
+
+
+def test_hidden_files_and_folders_are_no_images_and_no_classes(tmp_path: Path) -> None:
+    for name in ("cat", "dog", ".ipynb_checkpoints"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / name / "1.png")
+    (tmp_path / "cat" / "._1.png").write_text("what a Mac leaves")
+    task = ImageFolderTask(test=str(tmp_path))
+    assert task.classes == ("cat", "dog")
+    assert len(task.images("test")) == 2

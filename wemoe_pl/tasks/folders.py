@@ -133,11 +133,7 @@ def list_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}: check its path.")
     named = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    paths = sorted(
-        p
-        for p in named
-        if p.is_file() and all(map(is_shown, map(Path, p.relative_to(folder).parts)))
-    )
+    paths = sorted(p for p in named if p.is_file() and not is_hidden(p.relative_to(folder)))
     if not paths:
         raise DataError(
             f"The folder {folder} has no images: check its path. "

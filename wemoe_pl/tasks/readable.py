@@ -36,8 +36,6 @@ def read_image(source: Path | bytes, name: str = "") -> Image.Image:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's fault, not the image's
         called = source if isinstance(source, Path) else name
         raise DataError(f"{called} is not a readable image: {error}") from error
 
@@ -107,7 +105,9 @@ def is_readable(images: Images, index: int) -> bool:
     """Can this image be decoded to the last pixel?"""
     try:
         images[index]
-    except DataError:
+    except DataError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
+            raise  # the disk's fault, not the image's: not to be remembered
         return False
     return True
 
