@@ -280,17 +280,17 @@ class TaskData(VisionData):
         suite.task(task)
         super().__init__(
             suite,
-            [task],
-            [task],
-            "train",
-            batch_size,
-            1,
-            test_batch_size,
-            num_workers,
-            seed,
-            cache_images,
-            images,
-            corrupt,
+            stream_tasks=[task],
+            scored_tasks=[task],
+            stream="train",
+            batch_size=batch_size,
+            tasks_per_batch=1,
+            test_batch_size=test_batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            cache_images=cache_images,
+            images=images,
+            corrupt=corrupt,
         )
 
 
@@ -331,17 +331,17 @@ class MultiTaskData(VisionData):
         per_batch = len(streamed) if tasks_per_batch is None else tasks_per_batch
         super().__init__(
             suite,
-            streamed,
-            tasks,
-            stream,
-            batch_size,
-            per_batch,
-            test_batch_size,
-            num_workers,
-            seed,
-            cache_images,
-            images,
-            corrupt,
+            stream_tasks=streamed,
+            scored_tasks=tasks,
+            stream=stream,
+            batch_size=batch_size,
+            tasks_per_batch=per_batch,
+            test_batch_size=test_batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            cache_images=cache_images,
+            images=images,
+            corrupt=corrupt,
         )
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -49,6 +50,9 @@ class Prediction(NamedTuple):
 class TaskScores:
     """Micro-averaged accuracy and calibration error of every task.
 
+    Attributes:
+        images: how many labelled images of each task were counted.
+
     >>> scores = TaskScores({"mnist": 10, "dtd": 47})
     >>> scores.update("mnist", torch.eye(10), torch.arange(10))
     >>> scores.accuracy()
@@ -63,6 +67,7 @@ class TaskScores:
         self._calibration: dict[str, Metric] = {
             task: MulticlassCalibrationError(n).to(device) for task, n in num_classes.items()
         }
+        self.images: Counter[str] = Counter()
 
     def update(self, task: str, logits: Tensor, labels: Tensor) -> None:
         """Count those images of a batch of a task that have a label."""
@@ -70,6 +75,7 @@ class TaskScores:
         if not labelled.any():
             return
         logits, labels = logits[labelled], labels[labelled]
+        self.images[task] += len(labels)
         self._accuracy[task].update(logits, labels)
         self._calibration[task].update(logits.softmax(dim=-1), labels)
 
@@ -230,6 +236,7 @@ class ScoredModule(L.LightningModule):
         self.test_results = {
             "accuracy": accuracy,
             "calibration_error": self.scores.calibration_error(),
+            "images": dict(self.scores.images),
             "reference": reference,
         }
 
