@@ -5,11 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hub_content import write_expert
 from loopback_hub import LoopbackHub
 from rich.console import Console
 
@@ -129,6 +131,34 @@ def test_a_damaged_file_in_the_cache_is_replaced(suite: Suite, hub: LoopbackHub)
     weights.resolve().write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
     prepared(suite)
     assert weights.read_bytes() == whole
+
+
+def test_a_disk_that_is_too_small_for_all_is_said_before_anything_is_fetched(
+    suite: Suite, hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 0, 4_900_000))
+    with pytest.raises(
+        HubError, match=r"no space for this job: it needs 5\.\d+ MB .* 4\.9 MB left"
+    ):
+        prepared(suite)
+    assert not downloads(hub)
+
+
+def test_what_is_newer_on_the_hub_is_to_be_fetched(
+    suite: Suite, hub_root: Path, tmp_path: Path, online: Callable[[LoopbackHub], Path]
+) -> None:
+    root = tmp_path / "hub"
+    shutil.copytree(hub_root, root)
+    with LoopbackHub(root) as hub:
+        online(hub)
+        prepared(suite)
+        expert = root / "models/tanganke/clip-vit-base-patch32_svhn"
+        write_expert(expert, root / "models" / PRETRAINED, seed=99)
+        hub.refresh()
+        said = prepared(suite)
+    rows = [[cell.strip() for cell in line.split("│")] for line in said.splitlines()]
+    assert [row[1] for row in rows if row[-2:] == ["to fetch", ""]] == ["experts/svhn"]
 
 
 def test_it_builds_the_heads_that_the_job_wants(suite: Suite, hub: LoopbackHub) -> None:

@@ -239,12 +239,16 @@ def check_space(repo: HubRepo, files: Sequence[HubFile]) -> None:
     """Raise `HubError` when the disk of the cache has no room for files that it lacks."""
     folder = cached_folder(repo)
     missing = [f for f in files if folder is None or not (folder / f.name).is_file()]
-    needed = sum(file.size for file in missing)
+    check_room(str(repo), sum(file.size for file in missing))
+
+
+def check_room(what: str, needed: int) -> None:
+    """Raise `HubError` when the disk of the cache has less than `needed` bytes left."""
     place = existing_parent(Path(constants.HF_HUB_CACHE))
     free = shutil.disk_usage(place).free
     if needed > free:
         raise HubError(
-            f"There is no space for {repo}: it needs {size_in_words(needed)} and the disk of "
+            f"There is no space for {what}: it needs {size_in_words(needed)} and the disk of "
             f"{place} has {size_in_words(free)} left. Free some, or set HF_HOME to another disk."
         )
 

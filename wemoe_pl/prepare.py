@@ -12,7 +12,7 @@ from wemoe_pl.data import VisionData
 from wemoe_pl.errors import UnreachableError
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.heads import save_head
-from wemoe_pl.hub import HubFile, HubFiles, is_blob_intact, size_in_words
+from wemoe_pl.hub import HubFile, HubFiles, check_room, is_blob_intact, size_in_words
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import UNLABELLED
 
@@ -39,9 +39,15 @@ class Item:
         return sum(path.stat().st_size for path in self.request.cached() or [])
 
     @property
+    def missing(self) -> int:
+        """Bytes of the files that the cache lacks, or has in another version."""
+        there = {path.resolve().name for path in self.request.cached() or []}
+        return sum(file.size for file in self.announced or [] if file.digest not in there)
+
+    @property
     def state(self) -> str:
         """Is it there, or must it be fetched?"""
-        return "in the cache" if self.request.cached() else "to fetch"
+        return "to fetch" if self.missing else "in the cache"
 
 
 def prepare(module: ScoredModule, data: VisionData, console: Console) -> None:
@@ -60,6 +66,7 @@ def prepare(module: ScoredModule, data: VisionData, console: Console) -> None:
     items = [look_up(part, request) for part, request in requests(module, data).items()]
     if items:
         console.print(plan_table(items))
+        check_room("this job", sum(item.missing for item in items))
     for item in items:
         bring(item)
     if suite := module.frozen_suite:
@@ -130,9 +137,8 @@ def plan_table(items: list[Item]) -> Table:
         table.add_column(title, justify="right" if title == "size" else "left", overflow="fold")
     for item in items:
         table.add_row(item.part, str(item.request.repo), size_in_words(item.size), item.state)
-    missing = sum(item.size for item in items if item.request.cached() is None)
     table.add_section()
-    table.add_row("to fetch", "", size_in_words(missing), "")
+    table.add_row("to fetch", "", size_in_words(sum(item.missing for item in items)), "")
     return table
 
 
