@@ -533,3 +533,26 @@ def test_shards_are_counted_whatever_their_names_end_in() -> None:
     names = [f"data/test-0000{i}-of-00002-8d3b0c2f5a6e7b19.parquet" for i in range(2)]
     assert our_hub.is_complete(names)
     assert not our_hub.is_complete(names[:1])
+
+
+def test_files_without_a_count_in_their_names_are_complete_only_when_all_were_fetched(
+    hub: LoopbackHub, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = our_hub.download
+    wanted = HubFiles(REPO, lambda names: [n for n in names if n != "README.md"], "all but one")
+
+    def break_off(repo: HubRepo, file: our_hub.HubFile) -> Path:
+        if file.name == "model.safetensors":
+            raise KeyboardInterrupt
+        return fetch(repo, file)
+
+    monkeypatch.setattr(our_hub, "download", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        wanted.fetch()
+    assert left_in(cache) == ["config.json"]
+    assert wanted.cached() is None
+    monkeypatch.setattr(our_hub, "download", fetch)
+    assert [path.name for path in wanted.fetch()] == ["config.json", "model.safetensors"]
+    asked = len(hub.requests)
+    assert wanted.cached() == wanted.fetch()
+    assert len(hub.requests) == asked

@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 
 from wemoe_pl.errors import HubError, UnreachableError
-from wemoe_pl.files import SHA256, sha256
+from wemoe_pl.files import SHA256, atomic_write, cache_folder, sha256
 
 Kind = Literal["model", "dataset"]
 T = TypeVar("T")
@@ -92,11 +92,13 @@ class HubFiles:
         repo: the repository.
         choose: from the names of all files, those that are wanted; none if they are not there.
         wanted: what `choose` looks for, in words.
+        all_or_none: does `choose` know by itself what is all, and never pick a part of it?
     """
 
     repo: HubRepo
     choose: Choose
     wanted: str
+    all_or_none: bool = False
 
     def cached(self) -> list[Path] | None:
         """The files, if all are in the cache; never asks the hub.
@@ -108,7 +110,11 @@ class HubFiles:
             return None
         names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
         chosen = self.choose(names)
-        return [folder / name for name in chosen] if chosen and is_complete(chosen) else None
+        if all(map(SHARD.fullmatch, chosen)):
+            complete = is_complete(chosen)
+        else:  # these names do not say how many there are
+            complete = self.all_or_none or self._noted(folder) == chosen
+        return [folder / name for name in chosen] if chosen and complete else None
 
     def announced(self) -> list[HubFile]:
         """The files as the hub has them now.
@@ -138,7 +144,20 @@ class HubFiles:
         """The files as the hub has them now: what is missing, changed or damaged is downloaded."""
         files = self.announced()
         check_space(self.repo, files)
-        return [download(self.repo, file) for file in files]
+        paths = [download(self.repo, file) for file in files]
+        snapshot = paths[0].parents[files[0].name.count("/")]
+        with atomic_write(self._note(snapshot)) as temporary:
+            temporary.write_text("\n".join(file.name for file in files))
+        return paths
+
+    def _noted(self, snapshot: Path) -> list[str]:
+        """The names of all the files, if they were once fetched into a snapshot of the cache."""
+        note = self._note(snapshot)
+        return note.read_text().split("\n") if note.is_file() else []
+
+    def _note(self, snapshot: Path) -> Path:
+        key = hashlib.sha256(f"{snapshot} {self.wanted}".encode()).hexdigest()
+        return cache_folder("fetched") / f"{key}.txt"
 
 
 def cached_folder(repo: HubRepo) -> Path | None:

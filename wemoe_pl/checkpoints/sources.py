@@ -71,7 +71,8 @@ def hub_request(source: str, own_name: str) -> HubFiles | None:
     def best(names: Sequence[str]) -> list[str]:
         return [name for name in (own_name, *WEIGHT_FILES) if name in names][:1]
 
-    return HubFiles(repo, best, f"weights ({', '.join((own_name, *WEIGHT_FILES))})")
+    names = ", ".join((own_name, *WEIGHT_FILES))
+    return HubFiles(repo, best, f"weights ({names})", all_or_none=True)
 
 
 def shards_request(repo: HubRepo, index: Path) -> HubFiles:
@@ -81,7 +82,7 @@ def shards_request(repo: HubRepo, index: Path) -> HubFiles:
     def all_or_none(names: Sequence[str]) -> list[str]:
         return wanted if set(wanted) <= set(names) else []
 
-    return HubFiles(repo, all_or_none, f"shards {', '.join(wanted)}")
+    return HubFiles(repo, all_or_none, f"shards {', '.join(wanted)}", all_or_none=True)
 
 
 def shards_beside(index: Path) -> list[Path]:
