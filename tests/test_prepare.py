@@ -219,8 +219,6 @@ def run(
 def test_the_program_prepares_with_a_network_and_adapts_without(
     hub_root: Path, tmp_path: Path
 ) -> None:
-    if not shutil.which("wemoe-pl", path=str(Path(sys.executable).parent)):
-        pytest.skip("the console script is not installed")
     job = [
         "--config", "adapt_vitb32.yaml",
         "--suite.backbone.options", json.dumps(SIZES),

@@ -160,8 +160,11 @@ class VisionData(L.LightningDataModule):
     def splits(self) -> list[tuple[str, Split]]:
         """Every task with a split of it that the job reads."""
         streamed: list[tuple[str, Split]] = [(task, self.stream) for task in self.stream_tasks]
-        scored: list[tuple[str, Split]] = [(task, "test") for task in self.scored_tasks]
-        return list(dict.fromkeys(streamed + scored))
+        return list(dict.fromkeys(streamed + self._scored))
+
+    @property
+    def _scored(self) -> list[tuple[str, Split]]:
+        return [(task, "test") for task in self.scored_tasks]
 
     def setup(self, stage: str) -> None:
         """Read the lists of images that a stage is about, before models are built in vain.
@@ -170,8 +173,7 @@ class VisionData(L.LightningDataModule):
         """
         if self.trainer is not None and self.trainer.world_size > 1:
             raise ConfigError("Several devices are not supported yet: set trainer.devices to 1.")
-        scored: list[tuple[str, Split]] = [(task, "test") for task in self.scored_tasks]
-        for task, split in {"fit": self.splits, "predict": []}.get(stage, scored):
+        for task, split in {"fit": self.splits, "predict": []}.get(stage, self._scored):
             self.load(task, split)
 
     def train_dataloader(self) -> DataLoader[Batch]:

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -79,8 +80,17 @@ def sha256(path: Path) -> str:
 
 def digest(path: Path) -> str:
     """The SHA-256 of a file; one that the hub's cache names by its own, need not be read."""
-    name = path.resolve().name
-    return name if SHA256.fullmatch(name) else sha256(path)
+    resolved = path.resolve()
+    if SHA256.fullmatch(resolved.name):
+        return resolved.name
+    facts = resolved.stat()
+    return _sha256_as_of(resolved, facts.st_size, facts.st_mtime_ns)
+
+
+@cache
+def _sha256_as_of(path: Path, size: int, changed: int) -> str:
+    """One model makes eight zero-shot heads, and is half a gigabyte to read."""
+    return sha256(path)
 
 
 def cache_folder(part: str) -> Path:

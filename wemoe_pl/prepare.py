@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from wemoe_pl.checkpoints import ENCODER_FILE, hub_request, weight_files
+from wemoe_pl.checkpoints import hub_request
 from wemoe_pl.data import VisionData
 from wemoe_pl.errors import UnreachableError
 from wemoe_pl.evaluate import ScoredModule
@@ -123,8 +123,6 @@ def bring(item: Item) -> None:
 
 def check_models(suite: Suite) -> None:
     """See that all encoders are there with their shards, and fit the backbone."""
-    for source in (suite.pretrained, *suite.experts.values()):
-        weight_files(source, ENCODER_FILE)
     suite.open_pretrained()
     if suite.experts:
         suite.load_experts()

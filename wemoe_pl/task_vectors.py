@@ -44,7 +44,7 @@ def task_vector(pretrained: State, expert: State, name: str = "the expert") -> d
     {'w': tensor([0.5000])}
     """
     check_compatible(pretrained, expert, name)
-    return {k: expert[k] - w for k, w in pretrained.items() if w.is_floating_point()}
+    return dict(lazy_task_vector(pretrained, expert))
 
 
 def lazy_task_vector(pretrained: State, expert: State) -> LazyState:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any
 
 import timm
 import torch
 from torch import nn
 
+from wemoe_pl.checkpoints.state import shapes_of
 from wemoe_pl.errors import ConfigError
 
 READS_WEIGHTS = ("pretrained", "checkpoint_path", "pretrained_cfg_overlay")
@@ -62,7 +64,12 @@ class Backbone:
         with torch.device("meta"):
             return self.build()
 
-    @property
+    @cached_property
+    def shapes(self) -> dict[str, torch.Size]:
+        """The shape of every weight of the encoder, by its key."""
+        return shapes_of(self.skeleton().state_dict())
+
+    @cached_property
     def feature_dim(self) -> int:
         """D, the width of the features that the encoder ends in."""
         encoder = self.skeleton()

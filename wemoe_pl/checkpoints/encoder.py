@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from wemoe_pl.checkpoints.backbone import Backbone
 from wemoe_pl.checkpoints.forms import FORMS, TEXT_FORMS, Form, Make, recognise
 from wemoe_pl.checkpoints.reading import Weights, open_weights
-from wemoe_pl.checkpoints.state import LazyState, shapes_of
+from wemoe_pl.checkpoints.state import LazyState
 from wemoe_pl.errors import CheckpointError
 
 ENCODER_FILE = "encoder.safetensors"
@@ -47,7 +47,7 @@ def load_encoder(source: str, backbone: Backbone | str, projection: str | None =
 def encoder_state(source: str, backbone: Backbone, projection: str | None = None) -> LazyState:
     """The weights of an encoder by timm's keys, read when asked for; see `load_encoder`."""
     tower = find_tower(open_weights(source, ENCODER_FILE))
-    reference = shapes_of(backbone.skeleton().state_dict())
+    reference = backbone.shapes
     state = tower.converted(reference)
     if has_head(reference) and not tower.projects:
         if projection is None:

@@ -85,8 +85,9 @@ def open_file(path: Path) -> Weights:
         start = file.read(9)
     # Safetensors begin with the length of their header: one in 32 has a pickle's first byte.
     is_pickle = start.startswith(PICKLE_START) and not start.endswith(b"{")
-    if start.startswith(ZIP_START) or is_pickle:
-        return open_pickle(path)
+    is_zip = start.startswith(ZIP_START)
+    if is_zip or is_pickle:
+        return open_pickle(path, is_zip)
     return open_safetensors(path)
 
 
@@ -108,8 +109,13 @@ def open_safetensors(path: Path) -> Weights:
     return Weights(str(path), shapes, read, metadata)
 
 
-def open_pickle(path: Path) -> Weights:
-    """Open what torch.save has written, if it is nothing but tensors in a dictionary."""
+def open_pickle(path: Path, is_zip: bool) -> Weights:
+    """Open what torch.save has written, if it is nothing but tensors in a dictionary.
+
+    Args:
+        path: the file.
+        is_zip: is it of the format that can be mapped to memory?
+    """
     misnamed = path.suffix == ".safetensors"  # torch would go by the name
     try:
         with path.open("rb") as file, warnings.catch_warnings():
@@ -118,7 +124,7 @@ def open_pickle(path: Path) -> Weights:
                 file if misnamed else path,
                 map_location="cpu",
                 weights_only=True,
-                mmap=is_zip(path) and not misnamed,
+                mmap=is_zip and not misnamed,
             )
     except pickle.UnpicklingError as error:
         raise CheckpointError(
@@ -135,12 +141,6 @@ def open_pickle(path: Path) -> Weights:
         raise CheckpointError(f"{path} holds no state dict: expected tensors by name.")
     shapes = {key: tensor.shape for key, tensor in tensors.items()}
     return Weights(str(path), shapes, lambda key: tensors[key].detach(), {})
-
-
-def is_zip(path: Path) -> bool:
-    """Is it of the format that can be mapped to memory?"""
-    with path.open("rb") as file:
-        return file.read(4) == ZIP_START
 
 
 def tensors_in(loaded: Any) -> dict[str, Tensor]:

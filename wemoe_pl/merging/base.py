@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from wemoe_pl.checkpoints import State
 from wemoe_pl.errors import MergeError
-from wemoe_pl.task_vectors import Model
+from wemoe_pl.task_vectors import Model, check_compatible, state_of
 
 ADAPTATION_LEARNING_RATE = 1e-3
 DEFAULT_LAMBDA = 0.3
@@ -43,6 +44,15 @@ def check_experts(experts: Mapping[str, Model]) -> None:
     """Raise `MergeError` when there is nothing to merge."""
     if not experts:
         raise MergeError("There is no expert to merge: give at least one.")
+
+
+def checked_states(base: State, experts: Mapping[str, Model]) -> list[State]:
+    """The experts' weights; `MergeError` when there are none, or they do not fit `base`."""
+    check_experts(experts)
+    states = {task: state_of(expert) for task, expert in experts.items()}
+    for task, state in states.items():
+        check_compatible(base, state, f"Expert '{task}'")
+    return list(states.values())
 
 
 def blocks_of(encoder: nn.Module) -> nn.ModuleList | nn.Sequential:

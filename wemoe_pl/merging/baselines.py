@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from wemoe_pl.merging.base import MergeMethod, check_experts
-from wemoe_pl.task_vectors import Model, check_compatible, state_of
+from wemoe_pl.merging.base import MergeMethod, checked_states
+from wemoe_pl.task_vectors import Model, state_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,5 @@ class Individual(MergeMethod):
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """An encoder that becomes the expert of the task that it is told."""
-        check_experts(experts)
-        for task, expert in experts.items():
-            check_compatible(pretrained.state_dict(), state_of(expert), f"Expert '{task}'")
+        checked_states(pretrained.state_dict(), experts)
         return PerTaskEncoder(deepcopy(pretrained).requires_grad_(False), experts)

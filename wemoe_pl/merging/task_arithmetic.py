@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import State
-from wemoe_pl.merging.base import MergeMethod, check_experts
+from wemoe_pl.merging.base import MergeMethod, checked_states
 from wemoe_pl.moe import check_init_lambda
-from wemoe_pl.task_vectors import (
-    Model,
-    add_task_vectors,
-    check_compatible,
-    lazy_task_vector,
-    state_of,
-)
+from wemoe_pl.task_vectors import Model, add_task_vectors, lazy_task_vector
 
 
 @dataclass(frozen=True)
@@ -44,15 +38,6 @@ class TaskArithmetic(MergeMethod):
         merged = deepcopy(pretrained)
         merged.load_state_dict(add_experts(base, states, self.scaling))
         return merged.requires_grad_(False)
-
-
-def checked_states(base: State, experts: Mapping[str, Model]) -> list[State]:
-    """The experts' weights; `MergeError` when there are none, or they do not fit `base`."""
-    check_experts(experts)
-    states = {task: state_of(expert) for task, expert in experts.items()}
-    for task, state in states.items():
-        check_compatible(base, state, f"Expert '{task}'")
-    return list(states.values())
 
 
 def add_experts(base: State, experts: Iterable[State], scaling: float) -> dict[str, Tensor]:

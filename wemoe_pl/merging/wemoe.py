@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from wemoe_pl.checkpoints import LazyState, State, shapes_of
-from wemoe_pl.merging.base import MergeMethod, blocks_of
-from wemoe_pl.merging.task_arithmetic import add_experts, checked_states
+from wemoe_pl.merging.base import MergeMethod, blocks_of, checked_states
+from wemoe_pl.merging.task_arithmetic import add_experts
 from wemoe_pl.moe import WeightEnsemblingMoE, check_init_lambda, check_router_depth
 from wemoe_pl.task_vectors import Model
 

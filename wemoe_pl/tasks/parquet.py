@@ -59,7 +59,8 @@ class ParquetTask(VisionTask):
         """Class names in label order; those of the label column need the test split."""
         if self.class_names or self.label is None:
             return tuple(self.class_names or ())
-        names = self._column_names(self._table("test" if self.test else "train"))
+        split: Split = "test" if self.test else "train"
+        names = self._column_names(self._table(split, self._files(split)))
         if names is None:
             raise DataError(
                 f"The column '{self.label}' of {self.dataset} does not name its classes: give "
@@ -74,11 +75,12 @@ class ParquetTask(VisionTask):
 
     def images(self, split: Split) -> Images:
         """The images of a split, in the order of the rows."""
-        table = self._table(split)
+        files = self._files(split)
+        table = self._table(split, files)
         rows = self._encoded(table)
         labels = self._labels(table)
         where = f"{self.dataset} ({self._pattern(split)})"
-        facts = f"{file_facts(self._files(split))}, column {self.image}"
+        facts = f"{file_facts(files)}, column {self.image}"
         return keep_readable(ParquetImages(rows, self.image, labels, where, facts), self.corrupt)
 
     def hub_files(self, split: Split) -> HubFiles | None:
@@ -110,10 +112,10 @@ class ParquetTask(VisionTask):
             raise DataError(f"{folder} has no parquet files '{pattern}'. {found}.")
         return [folder / name for name in names]
 
-    def _table(self, split: Split) -> Dataset:
-        files = [str(path) for path in self._files(split)]
+    def _table(self, split: Split, files: Sequence[Path]) -> Dataset:
+        names = [str(path) for path in files]
         try:
-            table: Dataset = load_dataset("parquet", data_files={split: files}, split=split)
+            table: Dataset = load_dataset("parquet", data_files={split: names}, split=split)
         except (DatasetGenerationError, OSError, ValueError) as error:
             cause = error.__cause__ or error
             if isinstance(cause, OSError) and cause.errno is not None:
