@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
 from wemoe_pl.kernels import merged_mlp
-from wemoe_pl.task_vectors import Model, check_compatible, lazy_task_vector, state_of
+from wemoe_pl.task_vectors import Model, check_compatible, state_of
 
 ROUTER_DEPTHS = (0, 1, 2)
 ROUTER_INIT_STD = 0.01
@@ -170,6 +170,7 @@ def stack_task_vectors(pretrained_mlp: nn.Module, expert_mlps: Sequence[Model]) 
         path, _, leaf = name.rpartition(".")
         stacked = weight.new_empty(len(experts), *weight.shape)
         for row, expert in zip(stacked, experts, strict=True):
-            row.copy_(lazy_task_vector({name: weight}, expert)[name])
+            # Into its place: `lazy_task_vector` would take memory for one more of each.
+            torch.sub(expert[name].to(weight.device), weight, out=row)
         setattr(dictionary.get_submodule(path), leaf, nn.Parameter(stacked, requires_grad=False))
     return dictionary
