@@ -27,7 +27,7 @@ ORDER = [
     "classifier",
     "pixels",
     "data",
-    "analysis",
+    "routing",
     "run_checkpoint",
     "evaluate",
     "finetune",

@@ -21,7 +21,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from wemoe_pl import __version__
-from wemoe_pl.analysis import RoutingMean
+from wemoe_pl.routing import RoutingMean
 from wemoe_pl.checkpoints import HEAD, first_difference, shapes_of
 from wemoe_pl.classifier import MultiTaskClassifier
 from wemoe_pl.data import Batch

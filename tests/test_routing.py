@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wemoe_pl.analysis import RoutingMean
+from wemoe_pl.routing import RoutingMean
 
 BLOCKS, EXPERTS = 3, 4
 
