@@ -21,13 +21,13 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from wemoe_pl import __version__
-from wemoe_pl.routing import RoutingMean
 from wemoe_pl.checkpoints import HEAD, first_difference, shapes_of
 from wemoe_pl.classifier import MultiTaskClassifier
 from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.files import atomic_write
 from wemoe_pl.merging import PerTaskEncoder
+from wemoe_pl.routing import RoutingMean
 from wemoe_pl.run_checkpoint import IDENTITY, check_sources, frozen_choices
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import UNLABELLED
