@@ -20,6 +20,7 @@ ORDER = [
     "zero_shot",
     "suites",
     "task_vectors",
+    "dictionaries",
     "kernels",
     "moe",
     "merging",

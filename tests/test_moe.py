@@ -397,7 +397,7 @@ def test_the_dictionary_holds_the_task_vectors_in_the_order_of_experts() -> None
     pretrained, experts = sources()
     moe = WeightEnsemblingMoE(pretrained, [expert.state_dict() for expert in experts])
     for name, weight in pretrained.named_parameters():
-        stacked = moe.task_vectors.get_parameter(name)
+        stacked = moe.task_vectors.get_parameter(f"{name}.stacked")
         assert stacked.shape == (T, *weight.shape)
         for row, expert in zip(stacked, experts, strict=True):
             assert torch.equal(row, expert.get_parameter(name) - weight)

@@ -3,34 +3,33 @@
 This is the only file that knows how it is computed. `moe.py` sees one function.
 """
 
-from collections.abc import Mapping
-
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from wemoe_pl.dictionaries import Dictionary
+
 
 def merged_mlp(
-    mlp: nn.Module, task_vectors: Mapping[str, Tensor], routing_weights: Tensor, x: Tensor
+    mlp: nn.Module, dictionary: Dictionary, routing_weights: Tensor, x: Tensor
 ) -> Tensor:
     """Run sample b through `mlp` with the weights W0 + Σ_i r_bi τ_i, biases alike (paper §3.2).
 
-    Weights are merged for the whole batch in one matrix product per parameter; the MLP's own
-    `forward` is then mapped over samples, so any activation, norm or gate inside it is kept.
+    Weights are merged for the whole batch at once; the MLP's own `forward` is then mapped over
+    samples, so any activation, norm or gate inside it is kept.
 
     Args:
         mlp: the pretrained MLP, whose parameters are W0; it is not modified.
-        task_vectors: per parameter of `mlp`, the T stacked task vectors, (T, *shape).
+        dictionary: the T task vectors of each of its parameters.
         routing_weights: (B, T).
-        x: (B, N, D) tokens or (B, D) features.
+        x: (B, …, D): B samples of tokens or features. Whatever lies in between shares weights.
 
     Returns:
         The output of the MLP, of the shape that `mlp` gives `x`.
     """
-    merged = {
-        name: weight + torch.tensordot(routing_weights.to(weight.dtype), task_vectors[name], dims=1)
-        for name, weight in mlp.named_parameters()
-    }
+    weights = dict(mlp.named_parameters())
+    routing_weights = routing_weights.to(next(iter(weights.values())).dtype)
+    mixtures = dictionary.mix(routing_weights)
+    merged = {name: weights[name] + mixture for name, mixture in mixtures.items()}
 
     def run_sample(weights: dict[str, Tensor], tokens: Tensor) -> Tensor:
         return functional_call(mlp, weights, (tokens,))

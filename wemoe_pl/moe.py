@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Literal
 
 import torch
 from timm.layers import RmsNorm
 from torch import Tensor, nn
 
+from wemoe_pl.dictionaries import Compression, Dense, Dictionary, Reader
 from wemoe_pl.errors import MergeError
 from wemoe_pl.kernels import merged_mlp
 from wemoe_pl.task_vectors import Model, check_compatible, state_of
 
 ROUTER_DEPTHS = (0, 1, 2)
 ROUTER_INIT_STD = 0.01
+Routing = Literal["sample", "batch"]
+DENSE = Dense()
 
 
 def check_init_lambda(init_lambda: float) -> None:
@@ -34,20 +38,28 @@ class Router(nn.Module):
     """Maps the MLP's input to one routing weight per expert: no softmax, no clamp.
 
     Depth 0 is a free vector, depth 1 `Linear(D, T)`, depth 2 `Linear(D, D) → ReLU → Linear(D, T)`.
-    Weights start at N(0, 0.01), the last bias at λ: at first every sample gets task arithmetic.
+    Weights start at N(0, init_std²), the last bias at λ: at first all samples get task arithmetic.
 
     Args:
         dim: D, the width of the tokens.
         num_experts: T.
         init_lambda: λ, the initial routing weight of every expert.
         depth: 0, 1 or 2.
+        init_std: standard deviation of the initial weights.
 
     >>> Router(dim=8, num_experts=3, depth=1)(torch.zeros(2, 5, 8))
     tensor([[0.3000, 0.3000, 0.3000],
             [0.3000, 0.3000, 0.3000]], grad_fn=<AddmmBackward0>)
     """
 
-    def __init__(self, dim: int, num_experts: int, init_lambda: float = 0.3, depth: int = 2):
+    def __init__(
+        self,
+        dim: int,
+        num_experts: int,
+        init_lambda: float = 0.3,
+        depth: int = 2,
+        init_std: float = ROUTER_INIT_STD,
+    ):
         super().__init__()
         check_init_lambda(init_lambda)
         check_router_depth(depth)
@@ -59,7 +71,7 @@ class Router(nn.Module):
         self.out = nn.Linear(dim, num_experts)
         for layer in (self.hidden, self.out):
             if layer is not None:
-                nn.init.normal_(layer.weight, std=ROUTER_INIT_STD)
+                nn.init.normal_(layer.weight, std=init_std)
                 nn.init.zeros_(layer.bias)
         nn.init.constant_(self.out.bias, init_lambda)
 
@@ -77,13 +89,18 @@ class WeightEnsemblingMoE(nn.Module):
     """The pretrained MLP plus the dictionary of its task vectors, mixed per sample by a router.
 
     Sample b runs through W0 + Σ_i r_bi τ_i, weights and biases alike, where r_b is the router's
-    answer to that sample's own tokens: the output never depends on the rest of the batch.
+    answer to that sample's own tokens: the output never depends on the rest of the batch, unless
+    `routing` is "batch".
 
     Args:
         pretrained_mlp: an MLP of timm's form (`fc1`, `act`, `fc2`, optional norm and gates).
         expert_mlps: T fine-tuned copies of it, or their weights by name.
         init_lambda: the routing weight of every expert before adaptation, 0 to 1.
         router_depth: 0, 1 or 2.
+        routing: "sample" routes every sample by itself, as the paper does; "batch" gives a batch
+            the mean of its routing weights, as the best known re-implementation does.
+        init_std: of the router's initial weights.
+        compression: how the dictionary is stored.
 
     Raises:
         MergeError: no expert, an MLP of another form, or keys or shapes that differ.
@@ -105,12 +122,16 @@ class WeightEnsemblingMoE(nn.Module):
         expert_mlps: Sequence[Model],
         init_lambda: float = 0.3,
         router_depth: int = 2,
+        routing: Routing = "sample",
+        init_std: float = ROUTER_INIT_STD,
+        compression: Compression = DENSE,
     ):
         super().__init__()
         dim = mlp_width(pretrained_mlp)
         self.mlp = deepcopy(pretrained_mlp).requires_grad_(False)
-        self.task_vectors = stack_task_vectors(pretrained_mlp, expert_mlps)
-        self.router = Router(dim, len(expert_mlps), init_lambda, router_depth)
+        self.task_vectors = store_task_vectors(pretrained_mlp, expert_mlps, compression)
+        self.router = Router(dim, len(expert_mlps), init_lambda, router_depth, init_std)
+        self.routing = routing
         weight = next(pretrained_mlp.parameters())
         self.router.to(device=weight.device, dtype=weight.dtype)
         self.record_routing = False
@@ -128,9 +149,30 @@ class WeightEnsemblingMoE(nn.Module):
                 "only encoders whose MLPs see such inputs can be upscaled."
             )
         routing_weights = self.router(x)
-        self.routing_weights = routing_weights.detach() if self.record_routing else None
-        dictionary = dict(self.task_vectors.named_parameters())
-        return merged_mlp(self.mlp, dictionary, routing_weights, x)
+        if self.routing == "batch":
+            routing_weights = routing_weights.mean(dim=0, keepdim=True)
+        recorded = routing_weights.detach().expand(len(x), -1)
+        self.routing_weights = recorded if self.record_routing else None
+        if self.routing == "batch":  # which is one sample, as far as weights go
+            return merged_mlp(self.mlp, self.task_vectors, routing_weights, x[None])[0]
+        return merged_mlp(self.mlp, self.task_vectors, routing_weights, x)
+
+    @torch.no_grad()
+    def fold(self) -> nn.Module:
+        """A plain MLP of the same function, which there is when every input is routed alike.
+
+        Raises:
+            MergeError: the router looks at its input.
+        """
+        if self.router.depth != 0:
+            raise MergeError(
+                f"A router of depth {self.router.depth} mixes weights for every input anew: only "
+                "depth 0 folds into plain weights."
+            )
+        folded = deepcopy(self.mlp)
+        for name, mixed in self.task_vectors.mix(self.router.weights[None]).items():
+            folded.get_parameter(name).add_(mixed[0])
+        return folded
 
 
 def mlp_width(mlp: nn.Module) -> int:
@@ -153,24 +195,25 @@ def mlp_width(mlp: nn.Module) -> int:
 
 
 @torch.no_grad()
-def stack_task_vectors(pretrained_mlp: nn.Module, expert_mlps: Sequence[Model]) -> nn.Module:
-    """The dictionary: the MLP's own structure, each parameter holding T task vectors, (T, *shape).
+def store_task_vectors(
+    pretrained_mlp: nn.Module, expert_mlps: Sequence[Model], compression: Compression
+) -> Dictionary:
+    """The dictionary of an MLP, parameter by parameter.
 
-    It is stored, moved and cast like a module, and its state-dict keys name what they are. Of the
-    experts' weights one tensor at a time is held in memory, if they are read lazily.
+    Of the experts' weights one tensor at a time is held in memory, if they are read lazily.
     """
     if not expert_mlps:
         raise MergeError("There is no expert to merge: give at least one.")
-    pretrained = dict(pretrained_mlp.named_parameters())
     experts = [state_of(mlp) for mlp in expert_mlps]
     for i, expert in enumerate(experts):
         check_compatible(pretrained_mlp.state_dict(), expert, f"The MLP of expert {i}")
-    dictionary = deepcopy(pretrained_mlp)
-    for name, weight in pretrained.items():
-        path, _, leaf = name.rpartition(".")
-        stacked = weight.new_empty(len(experts), *weight.shape)
-        for row, expert in zip(stacked, experts, strict=True):
-            # Into its place: `lazy_task_vector` would take memory for one more of each.
-            torch.sub(expert[name].to(weight.device), weight, out=row)
-        setattr(dictionary.get_submodule(path), leaf, nn.Parameter(stacked, requires_grad=False))
-    return dictionary
+
+    def reader(name: str) -> Reader:
+        return lambda i: experts[i][name]
+
+    return Dictionary(
+        {
+            name: compression.store(weight, reader(name), len(experts))
+            for name, weight in pretrained_mlp.named_parameters()
+        }
+    )

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 
 from wemoe_pl.configs import find_config, shipped_configs
 from wemoe_pl.data import VisionData
+from wemoe_pl.dictionaries import Compression
 from wemoe_pl.errors import FEW, ConfigError, did_you_mean
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.merging import MergeMethod
@@ -24,6 +25,7 @@ CHOSEN_BY_KEY: dict[str, type] = {
     "model": ScoredModule,
     "data": VisionData,
     "merge": MergeMethod,
+    "compression": Compression,
     "tasks": VisionTask,
     "logger": Logger,
     "callbacks": Callback,

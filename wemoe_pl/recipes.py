@@ -7,6 +7,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
+from wemoe_pl.dictionaries import Compression
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.suites import Suite
@@ -24,7 +25,7 @@ def describe(value: Any) -> Any:
     """
     if is_dataclass(value) and not isinstance(value, type):
         options = {field.name: describe(getattr(value, field.name)) for field in fields(value)}
-        if isinstance(value, MergeMethod | VisionTask):
+        if isinstance(value, MergeMethod | VisionTask | Compression):
             kind = type(value)
             return {"class_path": f"{kind.__module__}.{kind.__name__}", "init_args": options}
         return options
@@ -54,7 +55,8 @@ def read_suite(path: str) -> Suite:
 def rebuild(recipe: Mapping[str, Any]) -> tuple[Suite, MergeMethod]:
     """The suite and the merge method of a recipe `{"suite": …, "merge": …}`.
 
-    Only sub-classes of `VisionTask` and `MergeMethod` are instantiated, from plain values.
+    Only sub-classes of `VisionTask`, `MergeMethod` and `Compression` are instantiated, from plain
+    values.
 
     Raises:
         ConfigError: the recipe is not one.

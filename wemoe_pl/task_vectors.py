@@ -6,6 +6,7 @@ They are plain mappings from parameter name to tensor, as in "Editing Models wit
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, State, first_difference, shapes_of
@@ -59,6 +60,40 @@ def lazy_task_vector(pretrained: State, expert: State) -> LazyState:
         return expert[key].to(weight.device) - weight
 
     return LazyState(shapes, subtract)
+
+
+def trim(vector: State, keep: float) -> LazyState:
+    """The task vector with all but its entries of largest magnitude set to 0 (TIES, §4.1).
+
+    The threshold is one for all tensors; entries that are equal to it are kept. It is found at
+    once, in the memory of one task vector; tensors are trimmed when asked for.
+
+    Args:
+        vector: a task vector, which may be read lazily.
+        keep: the share of entries that is kept, above 0 and up to 1.
+
+    >>> trim({"w": torch.tensor([0.1, -3.0]), "b": torch.tensor([2.0, 0.5])}, keep=0.5)["w"]
+    tensor([ 0., -3.])
+    """
+    check_keep(keep)
+    magnitudes = torch.cat([vector[key].abs().flatten() for key in vector])
+    kept = max(1, round(keep * len(magnitudes)))
+    threshold = magnitudes.kthvalue(len(magnitudes) - kept + 1).values
+
+    def trimmed(key: str) -> Tensor:
+        tensor = vector[key]
+        return tensor.where(tensor.abs() >= threshold, 0)
+
+    return LazyState(shapes_of(vector), trimmed)
+
+
+def check_keep(keep: float) -> None:
+    """Raise `MergeError` unless `keep` is above 0 and up to 1."""
+    if not 0.0 < keep <= 1.0:
+        raise MergeError(
+            f"keep is {keep}: choose the share of a task vector's entries to keep, above 0 and up "
+            "to 1; TIES is published with 0.2."
+        )
 
 
 def add_task_vectors(

@@ -4,12 +4,17 @@ A static method returns a plain encoder; WEMoE returns one whose routers require
 Everything downstream (adapting, scoring, logging) knows only that.
 """
 
+from wemoe_pl.merging.adamerging import AdaMerging, AdaptiveEncoder
 from wemoe_pl.merging.base import MergeMethod, blocks_of
 from wemoe_pl.merging.baselines import Individual, PerTaskEncoder, Pretrained
+from wemoe_pl.merging.folding import fold
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
-from wemoe_pl.merging.wemoe import WEMoE, upscale
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, upscale
 
 __all__ = [
+    "AdaMerging",
+    "AdaptiveEncoder",
+    "EWEMoE",
     "Individual",
     "MergeMethod",
     "PerTaskEncoder",
@@ -17,5 +22,6 @@ __all__ = [
     "TaskArithmetic",
     "WEMoE",
     "blocks_of",
+    "fold",
     "upscale",
 ]

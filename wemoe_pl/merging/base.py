@@ -30,6 +30,11 @@ class MergeMethod(ABC):
         """
 
     @property
+    def label(self) -> str:
+        """What tables and `results.json` call it."""
+        return type(self).__name__
+
+    @property
     def learning_rate(self) -> float:
         """The learning rate that was published for adapting it."""
         return ADAPTATION_LEARNING_RATE

@@ -3,14 +3,23 @@
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
 from wemoe_pl.checkpoints import LazyState, State, shapes_of
+from wemoe_pl.dictionaries import Compression, Dense, Pruned
+from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.base import MergeMethod, blocks_of, checked_states
 from wemoe_pl.merging.task_arithmetic import add_experts
-from wemoe_pl.moe import WeightEnsemblingMoE, check_init_lambda, check_router_depth
+from wemoe_pl.moe import (
+    ROUTER_INIT_STD,
+    Routing,
+    WeightEnsemblingMoE,
+    check_init_lambda,
+    check_router_depth,
+    mlp_width,
+)
 from wemoe_pl.task_vectors import Model
 
 MLP_KEY = re.compile(r"blocks\.\d+\.mlp\.")
@@ -23,10 +32,18 @@ class WEMoE(MergeMethod):
     Args:
         init_lambda: λ of the frozen part, and the routing weight of every expert at the start.
         router_depth: 0 (a free vector), 1 (linear) or 2 (one hidden layer).
+        routing: every "sample" by itself, or a whole "batch", which should then be of one task.
+        init_std: standard deviation of the routers' initial weights.
+        shared_router: one router for all blocks instead of one for each.
+        compression: how the dictionary is stored: `Dense`, `Pruned` or `LowRank`.
     """
 
     init_lambda: float = 0.3
     router_depth: int = 2
+    routing: Routing = "sample"
+    init_std: float = ROUTER_INIT_STD
+    shared_router: bool = False
+    compression: Compression = field(default_factory=Dense)
 
     def __post_init__(self) -> None:
         """Refuse values out of range before anything is loaded."""
@@ -55,14 +72,56 @@ class WEMoE(MergeMethod):
         outside = {k: w for k, w in base.items() if not MLP_KEY.match(k)}
         merged = copy_without_mlps(pretrained).requires_grad_(False)
         merged.load_state_dict(add_experts(outside, states, self.init_lambda), strict=False)
+        mixtures = []
         for i, (block, original) in enumerate(
             zip(blocks_of(merged), pretrained_blocks, strict=True)
         ):
             mlps = [part_of(state, f"blocks.{i}.mlp.") for state in states]
-            block.mlp = WeightEnsemblingMoE(
-                original.get_submodule("mlp"), mlps, self.init_lambda, self.router_depth
-            ).train(pretrained.training)
+            mixture = WeightEnsemblingMoE(
+                original.get_submodule("mlp"),
+                mlps,
+                self.init_lambda,
+                self.router_depth,
+                self.routing,
+                self.init_std,
+                self.compression,
+            )
+            block.mlp = mixture.train(pretrained.training)
+            mixtures.append(mixture)
+        if self.shared_router:
+            share_router(mixtures)
         return merged
+
+
+@dataclass(frozen=True)
+class EWEMoE(WEMoE):
+    """Efficient WEMoE (arXiv 2410.21804): pruned task vectors, and one router for all blocks.
+
+    Its options are WEMoE's with other defaults: 90 % of the entries are pruned.
+    """
+
+    shared_router: bool = True
+    compression: Compression = field(default_factory=Pruned)
+
+    @property
+    def label(self) -> str:
+        """As published."""
+        return "E-WEMoE"
+
+
+def share_router(mixtures: Sequence[WeightEnsemblingMoE]) -> None:
+    """Let all mixtures be routed by the first one's router.
+
+    Raises:
+        MergeError: their inputs differ in width.
+    """
+    widths = {mlp_width(mixture.mlp) for mixture in mixtures}
+    if len(widths) > 1:
+        raise MergeError(
+            f"Blocks of widths {sorted(widths)} cannot share a router: set `shared_router: false`."
+        )
+    for mixture in mixtures[1:]:
+        mixture.router = mixtures[0].router
 
 
 def copy_without_mlps(encoder: nn.Module) -> nn.Module:

@@ -1,0 +1,289 @@
+"""Dictionaries: the T task vectors of a parameter, dense or really stored compressed.
+
+Whatever the form, `mix` gives Σ_i r_bi τ_i for every sample, in the precision of the routing
+weights. Nothing is unpacked for longer than that takes, neither in the forward pass nor for the
+backward one: a dictionary that is small in a file is small in memory.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from wemoe_pl.errors import MergeError
+
+Precision = Literal["float32", "bfloat16", "float16"]
+Reader = Callable[[int], Tensor]
+FARTHEST = torch.iinfo(torch.int16).max
+
+
+class TaskVectors(nn.Module, ABC):
+    """The task vectors of one parameter, frozen."""
+
+    @abstractmethod
+    def mix(self, routing_weights: Tensor) -> Tensor:
+        """Routing weights (B, T) → Σ_i r_bi τ_i, (B, *shape)."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take, in memory and in a file."""
+        return sum(tensor.nbytes for tensor in self.state_dict().values())
+
+
+@dataclass(frozen=True)
+class Compression(ABC):
+    """How task vectors are stored.
+
+    Args:
+        precision: of the stored numbers; by default that of the weights. Mixing is always done in
+            the precision of the weights.
+    """
+
+    precision: Precision | None = None
+
+    @abstractmethod
+    def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> TaskVectors:
+        """The task vectors of one parameter.
+
+        Args:
+            weight: the pretrained one.
+            fine_tuned: reads the same of expert i; one at a time is held in memory.
+            count: T, how many experts there are.
+        """
+
+    def dtype(self, weight: Tensor) -> torch.dtype:
+        """What the stored numbers are."""
+        return getattr(torch, self.precision) if self.precision else weight.dtype
+
+
+@dataclass(frozen=True)
+class Dense(Compression):
+    """All entries, as in WEMoE (arXiv 2402.00433)."""
+
+    def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> "DenseVectors":
+        """Stack them."""
+        stacked = weight.new_empty(count, *weight.shape, dtype=self.dtype(weight))
+        for i, row in enumerate(stacked):
+            # Into its place: a difference in between would take memory for one more of each.
+            torch.sub(fine_tuned(i).to(weight.device), weight, out=row)
+        return DenseVectors(stacked)
+
+
+class DenseVectors(TaskVectors):
+    """Stacked task vectors (T, *shape).
+
+    >>> DenseVectors(torch.eye(2)).mix(torch.tensor([[0.5, 2.0]]))
+    tensor([[0.5000, 2.0000]])
+    """
+
+    def __init__(self, stacked: Tensor):
+        super().__init__()
+        self.stacked = frozen(stacked)
+
+    def mix(self, routing_weights: Tensor) -> Tensor:
+        """One matrix product for the whole batch."""
+        return torch.tensordot(routing_weights, self.stacked.to(routing_weights.dtype), dims=1)
+
+
+@dataclass(frozen=True)
+class Pruned(Compression):
+    """Only the entries of largest magnitude of every task vector (E-WEMoE, arXiv 2410.21804).
+
+    Args:
+        ratio: the share of entries that is left out, of each parameter of each expert, 0 to 1.
+            What is kept is not rescaled.
+    """
+
+    ratio: float = 0.9
+
+    def __post_init__(self) -> None:
+        """Refuse a ratio out of range."""
+        if not 0.0 <= self.ratio <= 1.0:
+            raise MergeError(
+                f"The pruning ratio is {self.ratio}: choose a number from 0 (keep all) to 1."
+            )
+
+    def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> "PrunedVectors":
+        """Keep ⌈(1 − ratio) n⌉ of the n entries of each."""
+        kept = math.ceil(round((1.0 - self.ratio) * weight.numel(), 6))
+        values = weight.new_empty(count, kept, dtype=self.dtype(weight))
+        positions = weight.new_empty(count, kept, dtype=torch.int32)
+        for i in range(count):
+            vector = (fine_tuned(i).to(weight.device) - weight).flatten()
+            largest = vector.abs().topk(kept, sorted=False).indices.sort().values
+            values[i], positions[i] = vector[largest], largest
+        return PrunedVectors(values, gaps_between(positions), weight.shape)
+
+
+class PrunedVectors(TaskVectors):
+    """Task vectors of which a share of the entries is stored, as values and gaps.
+
+    Args:
+        values: (T, K), the entries that were kept.
+        gaps: (T, K), how far each lies behind the one before it in the flattened parameter.
+        shape: of the parameter.
+    """
+
+    gaps: Tensor
+
+    def __init__(self, values: Tensor, gaps: Tensor, shape: torch.Size):
+        super().__init__()
+        self.values = frozen(values)
+        self.register_buffer("gaps", gaps)
+        self.shape = shape
+
+    def mix(self, routing_weights: Tensor) -> Tensor:
+        """Add the entries of each expert where they belong."""
+        flat = MixSparse.apply(routing_weights, self.values, self.gaps, self.shape.numel())
+        return flat.unflatten(1, self.shape)
+
+
+class MixSparse(torch.autograd.Function):
+    """Σ_i r_bi τ_i of sparse task vectors; positions are found anew in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, routing_weights: Tensor, values: Tensor, gaps: Tensor, n: int) -> Tensor:
+        """(B, T), (T, K), (T, K) → (B, n)."""
+        ctx.save_for_backward(values, gaps)
+        mixed = routing_weights.new_zeros(len(routing_weights), n)
+        for share, entries, gap in zip(routing_weights.T, values, gaps, strict=True):
+            mixed.index_add_(1, positions_of(gap), torch.outer(share, entries.to(share.dtype)))
+        return mixed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        """(B, n) → the gradient of the routing weights, (B, T)."""
+        (gradient,) = gradients
+        values, gaps = ctx.saved_tensors
+        shares = [
+            gradient[:, positions_of(gap)] @ entries.to(gradient.dtype)
+            for entries, gap in zip(values, gaps, strict=True)
+        ]
+        return torch.stack(shares, dim=1), None, None, None
+
+
+def gaps_between(positions: Tensor) -> Tensor:
+    """Ascending positions (…, K) as distances, in two bytes each unless some lie too far apart."""
+    gaps = positions.diff(dim=-1, prepend=torch.zeros_like(positions[..., :1]))
+    fits = gaps.is_meta or not gaps.numel() or int(gaps.max()) <= FARTHEST
+    return gaps.to(torch.int16) if fits else gaps
+
+
+def positions_of(gaps: Tensor) -> Tensor:
+    """The inverse of `gaps_between`."""
+    return gaps.cumsum(dim=-1, dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class LowRank(Compression):
+    """The largest singular values of every task vector that is a matrix; others are kept whole.
+
+    Args:
+        rank: how many are kept.
+        energy: instead of `rank`, the share of the sum of their squares that is kept, 0 to 1.
+    """
+
+    rank: int | None = None
+    energy: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, and both or neither."""
+        if (self.rank is None) == (self.energy is None):
+            raise MergeError("A low-rank dictionary takes either `rank` or `energy`: give one.")
+        if self.rank is not None and self.rank < 1:
+            raise MergeError(f"The rank is {self.rank}: give a number from 1.")
+        if self.energy is not None and not 0.0 < self.energy <= 1.0:
+            raise MergeError(f"The energy is {self.energy}: choose a number above 0, up to 1.")
+
+    def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> TaskVectors:
+        """Decompose each."""
+        if weight.ndim < 2:
+            return Dense(self.precision).store(weight, fine_tuned, count)
+        factors = [
+            self.factorise((fine_tuned(i).to(weight.device) - weight).flatten(1))
+            for i in range(count)
+        ]
+        owners = [i for i, (left, _) in enumerate(factors) for _ in range(left.shape[1])]
+        left = torch.cat([left for left, _ in factors], dim=1).to(self.dtype(weight))
+        right = torch.cat([right for _, right in factors]).to(self.dtype(weight))
+        return LowRankVectors(
+            left, right, torch.tensor(owners, dtype=torch.int32, device=weight.device), weight.shape
+        )
+
+    def factorise(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """A matrix (m, n) → (m, R) and (R, n), whose product is near it."""
+        left, singular, right = torch.linalg.svd(matrix, full_matrices=False)
+        rank = len(singular) if self.rank is None else min(self.rank, len(singular))
+        if self.energy is not None:
+            kept = singular.square().cumsum(0)
+            enough = self.energy * kept[-1] * (1 - torch.finfo(kept.dtype).eps * len(kept))
+            rank = int((kept < enough).sum()) + 1
+        root = singular[:rank].sqrt()
+        return left[:, :rank] * root, root[:, None] * right[:rank]
+
+
+class LowRankVectors(TaskVectors):
+    """Task vectors as products of thin matrices, those of all experts side by side.
+
+    Args:
+        left: (m, R), R being the sum of the ranks.
+        right: (R, n).
+        owners: (R,), the expert of each column.
+        shape: of the parameter, m × n once it is flattened to a matrix.
+    """
+
+    owners: Tensor
+
+    def __init__(self, left: Tensor, right: Tensor, owners: Tensor, shape: torch.Size):
+        super().__init__()
+        self.left, self.right = frozen(left), frozen(right)
+        self.register_buffer("owners", owners)
+        self.shape = shape
+
+    def mix(self, routing_weights: Tensor) -> Tensor:
+        """Weigh the columns of each expert by its share, then multiply."""
+        dtype = routing_weights.dtype
+        shares = routing_weights[:, self.owners]
+        mixed = (self.left.to(dtype) * shares[:, None, :]) @ self.right.to(dtype)
+        return mixed.unflatten(2, self.shape[1:])
+
+
+class Dictionary(nn.Module):
+    """The task vectors of every parameter of a module, by the parameters' own dotted names.
+
+    Args:
+        vectors: per parameter, its task vectors.
+    """
+
+    def __init__(self, vectors: Mapping[str, TaskVectors]):
+        super().__init__()
+        for name, each in vectors.items():
+            place: nn.Module = self
+            *path, leaf = name.split(".")
+            for part in path:
+                if part not in dict(place.named_children()):
+                    place.add_module(part, nn.Module())
+                place = place.get_submodule(part)
+            place.add_module(leaf, each)
+
+    def items(self) -> Iterable[tuple[str, TaskVectors]]:
+        """Every parameter's name with its task vectors."""
+        return ((n, m) for n, m in self.named_modules() if isinstance(m, TaskVectors))
+
+    def mix(self, routing_weights: Tensor) -> dict[str, Tensor]:
+        """Routing weights (B, T) → per parameter, Σ_i r_bi τ_i, (B, *shape)."""
+        return {name: vectors.mix(routing_weights) for name, vectors in self.items()}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of them."""
+        return sum(vectors.nbytes for _, vectors in self.items())
+
+
+def frozen(tensor: Tensor) -> nn.Parameter:
+    """A parameter that is stored, moved and counted with a module, and not trained."""
+    return nn.Parameter(tensor, requires_grad=False)

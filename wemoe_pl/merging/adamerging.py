@@ -1,0 +1,100 @@
+"""AdaMerging: task arithmetic whose coefficients are learned at test time (arXiv 2310.02575)."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from wemoe_pl.dictionaries import DenseVectors, Dictionary
+from wemoe_pl.merging.base import MergeMethod, checked_states
+from wemoe_pl.moe import check_init_lambda
+from wemoe_pl.task_vectors import Model, check_keep, lazy_task_vector, trim
+
+
+@dataclass(frozen=True)
+class AdaMerging(MergeMethod):
+    """θ0 + Σ λ_i τ_i, where only the coefficients λ are adapted, by the objective of WEMoE.
+
+    Args:
+        granularity: "task" learns one coefficient per expert, "layer" one per expert and parameter
+            tensor.
+        init_lambda: all of them at the start, 0 to 1.
+        keep: the share of each task vector's entries, those of largest magnitude, that are merged.
+            Below 1 this is AdaMerging++, which is published with 0.2, as TIES trims them.
+    """
+
+    granularity: Literal["task", "layer"] = "layer"
+    init_lambda: float = 0.3
+    keep: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range before anything is loaded."""
+        check_init_lambda(self.init_lambda)
+        check_keep(self.keep)
+
+    @property
+    def label(self) -> str:
+        """As published, with "++" when task vectors are trimmed."""
+        return f"{self.granularity.title()}-wise AdaMerging{'++' if self.keep < 1 else ''}"
+
+    @property
+    def start_lambda(self) -> float:
+        """Where the coefficients start."""
+        return self.init_lambda
+
+    @torch.no_grad()
+    def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
+        """An encoder whose coefficients are its only trainable parameters."""
+        base = pretrained.state_dict()
+        vectors = [lazy_task_vector(base, state) for state in checked_states(base, experts)]
+        if self.keep < 1:
+            vectors = [trim(vector, self.keep) for vector in vectors]
+        weights = dict(pretrained.named_parameters())
+        stacks = {name: torch.stack([vector[name] for vector in vectors]) for name in weights}
+        dictionary = Dictionary({name: DenseVectors(stack) for name, stack in stacks.items()})
+        shape = (len(vectors),) if self.granularity == "task" else (len(weights), len(vectors))
+        coefficients = next(iter(weights.values())).new_full(shape, self.init_lambda)
+        return AdaptiveEncoder(deepcopy(pretrained), dictionary, coefficients)
+
+
+class AdaptiveEncoder(nn.Module):
+    """An encoder whose weights are merged anew in every forward pass.
+
+    Args:
+        encoder: the pretrained one, θ0; it is taken over and frozen.
+        dictionary: the T task vectors of each of its parameters.
+        coefficients: λ, (T,), or (L, T) with a row per parameter in the encoder's order.
+    """
+
+    def __init__(self, encoder: nn.Module, dictionary: Dictionary, coefficients: Tensor):
+        super().__init__()
+        self.encoder = encoder.requires_grad_(False)
+        self.task_vectors = dictionary
+        self.coefficients = nn.Parameter(coefficients)
+
+    def merged_weights(self) -> dict[str, Tensor]:
+        """θ0 + Σ λ_i τ_i, by the encoder's own names."""
+        weights = dict(self.encoder.named_parameters())
+        rows = self.coefficients.expand(len(weights), -1)
+        vectors = dict(self.task_vectors.items())
+        return {
+            name: weight + vectors[name].mix(row[None])[0]
+            for (name, weight), row in zip(weights.items(), rows, strict=True)
+        }
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) → features (B, D)."""
+        features: Tensor = functional_call(self.encoder, self.merged_weights(), (images,))
+        return features
+
+    @torch.no_grad()
+    def fold(self) -> nn.Module:
+        """A plain encoder with the coefficients as they are."""
+        folded = deepcopy(self.encoder)
+        for name, weight in self.merged_weights().items():
+            folded.get_parameter(name).copy_(weight)
+        return folded
