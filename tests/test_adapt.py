@@ -17,7 +17,7 @@ from torch.optim import Adam
 from wemoe_pl.adapt import TestTimeAdaptation, entropy_objective, load
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.classifier import build_classifier
-from wemoe_pl.data import MultiTaskData, StepBatches
+from wemoe_pl.data import ImageSet, MultiTaskData, StepBatches
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.evaluate import collect_results
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
@@ -101,7 +101,7 @@ def test_labels_are_not_looked_at(
 ) -> None:
     falsified = MultiTaskData(tiny_suite, batch_size=BATCH_SIZE)
     for task in tiny_suite.tasks:
-        images = falsified.load(task, "test").images
+        images = falsified.load(ImageSet(task, "test")).images
         monkeypatch.setattr(images, "labels", [0] * len(images))
     honest = adapt(tiny_suite, quiet_trainer(max_steps=2))
     misled = adapt(tiny_suite, quiet_trainer(max_steps=2), data=falsified)
@@ -119,7 +119,7 @@ def test_adaptation_matches_a_loop_written_out(
     trained = {n: p for n, p in classifier.named_parameters() if p.requires_grad}
     optimizer = Adam(trained.values())
     data = MultiTaskData(tiny_suite)
-    tasks = {task: data.load(task, "test") for task in tiny_suite.tasks}
+    tasks = {task: data.load(ImageSet(task, "test")) for task in tiny_suite.tasks}
     batches = StepBatches(tasks, BATCH_SIZE, tasks_per_batch=3, seed=0)
     for step in range(steps):
         for group in optimizer.param_groups:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from wemoe_pl.adapt import TestTimeAdaptation
-from wemoe_pl.data import Batch, MultiTaskData, StepBatches, TaskData, VisionData
+from wemoe_pl.data import Batch, ImageSet, MultiTaskData, StepBatches, TaskData, VisionData
 from wemoe_pl.errors import CheckpointError, ConfigError, DataError
 from wemoe_pl.finetune import ExpertFineTuning
 from wemoe_pl.merging import WEMoE
@@ -32,7 +32,7 @@ def batches(
     suite: Suite, seed: int = 0, batch_size: int = 8, tasks_per_batch: int = 3
 ) -> StepBatches:
     data = MultiTaskData(suite)
-    tasks = {task: data.load(task, "test") for task in suite.tasks}
+    tasks = {task: data.load(ImageSet(task, "test")) for task in suite.tasks}
     return StepBatches(tasks, batch_size, tasks_per_batch, seed)
 
 
@@ -132,7 +132,7 @@ def test_scoring_covers_all_test_images_in_order(tiny_suite: Suite) -> None:
             parts = [batch[task] for batch in loader]
             assert [len(labels) for _, labels in parts] == [8, 8, 4]
             images, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-            expected = [data.load(task, "test")[index] for index in range(SIZE)]
+            expected = [data.load(ImageSet(task, "test"))[index] for index in range(SIZE)]
             assert_same(images, torch.stack([image for image, _ in expected]))
             assert labels.tolist() == [label for _, label in expected]
 
@@ -145,7 +145,7 @@ def test_adaptation_streams_test_images_and_fine_tuning_training_images(
 
     data = MultiTaskData(tiny_suite)
     train, test = (
-        torch.cat([batch["cars"][0] for batch in data.ordered_loader("cars", split)])
+        torch.cat([batch["cars"][0] for batch in data.ordered_loader(ImageSet("cars", split))])
         for split in SPLITS
     )
     every = batches(tiny_suite, batch_size=SIZE).indices("cars", 0)
@@ -164,7 +164,7 @@ def test_a_miniature_image_is_scaled_to_minus_one_to_one(tiny_suite: Suite) -> N
     data = MultiTaskData(tiny_suite)
     picture = np.asarray(tiny_suite.task("cars").images("test")[3][0])
     expected = (torch.tensor(picture).permute(2, 0, 1) / 255 - 0.5) / 0.5
-    torch.testing.assert_close(data.load("cars", "test")[3][0], expected)
+    torch.testing.assert_close(data.load(ImageSet("cars", "test"))[3][0], expected)
 
 
 def test_the_border_of_a_larger_image_is_kept(tiny_suite: Suite) -> None:
@@ -245,19 +245,19 @@ def test_the_splits_of_a_job_are_those_that_it_streams_and_those_that_it_scores(
     tiny_suite: Suite,
 ) -> None:
     scored = [(task, "test") for task in TASKS]
-    assert MultiTaskData(tiny_suite).splits == scored
+    assert MultiTaskData(tiny_suite).image_sets == scored
     train = [(task, "train") for task in TASKS]
-    assert MultiTaskData(tiny_suite, stream="train").splits == train + scored
-    assert TaskData(tiny_suite, "dtd").splits == [("dtd", "train"), ("dtd", "test")]
+    assert MultiTaskData(tiny_suite, stream="train").image_sets == train + scored
+    assert TaskData(tiny_suite, "dtd").image_sets == [("dtd", "train"), ("dtd", "test")]
     fewer = replace(tiny_suite, experts={"dtd": tiny_suite.experts["dtd"]})
-    assert sorted(MultiTaskData(fewer).splits) == scored
+    assert sorted(MultiTaskData(fewer).image_sets) == scored
 
 
 def test_a_job_reads_no_split_but_its_own(tiny_suite: Suite) -> None:
     data = MultiTaskData(tiny_suite)
     stream(data, count=1)
     data.test_dataloader()
-    assert set(data._loaded) == set(data.splits)
+    assert set(data._loaded) == set(data.image_sets)
 
 
 # --- before a stage --------------------------------------------------------------------------
@@ -274,7 +274,7 @@ def set_up(data: VisionData, stage: str, devices: int = 1) -> set[tuple[str, Spl
 def test_a_stage_reads_the_lists_of_images_that_it_is_about(tiny_suite: Suite) -> None:
     assert set_up(TaskData(tiny_suite, "dtd"), "fit") == {("dtd", "train"), ("dtd", "test")}
     data = MultiTaskData(tiny_suite, stream="train")
-    assert set_up(data, "fit") == set(data.splits)
+    assert set_up(data, "fit") == set(data.image_sets)
     for stage in ("validate", "test"):
         assert set_up(TaskData(tiny_suite, "dtd"), stage) == {("dtd", "test")}
         assert set_up(MultiTaskData(tiny_suite, stream="train"), stage) == {
@@ -393,7 +393,7 @@ def test_images_without_labels_are_streamed_and_gone_through(
     images, labels = stream(data, count=1)[0]["dtd"]
     assert labels.tolist() == [UNLABELLED] * 5
     assert len(images.unique(dim=0)) == 5
-    [batch] = data.ordered_loader("dtd", "test")
+    [batch] = data.ordered_loader(ImageSet("dtd", "test"))
     assert batch["dtd"][1].tolist() == [UNLABELLED] * 5
 
 

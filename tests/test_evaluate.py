@@ -16,7 +16,7 @@ from torch import Tensor
 from wemoe_pl import cli
 from wemoe_pl.adapt import TestTimeAdaptation, load
 from wemoe_pl.checkpoints import Backbone, save_tensors
-from wemoe_pl.data import MultiTaskData
+from wemoe_pl.data import ImageSet, MultiTaskData
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.evaluate import (
     TaskScores,
@@ -87,7 +87,7 @@ def test_a_test_counts_what_the_classifier_answers(
     module = scored(tiny_suite, quiet_trainer(), TaskArithmetic(0.1))
     data = MultiTaskData(tiny_suite)
     for task in TASKS:
-        images = data.load(task, "test")
+        images = data.load(ImageSet(task, "test"))
         correct = 0
         for index in range(len(images)):
             image, label = images[index]
@@ -253,7 +253,8 @@ def test_predictions_name_image_task_and_class(
 ) -> None:
     module = TestTimeAdaptation(tiny_suite, Pretrained())
     module.configure_model()
-    images = torch.stack([MultiTaskData(tiny_suite).load("cars", "test")[i][0] for i in range(2)])
+    cars = MultiTaskData(tiny_suite).load(ImageSet("cars", "test"))
+    images = torch.stack([cars[i][0] for i in range(2)])
     rows = module.predict_step((images, ["a.png", "b.png"]), 0)
     assert [(row.image, row.task) for row in rows] == [
         (image, task) for task in TASKS for image in ("a.png", "b.png")

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from wemoe_pl.checkpoints import Backbone, load_encoder
 from wemoe_pl.classifier import build_classifier
-from wemoe_pl.data import MultiTaskData, TaskData
+from wemoe_pl.data import ImageSet, MultiTaskData, TaskData
 from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.evaluate import ScoredModule, versions
 from wemoe_pl.finetune import ExpertFineTuning, MultiTaskTraining, SupervisedTraining
@@ -55,7 +55,7 @@ def changes(module: ScoredModule, fit: Callable[[], None]) -> set[str]:
 
 def prototypes(suite: Suite, task: str) -> Tensor:
     """The normalised mean normalised feature of every class, written out."""
-    images = TaskData(suite, task).load(task, "train")
+    images = TaskData(suite, task).load(ImageSet(task, "train"))
     encoder = suite.load_pretrained()
     features: dict[int, list[Tensor]] = {}
     for index in range(len(images)):
@@ -163,7 +163,7 @@ def test_a_task_without_head_is_named(tiny_suite: Suite, quiet_trainer: NewTrain
 
 def test_prototypes_need_a_data_module(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
     module = ExpertFineTuning(tiny_suite, "cars", head="prototypes")
-    loader = TaskData(tiny_suite, "cars").ordered_loader("cars", "train")
+    loader = TaskData(tiny_suite, "cars").ordered_loader(ImageSet("cars", "train"))
     with pytest.raises(ConfigError, match=r"prototype head needs images: give .* a data module"):
         quiet_trainer(max_steps=1).fit(module, train_dataloaders=loader)
 
@@ -234,7 +234,7 @@ def test_trained_heads_can_give_way_to_few_shot_ones(
 ) -> None:
     module = trained(tiny_suite, quiet_trainer(max_steps=1), head_shots=1)
     encoder = module.classifier.encoder.eval()
-    images = MultiTaskData(tiny_suite).load("mnist", "train")
+    images = MultiTaskData(tiny_suite).load(ImageSet("mnist", "train"))
     for label, vector in enumerate(module.classifier.head("mnist").weight):
         first = images.images.labels.index(label)
         with torch.no_grad():

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,45 +13,55 @@ from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier, build_classifiers
 from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.evaluate import ScoredModule, checked_learning_rate, stepwise
-from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic
+from wemoe_pl.evaluate import ScoredModule, checked_learning_rate, provenance, stepwise
+from wemoe_pl.merging import (
+    Individual,
+    MergeMethod,
+    PerTaskEncoder,
+    Pretrained,
+    TaskArithmetic,
+    fold,
+    folds,
+)
 from wemoe_pl.recipes import describe, rebuild
 from wemoe_pl.run_checkpoint import IDENTITY, check_sources, last_checkpoint, read_checkpoint
+from wemoe_pl.scores import entropy
 from wemoe_pl.suites import Suite
+from wemoe_pl.unknown_task import Rule
 
 
-def entropy(log_probabilities: Tensor) -> Tensor:
-    """Entropy in nats along the last dimension, (…, C) → (…).
-
-    From logarithms, since those of a certain prediction are finite and so is the gradient.
-
-    >>> entropy(torch.tensor([[0.0, 0.0], [1e4, 0.0]]).log_softmax(dim=-1))
-    tensor([0.6931, 0.0000])
-    """
-    return (log_probabilities.exp() * -log_probabilities).sum(dim=-1)
-
-
-def entropy_objective(logits: Tensor, diversity: float = 0.0) -> tuple[Tensor, Tensor]:
+def entropy_objective(
+    logits: Tensor, diversity: float = 0.0, reliable: float | None = None
+) -> tuple[Tensor, Tensor]:
     """What adaptation minimises on one task's batch, and the entropy within it.
 
     The objective is the mean entropy of the predictions, minus `diversity` times the entropy of
-    the mean prediction. With 0 it is the paper's; with 1, information maximisation, which cannot
-    be minimised by predicting one class.
+    the mean prediction. With 0 it is the paper's; with 1, information maximisation (SHOT, arXiv
+    2002.08546), which cannot be minimised by predicting one class.
 
     Args:
         logits: (B, C).
         diversity: weight of the second term, from 0.
+        reliable: leave samples out of the mean entropy whose own is above this share of log C
+            (EATA, arXiv 2204.02610, takes 0.4): what a model knows nothing about only misleads it.
 
     Returns:
-        The objective and the mean entropy, both scalars in nats.
+        The objective and the mean entropy of all samples, both scalars in nats.
     """
     log_probabilities = logits.log_softmax(dim=-1)
-    log_mean = log_probabilities.logsumexp(dim=0) - math.log(len(logits))
-    mean_entropy = entropy(log_probabilities).mean()
-    return mean_entropy - diversity * entropy(log_mean), mean_entropy
+    entropies = entropy(log_probabilities)
+    minimised = entropies.mean()
+    if reliable is not None:
+        trusted = (entropies.detach() <= reliable * math.log(logits.shape[-1])).to(entropies)
+        minimised = (trusted * entropies).sum() / trusted.sum().clamp(min=1)
+    if diversity:
+        log_mean = log_probabilities.logsumexp(dim=0) - math.log(len(logits))
+        minimised = minimised - diversity * entropy(log_mean)
+    return minimised, entropies.mean()
 
 
 class TestTimeAdaptation(ScoredModule):
@@ -65,7 +75,11 @@ class TestTimeAdaptation(ScoredModule):
         merge: the merge method.
         learning_rate: of Adam; by default the published one for the method.
         diversity: weight of the diversity term, 0 as published; see `entropy_objective`.
+        reliable: share of the largest possible entropy above which samples are not learned from;
+            by default all are.
         task: the only task that `predict` answers; by default all that have a head.
+        infer_task: let `predict` find out the task of each image, by the "entropy" of the heads'
+            answers or by the "routing" weights, and answer for that one only.
         references: also score pretrained, task arithmetic and the individual experts, for the
             table and the normalized mean.
     """
@@ -78,31 +92,54 @@ class TestTimeAdaptation(ScoredModule):
         merge: MergeMethod,
         learning_rate: float | None = None,
         diversity: float = 0.0,
+        reliable: float | None = None,
         task: str | None = None,
+        infer_task: Rule | None = None,
         references: bool = True,
     ):
         super().__init__(suite)
         if not diversity >= 0:
             raise ConfigError(f"diversity is {diversity}: give a number from 0.")
+        if reliable is not None and not 0 < reliable <= 1:
+            raise ConfigError(f"reliable is {reliable}: give a number above 0, up to 1, or null.")
         if task is not None:
             suite.task(task)
+            if infer_task is not None:
+                raise ConfigError(f"The task is given as '{task}': leave out model.infer_task.")
         self.merge = merge
         self.learning_rate = checked_learning_rate(
             merge.learning_rate if learning_rate is None else learning_rate
         )
         self.diversity = diversity
+        self.reliable = reliable
+        self.infer_task = infer_task
         self.only_task = task
         self.compare = references
 
     @property
     def method(self) -> str:
         """The name of the merge method."""
-        return type(self.merge).__name__
+        return self.merge.label
 
     @property
     def predict_tasks(self) -> Sequence[str]:
         """The task that was asked for, or all."""
         return [self.only_task] if self.only_task else self.classifier.tasks
+
+    @property
+    def infer_task_by(self) -> Rule | None:
+        """As asked for."""
+        return self.infer_task
+
+    def on_predict_start(self) -> None:
+        """Refuse a rule that the model has nothing to say to."""
+        if self.infer_task == "routing" and not self.classifier.mixtures:
+            raise ConfigError(
+                f"{self.method} has no routers to infer the task by: set model.infer_task to "
+                "entropy."
+            )
+        if self.infer_task and isinstance(self.classifier.encoder, PerTaskEncoder):
+            raise ConfigError(f"{self.method} has to be told the task: give --task.")
 
     def build(self) -> MultiTaskClassifier:
         """The merged encoder with the suite's heads."""
@@ -130,18 +167,35 @@ class TestTimeAdaptation(ScoredModule):
         classifiers = build_classifiers(self.suite, list(methods.values()))
         return dict(zip(methods, classifiers, strict=True))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Sum over tasks of the objective; the labels in the batch are not looked at."""
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Sum over tasks of the objective; the labels in the batch are not looked at.
+
+        Returns:
+            `loss`, and `predicted`: how often each class was predicted, per task.
+        """
         logits = self.classifier.forward_tasks(
             {task: images for task, (images, _) in batch.items()}
         )
-        terms = {task: entropy_objective(values, self.diversity) for task, values in logits.items()}
+        terms = {
+            task: entropy_objective(values, self.diversity, self.reliable)
+            for task, values in logits.items()
+        }
         entropies = {task: mean_entropy for task, (_, mean_entropy) in terms.items()}
         self.log("train/entropy", torch.stack(list(entropies.values())).mean(), prog_bar=True)
         self.log_dict({f"train/entropy/{task}": value for task, value in entropies.items()})
         # Lightning averages over accumulated batches, but a step is the sum over its tasks.
         objective = torch.stack([value for value, _ in terms.values()]).sum()
-        return objective * self.trainer.accumulate_grad_batches
+        predicted = {
+            task: values.argmax(dim=-1).bincount(minlength=values.shape[1])
+            for task, values in logits.items()
+        }
+        return {"loss": objective * self.trainer.accumulate_grad_batches, "predicted": predicted}
+
+    def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
+        """Write the encoder as plain weights, if what was adapted does not depend on the input."""
+        if folds(self.classifier.encoder):
+            encoder = fold(self.classifier.encoder).state_dict()
+            save_tensors(out / ENCODER_FILE, encoder, provenance(recipe, seed))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam, annealed to zero by a cosine over the run."""
@@ -195,6 +249,8 @@ def load_adapted(path: Path) -> MultiTaskClassifier:
     classifier = build_classifier(suite, merge, check_classes=False)
     routers = {k.removeprefix("classifier."): w for k, w in checkpoint["state_dict"].items()}
     classifier.load_state_dict(routers, strict=False)
+    if folds(classifier.encoder):
+        classifier.encoder = fold(classifier.encoder)
     return classifier.eval()
 
 

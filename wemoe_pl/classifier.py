@@ -59,9 +59,9 @@ class MultiTaskClassifier(nn.Module):
     def forward_tasks(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One batch of every task in a single forward pass → logits per task.
 
-        A `PerTaskEncoder` has an encoder, and so a pass, for each.
+        An encoder that is told the task, or routes batches, needs a pass for each.
         """
-        if isinstance(self.encoder, PerTaskEncoder):
+        if self.separates_tasks:
             return {task: self(batch, task) for task, batch in images.items()}
         features = self.encode(torch.cat(list(images.values())))
         parts = features.split([len(batch) for batch in images.values()])
@@ -71,6 +71,18 @@ class MultiTaskClassifier(nn.Module):
     def mixtures(self) -> list[WeightEnsemblingMoE]:
         """The upscaled MLPs from the first block to the last; none in a static merge."""
         return [m for m in self.encoder.modules() if isinstance(m, WeightEnsemblingMoE)]
+
+    @property
+    def routing_weights(self) -> list[Tensor]:
+        """Those of the last batch, (B, T) per block, of mixtures that recorded them."""
+        recorded = (mixture.routing_weights for mixture in self.mixtures)
+        return [weights for weights in recorded if weights is not None]
+
+    @property
+    def separates_tasks(self) -> bool:
+        """Must the images of each task have a pass of their own?"""
+        per_batch = any(mixture.routing == "batch" for mixture in self.mixtures)
+        return per_batch or isinstance(self.encoder, PerTaskEncoder)
 
 
 def build_classifier(

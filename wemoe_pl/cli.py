@@ -22,10 +22,10 @@ from lightning.pytorch.cli import (
 from rich.console import Console
 
 from wemoe_pl import adapt, data, finetune, miniature  # noqa: F401 (YAML names their classes)
+from wemoe_pl.collapse import CollapseGuard
 from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError
 from wemoe_pl.evaluate import ScoredModule, collect_results, write_results
 from wemoe_pl.files import atomic_write, make_folder
-from wemoe_pl.finetune import SupervisedTraining
 from wemoe_pl.parsing import VERBS, ShippedConfig, WeMoEParser, explain
 from wemoe_pl.prepare import prepare, write_heads
 from wemoe_pl.report import accuracy_table, plot_routing, write_predictions
@@ -35,7 +35,7 @@ from wemoe_pl.run_checkpoint import (
     last_checkpoint,
     read_checkpoint,
 )
-from wemoe_pl.suites import Suite
+from wemoe_pl.suites import Suite, restriction
 
 SUBCOMMANDS = {
     "fit": "Adapt or train, then score all test tasks.",
@@ -97,16 +97,20 @@ class WeMoECLI(LightningCLI):
         """Add the keys that model, data and trainer share, and link them."""
         parser.add_argument("--suite", type=Suite, help="Models and tasks.")
         parser.add_argument("--task", type=str | None, default=None, help="One task of the suite.")
+        parser.add_argument("--tasks", type=list[str] | None, default=None, help="Of the suite.")
+        parser.add_argument("--unseen", type=list[str], default=[], help="Not merged, but scored.")
         parser.add_argument("--out", type=str, default="runs/latest", help="Folder of the run.")
         if parser is self.parser:  # of a verb: a run's config has these too
             for key in COMMAND_KEYS:
                 parser.add_argument(f"--{key}", type=Any, default=None)
         for part in ("model", "data"):
-            parser.link_arguments("suite", f"{part}.init_args.suite")
+            chosen = ("suite", "tasks", "unseen")
+            parser.link_arguments(chosen, f"{part}.init_args.suite", compute_fn=restricted)
             parser.link_arguments("task", f"{part}.init_args.task")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=checked_seed)
         parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
         parser.link_arguments("out", "checkpoint.dirpath", compute_fn=checkpoint_folder)
+        parser.add_lightning_class_args(CollapseGuard, "guard")
         parser.link_arguments("out", "trainer.default_root_dir")
         parser.link_arguments("out", "trainer.logger.init_args.save_dir")
         parser.set_defaults(
@@ -201,7 +205,7 @@ class WeMoECLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Export what was trained, then score it."""
-        if isinstance(self.model, SupervisedTraining) and self.trainer.is_global_zero:
+        if self.trainer.is_global_zero:
             self.model.export(self.out, self.recipe, self.settings.seed_everything)
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         self.after_test()
@@ -211,7 +215,9 @@ class WeMoECLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         model: ScoredModule = self.model
-        results = collect_results(model, self.settings.seed_everything)
+        results = collect_results(model, self.datamodule, self.settings.seed_everything)
+        if self.subcommand == "fit":
+            results["guard"] = self.config_init[self.subcommand].guard.report
         write_results(self.out / "results.json", results)
         if model.routing:
             title = f"Routing of {model.method} on {model.suite.name}"
@@ -328,6 +334,11 @@ def checked_seed(seed: bool | int) -> int:
             "be repeated."
         )
     return seed
+
+
+def restricted(suite: Namespace, tasks: list[str] | None, unseen: list[str]) -> Namespace:
+    """The config of a suite with the tasks that were chosen, and without the unseen experts."""
+    return Namespace({**vars(suite), **restriction(suite, tasks, unseen)}) if suite else suite
 
 
 def silence_lightning() -> None:

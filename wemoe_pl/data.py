@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
+from typing import Literal, NamedTuple
 
 import lightning as L
 import numpy as np
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
+from wemoe_pl.corruptions import Corruption
 from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.pixels import PixelFile, Preprocessing, cached_pixels
 from wemoe_pl.suites import Suite
-from wemoe_pl.tasks import UNLABELLED, Corrupt, ImageFolderTask, Images, Split
+from wemoe_pl.tasks import UNLABELLED, Corrupt, ImageFolderTask, Images, Split, VisionTask
 
 LabelledImage = tuple[Tensor, int]
 LabelledBatch = tuple[Tensor, Tensor]
@@ -122,6 +124,14 @@ class NamedImages(Dataset[tuple[Tensor, str]]):
         return self.preprocessing(self.images[index][0]), self.images.name(index)
 
 
+class ImageSet(NamedTuple):
+    """Some images that a job reads: a split of a task, as it is or corrupted."""
+
+    task: str
+    split: Split
+    corrupted: bool = False
+
+
 class VisionData(L.LightningDataModule):
     """A shuffled stream of `stream_tasks`, and ordered test images of `scored_tasks`."""
 
@@ -139,6 +149,8 @@ class VisionData(L.LightningDataModule):
         cache_images: bool,
         images: str | None,
         corrupt: Corrupt,
+        corruption: Corruption | None = None,
+        adapt_on: Literal["corrupted", "clean"] = "corrupted",
     ):
         super().__init__()
         self.suite = suite
@@ -154,17 +166,27 @@ class VisionData(L.LightningDataModule):
         self.corrupt = corrupt
         self.cache_images = cache_images
         self.preprocessing = Preprocessing(suite.backbone)
-        self._loaded: dict[tuple[str, Split], PreparedImages] = {}
+        self.corruption = corruption
+        self.adapt_on = adapt_on
+        self._loaded: dict[ImageSet, PreparedImages] = {}
 
     @property
-    def splits(self) -> list[tuple[str, Split]]:
-        """Every task with a split of it that the job reads."""
-        streamed: list[tuple[str, Split]] = [(task, self.stream) for task in self.stream_tasks]
-        return list(dict.fromkeys(streamed + self._scored))
+    def image_sets(self) -> list[ImageSet]:
+        """All images that the job reads."""
+        return list(dict.fromkeys([*map(self.streamed, self.stream_tasks), *self._scored]))
+
+    def streamed(self, task: str) -> ImageSet:
+        """The images of a task that the stream is made of."""
+        corrupted = self.corruption is not None and self.adapt_on == "corrupted"
+        return ImageSet(task, self.stream, corrupted and self.stream == "test")
+
+    def scored(self, task: str) -> ImageSet:
+        """The images of a task that are scored."""
+        return ImageSet(task, "test", self.corruption is not None)
 
     @property
-    def _scored(self) -> list[tuple[str, Split]]:
-        return [(task, "test") for task in self.scored_tasks]
+    def _scored(self) -> list[ImageSet]:
+        return [self.scored(task) for task in self.scored_tasks]
 
     def setup(self, stage: str) -> None:
         """Read the lists of images that a stage is about, before models are built in vain.
@@ -173,12 +195,12 @@ class VisionData(L.LightningDataModule):
         """
         if self.trainer is not None and self.trainer.world_size > 1:
             raise ConfigError("Several devices are not supported yet: set trainer.devices to 1.")
-        for task, split in {"fit": self.splits, "predict": []}.get(stage, self._scored):
-            self.load(task, split)
+        for each in {"fit": self.image_sets, "predict": []}.get(stage, self._scored):
+            self.load(each)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The stream, from the step that the trainer has reached."""
-        tasks = {task: self.load(task, self.stream) for task in self.stream_tasks}
+        tasks = {task: self.load(self.streamed(task)) for task in self.stream_tasks}
         batches = StepBatches(tasks, self.batch_size, self.tasks_per_batch, self.seed)
         assert self.trainer is not None  # Lightning sets it before it asks for loaders
         groups, accumulated = len(batches.groups), self.trainer.accumulate_grad_batches
@@ -208,16 +230,16 @@ class VisionData(L.LightningDataModule):
 
     def test_dataloader(self) -> list[DataLoader[LabelledImage]]:
         """One ordered loader per scored task; a batch says which task it is of."""
-        return [self.ordered_loader(task, "test") for task in self.scored_tasks]
+        return [self.ordered_loader(each) for each in self._scored]
 
-    def ordered_loader(self, task: str, split: Split) -> DataLoader[LabelledImage]:
-        """All images of a split of a task, once, in order, as batches that name the task."""
+    def ordered_loader(self, images: ImageSet) -> DataLoader[LabelledImage]:
+        """All images of a set, once, in order, as batches that name the task."""
         return DataLoader(
-            self.load(task, split),
+            self.load(images),
             batch_size=self.test_batch_size,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=partial(collate_task, task),
+            collate_fn=partial(collate_task, images.task),
         )
 
     def predict_dataloader(self) -> DataLoader[tuple[Tensor, str]]:
@@ -230,7 +252,7 @@ class VisionData(L.LightningDataModule):
 
     def few_shots(self, task: str, shots: int | None) -> DataLoader[LabelledImage]:
         """The first `shots` training images of every class of a task, or all of them."""
-        images = self.load(task, "train")
+        images = self.load(ImageSet(task, "train"))
         counts: Counter[int] = Counter()
         chosen = []
         for index, label in enumerate(images.images.labels):
@@ -239,16 +261,23 @@ class VisionData(L.LightningDataModule):
                 chosen.append(index)
         return DataLoader(Subset(images, chosen), batch_size=self.test_batch_size)
 
-    def load(self, task: str, split: Split) -> PreparedImages:
-        """The images of a split of a task; read once."""
-        if (task, split) not in self._loaded:
-            images = self.suite.task(task).images(split)
-            if split == "train" and UNLABELLED in images.labels:
-                raise DataError(f"Training images of '{task}' have no labels: give labelled ones.")
+    def load(self, wanted: ImageSet) -> PreparedImages:
+        """The images of a set; read once."""
+        if wanted not in self._loaded:
+            images = self.task(wanted).images(wanted.split)
+            if wanted.split == "train" and UNLABELLED in images.labels:
+                raise DataError(
+                    f"Training images of '{wanted.task}' have no labels: give labelled ones."
+                )
             cached = self.cache_images
-            pixels = cached_pixels(images, self.preprocessing, task) if cached else None
-            self._loaded[task, split] = PreparedImages(images, self.preprocessing, pixels)
-        return self._loaded[task, split]
+            pixels = cached_pixels(images, self.preprocessing, wanted.task) if cached else None
+            self._loaded[wanted] = PreparedImages(images, self.preprocessing, pixels)
+        return self._loaded[wanted]
+
+    def task(self, wanted: ImageSet) -> VisionTask:
+        """The task that has the images of a set."""
+        task = self.suite.task(wanted.task)
+        return self.corruption.task(task) if self.corruption and wanted.corrupted else task
 
 
 class TaskData(VisionData):
@@ -302,7 +331,7 @@ class MultiTaskData(VisionData):
     Args:
         suite: the tasks, all of which are scored.
         stream: "test" adapts on test images of the tasks that have an expert (labels are not
-            looked at), "train" trains on labelled training images of all tasks.
+            looked at), "train" on their labelled training images. Without experts, all tasks.
         batch_size: images per task and step.
         tasks_per_batch: split each step into batches of so many tasks, to save memory; set
             `trainer.accumulate_grad_batches` to the number of batches. By default one batch.
@@ -313,6 +342,8 @@ class MultiTaskData(VisionData):
             first pass over them decodes.
         images: folder of images for `predict`.
         corrupt: what `predict` does about files there that cannot be decoded: stop, or skip them.
+        corruption: score, and adapt, on corrupted test images: which corruption, how severe.
+        adapt_on: with a corruption, adapt on the "corrupted" test images or on the "clean" ones.
     """
 
     def __init__(
@@ -327,9 +358,11 @@ class MultiTaskData(VisionData):
         cache_images: bool = False,
         images: str | None = None,
         corrupt: Corrupt = "error",
+        corruption: Corruption | None = None,
+        adapt_on: Literal["corrupted", "clean"] = "corrupted",
     ):
         tasks = list(suite.tasks)
-        streamed = (list(suite.experts) if stream == "test" else []) or tasks
+        streamed = list(suite.experts) or tasks
         per_batch = len(streamed) if tasks_per_batch is None else tasks_per_batch
         super().__init__(
             suite,
@@ -344,6 +377,8 @@ class MultiTaskData(VisionData):
             cache_images=cache_images,
             images=images,
             corrupt=corrupt,
+            corruption=corruption,
+            adapt_on=adapt_on,
         )
 
 

@@ -3,7 +3,6 @@
 import json
 import time
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,25 +11,24 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import lightning as L
-import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import Metric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from wemoe_pl import __version__
 from wemoe_pl.checkpoints import HEAD, first_difference, shapes_of
 from wemoe_pl.classifier import MultiTaskClassifier
-from wemoe_pl.data import Batch
+from wemoe_pl.data import Batch, VisionData
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.files import atomic_write
 from wemoe_pl.merging import PerTaskEncoder
+from wemoe_pl.recipes import describe
 from wemoe_pl.routing import RoutingMean
 from wemoe_pl.run_checkpoint import IDENTITY, check_sources, frozen_choices
+from wemoe_pl.scores import TaskScores, mean, normalized_mean
 from wemoe_pl.suites import Suite
-from wemoe_pl.tasks import UNLABELLED
+from wemoe_pl.unknown_task import Rule, UnknownTaskScores, infer_task
 
 RECORDED_VERSIONS = (
     *("torch", "torchvision", "lightning", "timm", "torchmetrics"),
@@ -45,52 +43,6 @@ class Prediction(NamedTuple):
     task: str
     predicted_class: str
     probability: float
-
-
-class TaskScores:
-    """Micro-averaged accuracy and calibration error of every task.
-
-    Attributes:
-        images: how many labelled images of each task were counted.
-
-    >>> scores = TaskScores({"mnist": 10, "dtd": 47})
-    >>> scores.update("mnist", torch.eye(10), torch.arange(10))
-    >>> scores.accuracy()
-    {'mnist': 1.0}
-    """
-
-    def __init__(self, num_classes: Mapping[str, int], device: torch.device | str = "cpu"):
-        self._accuracy: dict[str, Metric] = {
-            task: MulticlassAccuracy(n, average="micro").to(device)
-            for task, n in num_classes.items()
-        }
-        self._calibration: dict[str, Metric] = {
-            task: MulticlassCalibrationError(n).to(device) for task, n in num_classes.items()
-        }
-        self.images: Counter[str] = Counter()
-
-    def update(self, task: str, logits: Tensor, labels: Tensor) -> None:
-        """Count those images of a batch of a task that have a label."""
-        labelled = labels != UNLABELLED
-        if not labelled.any():
-            return
-        logits, labels = logits[labelled], labels[labelled]
-        self.images[task] += len(labels)
-        self._accuracy[task].update(logits, labels)
-        self._calibration[task].update(logits.softmax(dim=-1), labels)
-
-    def accuracy(self) -> dict[str, float]:
-        """Accuracy, 0 to 1, of the tasks that were scored."""
-        return computed(self._accuracy)
-
-    def calibration_error(self) -> dict[str, float]:
-        """Expected calibration error (15 bins), 0 to 1, of the tasks that were scored."""
-        return computed(self._calibration)
-
-
-def computed(metrics: Mapping[str, Metric]) -> dict[str, float]:
-    """The values of the metrics that have seen at least one batch."""
-    return {task: m.compute().item() for task, m in metrics.items() if m.update_called}
 
 
 class ScoredModule(L.LightningModule):
@@ -173,6 +125,15 @@ class ScoredModule(L.LightningModule):
         """Note how long the stage took."""
         self.seconds[stage] = time.perf_counter() - self._started
 
+    def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
+        """Leave weights that others can read, if a fit of this kind makes any.
+
+        Args:
+            out: the run's folder.
+            recipe: the resolved config.
+            seed: of the run.
+        """
+
     # Scoring
 
     def on_validation_epoch_start(self) -> None:
@@ -186,8 +147,8 @@ class ScoredModule(L.LightningModule):
                 self.scores.update(task, self.classifier(images, task), labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Log `val/acc`, and `val/acc/<task>`."""
-        self.log_accuracy("val", self.scores.accuracy())
+        """Log `val/acc` and the label-free `val/information`, each with `/<task>` behind it."""
+        self.log_scores("val", self.scores)
 
     def on_test_start(self) -> None:
         """Build what the test compares with, and start to record routing weights."""
@@ -202,29 +163,45 @@ class ScoredModule(L.LightningModule):
             for name, reference in self.references.items()
         }
         mixtures = self.classifier.mixtures
-        shape = len(mixtures), len(self.suite.experts)
+        experts = list(self.suite.experts) if mixtures else []
+        shape = len(mixtures), len(experts)
         self.routing_means = {
             task: RoutingMean(*shape).to(self.device) for task in self.classifier.tasks if mixtures
         }
-        for mixture in mixtures:
-            mixture.record_routing = True
+        self.record_routing(True)
+        tasks = self.classifier.tasks
+        one_encoder = len(tasks) > 1 and not isinstance(self.classifier.encoder, PerTaskEncoder)
+        self.unknown_task = UnknownTaskScores(tasks, experts, self.device) if one_encoder else None
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Score one batch of one task, by this model and by every reference."""
         for task, (images, labels) in batch.items():
             if task in self.classifier.tasks:
-                self.scores.update(task, self.classifier(images, task), labels)
-            if task in self.routing_means:
-                recorded = [mixture.routing_weights for mixture in self.classifier.mixtures]
-                self.routing_means[task].update(recorded)
+                self.score(task, images, labels)
             for name, reference in self.references.items():
                 if task in reference.tasks:
                     self.reference_scores[name].update(task, reference(images, task), labels)
 
+    def score(self, task: str, images: Tensor, labels: Tensor) -> None:
+        """Score one batch of one task by this model, with the task told and without."""
+        features = self.classifier.encode(images, task)
+        told = self.classifier.head(task)(features)
+        self.scores.update(task, told, labels)
+        if task in self.routing_means:
+            self.routing_means[task].update(self.classifier.routing_weights)
+        if self.unknown_task is not None:
+            logits = {t: self.classifier.head(t)(features) for t in self.classifier.tasks}
+            self.unknown_task.update(task, logits, labels, self.classifier.routing_weights)
+
+    def record_routing(self, record: bool) -> None:
+        """Let every mixture keep the routing weights of its last batch, or not."""
+        for mixture in self.classifier.mixtures:
+            mixture.record_routing = record
+
     def on_test_epoch_end(self) -> None:
-        """Log `test/acc`, `test/acc/<task>` and `routing/<task>`, and keep all figures."""
+        """Log `test/acc`, `test/information` and `routing/<task>`, and keep all figures."""
         accuracy = self.scores.accuracy()
-        self.log_accuracy("test", accuracy)
+        self.log_scores("test", self.scores)
         seen = {task: m for task, m in self.routing_means.items() if m.update_called}
         self.routing = {task: metric.compute().cpu() for task, metric in seen.items()}
         for column, task in enumerate(self.suite.experts):
@@ -236,6 +213,8 @@ class ScoredModule(L.LightningModule):
         self.test_results = {
             "accuracy": accuracy,
             "calibration_error": self.scores.calibration_error(),
+            "information": self.scores.information(),
+            "unknown_task": self.unknown_task.compute() if self.unknown_task else {},
             "images": dict(self.scores.images),
             "reference": reference,
         }
@@ -243,12 +222,16 @@ class ScoredModule(L.LightningModule):
     def on_test_end(self) -> None:
         """Let go of the references, which may be as large as ten models."""
         self.references = {}
-        for mixture in self.classifier.mixtures:
-            mixture.record_routing = False
+        self.record_routing(False)
 
     def predict_step(self, batch: tuple[Tensor, list[str]], batch_idx: int) -> list[Prediction]:
-        """Classify unlabelled images by the heads of `predict_tasks`: a row per image and task."""
+        """Classify unlabelled images by the heads of `predict_tasks`: a row per image and task.
+
+        With `infer_task_by`, a row per image, by the head of the task that the model infers.
+        """
         images, paths = batch
+        if self.infer_task_by is not None:
+            return self.predict_unknown(images, paths, self.infer_task_by)
         rows = []
         per_task = isinstance(self.classifier.encoder, PerTaskEncoder)
         shared = None if per_task else self.classifier.encode(images)
@@ -260,18 +243,38 @@ class ScoredModule(L.LightningModule):
                 rows.append(Prediction(path, task, head.classes[label], probability))
         return rows
 
+    def predict_unknown(self, images: Tensor, paths: list[str], rule: Rule) -> list[Prediction]:
+        """Classify every image by the head of the task that it seems to be of."""
+        self.record_routing(True)
+        features = self.classifier.encode(images)
+        logits = {task: self.classifier.head(task)(features) for task in self.classifier.tasks}
+        routing_weights = self.classifier.routing_weights
+        inferred = infer_task(rule, logits, routing_weights, list(self.suite.experts)).tolist()
+        rows = []
+        for i, (path, place) in enumerate(zip(paths, inferred, strict=True)):
+            task = self.classifier.tasks[place]
+            probability, label = logits[task][i].softmax(dim=-1).max(dim=-1)
+            name = self.classifier.head(task).classes[int(label)]
+            rows.append(Prediction(path, task, name, float(probability)))
+        return rows
+
+    @property
+    def infer_task_by(self) -> Rule | None:
+        """How `predict` finds out the task of an image; None if it is told, or answers for all."""
+        return None
+
     @property
     def predict_tasks(self) -> Sequence[str]:
         """The tasks that `predict` answers: all that have a head."""
         return self.classifier.tasks
 
-    def log_accuracy(self, stage: Literal["val", "test"], accuracy: Mapping[str, float]) -> None:
-        """Log the accuracy of every task with labels, and their mean."""
-        average = mean(accuracy)
-        if average is None:
-            return
-        self.log_dict({f"{stage}/acc/{task}": value for task, value in accuracy.items()})
-        self.log(f"{stage}/acc", average, prog_bar=True)
+    def log_scores(self, stage: Literal["val", "test"], scores: TaskScores) -> None:
+        """Log accuracy of the tasks with labels, information of all, and the mean of each."""
+        for name, values in {"acc": scores.accuracy(), "information": scores.information()}.items():
+            average = mean(values)
+            if average is not None:
+                self.log_dict({f"{stage}/{name}/{task}": value for task, value in values.items()})
+                self.log(f"{stage}/{name}", average, prog_bar=name == "acc")
 
     # Checkpoints
 
@@ -331,22 +334,7 @@ def stepwise(optimizer: Optimizer, scheduler: LRScheduler) -> OptimizerLRSchedul
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def mean(values: Mapping[str, float]) -> float | None:
-    """The mean of a mapping's values; None if it has none."""
-    return sum(values.values()) / len(values) if values else None
-
-
-def normalized_mean(accuracy: Mapping[str, float], individual: Mapping[str, float]) -> float | None:
-    """Mean over tasks of accuracy ÷ that task's individual accuracy; None without experts.
-
-    >>> normalized_mean({"mnist": 0.9, "dtd": 0.6}, {"mnist": 0.9, "dtd": 0.8})
-    0.875
-    """
-    ratios = {t: accuracy[t] / value for t, value in individual.items() if t in accuracy and value}
-    return mean(ratios)
-
-
-def collect_results(module: ScoredModule, seed: int) -> dict[str, Any]:
+def collect_results(module: ScoredModule, data: VisionData, seed: int) -> dict[str, Any]:
     """Everything that `results.json` says about a tested module."""
     accuracy = module.test_results["accuracy"]
     reference = module.test_results["reference"]
@@ -355,6 +343,9 @@ def collect_results(module: ScoredModule, seed: int) -> dict[str, Any]:
         "suite": module.suite.name,
         "note": module.suite.note,
         "method": module.method,
+        "merge": module.recipe.get("merge"),
+        "experts": list(module.suite.experts),
+        "corruption": data.corruption and describe(data.corruption),
         "tasks": list(accuracy),
         **module.test_results,
         "mean": mean(accuracy),
@@ -381,6 +372,16 @@ def parameter_counts(encoder: nn.Module) -> dict[str, int]:
 def versions() -> dict[str, str]:
     """The versions of this program and of what its numbers depend on."""
     return {"wemoe_pl": __version__} | {name: version(name) for name in RECORDED_VERSIONS}
+
+
+def provenance(recipe: Mapping[str, Any], seed: int) -> dict[str, str]:
+    """What a file of weights says of how it was made."""
+    return {
+        "format": "wemoe_pl 1",
+        "recipe": json.dumps(recipe),
+        "versions": json.dumps(versions()),
+        "seed": str(seed),
+    }
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Train what is merged: experts, one per task, and a generalist on all tasks at once."""
 
-import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +17,7 @@ from wemoe_pl.checkpoints import ENCODER_FILE, HEAD, save_tensors
 from wemoe_pl.classifier import MultiTaskClassifier
 from wemoe_pl.data import Batch, VisionData
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.evaluate import ScoredModule, checked_learning_rate, stepwise, versions
+from wemoe_pl.evaluate import ScoredModule, checked_learning_rate, provenance, stepwise
 from wemoe_pl.heads import HEAD_FILE, ClassificationHead, CosineHead, prototype_head, save_head
 from wemoe_pl.merging import Pretrained
 from wemoe_pl.suites import Suite
@@ -79,12 +78,7 @@ class SupervisedTraining(ScoredModule):
     def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
         """Write the encoder and the heads as safetensors that name their recipe."""
         dtype = getattr(torch, self.save_as)
-        metadata = {
-            "format": "wemoe_pl 1",
-            "recipe": json.dumps(recipe),
-            "versions": json.dumps(versions()),
-            "seed": str(seed),
-        }
+        metadata = provenance(recipe, seed)
         encoder = self.classifier.encoder.state_dict()
         save_tensors(out / ENCODER_FILE, encoder, metadata, dtype)
         for task in self.classifier.tasks:

@@ -36,6 +36,8 @@ HELP = {
     "print_config": "Print every key with its value, and exit.",
     "out": "Folder of the run.",
     "task": "One task of the suite.",
+    "tasks": "Only these tasks of the suite, such as [cars,gtsrb].",
+    "unseen": "Tasks whose experts are left out, and that are scored all the same.",
     "seed_everything": "Of everything random: a number from 0.",
     "ckpt_path": "Checkpoint to go on from, or to score: DIR/checkpoints/last.ckpt.",
 }

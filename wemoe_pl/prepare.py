@@ -71,10 +71,10 @@ def prepare(module: ScoredModule, data: VisionData, console: Console) -> None:
         bring(item)
     if suite := module.frozen_suite:
         check_models(suite)
-    for task, split in data.splits:
-        images = data.load(task, split).images
+    for each in data.image_sets:
+        images = data.load(each).images
         labelled = sum(label != UNLABELLED for label in images.labels)
-        console.print(f"{task}: {len(images)} {split} images, {labelled} with labels")
+        console.print(f"{each.task}: {len(images)} {each.split} images, {labelled} with labels")
     if suite := module.frozen_suite:
         for task in (*suite.heads, *suite.tasks_with_made_heads):
             suite.load_head(task)
@@ -87,8 +87,8 @@ def requests(module: ScoredModule, data: VisionData) -> dict[str, HubFiles]:
     found: dict[str, HubFiles | None] = {}
     if suite := module.frozen_suite:
         found |= {part: hub_request(*source) for part, source in suite.named_sources().items()}
-    for task, split in data.splits:
-        found[f"{split} images/{task}"] = data.suite.task(task).hub_files(split)
+    for each in data.image_sets:
+        found[f"{each.split} images/{each.task}"] = data.task(each).hub_files(each.split)
     return dict(distinct(found))
 
 

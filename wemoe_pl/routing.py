@@ -25,9 +25,9 @@ class RoutingMean(Metric):
         self.add_state("total", torch.zeros(blocks, experts), dist_reduce_fx="sum")
         self.add_state("samples", torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, routing_weights: Sequence[Tensor | None]) -> None:
-        """Add a batch: per block, the routing weights (B, T) of its samples, if recorded."""
-        per_block = torch.stack([w for w in routing_weights if w is not None]).to(self.total)
+    def update(self, routing_weights: Sequence[Tensor]) -> None:
+        """Add a batch: per block, the routing weights (B, T) of its samples."""
+        per_block = torch.stack(list(routing_weights)).to(self.total)
         self.total += per_block.sum(dim=1)
         self.samples += per_block.shape[1]
 

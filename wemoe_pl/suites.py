@@ -2,8 +2,10 @@
 
 import re
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -60,6 +62,18 @@ class Suite:
                 f"'{self.text_tower.model}' have different activations: OpenAI's CLIP needs "
                 "`quickgelu` in both names, other CLIP models in neither."
             )
+
+    def restricted_to(self, tasks: Collection[str] | None, unseen: Collection[str] = ()) -> "Suite":
+        """The part of the suite that an experiment is about.
+
+        Args:
+            tasks: those that it has; by default all.
+            unseen: of these, tasks whose experts are not merged, but which are scored all the same.
+
+        Raises:
+            ConfigError: a name is none of the tasks.
+        """
+        return replace(self, **restriction(self, tasks, unseen))
 
     def task(self, name: str) -> VisionTask:
         """A task by name; `ConfigError` names the nearest one."""
@@ -194,6 +208,28 @@ class Suite:
             }
         warn_of_twins({t: sources[f"experts/{t}"]["sha256"] for t in self.experts}, self.experts)
         return sources
+
+
+def restriction(
+    suite: Any, tasks: Collection[str] | None, unseen: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """What `Suite.restricted_to` changes, of a suite or of the config of one."""
+    kept = suite.tasks if tasks is None else tasks
+    for task in kept:
+        if task not in suite.tasks:
+            raise ConfigError(
+                f"The suite '{suite.name}' has no task '{task}'. {did_you_mean(task, suite.tasks)}"
+            )
+    for task in unseen:
+        if task not in kept:
+            raise ConfigError(
+                f"'{task}' cannot be unseen: it is none of the tasks. {did_you_mean(task, kept)}"
+            )
+    return {
+        "tasks": {task: suite.tasks[task] for task in kept},
+        "experts": {t: e for t, e in suite.experts.items() if t in kept and t not in unseen},
+        "heads": {t: h for t, h in suite.heads.items() if t in kept},
+    }
 
 
 def check_task_name(name: str) -> None:

@@ -7,7 +7,7 @@ Everything downstream (adapting, scoring, logging) knows only that.
 from wemoe_pl.merging.adamerging import AdaMerging, AdaptiveEncoder
 from wemoe_pl.merging.base import MergeMethod, blocks_of
 from wemoe_pl.merging.baselines import Individual, PerTaskEncoder, Pretrained
-from wemoe_pl.merging.folding import fold
+from wemoe_pl.merging.folding import fold, folds
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, upscale
 
@@ -23,5 +23,6 @@ __all__ = [
     "WEMoE",
     "blocks_of",
     "fold",
+    "folds",
     "upscale",
 ]

@@ -1,0 +1,132 @@
+"""One model, all heads: which task is an image of, when nobody says?"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from wemoe_pl.scores import entropy, mean
+from wemoe_pl.tasks import UNLABELLED
+
+Rule = Literal["entropy", "routing"]
+
+
+def task_by_entropy(logits: Mapping[str, Tensor]) -> Tensor:
+    """The task whose head is the most certain of its answer, (B,), counted in the given order.
+
+    Entropies are compared as shares of their largest value, log C: heads differ in their classes.
+
+    Args:
+        logits: per task, (B, C).
+
+    >>> task_by_entropy({"cars": torch.tensor([[9.0, 0, 0]]), "mnist": torch.tensor([[1.0, 0]])})
+    tensor([0])
+    """
+    shares = [
+        entropy(values.float().log_softmax(dim=-1)) / math.log(max(values.shape[1], 2))
+        for values in logits.values()
+    ]
+    return torch.stack(shares).argmin(dim=0)
+
+
+def task_by_routing(
+    routing_weights: Sequence[Tensor], experts: Sequence[str], tasks: Sequence[str]
+) -> Tensor:
+    """The task whose expert has the largest routing weight over all blocks, (B,).
+
+    Args:
+        routing_weights: per block, (B, T).
+        experts: the T experts, in the order of the routing weights.
+        tasks: what the answer counts.
+    """
+    largest = torch.stack(list(routing_weights)).mean(dim=0).argmax(dim=-1)
+    places = torch.tensor([list(tasks).index(expert) for expert in experts], device=largest.device)
+    return places[largest]
+
+
+def infer_task(
+    rule: Rule,
+    logits: Mapping[str, Tensor],
+    routing_weights: Sequence[Tensor],
+    experts: Sequence[str],
+) -> Tensor:
+    """The task of each image by a rule, (B,), counted in the order of `logits`."""
+    if rule == "entropy":
+        return task_by_entropy(logits)
+    return task_by_routing(routing_weights, experts, list(logits))
+
+
+class UnknownTaskAccuracy(Metric):
+    """How often the inferred task is right, and how often the class as well: (2,).
+
+    Args:
+        place: of the true task among all.
+    """
+
+    right: Tensor
+    images: Tensor
+
+    def __init__(self, place: int):
+        super().__init__()
+        self.place = place
+        self.add_state("right", torch.zeros(2, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, inferred: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: inferred tasks (B,), logits of the true task's head (B, C), labels (B,)."""
+        labelled = labels != UNLABELLED
+        right_task = (inferred == self.place) & labelled
+        right_class = right_task & (logits.argmax(dim=-1) == labels)
+        self.right += torch.stack([right_task.sum(), right_class.sum()])
+        self.images += labelled.sum()
+
+    def compute(self) -> Tensor:
+        """The shares of right tasks, and of right classes of the right task."""
+        return self.right / self.images
+
+
+class UnknownTaskScores:
+    """Scores of every task when the task is inferred, by every rule that the model allows.
+
+    Args:
+        tasks: those that have a head.
+        experts: in the order of the routing weights; none for a model without routers.
+        device: of the counts.
+    """
+
+    def __init__(
+        self, tasks: Sequence[str], experts: Sequence[str], device: torch.device | str = "cpu"
+    ):
+        self.experts = experts
+        rules: list[Rule] = ["entropy", "routing"] if experts else ["entropy"]
+        self._metrics: dict[Rule, dict[str, UnknownTaskAccuracy]] = {
+            rule: {t: UnknownTaskAccuracy(place).to(device) for place, t in enumerate(tasks)}
+            for rule in rules
+        }
+
+    def update(
+        self,
+        task: str,
+        logits: Mapping[str, Tensor],
+        labels: Tensor,
+        routing_weights: Sequence[Tensor],
+    ) -> None:
+        """Count a batch of a task: the logits of all heads, and the routing weights per block."""
+        for rule, metrics in self._metrics.items():
+            inferred = infer_task(rule, logits, routing_weights, self.experts)
+            metrics[task].update(inferred, logits[task], labels)
+
+    def compute(self) -> dict[str, dict[str, Any]]:
+        """By rule: `accuracy` and `task_accuracy` of every task with labels, and `mean`."""
+        return {rule: summary(metrics) for rule, metrics in self._metrics.items()}
+
+
+def summary(metrics: Mapping[str, UnknownTaskAccuracy]) -> dict[str, Any]:
+    """The scores of one rule."""
+    values = {t: m.compute().tolist() for t, m in metrics.items() if m.update_called and m.images}
+    accuracy = {task: right_class for task, (_, right_class) in values.items()}
+    task_accuracy = {task: right_task for task, (right_task, _) in values.items()}
+    return {"accuracy": accuracy, "mean": mean(accuracy), "task_accuracy": task_accuracy}
