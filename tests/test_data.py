@@ -244,11 +244,12 @@ def test_an_unknown_task_is_named_with_the_nearest(tiny_suite: Suite) -> None:
 def test_the_splits_of_a_job_are_those_that_it_streams_and_those_that_it_scores(
     tiny_suite: Suite,
 ) -> None:
-    scored = [(task, "test") for task in TASKS]
+    scored = [ImageSet(task, "test") for task in TASKS]
     assert MultiTaskData(tiny_suite).image_sets == scored
-    train = [(task, "train") for task in TASKS]
+    train = [ImageSet(task, "train") for task in TASKS]
     assert MultiTaskData(tiny_suite, stream="train").image_sets == train + scored
-    assert TaskData(tiny_suite, "dtd").image_sets == [("dtd", "train"), ("dtd", "test")]
+    dtd = [ImageSet("dtd", "train"), ImageSet("dtd", "test")]
+    assert TaskData(tiny_suite, "dtd").image_sets == dtd
     fewer = replace(tiny_suite, experts={"dtd": tiny_suite.experts["dtd"]})
     assert sorted(MultiTaskData(fewer).image_sets) == scored
 
@@ -263,7 +264,7 @@ def test_a_job_reads_no_split_but_its_own(tiny_suite: Suite) -> None:
 # --- before a stage --------------------------------------------------------------------------
 
 
-def set_up(data: VisionData, stage: str, devices: int = 1) -> set[tuple[str, Split]]:
+def set_up(data: VisionData, stage: str, devices: int = 1) -> set[ImageSet]:
     """The splits whose lists of images a stage reads."""
     trainer: Any = SimpleNamespace(world_size=devices)
     data.trainer = trainer
@@ -272,13 +273,16 @@ def set_up(data: VisionData, stage: str, devices: int = 1) -> set[tuple[str, Spl
 
 
 def test_a_stage_reads_the_lists_of_images_that_it_is_about(tiny_suite: Suite) -> None:
-    assert set_up(TaskData(tiny_suite, "dtd"), "fit") == {("dtd", "train"), ("dtd", "test")}
+    assert set_up(TaskData(tiny_suite, "dtd"), "fit") == {
+        ImageSet("dtd", "train"),
+        ImageSet("dtd", "test"),
+    }
     data = MultiTaskData(tiny_suite, stream="train")
     assert set_up(data, "fit") == set(data.image_sets)
     for stage in ("validate", "test"):
-        assert set_up(TaskData(tiny_suite, "dtd"), stage) == {("dtd", "test")}
+        assert set_up(TaskData(tiny_suite, "dtd"), stage) == {ImageSet("dtd", "test")}
         assert set_up(MultiTaskData(tiny_suite, stream="train"), stage) == {
-            (task, "test") for task in TASKS
+            ImageSet(task, "test") for task in TASKS
         }
     assert set_up(MultiTaskData(tiny_suite), "predict") == set()
 

@@ -40,6 +40,8 @@ ORDER = [
     "prepare",
     "report",
     "parsing",
+    "jobs",
+    "verbs",
     "cli",
     "__main__",
 ]

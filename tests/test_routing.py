@@ -21,12 +21,6 @@ def test_the_mean_is_taken_over_the_samples_of_all_batches() -> None:
             assert routing.compute()[block, expert].item() == expected
 
 
-def test_blocks_that_recorded_nothing_are_left_out() -> None:
-    routing = RoutingMean(blocks=1, experts=2)
-    routing.update([None, torch.tensor([[0.2, 0.4]]), None])
-    torch.testing.assert_close(routing.compute(), torch.tensor([[0.2, 0.4]]))
-
-
 def test_half_precision_is_summed_in_single() -> None:
     routing = RoutingMean(blocks=1, experts=1)
     for _ in range(3000):

@@ -1,4 +1,4 @@
-"""Find a config by its path, or a shipped one by its bare name, from any folder."""
+"""Find a config or a suite by its path, or a shipped one by its bare name, from any folder."""
 
 from pathlib import Path
 
@@ -15,6 +15,31 @@ SHIPPED_CONFIGS = next(
 def shipped_configs() -> list[str]:
     """The names of the shipped jobs, as `--config` takes them."""
     return sorted(path.name for path in SHIPPED_CONFIGS.glob("*.yaml"))
+
+
+def shipped_suites() -> list[str]:
+    """The names of the shipped suites, as `--suite` takes them."""
+    return sorted(path.stem for path in (SHIPPED_CONFIGS / "suites").glob("*.yaml"))
+
+
+def find_suite(name: str) -> str:
+    """The path of a suite: `name` itself if it is there, else the shipped one of that name.
+
+    Raises:
+        ConfigError: neither; names the nearest shipped one.
+
+    >>> find_suite("miniature").endswith("configs/suites/miniature.yaml")
+    True
+    """
+    if Path(name).is_file():
+        return name
+    shipped = SHIPPED_CONFIGS / "suites" / f"{name.removesuffix('.yaml')}.yaml"
+    if not shipped.is_file():
+        raise ConfigError(
+            f"There is no suite '{name}', neither here ({Path.cwd()}) nor among the shipped ones. "
+            f"{did_you_mean(name, shipped_suites())}"
+        )
+    return str(shipped)
 
 
 def find_config(name: str) -> str:

@@ -19,7 +19,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from wemoe_pl import __version__
 from wemoe_pl.checkpoints import HEAD, first_difference, shapes_of
 from wemoe_pl.classifier import MultiTaskClassifier
-from wemoe_pl.data import Batch, VisionData
+from wemoe_pl.corruptions import Corruption
+from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.files import atomic_write
 from wemoe_pl.merging import PerTaskEncoder
@@ -334,8 +335,10 @@ def stepwise(optimizer: Optimizer, scheduler: LRScheduler) -> OptimizerLRSchedul
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def collect_results(module: ScoredModule, data: VisionData, seed: int) -> dict[str, Any]:
-    """Everything that `results.json` says about a tested module."""
+def collect_results(
+    module: ScoredModule, seed: int, corruption: Corruption | None = None
+) -> dict[str, Any]:
+    """Everything that `results.json` says about a tested module, and its images' corruption."""
     accuracy = module.test_results["accuracy"]
     reference = module.test_results["reference"]
     encoder = module.classifier.encoder
@@ -345,7 +348,7 @@ def collect_results(module: ScoredModule, data: VisionData, seed: int) -> dict[s
         "method": module.method,
         "merge": module.recipe.get("merge"),
         "experts": list(module.suite.experts),
-        "corruption": data.corruption and describe(data.corruption),
+        "corruption": describe(corruption),
         "tasks": list(accuracy),
         **module.test_results,
         "mean": mean(accuracy),

@@ -12,7 +12,7 @@ from lightning import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
-from wemoe_pl.configs import find_config, shipped_configs
+from wemoe_pl.configs import find_config, find_suite, shipped_configs
 from wemoe_pl.data import VisionData
 from wemoe_pl.dictionaries import Compression
 from wemoe_pl.errors import FEW, ConfigError, did_you_mean
@@ -41,10 +41,15 @@ HELP = {
     "seed_everything": "Of everything random: a number from 0.",
     "ckpt_path": "Checkpoint to go on from, or to score: DIR/checkpoints/last.ckpt.",
 }
-# Commands that read a job's config and need no trainer.
+# Commands that need no trainer.
 VERBS = {
     "prepare": "Fetch and verify all that a fit needs of the hub.",
     "heads": "Build the suite's zero-shot heads into --out, a file each.",
+    "sweep": "Run a job for every point of a grid, resume it, and end in one table.",
+    "report": "One table of many runs, with the published ones beside them on request.",
+    "similarity": "Cosines and distances of the experts' task vectors, layer by layer.",
+    "landscape": "Loss over the plane of two task vectors: choose them with --tasks [a,b].",
+    "parameters": "Sizes of upscaled models, by number of tasks.",
 }
 HELP_EPILOG = """\
   --KEY VALUE           any other key of the config, for example
@@ -88,8 +93,9 @@ class WeMoEParser(LightningArgumentParser):
 
     def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
         """Parse; a suite that is given as a whole replaces the config's instead of joining it."""
-        self.replaces_suite = any(str(arg).partition("=")[0] == "--suite" for arg in args or ())
-        return super().parse_args(args, *others, **options)
+        given = [str(arg) for arg in args or ()]
+        self.replaces_suite = any(arg.partition("=")[0] == "--suite" for arg in given)
+        return super().parse_args(with_suite_found(given), *others, **options)
 
     def format_help(self, formatter: HelpFormatter | None = None) -> str:
         """What fits a screen: Lightning's own help lists 400 lines of trainer options."""
@@ -130,6 +136,28 @@ class WeMoEParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise `ConfigError` with one sentence instead of printing the usage."""
         raise ConfigError(explain(message, self.known_keys)) from ex
+
+
+def with_suite_found(args: list[str]) -> list[str]:
+    """Arguments in which the bare name of a shipped suite has become its path.
+
+    jsonargparse reads the file of a suite by itself, and knows no other way to name it.
+    """
+    before = ["", *args]
+    return [
+        find_suite(arg)
+        if option == "--suite"
+        else f"--suite={find_suite(arg.removeprefix('--suite='))}"
+        if arg.startswith("--suite=")
+        else arg
+        for option, arg in zip(before, args, strict=False)
+    ]
+
+
+def described(name: str, about: str) -> dict[str, str]:
+    """How the help of a command begins."""
+    usage = f"wemoe-pl {name} --config CONFIG [--out DIR] [--KEY VALUE ...]"
+    return {"usage": usage, "description": about}
 
 
 def explain(message: str, keys: Iterable[str] = ()) -> str:

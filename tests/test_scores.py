@@ -1,0 +1,113 @@
+"""Accuracy, calibration and information against sums that are written out."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from wemoe_pl.scores import Information, TaskScores, entropy, normalized_mean
+from wemoe_pl.tasks import UNLABELLED
+
+
+def random_scores(classes: int, samples: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(classes)
+    logits = torch.randn(samples, classes, generator=generator) * 2
+    return logits, torch.randint(classes, (samples,), generator=generator)
+
+
+def test_accuracy_counts_samples_not_classes() -> None:
+    scores = TaskScores({"rare": 3})
+    labels = torch.tensor([0] * 8 + [1, 2])
+    scores.update("rare", torch.eye(3)[torch.zeros(10, dtype=torch.long)], labels)
+    assert scores.accuracy()["rare"] == pytest.approx(0.8)  # averaged over classes, 1/3
+
+
+def test_accuracy_is_correct_answers_over_answers_in_any_batches() -> None:
+    scores = TaskScores({"cars": 7, "unseen": 2})
+    logits, labels = random_scores(classes=7, samples=50)
+    for part in (slice(0, 32), slice(32, 50)):
+        scores.update("cars", logits[part], labels[part])
+    correct = sum(int(row.argmax() == label) for row, label in zip(logits, labels, strict=True))
+    assert scores.accuracy() == {"cars": pytest.approx(correct / 50)}
+
+
+def test_calibration_error_matches_fifteen_bins_written_out() -> None:
+    scores = TaskScores({"cars": 4})
+    logits, labels = random_scores(classes=4, samples=200)
+    scores.update("cars", logits, labels)
+    confidence, predicted = logits.softmax(dim=-1).max(dim=-1)
+    expected = 0.0
+    for number in range(15):
+        inside = (confidence > number / 15) & (confidence <= (number + 1) / 15)
+        if inside.any():
+            accuracy = (predicted == labels)[inside].float().mean()
+            gap = abs(accuracy - confidence[inside].mean())
+            expected += (inside.float().mean() * gap).item()
+    assert scores.calibration_error()["cars"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_normalized_mean_is_the_mean_of_ratios() -> None:
+    accuracy, individual = {"a": 0.4, "b": 0.9, "new": 0.1}, {"a": 0.8, "b": 0.9}
+    assert normalized_mean(accuracy, individual) == pytest.approx((0.4 / 0.8 + 0.9 / 0.9) / 2)
+    assert normalized_mean(accuracy, {}) is None
+
+
+def test_images_without_labels_are_not_counted() -> None:
+    scores = TaskScores({"cars": 7, "dtd": 7})
+    logits, labels = random_scores(classes=7, samples=50)
+    scores.update("dtd", logits, torch.full_like(labels, UNLABELLED))
+    assert scores.accuracy() == scores.calibration_error() == {}
+    known = labels.clone()
+    known[::3] = UNLABELLED
+    scores.update("cars", logits, known)
+    alone = TaskScores({"cars": 7})
+    alone.update("cars", logits[known >= 0], labels[known >= 0])
+    assert scores.accuracy() == alone.accuracy()
+    assert scores.calibration_error() == alone.calibration_error()
+
+
+def test_information_is_entropy_of_the_mean_less_the_mean_entropy() -> None:
+    logits, labels = random_scores(classes=7, samples=50)
+    scores = TaskScores({"cars": 7})
+    for part in (slice(0, 32), slice(32, 50)):
+        scores.update("cars", logits[part], torch.full_like(labels[part], UNLABELLED))
+    rows = logits.double().softmax(dim=-1).tolist()
+
+    def written_out(probabilities: list[float]) -> float:
+        return -sum(p * math.log(p) for p in probabilities)
+
+    mean = [sum(column) / 50 for column in zip(*rows, strict=True)]
+    expected = (written_out(mean) - sum(map(written_out, rows)) / 50) / math.log(7)
+    assert scores.information() == {"cars": pytest.approx(expected, abs=1e-6)}
+    assert scores.accuracy() == {}
+
+
+@pytest.mark.parametrize(
+    ("logits", "expected"),
+    [
+        (1e4 * torch.eye(4), 1.0),  # certain, and all classes equally often
+        (1e4 * torch.eye(4)[[0, 0, 0]], 0.0),  # collapsed
+        (torch.zeros(5, 4), 0.0),  # nothing is known
+        (1e4 * torch.eye(4)[[0, 1, 0, 1]], 0.5),
+    ],
+)
+def test_information_at_its_ends(logits: Tensor, expected: float) -> None:
+    information = Information(4)
+    information.update(logits)
+    assert information.compute().item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_one_class_says_nothing() -> None:
+    information = Information(1)
+    information.update(torch.zeros(3, 1))
+    assert information.compute().item() == 0.0
+
+
+def test_the_gradient_of_entropy_is_finite_where_a_prediction_is_certain() -> None:
+    logits = torch.tensor([[1e4, 0.0], [0.0, 0.0]], requires_grad=True)
+    values = entropy(logits.log_softmax(dim=-1))
+    assert values.tolist() == pytest.approx([0.0, math.log(2)])
+    values.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()

@@ -1,0 +1,251 @@
+"""A job: LightningCLI in which one suite serves model and data, one folder per run, and results."""
+
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import (
+    ArgsType,
+    LightningArgumentParser,
+    LightningCLI,
+    SaveConfigCallback,
+)
+from rich.console import Console
+
+from wemoe_pl import adapt, data, finetune, miniature  # noqa: F401 (named by YAML) #A
+from wemoe_pl.collapse import CollapseGuard
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.evaluate import ScoredModule, collect_results, write_results
+from wemoe_pl.files import atomic_write, make_folder
+from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
+from wemoe_pl.report import accuracy_table, plot_routing, write_predictions
+from wemoe_pl.run_checkpoint import (
+    LastCheckpoint,
+    checkpoint_folder,
+    last_checkpoint,
+    read_checkpoint,
+)
+from wemoe_pl.suites import Suite, restriction
+
+COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions")
+DEFAULT_CALLBACKS = [{"class_path": "wemoe_pl.report.StepProgressBar"}]
+DEFAULT_LOGGER = {
+    "class_path": "lightning.pytorch.loggers.CSVLogger",
+    "init_args": {"save_dir": ".", "name": "logs", "version": ""},
+}
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the resolved config to the run's folder, whatever folder the logger has."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write `config.yaml`, from which the run can be repeated.
+
+        Scoring or using a run in its own folder leaves the config that it was made with.
+        """
+        folder = Path(trainer.default_root_dir)
+        if stage != "fit" and (last_checkpoint(folder).is_file() or stage != "test"):
+            return
+        dumped = self.parser.dump(self.config, skip_unset=False)
+        with atomic_write(folder / "config.yaml") as temporary:
+            temporary.write_text(dumped)
+
+
+class WeMoECLI(LightningCLI):
+    """LightningCLI in which one `suite` serves the model and the data, and one `out` every file."""
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """A parser that knows the shipped configs and keeps its help short."""
+        parser = WeMoEParser(allow_abbrev=False, **kwargs)
+        parser.add_argument(
+            "-c",
+            "--config",
+            action=ShippedConfig,
+        )
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the keys that model, data and trainer share, and link them."""
+        parser.add_argument("--suite", type=Suite, help="Models and tasks.")
+        parser.add_argument("--task", type=str | None, default=None, help="One task of the suite.")
+        parser.add_argument("--tasks", type=list[str] | None, default=None, help="Of the suite.")
+        parser.add_argument("--unseen", type=list[str], default=[], help="Not merged, but scored.")
+        parser.add_argument("--out", type=str, default="runs/latest", help="Folder of the run.")
+        if parser is self.parser:  # of a verb: a run's config has these too
+            for key in COMMAND_KEYS:
+                parser.add_argument(f"--{key}", type=Any, default=None)
+        for part in ("model", "data"):
+            chosen = ("suite", "tasks", "unseen")
+            parser.link_arguments(chosen, f"{part}.init_args.suite", compute_fn=restricted)
+            parser.link_arguments("task", f"{part}.init_args.task")
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=checked_seed)
+        parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
+        parser.link_arguments("out", "checkpoint.dirpath", compute_fn=checkpoint_folder)
+        parser.add_lightning_class_args(CollapseGuard, "guard")
+        parser.link_arguments("out", "trainer.default_root_dir")
+        parser.link_arguments("out", "trainer.logger.init_args.save_dir")
+        parser.set_defaults(
+            {
+                "seed_everything": 0,
+                "trainer.devices": 1,
+                "trainer.callbacks": DEFAULT_CALLBACKS,
+                "trainer.logger": DEFAULT_LOGGER,
+                "trainer.enable_model_summary": False,
+                "trainer.num_sanity_val_steps": 0,
+                "trainer.log_every_n_steps": 10,
+                "trainer.check_val_every_n_epoch": None,
+            }
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse; find the checkpoint that `last` means, and look at it before anything else."""
+        super().parse_arguments(parser, args)
+        settings = self.config.get(self.config.get("subcommand"), self.config)
+        if settings.get("ckpt_path") == "last":
+            settings.ckpt_path = str(last_checkpoint(settings.out))
+        if settings.get("ckpt_path"):
+            read_checkpoint(Path(settings.ckpt_path))
+
+    def before_instantiate_classes(self) -> None:
+        """Find out now, not after an hour, that the run's folder cannot be written to."""
+        trainer = self.settings.trainer
+        if self.subcommand:
+            make_folder(self.out)
+        else:  # a verb only prepares, maybe where there is no GPU
+            trainer.accelerator, trainer.devices, trainer.precision = "cpu", 1, None
+            trainer.strategy, trainer.plugins, trainer.logger = "auto", None, False
+        logger = trainer.logger
+        if isinstance(logger, Namespace) and logger.class_path == DEFAULT_LOGGER["class_path"]:
+            logger.init_args.version = self.log_folder
+        if trainer.enable_progress_bar is False and isinstance(trainer.callbacks, list):
+            bar = DEFAULT_CALLBACKS[0]["class_path"]  # Lightning refuses one that is not enabled
+            trainer.callbacks = [c for c in trainer.callbacks if c.class_path != bar]
+
+    def instantiate_classes(self) -> None:
+        """Instantiate, with one sentence for a value that a class refuses."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, MisconfigurationException) as error:
+            raise ConfigError(explain(str(error))) from error
+
+    @property
+    def log_folder(self) -> str:
+        """Where below `logs` this command's own go, if a fit's are there already.
+
+        CSVLogger begins by deleting the file of an earlier run in its folder.
+        """
+        if self.subcommand == "fit":
+            return "resumed" if self.settings.ckpt_path else ""
+        return str(self.subcommand) if last_checkpoint(self.out).is_file() else ""
+
+    @property
+    def settings(self) -> Namespace:
+        """The parsed config, of the subcommand if there is one."""
+        return self.config[self.subcommand] if self.subcommand else self.config
+
+    @property
+    def out(self) -> Path:
+        """The folder of the run."""
+        return Path(self.settings.out)
+
+    def before_fit(self) -> None:
+        """Refuse a task that no part of the run asks for, and an interval of 0."""
+        if self.settings.task and not isinstance(self.model, finetune.ExpertFineTuning):
+            raise ConfigError(
+                f"--task has no part in this job, which is for all tasks of the suite: leave out "
+                f"'{self.settings.task}'. It is for fine-tuning, and for predict."
+            )
+        interval = self.settings.trainer.val_check_interval
+        if isinstance(interval, int | float) and interval <= 0:
+            raise ConfigError(f"trainer.val_check_interval is {interval}: give a number from 1.")
+
+    def before_validate(self) -> None:
+        """Keep Lightning's table, a column per loader, out of the way of ours."""
+        self.config_init[self.subcommand].verbose = False
+
+    before_test = before_validate
+
+    def after_validate(self) -> None:
+        """Print the table."""
+        if self.trainer.is_global_zero:
+            model: ScoredModule = self.model
+            accuracy = model.scores.accuracy()
+            suite = {"suite": model.suite.name, "note": model.suite.note}
+            scored = {"method": model.method, "tasks": list(accuracy), "accuracy": accuracy}
+            Console().print(accuracy_table({**suite, **scored, "reference": {}}))
+
+    def after_fit(self) -> None:
+        """Export what was trained, then score it."""
+        if self.trainer.is_global_zero:
+            self.model.export(self.out, self.recipe, self.settings.seed_everything)
+        self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+        self.after_test()
+
+    def after_test(self) -> None:
+        """Write `results.json` and the plots, and print the table."""
+        if not self.trainer.is_global_zero:
+            return
+        model: ScoredModule = self.model
+        results = collect_results(model, self.settings.seed_everything, self.datamodule.corruption)
+        if self.subcommand == "fit":
+            results["guard"] = self.config_init[self.subcommand].guard.report
+        write_results(self.out / "results.json", results)
+        if model.routing:
+            title = f"Routing of {model.method} on {model.suite.name}"
+            plot_routing(self.out / "routing.png", model.routing, list(model.suite.experts), title)
+        console = Console()
+        console.print(accuracy_table(results))
+        console.print(f"Results are in {self.out}", highlight=False)
+
+    def after_predict(self) -> None:
+        """Write `predictions.csv`."""
+        rows = list(chain.from_iterable(self.trainer.predict_loop.predictions))
+        path = self.out / "predictions.csv"
+        write_predictions(path, rows)
+        Console().print(f"{len(rows)} predictions are in {path}", highlight=False)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The resolved config, as plain values."""
+        dumped = self.parser.dump(self.config, skip_unset=False)
+        return yaml.safe_load(dumped)[self.subcommand]
+
+
+def read_job(
+    args: list[str],
+    parser_kwargs: dict[str, Any],
+    run: bool = True,
+    kind: type[WeMoECLI] = WeMoECLI,
+) -> WeMoECLI:
+    """Parse a job, and run it or only instantiate it."""
+    return kind(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        save_config_callback=SaveConfig,
+        save_config_kwargs={"save_to_log_dir": False},
+        parser_kwargs=parser_kwargs,
+        args=args,
+        run=run,
+    )
+
+
+def checked_seed(seed: bool | int) -> int:
+    """The seed, of which `results.json` and the order of the images speak."""
+    if isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise ConfigError(
+            f"seed_everything is {seed}: give a number from 0 to {2**32 - 1}, so that the run can "
+            "be repeated."
+        )
+    return seed
+
+
+def restricted(suite: Namespace, tasks: list[str] | None, unseen: list[str]) -> Namespace:
+    """The config of a suite with the tasks that were chosen, and without the unseen experts."""
+    return Namespace({**vars(suite), **restriction(suite, tasks, unseen)}) if suite else suite

@@ -1,0 +1,108 @@
+"""The commands that need no trainer: what each is given, and what it leaves."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser
+from rich.console import Console
+
+# A from wemoe_pl.analysis import write_landscape, write_parameters, write_similarity
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.files import make_folder
+from wemoe_pl.jobs import WeMoECLI, read_job
+from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
+from wemoe_pl.parsing import VERBS, described
+from wemoe_pl.prepare import prepare, write_heads
+
+# A from wemoe_pl.report import report
+from wemoe_pl.suites import Suite
+
+# A from wemoe_pl.sweep import sweep
+write_landscape = write_parameters = write_similarity = report = sweep = None  # A
+
+UPSCALED: dict[str, MergeMethod] = {
+    "WEMoE, depth 2": WEMoE(),
+    "WEMoE, depth 1": WEMoE(router_depth=1),
+    "WEMoE, depth 0": WEMoE(router_depth=0),
+    "E-WEMoE, 90 %": EWEMoE(),
+}
+
+
+class LandscapeCLI(WeMoECLI):
+    """A job of which the landscape between two of its experts is drawn."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add how fine the grid is, and how many images it is measured on."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--points", type=int, default=11, help="Of the grid, on each axis.")
+        parser.add_argument("--images", type=int, default=256, help="Of each task.")
+
+
+def run_verb(verb: str, args: list[str]) -> None:
+    """Run a command that has no trainer."""
+    runs: dict[str, Callable[[list[str]], None]] = {"report": report, "sweep": sweep}
+    if verb in runs:
+        runs[verb](args)
+        return
+    kind = LandscapeCLI if verb == "landscape" else WeMoECLI
+    job = read_job(args, described(verb, VERBS[verb]), run=False, kind=kind)
+    jobs: dict[str, Callable[[WeMoECLI], None]] = {
+        "prepare": prepare_job,
+        "heads": make_heads,
+        "similarity": compare_task_vectors,
+        "landscape": draw_landscape,
+        "parameters": count_parameters,
+    }
+    jobs[verb](job)
+
+
+def prepare_job(job: WeMoECLI) -> None:
+    """Fetch what a job needs."""
+    prepare(job.model, job.datamodule, Console())
+
+
+def make_heads(job: WeMoECLI) -> None:
+    """Build the suite's zero-shot heads, or that of one task."""
+    suite: Suite = job.model.suite
+    tasks = [job.settings.task] if job.settings.task else suite.tasks_with_made_heads
+    if not tasks:
+        raise ConfigError(
+            f"The suite '{suite.name}' has no zero-shot heads: all tasks have heads of their own, "
+            "or there is no `text_tower`."
+        )
+    tell(write_heads(suite, tasks, make_folder(job.out)))
+
+
+def compare_task_vectors(job: WeMoECLI) -> None:
+    """How near the task vectors are to one another, layer by layer."""
+    tell(write_similarity(job.model.suite, make_folder(job.out)))
+
+
+def draw_landscape(job: WeMoECLI) -> None:
+    """Loss and accuracy over the plane of the first two experts' task vectors."""
+    suite: Suite = job.model.suite
+    if len(suite.experts) < 2:
+        raise ConfigError("A landscape lies between two experts: give two with --tasks [a,b].")
+    first, second, *_ = suite.experts
+    tell(
+        write_landscape(
+            suite,
+            job.datamodule,
+            (first, second),
+            make_folder(job.out),
+            points=job.settings.points,
+            images=job.settings.images,
+        )
+    )
+
+
+def count_parameters(job: WeMoECLI) -> None:
+    """How large the upscaled models are, by number of tasks."""
+    suite: Suite = job.model.suite
+    tell(write_parameters(suite.backbone, UPSCALED, len(suite.tasks), make_folder(job.out)))
+
+
+def tell(paths: list[Any]) -> None:
+    """Say which files were written."""
+    for path in paths:
+        Console().print(f"{path}", highlight=False, soft_wrap=True)
