@@ -28,6 +28,11 @@ DATASETS = {
     "dtd": ("tanganke/dtd", "default", "JPEG"),
 }
 
+# The four of them that are published with corrupted test images too, in splits of their own.
+CORRUPTED = ("cars", "resisc45", "eurosat", "gtsrb")
+CORRUPTIONS = ("contrast", "gaussian_noise", "impulse_noise", "jpeg_compression",
+               "motion_blur", "pixelate", "spatter")  # fmt: skip
+
 
 def write_dataset(
     folder: Path,
@@ -74,10 +79,11 @@ def write_eight_datasets(
         names = list(classes[task])
         labels = [i * 7 % len(names) for i in range(per_split)]
         rng = np.random.default_rng(seed)
-        for split in ("train", "test"):
+        splits = ["train", "test", *(CORRUPTIONS if task in CORRUPTED else ())]
+        for split in splits:
             images = [noise(rng, grey=task == "mnist") for _ in labels]
             write_dataset(folder, prefix, split, images, labels, names, encoding=encoding)
-        (folder / "README.md").write_text(dataset_card(config, prefix))
+        (folder / "README.md").write_text(dataset_card(config, prefix, splits))
 
 
 def noise(rng: np.random.Generator, grey: bool) -> Image.Image:
@@ -85,9 +91,9 @@ def noise(rng: np.random.Generator, grey: bool) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
 
 
-def dataset_card(config: str, prefix: str) -> str:
+def dataset_card(config: str, prefix: str, splits: Sequence[str]) -> str:
     """Says which files belong to which configuration and split."""
-    files = [f"  - split: {split}\n    path: {prefix}/{split}-*" for split in ("train", "test")]
+    files = [f"  - split: {split}\n    path: {prefix}/{split}-*" for split in splits]
     return "\n".join(
         ["---", "configs:", f"- config_name: {config}", "  data_files:", *files, "---", ""]
     )

@@ -10,10 +10,23 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
+from wemoe_pl.dictionaries import LowRank
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE, blocks_of
+from wemoe_pl.merging import (
+    AdaMerging,
+    EWEMoE,
+    Individual,
+    MergeMethod,
+    Pretrained,
+    TaskArithmetic,
+    WEMoE,
+    blocks_of,
+)
 
-METHODS = [Pretrained(), Individual(), TaskArithmetic(), WEMoE()]
+METHODS = [
+    *(Pretrained(), Individual(), TaskArithmetic(), AdaMerging(), AdaMerging("task", keep=0.2)),
+    *(WEMoE(), EWEMoE(), WEMoE(compression=LowRank(rank=4))),
+]
 MERGING = METHODS[1:]
 ROUTED = [WEMoE(router_depth=depth) for depth in (0, 1)]
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -67,12 +80,13 @@ def test_merging_shares_nothing_with_its_arguments_and_leaves_them_untouched(
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
-def test_nothing_but_routers_is_trainable(
+def test_nothing_but_routers_and_coefficients_is_trainable(
     method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
 ) -> None:
     merged = method.merge(pretrained, experts)
     trainable = {name for name, weight in merged.named_parameters() if weight.requires_grad}
-    assert trainable == {name for name, _ in merged.named_parameters() if ".router." in name}
+    names = {name for name, _ in merged.named_parameters()}
+    assert trainable == {n for n in names if ".router." in n or n == "coefficients"}
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
@@ -177,7 +191,7 @@ def test_states_are_left_untouched(
         torch.testing.assert_close(states[task], dict(expert.state_dict()), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("method", [Pretrained(), TaskArithmetic(), WEMoE()], ids=repr)
+@pytest.mark.parametrize("method", [Pretrained(), TaskArithmetic(), AdaMerging(), WEMoE(), EWEMoE()], ids=repr)
 def test_the_merged_encoder_is_where_the_pretrained_one_is(
     method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
 ) -> None:

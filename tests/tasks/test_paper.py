@@ -6,7 +6,7 @@ from typing import Any
 
 import datasets
 import pytest
-from hub_content import DATASETS, write_dataset
+from hub_content import CORRUPTED, CORRUPTIONS, DATASETS, write_dataset
 from loopback_hub import LoopbackHub
 from PIL import Image
 
@@ -134,6 +134,72 @@ def test_every_dataset_is_read_with_its_published_classes(
     assert list(images.labels) == [i * 7 % COUNTS[name] for i in range(12)]
     assert images[0][0].mode == "RGB"
     assert images[0][0].size == ((28, 28) if name == "mnist" else (40, 32))
+
+
+# --- published corrupted images ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CORRUPTED)
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+def test_corrupted_test_images_are_a_split_of_the_published_dataset(
+    name: str, corruption: str
+) -> None:
+    task = PaperTask(name, corruption=corruption)
+    there = [f"data/{each}-00000-of-00001.parquet" for each in ("train", "test", *CORRUPTIONS)]
+    for split, files in {"train": "train", "test": corruption}.items():
+        request = task.hub_files(split)  # type: ignore[arg-type]
+        assert request is not None
+        assert request.repo == HubRepo(DATASETS[name][0], "main", "dataset")
+        assert request.choose(there) == [f"data/{files}-00000-of-00001.parquet"]
+
+
+@pytest.mark.parametrize("name", CORRUPTED)
+def test_corrupted_images_and_nothing_else_are_fetched(
+    name: str, hub_root: Path, online: Callable[[LoopbackHub], Path]
+) -> None:
+    with LoopbackHub(hub_root) as hub:
+        cache = online(hub)
+        corrupted = PaperTask(name, corruption="motion_blur").images("test")
+        names = [path.name for path in cache.rglob("*.parquet")]
+        clean = PaperTask(name).images("test")
+    assert names == ["motion_blur-00000-of-00001.parquet"]
+    assert list(corrupted.labels) == list(clean.labels)
+    assert all(corrupted[i][0] != clean[i][0] for i in range(12))
+    assert corrupted.fingerprint != clean.fingerprint
+
+
+@pytest.mark.parametrize("name", sorted({*PAPER_TASKS} - {*CORRUPTED}))
+def test_a_task_without_corrupted_images_names_those_that_have_some(name: str) -> None:
+    message = f"No corrupted images of '{name}' are published, only of {', '.join(CORRUPTED)}: "
+    with pytest.raises(ConfigError, match=message):
+        PaperTask(name, corruption="contrast")
+
+
+def test_an_unknown_corruption_is_answered_with_the_nearest() -> None:
+    message = r"No images of 'cars' with the corruption 'splatter' .* Did you mean 'spatter'\?"
+    with pytest.raises(ConfigError, match=message):
+        PaperTask("cars", corruption="splatter")
+
+
+def test_corrupted_images_can_come_from_a_folder_of_the_same_files(tmp_path: Path) -> None:
+    classes = list(PaperTask("eurosat").classes)
+    for level, split in enumerate(["test", "spatter"]):
+        image = Image.new("RGB", (8, 8), (level, level, level))
+        write_dataset(tmp_path, "data", split, [image], [4], classes)
+    images = PaperTask("eurosat", source=str(tmp_path), corruption="spatter").images("test")
+    assert (images[0][0].getpixel((0, 0)), images[0][1]) == ((1, 1, 1), 4)
+    with pytest.raises(DataError, match=r"no parquet files 'data/contrast-\*'"):
+        PaperTask("eurosat", source=str(tmp_path), corruption="contrast").images("test")
+
+
+def test_plain_images_have_no_corrupted_ones_beside_them(tmp_path: Path) -> None:
+    write_folders(tmp_path, "eurosat")
+    write_folders(tmp_path, "eurosat", "train")
+    task = PaperTask("eurosat", source=str(tmp_path), corruption="spatter")
+    assert len(task.images("train")) == 10
+    for ask in (task.images, task.hub_files):
+        with pytest.raises(ConfigError, match=r"plain images.*'data/spatter-\*'.*`source: made`"):
+            ask("test")
 
 
 # --- in a folder of parquet files ------------------------------------------------------------

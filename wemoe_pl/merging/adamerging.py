@@ -58,7 +58,8 @@ class AdaMerging(MergeMethod):
         dictionary = Dictionary({name: DenseVectors(stack) for name, stack in stacks.items()})
         shape = (len(vectors),) if self.granularity == "task" else (len(weights), len(vectors))
         coefficients = next(iter(weights.values())).new_full(shape, self.init_lambda)
-        return AdaptiveEncoder(deepcopy(pretrained), dictionary, coefficients)
+        encoder = AdaptiveEncoder(deepcopy(pretrained), dictionary, coefficients)
+        return encoder.train(pretrained.training)
 
 
 class AdaptiveEncoder(nn.Module):

@@ -30,25 +30,42 @@ class PaperTask(VisionTask):
             `ParquetTask`. What the prompts call a class, datasets abbreviate.
         corrupt: what to do about images that cannot be decoded: stop, or leave them out. Either
             way they are counted and named.
+        corruption: take for test images the corrupted ones that are published (of severity 2):
+            contrast, gaussian_noise, impulse_noise, jpeg_compression, motion_blur, pixelate or
+            spatter, of cars, resisc45, eurosat and gtsrb.
     """
 
     name: str
     source: str | None = None
     check_names: NameCheck = "nearest"
     corrupt: Corrupt = "error"
+    corruption: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a name that is none of the eight."""
+        """Refuse a name that is none of the eight, or a corruption that is not published."""
         if self.name not in PAPER_TASKS:
             raise ConfigError(
                 f"The paper has no task '{self.name}'. {did_you_mean(self.name, PAPER_TASKS)}"
+            )
+        corrupted = self.facts["corrupted"]
+        if self.corruption is not None and not corrupted:
+            others = ", ".join(name for name in PAPER_TASKS if published(name)["corrupted"])
+            raise ConfigError(
+                f"No corrupted images of '{self.name}' are published, only of {others}: "
+                "`data.corruption` with `source: made` makes them from any images."
+            )
+        if self.corruption is not None and self.corruption not in corrupted:
+            raise ConfigError(
+                f"No images of '{self.name}' with the corruption '{self.corruption}' are "
+                f"published. {did_you_mean(self.corruption, corrupted)}"
             )
 
     @property
     def facts(self) -> dict[str, Any]:
         """What is published of the task: `dataset`, `train`, `test`, `class_names`, `templates`.
 
-        And `label_names`: what its label column calls the classes, if that is known to differ.
+        And `corrupted`: the files of its corrupted test images. And `label_names`: what its label
+        column calls the classes, if that is known to differ.
         """
         return published(self.name)
 
@@ -76,10 +93,11 @@ class PaperTask(VisionTask):
             folder = locate(self.source)
             if folder.is_dir() and next(folder.rglob("*.parquet"), None) is None:
                 return self._of_images(folder, split)
+        corrupted = self.corruption and self.facts["corrupted"][self.corruption]
         return ParquetTask(
             self.source or self.facts["dataset"],
             train=self.facts["train"],
-            test=self.facts["test"],
+            test=corrupted or self.facts["test"],
             class_names=self.classes,
             label_names=tuple(self.facts["label_names"]) or None,
             check_names=self.check_names,
@@ -87,6 +105,12 @@ class PaperTask(VisionTask):
         )
 
     def _of_images(self, folder: Path, split: Split) -> ImageFolderTask:
+        if self.corruption is not None and split == "test":
+            raise ConfigError(
+                f"{folder} has plain images, but the corrupted ones of '{self.name}' are published "
+                f"as parquet files '{self.facts['corrupted'][self.corruption]}': give a folder "
+                "of those, or let `data.corruption` with `source: made` make them from these."
+            )
         of_split = folder / split
         labelled = not of_split.is_dir() or any(
             p.is_dir() and not is_hidden(Path(p.name)) for p in of_split.iterdir()
