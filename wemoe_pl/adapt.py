@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +10,18 @@ import torch
 import yaml
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.nn import functional as F
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
-from wemoe_pl.classifier import MultiTaskClassifier, build_classifier, build_classifiers
+from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
 from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.evaluate import ScoredModule, checked_learning_rate, provenance, stepwise
-from wemoe_pl.merging import (
-    Individual,
-    MergeMethod,
-    PerTaskEncoder,
-    Pretrained,
-    TaskArithmetic,
-    fold,
-    folds,
-)
-from wemoe_pl.recipes import describe, rebuild
+from wemoe_pl.evaluate import checked_learning_rate, provenance, stepwise
+from wemoe_pl.merged import MergedModule
+from wemoe_pl.merging import MergeMethod, SampleMethod, fold, folds
+from wemoe_pl.recipes import rebuild
 from wemoe_pl.run_checkpoint import IDENTITY, check_sources, last_checkpoint, read_checkpoint
 from wemoe_pl.scores import entropy
 from wemoe_pl.suites import Suite
@@ -64,7 +58,7 @@ def entropy_objective(
     return minimised, entropies.mean()
 
 
-class TestTimeAdaptation(ScoredModule):
+class TestTimeAdaptation(MergedModule):
     """Adapt a merged model on unlabelled test images by minimising the entropy of its predictions.
 
     Only what the merge method leaves trainable is adapted: the routers of WEMoE. A static method
@@ -97,75 +91,21 @@ class TestTimeAdaptation(ScoredModule):
         infer_task: Rule | None = None,
         references: bool = True,
     ):
-        super().__init__(suite)
+        super().__init__(suite, merge, task, infer_task, references)
+        if isinstance(merge, SampleMethod):
+            raise ConfigError(
+                f"{merge.label} computes its weights from samples: set model.class_path to "
+                "SampleMerging."
+            )
         if not diversity >= 0:
             raise ConfigError(f"diversity is {diversity}: give a number from 0.")
         if reliable is not None and not 0 < reliable <= 1:
             raise ConfigError(f"reliable is {reliable}: give a number above 0, up to 1, or null.")
-        if task is not None:
-            suite.task(task)
-            if infer_task is not None:
-                raise ConfigError(f"The task is given as '{task}': leave out model.infer_task.")
-        self.merge = merge
         self.learning_rate = checked_learning_rate(
             merge.learning_rate if learning_rate is None else learning_rate
         )
         self.diversity = diversity
         self.reliable = reliable
-        self.infer_task = infer_task
-        self.only_task = task
-        self.compare = references
-
-    @property
-    def method(self) -> str:
-        """The name of the merge method."""
-        return self.merge.label
-
-    @property
-    def predict_tasks(self) -> Sequence[str]:
-        """The task that was asked for, or all."""
-        return [self.only_task] if self.only_task else self.classifier.tasks
-
-    @property
-    def infer_task_by(self) -> Rule | None:
-        """As asked for."""
-        return self.infer_task
-
-    def on_predict_start(self) -> None:
-        """Refuse a rule that the model has nothing to say to."""
-        if self.infer_task == "routing" and not self.classifier.mixtures:
-            raise ConfigError(
-                f"{self.method} has no routers to infer the task by: set model.infer_task to "
-                "entropy."
-            )
-        if self.infer_task and isinstance(self.classifier.encoder, PerTaskEncoder):
-            raise ConfigError(f"{self.method} has to be told the task: give --task.")
-
-    def build(self) -> MultiTaskClassifier:
-        """The merged encoder with the suite's heads."""
-        return build_classifier(self.suite, self.merge)
-
-    @property
-    def columns(self) -> dict[str, MergeMethod]:
-        """The methods that this one is compared with."""
-        return {
-            "pretrained": Pretrained(),
-            "task_arithmetic": TaskArithmetic(self.merge.start_lambda),
-            "individual": Individual(),
-        }
-
-    @property
-    def own_reference(self) -> str | None:
-        """The column that this method is itself, if it is one."""
-        return next((name for name, m in self.columns.items() if m == self.merge), None)
-
-    def build_references(self) -> dict[str, MultiTaskClassifier]:
-        """The columns of the table beside this method's own."""
-        if not self.compare:
-            return {}
-        methods = {name: m for name, m in self.columns.items() if name != self.own_reference}
-        classifiers = build_classifiers(self.suite, list(methods.values()))
-        return dict(zip(methods, classifiers, strict=True))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Sum over tasks of the objective; the labels in the batch are not looked at.
@@ -186,7 +126,7 @@ class TestTimeAdaptation(ScoredModule):
         # Lightning averages over accumulated batches, but a step is the sum over its tasks.
         objective = torch.stack([value for value, _ in terms.values()]).sum()
         predicted = {
-            task: values.argmax(dim=-1).bincount(minlength=values.shape[1])
+            task: F.one_hot(values.argmax(dim=-1), values.shape[1]).sum(dim=0)
             for task, values in logits.items()
         }
         return {"loss": objective * self.trainer.accumulate_grad_batches, "predicted": predicted}
@@ -208,11 +148,6 @@ class TestTimeAdaptation(ScoredModule):
         optimizer = Adam(trained.values(), lr=self.learning_rate)
         scheduler = CosineAnnealingLR(optimizer, self.total_steps)
         return stepwise(optimizer, scheduler)
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """What `load` rebuilds the model from."""
-        return {"suite": describe(self.suite), "merge": describe(self.merge)}
 
 
 def load(source: str | Path) -> MultiTaskClassifier:

@@ -16,7 +16,7 @@ from lightning.pytorch.cli import (
 )
 from rich.console import Console
 
-from wemoe_pl import adapt, data, finetune, miniature  # noqa: F401 (named by YAML) #A
+from wemoe_pl import adapt, data, finetune, miniature, sample_merging  # noqa: F401 (named by YAML)
 from wemoe_pl.collapse import CollapseGuard
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule, collect_results, write_results

@@ -1,24 +1,35 @@
 """Merge methods: small objects that turn (pretrained, experts) into one encoder.
 
-A static method returns a plain encoder; WEMoE returns one whose routers require gradients.
-Everything downstream (adapting, scoring, logging) knows only that.
+A static method returns a plain encoder; WEMoE and AdaMerging return one of which routers or
+coefficients require gradients. Everything downstream (adapting, scoring, logging) knows only that.
 """
 
 from wemoe_pl.merging.adamerging import AdaMerging, AdaptiveEncoder
+from wemoe_pl.merging.average import SimpleAverage
 from wemoe_pl.merging.base import MergeMethod, blocks_of
 from wemoe_pl.merging.baselines import Individual, PerTaskEncoder, Pretrained
+from wemoe_pl.merging.fisher import Fisher
 from wemoe_pl.merging.folding import fold, folds
+from wemoe_pl.merging.regmean import RegMean
+from wemoe_pl.merging.samples import SampleMethod, Sums
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.ties import TIES
 from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, upscale
 
 __all__ = [
+    "TIES",
     "AdaMerging",
     "AdaptiveEncoder",
     "EWEMoE",
+    "Fisher",
     "Individual",
     "MergeMethod",
     "PerTaskEncoder",
     "Pretrained",
+    "RegMean",
+    "SampleMethod",
+    "SimpleAverage",
+    "Sums",
     "TaskArithmetic",
     "WEMoE",
     "blocks_of",

@@ -37,11 +37,15 @@ class PerTaskEncoder(nn.Module):
 
     def forward(self, images: Tensor, task: str) -> Tensor:
         """Images (B, 3, H, W) of one task → features (B, D) by that task's expert."""
+        features: Tensor = self.become(task)(images)
+        return features
+
+    def become(self, task: str) -> nn.Module:
+        """The encoder, with the weights of a task's expert."""
         if task != self._present:
             self.encoder.load_state_dict(dict(state_of(self.experts[task])))
             self._present = task
-        features: Tensor = self.encoder(images)
-        return features
+        return self.encoder
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,105 @@
+"""RegMean: linear layers that best reproduce the outputs of all experts (arXiv 2212.09849)."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from wemoe_pl.errors import MergeError
+from wemoe_pl.merging.samples import SampleMethod, Sums
+
+
+@dataclass(frozen=True)
+class RegMean(SampleMethod):
+    """W = (Σ Ĝ_i)⁻¹ Σ Ĝ_i W_i of every linear layer; everything else is the simple average.
+
+    G_i is the Gram matrix XᵀX of what expert i feeds to the layer, over samples of its task that
+    need no labels, and Ĝ_i the same with its off-diagonal entries shrunk.
+
+    Args:
+        off_diagonal: the factor on them, 0 (leaves a mean weighted by input) to 1.
+    """
+
+    off_diagonal: float = 0.6
+    needs_labels: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Refuse a factor out of range."""
+        if not 0.0 <= self.off_diagonal <= 1.0:
+            raise MergeError(
+                f"off_diagonal is {self.off_diagonal}: choose a number from 0 to 1, the factor on "
+                "the off-diagonal entries of the Gram matrices."
+            )
+
+    def start(self, pretrained: nn.Module) -> "GramSums":
+        """For a layer of d inputs, d × d numbers, and as many as it has weights."""
+        return GramSums(pretrained, self.off_diagonal)
+
+
+class GramSums(Sums):
+    """Σ Ĝ (d, d) and Σ Ĝ Wᵀ (d, out) of every linear layer, in float64.
+
+    Ĝ is linear in the samples, so both are summed batch by batch, whatever the task.
+    """
+
+    def __init__(self, pretrained: nn.Module, off_diagonal: float):
+        self.off_diagonal = off_diagonal
+        layers = linear_layers(pretrained)
+        self.gram = {name: zeros(layer, layer.in_features) for name, layer in layers.items()}
+        self.target = {name: zeros(layer, layer.out_features) for name, layer in layers.items()}
+
+    @torch.no_grad()
+    def add(self, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor) -> None:
+        """Run the expert, and look at what goes into its linear layers."""
+        with self.watched(expert):
+            expert(images)
+
+    @contextmanager
+    def watched(self, expert: nn.Module) -> Iterator[None]:
+        """Count what linear layers are given, as long as the block lasts."""
+        hooks = [
+            layer.register_forward_pre_hook(partial(self.count, name))
+            for name, layer in linear_layers(expert).items()
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def count(self, name: str, layer: nn.Linear, inputs: tuple[Any, ...]) -> None:
+        """Add the inputs (…, d) of a layer."""
+        x = inputs[0].flatten(0, -2).double()
+        weight = layer.weight.double().T
+        gram, shrunk = x.T @ x, 1 - self.off_diagonal
+        diagonal = gram.diagonal()
+        self.gram[name] += self.off_diagonal * gram + shrunk * diagonal.diag()
+        # G Wᵀ by way of the outputs, which are fewer than the columns of G.
+        self.target[name] += self.off_diagonal * x.T @ (x @ weight)
+        self.target[name] += shrunk * diagonal[:, None] * weight
+
+    def solve(self, averages: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The solution that is nearest to the average, where inputs leave it open."""
+        solved = {}
+        for name, gram in self.gram.items():
+            average = averages[f"{name}.weight"]
+            start = average.double().T
+            correction = torch.linalg.pinv(gram, hermitian=True) @ (
+                self.target[name] - gram @ start
+            )
+            solved[f"{name}.weight"] = (start + correction).T.to(average.dtype)
+        return solved
+
+
+def linear_layers(encoder: nn.Module) -> dict[str, nn.Linear]:
+    """The linear layers of an encoder, by name."""
+    return {name: m for name, m in encoder.named_modules() if isinstance(m, nn.Linear)}
+
+
+def zeros(layer: nn.Linear, columns: int) -> Tensor:
+    """(d, columns) in float64, where the layer is."""
+    return layer.weight.new_zeros(layer.in_features, columns, dtype=torch.float64)
