@@ -25,7 +25,7 @@ from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.files import atomic_write
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.recipes import describe
-from wemoe_pl.routing import RoutingMean
+from wemoe_pl.routing import Routing, RoutingStatistics
 from wemoe_pl.run_checkpoint import IDENTITY, check_sources, frozen_choices
 from wemoe_pl.scores import TaskScores, mean, normalized_mean
 from wemoe_pl.suites import Suite
@@ -65,7 +65,7 @@ class ScoredModule(L.LightningModule):
         self.suite = suite
         self.seconds: dict[str, float] = {}
         self.test_results: dict[str, Any] = {}
-        self.routing: dict[str, Tensor] = {}
+        self.routing: dict[str, Routing] = {}
         self.references: dict[str, MultiTaskClassifier] = {}
         self.strict_loading = False  # a checkpoint lacks what is frozen; see on_load_checkpoint
 
@@ -166,8 +166,10 @@ class ScoredModule(L.LightningModule):
         mixtures = self.classifier.mixtures
         experts = list(self.suite.experts) if mixtures else []
         shape = len(mixtures), len(experts)
-        self.routing_means = {
-            task: RoutingMean(*shape).to(self.device) for task in self.classifier.tasks if mixtures
+        self.routing_statistics = {
+            task: RoutingStatistics(*shape).to(self.device)
+            for task in self.classifier.tasks
+            if mixtures
         }
         self.record_routing(True)
         tasks = self.classifier.tasks
@@ -188,8 +190,8 @@ class ScoredModule(L.LightningModule):
         features = self.classifier.encode(images, task)
         told = self.classifier.head(task)(features)
         self.scores.update(task, told, labels)
-        if task in self.routing_means:
-            self.routing_means[task].update(self.classifier.routing_weights)
+        if task in self.routing_statistics:
+            self.routing_statistics[task].update(self.classifier.routing_weights)
         if self.unknown_task is not None:
             logits = {t: self.classifier.head(t)(features) for t in self.classifier.tasks}
             self.unknown_task.update(task, logits, labels, self.classifier.routing_weights)
@@ -203,11 +205,11 @@ class ScoredModule(L.LightningModule):
         """Log `test/acc`, `test/information` and `routing/<task>`, and keep all figures."""
         accuracy = self.scores.accuracy()
         self.log_scores("test", self.scores)
-        seen = {task: m for task, m in self.routing_means.items() if m.update_called}
-        self.routing = {task: metric.compute().cpu() for task, metric in seen.items()}
+        seen = {task: m for task, m in self.routing_statistics.items() if m.update_called}
+        self.routing = {task: metric.compute() for task, metric in seen.items()}
         for column, task in enumerate(self.suite.experts):
             if task in self.routing:
-                self.log(f"routing/{task}", self.routing[task][:, column].mean())
+                self.log(f"routing/{task}", self.routing[task].mean[:, column].mean())
         reference = {n: scores.accuracy() for n, scores in self.reference_scores.items()}
         if self.own_reference:
             reference[self.own_reference] = accuracy

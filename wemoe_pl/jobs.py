@@ -17,12 +17,13 @@ from lightning.pytorch.cli import (
 from rich.console import Console
 
 from wemoe_pl import adapt, data, finetune, miniature, sample_merging  # noqa: F401 (named by YAML)
+from wemoe_pl.analysis import write_routing
 from wemoe_pl.collapse import CollapseGuard
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule, collect_results, write_results
 from wemoe_pl.files import atomic_write, make_folder
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
-from wemoe_pl.report import accuracy_table, plot_routing, write_predictions
+from wemoe_pl.report import accuracy_table, write_predictions
 from wemoe_pl.run_checkpoint import (
     LastCheckpoint,
     checkpoint_folder,
@@ -196,7 +197,7 @@ class WeMoECLI(LightningCLI):
         write_results(self.out / "results.json", results)
         if model.routing:
             title = f"Routing of {model.method} on {model.suite.name}"
-            plot_routing(self.out / "routing.png", model.routing, list(model.suite.experts), title)
+            write_routing(self.out, model.routing, list(model.suite.experts), title)
         console = Console()
         console.print(accuracy_table(results))
         console.print(f"Results are in {self.out}", highlight=False)

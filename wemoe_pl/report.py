@@ -1,18 +1,16 @@
-"""What a run shows and leaves: progress, the table, the routing heat-map, predictions."""
+"""What a run shows and leaves: progress, the table, predictions."""
 
 import csv
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import RichProgressBar
-from matplotlib.figure import Figure
 from rich.table import Table
-from torch import Tensor
 
-from wemoe_pl.evaluate import Prediction, mean, normalized_mean
+from wemoe_pl.evaluate import Prediction
 from wemoe_pl.files import atomic_write
+from wemoe_pl.scores import mean, normalized_mean
 
 COLUMN_TITLES = {
     "pretrained": "pretrained",
@@ -72,39 +70,6 @@ def percent(share: float | None) -> str:
     ('89.4', '–')
     """
     return "–" if share is None else f"{100 * share:.1f}"
-
-
-def plot_routing(
-    path: Path, routing: Mapping[str, Tensor], experts: Sequence[str], title: str
-) -> None:
-    """Draw the mean routing weights of every task's samples, blocks × experts, as PNG.
-
-    Args:
-        path: where to.
-        routing: per task, (blocks, experts).
-        experts: the experts' names, in the order of the columns.
-        title: of the whole picture.
-    """
-    columns = min(4, len(routing))
-    rows = math.ceil(len(routing) / columns)
-    figure = Figure(figsize=(2.6 * columns + 1, 2.3 * rows + 0.8), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    limit = max(float(weights.abs().max()) for weights in routing.values())
-    for axis, (task, weights) in zip(axes.flat, routing.items(), strict=False):
-        image = axis.imshow(weights.numpy(), vmin=-limit, vmax=limit, cmap="PuOr_r", aspect="auto")
-        axis.set_title(f"images of {task}", fontsize=9)
-        axis.set_xticks(range(len(experts)), experts, rotation=90, fontsize=7)
-        axis.set_yticks(range(len(weights)))
-        axis.set_ylabel("block", fontsize=8)
-        if task in experts:  # mark its own expert's column
-            axis.axvline(experts.index(task) - 0.5, color="black", linewidth=0.8)
-            axis.axvline(experts.index(task) + 0.5, color="black", linewidth=0.8)
-    for axis in axes.flat[len(routing) :]:
-        axis.set_axis_off()
-    figure.colorbar(image, ax=axes, label="mean routing weight", shrink=0.8)
-    figure.suptitle(f"{title}\nown expert between the black lines", fontsize=10)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=150)
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:

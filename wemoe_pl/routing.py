@@ -1,36 +1,53 @@
 """What an adapted model does inside: where each block sends the samples of each task."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics import Metric
 
 
-class RoutingMean(Metric):
-    """Mean routing weights of one task's samples, (blocks, experts).
+class Routing(NamedTuple):
+    """How one task's samples are routed.
 
-    >>> routing = RoutingMean(blocks=2, experts=3)
-    >>> routing.update([torch.full((4, 3), 0.3), torch.full((4, 3), 0.5)])
-    >>> routing.compute()
-    tensor([[0.3000, 0.3000, 0.3000],
-            [0.5000, 0.5000, 0.5000]])
+    Attributes:
+        mean: of the routing weights, (blocks, experts).
+        largest: the share of samples whose largest routing weight is each expert's, likewise.
+    """
+
+    mean: Tensor
+    largest: Tensor
+
+
+class RoutingStatistics(Metric):
+    """Sums over one task's samples what `Routing` tells.
+
+    >>> routing = RoutingStatistics(blocks=2, experts=3)
+    >>> routing.update([torch.tensor([[0.3, 0.2, 0.1]]), torch.tensor([[0.3, 0.1, 0.5]])])
+    >>> routing.compute().largest
+    tensor([[1., 0., 0.],
+            [0., 0., 1.]])
     """
 
     total: Tensor
+    won: Tensor
     samples: Tensor
 
     def __init__(self, blocks: int, experts: int):
         super().__init__()
         self.add_state("total", torch.zeros(blocks, experts), dist_reduce_fx="sum")
+        self.add_state("won", torch.zeros(blocks, experts), dist_reduce_fx="sum")
         self.add_state("samples", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, routing_weights: Sequence[Tensor]) -> None:
         """Add a batch: per block, the routing weights (B, T) of its samples."""
         per_block = torch.stack(list(routing_weights)).to(self.total)
         self.total += per_block.sum(dim=1)
+        self.won += F.one_hot(per_block.argmax(dim=-1), per_block.shape[-1]).sum(dim=1)
         self.samples += per_block.shape[1]
 
-    def compute(self) -> Tensor:
-        """The mean over samples, (blocks, experts)."""
-        return self.total / self.samples
+    def compute(self) -> Routing:
+        """The means over samples."""
+        return Routing(self.total / self.samples, self.won / self.samples)

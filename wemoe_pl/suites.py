@@ -73,7 +73,8 @@ class Suite:
         Raises:
             ConfigError: a name is none of the tasks.
         """
-        return replace(self, **restriction(self, tasks, unseen))
+        parts = restriction(self, tasks, unseen)
+        return replace(self, tasks=parts["tasks"], experts=parts["experts"], heads=parts["heads"])
 
     def task(self, name: str) -> VisionTask:
         """A task by name; `ConfigError` names the nearest one."""

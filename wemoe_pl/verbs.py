@@ -6,19 +6,16 @@ from typing import Any
 from lightning.pytorch.cli import LightningArgumentParser
 from rich.console import Console
 
-# A from wemoe_pl.analysis import write_landscape, write_parameters, write_similarity
+from wemoe_pl.analysis import write_landscape, write_parameters, write_similarity
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.files import make_folder
 from wemoe_pl.jobs import WeMoECLI, read_job
 from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
 from wemoe_pl.parsing import VERBS, described
 from wemoe_pl.prepare import prepare, write_heads
-
-# A from wemoe_pl.report import report
 from wemoe_pl.suites import Suite
-
-# A from wemoe_pl.sweep import sweep
-write_landscape = write_parameters = write_similarity = report = sweep = None  # A
+from wemoe_pl.sweep import sweep
+from wemoe_pl.tables import report
 
 UPSCALED: dict[str, MergeMethod] = {
     "WEMoE, depth 2": WEMoE(),

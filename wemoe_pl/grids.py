@@ -1,0 +1,92 @@
+"""Grids of settings: what `--grid KEY=A,B,C` means, and what its points are called."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import yaml
+
+from wemoe_pl.errors import ConfigError
+
+LONGEST = 60  # characters of a value in the name of a folder
+
+
+def parse_grid(items: Sequence[str]) -> dict[str, list[str]]:
+    """The values of every key, as text for the command line.
+
+    Values are YAML: `tasks=[mnist,dtd],[svhn]` has two.
+
+    Raises:
+        ConfigError: an item is not of the form, or a key comes twice.
+
+    >>> parse_grid(["seed_everything=0,1", "tasks=[mnist,dtd],[svhn]"])
+    {'seed_everything': ['0', '1'], 'tasks': ['[mnist, dtd]', '[svhn]']}
+    """
+    grid: dict[str, list[str]] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--grid {item}: write KEY=A,B,C, such as seed_everything=0,1,2.")
+        if key in grid:
+            raise ConfigError(f"--grid {key} is given twice: list all its values in one.")
+        grid[key] = parse_values(key, text)
+    return grid
+
+
+def parse_values(key: str, text: str) -> list[str]:
+    """The values that a key takes, each as it would be written on the command line."""
+    try:
+        # As text: YAML would make 0.30 of 0.3, and a number of 1e-3 only sometimes.
+        values = yaml.load(f"[{text}]", Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--grid {key}: '{text}' is no list of values: A,B,C.") from error
+    if not values:
+        raise ConfigError(f"--grid {key} has no values: write {key}=A,B,C.")
+    return [flow(value) for value in values]
+
+
+def flow(value: Any) -> str:
+    """A value in one line, as the command line takes it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return f"[{', '.join(map(flow, value))}]"
+    return json.dumps(value)
+
+
+def points(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """All combinations, the last key changing fastest."""
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """The last part of every key, or all of it where two would be called the same.
+
+    >>> short_names(["model.merge.router_depth"])
+    {'model.merge.router_depth': 'router_depth'}
+    >>> short_names(["data.seed", "model.seed"])
+    {'data.seed': 'data.seed', 'model.seed': 'model.seed'}
+    """
+    last = [key.rpartition(".")[2] for key in keys]
+    return {k: k if last.count(name) > 1 else name for k, name in zip(keys, last, strict=True)}
+
+
+def folder_name(point: Mapping[str, str]) -> str:
+    """What the folder of a point is called.
+
+    >>> folder_name({"model.merge.router_depth": "1", "tasks": "[mnist, dtd]"})
+    'router_depth=1,tasks=mnist+dtd'
+    """
+    names = short_names(list(point))
+    return ",".join(f"{names[key]}={as_file_name(value)}" for key, value in point.items())
+
+
+def as_file_name(value: str) -> str:
+    """A value with nothing in it that a file name should not have, and not too long."""
+    plain = re.sub(r"[^\w.+-]+", "+", value).strip("+")
+    if len(plain) <= LONGEST and plain:
+        return plain
+    return f"{plain[:LONGEST]}-{hashlib.sha256(value.encode()).hexdigest()[:8]}"

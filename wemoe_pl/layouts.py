@@ -1,0 +1,182 @@
+"""Tables as Markdown, LaTeX and CSV: the same rows, written three ways."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+
+OURS = "this program"
+ESCAPED = {**{c: f"\\{c}" for c in "&%$#_{}"}, "±": "$\\pm$", "†": "$\\dagger$", "–": "--"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number from 0 to 1, or the mean of several; None where nothing was measured."""
+
+    value: float | None
+    deviation: float | None = None
+
+    @classmethod
+    def of(cls, values: Sequence[float | None]) -> "Cell":
+        """The mean and the standard deviation (n − 1) of what was measured."""
+        known = [value for value in values if value is not None]
+        if not known:
+            return cls(None)
+        return cls(fmean(known), stdev(known) if len(known) > 1 else None)
+
+    @property
+    def text(self) -> str:
+        """In percent, with one decimal.
+
+        >>> Cell.of([0.5, 0.6]).text, Cell(0.891).text, Cell(None).text
+        ('55.0 ± 7.1', '89.1', '–')
+        """
+        if self.value is None:
+            return "–"
+        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.1f}"
+        return f"{100 * self.value:.1f}{spread}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method's numbers.
+
+    Attributes:
+        label: of the row.
+        cells: in the order of the columns.
+        seeds: of the runs that it is made of.
+        is_ceiling: is it no merged model, and out of the competition?
+        family: of the checkpoints, if it is published.
+        source: where it was published; ours if nowhere.
+    """
+
+    label: str
+    cells: list[Cell]
+    seeds: list[int] = field(default_factory=list)
+    is_ceiling: bool = False
+    family: str = ""
+    source: str = OURS
+
+
+@dataclass(frozen=True)
+class Tabular:
+    """A table: our rows, the published ones, and what must be said below."""
+
+    suite: str
+    title: str
+    corruption: str
+    columns: list[str]
+    rows: list[Row]
+    published: list[Row]
+    notes: list[str]
+
+    def best(self, column: int) -> str | None:
+        """The largest text of a column among our merged models, if there are two to compare."""
+        cells = [row.cells[column] for row in self.rows if not row.is_ceiling]
+        known = [cell for cell in cells if cell.value is not None]
+        return max(known, key=lambda cell: cell.value or 0.0).text if len(known) > 1 else None
+
+    def texts(self, row: Row, bold: Callable[[str], str]) -> list[str]:
+        """The cells of one of our rows, the best of each column emphasised."""
+        competes = not row.is_ceiling
+        return [
+            bold(cell.text) if competes and cell.text == self.best(i) else cell.text
+            for i, cell in enumerate(row.cells)
+        ]
+
+    @property
+    def footnotes(self) -> list[str]:
+        """The notes, and where the published rows are from."""
+        origins = dict.fromkeys((row.family, row.source) for row in self.published)
+        told = [f"† Published, not run here: {f} checkpoints, {s}." for f, s in origins]
+        return [*self.notes, *told]
+
+
+def markdown(tables: Iterable[Tabular]) -> str:
+    """A heading, a table and notes for each."""
+    return "\n".join(map(markdown_table, tables))
+
+
+def markdown_table(table: Tabular) -> str:
+    """One of them."""
+    lines = [["method", *table.columns], ["---", *["---:"] * len(table.columns)]]
+    lines += [[row.label, *table.texts(row, lambda text: f"**{text}**")] for row in table.rows]
+    lines += [[f"{row.label} †", *(cell.text for cell in row.cells)] for row in table.published]
+    body = "\n".join(
+        f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
+    )
+    notes = "".join(f"\n{note}\n" for note in table.footnotes)
+    return f"### {table.title}\n\nAccuracy, %.\n\n{body}\n{notes}"
+
+
+def latex(tables: Iterable[Tabular]) -> str:
+    """A `table` environment for each, for the package booktabs."""
+    return "\n".join(map(latex_table, tables))
+
+
+def latex_table(table: Tabular) -> str:
+    """One of them."""
+    lines = [latex_line(["method", *table.columns]), "\\midrule"]
+    for row in table.rows:
+        cells = table.texts(row, lambda text: f"\\textbf{{{text}}}")
+        lines.append(latex_line([row.label, *cells]))
+    if table.published:
+        lines.append("\\midrule")
+    lines += [latex_line([f"{r.label} †", *(c.text for c in r.cells)]) for r in table.published]
+    about = " ".join([f"Accuracy on {table.title}, %.", *table.footnotes])
+    return "\n".join(
+        [
+            "\\begin{table}",
+            "\\centering",
+            f"\\caption{{{escaped(about)}}}",
+            f"\\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+            "\\toprule",
+            *lines,
+            "\\bottomrule",
+            "\\end{tabular}",
+            "\\end{table}",
+            "",
+        ]
+    )
+
+
+def latex_line(cells: Iterable[str]) -> str:
+    """A line of a table."""
+    return " & ".join(map(escaped, cells)) + r" \\"
+
+
+def escaped(text: str) -> str:
+    r"""Text as LaTeX takes it, with bold parts left alone.
+
+    >>> escaped(r"adapt_on 5 %"), escaped(r"\textbf{89.1 ± 0.2}")
+    ('adapt\\_on 5 \\%', '\\textbf{89.1 $\\pm$ 0.2}')
+    """
+    if bold := re.fullmatch(r"\\textbf\{(.*)\}", text):
+        return f"\\textbf{{{escaped(bold[1])}}}"
+    return "".join(ESCAPED.get(character, character) for character in text)
+
+
+def as_csv(tables: Iterable[Tabular]) -> str:
+    """One line per row of all tables, with all digits."""
+    tables = list(tables)
+    columns = list(dict.fromkeys(column for table in tables for column in table.columns))
+    header = ["suite", "experiment", "corruption", "source", "checkpoint_family", "method", "seeds"]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*header, *columns])
+    for table in tables:
+        for row in (*table.rows, *table.published):
+            values = dict(zip(table.columns, (cell.value for cell in row.cells), strict=True))
+            seeds = " ".join(map(str, row.seeds))
+            about = [table.suite, table.title, table.corruption, row.source, row.family]
+            writer.writerow([*about, row.label, seeds, *(values.get(c) for c in columns)])
+    return file.getvalue()
+
+
+LAYOUTS: dict[str, Callable[[Iterable[Tabular]], str]] = {
+    "markdown": markdown,
+    "csv": as_csv,
+    "latex": latex,
+}

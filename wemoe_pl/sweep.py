@@ -1,0 +1,375 @@
+"""`wemoe-pl sweep`: a job for every point of a grid, one after another or several at once.
+
+Every point is a command of its own, `wemoe-pl fit --config … --KEY=VALUE …`, and so composes with
+the sweeps of Weights & Biases, whose agents call the same command with the same keys.
+"""
+
+import csv
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.table import Table
+
+from wemoe_pl.configs import find_config
+from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.files import atomic_write, make_folder
+from wemoe_pl.grids import folder_name, parse_grid, points, short_names
+from wemoe_pl.options import OneSentence
+from wemoe_pl.plots import plot_sweep
+from wemoe_pl.report import percent
+from wemoe_pl.run_checkpoint import last_checkpoint
+from wemoe_pl.scores import mean
+
+PATIENCE = 20  # seconds that an interrupted run has to come to an end
+SEED = "seed_everything"
+
+
+class Runner(Protocol):
+    """What runs commands."""
+
+    def __call__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
+        """Run one command, its output in a file; the exit status."""
+
+    def stop(self) -> None:
+        """Let all that still run come to an end."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a grid: its settings, its folder, and the command that makes it."""
+
+    settings: dict[str, str]
+    folder: Path
+    command: tuple[str, ...]
+
+    @property
+    def record(self) -> Path:
+        """Where the command is written down."""
+        return self.folder / "command.json"
+
+    @property
+    def log(self) -> Path:
+        """What the command printed."""
+        return self.folder / "log.txt"
+
+    @property
+    def results(self) -> dict[str, Any] | None:
+        """What it left, if it came to its end."""
+        path = self.folder / "results.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    @property
+    def is_done(self) -> bool:
+        """Did this very command come to its end?"""
+        return self.results is not None and self.was_begun
+
+    @property
+    def was_begun(self) -> bool:
+        """Is the folder this very command's?"""
+        return self.record.is_file() and json.loads(self.record.read_text()) == list(self.command)
+
+    @property
+    def next_command(self) -> list[str]:
+        """The command, from its last checkpoint if it was interrupted."""
+        resumed = self.command[0] == "fit" and last_checkpoint(self.folder).is_file()
+        return [*self.command, *(["--ckpt_path", "last"] if resumed and self.was_begun else [])]
+
+
+def sweep(args: list[str], run: Runner | None = None) -> None:
+    """Run the grid that the arguments describe, and end in one table.
+
+    Args:
+        args: the command line behind `wemoe-pl sweep`.
+        run: runs one command; by default, in a process of its own.
+
+    Raises:
+        ConfigError: the arguments are wrong, or a folder holds another sweep's results.
+        WeMoEError: some points failed; the others have run.
+    """
+    options, passed_on = parse(args)
+    out = Path(options.out)
+    grid = checked_grid(options, passed_on)
+    all_points = [make_point(point, options, passed_on, out) for point in points(grid)]
+    if options.dry_run:
+        for point in all_points:
+            print(shlex.join(["wemoe-pl", *point.command]))
+        return
+    refuse_others(all_points)
+    make_folder(out)
+    failed = run_all(all_points, options, run or Processes())
+    finish(all_points, list(grid), out, options.choose)
+    if failed:
+        told = "; ".join(f"{point.folder.name}: {last_words(point)}" for point in failed)
+        raise WeMoEError(f"{len(failed)} of {len(all_points)} points failed. {told}")
+
+
+def parse(args: list[str]) -> tuple[Namespace, list[str]]:
+    """The options of the sweep, and all the others, which every point is given."""
+    parser = OneSentence(prog="wemoe-pl sweep", allow_abbrev=False, description=__doc__)
+    parser.add_argument("-c", "--config", action="append", default=[], help="as for fit")
+    parser.add_argument(
+        "--grid",
+        action="append",
+        default=[],
+        metavar="KEY=A,B,C",
+        help="values to try; can be repeated; KEY may be `config`",
+    )
+    parser.add_argument("--out", default="runs/sweep", help="folder, with one below it per point")
+    parser.add_argument(
+        "--command",
+        choices=("auto", "fit", "test"),
+        default="auto",
+        help="by default, the one that the config's first lines say",
+    )
+    parser.add_argument("--jobs", type=int, default=None, help="how many run at once")
+    parser.add_argument("--gpus", help="numbers such as 0,1: one job at a time on each")
+    parser.add_argument(
+        "--choose", action="store_true", help="mark the best without labels, in chosen.json"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only print the commands")
+    return parser.parse_known_args(args)
+
+
+def checked_grid(options: Namespace, passed_on: list[str]) -> dict[str, list[str]]:
+    """The grid, if it and the other options make sense."""
+    if not options.grid:
+        raise ConfigError("There is nothing to sweep: give --grid KEY=A,B,C.")
+    if options.jobs is not None and options.jobs < 1:
+        raise ConfigError(f"--jobs is {options.jobs}: give a number from 1.")
+    if options.gpus and not re.fullmatch(r"\d+(,\d+)*", options.gpus):
+        raise ConfigError(f"--gpus is '{options.gpus}': give numbers such as 0,1.")
+    grid = parse_grid(options.grid)
+    given = {arg.removeprefix("--").partition("=")[0] for arg in passed_on if arg[:2] == "--"}
+    for key in grid:
+        if key in given:
+            raise ConfigError(f"{key} is in the grid and given as --{key} too: leave one out.")
+    return grid
+
+
+def make_point(
+    settings: dict[str, str], options: Namespace, passed_on: list[str], out: Path
+) -> Point:
+    """The command of a point, and where it goes."""
+    configs = [*options.config, *([settings["config"]] if "config" in settings else [])]
+    folder = out / folder_name(settings)
+    command = options.command if options.command != "auto" else documented_command(configs)
+    values = (f"--{key}={value}" for key, value in settings.items() if key != "config")
+    named = (part for config in configs for part in ("--config", config))
+    return Point(settings, folder, (command, *named, *passed_on, *values, "--out", str(folder)))
+
+
+def documented_command(configs: Sequence[str]) -> str:
+    """What the last config that says so is run with: fit or test."""
+    for config in reversed(configs):
+        header = Path(find_config(config)).read_text().partition("\n\n")[0]
+        if found := re.search(r"^#   wemoe-pl (fit|test) ", header, re.MULTILINE):
+            return found[1]
+    return "fit"
+
+
+def refuse_others(all_points: Iterable[Point]) -> None:
+    """Raise `ConfigError` if a folder holds the results of another command."""
+    for point in all_points:
+        if point.results is not None and not point.is_done:
+            raise ConfigError(
+                f"{point.folder} holds the results of another command: choose another --out, or "
+                "delete it."
+            )
+
+
+def run_all(all_points: list[Point], options: Namespace, run: Runner) -> list[Point]:
+    """Run what is not done yet; those that failed."""
+    environments = worker_environments(options)
+    free: SimpleQueue[dict[str, str]] = SimpleQueue()
+    for environment in environments:
+        free.put(environment)
+
+    def work(point: Point) -> int:
+        environment = free.get()
+        try:
+            return run_point(point, environment, run)
+        finally:
+            free.put(environment)
+
+    failed = []
+    with ThreadPoolExecutor(len(environments)) as pool:
+        running = {pool.submit(work, point): point for point in all_points if not point.is_done}
+        try:
+            for number, future in enumerate(as_completed(running), start=1):
+                point = running[future]
+                failed += [point] if future.result() else []
+                Console().print(progress(point, number, len(running)), highlight=False)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            run.stop()
+            raise
+    return failed
+
+
+def worker_environments(options: Namespace) -> list[dict[str, str]]:
+    """The environment of every job that runs at a time: its GPU, or its share of the cores."""
+    if options.gpus:
+        return [os.environ | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in options.gpus.split(",")]
+    jobs = options.jobs or 1
+    cores = str(max(1, (os.cpu_count() or 1) // jobs))
+    threads = {} if jobs == 1 else {"OMP_NUM_THREADS": cores}
+    return [threads | os.environ for _ in range(jobs)]
+
+
+def run_point(point: Point, environment: Mapping[str, str], run: Runner) -> int:
+    """Write the command down, and run it."""
+    make_folder(point.folder)
+    command = point.next_command
+    with atomic_write(point.record) as temporary:
+        temporary.write_text(json.dumps(point.command))
+    return run(command, point.log, environment)
+
+
+class Processes:
+    """Runs every command in a process of its own, and knows those that still run."""
+
+    def __init__(self) -> None:
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
+        """Run one command, its output in a file; the exit status."""
+        with log.open("a") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "wemoe_pl", *command],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+            )
+            self.running.append(process)
+            return process.wait()
+
+    def stop(self) -> None:
+        """Let all that still run come to an end."""
+        for process in self.running:
+            stop(process)
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Let a process that still runs come to an end, or make it."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+
+
+def progress(point: Point, number: int, of: int) -> str:
+    """One line on a point that has ended."""
+    results = point.results
+    outcome = f"mean {percent(results['mean'])}" if results else f"failed: {last_words(point)}"
+    return f"{number}/{of} {point.folder.name}: {outcome}"
+
+
+def last_words(point: Point) -> str:
+    """The last line of a point's log, which is the error of one that failed."""
+    lines = point.log.read_text().strip().splitlines() if point.log.is_file() else []
+    return lines[-1].removeprefix("wemoe-pl: ") if lines else "it left no log."
+
+
+def finish(all_points: list[Point], keys: list[str], out: Path, choose: bool) -> None:
+    """Print the table, and write it, its plot, and what would be chosen without labels."""
+    done = [(point, point.results) for point in all_points]
+    finished = [(point, results) for point, results in done if results is not None]
+    if not finished:
+        return
+    chosen = max(finished, key=lambda each: information(each[1]) or 0.0)[0] if choose else None
+    rows = [row(point, results) for point, results in finished]
+    Console().print(sweep_table(finished, keys, chosen))
+    with atomic_write(out / "sweep.csv") as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for each in rows for key in each)))
+        writer.writeheader()
+        writer.writerows(rows)
+    if chosen:
+        results = chosen.results or {}
+        choice = chosen.settings | {
+            "folder": str(chosen.folder),
+            "information": information(results),
+        }
+        with atomic_write(out / "chosen.json") as temporary:
+            temporary.write_text(json.dumps(choice, indent=2) + "\n")
+    draw(finished, keys, out)
+
+
+def row(point: Point, results: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of sweep.csv."""
+    return {
+        **point.settings,
+        **{f"accuracy/{task}": value for task, value in results["accuracy"].items()},
+        "mean": results["mean"],
+        "information": information(results),
+        **{f"seconds/{stage}": value for stage, value in results["seconds"].items()},
+        "folder": str(point.folder),
+    }
+
+
+def information(results: Mapping[str, Any]) -> float | None:
+    """The label-free score: the mean over tasks."""
+    return mean(results.get("information", {}))
+
+
+def sweep_table(
+    finished: Sequence[tuple[Point, Mapping[str, Any]]], keys: list[str], chosen: Point | None
+) -> Table:
+    """One line per point: its settings, accuracies, their mean, and the label-free score."""
+    first = finished[0][1]
+    tasks = list(dict.fromkeys(task for _, results in finished for task in results["tasks"]))
+    table = Table(title=f"Sweep on {first['suite']}, accuracy in %", caption=first.get("note"))
+    for name in short_names(keys).values():
+        table.add_column(name)
+    for name in (*tasks, "mean", "information"):
+        table.add_column(name, justify="right")
+    for point, results in finished:
+        scores = [results["accuracy"].get(task) for task in tasks]
+        scores += [results["mean"], information(results)]
+        mark = " ← chosen without labels" if point is chosen else ""
+        shown = [percent(score) for score in scores]
+        table.add_row(*point.settings.values(), *shown[:-1], shown[-1] + mark)
+    return table
+
+
+def draw(finished: Sequence[tuple[Point, Mapping[str, Any]]], keys: list[str], out: Path) -> None:
+    """Plot the mean accuracy over the one key that has numbers for values, if there is one."""
+    numeric = [
+        key
+        for key in keys
+        if key != SEED and all(is_number(point.settings[key]) for point, _ in finished)
+    ]
+    if len(numeric) != 1:
+        return
+    [key] = numeric
+    lines: dict[str, dict[float, list[float]]] = {}
+    for point, results in finished:
+        others = {k: v for k, v in point.settings.items() if k not in (key, SEED)}
+        line = lines.setdefault(folder_name(others), {})
+        if results["mean"] is not None:
+            line.setdefault(float(point.settings[key]), []).append(results["mean"])
+    plot_sweep(out / "sweep.png", short_names(keys)[key], lines, finished[0][1]["suite"])
+
+
+def is_number(text: str) -> bool:
+    """Can a value be a place on an axis?"""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,286 @@
+"""`wemoe-pl report`: one document of many runs, as Markdown, CSV or LaTeX."""
+
+import json
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.files import atomic_write
+from wemoe_pl.layouts import LAYOUTS, Cell, Row, Tabular
+from wemoe_pl.options import OneSentence
+from wemoe_pl.published import PublishedRow, experiment_of, published_rows
+from wemoe_pl.scores import mean, normalized_mean
+
+# What differs between runs without making them other experiments.
+INCIDENTAL = (
+    *("seed_everything", "out", "ckpt_path", "task", "tasks", "unseen", "suite", "weights_only"),
+    *("verbose", "return_predictions", "checkpoint", "data.init_args.seed", "data.init_args.suite"),
+    *("data.init_args.num_workers", "data.init_args.test_batch_size", "model.init_args.suite"),
+    *("model.init_args.references", "trainer.logger", "trainer.callbacks", "trainer.accelerator"),
+    *("trainer.default_root_dir", "trainer.enable_progress_bar", "data.init_args.cache_images"),
+    *("trainer.val_check_interval", "trainer.accumulate_grad_batches", "trainer.deterministic"),
+)
+REFERENCES = {
+    "pretrained": "Pretrained",
+    "task_arithmetic": "TaskArithmetic",
+    "individual": "Individual",
+}
+UNKNOWN = {"entropy": "task unknown (entropy)", "routing": "task unknown (routing)"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run left."""
+
+    folder: Path
+    results: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def method(self) -> str:
+        """Its name."""
+        return str(self.results["method"])
+
+    @property
+    def experiment(self) -> tuple[Any, ...]:
+        """Runs of which this is equal belong in one table."""
+        results = self.results
+        corruption = json.dumps(results.get("corruption"), sort_keys=True)
+        experts = results.get("experts", results["tasks"])
+        return results["suite"], tuple(results["tasks"]), tuple(experts), corruption
+
+
+def report(args: list[str]) -> None:
+    """Write the report that the arguments describe.
+
+    Args:
+        args: the command line behind `wemoe-pl report`.
+
+    Raises:
+        ConfigError: the arguments are wrong, or a folder has no run.
+        CheckpointError: a `results.json` cannot be read.
+    """
+    options = parse(args)
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for run in read_runs(options.folders):
+        groups.setdefault(run.experiment, []).append(run)
+    layout = LAYOUTS[options.format]
+    document = layout([tabular(runs, options) for runs in groups.values()])
+    if options.out is None:
+        print(document, end="")
+        return
+    with atomic_write(Path(options.out)) as temporary:
+        temporary.write_text(document)
+
+
+def parse(args: list[str]) -> Namespace:
+    """The options."""
+    parser = OneSentence(prog="wemoe-pl report", allow_abbrev=False, description=__doc__)
+    parser.add_argument("folders", nargs="+", metavar="DIR", help="runs, or folders of runs")
+    parser.add_argument("--format", choices=tuple(LAYOUTS), default="markdown")
+    parser.add_argument("--out", metavar="FILE", help="where to; by default it is printed")
+    parser.add_argument(
+        "--mean-over-seeds", action="store_true", help="one row for runs that differ in the seed"
+    )
+    parser.add_argument(
+        "--references", action="store_true", help="rows for what the runs were compared with"
+    )
+    parser.add_argument(
+        "--published", action="store_true", help="the published rows of the same experiment below"
+    )
+    parser.add_argument("--sort", choices=("mean",), help="rows by their mean")
+    return parser.parse_args(args)
+
+
+def read_runs(folders: Iterable[str]) -> list[Run]:
+    """The runs in, and below, some folders, each once.
+
+    Raises:
+        ConfigError: there is no such folder, or no run in it.
+        CheckpointError: a `results.json` is damaged or not ours.
+    """
+    found: dict[Path, Run] = {}
+    for name in folders:
+        folder = Path(name)
+        if not folder.is_dir():
+            raise ConfigError(f"There is no folder {folder}: give the folder of a run.")
+        paths = sorted(folder.rglob("results.json"))
+        if not paths:
+            raise ConfigError(
+                f"No results.json lies in {folder} or below it: run `wemoe-pl fit` or `test` first."
+            )
+        for path in paths:
+            found.setdefault(path.resolve(), read_run(path))
+    return list(found.values())
+
+
+def read_run(path: Path) -> Run:
+    """The run of a `results.json`, with its config if that is there."""
+    try:
+        results = json.loads(path.read_text())
+        complete = {"suite", "method", "tasks", "accuracy", "mean"} <= set(results)
+    except (ValueError, TypeError):
+        complete = False
+    if not complete:
+        raise CheckpointError(f"{path} is damaged or was not written by wemoe-pl: delete it.")
+    config = path.with_name("config.yaml")
+    settings = yaml.safe_load(config.read_text()) if config.is_file() else {}
+    return Run(path.parent, results, dict(flatten(settings or {})))
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """The leaves of nested settings by dotted keys, without what is incidental."""
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if name in INCIDENTAL:
+            continue
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{name}.")
+        else:
+            yield name, value if isinstance(value, str) else json.dumps(value)
+
+
+def tabular(runs: list[Run], options: Namespace) -> Tabular:
+    """The table of the runs of one experiment."""
+    first = runs[0].results
+    tasks = list(first["tasks"])
+    rules = [r for r in UNKNOWN if any(run.results.get("unknown_task", {}).get(r) for run in runs)]
+    columns = [*tasks, "mean", "normalized mean", *(UNKNOWN[rule] for rule in rules)]
+    rows = own_rows(runs, tasks, rules, options.mean_over_seeds)
+    if options.references:
+        rows = with_references(rows, runs, tasks, len(rules))
+    if options.sort:
+        rows.sort(key=lambda row: row.cells[len(tasks)].value or 0.0)
+    notes = [first.get("note", "")]
+    if options.mean_over_seeds and (counts := {len(row.seeds) for row in rows if row.seeds}):
+        notes.append(f"Mean ± standard deviation over seeds ({span(counts)} of them).")
+    published: list[PublishedRow] = []
+    if options.published:
+        experiment = experiment_of(first)
+        published = published_rows(first["suite"], experiment) if experiment else []
+        if not published:
+            notes.append("Nothing is published of this suite and experiment.")
+    return Tabular(
+        suite=first["suite"],
+        title=title_of(runs[0]),
+        corruption=corruption_of(first),
+        columns=columns,
+        rows=rows,
+        published=[published_row(row, tasks, len(columns)) for row in published],
+        notes=[note for note in notes if note],
+    )
+
+
+def own_rows(
+    runs: list[Run], tasks: list[str], rules: Sequence[str], over_seeds: bool
+) -> list[Row]:
+    """A row per run, or per set of runs that differ in nothing but the seed."""
+    grouped: dict[Any, list[Run]] = {}
+    for i, run in enumerate(runs):
+        same = (run.method, *sorted(run.options.items())) if over_seeds else i
+        grouped.setdefault(same, []).append(run)
+    labels = labels_of([group[0] for group in grouped.values()])
+    return [
+        Row(
+            label,
+            [
+                Cell.of(values)
+                for values in zip(*(values_of(r, tasks, rules) for r in group), strict=True)
+            ],
+            seeds=[run.results["seed"] for run in group],
+            is_ceiling=group[0].method == "Individual",
+        )
+        for label, group in zip(labels, grouped.values(), strict=True)
+    ]
+
+
+def values_of(run: Run, tasks: list[str], rules: Sequence[str]) -> list[float | None]:
+    """A run's numbers, in the order of the columns."""
+    results = run.results
+    unknown = results.get("unknown_task", {})
+    return [
+        *(results["accuracy"].get(task) for task in tasks),
+        results["mean"],
+        results.get("normalized_mean"),
+        *(unknown.get(rule, {}).get("mean") for rule in rules),
+    ]
+
+
+def labels_of(runs: list[Run]) -> list[str]:
+    """The method of every run, with what tells it from others of that method."""
+    labels = []
+    for run in runs:
+        alike = [other for other in runs if other.method == run.method]
+        keys = dict.fromkeys(key for other in alike for key in other.options)
+        told = {
+            key.rpartition(".")[2]: run.options[key]
+            for key in keys
+            if key in run.options and len({other.options.get(key) for other in alike}) > 1
+        }
+        twins = [other for other in alike if other.options == run.options]
+        if len(twins) > 1:
+            seeds = {other.results["seed"] for other in twins}
+            told |= (
+                {"seed": run.results["seed"]}
+                if len(seeds) == len(twins)
+                else {"in": run.folder.name}
+            )
+        text = ", ".join(f"{key} {value}" for key, value in told.items())
+        labels.append(f"{run.method} ({text})" if text else run.method)
+    return labels
+
+
+def with_references(rows: list[Row], runs: list[Run], tasks: list[str], rules: int) -> list[Row]:
+    """The rows between those that the runs were compared with, equal ones once."""
+    ends: dict[str, list[Row]] = {name: [] for name in REFERENCES}
+    known = {row.label for row in rows}
+    for run in runs:
+        individual = run.results.get("reference", {}).get("individual", {})
+        for name, label in REFERENCES.items():
+            accuracy = run.results.get("reference", {}).get(name)
+            if not accuracy or label in known:
+                continue
+            values = [*(accuracy.get(task) for task in tasks), mean(accuracy)]
+            values += [normalized_mean(accuracy, individual), *[None] * rules]
+            row = Row(
+                label, [Cell.of([value]) for value in values], is_ceiling=name == "individual"
+            )
+            if row not in ends[name]:
+                ends[name].append(row)
+    return [*ends["pretrained"], *ends["task_arithmetic"], *rows, *ends["individual"]]
+
+
+def published_row(row: PublishedRow, tasks: list[str], columns: int) -> Row:
+    """A published row, in the columns of ours."""
+    values = [*(row.accuracy.get(task) for task in tasks), row.mean]
+    values += [None] * (columns - len(values))
+    cells = [Cell.of([value]) for value in values]
+    return Row(row.method, cells, family=row.checkpoint_family, source=row.source)
+
+
+def title_of(run: Run) -> str:
+    """What a table is of."""
+    results = run.results
+    unseen = [
+        task for task in results["tasks"] if task not in results.get("experts", results["tasks"])
+    ]
+    parts = [results["suite"], f"{len(results['tasks'])} tasks"]
+    parts += [f"unseen {', '.join(unseen)}"] if unseen else []
+    parts += [corruption] if (corruption := corruption_of(results)) else []
+    return ", ".join(parts)
+
+
+def corruption_of(results: Mapping[str, Any]) -> str:
+    """What was done to the images; nothing for clean ones."""
+    corruption = results.get("corruption")
+    return f"{corruption['kind']} of severity {corruption['severity']}" if corruption else ""
+
+
+def span(counts: set[int]) -> str:
+    """The least and the largest of some numbers, once if they are equal."""
+    return str(min(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
