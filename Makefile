@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test miniature lint clean
+.PHONY: help install demo test tables miniature lint clean
 
 help:  ## List these targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -24,6 +24,9 @@ demo: install  ## Adapt the miniature suite on a CPU; results in runs/demo.
 
 test: install  ## Run the tests; choose some with ARGS="-k moe".
 	$(BIN)/python -m pytest $(ARGS)
+
+tables: install  ## Run every method and experiment on the miniature, into docs/miniature.md.
+	$(BIN)/python benchmarks/miniature_tables.py
 
 # What the package ships, from nothing: a generalist, its heads, and an expert per task.
 MINIATURE := wemoe_pl/assets/miniature

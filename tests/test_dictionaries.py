@@ -37,7 +37,7 @@ def stored(compression: Compression, shape: tuple[int, ...]) -> TaskVectors:
     return compression.store(weight, lambda i: tuned[i], T)
 
 
-def unpacked(vectors: TaskVectors) -> Tensor:
+def written_out(vectors: TaskVectors) -> Tensor:
     """What each task vector is, (T, *shape): mixing with one-hot routing weights."""
     return vectors.mix(torch.eye(T, dtype=torch.float64))
 
@@ -49,7 +49,9 @@ def test_what_keeps_all_gives_the_task_vectors(
 ) -> None:
     weight, tuned = weights(shape)
     expected = torch.stack([each - weight for each in tuned])
-    torch.testing.assert_close(unpacked(stored(compression, shape)), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        written_out(stored(compression, shape)), expected, rtol=0, atol=1e-12
+    )
 
 
 @SHAPES
@@ -60,7 +62,7 @@ def test_a_mixture_is_the_weighted_sum_of_the_task_vectors_and_so_is_its_gradien
     vectors = stored(compression, shape)
     routing_weights = torch.randn(B, T, dtype=torch.float64, requires_grad=True)
     mixed = vectors.mix(routing_weights)
-    expected = torch.einsum("bt,t...->b...", routing_weights, unpacked(vectors).detach())
+    expected = torch.einsum("bt,t...->b...", routing_weights, written_out(vectors).detach())
     torch.testing.assert_close(mixed, expected, rtol=1e-9, atol=1e-12)
     cotangent = torch.randn_like(mixed)
     [actual] = torch.autograd.grad(mixed, routing_weights, cotangent)
@@ -74,7 +76,7 @@ def test_pruning_keeps_the_largest_entries_of_each_and_does_not_rescale_them(
     shape: tuple[int, ...], ratio: float
 ) -> None:
     weight, tuned = weights(shape)
-    for vector, expert in zip(unpacked(stored(Pruned(ratio=ratio), shape)), tuned, strict=True):
+    for vector, expert in zip(written_out(stored(Pruned(ratio=ratio), shape)), tuned, strict=True):
         entries = (expert - weight).flatten().tolist()
         kept = len(entries) - int(ratio * len(entries) + 1e-9)
         largest = sorted(range(len(entries)), key=lambda i: -abs(entries[i]))[:kept]
@@ -83,12 +85,12 @@ def test_pruning_keeps_the_largest_entries_of_each_and_does_not_rescale_them(
 
 
 def test_a_ratio_of_one_leaves_nothing() -> None:
-    assert not unpacked(stored(Pruned(ratio=1.0), (7, 9))).any()
+    assert not written_out(stored(Pruned(ratio=1.0), (7, 9))).any()
 
 
 def test_low_rank_is_the_nearest_matrix_of_that_rank() -> None:
     weight, tuned = weights((7, 9))
-    for vector, expert in zip(unpacked(stored(LowRank(rank=2), (7, 9))), tuned, strict=True):
+    for vector, expert in zip(written_out(stored(LowRank(rank=2), (7, 9))), tuned, strict=True):
         left, singular, right = torch.linalg.svd(expert - weight, full_matrices=False)
         nearest = left[:, :2] @ torch.diag(singular[:2]) @ right[:2]
         torch.testing.assert_close(vector, nearest, rtol=0, atol=1e-12)

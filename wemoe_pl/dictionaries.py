@@ -143,27 +143,26 @@ class PrunedVectors(TaskVectors):
 
 
 class MixSparse(torch.autograd.Function):
-    """Σ_i r_bi τ_i of sparse task vectors; positions are found anew in the backward pass."""
+    """Σ_i r_bi τ_i of sparse task vectors; they are unpacked anew in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, routing_weights: Tensor, values: Tensor, gaps: Tensor, n: int) -> Tensor:
         """(B, T), (T, K), (T, K) → (B, n)."""
         ctx.save_for_backward(values, gaps)
-        mixed = routing_weights.new_zeros(len(routing_weights), n)
-        for share, entries, gap in zip(routing_weights.T, values, gaps, strict=True):
-            mixed.index_add_(1, positions_of(gap), torch.outer(share, entries.to(share.dtype)))
-        return mixed
+        ctx.n = n
+        return routing_weights @ unpacked(values, gaps, n, routing_weights.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         """(B, n) → the gradient of the routing weights, (B, T)."""
         (gradient,) = gradients
-        values, gaps = ctx.saved_tensors
-        shares = [
-            gradient[:, positions_of(gap)] @ entries.to(gradient.dtype)
-            for entries, gap in zip(values, gaps, strict=True)
-        ]
-        return torch.stack(shares, dim=1), None, None, None
+        return gradient @ unpacked(*ctx.saved_tensors, ctx.n, gradient.dtype).T, None, None, None
+
+
+def unpacked(values: Tensor, gaps: Tensor, n: int, dtype: torch.dtype) -> Tensor:
+    """Sparse task vectors, (T, K) → (T, n)."""
+    dense = values.new_zeros(len(values), n, dtype=dtype)
+    return dense.scatter_(1, positions_of(gaps), values.to(dtype))
 
 
 def gaps_between(positions: Tensor) -> Tensor:

@@ -191,7 +191,9 @@ def test_states_are_left_untouched(
         torch.testing.assert_close(states[task], dict(expert.state_dict()), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("method", [Pretrained(), TaskArithmetic(), AdaMerging(), WEMoE(), EWEMoE()], ids=repr)
+@pytest.mark.parametrize(
+    "method", [Pretrained(), TaskArithmetic(), AdaMerging(), WEMoE(), EWEMoE()], ids=repr
+)
 def test_the_merged_encoder_is_where_the_pretrained_one_is(
     method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
 ) -> None:

@@ -1,0 +1,203 @@
+"""The tables of docs/miniature.md, from nothing: every method and experiment on rendered images.
+
+    python benchmarks/miniature_tables.py
+
+Runs are kept below runs/tables; one that is there already is not run again, so an interrupted
+table goes on where it was. Two run at a time. About three quarters of an hour on two cores.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from wemoe_pl.corruptions import CORRUPTIONS
+
+RUNS = Path("runs/tables")
+DOCUMENT = Path(__file__).parents[1] / "docs" / "miniature.md"
+QUICK = [
+    *("--suite", "miniature", "--trainer.accelerator", "cpu", "--data.num_workers", "0"),
+    *("--trainer.enable_progress_bar", "false", "--model.references", "false"),
+]
+SEEDS = ("--grid", "seed_everything=0,1,2")
+ADAPT = ("--config", "adapt_miniature", "--trainer.max_steps", "100")
+LEARN = ("--model.learning_rate", "5e-3", "--trainer.max_steps", "100")
+ADAMERGING = ("--config", "adamerging_layer_wise", *LEARN)
+KINDS = ",".join(["null", *(f"{{kind: {kind}, severity: 2}}" for kind in CORRUPTIONS)])
+CORRUPTED = ("--tasks", "[cars,eurosat,resisc45,gtsrb]", "--grid", f"data.corruption={KINDS}")
+ON_CORRUPTED = ("--config", "corrupted_miniature", "--trainer.max_steps", "60")
+UNSEEN = ("--grid", "unseen=[mnist,eurosat],[resisc45,svhn]")
+SOME = ["sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd"]
+NUMBERS = ",".join(f"[{','.join(SOME[:n])}]" for n in (2, 4, 6, 8))
+
+SWEEPS: dict[str, tuple[str, ...]] = {
+    "methods/static": (
+        *("--grid", "config=pretrained,individual,simple_average,task_arithmetic,ties"),
+    ),
+    "methods/samples": ("--grid", "config=fisher,regmean", *SEEDS),
+    "methods/multitask": (
+        *("--config", "multitask", "--model.learning_rate", "3e-4"),
+        *("--trainer.max_steps", "200", *SEEDS),
+    ),
+    "methods/adamerging": (
+        *(*ADAMERGING, "--grid", "model.merge.granularity=task,layer"),
+        *("--grid", "model.merge.keep=1.0,0.2", *SEEDS),
+    ),
+    "methods/wemoe": (*ADAPT, "--grid", "model.merge.router_depth=0,1,2", *SEEDS),
+    "methods/e_wemoe": (*ADAPT, "--model.merge", "EWEMoE", *SEEDS),
+    "methods/low_rank": (
+        *(*ADAPT, "--model.merge.compression", "LowRank"),
+        *("--model.merge.compression.init_args.energy", "0.9", *SEEDS),
+    ),
+    "robustness/task arithmetic": ("--config", "task_arithmetic", *CORRUPTED),
+    "robustness/TIES": ("--config", "ties", *CORRUPTED),
+    "robustness/WEMoE": (*ON_CORRUPTED, *CORRUPTED, *SEEDS),
+    "robustness/WEMoE, robust": (*ON_CORRUPTED, "--config", "robust", *CORRUPTED, *SEEDS),
+    "robustness/layer-wise AdaMerging": (
+        *("--config", "adamerging_layer_wise", "--model.learning_rate", "5e-3"),
+        *("--trainer.max_steps", "60", *CORRUPTED),
+    ),
+    "generalisation/static": ("--grid", "config=pretrained,task_arithmetic,ties", *UNSEEN),
+    "generalisation/adamerging": (*ADAMERGING, *UNSEEN),
+    "generalisation/wemoe": (*ADAPT, "--grid", "model.merge.router_depth=0,2", *UNSEEN),
+    "lambda/task arithmetic": (
+        *("--config", "task_arithmetic", "--grid", "model.merge.scaling=0.1,0.2,0.3,0.4,0.5"),
+    ),
+    "lambda/WEMoE": (
+        *(*ADAPT, "--grid", "model.merge.init_lambda=0.1,0.2,0.3,0.4,0.5", "--choose"),
+    ),
+    "tasks/task arithmetic": ("--config", "task_arithmetic", "--grid", f"tasks={NUMBERS}"),
+    "tasks/WEMoE": (*ADAPT, "--grid", f"tasks={NUMBERS}"),
+    "routing": (*ADAPT, "--grid", "model.merge.routing=sample,batch"),
+}
+
+
+def main() -> None:
+    """Run everything, and put the tables into the document."""
+    for name, arguments in SWEEPS.items():
+        wemoe_pl("sweep", *arguments, *QUICK, *interval(arguments), "--out", folder(name), jobs=2)
+    tables = {
+        "methods": reported("methods", "--mean-over-seeds"),
+        "robustness": robustness_table(),
+        "generalisation": reported("generalisation"),
+        "lambda": series_table("lambda", "λ", lambda run: str(scaling_of(run))),
+        "tasks": series_table("tasks", "tasks", lambda run: str(len(run["tasks"]))),
+        "routing": reported("routing"),
+    }
+    text = DOCUMENT.read_text()
+    for name, table in tables.items():
+        text = insert(text, name, table)
+    DOCUMENT.write_text(text)
+
+
+def folder(name: str) -> str:
+    """Where a sweep's runs go."""
+    return str(RUNS / name.replace(", ", "_").replace(" ", "_"))
+
+
+def interval(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Validate once, at the end of a fit; static methods have none."""
+    if "--trainer.max_steps" not in arguments:
+        return ()
+    return "--trainer.val_check_interval", arguments[arguments.index("--trainer.max_steps") + 1]
+
+
+def wemoe_pl(*arguments: str, jobs: int = 0) -> str:
+    """Run a command; what it prints."""
+    more = ("--jobs", str(jobs)) if jobs else ()
+    command = [sys.executable, "-m", "wemoe_pl", *arguments, *more]
+    print(" ".join(arguments), flush=True)
+    stdout = None if jobs else subprocess.PIPE
+    done = subprocess.run(command, check=True, stdout=stdout, text=True)
+    return done.stdout or ""
+
+
+def reported(name: str, *options: str) -> str:
+    """The tables of `wemoe-pl report`."""
+    return wemoe_pl("report", folder(name), *options)
+
+
+def runs_below(name: str) -> list[dict[str, Any]]:
+    """The results of a sweep."""
+    paths = sorted(Path(folder(name)).rglob("results.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def robustness_table() -> str:
+    """Means by corruption, and how the worst task of each compares with task arithmetic."""
+    start = "robustness/task arithmetic"
+    methods = [name for name in SWEEPS if name.startswith("robustness/")]
+    kinds = ["clean", *CORRUPTIONS]
+    baseline = {kind_of(run): run["accuracy"] for run in runs_below(start)}
+    means, margins = [], []
+    for method in methods:
+        label = method.partition("/")[2]
+        by_kind: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
+        for run in runs_below(method):
+            by_kind[kind_of(run)].append(run["accuracy"])
+        average = {k: fmean(fmean(a.values()) for a in runs) for k, runs in by_kind.items()}
+        means.append([label, *(f"{100 * average[k]:.1f}" for k in kinds)])
+        means[-1].append(f"{100 * fmean(average.values()):.1f}")
+        worst = {
+            k: min(a[task] - baseline[k][task] for a in runs for task in a)
+            for k, runs in by_kind.items()
+        }
+        if method != start:
+            margins.append([label, *(f"{100 * worst[k]:+.1f}" for k in kinds)])
+            margins[-1].append(f"{100 * min(worst.values()):+.1f}")
+    names = [kind.replace("_", " ") for kind in kinds]
+    about = "Accuracy minus that of task arithmetic, points: the worst task of the worst seed."
+    return (
+        "Mean accuracy over the four tasks (and the seeds), %.\n\n"
+        + markdown(["method", *names, "mean"], means)
+        + f"\n{about}\n\n"
+        + markdown(["method", *names, "worst"], margins)
+    )
+
+
+def kind_of(run: Mapping[str, Any]) -> str:
+    """What was done to a run's images."""
+    return run["corruption"]["kind"] if run["corruption"] else "clean"
+
+
+def scaling_of(run: Mapping[str, Any]) -> float:
+    """λ of a run."""
+    options = run["merge"]["init_args"]
+    return options.get("scaling", options.get("init_lambda"))
+
+
+def series_table(name: str, axis: str, value_of: Any) -> str:
+    """Mean accuracy and information over one option, a row per method."""
+    rows = []
+    values: list[str] = []
+    for method in (sweep for sweep in SWEEPS if sweep.startswith(f"{name}/")):
+        label = method.partition("/")[2]
+        found = {value_of(run): run for run in runs_below(method)}
+        values = sorted(found, key=float)
+        rows.append([f"{label}, accuracy", *(f"{100 * found[v]['mean']:.1f}" for v in values)])
+        scores = {v: fmean(found[v]["information"].values()) for v in values}
+        rows.append([f"{label}, information", *(f"{100 * scores[v]:.1f}" for v in values)])
+    return markdown([axis, *values], rows)
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A table."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def insert(text: str, name: str, table: str) -> str:
+    """The document with a table between its marks."""
+    begin, end = f"<!-- table: {name} -->", "<!-- end of table -->"
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if not pattern.search(text):
+        raise SystemExit(f"{DOCUMENT} has no place for the table '{name}': {begin} … {end}")
+    return pattern.sub(lambda _: f"{begin}\n\n{table}\n{end}", text, count=1)
+
+
+if __name__ == "__main__":
+    main()
