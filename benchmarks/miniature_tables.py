@@ -21,8 +21,9 @@ RUNS = Path("runs/tables")
 DOCUMENT = Path(__file__).parents[1] / "docs" / "miniature.md"
 QUICK = [
     *("--suite", "miniature", "--trainer.accelerator", "cpu", "--data.num_workers", "0"),
-    *("--trainer.enable_progress_bar", "false", "--model.references", "false"),
+    *("--trainer.enable_progress_bar", "false"),
 ]
+ALONE = ("--model.references", "false")
 SEEDS = ("--grid", "seed_everything=0,1,2")
 ADAPT = ("--config", "adapt_miniature", "--trainer.max_steps", "100")
 LEARN = ("--model.learning_rate", "5e-3", "--trainer.max_steps", "100")
@@ -79,7 +80,8 @@ SWEEPS: dict[str, tuple[str, ...]] = {
 def main() -> None:
     """Run everything, and put the tables into the document."""
     for name, arguments in SWEEPS.items():
-        wemoe_pl("sweep", *arguments, *QUICK, *interval(arguments), "--out", folder(name), jobs=2)
+        more = [*QUICK, *interval(arguments), *(() if "multitask" in arguments else ALONE)]
+        wemoe_pl("sweep", *arguments, *more, "--out", folder(name), jobs=2)
     tables = {
         "methods": reported("methods", "--mean-over-seeds"),
         "robustness": robustness_table(),

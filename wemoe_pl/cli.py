@@ -31,6 +31,7 @@ NOISE = (
     r"Found \d+ module\(s\) in eval mode",  # what is merged is frozen, and so in eval mode
     r"`max_epochs` was not set",  # runs are measured in steps
     r"LightningCLI's args parameter",  # a verb is taken off the command line before it
+    r".*`LightningModule.configure_optimizers` returned `None`",  # nor an optimizer
     r".*`training_step` returned `None`",  # merging from samples has no loss
     r"The dirpath has changed",  # a checkpoint of another run is scored
 )

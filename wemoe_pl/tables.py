@@ -185,12 +185,16 @@ def own_rows(
         same = (run.method, *sorted(run.options.items())) if over_seeds else i
         grouped.setdefault(same, []).append(run)
     labels = labels_of([group[0] for group in grouped.values()])
+    experts = (run.results["accuracy"] for run in runs if run.method == "Individual")
+    individual: dict[str, float] = next(experts, {})
     return [
         Row(
             label,
             [
                 Cell.of(values)
-                for values in zip(*(values_of(r, tasks, rules) for r in group), strict=True)
+                for values in zip(
+                    *(values_of(r, tasks, rules, individual) for r in group), strict=True
+                )
             ],
             seeds=[run.results["seed"] for run in group],
             is_ceiling=group[0].method == "Individual",
@@ -199,14 +203,19 @@ def own_rows(
     ]
 
 
-def values_of(run: Run, tasks: list[str], rules: Sequence[str]) -> list[float | None]:
-    """A run's numbers, in the order of the columns."""
+def values_of(
+    run: Run, tasks: list[str], rules: Sequence[str], individual: Mapping[str, float]
+) -> list[float | None]:
+    """A run's numbers, in the order of the columns; without experts of its own, by those given."""
     results = run.results
+    normalized = results.get("normalized_mean")
+    if normalized is None:
+        normalized = normalized_mean(results["accuracy"], individual)
     unknown = results.get("unknown_task", {})
     return [
         *(results["accuracy"].get(task) for task in tasks),
         results["mean"],
-        results.get("normalized_mean"),
+        normalized,
         *(unknown.get(rule, {}).get("mean") for rule in rules),
     ]
 
@@ -225,11 +234,8 @@ def labels_of(runs: list[Run]) -> list[str]:
         twins = [other for other in alike if other.options == run.options]
         if len(twins) > 1:
             seeds = {other.results["seed"] for other in twins}
-            told |= (
-                {"seed": run.results["seed"]}
-                if len(seeds) == len(twins)
-                else {"in": run.folder.name}
-            )
+            by_seed = len(seeds) == len(twins)
+            told |= {"seed": run.results["seed"]} if by_seed else {"in": run.folder.name}
         text = ", ".join(f"{key} {value}" for key, value in told.items())
         labels.append(f"{run.method} ({text})" if text else run.method)
     return labels
