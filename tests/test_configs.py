@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from wemoe_pl import configs
-from wemoe_pl.configs import find_config, shipped_configs
+from wemoe_pl.configs import find_config, find_suite, shipped_configs
 from wemoe_pl.errors import ConfigError
 
 
@@ -63,6 +63,15 @@ def test_an_unknown_config_is_answered_with_the_nearest(shipped: Path) -> None:
         find_config("adapt_vitb23")
     assert str(error.value) == (
         f"There is no config 'adapt_vitb23', neither here ({Path.cwd()}) nor among the shipped "
-        "ones. Did you mean 'adapt_vitb32.yaml'? "
-        "Valid names: adapt_vitb32.yaml, adapt_vitl14.yaml."
+        "ones. Did you mean 'adapt_vitb32'? Valid names: adapt_vitb32, adapt_vitl14."
     )
+
+
+def test_suites_are_found_by_name_or_path(tmp_path: Path) -> None:
+    assert Path(find_suite("miniature")).name == "miniature.yaml"
+    assert find_suite("miniature.yaml") == find_suite("miniature")
+    own = tmp_path / "own.yaml"
+    own.write_text("name: own")
+    assert find_suite(str(own)) == str(own)
+    with pytest.raises(ConfigError, match=r"no suite 'clip_vitb31'.*Did you mean 'clip_vitb32'\?"):
+        find_suite("clip_vitb31")

@@ -18,13 +18,15 @@ TABLE = Tabular(
         Row("WEMoE", [Cell.of([0.7, 0.8]), Cell.of([0.7, 0.8])], seeds=[0, 1]),
         Row("Individual", [Cell(0.9), Cell(None)], is_ceiling=True),
     ],
-    published=[Row("RegMean", [Cell(0.6), Cell(0.6)], family="hub", source="a page")],
-    notes=["Rendered."],
+    published=[Row("RegMean", [Cell(0.6), Cell(0.6)], family="hub", source="a p")],
+    notes=["R."],
 )
 
 
 def test_markdown() -> None:
-    assert markdown([TABLE]) == """\
+    assert (
+        markdown([TABLE])
+        == """\
 ### tiny, 1 tasks
 
 Accuracy, %.
@@ -36,16 +38,18 @@ Accuracy, %.
 | Individual | 90.0 | – |
 | RegMean † | 60.0 | 60.0 |
 
-Rendered.
+R.
 
-† Published, not run here: hub checkpoints, a page.
+† Published, not run here: hub checkpoints, a p.
 """
+    )
 
 
 def test_latex() -> None:
-    assert latex([TABLE]) == r"""\begin{table}
+    assert latex([TABLE]) == (
+        r"""\begin{table}
 \centering
-\caption{Accuracy on tiny, 1 tasks, \%. Rendered. $\dagger$ Published, not run here: hub checkpoints, a page.}
+\caption{Accuracy on tiny, 1 tasks, \%. R. $\dagger$ Published, not run here: hub checkpoints, a p.}
 \begin{tabular}{lrr}
 \toprule
 method & dtd & mean \\
@@ -58,13 +62,14 @@ RegMean $\dagger$ & 60.0 & 60.0 \\
 \bottomrule
 \end{tabular}
 \end{table}
-"""  # noqa: E501
+"""
+    )
 
 
 def test_csv_holds_all_digits_and_says_what_is_published() -> None:
     lines = list(csv.DictReader(io.StringIO(as_csv([TABLE]))))
     assert [line["method"] for line in lines] == ["TIES", "WEMoE", "Individual", "RegMean"]
-    assert [line["source"] for line in lines] == ["this program"] * 3 + ["a page"]
+    assert [line["source"] for line in lines] == ["this program"] * 3 + ["a p"]
     assert [line["checkpoint_family"] for line in lines] == ["", "", "", "hub"]
     assert lines[1]["seeds"] == "0 1"
     assert float(lines[1]["dtd"]) == 0.75

@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 from rich.console import Console
 
 from wemoe_pl.evaluate import Prediction
-from wemoe_pl.report import StepProgressBar, accuracy_table, plot_routing, write_predictions
+from wemoe_pl.report import StepProgressBar, accuracy_table, write_predictions
 
 RESULTS = {
     "suite": "tiny",
@@ -26,7 +23,6 @@ RESULTS = {
         "individual": {"cars": 0.8, "mnist": 1.0},
     },
 }
-EXPERTS = ["cars", "mnist", "dtd"]
 
 
 def rows(results: dict[str, Any]) -> list[list[str]]:
@@ -35,12 +31,6 @@ def rows(results: dict[str, Any]) -> list[list[str]]:
     Console(file=page, width=200).print(accuracy_table(results))
     lines = [line.replace("┃", "│").strip("│ \n") for line in page.getvalue().splitlines()]
     return [[cell.strip() for cell in line.split("│")] for line in lines if "│" in line]
-
-
-def drawn(path: Path) -> np.ndarray[Any, Any]:
-    with Image.open(path) as image:
-        assert image.format == "PNG"
-        return np.asarray(image.convert("RGB"), dtype=float)
 
 
 def test_the_table_has_a_row_per_task_a_column_per_method_and_means() -> None:
@@ -110,27 +100,6 @@ def test_the_title_is_on_one_line() -> None:
     page = StringIO()
     Console(file=page, width=80).print(accuracy_table({**RESULTS, "reference": {}}))
     assert "Accuracy on tiny, %" in page.getvalue()
-
-
-@pytest.mark.parametrize("tasks", [1, 3, 5])
-def test_the_routing_is_drawn_for_every_task(tmp_path: Path, tasks: int) -> None:
-    routing = {f"task {i}": torch.rand(4, len(EXPERTS)) for i in range(tasks)}
-    plot_routing(tmp_path / "routing.png", routing, EXPERTS, "Routing")
-    pixels = drawn(tmp_path / "routing.png")
-    assert min(pixels.shape[:2]) > 300
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100  # colours, not a blank page
-
-
-def test_the_picture_shows_the_weights(tmp_path: Path) -> None:
-    pictures = []
-    for column in (0, 2):
-        weights = torch.zeros(4, len(EXPERTS))
-        weights[:, column] = 1.0
-        plot_routing(tmp_path / "routing.png", {"other": weights}, EXPERTS, "Routing")
-        pictures.append(drawn(tmp_path / "routing.png"))
-    left, right = (np.abs(pictures[0] - pictures[1]).mean(axis=(0, 2)) > 5).nonzero()[0][[0, -1]]
-    assert right - left > pictures[0].shape[1] / 3
-    assert [path.name for path in tmp_path.iterdir()] == ["routing.png"]
 
 
 def test_predictions_are_written_as_csv(tmp_path: Path) -> None:

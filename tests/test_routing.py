@@ -27,3 +27,15 @@ def test_half_precision_is_summed_in_single() -> None:
         routing.update([torch.ones(1, 1, dtype=torch.float16)])
     assert routing.compute().mean.item() == 1.0
     assert routing.total.dtype == torch.float32
+
+
+def test_the_largest_routing_weight_of_every_sample_is_counted() -> None:
+    generator = torch.Generator().manual_seed(3)
+    batches = [torch.randn(2, n, 3, generator=generator) for n in (5, 8)]
+    routing = RoutingStatistics(blocks=2, experts=3)
+    for batch in batches:
+        routing.update(list(batch))
+    for block in range(2):
+        winners = [w.index(max(w)) for batch in batches for w in batch[block].tolist()]
+        expected = [winners.count(expert) / 13 for expert in range(3)]
+        assert routing.compute().largest[block].tolist() == pytest.approx(expected)

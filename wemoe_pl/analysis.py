@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -164,8 +165,9 @@ def write_landscape(
     grid = np.linspace(*SPAN, points)
     losses = {task: np.zeros((points, points)) for task in tasks}
     rows = []
+    quiet = not Console().is_terminal
     places = list(product(enumerate(grid), enumerate(grid)))
-    for (i, a), (j, b) in track(places, "Landscape", transient=True):
+    for (i, a), (j, b) in track(places, "Landscape", disable=quiet):
         scaled = (
             {k: share * v for k, v in vector.items()}
             for share, vector in zip((a, b), vectors, strict=True)

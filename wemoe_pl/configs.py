@@ -56,7 +56,9 @@ def find_config(name: str) -> str:
     for candidate in (name, f"{name}.yaml"):
         if (SHIPPED_CONFIGS / candidate).is_file():
             return str(SHIPPED_CONFIGS / candidate)
+    ending = Path(name).suffix  # with or without which names are compared
+    names = [shipped if ending else Path(shipped).stem for shipped in shipped_configs()]
     raise ConfigError(
         f"There is no config '{name}', neither here ({Path.cwd()}) nor among the shipped ones. "
-        f"{did_you_mean(name, shipped_configs())}"
+        f"{did_you_mean(name, names)}"
     )

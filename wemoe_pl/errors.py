@@ -32,7 +32,7 @@ class MergeError(WeMoEError):
     """These models cannot be merged, or not by this method."""
 
 
-FEW = 20  # of more valid names than these, only the nearest are named
+FEW = 30  # of more valid names than these, only the nearest are named
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:

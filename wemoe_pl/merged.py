@@ -1,9 +1,11 @@
 """What every LightningModule of a merge method is, however its weights are found."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier, build_classifiers
+from wemoe_pl.data import Batch
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.merging import Individual, MergeMethod, PerTaskEncoder, Pretrained, TaskArithmetic
@@ -92,6 +94,10 @@ class MergedModule(ScoredModule):
         methods = {name: m for name, m in self.columns.items() if name != self.own_reference}
         classifiers = build_classifiers(self.suite, list(methods.values()))
         return dict(zip(methods, classifiers, strict=True))
+
+    @abstractmethod
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+        """Learn from one batch of every task."""
 
     @property
     def recipe(self) -> dict[str, Any]:

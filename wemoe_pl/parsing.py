@@ -12,7 +12,7 @@ from lightning import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
-from wemoe_pl.configs import find_config, find_suite, shipped_configs
+from wemoe_pl.configs import find_config, find_suite, shipped_configs, shipped_suites
 from wemoe_pl.data import VisionData
 from wemoe_pl.dictionaries import Compression
 from wemoe_pl.errors import FEW, ConfigError, did_you_mean
@@ -39,6 +39,8 @@ HELP = {
     "tasks": "Only these tasks of the suite, such as [cars,gtsrb].",
     "unseen": "Tasks whose experts are left out, and that are scored all the same.",
     "seed_everything": "Of everything random: a number from 0.",
+    "points": "Of the landscape's grid, on each axis.",
+    "images": "Of each task, that the landscape is measured on.",
     "ckpt_path": "Checkpoint to go on from, or to score: DIR/checkpoints/last.ckpt.",
 }
 # Commands that need no trainer.
@@ -59,6 +61,8 @@ HELP_EPILOG = """\
 
 shipped configs:
   {configs}
+shipped suites, for --suite:
+  {suites}
 """
 SEE_KEYS = "Add --print_config to see all keys."
 # Lines of jsonargparse's reports that say where it looked, not what is wrong.
@@ -115,10 +119,12 @@ class WeMoEParser(LightningArgumentParser):
         listed = "\ncommands:\n" + "".join(commands) if abouts else ""
         classes = f"\n{' ' * 24}".join(sorted(concrete(ScoredModule)))
         names = [name.removesuffix(".yaml") for name in shipped_configs()]
-        half = (len(names) + 1) // 2
-        rows = zip_longest(names[:half], names[half:], fillvalue="")
-        configs = "\n  ".join(f"{left:30}{right}".rstrip() for left, right in rows)
-        epilog = HELP_EPILOG.format(classes=classes, configs=configs)
+        third = (len(names) + 2) // 3
+        columns = (names[i * third : (i + 1) * third] for i in range(3))
+        rows = zip_longest(*columns, fillvalue="")
+        configs = "\n  ".join("".join(f"{name:26}" for name in row).rstrip() for row in rows)
+        suites = ", ".join(shipped_suites())
+        epilog = HELP_EPILOG.format(classes=classes, configs=configs, suites=suites)
         return formatter.format_help() + epilog + listed
 
     @property

@@ -33,7 +33,9 @@ from wemoe_pl.report import percent
 from wemoe_pl.run_checkpoint import last_checkpoint
 from wemoe_pl.scores import mean
 
+LAUNCH = ("-m", "wemoe_pl")
 PATIENCE = 20  # seconds that an interrupted run has to come to an end
+WIDEST = 1000  # columns of a table that is printed whole, even where lines then wrap
 SEED = "seed_everything"
 
 
@@ -248,7 +250,7 @@ class Processes:
         """Run one command, its output in a file; the exit status."""
         with log.open("a") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "wemoe_pl", *command],
+                [sys.executable, *LAUNCH, *command],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
@@ -294,7 +296,8 @@ def finish(all_points: list[Point], keys: list[str], out: Path, choose: bool) ->
         return
     chosen = max(finished, key=lambda each: information(each[1]) or 0.0)[0] if choose else None
     rows = [row(point, results) for point, results in finished]
-    Console().print(sweep_table(finished, keys, chosen))
+    table = sweep_table(finished, keys, chosen)
+    Console(width=Console(width=WIDEST).measure(table).maximum).print(table)
     with atomic_write(out / "sweep.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for each in rows for key in each)))
         writer.writeheader()
