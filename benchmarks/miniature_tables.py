@@ -67,9 +67,7 @@ SWEEPS: dict[str, tuple[str, ...]] = {
     "lambda/task arithmetic": (
         *("--config", "task_arithmetic", "--grid", "model.merge.scaling=0.1,0.3,0.5"),
     ),
-    "lambda/WEMoE": (
-        *(*ADAPT, "--grid", "model.merge.init_lambda=0.1,0.3,0.5", "--choose"),
-    ),
+    "lambda/WEMoE": (*(*ADAPT, "--grid", "model.merge.init_lambda=0.1,0.3,0.5", "--choose"),),
     "tasks/task arithmetic": ("--config", "task_arithmetic", "--grid", f"tasks={NUMBERS}"),
     "tasks/WEMoE": (*ADAPT, "--grid", f"tasks={NUMBERS}"),
     "routing": (*ADAPT, "--grid", "model.merge.routing=sample,batch"),

@@ -169,7 +169,10 @@ def test_positions_far_apart_are_kept_exactly() -> None:
 def test_a_dictionary_names_what_it_holds_like_the_module() -> None:
     mlp = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2, bias=False))
     dictionary = Dictionary(
-        {name: Dense().store(w, lambda i, w=w: w + 1, T) for name, w in mlp.state_dict().items()}
+        {
+            name: Dense().store(w, ([w + 1] * T).__getitem__, T)
+            for name, w in mlp.state_dict().items()
+        }
     )
     assert [name for name, _ in dictionary.items()] == [name for name, _ in mlp.named_parameters()]
     assert "0.weight.stacked" in dictionary.state_dict()

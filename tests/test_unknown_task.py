@@ -68,7 +68,7 @@ def test_right_is_the_right_class_of_the_right_task() -> None:
     answers = scores.compute()
     assert list(answers) == ["entropy", "routing"]
     for rule in ("entropy", "routing"):
-        inferred = infer_task(rule, logits, routing, TASKS).tolist()  # type: ignore[arg-type]
+        inferred = infer_task(rule, logits, routing, TASKS).tolist()
         known = [i for i in range(N) if labels[i] != UNLABELLED]
         right_task = [i for i in known if inferred[i] == 0]
         right = [i for i in right_task if logits["cars"][i].argmax() == labels[i]]

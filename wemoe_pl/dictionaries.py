@@ -156,7 +156,9 @@ class MixSparse(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         """(B, n) → the gradient of the routing weights, (B, T)."""
         (gradient,) = gradients
-        return gradient @ unpacked(*ctx.saved_tensors, ctx.n, gradient.dtype).T, None, None, None
+        values, gaps = ctx.saved_tensors
+        vectors = unpacked(values, gaps, ctx.n, gradient.dtype)
+        return gradient @ vectors.T, None, None, None
 
 
 def unpacked(values: Tensor, gaps: Tensor, n: int, dtype: torch.dtype) -> Tensor:

@@ -35,6 +35,6 @@ def test_identical_experts_give_that_expert(pretrained: nn.Module, experts: Expe
 
 def test_counters_stay_as_they_were() -> None:
     pretrained, expert = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
-    expert.num_batches_tracked.fill_(7)
+    expert.register_buffer("num_batches_tracked", torch.tensor(7))
     merged = SimpleAverage().merge(pretrained, {"a": expert})
     assert merged.state_dict()["num_batches_tracked"] == 0

@@ -68,10 +68,10 @@ def test_weights_are_means_weighted_with_squared_gradients(
                 assert weight.grad is not None
                 total[name] += weight.grad**2
                 weighted[name] += weight.grad**2 * weight.detach()
-    for name, weight in solved.items():
+    for name, merged_weight in solved.items():
         known = total[name] > 0
         expected = (weighted[name] / total[name])[known]
-        torch.testing.assert_close(weight[known], expected, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(merged_weight[known], expected, rtol=1e-9, atol=1e-12)
 
 
 def test_where_no_sample_tells_anything_the_simple_mean_stays(

@@ -108,7 +108,8 @@ class PeerRouter(nn.Module):
 
     def __init__(self, original: nn.Module):
         super().__init__()
-        self.first, self.last = deepcopy(original.hidden), deepcopy(original.out)
+        self.first = deepcopy(original.get_submodule("hidden"))
+        self.last = deepcopy(original.get_submodule("out"))
 
     def forward(self, tokens: Tensor) -> Tensor:
         weights: Tensor = self.last(torch.relu(self.first(tokens))).mean(dim=0)

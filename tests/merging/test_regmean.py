@@ -54,7 +54,7 @@ def test_linear_layers_solve_the_normal_equations(models: Models, off_diagonal: 
     linear = [n for n, m in experts["cars"].named_modules() if isinstance(m, nn.Linear)]
     assert set(solved) == {f"{name}.weight" for name in linear}
     for name in linear:
-        left, right = 0, 0
+        left = right = torch.zeros(1, dtype=torch.float64)
         for task, expert in experts.items():
             x = inputs_of(expert, name, images_of(task))
             gram = x.T @ x
