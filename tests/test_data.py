@@ -266,7 +266,7 @@ def test_a_job_reads_no_split_but_its_own(tiny_suite: Suite) -> None:
 
 def set_up(data: VisionData, stage: str, devices: int = 1) -> set[ImageSet]:
     """The splits whose lists of images a stage reads."""
-    trainer: Any = SimpleNamespace(world_size=devices)
+    trainer: Any = SimpleNamespace(world_size=devices, lightning_module=None)
     data.trainer = trainer
     data.setup(stage)
     return set(data._loaded)
@@ -403,8 +403,6 @@ def test_images_without_labels_are_streamed_and_gone_through(
 
 def test_images_without_labels_are_not_trained_on(unlabelled: Suite) -> None:
     complaint = r"Training images of 'dtd' have no labels: give labelled ones"
-    with pytest.raises(DataError, match=complaint):
-        stream(TaskData(unlabelled, "dtd"), count=1)
     with pytest.raises(DataError, match=complaint):
         MultiTaskData(unlabelled).few_shots("dtd", 1)
     assert stream(TaskData(unlabelled, "cars"), count=1)

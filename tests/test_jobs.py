@@ -140,3 +140,12 @@ def test_the_guard_says_what_it_did(job: Job, out: Path) -> None:
     assert guard["restored_step"] in (0, 1, 2)
     assert job("fit", *QUICK) == (0, "")
     assert results(out)["guard"] == {"action": "warn", "collapsed": {}, "restored_step": None}
+
+
+def test_a_static_merge_of_some_experts_is_loaded_as_it_was_scored(job: Job, out: Path) -> None:
+    assert job("test", "--model.merge", "TaskArithmetic", "--unseen", "[dtd]") == (0, "")
+    model = load(out)
+    assert set(model.tasks) == {"cars", "dtd", "mnist"}
+    assert results(out)["sources"].keys() == {
+        "pretrained", "experts/cars", "experts/mnist", "heads/cars", "heads/dtd", "heads/mnist",
+    }  # fmt: skip

@@ -472,3 +472,44 @@ def test_an_expert_that_does_not_fit_is_named_with_its_first_key(
             Mlp(D, HIDDEN), [recorded(Mlp(D, HIDDEN), reads), recorded(expert, reads)]
         )
     assert reads == []
+
+
+# --- routing of batches, initial weights, folding ---------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 8), (5, 8)], ids=["tokens", "features"])
+def test_a_batch_is_routed_as_a_whole_if_asked_for(shape: tuple[int, ...]) -> None:
+    pretrained, *tuned = (Mlp(8, 12).double() for _ in range(4))
+    moe = WeightEnsemblingMoE(pretrained, tuned, routing="batch").double()
+    for weight in moe.router.parameters():
+        nn.init.normal_(weight, std=0.5)
+    x = torch.randn(shape, dtype=torch.float64)
+    moe.record_routing = True
+    actual = moe(x)
+    shares = torch.stack([moe.router(sample[None])[0] for sample in x]).mean(dim=0)
+    merged = deepcopy(pretrained)
+    for name, weight in merged.named_parameters():
+        base = pretrained.get_parameter(name)
+        vectors = [expert.get_parameter(name) - base for expert in tuned]
+        weight.data += sum(r * v for r, v in zip(shares, vectors, strict=True)).detach()
+    torch.testing.assert_close(actual, merged(x), rtol=1e-9, atol=1e-12)
+    assert moe.routing_weights is not None
+    torch.testing.assert_close(moe.routing_weights, shares.expand(5, 3).detach())
+
+
+def test_routers_start_with_the_noise_that_is_asked_for() -> None:
+    for std in (0.0, 0.5):
+        router = Router(64, 3, init_lambda=0.2, depth=2, init_std=std)
+        assert router.hidden is not None
+        assert router.hidden.weight.std().item() == pytest.approx(std, rel=0.1)
+        assert router.out.bias.tolist() == pytest.approx([0.2] * 3)
+
+
+def test_folding_takes_the_weights_that_every_input_gets() -> None:
+    pretrained, *tuned = (Mlp(8, 12) for _ in range(4))
+    moe = WeightEnsemblingMoE(pretrained, tuned, router_depth=0)
+    nn.init.normal_(moe.router.weights)
+    x = torch.randn(5, 4, 8)
+    torch.testing.assert_close(moe.fold()(x), moe(x), rtol=1e-4, atol=1e-5)
+    with pytest.raises(MergeError, match="router of depth 2 mixes weights for every input anew"):
+        WeightEnsemblingMoE(pretrained, tuned).fold()

@@ -195,7 +195,8 @@ def load_static(config: Path) -> MultiTaskClassifier:
     merge = settings.get("model", {}).get("init_args", {}).get("merge")
     if merge is None:
         raise CheckpointError(f"{config} is not the config of a merged model.")
-    suite, method = rebuild({"suite": settings["suite"], "merge": merge})
+    whole, method = rebuild({"suite": settings["suite"], "merge": merge})
+    suite = whole.restricted_to(settings.get("tasks"), settings.get("unseen") or ())
     results = config.with_name("results.json")
     if results.is_file():
         check_sources(

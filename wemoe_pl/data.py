@@ -197,6 +197,10 @@ class VisionData(L.LightningDataModule):
             raise ConfigError("Several devices are not supported yet: set trainer.devices to 1.")
         for each in {"fit": self.image_sets, "predict": []}.get(stage, self._scored):
             self.load(each)
+        module = self.trainer and self.trainer.lightning_module
+        if stage == "fit" and getattr(module, "needs_labels", False):
+            for task in self.stream_tasks:
+                self.labelled(self.streamed(task))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The stream, from the step that the trainer has reached."""
@@ -252,7 +256,7 @@ class VisionData(L.LightningDataModule):
 
     def few_shots(self, task: str, shots: int | None) -> DataLoader[LabelledImage]:
         """The first `shots` training images of every class of a task, or all of them."""
-        images = self.load(ImageSet(task, "train"))
+        images = self.labelled(ImageSet(task, "train"))
         counts: Counter[int] = Counter()
         chosen = []
         for index, label in enumerate(images.images.labels):
@@ -265,14 +269,19 @@ class VisionData(L.LightningDataModule):
         """The images of a set; read once."""
         if wanted not in self._loaded:
             images = self.task(wanted).images(wanted.split)
-            if wanted.split == "train" and UNLABELLED in images.labels:
-                raise DataError(
-                    f"Training images of '{wanted.task}' have no labels: give labelled ones."
-                )
             cached = self.cache_images
             pixels = cached_pixels(images, self.preprocessing, wanted.task) if cached else None
             self._loaded[wanted] = PreparedImages(images, self.preprocessing, pixels)
         return self._loaded[wanted]
+
+    def labelled(self, wanted: ImageSet) -> PreparedImages:
+        """The images of a set, every one of which must have a label."""
+        images = self.load(wanted)
+        if UNLABELLED in images.images.labels:
+            raise DataError(
+                f"Training images of '{wanted.task}' have no labels: give labelled ones."
+            )
+        return images
 
     def task(self, wanted: ImageSet) -> VisionTask:
         """The task that has the images of a set."""

@@ -33,7 +33,7 @@ from wemoe_pl.unknown_task import Rule, UnknownTaskScores, infer_task
 
 RECORDED_VERSIONS = (
     *("torch", "torchvision", "lightning", "timm", "torchmetrics"),
-    *("open_clip_torch", "datasets", "pillow"),
+    *("open_clip_torch", "datasets", "pillow", "numpy", "scipy"),
 )
 
 
@@ -56,9 +56,11 @@ class ScoredModule(L.LightningModule):
         suite: what was given.
         seconds: wall-clock time of the stages that were run.
         test_results: the figures of the last test, for `results.json`.
+        needs_labels: must all images that it learns from have labels?
     """
 
     classifier: MultiTaskClassifier
+    needs_labels = False
 
     def __init__(self, suite: Suite):
         super().__init__()

@@ -29,6 +29,8 @@ Precision = Literal["float32", "float16"]
 class SupervisedTraining(ScoredModule):
     """Cross-entropy on labelled images of one or several tasks; leaves safetensors behind."""
 
+    needs_labels = True
+
     def __init__(self, suite: Suite, learning_rate: float, save_as: Precision):
         super().__init__(suite)
         self.learning_rate = checked_learning_rate(learning_rate)

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import timm
 import torch
+from timm.layers import Mlp
 from torch import Tensor, nn
 
+from wemoe_pl.dictionaries import Pruned
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import TaskArithmetic, WEMoE, upscale
+from wemoe_pl.merging import EWEMoE, TaskArithmetic, WEMoE, upscale
+from wemoe_pl.merging.wemoe import share_router
 from wemoe_pl.moe import WeightEnsemblingMoE
 
 TinyViT = Callable[..., nn.Module]
@@ -272,3 +275,61 @@ def test_a_lambda_out_of_range_is_refused_before_any_work(init_lambda: float) ->
 def test_a_router_depth_out_of_range_is_refused_before_any_work(depth: int) -> None:
     with pytest.raises(MergeError, match=f"router_depth is {depth}"):
         WEMoE(router_depth=depth)
+
+
+# --- E-WEMoE -----------------------------------------------------------------------------------
+
+
+def test_e_wemoe_is_wemoe_on_pruned_task_vectors_with_one_router(
+    pretrained: nn.Module, tiny_vit: TinyViT
+) -> None:
+    pretrained = deepcopy(pretrained).double()
+    experts = [tiny_vit(seed).double() for seed in (1, 2)]
+    encoder = EWEMoE(init_lambda=LAMBDA, compression=Pruned(ratio=0.7)).merge(
+        pretrained, dict(zip("ab", experts, strict=True))
+    )
+    first, second = mixtures(encoder)
+    assert first.router is second.router
+    randomise_routers(encoder)
+    pruned = [deepcopy(expert) for expert in experts]  # whose MLPs have moved by what is kept
+    for expert in pruned:
+        for name, weight in expert.named_parameters():
+            if ".mlp." in name:
+                vector = weight - pretrained.get_parameter(name)
+                entries = vector.abs().flatten()
+                kept = len(entries) - int(0.7 * len(entries) + 1e-9)
+                threshold = entries.sort(descending=True).values[kept - 1]
+                weight.data = pretrained.get_parameter(name) + vector * (vector.abs() >= threshold)
+
+    def outside(image: Tensor) -> Tensor:
+        plain = WEMoE(LAMBDA).merge(pretrained, dict(zip("ab", pruned, strict=True)))
+        frozen = WEMoE(LAMBDA).merge(pretrained, dict(zip("ab", experts, strict=True)))
+        routers = [first.router] * 2
+        for mixture, router in zip(mixtures(plain), routers, strict=True):
+            mixture.router = router
+        plain.load_state_dict(
+            {k: w for k, w in frozen.state_dict().items() if ".mlp." not in k}, strict=False
+        )
+        features: Tensor = plain(image[None])[0]
+        return features
+
+    for image in IMAGES.double():
+        torch.testing.assert_close(encoder(image[None])[0], outside(image), rtol=1e-9, atol=1e-9)
+
+
+def test_e_wemoe_counts_one_router_and_the_entries_that_are_kept(pretrained: nn.Module) -> None:
+    encoder = EWEMoE().merge(pretrained, {"a": pretrained, "b": pretrained})
+    trainable = sum(w.numel() for w in encoder.parameters() if w.requires_grad)
+    assert trainable == 16 * 16 + 16 + 16 * 2 + 2
+    kept = sum(m.task_vectors.nbytes for m in mixtures(encoder))
+    dense = sum(m.task_vectors.nbytes for m in mixtures(upscale(pretrained, [pretrained] * 2)))
+    assert kept <= 0.25 * dense
+    assert EWEMoE().label == "E-WEMoE"
+
+
+def test_blocks_of_several_widths_cannot_share_a_router() -> None:
+    widths = [
+        WeightEnsemblingMoE(Mlp(width, 8), [Mlp(width, 8)], router_depth=1) for width in (4, 6)
+    ]
+    with pytest.raises(MergeError, match=r"widths \[4, 6\] cannot share a router"):
+        share_router(widths)
