@@ -80,7 +80,7 @@ def main() -> None:
         more = [*QUICK, *interval(arguments), *(() if "multitask" in arguments else ALONE)]
         wemoe_pl("sweep", *arguments, *more, "--out", folder(name), jobs=2)
     tables = {
-        "methods": reported("methods", "--mean-over-seeds"),
+        "methods": reported("methods", "--mean-over-seeds", "--sort", "mean"),
         "robustness": robustness_table(),
         "generalisation": reported("generalisation"),
         "lambda": series_table("lambda", "λ", lambda run: str(scaling_of(run))),

@@ -70,6 +70,16 @@ def test_rows_of_one_method_are_told_apart_by_what_differs(
     ]  # fmt: skip
 
 
+def test_classes_are_named_alone_and_what_is_not_set_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i, (path, rank) in enumerate([("wemoe_pl.Dense", None), ("wemoe_pl.a.LowRank", 4)]):
+        options = {"compression": {"class_path": path, "init_args": {"rank": rank}}}
+        write_run(tmp_path / str(i), "WEMoE", {"cars": 0.5}, options=options)
+    labels = [line[0] for line in printed(capsys, tmp_path)[2:]]
+    assert labels == ["WEMoE (Dense)", "WEMoE (LowRank, rank 4)"]
+
+
 def test_two_runs_of_one_command_are_told_apart_by_their_folders(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,15 +31,7 @@ def find_suite(name: str) -> str:
     >>> find_suite("miniature").endswith("configs/suites/miniature.yaml")
     True
     """
-    if Path(name).is_file():
-        return name
-    shipped = SHIPPED_CONFIGS / "suites" / f"{name.removesuffix('.yaml')}.yaml"
-    if not shipped.is_file():
-        raise ConfigError(
-            f"There is no suite '{name}', neither here ({Path.cwd()}) nor among the shipped ones. "
-            f"{did_you_mean(name, shipped_suites())}"
-        )
-    return str(shipped)
+    return find("suite", name, SHIPPED_CONFIGS / "suites")
 
 
 def find_config(name: str) -> str:
@@ -51,14 +43,19 @@ def find_config(name: str) -> str:
     >>> find_config("adapt_miniature").endswith("configs/adapt_miniature.yaml")
     True
     """
+    return find("config", name, SHIPPED_CONFIGS)
+
+
+def find(kind: str, name: str, shipped: Path) -> str:
+    """The path of a file by its own path, or by its name among the shipped ones of its kind."""
     if Path(name).is_file():
         return name
     for candidate in (name, f"{name}.yaml"):
-        if (SHIPPED_CONFIGS / candidate).is_file():
-            return str(SHIPPED_CONFIGS / candidate)
+        if (shipped / candidate).is_file():
+            return str(shipped / candidate)
     ending = Path(name).suffix  # with or without which names are compared
-    names = [shipped if ending else Path(shipped).stem for shipped in shipped_configs()]
+    names = [path.name if ending else path.stem for path in shipped.glob("*.yaml")]
     raise ConfigError(
-        f"There is no config '{name}', neither here ({Path.cwd()}) nor among the shipped ones. "
+        f"There is no {kind} '{name}', neither here ({Path.cwd()}) nor among the shipped ones. "
         f"{did_you_mean(name, names)}"
     )

@@ -141,6 +141,8 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str
             continue
         if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{name}.")
+        elif key == "class_path":  # of which there is a long and a short form
+            yield name, value.rpartition(".")[2]
         else:
             yield name, value if isinstance(value, str) else json.dumps(value)
 
@@ -236,7 +238,10 @@ def labels_of(runs: list[Run]) -> list[str]:
             seeds = {other.results["seed"] for other in twins}
             by_seed = len(seeds) == len(twins)
             told |= {"seed": run.results["seed"]} if by_seed else {"in": run.folder.name}
-        text = ", ".join(f"{key} {value}" for key, value in told.items())
+        known = {key: value for key, value in told.items() if value != "null"}
+        text = ", ".join(
+            str(value) if key == "class_path" else f"{key} {value}" for key, value in known.items()
+        )
         labels.append(f"{run.method} ({text})" if text else run.method)
     return labels
 
