@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from wemoe_pl.adapt import TestTimeAdaptation
-from wemoe_pl.collapse import Best, CollapseGuard, spread
+from wemoe_pl.collapse import MEMORY, Best, CollapseGuard
 from wemoe_pl.data import MultiTaskData
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.run_checkpoint import LastCheckpoint, last_checkpoint, read_checkpoint
@@ -81,19 +81,29 @@ def test_without_restore_the_last_state_stays(
     assert information(module, trainer) == pytest.approx(seen[6], abs=1e-6)
 
 
-def test_a_task_whose_predictions_concentrate_is_named_once() -> None:
-    guard = CollapseGuard()
-    for step in range(20, 60):
-        counts = torch.full((10,), 4.0) if step < 25 else 40 * torch.eye(10)[0]
-        guard._histograms["eurosat"] = 0.95 * guard._histograms.get("eurosat", 0) + counts
-        if "eurosat" in guard.collapsed:
-            continue
-        if spread(guard._histograms["eurosat"]) < 5:
-            with pytest.warns(UserWarning, match=r"for 'eurosat' are collapsing: at step \d+ they"):
-                guard.watch("eurosat", step)
-        else:
+def watched(guard: CollapseGuard, collapsing_from: int, steps: int) -> None:
+    """Predictions of ten classes alike, and then of one."""
+    for step in range(steps):
+        counts = torch.full((10,), 1.6) if step < collapsing_from else 16 * torch.eye(10)[0]
+        guard._histograms["eurosat"] = MEMORY * guard._histograms.get("eurosat", 0) + counts
+        if step >= 10 and "eurosat" not in guard.collapsed:
             guard.watch("eurosat", step)
-    assert 25 < guard.collapsed["eurosat"] < 60
+
+
+def test_a_task_whose_predictions_concentrate_is_named_once_and_early() -> None:
+    guard = CollapseGuard()
+    with pytest.warns(UserWarning, match="collapsing") as warned:
+        watched(guard, collapsing_from=30, steps=100)
+    [warning] = warned
+    assert str(warning.message).startswith("The predictions for 'eurosat' are collapsing: at step")
+    assert 30 < guard.collapsed["eurosat"] < 45
+
+
+def test_a_task_that_collapses_from_the_first_step_on_is_named_too() -> None:
+    guard = CollapseGuard()
+    with pytest.warns(UserWarning, match="for 'eurosat' are collapsing"):
+        watched(guard, collapsing_from=6, steps=60)
+    assert guard.collapsed["eurosat"] < 25
 
 
 def test_healthy_predictions_are_not_warned_of(
@@ -103,7 +113,7 @@ def test_healthy_predictions_are_not_warned_of(
     trainer = quiet_trainer(max_steps=30, limit_val_batches=0, callbacks=[guard])
     fitted(tiny_suite, trainer, 1e-9, {})
     assert guard.report == {"action": "warn", "collapsed": {}, "restored_step": None}
-    assert set(guard._spread_at_start) == set(tiny_suite.tasks)
+    assert set(guard._widest) == set(tiny_suite.tasks)
     assert not [w for w in recwarn if "collapsing" in str(w.message)]
 
 
@@ -112,7 +122,7 @@ def test_a_resumed_run_goes_on_with_what_the_guard_knew() -> None:
     guard.best = Best(0.5, 100, {"router": torch.ones(2)})
     guard.collapsed = {"dtd": 40}
     guard._histograms = {"dtd": torch.ones(3)}
-    guard._spread_at_start = {"dtd": 2.5}
+    guard._widest = {"dtd": 2.5}
     resumed = CollapseGuard("restore")
     resumed.load_state_dict(guard.state_dict())
     assert resumed.best == guard.best

@@ -13,7 +13,7 @@ from torch import Tensor
 from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.scores import mean
 
-MEMORY = 0.95  # of what was predicted, per step: about twenty steps count
+MEMORY = 0.9  # of what was predicted, per step: about ten steps count
 FEWER = 0.5  # a task whose predictions spread over less than this share of their classes collapses
 
 
@@ -29,7 +29,7 @@ class Best:
 class CollapseGuard(L.Callback):
     """Watches the classes that are predicted for each task while a model adapts; needs no labels.
 
-    It warns when the predictions of a task concentrate on half as many classes as at the start,
+    It warns when the predictions of a task concentrate on half as many classes as they once did,
     counted as exp(H) of their histogram over the last steps. And it can end a run with the state,
     of all that were validated, whose predictions tell most about the images (`Information`, mean
     over tasks). With `trainer.num_sanity_val_steps: -1` the initial state is one of them.
@@ -43,7 +43,7 @@ class CollapseGuard(L.Callback):
         self.best: Best | None = None
         self.collapsed: dict[str, int] = {}
         self._histograms: dict[str, Tensor] = {}
-        self._spread_at_start: dict[str, float] = {}
+        self._widest: dict[str, float] = {}
 
     def on_train_batch_end(
         self,
@@ -64,14 +64,14 @@ class CollapseGuard(L.Callback):
                 self.watch(task, trainer.global_step)
 
     def watch(self, task: str, step: int) -> None:
-        """Compare the spread of a task's predictions with that at the start."""
+        """Compare the spread of a task's predictions with the widest so far."""
         now = spread(self._histograms[task])
-        before = self._spread_at_start.setdefault(task, now)
+        before = self._widest[task] = max(now, self._widest.get(task, 0.0))
         if now < FEWER * before:
             self.collapsed[task] = step
             rank_zero_warn(
                 f"The predictions for '{task}' are collapsing: at step {step} they spread over "
-                f"{now:.1f} classes, at the start over {before:.1f}. Set model.diversity to 1, or "
+                f"{now:.1f} classes, once over {before:.1f}. Set model.diversity to 1, or "
                 "guard.action to restore."
             )
 
@@ -110,7 +110,7 @@ class CollapseGuard(L.Callback):
             "best": vars(self.best) if self.best else None,
             "collapsed": self.collapsed,
             "histograms": self._histograms,
-            "spread_at_start": self._spread_at_start,
+            "widest": self._widest,
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -118,7 +118,7 @@ class CollapseGuard(L.Callback):
         self.best = Best(**state_dict["best"]) if state_dict["best"] else None
         self.collapsed = state_dict["collapsed"]
         self._histograms = state_dict["histograms"]
-        self._spread_at_start = state_dict["spread_at_start"]
+        self._widest = state_dict["widest"]
 
 
 def spread(histogram: Tensor) -> float:
