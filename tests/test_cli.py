@@ -403,7 +403,7 @@ def test_a_file_that_is_no_config_is_named(
         (["fti"], ["no command 'fti'", "mean 'fit'?"]),
         (["fit"], ["No suite was given", "--config NAME"]),
         (["fit", "--config"], ["--config", "expected one argument"]),
-        (["fit", "--config", "adapt_miniatur"], ["mean 'adapt_miniature.yaml'?"]),
+        (["fit", "--config", "adapt_miniatur"], ["mean 'adapt_miniature'?"]),
     ],
 )
 def test_a_command_that_is_not_complete_says_what_is_missing(
@@ -520,7 +520,7 @@ def test_what_happens_to_a_run_from_outside_is_said_in_one_line(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "WeMoECLI", fail)
+    monkeypatch.setattr(cli, "read_job", fail)
     assert wemoe_pl("fit") == (1, "", f"wemoe-pl: {sentence}\n")
 
 

@@ -249,4 +249,6 @@ def checked_seed(seed: bool | int) -> int:
 
 def restricted(suite: Namespace, tasks: list[str] | None, unseen: list[str]) -> Namespace:
     """The config of a suite with the tasks that were chosen, and without the unseen experts."""
-    return Namespace({**vars(suite), **restriction(suite, tasks, unseen)}) if suite else suite
+    if not suite or suite.get("tasks") is None:
+        return suite  # none was given, of which the parser complains better
+    return Namespace({**vars(suite), **restriction(suite, tasks, unseen)})
