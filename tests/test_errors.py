@@ -51,7 +51,7 @@ def test_did_you_mean_names_all_as_long_as_they_are_few() -> None:
 
 
 def test_did_you_mean_names_the_nearest_of_many_and_counts_the_others() -> None:
-    names = [f"task{i:02}" for i in range(20, -1, -1)]
-    counted = "There are 21 valid names, from 'task00' to 'task20'."
+    names = [f"task{i:02}" for i in range(30, -1, -1)]
+    counted = "There are 31 valid names, from 'task00' to 'task30'."
     assert did_you_mean("taks07", names) == f"Did you mean 'task07'? {counted}"
     assert did_you_mean("imagenet", names) == counted
