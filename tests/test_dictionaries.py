@@ -10,13 +10,12 @@ from wemoe_pl.checkpoints import save_tensors
 from wemoe_pl.dictionaries import (
     Compression,
     Dense,
+    DenseVectors,
     Dictionary,
     LowRank,
     LowRankVectors,
     Pruned,
     TaskVectors,
-    gaps_between,
-    positions_of,
 )
 from wemoe_pl.errors import MergeError
 
@@ -143,7 +142,7 @@ def test_nothing_unpacked_is_kept_for_the_backward_pass(compression: Compression
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         vectors.mix(torch.randn(1, T, requires_grad=True))
-    assert max(tensor.numel() for tensor in kept) < 96 * 384
+    assert max((tensor.numel() for tensor in kept), default=0) < 96 * 384
 
 
 @pytest.mark.parametrize("compression", [*LOSSLESS, *LOSSY], ids=repr)
@@ -159,11 +158,52 @@ def test_half_precision_is_stored_and_full_precision_is_computed(compression: Co
     assert 0 < (mixed - exact).abs().max() < 0.1
 
 
-def test_positions_far_apart_are_kept_exactly() -> None:
-    near, far = torch.tensor([[0, 1, 30_000]]), torch.tensor([[5, 70_000, 70_001]])
-    assert gaps_between(near).dtype == torch.int16
-    for positions in (near, far):
-        assert torch.equal(positions_of(gaps_between(positions)), positions)
+def matrix(shape: tuple[int, int], column_major: bool) -> tuple[Tensor, list[Tensor]]:
+    weight, *tuned = torch.randn(T + 1, *shape, generator=torch.Generator().manual_seed(0))
+    return (weight.mT.contiguous().mT if column_major else weight), tuned
+
+
+@pytest.mark.parametrize("column_major", [False, True], ids=["rows", "columns"])
+@pytest.mark.parametrize("compression", [*LOSSLESS, *LOSSY, Pruned(ratio=0.95)], ids=repr)
+@pytest.mark.parametrize("shape", [(7, 9), (300, 250)], ids=str)  # less than a block, and more
+def test_a_tile_is_some_rows_or_columns_however_they_lie_in_memory(
+    compression: Compression, shape: tuple[int, int], column_major: bool
+) -> None:
+    weight, tuned = matrix(shape, column_major)
+    vectors = compression.store(weight, lambda i: tuned[i], T)
+    whole = vectors.mix(torch.eye(T))
+    assert whole.shape == (T, *shape)
+    for start, stop in ((0, 1), (2, 7), (0, min(shape)), (min(shape) - 1, min(shape))):
+        rows = vectors.tile(start, stop, 0, torch.float64)
+        torch.testing.assert_close(rows.float(), whole[:, start:stop], rtol=1e-5, atol=1e-5)
+        columns = vectors.tile(start, stop, 1, torch.float32)
+        torch.testing.assert_close(columns, whole[:, :, start:stop].mT, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("compression", [Dense(), Pruned(ratio=0.5)], ids=repr)
+def test_memory_order_changes_nothing_but_the_order(compression: Compression) -> None:
+    by_rows, by_columns = (
+        compression.store(weight, tuned.__getitem__, T).mix(torch.eye(T))
+        for weight, tuned in (matrix((300, 250), False), matrix((300, 250), True))
+    )
+    assert torch.equal(by_rows, by_columns)
+
+
+def test_dense_columns_of_a_column_major_matrix_are_not_copied() -> None:
+    weight, tuned = matrix((7, 9), column_major=True)
+    vectors = Dense().store(weight, tuned.__getitem__, T)
+    assert isinstance(vectors, DenseVectors)
+    tile = vectors.tile(2, 5, 1, torch.float32)
+    assert tile.reshape(T, -1).data_ptr() == vectors.stacked[0, 0, 2].data_ptr()
+
+
+def test_low_rank_vectors_are_applied_without_being_formed() -> None:
+    weight, tuned = weights((7, 9))
+    vectors = LowRank(rank=2).store(weight, tuned.__getitem__, T)
+    assert isinstance(vectors, LowRankVectors)
+    x, routing_weights = torch.randn(B, 5, 9).double(), torch.randn(B, T).double()
+    expected = torch.einsum("bmn,bkn->bkm", vectors.mix(routing_weights), x)
+    torch.testing.assert_close(vectors.apply_to(x, routing_weights), expected)
 
 
 def test_a_dictionary_names_what_it_holds_like_the_module() -> None:

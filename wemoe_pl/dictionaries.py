@@ -1,8 +1,12 @@
 """Dictionaries: the T task vectors of a parameter, dense or really stored compressed.
 
 Whatever the form, `mix` gives Σ_i r_bi τ_i for every sample, in the precision of the routing
-weights. Nothing is unpacked for longer than that takes, neither in the forward pass nor for the
-backward one: a dictionary that is small in a file is small in memory.
+weights, and `tile` some rows or columns of all task vectors. Nothing is unpacked for longer than
+that takes, neither in the forward pass nor for the backward one: a dictionary that is small in a
+file is small in memory.
+
+Task vectors lie in memory as their weight does. One whose weight is column-major, as a column of
+`fc2` is read where a row of `fc1` is, gives its columns without moving anything.
 """
 
 import math
@@ -18,7 +22,8 @@ from wemoe_pl.errors import MergeError
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Reader = Callable[[int], Tensor]
-FARTHEST = torch.iinfo(torch.int16).max
+# Entries of a block of a sparse task vector: the place of each in it fits in two bytes.
+BLOCK = torch.iinfo(torch.int16).max + 1
 
 
 class TaskVectors(nn.Module, ABC):
@@ -27,6 +32,14 @@ class TaskVectors(nn.Module, ABC):
     @abstractmethod
     def mix(self, routing_weights: Tensor) -> Tensor:
         """Routing weights (B, T) → Σ_i r_bi τ_i, (B, *shape)."""
+
+    @abstractmethod
+    def tile(self, start: int, stop: int, dim: int, dtype: torch.dtype) -> Tensor:
+        """Some rows (dim 0) or columns (dim 1) of task vectors that are matrices.
+
+        Returns:
+            (T, stop − start, m): m is the length of a row, or of a column.
+        """
 
     @property
     def nbytes(self) -> int:
@@ -66,7 +79,13 @@ class Dense(Compression):
 
     def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> "DenseVectors":
         """Stack them."""
-        stacked = weight.new_empty(count, *weight.shape, dtype=self.dtype(weight))
+        # In the weight's own order of dimensions in memory, once for every expert.
+        stacked = torch.empty_strided(
+            (count, *weight.shape),
+            (weight.numel(), *weight.stride()),
+            dtype=self.dtype(weight),
+            device=weight.device,
+        )
         for i, row in enumerate(stacked):
             # Into its place: a difference in between would take memory for one more of each.
             torch.sub(fine_tuned(i).to(weight.device), weight, out=row)
@@ -87,6 +106,11 @@ class DenseVectors(TaskVectors):
     def mix(self, routing_weights: Tensor) -> Tensor:
         """One matrix product for the whole batch."""
         return torch.tensordot(routing_weights, self.stacked.to(routing_weights.dtype), dims=1)
+
+    def tile(self, start: int, stop: int, dim: int, dtype: torch.dtype) -> Tensor:
+        """A view, unless the precision differs."""
+        lines = self.stacked if dim == 0 else self.stacked.mT
+        return lines[:, start:stop].to(dtype)
 
 
 @dataclass(frozen=True)
@@ -111,72 +135,119 @@ class Pruned(Compression):
         """Keep ⌈(1 − ratio) n⌉ of the n entries of each."""
         kept = math.ceil(round((1.0 - self.ratio) * weight.numel(), 6))
         values = weight.new_empty(count, kept, dtype=self.dtype(weight))
-        positions = weight.new_empty(count, kept, dtype=torch.int32)
+        places = torch.empty(count, kept, dtype=torch.int64, device=weight.device)
         for i in range(count):
-            vector = (fine_tuned(i).to(weight.device) - weight).flatten()
+            vector = in_memory_order(fine_tuned(i).to(weight.device) - weight, weight)
             largest = vector.abs().topk(kept, sorted=False).indices.sort().values
-            values[i], positions[i] = vector[largest], largest
-        return PrunedVectors(values, gaps_between(positions), weight.shape)
+            values[i], places[i] = vector[largest], largest
+        return PrunedVectors.of(values, places, weight)
 
 
 class PrunedVectors(TaskVectors):
-    """Task vectors of which a share of the entries is stored, as values and gaps.
+    """Task vectors of which K entries each are stored, block by block of their places in memory.
 
     Args:
-        values: (T, K), the entries that were kept.
-        gaps: (T, K), how far each lies behind the one before it in the flattened parameter.
+        values: (T · K,), the entries that were kept, those of one block of all experts together.
+        places: (T · K,), where each lies in its block; two bytes.
+        counts: (blocks, T), how many there are of each expert.
         shape: of the parameter.
+        column_major: do the places count down the columns of a matrix?
     """
 
-    gaps: Tensor
+    places: Tensor
+    counts: Tensor
 
-    def __init__(self, values: Tensor, gaps: Tensor, shape: torch.Size):
+    def __init__(
+        self,
+        values: Tensor,
+        places: Tensor,
+        counts: Tensor,
+        shape: torch.Size,
+        column_major: bool = False,
+    ):
         super().__init__()
         self.values = frozen(values)
-        self.register_buffer("gaps", gaps)
+        self.register_buffer("places", places)
+        self.register_buffer("counts", counts)
         self.shape = shape
+        self.column_major = column_major
+
+    @classmethod
+    def of(cls, values: Tensor, places: Tensor, weight: Tensor) -> "PrunedVectors":
+        """From the entries (T, K) of each expert and their ascending places, of a weight."""
+        experts = torch.arange(len(values), device=values.device)[:, None]
+        owners = (places // BLOCK * len(values) + experts).flatten()
+        blocks = math.ceil(weight.numel() / BLOCK)
+        counts = torch.zeros(blocks * len(values), dtype=torch.int32, device=values.device)
+        counts.scatter_add_(0, owners, torch.ones_like(owners, dtype=torch.int32))
+        order = owners.argsort(stable=True)
+        return cls(
+            values.flatten()[order],
+            (places % BLOCK).flatten()[order].to(torch.int16),
+            counts.unflatten(0, (blocks, len(values))),
+            weight.shape,
+            is_column_major(weight),
+        )
 
     def mix(self, routing_weights: Tensor) -> Tensor:
         """Add the entries of each expert where they belong."""
-        flat = MixSparse.apply(routing_weights, self.values, self.gaps, self.shape.numel())
-        return flat.unflatten(1, self.shape)
+        mixed: Tensor = MixSparse.apply(routing_weights, self)
+        if self.column_major:
+            return mixed.unflatten(1, self.shape[::-1]).mT
+        return mixed.unflatten(1, self.shape)
+
+    def tile(self, start: int, stop: int, dim: int, dtype: torch.dtype) -> Tensor:
+        """Unpack the blocks in which they lie."""
+        lies_apart = dim != int(self.column_major)
+        length = self.shape[1 - dim]
+        if lies_apart:
+            whole = self.unpacked(dtype).unflatten(1, (length, self.shape[dim]))
+            return whole[:, :, start:stop].mT
+        first, last = start * length // BLOCK, math.ceil(stop * length / BLOCK)
+        skipped = start * length - first * BLOCK
+        lines = self.unpacked(dtype, first, last)[:, skipped:]
+        return lines[:, : (stop - start) * length].unflatten(1, (stop - start, length))
+
+    def unpacked(self, dtype: torch.dtype, first: int = 0, last: int | None = None) -> Tensor:
+        """The task vectors in their order in memory, (T, n), from one block to another."""
+        counts = self.counts[first:last]
+        blocks, experts = counts.shape
+        begin = int(self.counts[:first].sum()) if first else 0
+        end = begin + int(counts.sum()) if last else len(self.values)
+        # Blocks come first where entries are stored, experts where they are unpacked to.
+        origins = torch.arange(experts, device=counts.device) * blocks
+        origins = (torch.arange(blocks, device=counts.device)[:, None] + origins) * BLOCK
+        owners = origins.flatten().repeat_interleave(counts.flatten(), output_size=end - begin)
+        dense = self.values.new_zeros(experts * blocks * BLOCK, dtype=dtype)
+        dense.scatter_(0, owners + self.places[begin:end], self.values[begin:end].to(dtype))
+        dense = dense.unflatten(0, (experts, blocks * BLOCK))
+        return dense[:, : self.shape.numel() - first * BLOCK]
 
 
 class MixSparse(torch.autograd.Function):
     """Σ_i r_bi τ_i of sparse task vectors; they are unpacked anew in the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, routing_weights: Tensor, values: Tensor, gaps: Tensor, n: int) -> Tensor:
-        """(B, T), (T, K), (T, K) → (B, n)."""
-        ctx.save_for_backward(values, gaps)
-        ctx.n = n
-        return routing_weights @ unpacked(values, gaps, n, routing_weights.dtype)
+    def forward(ctx: Any, routing_weights: Tensor, vectors: PrunedVectors) -> Tensor:
+        """(B, T) → (B, n)."""
+        ctx.vectors = vectors
+        return routing_weights @ vectors.unpacked(routing_weights.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """(B, n) → the gradient of the routing weights, (B, T)."""
         (gradient,) = gradients
-        values, gaps = ctx.saved_tensors
-        vectors = unpacked(values, gaps, ctx.n, gradient.dtype)
-        return gradient @ vectors.T, None, None, None
+        return gradient @ ctx.vectors.unpacked(gradient.dtype).T, None
 
 
-def unpacked(values: Tensor, gaps: Tensor, n: int, dtype: torch.dtype) -> Tensor:
-    """Sparse task vectors, (T, K) → (T, n)."""
-    dense = values.new_zeros(len(values), n, dtype=dtype)
-    return dense.scatter_(1, positions_of(gaps), values.to(dtype))
+def is_column_major(weight: Tensor) -> bool:
+    """Do the columns of a matrix lie in memory one after another, and not its rows?"""
+    return weight.ndim == 2 and weight.mT.is_contiguous() and not weight.is_contiguous()
 
 
-def gaps_between(positions: Tensor) -> Tensor:
-    """Ascending positions (…, K) as distances, in two bytes each unless some lie too far apart."""
-    gaps = positions.diff(dim=-1, prepend=torch.zeros_like(positions[..., :1]))
-    fits = gaps.is_meta or not gaps.numel() or int(gaps.max()) <= FARTHEST
-    return gaps.to(torch.int16) if fits else gaps
-
-
-def positions_of(gaps: Tensor) -> Tensor:
-    """The inverse of `gaps_between`."""
-    return gaps.cumsum(dim=-1, dtype=torch.int64)
+def in_memory_order(vector: Tensor, weight: Tensor) -> Tensor:
+    """Flatten a task vector in the order in which the entries of its weight lie in memory."""
+    return (vector.mT if is_column_major(weight) else vector).flatten()
 
 
 @dataclass(frozen=True)
@@ -251,6 +322,19 @@ class LowRankVectors(TaskVectors):
         shares = routing_weights[:, self.owners]
         mixed = (self.left.to(dtype) * shares[:, None, :]) @ self.right.to(dtype)
         return mixed.unflatten(2, self.shape[1:])
+
+    def tile(self, start: int, stop: int, dim: int, dtype: torch.dtype) -> Tensor:
+        """Multiply the lines of each expert's factors."""
+        lines, rest = (self.left, self.right) if dim == 0 else (self.right.T, self.left.T)
+        ranks = self.owners.bincount().tolist()
+        pairs = zip(lines[start:stop].split(ranks, dim=1), rest.split(ranks), strict=True)
+        return torch.stack([left.to(dtype) @ right.to(dtype) for left, right in pairs])
+
+    def apply_to(self, x: Tensor, routing_weights: Tensor) -> Tensor:
+        """Σ_i r_bi τ_i x, (B, N, n) → (B, N, m), without forming a task vector."""
+        dtype = routing_weights.dtype
+        shares = routing_weights[:, None, self.owners]
+        return (x @ self.right.to(dtype).T * shares) @ self.left.to(dtype).T
 
 
 class Dictionary(nn.Module):

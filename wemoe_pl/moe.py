@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.dictionaries import Compression, Dense, Dictionary, Reader
 from wemoe_pl.errors import MergeError
-from wemoe_pl.kernels import merged_mlp
+from wemoe_pl.kernels import merged_mlp, read_hidden_lines
 from wemoe_pl.task_vectors import Model, check_compatible, state_of
 
 ROUTER_DEPTHS = (0, 1, 2)
@@ -128,8 +128,8 @@ class WeightEnsemblingMoE(nn.Module):
     ):
         super().__init__()
         dim = mlp_width(pretrained_mlp)
-        self.mlp = deepcopy(pretrained_mlp).requires_grad_(False)
-        self.task_vectors = store_task_vectors(pretrained_mlp, expert_mlps, compression)
+        self.mlp = read_hidden_lines(deepcopy(pretrained_mlp).requires_grad_(False))
+        self.task_vectors = store_task_vectors(self.mlp, expert_mlps, compression)
         self.router = Router(dim, len(expert_mlps), init_lambda, router_depth, init_std)
         self.routing = routing
         weight = next(pretrained_mlp.parameters())

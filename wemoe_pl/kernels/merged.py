@@ -1,0 +1,37 @@
+"""`merged_mlp`: the one function, and the way in which it is computed."""
+
+import torch
+from torch import Tensor, nn
+
+from wemoe_pl.dictionaries import Dictionary
+from wemoe_pl.kernels.mapped import mapped_mlp
+from wemoe_pl.kernels.tiled import tiled_mlp
+from wemoe_pl.kernels.two_layers import two_layers
+
+
+def merged_mlp(
+    mlp: nn.Module, dictionary: Dictionary, routing_weights: Tensor, x: Tensor
+) -> Tensor:
+    """Run sample b through `mlp` with the weights W0 + Σ_i r_bi τ_i, biases alike (paper §3.2).
+
+    Args:
+        mlp: the pretrained MLP, whose parameters are W0; it is not modified.
+        dictionary: the T task vectors of each of its parameters.
+        routing_weights: (B, T).
+        x: (B, …, D): B samples of tokens or features. Whatever lies in between shares weights.
+
+    Returns:
+        The output of the MLP, of the shape that `mlp` gives `x`, and differentiable once by
+        `routing_weights` and `x`.
+    """
+    layers = two_layers(mlp, dictionary)
+    # A compiler is given plain operations, which it fuses as it likes; so is who asks for shapes.
+    if layers is None or torch.compiler.is_compiling() or x.is_meta:
+        return mapped_mlp(mlp, dictionary, routing_weights, x)
+    device, dtype = x.device.type, layers.first.weight.dtype
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+    tokens = x.reshape(len(x), -1, x.shape[-1]).to(dtype)
+    with torch.autocast(device, enabled=False):
+        out = tiled_mlp(layers, routing_weights.to(dtype), tokens)
+    return out.view(*x.shape[:-1], -1)

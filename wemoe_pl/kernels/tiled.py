@@ -1,0 +1,228 @@
+"""Weight space: merge the weights of some hidden entries at a time, use them, and forget them.
+
+A tile is what some samples' merged weights of some hidden entries take: small enough to stay in a
+CPU's cache between being merged and being multiplied. The hidden activations are never held whole
+either, unless there is room to keep them for the backward pass, which merges weights anew and
+never holds the gradient of more than a tile. So memory does not grow with the dictionary.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from wemoe_pl.kernels.two_layers import MergedLayer, TwoLayers
+
+LINES = 128  # hidden entries of a tile, at least: a whole number of blocks of sparse task vectors
+
+
+class Room(NamedTuple):
+    """Bytes that may be used.
+
+    Attributes:
+        tile: for the merged weights of one tile, of one of the two layers.
+        kept: for hidden activations to wait for the backward pass.
+    """
+
+    tile: int
+    kept: int
+
+
+# Two tiles fit in the cache of a few cores; an accelerator is better served by few large products.
+CPU_ROOM = Room(tile=6 * 2**20, kept=32 * 2**20)
+ACCELERATOR_ROOM = Room(tile=256 * 2**20, kept=2**30)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Which samples and hidden entries are computed together.
+
+    Attributes:
+        samples: B.
+        hidden: H.
+        group: how many samples.
+        lines: how many hidden entries.
+    """
+
+    samples: int
+    hidden: int
+    group: int
+    lines: int
+
+    @classmethod
+    def of(cls, samples: int, hidden: int, line_bytes: int, room: int) -> "Tiling":
+        """Tiles of at most `room` bytes, or of one sample: as many samples as leave `LINES`.
+
+        >>> Tiling.of(samples=128, hidden=3072, line_bytes=4 * 768, room=6 * 2**20)
+        Tiling(samples=128, hidden=3072, group=16, lines=128)
+        >>> Tiling.of(samples=1, hidden=3072, line_bytes=4 * 768, room=6 * 2**20)
+        Tiling(samples=1, hidden=3072, group=1, lines=2048)
+        """
+        most = max(1, room // (LINES * line_bytes))
+        group = ceil(samples / max(1, ceil(samples / most))) or 1
+        lines = max(1, room // (group * line_bytes * LINES)) * LINES
+        return cls(samples, hidden, group, min(lines, hidden))
+
+    def tiles(self) -> Iterator[slice]:
+        """The hidden entries, some at a time."""
+        return slices(self.hidden, self.lines)
+
+    def groups(self) -> Iterator[slice]:
+        """The samples, some at a time."""
+        return slices(self.samples, self.group)
+
+
+class Lines(NamedTuple):
+    """What belongs to some hidden entries of one layer.
+
+    Attributes:
+        weight: (1, lines · width), pretrained.
+        vectors: (T, lines · width), its task vectors.
+        width: D.
+    """
+
+    weight: Tensor
+    vectors: Tensor
+    width: int
+
+    def merged(self, routing_weights: Tensor, room: Tensor) -> Tensor:
+        """Routing weights (b, T) → merged weights (b, lines, D), in place of what is in `room`."""
+        merged = self.gradient(len(routing_weights), room).flatten(1)
+        torch.addmm(self.weight, routing_weights, self.vectors, out=merged)
+        return merged.unflatten(1, (-1, self.width))
+
+    def gradient(self, samples: int, room: Tensor) -> Tensor:
+        """Room for (b, lines, D) numbers."""
+        count = self.weight.shape[1]
+        return room[: samples * count].view(samples, -1, self.width)
+
+
+def lines_of(layer: MergedLayer, entries: slice, dim: int, dtype: torch.dtype) -> Lines:
+    """Rows (dim 0) or columns (dim 1) of a layer."""
+    weight = layer.weight if dim == 0 else layer.weight.mT
+    vectors = layer.vectors.tile(entries.start, entries.stop, dim, dtype)
+    base = weight[entries].to(dtype).reshape(1, -1)
+    return Lines(base, vectors.reshape(len(vectors), -1), weight.shape[1])
+
+
+class TiledMLP(torch.autograd.Function):
+    """`second(act(first x))` without the last bias; gradients to x, routing weights and bias."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, routing_weights: Tensor, bias: Tensor, mlp: TwoLayers, room: Room
+    ) -> Tensor:
+        """(B, N, D), (B, T) and merged biases (B, H) of the first layer → (B, N, D)."""
+        ctx.mlp, ctx.tiling = mlp, tiling_of(x, mlp, room)
+        keeps = any(ctx.needs_input_grad) and x.shape[1] * bias.nbytes <= room.kept
+        kept = []
+        out = x.new_zeros(*x.shape[:2], len(mlp.second.weight))
+        space = workspace(x, mlp, ctx.tiling)
+        for entries in ctx.tiling.tiles():
+            first, second = lines_of_both(mlp, entries, x.dtype)
+            for group in ctx.tiling.groups():
+                shares = routing_weights[group]
+                weights = first.merged(shares, space).mT
+                before = torch.baddbmm(bias[group, None, entries], x[group], weights)
+                out[group].baddbmm_(mlp.act(before), second.merged(shares, space))
+                if keeps:
+                    kept.append(before)
+        ctx.save_for_backward(x, routing_weights, bias, *kept)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """One tile after another, each merged anew."""
+        x, routing_weights, bias, *kept = ctx.saved_tensors
+        upstream = gradients[0].to(x.dtype)
+        to_x, to_bias = torch.zeros_like(x), torch.empty_like(bias)
+        to_routing = torch.zeros_like(
+            routing_weights, dtype=torch.promote_types(x.dtype, torch.float32)
+        )
+        spaces = [workspace(x, ctx.mlp, ctx.tiling) for _ in range(2)]
+        waiting = iter(kept)
+        for entries in ctx.tiling.tiles():
+            first, second = lines_of_both(ctx.mlp, entries, x.dtype)
+            for group in ctx.tiling.groups():
+                shares, seen, error = routing_weights[group], x[group], upstream[group]
+                weights = first.merged(shares, spaces[0])
+                before = next(waiting, None)
+                if before is None:
+                    before = torch.baddbmm(bias[group, None, entries], seen, weights.mT)
+                to_hidden = error @ second.merged(shares, spaces[1]).mT
+                hidden, to_before = through(ctx.mlp.act, before, to_hidden)
+                to_bias[group, entries] = to_before.sum(dim=1)
+                if ctx.needs_input_grad[0]:
+                    to_x[group].baddbmm_(to_before, weights)
+                if ctx.needs_input_grad[1]:
+                    to_routing[group] += contracted(second, hidden, error, spaces[1])
+                    to_routing[group] += contracted(first, to_before, seen, spaces[0])
+        wanted = zip((to_x, to_routing.to(x.dtype), to_bias), ctx.needs_input_grad, strict=False)
+        return *(gradient if needed else None for gradient, needed in wanted), None, None
+
+
+def tiled_mlp(
+    mlp: TwoLayers, routing_weights: Tensor, x: Tensor, room: Room | None = None
+) -> Tensor:
+    """The two layers in weight space: routing weights (B, T) and x (B, N, D) → (B, N, D).
+
+    Args:
+        mlp: the layers.
+        routing_weights: (B, T), of the precision of x.
+        x: (B, N, D).
+        room: bytes to use; by default what suits the device.
+    """
+    if room is None:
+        room = CPU_ROOM if x.device.type == "cpu" else ACCELERATOR_ROOM
+    bias = mlp.first.merged_bias(routing_weights)
+    out: Tensor = TiledMLP.apply(x, routing_weights, bias, mlp, room)
+    return out + mlp.second.merged_bias(routing_weights)[:, None]
+
+
+def contracted(lines: Lines, left: Tensor, right: Tensor, space: Tensor) -> Tensor:
+    """What the weights' gradient says of each task vector, (b, T).
+
+    The gradient of a sample's merged weights, (b, lines, D) = leftᵀ · right, is summed over its N
+    tokens, and ⟨gradient, τ_i⟩ is that of its routing weight r_i.
+    """
+    gradient = lines.gradient(len(left), space)
+    torch.bmm(left.mT, right, out=gradient)
+    return gradient.flatten(1) @ lines.vectors.T
+
+
+def through(act: Any, before: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """An activation of what came before it, and the gradient on its way back through it."""
+    with torch.enable_grad():
+        leaf = before.detach().requires_grad_()
+        after = act(leaf)
+    return after.detach(), torch.autograd.grad(after, leaf, gradient)[0]
+
+
+def lines_of_both(mlp: TwoLayers, entries: slice, dtype: torch.dtype) -> tuple[Lines, Lines]:
+    """Rows of the first layer and columns of the second."""
+    return lines_of(mlp.first, entries, 0, dtype), lines_of(mlp.second, entries, 1, dtype)
+
+
+def tiling_of(x: Tensor, mlp: TwoLayers, room: Room) -> Tiling:
+    """Tiles for a batch (B, N, D)."""
+    return Tiling.of(len(x), mlp.hidden, widest(mlp) * x.element_size(), room.tile)
+
+
+def workspace(x: Tensor, mlp: TwoLayers, tiling: Tiling) -> Tensor:
+    """Room for the merged weights of one tile."""
+    return x.new_empty(tiling.group * tiling.lines * widest(mlp))
+
+
+def widest(mlp: TwoLayers) -> int:
+    """The longer of what belongs to one hidden entry: a row of one layer, a column of the other."""
+    return max(mlp.first.weight.shape[1], len(mlp.second.weight))
+
+
+def slices(length: int, step: int) -> Iterator[slice]:
+    """0 to `length` in steps."""
+    return (slice(i, min(i + step, length)) for i in range(0, length, step))
