@@ -24,6 +24,8 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Reader = Callable[[int], Tensor]
 # Entries of a block of a sparse task vector: the place of each in it fits in two bytes.
 BLOCK = torch.iinfo(torch.int16).max + 1
+# What an entry, stored or not, costs to unpack, in multiply-adds of a matrix product.
+SCATTERING = 20.0
 
 
 class TaskVectors(nn.Module, ABC):
@@ -40,6 +42,30 @@ class TaskVectors(nn.Module, ABC):
         Returns:
             (T, stop − start, m): m is the length of a row, or of a column.
         """
+
+    def apply_to(self, x: Tensor, routing_weights: Tensor) -> Tensor:
+        """Tokens (B, N, n) and (B, T) → Σ_i r_bi τ_i x, (B, N, m), of task vectors (m, n)."""
+        return x @ self.mix(routing_weights).mT
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """T."""
+
+    @property
+    def numbers(self) -> int:
+        """How many are stored."""
+        return sum(tensor.numel() for tensor in self.parameters())
+
+    @property
+    def applying(self) -> float:
+        """Multiply-adds to apply all of them to one token."""
+        return math.inf
+
+    @property
+    def unpacking(self) -> float:
+        """What tiles of all of them cost beyond reading, in multiply-adds of a matrix product."""
+        return 0.0
 
     @property
     def nbytes(self) -> int:
@@ -111,6 +137,22 @@ class DenseVectors(TaskVectors):
         """A view, unless the precision differs."""
         lines = self.stacked if dim == 0 else self.stacked.mT
         return lines[:, start:stop].to(dtype)
+
+    def apply_to(self, x: Tensor, routing_weights: Tensor) -> Tensor:
+        """One after another: none is copied."""
+        shares = routing_weights[:, None, None, :].unbind(dim=-1)
+        applied = (x @ vector.to(x.dtype).T for vector in self.stacked)
+        return torch.stack([r * y for r, y in zip(shares, applied, strict=True)]).sum(dim=0)
+
+    @property
+    def count(self) -> int:
+        """T."""
+        return len(self.stacked)
+
+    @property
+    def applying(self) -> float:
+        """Each is a matrix."""
+        return self.stacked.numel()
 
 
 @dataclass(frozen=True)
@@ -222,6 +264,16 @@ class PrunedVectors(TaskVectors):
         dense.scatter_(0, owners + self.places[begin:end], self.values[begin:end].to(dtype))
         dense = dense.unflatten(0, (experts, blocks * BLOCK))
         return dense[:, : self.shape.numel() - first * BLOCK]
+
+    @property
+    def count(self) -> int:
+        """T."""
+        return self.counts.shape[1]
+
+    @property
+    def unpacking(self) -> float:
+        """Every entry, zero or not, is written to a place of its own."""
+        return SCATTERING * self.count * self.shape.numel()
 
 
 class MixSparse(torch.autograd.Function):
@@ -335,6 +387,21 @@ class LowRankVectors(TaskVectors):
         dtype = routing_weights.dtype
         shares = routing_weights[:, None, self.owners]
         return (x @ self.right.to(dtype).T * shares) @ self.left.to(dtype).T
+
+    @property
+    def count(self) -> int:
+        """T; each has at least rank 1."""
+        return len(self.owners.unique())
+
+    @property
+    def applying(self) -> float:
+        """Two thin products."""
+        return self.left.numel() + self.right.numel()
+
+    @property
+    def unpacking(self) -> float:
+        """The product of the factors."""
+        return len(self.owners) * self.shape.numel()
 
 
 class Dictionary(nn.Module):

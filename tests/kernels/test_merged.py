@@ -1,102 +1,133 @@
-"""The batched merged MLP against one that merges the weights of one sample at a time."""
+"""`merged_mlp`: every form of MLP, input and precision, and what is chosen for it."""
+
+import copy
+from collections.abc import Callable
 
 import pytest
 import torch
+from merged_reference import B, D, N, T, assert_same, by_hand, dictionary, inputs, small_mlp
+from timm.layers import GluMlp, SwiGLU
 from timm.layers.mlp import Mlp
 from torch import Tensor, nn
-from torch.nn import functional
 
-from wemoe_pl.dictionaries import DenseVectors, Dictionary
+from wemoe_pl.dictionaries import Compression, Dense, LowRank, Pruned
 from wemoe_pl.kernels import merged_mlp
+from wemoe_pl.kernels.activation_space import activation_mlp
+from wemoe_pl.kernels.merged import fastest
+from wemoe_pl.kernels.tiled import tiled_mlp
+from wemoe_pl.kernels.two_layers import two_layers
 
-B, N, D, HIDDEN, T = 3, 4, 5, 7, 2
-SHAPES = pytest.mark.parametrize("shape", [(B, N, D), (B, D)], ids=["tokens", "features"])
-
-
-@pytest.fixture
-def mlp() -> nn.Module:
-    torch.manual_seed(0)
-    return Mlp(D, HIDDEN).double()
-
-
-@pytest.fixture
-def task_vectors(mlp: nn.Module) -> dict[str, Tensor]:
-    torch.manual_seed(1)
-    return {name: torch.randn(T, *w.shape).double() for name, w in mlp.named_parameters()}
-
-
-def inputs(*shape: int) -> tuple[Tensor, Tensor]:
-    """Routing weights and x, both of which require gradients."""
-    torch.manual_seed(2)
-    routing_weights, x = torch.randn(B, T).double(), torch.randn(shape).double()
-    return routing_weights.requires_grad_(), x.requires_grad_()
-
-
-def dense(task_vectors: dict[str, Tensor]) -> Dictionary:
-    return Dictionary({name: DenseVectors(each) for name, each in task_vectors.items()})
-
-
-def by_hand(mlp: nn.Module, vectors: dict[str, Tensor], routing: Tensor, x: Tensor) -> Tensor:
-    outputs = []
-    for r, sample in zip(routing, x, strict=True):
-        w = {
-            name: weight + sum(r[i] * vectors[name][i] for i in range(T))
-            for name, weight in mlp.named_parameters()
-        }
-        hidden = functional.gelu(functional.linear(sample, w["fc1.weight"], w["fc1.bias"]))
-        outputs.append(functional.linear(hidden, w["fc2.weight"], w["fc2.bias"]))
-    return torch.stack(outputs)
+SHAPES = pytest.mark.parametrize("shape", [(B, N, D), (B, D), (B, 2, N, D)], ids=str)
+COMPRESSIONS = [Dense(), Pruned(ratio=0.8), LowRank(rank=2)]
+FORMS: list[Callable[[], nn.Module]] = [
+    lambda: small_mlp(),
+    lambda: Mlp(D, 7, bias=False).double(),
+    lambda: Mlp(D, 7, act_layer=nn.ReLU, norm_layer=nn.LayerNorm).double(),
+    lambda: GluMlp(D, 8).double(),
+    lambda: SwiGLU(D, 8, norm_layer=nn.LayerNorm).double(),
+]
 
 
 @SHAPES
+@pytest.mark.parametrize("compression", COMPRESSIONS, ids=repr)
+@pytest.mark.parametrize("form", FORMS)
 def test_output_and_gradients_match_the_loop_over_samples(
-    mlp: nn.Module, task_vectors: dict[str, Tensor], shape: tuple[int, ...]
+    form: Callable[[], nn.Module], compression: Compression, shape: tuple[int, ...]
 ) -> None:
-    routing_weights, x = inputs(*shape)
-    actual = merged_mlp(mlp, dense(task_vectors), routing_weights, x)
-    expected = by_hand(mlp, task_vectors, routing_weights, x)
-    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-12)
-    cotangent = torch.randn_like(expected)
-    for gradient, reference in zip(
-        torch.autograd.grad(actual, (routing_weights, x), cotangent),
-        torch.autograd.grad(expected, (routing_weights, x), cotangent),
-        strict=True,
-    ):
-        torch.testing.assert_close(gradient, reference, rtol=1e-9, atol=1e-12)
+    mlp = form().requires_grad_(False)
+    vectors = dictionary(mlp, compression)
+    assert_same(
+        lambda r, x: merged_mlp(mlp, vectors, r, x),
+        lambda r, x: by_hand(mlp, vectors, r, x),
+        *shape,
+    )
 
 
-@SHAPES
-def test_gradients_match_finite_differences(
-    mlp: nn.Module, task_vectors: dict[str, Tensor], shape: tuple[int, ...]
-) -> None:
-    def run(routing_weights: Tensor, x: Tensor) -> Tensor:
-        return merged_mlp(mlp, dense(task_vectors), routing_weights, x)
-
-    assert torch.autograd.gradcheck(run, inputs(*shape))
+def test_gradients_match_finite_differences() -> None:
+    mlp = Mlp(D, 7).double()
+    vectors = dictionary(mlp)
+    assert torch.autograd.gradcheck(lambda r, x: merged_mlp(mlp, vectors, r, x), inputs(B, N, D))
 
 
-def test_routing_weights_of_zero_give_the_pretrained_mlp(
-    mlp: nn.Module, task_vectors: dict[str, Tensor]
-) -> None:
+def test_routing_weights_of_zero_give_the_pretrained_mlp() -> None:
+    mlp = small_mlp()
     routing_weights, x = inputs(B, N, D)
-    actual = merged_mlp(mlp, dense(task_vectors), torch.zeros_like(routing_weights), x)
+    actual = merged_mlp(mlp, dictionary(mlp), torch.zeros_like(routing_weights), x)
     torch.testing.assert_close(actual, mlp(x))
 
 
-def test_the_mlp_keeps_its_weights_and_receives_no_gradient(
-    mlp: nn.Module, task_vectors: dict[str, Tensor]
-) -> None:
+def test_the_mlp_keeps_its_weights_and_receives_no_gradient() -> None:
+    mlp = small_mlp()
     before = {name: weight.clone() for name, weight in mlp.state_dict().items()}
-    mlp.requires_grad_(False)
-    torch.autograd.backward(merged_mlp(mlp, dense(task_vectors), *inputs(B, N, D)).sum())
+    torch.autograd.backward(merged_mlp(mlp, dictionary(mlp), *inputs(B, N, D)).sum())
     torch.testing.assert_close(mlp.state_dict(), before, rtol=0, atol=0)
     assert all(weight.grad is None for weight in mlp.parameters())
 
 
+def test_an_empty_batch_gives_an_empty_one() -> None:
+    mlp = small_mlp()
+    out = merged_mlp(
+        mlp, dictionary(mlp), torch.zeros(0, T).double(), torch.zeros(0, N, D).double()
+    )
+    assert out.shape == (0, N, D)
+
+
 def test_dropout_draws_another_mask_for_each_sample() -> None:
     torch.manual_seed(0)
-    mlp = Mlp(D, 64, drop=0.5).train()
-    vectors = {name: torch.zeros(T, *weight.shape) for name, weight in mlp.named_parameters()}
-    x = torch.randn(1, N, D).expand(2, N, D)
-    first, second = merged_mlp(mlp, dense(vectors), torch.zeros(2, T), x)
+    mlp = Mlp(D, 64, drop=0.5).double().train()
+    x = torch.randn(1, N, D).double().expand(2, N, D)
+    first, second = merged_mlp(mlp, dictionary(mlp), torch.zeros(2, T), x)
     assert not torch.equal(first, second)
+
+
+def test_hooks_of_the_mlp_are_called() -> None:
+    mlp = small_mlp()
+    mlp.register_forward_hook(lambda module, args, output: output + 1)
+    r, x = inputs(B, N, D)
+    unhooked = merged_mlp(small_mlp(), dictionary(small_mlp()), r, x)
+    torch.testing.assert_close(merged_mlp(mlp, dictionary(mlp), r, x), unhooked + 1)
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_autocast_computes_in_lower_precision(precision: torch.dtype) -> None:
+    mlp = small_mlp().float()
+    routing_weights, x = (each.float() for each in inputs(B, N, D))
+    exact = merged_mlp(mlp, dictionary(mlp), routing_weights, x)
+    with torch.autocast("cpu", dtype=precision):
+        cast = merged_mlp(mlp, dictionary(mlp), routing_weights, x)
+    assert cast.dtype == precision
+    torch.testing.assert_close(cast.float(), exact, rtol=0.1, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("compression", "tokens", "expected"),
+    [
+        (Dense(), 50, tiled_mlp),
+        (Dense(), 1, activation_mlp),
+        (LowRank(rank=1), 50, activation_mlp),
+        (Pruned(), 1, tiled_mlp),
+    ],
+)
+def test_the_cheapest_way_is_taken(
+    compression: Compression, tokens: int, expected: Callable[..., Tensor]
+) -> None:
+    mlp = Mlp(96, 384).double()
+    layers = two_layers(mlp, dictionary(mlp, compression))
+    assert layers is not None
+    assert fastest(layers, *inputs(16, tokens, 96)) is expected
+
+
+@pytest.mark.parametrize("shape", [(B, N, D), (B, D)], ids=str)
+@pytest.mark.parametrize("compression", COMPRESSIONS, ids=repr)
+def test_it_compiles_whole(compression: Compression, shape: tuple[int, ...]) -> None:
+    mlp = small_mlp()
+    vectors = dictionary(mlp, compression)
+    compiled = torch.compile(
+        lambda r, x: merged_mlp(mlp, vectors, r, x), fullgraph=True, backend="aot_eager"
+    )
+    assert_same(compiled, lambda r, x: merged_mlp(mlp, vectors, r, x), *shape)
+
+
+def test_what_it_is_given_may_be_copied() -> None:
+    mlp = copy.deepcopy(small_mlp())
+    assert mlp.get_parameter("fc2.weight").mT.is_contiguous()

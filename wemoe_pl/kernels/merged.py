@@ -1,12 +1,18 @@
 """`merged_mlp`: the one function, and the way in which it is computed."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from wemoe_pl.dictionaries import Dictionary
+from wemoe_pl.kernels.activation_space import activation_mlp
+from wemoe_pl.kernels.costs import Load, activation_space_cost, weight_space_cost
 from wemoe_pl.kernels.mapped import mapped_mlp
 from wemoe_pl.kernels.tiled import tiled_mlp
-from wemoe_pl.kernels.two_layers import two_layers
+from wemoe_pl.kernels.two_layers import TwoLayers, two_layers
+
+Path = Callable[[TwoLayers, Tensor, Tensor], Tensor]
 
 
 def merged_mlp(
@@ -31,7 +37,18 @@ def merged_mlp(
     device, dtype = x.device.type, layers.first.weight.dtype
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
-    tokens = x.reshape(len(x), -1, x.shape[-1]).to(dtype)
+    tokens = (x.flatten(1, -2) if x.ndim > 2 else x[:, None]).to(dtype)
+    routing_weights = routing_weights.to(dtype)
     with torch.autocast(device, enabled=False):
-        out = tiled_mlp(layers, routing_weights.to(dtype), tokens)
-    return out.view(*x.shape[:-1], -1)
+        out = fastest(layers, routing_weights, tokens)(layers, routing_weights, tokens)
+    return out.view(*x.shape[:-1], out.shape[-1])
+
+
+def fastest(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Path:
+    """How to compute a merged MLP of tokens (B, N, D), by what it would cost."""
+    load = Load(len(x), x.shape[1], torch.is_grad_enabled() and routing_weights.requires_grad)
+    costs: dict[Path, float] = {
+        tiled_mlp: weight_space_cost(mlp, load),
+        activation_mlp: activation_space_cost(mlp, load),
+    }
+    return min(costs, key=costs.__getitem__)

@@ -1,0 +1,138 @@
+"""Weight space, tile by tile, against the loop over samples."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from merged_reference import HIDDEN, D, N, T, assert_same, by_hand, dictionary, inputs, small_mlp
+from timm.layers import QuickGELU
+from timm.layers.mlp import Mlp
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from wemoe_pl.dictionaries import Compression, Dense, LowRank, Pruned
+from wemoe_pl.kernels.tiled import CPU_ROOM, LINES, Room, Tiling, tiled_mlp
+from wemoe_pl.kernels.two_layers import TwoLayers, two_layers
+
+# Of one sample and the fewest hidden entries; of several of both; of everything.
+TIGHT, MIDDLE, AMPLE = Room(1, 0), Room(8 * D * LINES * 2, 10**6), Room(2**30, 2**30)
+ROOMS = pytest.mark.parametrize("room", [TIGHT, MIDDLE, AMPLE], ids=str)
+
+
+def layers_of(mlp: nn.Module, compression: Compression | None = None) -> TwoLayers:
+    layers = two_layers(mlp, dictionary(mlp, compression or Dense()))
+    assert layers is not None
+    return layers
+
+
+@ROOMS
+@pytest.mark.parametrize("compression", [Dense(), Pruned(ratio=0.8), LowRank(rank=2)], ids=repr)
+@pytest.mark.parametrize("column_major", [True, False])
+@pytest.mark.parametrize("samples", [1, 5])
+def test_output_and_gradients_match_the_loop_over_samples(
+    samples: int, column_major: bool, compression: Compression, room: Room
+) -> None:
+    mlp = small_mlp(column_major)
+    vectors = dictionary(mlp, compression)
+    layers = layers_of(mlp, compression)
+    assert_same(
+        lambda r, x: tiled_mlp(layers, r, x, room),
+        lambda r, x: by_hand(mlp, vectors, r, x),
+        samples,
+        N,
+        D,
+    )
+
+
+@pytest.mark.parametrize("act", [nn.GELU, QuickGELU, nn.ReLU, nn.SiLU])
+def test_any_elementwise_activation_will_do(act: Callable[..., nn.Module]) -> None:
+    mlp = Mlp(D, 9, act_layer=act, out_features=D + 2).double()  # type: ignore[arg-type]
+    vectors = dictionary(mlp)
+    assert_same(
+        lambda r, x: tiled_mlp(layers_of(mlp), r, x),
+        lambda r, x: by_hand(mlp, vectors, r, x),
+        *(2, N, D),
+    )
+
+
+@pytest.mark.parametrize("wanted", [(True, False), (False, True)])
+def test_only_the_gradients_asked_for_are_computed(wanted: tuple[bool, bool]) -> None:
+    layers = layers_of(small_mlp())
+    given = inputs(2, N, D)
+    some = [
+        tensor.detach().requires_grad_(want) for tensor, want in zip(given, wanted, strict=True)
+    ]
+    tiled_mlp(layers, *given).sum().backward()
+    tiled_mlp(layers, some[0], some[1]).sum().backward()
+    for tensor, reference, want in zip(some, given, wanted, strict=True):
+        if want:
+            torch.testing.assert_close(tensor.grad, reference.grad)
+        else:
+            assert tensor.grad is None
+
+
+def numbers_kept(run: Callable[[], Tensor]) -> int:
+    """How many numbers wait for the backward pass."""
+    kept: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        run()
+    return sum(tensor.numel() for tensor in kept)
+
+
+def test_hidden_activations_are_kept_where_there_is_room_and_merged_weights_never() -> None:
+    layers = layers_of(small_mlp())
+    r, x = inputs(3, N, D)
+    without = numbers_kept(lambda: tiled_mlp(layers, r, x, Room(2**20, 0)))
+    kept = numbers_kept(lambda: tiled_mlp(layers, r, x, Room(2**20, 8 * 3 * N * HIDDEN)))
+    assert kept - without == 3 * N * HIDDEN
+    assert without < 3 * HIDDEN * D
+
+
+class Largest(TorchDispatchMode):
+    """The largest tensor that anything computes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        places = {each.untyped_storage().data_ptr() for each in given}
+        if isinstance(out, Tensor) and out.untyped_storage().data_ptr() not in places:
+            self.numbers = max(self.numbers, out.numel())
+        return out
+
+
+@pytest.mark.parametrize("samples", [4, 64])
+def test_no_tensor_outgrows_its_room_however_many_samples(samples: int) -> None:
+    mlp = Mlp(16, 1024).requires_grad_(False)
+    layers = layers_of(mlp.double())
+    r, x = inputs(samples, 1, 16)
+    room = Room(tile=4 * LINES * 16 * 8, kept=0)
+    with Largest() as largest:  # type: ignore[no-untyped-call]
+        tiled_mlp(layers, r, x, room).sum().backward()
+    assert largest.numbers <= max(room.tile // 8, 2 * samples * 1024)  # and merged biases
+    assert largest.numbers < T * 2 * 16 * 1024 or samples == 64
+
+
+def test_a_second_derivative_is_refused() -> None:
+    layers = layers_of(small_mlp())
+    r, x = inputs(2, N, D)
+    [first] = torch.autograd.grad(tiled_mlp(layers, r, x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize("samples", [0, 1, 7, 16, 128])
+@pytest.mark.parametrize("hidden", [1, 100, 3072])
+def test_tiles_cover_everything_once_and_fit(samples: int, hidden: int) -> None:
+    tiling = Tiling.of(samples, hidden, 4 * 768, CPU_ROOM.tile)
+    assert [i for tile in tiling.tiles() for i in range(tile.start, tile.stop)] == [*range(hidden)]
+    assert [i for g in tiling.groups() for i in range(g.start, g.stop)] == [*range(samples)]
+    assert tiling.group * tiling.lines * 4 * 768 <= CPU_ROOM.tile
