@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
+from wemoe_pl.dictionaries import Compression, Dense, LowRank, Pruned
 from wemoe_pl.errors import MergeError
 from wemoe_pl.moe import Router, WeightEnsemblingMoE
 
@@ -513,3 +515,20 @@ def test_folding_takes_the_weights_that_every_input_gets() -> None:
     torch.testing.assert_close(moe.fold()(x), moe(x), rtol=1e-4, atol=1e-5)
     with pytest.raises(MergeError, match="router of depth 2 mixes weights for every input anew"):
         WeightEnsemblingMoE(pretrained, tuned).fold()
+
+
+@pytest.mark.parametrize("options", [{}, {"routing": "batch"}, {"router_depth": 0}], ids=str)
+@pytest.mark.parametrize("compression", [Dense(), Pruned(), LowRank(rank=1)], ids=repr)
+def test_it_compiles_whole_and_exports_for_batches_of_any_size(
+    compression: Compression, options: dict[str, Any]
+) -> None:
+    pretrained, *experts = (Mlp(8, 32) for _ in range(3))
+    moe = WeightEnsemblingMoE(pretrained, experts, compression=compression, **options).eval()
+    x = torch.randn(5, 3, 8)
+    compiled = torch.compile(moe, fullgraph=True, dynamic=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), moe(x))
+    shapes = ({0: torch.export.Dim("batch")},)
+    exported = torch.export.export(moe, (x,), dynamic_shapes=shapes).module()
+    for samples in (2, 9):
+        x = torch.randn(samples, 3, 8)
+        torch.testing.assert_close(exported(x), moe(x))

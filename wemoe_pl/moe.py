@@ -151,7 +151,8 @@ class WeightEnsemblingMoE(nn.Module):
         routing_weights = self.router(x)
         if self.routing == "batch":
             routing_weights = routing_weights.mean(dim=0, keepdim=True)
-        recorded = routing_weights.detach().expand(len(x), -1)
+        # `shape[0]`, since `len` would give an exported program batches of this size only.
+        recorded = routing_weights.detach().expand(x.shape[0], -1)
         self.routing_weights = recorded if self.record_routing else None
         if self.routing == "batch":  # which is one sample, as far as weights go
             return merged_mlp(self.mlp, self.task_vectors, routing_weights, x[None])[0]

@@ -39,7 +39,7 @@ def mapped_mlp(
 
     samples = max(1, room // sum(weight.nbytes for weight in weights.values()))
     # While it is traced, a program has to do for batches of any size.
-    if torch.compiler.is_compiling() or len(x) <= samples:
+    if torch.compiler.is_compiling() or x.is_meta or len(x) <= samples:
         return run(routing_weights, x)
     chunks = zip(routing_weights.split(samples), x.split(samples), strict=True)
     return torch.cat([checkpoint(run, r, part, use_reentrant=False) for r, part in chunks])

@@ -1,6 +1,7 @@
 """`merged_mlp`: the one function, and the way in which it is computed."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +10,11 @@ from wemoe_pl.dictionaries import Dictionary
 from wemoe_pl.kernels.activation_space import activation_mlp
 from wemoe_pl.kernels.costs import Load, activation_space_cost, weight_space_cost
 from wemoe_pl.kernels.mapped import mapped_mlp
-from wemoe_pl.kernels.tiled import tiled_mlp
+from wemoe_pl.kernels.tiled import tiled_mlp, untiled_mlp
 from wemoe_pl.kernels.two_layers import TwoLayers, two_layers
 
 Path = Callable[[TwoLayers, Tensor, Tensor], Tensor]
+TYPICAL_SHAPE = (16, 50)  # samples and tokens that a compiled program is chosen for
 
 
 def merged_mlp(
@@ -31,24 +33,24 @@ def merged_mlp(
         `routing_weights` and `x`.
     """
     layers = two_layers(mlp, dictionary)
-    # A compiler is given plain operations, which it fuses as it likes; so is who asks for shapes.
-    if layers is None or torch.compiler.is_compiling() or x.is_meta:
+    if layers is None:
         return mapped_mlp(mlp, dictionary, routing_weights, x)
     device, dtype = x.device.type, layers.first.weight.dtype
-    if torch.is_autocast_enabled(device):
+    if not x.is_meta and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
     tokens = (x.flatten(1, -2) if x.ndim > 2 else x[:, None]).to(dtype)
     routing_weights = routing_weights.to(dtype)
-    with torch.autocast(device, enabled=False):
+    with nullcontext() if x.is_meta else torch.autocast(device, enabled=False):
         out = fastest(layers, routing_weights, tokens)(layers, routing_weights, tokens)
     return out.view(*x.shape[:-1], out.shape[-1])
 
 
 def fastest(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Path:
     """How to compute a merged MLP of tokens (B, N, D), by what it would cost."""
-    load = Load(len(x), x.shape[1], torch.is_grad_enabled() and routing_weights.requires_grad)
-    costs: dict[Path, float] = {
-        tiled_mlp: weight_space_cost(mlp, load),
-        activation_mlp: activation_space_cost(mlp, load),
-    }
-    return min(costs, key=costs.__getitem__)
+    # A compiler is given plain operations for a batch of any size, which it fuses as it likes.
+    traced = torch.compiler.is_compiling() or x.is_meta
+    samples, tokens = TYPICAL_SHAPE if traced else x.shape[:2]
+    load = Load(samples, tokens, torch.is_grad_enabled() and routing_weights.requires_grad)
+    if activation_space_cost(mlp, load) < weight_space_cost(mlp, load):
+        return activation_mlp
+    return untiled_mlp if traced else tiled_mlp

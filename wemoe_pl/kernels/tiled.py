@@ -184,6 +184,16 @@ def tiled_mlp(
     return out + mlp.second.merged_bias(routing_weights)[:, None]
 
 
+def untiled_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
+    """The same in plain operations, which hold the merged weights of all samples at once."""
+
+    def run(layer: MergedLayer, x: Tensor) -> Tensor:
+        merged = layer.weight.to(x.dtype) + layer.vectors.mix(routing_weights)
+        return torch.baddbmm(layer.merged_bias(routing_weights)[:, None], x, merged.mT)
+
+    return run(mlp.second, mlp.act(run(mlp.first, x)))
+
+
 def contracted(lines: Lines, left: Tensor, right: Tensor, space: Tensor) -> Tensor:
     """What the weights' gradient says of each task vector, (b, T).
 

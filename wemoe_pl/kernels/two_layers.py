@@ -36,7 +36,7 @@ class MergedLayer:
     def merged_bias(self, routing_weights: Tensor) -> Tensor:
         """Routing weights (B, T) → the bias of every sample, (B, m); zeros if there is none."""
         if self.bias is None or self.bias_vectors is None:
-            return routing_weights.new_zeros(len(routing_weights), len(self.weight))
+            return routing_weights.new_zeros(routing_weights.shape[0], len(self.weight))
         return self.bias.to(routing_weights.dtype) + self.bias_vectors.mix(routing_weights)
 
 
