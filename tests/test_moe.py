@@ -522,6 +522,7 @@ def test_folding_takes_the_weights_that_every_input_gets() -> None:
 def test_it_compiles_whole_and_exports_for_batches_of_any_size(
     compression: Compression, options: dict[str, Any]
 ) -> None:
+    torch._dynamo.reset()  # it counts how often the same code was compiled anew
     pretrained, *experts = (Mlp(8, 32) for _ in range(3))
     moe = WeightEnsemblingMoE(pretrained, experts, compression=compression, **options).eval()
     x = torch.randn(5, 3, 8)

@@ -334,9 +334,8 @@ class LowRank(Compression):
         owners = [i for i, (left, _) in enumerate(factors) for _ in range(left.shape[1])]
         left = torch.cat([left for left, _ in factors], dim=1).to(self.dtype(weight))
         right = torch.cat([right for _, right in factors]).to(self.dtype(weight))
-        return LowRankVectors(
-            left, right, torch.tensor(owners, dtype=torch.int32, device=weight.device), weight.shape
-        )
+        columns = torch.tensor(owners, dtype=torch.int32, device=weight.device)
+        return LowRankVectors(left, right, columns, weight.shape, count)
 
     def factorise(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """A matrix (m, n) → (m, R) and (R, n), whose product is near it."""
@@ -358,15 +357,17 @@ class LowRankVectors(TaskVectors):
         right: (R, n).
         owners: (R,), the expert of each column.
         shape: of the parameter, m × n once it is flattened to a matrix.
+        count: T.
     """
 
     owners: Tensor
 
-    def __init__(self, left: Tensor, right: Tensor, owners: Tensor, shape: torch.Size):
+    def __init__(self, left: Tensor, right: Tensor, owners: Tensor, shape: torch.Size, count: int):
         super().__init__()
         self.left, self.right = frozen(left), frozen(right)
         self.register_buffer("owners", owners)
         self.shape = shape
+        self.experts = count
 
     def mix(self, routing_weights: Tensor) -> Tensor:
         """Weigh the columns of each expert by its share, then multiply."""
@@ -378,7 +379,7 @@ class LowRankVectors(TaskVectors):
     def tile(self, start: int, stop: int, dim: int, dtype: torch.dtype) -> Tensor:
         """Multiply the lines of each expert's factors."""
         lines, rest = (self.left, self.right) if dim == 0 else (self.right.T, self.left.T)
-        ranks = self.owners.bincount().tolist()
+        ranks = self.owners.bincount(minlength=self.experts).tolist()
         pairs = zip(lines[start:stop].split(ranks, dim=1), rest.split(ranks), strict=True)
         return torch.stack([left.to(dtype) @ right.to(dtype) for left, right in pairs])
 
@@ -390,8 +391,8 @@ class LowRankVectors(TaskVectors):
 
     @property
     def count(self) -> int:
-        """T; each has at least rank 1."""
-        return len(self.owners.unique())
+        """T."""
+        return self.experts
 
     @property
     def applying(self) -> float:
