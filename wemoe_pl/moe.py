@@ -80,7 +80,7 @@ class Router(nn.Module):
         if self.depth == 0:
             return self.weights.expand(x.shape[0], -1)
         if self.hidden is not None:
-            x = torch.relu(self.hidden(x))
+            x = torch.relu_(self.hidden(x))
         # The last layer is linear, so averaging before it gives the same value for less work.
         return self.out(x.mean(dim=1) if x.ndim == 3 else x)
 

@@ -52,6 +52,7 @@ VERBS = {
     "similarity": "Cosines and distances of the experts' task vectors, layer by layer.",
     "landscape": "Loss over the plane of two task vectors: choose them with --tasks [a,b].",
     "parameters": "Sizes of upscaled models, by number of tasks.",
+    "bench": "Time and memory beside the plain model and the loop over samples.",
 }
 HELP_EPILOG = """\
   --KEY VALUE           any other key of the config, for example

@@ -7,6 +7,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from rich.console import Console
 
 from wemoe_pl.analysis import write_landscape, write_parameters, write_similarity
+from wemoe_pl.bench.command import bench
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.files import make_folder
 from wemoe_pl.jobs import WeMoECLI, read_job
@@ -37,7 +38,11 @@ class LandscapeCLI(WeMoECLI):
 
 def run_verb(verb: str, args: list[str]) -> None:
     """Run a command that has no trainer."""
-    runs: dict[str, Callable[[list[str]], None]] = {"report": report, "sweep": sweep}
+    runs: dict[str, Callable[[list[str]], None]] = {
+        "bench": bench,
+        "report": report,
+        "sweep": sweep,
+    }
     if verb in runs:
         runs[verb](args)
         return

@@ -73,26 +73,30 @@ def test_only_the_gradients_asked_for_are_computed(wanted: tuple[bool, bool]) ->
             assert tensor.grad is None
 
 
-def numbers_kept(run: Callable[[], Tensor]) -> int:
-    """How many numbers wait for the backward pass."""
-    kept: list[Tensor] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        kept.append(tensor)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        run()
-    return sum(tensor.numel() for tensor in kept)
+def numbers_kept(out: Tensor) -> int:
+    """How many hidden activations wait for the backward pass."""
+    assert out.grad_fn is not None
+    function: Any = out.grad_fn.next_functions[0][0]
+    assert not [saved for saved in function.saved_tensors if saved.numel() > 3 * HIDDEN]
+    return sum(before.numel() + after.numel() for before, after in function.kept)
 
 
 def test_hidden_activations_are_kept_where_there_is_room_and_merged_weights_never() -> None:
     layers = layers_of(small_mlp())
     r, x = inputs(3, N, D)
-    without = numbers_kept(lambda: tiled_mlp(layers, r, x, Room(2**20, 0)))
-    kept = numbers_kept(lambda: tiled_mlp(layers, r, x, Room(2**20, 8 * 3 * N * HIDDEN)))
-    assert kept - without == 3 * N * HIDDEN
-    assert without < 3 * HIDDEN * D
+    both = 2 * 3 * N * HIDDEN
+    assert numbers_kept(tiled_mlp(layers, r, x, Room(2**20, 8 * both))) == both
+    assert numbers_kept(tiled_mlp(layers, r, x, Room(2**20, 8 * both - 1))) == 0
+    with torch.no_grad():
+        assert tiled_mlp(layers, r, x).grad_fn is None
+
+
+@pytest.mark.parametrize("kept", [0, 2**20])
+def test_a_graph_that_is_retained_gives_the_same_gradients_again(kept: int) -> None:
+    r, x = inputs(3, N, D)
+    out = tiled_mlp(layers_of(small_mlp()), r, x, Room(2**20, kept)).sum()
+    first = torch.autograd.grad(out, (r, x), retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(out, (r, x)), first, rtol=0, atol=0)
 
 
 class Largest(TorchDispatchMode):

@@ -13,7 +13,7 @@ from wemoe_pl.kernels.mapped import mapped_mlp
 from wemoe_pl.kernels.tiled import tiled_mlp, untiled_mlp
 from wemoe_pl.kernels.two_layers import TwoLayers, two_layers
 
-Path = Callable[[TwoLayers, Tensor, Tensor], Tensor]
+Way = Callable[[TwoLayers, Tensor, Tensor], Tensor]
 TYPICAL_SHAPE = (16, 50)  # samples and tokens that a compiled program is chosen for
 
 
@@ -45,7 +45,7 @@ def merged_mlp(
     return out.view(*x.shape[:-1], out.shape[-1])
 
 
-def fastest(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Path:
+def fastest(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Way:
     """How to compute a merged MLP of tokens (B, N, D), by what it would cost."""
     # A compiler is given plain operations for a batch of any size, which it fuses as it likes.
     traced = torch.compiler.is_compiling() or x.is_meta

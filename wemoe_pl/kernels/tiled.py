@@ -6,7 +6,7 @@ either, unless there is room to keep them for the backward pass, which merges we
 never holds the gradient of more than a tile. So memory does not grow with the dictionary.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, NamedTuple
@@ -109,6 +109,29 @@ def lines_of(layer: MergedLayer, entries: slice, dim: int, dtype: torch.dtype) -
     return Lines(base, vectors.reshape(len(vectors), -1), weight.shape[1])
 
 
+class Activated(NamedTuple):
+    """What comes before an activation, and what comes after it, as autograd sees them."""
+
+    before: Tensor
+    after: Tensor
+
+    @classmethod
+    def of(cls, act: Callable[[Tensor], Tensor], before: Tensor) -> "Activated":
+        """Apply an activation."""
+        with torch.enable_grad():
+            leaf = before.detach().requires_grad_()
+            return cls(leaf, act(leaf))
+
+    @property
+    def values(self) -> Tensor:
+        """What comes after it."""
+        return self.after.detach()
+
+    def gradient(self, to_after: Tensor) -> Tensor:
+        """A gradient on its way back through the activation."""
+        return torch.autograd.grad(self.after, self.before, to_after, retain_graph=True)[0]
+
+
 class TiledMLP(torch.autograd.Function):
     """`second(act(first x))` without the last bias; gradients to x, routing weights and bias."""
 
@@ -118,8 +141,9 @@ class TiledMLP(torch.autograd.Function):
     ) -> Tensor:
         """(B, N, D), (B, T) and merged biases (B, H) of the first layer → (B, N, D)."""
         ctx.mlp, ctx.tiling = mlp, tiling_of(x, mlp, room)
-        keeps = any(ctx.needs_input_grad) and x.shape[1] * bias.nbytes <= room.kept
-        kept = []
+        # What comes before the activation and what comes after it.
+        keeps = any(ctx.needs_input_grad) and 2 * x.shape[1] * bias.nbytes <= room.kept
+        ctx.kept = []
         out = x.new_zeros(*x.shape[:2], len(mlp.second.weight))
         space = workspace(x, mlp, ctx.tiling)
         for entries in ctx.tiling.tiles():
@@ -128,39 +152,41 @@ class TiledMLP(torch.autograd.Function):
                 shares = routing_weights[group]
                 weights = first.merged(shares, space).mT
                 before = torch.baddbmm(bias[group, None, entries], x[group], weights)
-                out[group].baddbmm_(mlp.act(before), second.merged(shares, space))
-                if keeps:
-                    kept.append(before)
-        ctx.save_for_backward(x, routing_weights, bias, *kept)
+                hidden = Activated.of(mlp.act, before) if keeps else mlp.act(before)
+                if isinstance(hidden, Activated):
+                    ctx.kept.append(hidden)
+                    hidden = hidden.values
+                out[group].baddbmm_(hidden, second.merged(shares, space))
+        ctx.save_for_backward(x, routing_weights, bias)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """One tile after another, each merged anew."""
-        x, routing_weights, bias, *kept = ctx.saved_tensors
+        x, routing_weights, bias = ctx.saved_tensors
         upstream = gradients[0].to(x.dtype)
         to_x, to_bias = torch.zeros_like(x), torch.empty_like(bias)
         to_routing = torch.zeros_like(
             routing_weights, dtype=torch.promote_types(x.dtype, torch.float32)
         )
         spaces = [workspace(x, ctx.mlp, ctx.tiling) for _ in range(2)]
-        waiting = iter(kept)
+        kept = iter(ctx.kept)
         for entries in ctx.tiling.tiles():
             first, second = lines_of_both(ctx.mlp, entries, x.dtype)
             for group in ctx.tiling.groups():
                 shares, seen, error = routing_weights[group], x[group], upstream[group]
                 weights = first.merged(shares, spaces[0])
-                before = next(waiting, None)
-                if before is None:
+                hidden = next(kept, None)
+                if hidden is None:
                     before = torch.baddbmm(bias[group, None, entries], seen, weights.mT)
-                to_hidden = error @ second.merged(shares, spaces[1]).mT
-                hidden, to_before = through(ctx.mlp.act, before, to_hidden)
+                    hidden = Activated.of(ctx.mlp.act, before)
+                to_before = hidden.gradient(error @ second.merged(shares, spaces[1]).mT)
                 to_bias[group, entries] = to_before.sum(dim=1)
                 if ctx.needs_input_grad[0]:
                     to_x[group].baddbmm_(to_before, weights)
                 if ctx.needs_input_grad[1]:
-                    to_routing[group] += contracted(second, hidden, error, spaces[1])
+                    to_routing[group] += contracted(second, hidden.values, error, spaces[1])
                     to_routing[group] += contracted(first, to_before, seen, spaces[0])
         wanted = zip((to_x, to_routing.to(x.dtype), to_bias), ctx.needs_input_grad, strict=False)
         return *(gradient if needed else None for gradient, needed in wanted), None, None
@@ -181,7 +207,7 @@ def tiled_mlp(
         room = CPU_ROOM if x.device.type == "cpu" else ACCELERATOR_ROOM
     bias = mlp.first.merged_bias(routing_weights)
     out: Tensor = TiledMLP.apply(x, routing_weights, bias, mlp, room)
-    return out + mlp.second.merged_bias(routing_weights)[:, None]
+    return out.add_(mlp.second.merged_bias(routing_weights)[:, None])
 
 
 def untiled_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
@@ -203,14 +229,6 @@ def contracted(lines: Lines, left: Tensor, right: Tensor, space: Tensor) -> Tens
     gradient = lines.gradient(len(left), space)
     torch.bmm(left.mT, right, out=gradient)
     return gradient.flatten(1) @ lines.vectors.T
-
-
-def through(act: Any, before: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """An activation of what came before it, and the gradient on its way back through it."""
-    with torch.enable_grad():
-        leaf = before.detach().requires_grad_()
-        after = act(leaf)
-    return after.detach(), torch.autograd.grad(after, leaf, gradient)[0]
 
 
 def lines_of_both(mlp: TwoLayers, entries: slice, dtype: torch.dtype) -> tuple[Lines, Lines]:

@@ -1,0 +1,1 @@
+"""`wemoe-pl bench`: what per-sample merging costs, as ratios to the plain model."""

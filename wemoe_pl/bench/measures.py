@@ -1,0 +1,291 @@
+"""The measures, each in rows: the layer, its ways, its memory, the encoder, and its making."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from timm.layers.mlp import Mlp
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from wemoe_pl.adapt import entropy_objective
+from wemoe_pl.bench.rivals import Layer, fusion_bench_layers, loop_over_samples
+from wemoe_pl.bench.stopwatch import interleaved, peak_memory
+from wemoe_pl.checkpoints import save_tensors
+from wemoe_pl.kernels.activation_space import activation_mlp
+from wemoe_pl.kernels.merged import Way, fastest
+from wemoe_pl.kernels.tiled import tiled_mlp
+from wemoe_pl.kernels.two_layers import TwoLayers, two_layers
+from wemoe_pl.merging import WEMoE
+from wemoe_pl.moe import WeightEnsemblingMoE
+
+Row = dict[str, Any]
+MOST_LOOPED = 16  # samples: what loops over more of them outgrows the memory of many machines
+CLASSES = 100  # of every task, about the mean of the eight
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A vision transformer's sizes: D, N, blocks, heads and patches; H is 4 D."""
+
+    width: int
+    tokens: int
+    blocks: int
+    heads: int
+    image: int
+    patch: int
+
+    @property
+    def weights(self) -> int:
+        """P, those of an MLP."""
+        return 8 * self.width**2 + 5 * self.width
+
+    def encoder(self, blocks: int) -> nn.Module:
+        """A vision transformer of random weights."""
+        return VisionTransformer(
+            img_size=self.image,
+            patch_size=self.patch,
+            embed_dim=self.width,
+            depth=blocks,
+            num_heads=self.heads,
+            num_classes=0,
+        )
+
+
+SHAPES = {
+    "vitb32": Shape(768, 50, 12, 12, 224, 32),
+    "vitb16": Shape(768, 197, 12, 12, 224, 16),
+    "vitl14": Shape(1024, 257, 24, 16, 224, 14),
+    "miniature": Shape(96, 17, 4, 3, 32, 8),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured, and how.
+
+    Attributes:
+        shapes: names of `SHAPES`.
+        samples: B, several.
+        experts: T, several.
+        depths: of routers.
+        blocks: of encoders at most.
+        repeats: of each timing.
+        device: "cpu" or "cuda".
+        dtype: of weights and inputs.
+    """
+
+    shapes: tuple[str, ...] = ("vitb32",)
+    samples: tuple[int, ...] = (16,)
+    experts: tuple[int, ...] = (8,)
+    depths: tuple[int, ...] = (2,)
+    blocks: int | None = None
+    repeats: int = 5
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """Where and in what precision it is measured."""
+        return module.to(self.device, self.dtype)
+
+    def batch(self, *shape: int) -> Tensor:
+        """Random inputs that require gradients."""
+        return torch.randn(shape, device=self.device, dtype=self.dtype).requires_grad_()
+
+
+def layer(settings: Settings) -> Iterator[Row]:
+    """The mixture beside the plain MLP and its rivals: forward, and forward with backward."""
+    wanted = product(settings.shapes, settings.experts, settings.depths)
+    for name, experts, depth in wanted:
+        shape = SHAPES[name]
+        plain, tuned, moe = mixture(shape, experts, depth, settings)
+        rivals: dict[str, Layer] = {"plain": plain, "WEMoE": moe}
+        rivals["loop over samples"] = loop_over_samples(moe)
+        for rival, module in fusion_bench_layers(plain, tuned, shape.width, depth).items():
+            rivals[rival] = settings.place(module)
+        for samples in settings.samples:
+            x = settings.batch(samples, shape.tokens, shape.width)
+            about = {"shape": name, "samples": samples, "experts": experts, "depth": depth}
+            few = samples <= MOST_LOOPED
+            fit = {k: v for k, v in rivals.items() if few or k in ("plain", "WEMoE")}
+            yield from timed(fit, x, settings, about)
+
+
+def ways(settings: Settings) -> Iterator[Row]:
+    """Every way to compute a mixture, from one token to all: is the chosen one the fastest?"""
+    for name, experts in product(settings.shapes, settings.experts):
+        shape = SHAPES[name]
+        plain, _, moe = mixture(shape, experts, 0, settings)
+        layers = two_layers(moe.mlp, moe.task_vectors)
+        assert layers is not None
+        for samples, tokens in product(settings.samples, (1, 2, 4, 8, shape.tokens)):
+            x = settings.batch(samples, tokens, shape.width)
+            shares = settings.batch(samples, experts)
+            runs: dict[str, Layer] = {"plain": plain}
+            runs |= {name: with_layers(way, layers, shares) for name, way in WAYS.items()}
+            with torch.no_grad():
+                forward = fastest(layers, shares, x)
+            chosen = {"forward": forward, "both": fastest(layers, shares, x)}
+            about = {"shape": name, "samples": samples, "tokens": tokens, "experts": experts}
+            for row in timed(runs, x, settings, about):
+                way = WAYS.get(row["run"])
+                marks = {f"chosen, {what}": way is choice for what, choice in chosen.items()}
+                yield row | marks
+
+
+def memory(settings: Settings) -> Iterator[Row]:
+    """What a forward and a backward pass of the mixture hold, beside the size of its dictionary.
+
+    The output and the gradient of the input are part of it, and the router's activations.
+    """
+    for name, experts, depth in product(settings.shapes, settings.experts, settings.depths):
+        shape = SHAPES[name]
+        _, _, moe = mixture(shape, experts, depth, settings)
+        for samples in settings.samples:
+            x = settings.batch(samples, shape.tokens, shape.width)
+            upstream = torch.randn_like(x)
+            moe(x[:1]).sum().backward()  # gradients of the router are there from now on
+            x.grad = None
+            _, held = peak_memory(there_and_back(moe, x, upstream), settings.device)
+            dictionary = moe.task_vectors.nbytes
+            ratio = None if held is None else held / dictionary
+            about = {"shape": name, "samples": samples, "experts": experts, "depth": depth}
+            yield about | {"bytes": held, "dictionary": dictionary, "ratio": ratio}
+
+
+def encoder(settings: Settings) -> Iterator[Row]:
+    """Adaptation steps and evaluation of a whole encoder, all tasks in one forward pass."""
+    for name, experts, per_task in product(settings.shapes, settings.experts, settings.samples):
+        shape = SHAPES[name]
+        blocks = min(shape.blocks, settings.blocks or shape.blocks)
+        plain, merged = upscaled(shape, blocks, experts, settings)
+        heads = settings.batch(experts, CLASSES, shape.width).detach()
+        images = settings.batch(experts * per_task, 3, shape.image, shape.image)
+        evaluated = images.detach()
+        steps = {
+            "plain": partial(step, plain, images, heads),
+            "WEMoE": partial(step, merged, evaluated, heads),
+        }
+        scored = {
+            "plain": forward_only(plain, evaluated),
+            "WEMoE": forward_only(merged, evaluated),
+        }
+        about = {"shape": name, "blocks": blocks, "experts": experts, "per task": per_task}
+        times = {
+            "step": interleaved(steps, settings.repeats, settings.device),
+            "evaluation": interleaved(scored, settings.repeats, settings.device),
+        }
+        for what, seconds in times.items():
+            for run, value in seconds.items():
+                speeds = {"seconds": value, "images/s": len(images) / value}
+                ratio = {"ratio": value / seconds["plain"]}
+                yield about | {"what": what, "run": run} | speeds | ratio
+
+
+def build(settings: Settings) -> Iterator[Row]:
+    """How long an encoder takes to be upscaled and what that holds; how large what it learns is."""
+    for name, experts in product(settings.shapes, settings.experts):
+        shape = SHAPES[name]
+        blocks = min(shape.blocks, settings.blocks or shape.blocks)
+        pretrained = shape.encoder(blocks)
+        states = {str(i): shape.encoder(blocks).state_dict() for i in range(experts)}
+        begin = time.perf_counter()
+        merged, held = peak_memory(partial(WEMoE().merge, pretrained, states), "cpu")
+        seconds = time.perf_counter() - begin
+        model = sum(weight.nbytes for weight in merged.parameters())
+        ratio = None if held is None else held / model
+        about = {"shape": name, "blocks": blocks, "experts": experts, "seconds": seconds}
+        sizes = {"bytes": held, "model": model, "ratio": ratio, "checkpoint": routers(merged)}
+        yield about | sizes
+
+
+MEASURES: dict[str, Callable[[Settings], Iterator[Row]]] = {
+    "layer": layer,
+    "ways": ways,
+    "memory": memory,
+    "encoder": encoder,
+    "build": build,
+}
+WAYS: dict[str, Way] = {"weight space": tiled_mlp, "activation space": activation_mlp}
+
+
+def timed(layers: dict[str, Layer], x: Tensor, settings: Settings, about: Row) -> Iterator[Row]:
+    """A row for each layer: seconds and ratios to the one called plain."""
+    upstream = torch.randn_like(x)
+    forward = {name: forward_only(f, x) for name, f in layers.items()}
+    both = {name: there_and_back(f, x, upstream) for name, f in layers.items()}
+    one_way = interleaved(forward, settings.repeats, settings.device)
+    both_ways = interleaved(both, settings.repeats, settings.device)
+    for name in layers:
+        seconds = {"forward": one_way[name], "both": both_ways[name]}
+        ratios = {"forward ×": one_way[name] / one_way["plain"]}
+        ratios["both ×"] = both_ways[name] / both_ways["plain"]
+        yield about | {"run": name} | seconds | ratios
+
+
+def forward_only(layer: Layer, x: Tensor) -> Callable[[], Tensor]:
+    """A forward pass that nothing will follow."""
+    return torch.no_grad()(lambda: layer(x))
+
+
+def there_and_back(layer: Layer, x: Tensor, upstream: Tensor) -> Callable[[], None]:
+    """A forward and a backward pass."""
+    return lambda: layer(x).backward(upstream)
+
+
+def with_layers(way: Way, layers: TwoLayers, shares: Tensor) -> Layer:
+    """A way as a function of what it sees."""
+    return lambda x: way(layers, shares, x)
+
+
+def mixture(
+    shape: Shape, experts: int, depth: int, settings: Settings
+) -> tuple[nn.Module, list[nn.Module], WeightEnsemblingMoE]:
+    """A plain MLP, fine-tuned copies of it, and their mixture, all of random weights."""
+    plain = Mlp(shape.width, 4 * shape.width).requires_grad_(False)
+    tuned = [near(plain) for _ in range(experts)]
+    moe = WeightEnsemblingMoE(plain, tuned, router_depth=depth)
+    settings.place(plain)
+    settings.place(moe)
+    return plain, tuned, moe
+
+
+@torch.no_grad()
+def near(module: nn.Module) -> nn.Module:
+    """A copy that was fine-tuned a little."""
+    tuned = Mlp(module.fc1.in_features, module.fc1.out_features)  # type: ignore[union-attr, arg-type]
+    for weight, pretrained in zip(tuned.parameters(), module.parameters(), strict=True):
+        weight.copy_(pretrained + 0.01 * torch.randn_like(pretrained))
+    return tuned
+
+
+def upscaled(
+    shape: Shape, blocks: int, experts: int, settings: Settings
+) -> tuple[nn.Module, nn.Module]:
+    """A frozen plain encoder and an upscaled one."""
+    pretrained = shape.encoder(blocks).requires_grad_(False)
+    states = {str(i): pretrained.state_dict() for i in range(experts)}
+    merged = WEMoE().merge(pretrained, states)
+    return settings.place(pretrained), settings.place(merged)
+
+
+def step(encoder: nn.Module, images: Tensor, heads: Tensor) -> None:
+    """Forward, the tasks' entropies, backward: an adaptation step but for the optimizer."""
+    features = encoder(images).unflatten(0, (len(heads), -1))
+    logits = torch.einsum("tbd,tcd->tbc", features, heads)
+    sum(entropy_objective(each)[0] for each in logits).backward()  # type: ignore[union-attr]
+
+
+def routers(encoder: nn.Module) -> int:
+    """Bytes of a file of what is trained."""
+    trained = {n: p.detach() for n, p in encoder.named_parameters() if p.requires_grad}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "routers.safetensors"
+        save_tensors(path, trained, {})
+        return path.stat().st_size
