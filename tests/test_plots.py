@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from wemoe_pl.plots import (
+    plot_costs,
     plot_landscape,
     plot_parameters,
     plot_routing,
@@ -81,6 +82,11 @@ def test_the_picture_shows_the_weights(tmp_path: Path) -> None:
             ),
             np.arange(9.0).reshape(3, 3),
             np.arange(9.0)[::-1].reshape(3, 3),
+        ),
+        (
+            lambda path, line: plot_costs(path, {"samples": {"plain": line}}, "An MLP"),
+            {1: 0.1, 4: 0.2},
+            {1: 0.1, 4: 0.9},
         ),
         (
             lambda path, counts: plot_parameters(path, {"WEMoE": counts}),

@@ -2,18 +2,7 @@
 
 import sys
 
-
-def main() -> int:
-    """Run the command line; answer `--version` without importing torch."""
-    if sys.argv[1:] == ["--version"]:
-        from wemoe_pl import __version__
-
-        print(f"wemoe-pl {__version__}")
-        return 0
-    from wemoe_pl.cli import main as run
-
-    return run()
-
+from wemoe_pl.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

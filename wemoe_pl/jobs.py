@@ -22,6 +22,7 @@ from wemoe_pl.collapse import CollapseGuard
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule, collect_results, write_results
 from wemoe_pl.files import atomic_write, make_folder
+from wemoe_pl.options import CONFIG, JOB_OPTIONS
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
 from wemoe_pl.report import accuracy_table, write_predictions
 from wemoe_pl.run_checkpoint import (
@@ -60,22 +61,16 @@ class WeMoECLI(LightningCLI):
     """LightningCLI in which one `suite` serves the model and the data, and one `out` every file."""
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """A parser that knows the shipped configs and keeps its help short."""
+        """A parser that knows the shipped configs."""
         parser = WeMoEParser(allow_abbrev=False, **kwargs)
-        parser.add_argument(
-            "-c",
-            "--config",
-            action=ShippedConfig,
-        )
+        parser.add_argument(*CONFIG, action=ShippedConfig)
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the keys that model, data and trainer share, and link them."""
-        parser.add_argument("--suite", type=Suite, help="Models and tasks.")
-        parser.add_argument("--task", type=str | None, default=None, help="One task of the suite.")
-        parser.add_argument("--tasks", type=list[str] | None, default=None, help="Of the suite.")
-        parser.add_argument("--unseen", type=list[str], default=[], help="Not merged, but scored.")
-        parser.add_argument("--out", type=str, default="runs/latest", help="Folder of the run.")
+        parser.add_argument("--suite", type=Suite)
+        for name, option in JOB_OPTIONS.items():
+            parser.add_argument(f"--{name}", **vars(option))
         if parser is self.parser:  # of a verb: a run's config has these too
             for key in COMMAND_KEYS:
                 parser.add_argument(f"--{key}", type=Any, default=None)
@@ -218,7 +213,6 @@ class WeMoECLI(LightningCLI):
 
 def read_job(
     args: list[str],
-    parser_kwargs: dict[str, Any],
     run: bool = True,
     kind: type[WeMoECLI] = WeMoECLI,
 ) -> WeMoECLI:
@@ -231,7 +225,6 @@ def read_job(
         auto_configure_optimizers=False,
         save_config_callback=SaveConfig,
         save_config_kwargs={"save_to_log_dir": False},
-        parser_kwargs=parser_kwargs,
         args=args,
         run=run,
     )

@@ -1,9 +1,7 @@
-"""The parser: shipped configs by bare name, help of one screen, errors of one sentence."""
+"""The parser of jobs: shipped configs by bare name, errors of one sentence."""
 
 import re
-from argparse import HelpFormatter
 from collections.abc import Iterable
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,7 +10,8 @@ from lightning import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
-from wemoe_pl.configs import find_config, find_suite, shipped_configs, shipped_suites
+from wemoe_pl.commands import wrong_command
+from wemoe_pl.configs import find_config, find_suite
 from wemoe_pl.data import VisionData
 from wemoe_pl.dictionaries import Compression
 from wemoe_pl.errors import FEW, ConfigError, did_you_mean
@@ -30,41 +29,6 @@ CHOSEN_BY_KEY: dict[str, type] = {
     "logger": Logger,
     "callbacks": Callback,
 }
-HELP = {
-    "help": "Show this help message and exit.",
-    "config": "YAML file, or the bare name of a shipped one; can be repeated, later ones win.",
-    "print_config": "Print every key with its value, and exit.",
-    "out": "Folder of the run.",
-    "task": "One task of the suite.",
-    "tasks": "Only these tasks of the suite, such as [cars,gtsrb].",
-    "unseen": "Tasks whose experts are left out, and that are scored all the same.",
-    "seed_everything": "Of everything random: a number from 0.",
-    "points": "Of the landscape's grid, on each axis.",
-    "images": "Of each task, that the landscape is measured on.",
-    "ckpt_path": "Checkpoint to go on from, or to score: DIR/checkpoints/last.ckpt.",
-}
-# Commands that need no trainer.
-VERBS = {
-    "prepare": "Fetch and verify all that a fit needs of the hub.",
-    "heads": "Build the suite's zero-shot heads into --out, a file each.",
-    "sweep": "Run a job for every point of a grid, resume it, and end in one table.",
-    "report": "One table of many runs, with the published ones beside them on request.",
-    "similarity": "Cosines and distances of the experts' task vectors, layer by layer.",
-    "landscape": "Loss over the plane of two task vectors: choose them with --tasks [a,b].",
-    "parameters": "Sizes of upscaled models, by number of tasks.",
-    "bench": "Time and memory beside the plain model and the loop over samples.",
-}
-HELP_EPILOG = """\
-  --KEY VALUE           any other key of the config, for example
-                        --trainer.max_steps 500 or --model.merge.router_depth 1
-  --model.help CLASS    the options of a class:
-                        {classes}
-
-shipped configs:
-  {configs}
-shipped suites, for --suite:
-  {suites}
-"""
 SEE_KEYS = "Add --print_config to see all keys."
 # Lines of jsonargparse's reports that say where it looked, not what is wrong.
 BOILERPLATE = re.compile(
@@ -92,7 +56,7 @@ class ShippedConfig(ActionConfigFile):
 
 
 class WeMoEParser(LightningArgumentParser):
-    """LightningCLI's parser, with short help and short errors."""
+    """LightningCLI's parser, with shipped suites by bare name and short errors."""
 
     replaces_suite = False
 
@@ -101,32 +65,6 @@ class WeMoEParser(LightningArgumentParser):
         given = [str(arg) for arg in args or ()]
         self.replaces_suite = any(arg.partition("=")[0] == "--suite" for arg in given)
         return super().parse_args(with_suite_found(given), *others, **options)
-
-    def format_help(self, formatter: HelpFormatter | None = None) -> str:
-        """What fits a screen: Lightning's own help lists 400 lines of trainer options."""
-        if not any(isinstance(action, ShippedConfig) for action in self._actions):
-            return super().format_help()  # of one class, for `--model.help`
-        formatter = formatter or self._get_formatter()
-        shown = [action for action in self._actions if action.dest in HELP]
-        for action in shown:
-            action.help = HELP[action.dest]
-        formatter.add_usage(self.usage, [], [])
-        formatter.add_text(self.description)
-        formatter.start_section("options")
-        formatter.add_arguments(shown)
-        formatter.end_section()
-        abouts = {name: parser.description for name, parser in self.commands.items()}
-        commands = [f"  {name:22}{about}\n" for name, about in (abouts | VERBS).items()]
-        listed = "\ncommands:\n" + "".join(commands) if abouts else ""
-        classes = f"\n{' ' * 24}".join(sorted(concrete(ScoredModule)))
-        names = [name.removesuffix(".yaml") for name in shipped_configs()]
-        third = (len(names) + 2) // 3
-        columns = (names[i * third : (i + 1) * third] for i in range(3))
-        rows = zip_longest(*columns, fillvalue="")
-        configs = "\n  ".join("".join(f"{name:26}" for name in row).rstrip() for row in rows)
-        suites = ", ".join(shipped_suites())
-        epilog = HELP_EPILOG.format(classes=classes, configs=configs, suites=suites)
-        return formatter.format_help() + epilog + listed
 
     @property
     def commands(self) -> dict[str, "WeMoEParser"]:
@@ -161,12 +99,6 @@ def with_suite_found(args: list[str]) -> list[str]:
     ]
 
 
-def described(name: str, about: str) -> dict[str, str]:
-    """How the help of a command begins."""
-    usage = f"wemoe-pl {name} --config CONFIG [--out DIR] [--KEY VALUE ...]"
-    return {"usage": usage, "description": about}
-
-
 def explain(message: str, keys: Iterable[str] = ()) -> str:
     r"""One sentence for a report of jsonargparse's, with the nearest valid name where one is near.
 
@@ -189,11 +121,10 @@ def explain(message: str, keys: Iterable[str] = ()) -> str:
         bases = [base] if base else CHOSEN_BY_KEY.values()
         names = {name for each in bases for name in concrete(each)}
         return f"There is no class '{found[1]}'. {nearest(found[1], names)}"
-    if found := re.search(r"invalid choice: '(\S+)' \(choose from (.*)\)", message):
-        commands = re.findall(r"[a-z]+", found[2])
-        return f"There is no command '{found[1]}'. {did_you_mean(found[1], commands)}"
-    if found := re.search(r'expected "subcommand" to be one of \{(.*)\}', message):
-        return f"Give a command: {found[1].replace(',', ', ')}."
+    if found := re.search(r"invalid choice: '(\S+)' \(choose from ", message):
+        return wrong_command(found[1])
+    if 'expected "subcommand" to be one of' in message:
+        return wrong_command()
     if found := re.search(r"arguments are required: \w+\.(\w+)|[Kk]ey ['\"](suite)\.name", message):
         return f"No {found[1] or found[2]} was given: start from a config, with --config NAME."
     if "Unexpected config:" in message:

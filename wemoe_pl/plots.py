@@ -203,6 +203,33 @@ def plot_parameters(path: Path, counts: Mapping[str, Sequence[tuple[int, int]]])
     save(figure, path)
 
 
+def plot_costs(
+    path: Path, curves: Mapping[str, Mapping[str, Mapping[int, float]]], title: str
+) -> None:
+    """Draw milliseconds over what they grow with, a panel for each, as PNG.
+
+    Args:
+        path: where to.
+        curves: by the label of the horizontal axis, then by that of the line, seconds at each
+            value.
+        title: of the whole picture.
+    """
+    figure = Figure(figsize=(5 * len(curves) + 2, 4), layout="constrained")
+    for axis, (key, lines) in zip(
+        figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True
+    ):
+        for label, line in lines.items():
+            values = sorted(line)
+            axis.plot(
+                values, [1e3 * line[v] for v in values], marker="o", markersize=4, label=label
+            )
+        axis.set(xlabel=key, ylabel="milliseconds", xlim=(0, None), ylim=(0, None))
+        axis.grid(alpha=0.3)
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    figure.suptitle(title, fontsize=10)
+    save(figure, path)
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure, whole or not at all."""
     with atomic_write(path) as temporary:

@@ -27,7 +27,7 @@ from wemoe_pl.configs import find_config
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.files import atomic_write, make_folder
 from wemoe_pl.grids import folder_name, parse_grid, points, short_names
-from wemoe_pl.options import OneSentence
+from wemoe_pl.options import sweep_parser
 from wemoe_pl.plots import plot_sweep
 from wemoe_pl.report import percent
 from wemoe_pl.run_checkpoint import last_checkpoint
@@ -101,7 +101,7 @@ def sweep(args: list[str], run: Runner | None = None) -> None:
         ConfigError: the arguments are wrong, or a folder holds another sweep's results.
         WeMoEError: some points failed; the others have run.
     """
-    options, passed_on = parse(args)
+    options, passed_on = sweep_parser().parse_known_args(args)
     out = Path(options.out)
     grid = checked_grid(options, passed_on)
     all_points = [make_point(point, options, passed_on, out) for point in points(grid)]
@@ -116,33 +116,6 @@ def sweep(args: list[str], run: Runner | None = None) -> None:
     if failed:
         told = "; ".join(f"{point.folder.name}: {last_words(point)}" for point in failed)
         raise WeMoEError(f"{len(failed)} of {len(all_points)} points failed. {told}")
-
-
-def parse(args: list[str]) -> tuple[Namespace, list[str]]:
-    """The options of the sweep, and all the others, which every point is given."""
-    parser = OneSentence(prog="wemoe-pl sweep", allow_abbrev=False, description=__doc__)
-    parser.add_argument("-c", "--config", action="append", default=[], help="as for fit")
-    parser.add_argument(
-        "--grid",
-        action="append",
-        default=[],
-        metavar="KEY=A,B,C",
-        help="values to try; can be repeated; KEY may be `config`",
-    )
-    parser.add_argument("--out", default="runs/sweep", help="folder, with one below it per point")
-    parser.add_argument(
-        "--command",
-        choices=("auto", "fit", "test"),
-        default="auto",
-        help="by default, the one that the config's first lines say",
-    )
-    parser.add_argument("--jobs", type=int, default=None, help="how many run at once")
-    parser.add_argument("--gpus", help="numbers such as 0,1: one job at a time on each")
-    parser.add_argument(
-        "--choose", action="store_true", help="mark the best without labels, in chosen.json"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="only print the commands")
-    return parser.parse_known_args(args)
 
 
 def checked_grid(options: Namespace, passed_on: list[str]) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ import yaml
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.files import atomic_write
 from wemoe_pl.layouts import LAYOUTS, Cell, Row, Tabular
-from wemoe_pl.options import OneSentence
+from wemoe_pl.options import report_parser
 from wemoe_pl.published import PublishedRow, experiment_of, published_rows
 from wemoe_pl.scores import mean, normalized_mean
 
@@ -65,7 +65,7 @@ def report(args: list[str]) -> None:
         ConfigError: the arguments are wrong, or a folder has no run.
         CheckpointError: a `results.json` cannot be read.
     """
-    options = parse(args)
+    options = report_parser().parse_args(args)
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in read_runs(options.folders):
         groups.setdefault(run.experiment, []).append(run)
@@ -76,25 +76,6 @@ def report(args: list[str]) -> None:
         return
     with atomic_write(Path(options.out)) as temporary:
         temporary.write_text(document)
-
-
-def parse(args: list[str]) -> Namespace:
-    """The options."""
-    parser = OneSentence(prog="wemoe-pl report", allow_abbrev=False, description=__doc__)
-    parser.add_argument("folders", nargs="+", metavar="DIR", help="runs, or folders of runs")
-    parser.add_argument("--format", choices=tuple(LAYOUTS), default="markdown")
-    parser.add_argument("--out", metavar="FILE", help="where to; by default it is printed")
-    parser.add_argument(
-        "--mean-over-seeds", action="store_true", help="one row for runs that differ in the seed"
-    )
-    parser.add_argument(
-        "--references", action="store_true", help="rows for what the runs were compared with"
-    )
-    parser.add_argument(
-        "--published", action="store_true", help="the published rows of the same experiment below"
-    )
-    parser.add_argument("--sort", choices=("mean",), help="rows by their mean")
-    return parser.parse_args(args)
 
 
 def read_runs(folders: Iterable[str]) -> list[Run]:

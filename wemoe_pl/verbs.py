@@ -12,7 +12,7 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.files import make_folder
 from wemoe_pl.jobs import WeMoECLI, read_job
 from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
-from wemoe_pl.parsing import VERBS, described
+from wemoe_pl.options import LANDSCAPE_OPTIONS
 from wemoe_pl.prepare import prepare, write_heads
 from wemoe_pl.suites import Suite
 from wemoe_pl.sweep import sweep
@@ -32,8 +32,8 @@ class LandscapeCLI(WeMoECLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add how fine the grid is, and how many images it is measured on."""
         super().add_arguments_to_parser(parser)
-        parser.add_argument("--points", type=int, default=11, help="Of the grid, on each axis.")
-        parser.add_argument("--images", type=int, default=256, help="Of each task.")
+        for name, option in LANDSCAPE_OPTIONS.items():
+            parser.add_argument(f"--{name}", **vars(option))
 
 
 def run_verb(verb: str, args: list[str]) -> None:
@@ -47,7 +47,7 @@ def run_verb(verb: str, args: list[str]) -> None:
         runs[verb](args)
         return
     kind = LandscapeCLI if verb == "landscape" else WeMoECLI
-    job = read_job(args, described(verb, VERBS[verb]), run=False, kind=kind)
+    job = read_job(args, run=False, kind=kind)
     jobs: dict[str, Callable[[WeMoECLI], None]] = {
         "prepare": prepare_job,
         "heads": make_heads,

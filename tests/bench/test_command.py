@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from wemoe_pl.bench.command import costs_by, draw_curves, middle
+from wemoe_pl.bench.measures import Row
 from wemoe_pl.cli import main
 
 SMALL = ("--shapes", "miniature", "--samples", "2", "--experts", "2", "--blocks", "1")
@@ -23,6 +25,30 @@ def test_it_prints_a_table_and_leaves_json(
     assert written["about"]["command"].startswith("wemoe-pl bench layer --shapes miniature")
     assert written["about"]["versions"]["torch"]
     assert written["about"]["seed"] == 0
+
+
+def costs(samples: tuple[int, ...], experts: tuple[int, ...]) -> list[Row]:
+    return [
+        {"shape": "vitb32", "samples": b, "experts": t, "depth": 2, "run": "plain"}
+        | {"forward": float(b + t), "both": 9.0}
+        for b in samples
+        for t in experts
+    ]
+
+
+def test_curves_are_drawn_over_what_takes_several_values(tmp_path: Path) -> None:
+    draw_curves(tmp_path, costs((16,), (8,)))
+    assert not list(tmp_path.iterdir())
+    draw_curves(tmp_path, costs((1, 16), (8,)))
+    assert [path.name for path in tmp_path.iterdir()] == ["layer_vitb32.png"]
+
+
+def test_a_curve_is_of_rows_that_differ_in_its_axis_alone() -> None:
+    rows = costs((1, 4, 16), (2, 8))
+    usual = {"samples": 4, "experts": 2, "depth": 2}
+    assert {key: middle(row[key] for row in rows) for key in usual} == usual
+    assert costs_by("samples", rows, usual)["plain, forward"] == {1: 3, 4: 6, 16: 18}
+    assert costs_by("experts", rows, usual)["plain, forward"] == {2: 6, 8: 12}
 
 
 @pytest.mark.parametrize(

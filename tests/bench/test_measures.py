@@ -86,7 +86,7 @@ def gradients(encoder: torch.nn.Module) -> Iterator[bool]:
 def test_a_step_reaches_the_routers_alone() -> None:
     _, merged = measures.upscaled(SHAPES["miniature"], 1, 2, SETTINGS)
     heads = SETTINGS.batch(2, 5, 96).detach()
-    measures.step(merged, SETTINGS.batch(6, 3, 32, 32).detach(), heads)
+    measures.step(merged, SETTINGS.batch(6, 3, 28, 28).detach(), heads)
     assert any(gradients(merged))
     for parameter in merged.parameters():
         assert (parameter.grad is not None) == parameter.requires_grad

@@ -3,30 +3,30 @@
 import json
 import platform
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from wemoe_pl.bench.measures import MEASURES, SHAPES, Row, Settings
+from wemoe_pl.bench.measures import MEASURES, Row, Settings
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.evaluate import versions
 from wemoe_pl.files import atomic_write, make_folder
-from wemoe_pl.options import OneSentence
+from wemoe_pl.options import BENCH_NOTE, BENCH_SHAPES, PRECISIONS, bench_parser
+from wemoe_pl.plots import plot_costs
 
-NOTE = "Random weights and images: times and sizes, not accuracy. Ratios are to the plain model."
 # What is told in a unit of its own, and how many of that unit it is.
 UNITS = {
     "ms": (("forward", "both", "seconds"), 1e3),
     "MB": (("bytes", "dictionary", "model", "checkpoint"), 1e-6),
 }
 WIDEST = 140  # columns of a table that is printed whole, even where lines then wrap
-PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 def bench(args: list[str]) -> None:
@@ -35,7 +35,7 @@ def bench(args: list[str]) -> None:
     Raises:
         ConfigError: the arguments are wrong, or there is no such device.
     """
-    options = parser().parse_args(args)
+    options = bench_parser().parse_args(args)
     settings = settings_of(options)
     out = make_folder(Path(options.out))
     console = Console()
@@ -45,10 +45,12 @@ def bench(args: list[str]) -> None:
         with console.status(f"Measuring {measure}"):
             measured[measure] = alone(measure, settings, options.seed, options.threads)
         console.print(table_of(measure, measured[measure]))
+        if measure == "layer":
+            draw_curves(out, measured[measure])
         about = conditions(options.seed, options.threads, ["bench", *args])
         with atomic_write(out / "bench.json") as temporary:
             temporary.write_text(json.dumps({"about": about, **measured}, indent=1) + "\n")
-    console.print(f"{NOTE}\n{out / 'bench.json'}", highlight=False, soft_wrap=True)
+    console.print(f"{BENCH_NOTE}\n{out / 'bench.json'}", highlight=False, soft_wrap=True)
 
 
 def alone(measure: str, settings: Settings, seed: int, threads: int | None) -> list[Row]:
@@ -65,30 +67,11 @@ def rows(measure: str, settings: Settings, seed: int, threads: int | None) -> li
     return [*MEASURES[measure](settings)]
 
 
-def parser() -> OneSentence:
-    """What may be asked for."""
-    made = OneSentence("wemoe-pl bench", description=f"Time and memory. {NOTE}")
-    add = made.add_argument
-    add("measures", nargs="*", help=f"Of {', '.join(MEASURES)}; by default all.")
-    add("--shapes", default="vitb32", help=f"Of {', '.join(SHAPES)}, with commas between them.")
-    add("--samples", default="16", help="In a batch; per task in a batch of an encoder.")
-    add("--experts", default="8", help="Numbers of experts.")
-    add("--depths", default="2", help="Of routers, 0 to 2.")
-    add("--blocks", type=int, help="Of encoders at most; by default all.")
-    add("--repeats", type=int, default=5, help="Of each timing, of which the median counts.")
-    add("--device", default="cpu", help="cpu or cuda.")
-    add("--precision", default="float32", help=f"Of {', '.join(PRECISIONS)}.")
-    add("--threads", type=int, help="Of a CPU; by default what torch takes.")
-    add("--seed", type=int, default=0, help="Of the random weights.")
-    add("--out", default="runs/bench", help="Folder of bench.json.")
-    return made
-
-
 def settings_of(options: Any) -> Settings:
     """Options as settings, or a `ConfigError` that names what is wrong."""
     one_of("measure", options.measures, [*MEASURES])
     shapes = options.shapes.split(",")
-    one_of("shape", shapes, [*SHAPES])
+    one_of("shape", shapes, BENCH_SHAPES)
     one_of("precision", [options.precision], PRECISIONS)
     if options.device != "cpu" and not torch.cuda.is_available():
         raise ConfigError(f"There is no device '{options.device}' here: leave out --device.")
@@ -105,6 +88,35 @@ def settings_of(options: Any) -> Settings:
         device=options.device,
         dtype=getattr(torch, options.precision),
     )
+
+
+def draw_curves(out: Path, measured: Sequence[Row]) -> None:
+    """How the cost of a layer grows with samples and with experts: a picture for each shape."""
+    for shape in dict.fromkeys(row["shape"] for row in measured):
+        rows = [row for row in measured if row["shape"] == shape]
+        usual = {key: middle(row[key] for row in rows) for key in ("samples", "experts", "depth")}
+        curves = {key: costs_by(key, rows, usual) for key in ("samples", "experts")}
+        if several := {k: lines for k, lines in curves.items() if len(lines["plain, forward"]) > 1}:
+            fixed = ", ".join(f"{key} {value}" for key, value in usual.items())
+            about = f"An MLP of {shape}; where it is not the axis: {fixed}"
+            plot_costs(out / f"layer_{shape}.png", several, about)
+
+
+def costs_by(
+    key: str, measured: Sequence[Row], usual: Mapping[str, int]
+) -> dict[str, dict[int, float]]:
+    """Seconds by one key, of the rows that have the usual value of every other."""
+    lines: dict[str, dict[int, float]] = {}
+    for row in measured:
+        if all(row[other] == value for other, value in usual.items() if other != key):
+            for what, label in {"forward": "forward", "both": "forward + backward"}.items():
+                lines.setdefault(f"{row['run']}, {label}", {})[row[key]] = row[what]
+    return lines
+
+
+def middle(values: Iterable[int]) -> int:
+    """The one that as many of the different values are below as above."""
+    return median_low(sorted(set(values)))
 
 
 def one_of(what: str, given: Sequence[str], known: Sequence[str]) -> None:
@@ -156,7 +168,7 @@ def conditions(seed: int, threads: int | None, command: Sequence[str]) -> dict[s
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "command": shlex.join(["wemoe-pl", *command]),
-        "note": NOTE,
+        "note": BENCH_NOTE,
         "seed": seed,
         "versions": versions(),
         "threads": threads or torch.get_num_threads(),

@@ -16,14 +16,15 @@ from torch import Tensor, nn
 
 from wemoe_pl.adapt import entropy_objective
 from wemoe_pl.bench.rivals import Layer, fusion_bench_layers, loop_over_samples
-from wemoe_pl.bench.stopwatch import interleaved, peak_memory
 from wemoe_pl.checkpoints import save_tensors
 from wemoe_pl.kernels.activation_space import activation_mlp
-from wemoe_pl.kernels.merged import Way, fastest
+from wemoe_pl.kernels.merged import fastest
 from wemoe_pl.kernels.tiled import tiled_mlp
-from wemoe_pl.kernels.two_layers import TwoLayers, two_layers
+from wemoe_pl.kernels.two_layers import TwoLayers, Way, two_layers
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.moe import WeightEnsemblingMoE
+from wemoe_pl.options import BENCH_MEASURES, BENCH_SHAPES
+from wemoe_pl.stopwatch import interleaved, peak_memory
 
 Row = dict[str, Any]
 MOST_LOOPED = 16  # samples: what loops over more of them outgrows the memory of many machines
@@ -58,12 +59,13 @@ class Shape:
         )
 
 
-SHAPES = {
-    "vitb32": Shape(768, 50, 12, 12, 224, 32),
-    "vitb16": Shape(768, 197, 12, 12, 224, 16),
-    "vitl14": Shape(1024, 257, 24, 16, 224, 14),
-    "miniature": Shape(96, 17, 4, 3, 32, 8),
-}
+SIZES = (
+    Shape(768, 50, 12, 12, 224, 32),
+    Shape(768, 197, 12, 12, 224, 16),
+    Shape(1024, 257, 24, 16, 224, 14),
+    Shape(96, 50, 4, 4, 28, 4),
+)
+SHAPES = dict(zip(BENCH_SHAPES, SIZES, strict=True))
 
 
 @dataclass(frozen=True)
@@ -205,13 +207,10 @@ def build(settings: Settings) -> Iterator[Row]:
         yield about | sizes
 
 
-MEASURES: dict[str, Callable[[Settings], Iterator[Row]]] = {
-    "layer": layer,
-    "ways": ways,
-    "memory": memory,
-    "encoder": encoder,
-    "build": build,
-}
+Measure = Callable[[Settings], Iterator[Row]]
+MEASURES: dict[str, Measure] = dict(
+    zip(BENCH_MEASURES, (layer, ways, memory, encoder, build), strict=True)
+)
 WAYS: dict[str, Way] = {"weight space": tiled_mlp, "activation space": activation_mlp}
 
 

@@ -1,6 +1,5 @@
 """`merged_mlp`: the one function, and the way in which it is computed."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -9,11 +8,12 @@ from torch import Tensor, nn
 from wemoe_pl.dictionaries import Dictionary
 from wemoe_pl.kernels.activation_space import activation_mlp
 from wemoe_pl.kernels.costs import Load, activation_space_cost, weight_space_cost
+from wemoe_pl.kernels.fused import fused_mlp, fuses
 from wemoe_pl.kernels.mapped import mapped_mlp
+from wemoe_pl.kernels.race import quickest
 from wemoe_pl.kernels.tiled import tiled_mlp, untiled_mlp
-from wemoe_pl.kernels.two_layers import TwoLayers, two_layers
+from wemoe_pl.kernels.two_layers import TwoLayers, Way, two_layers
 
-Way = Callable[[TwoLayers, Tensor, Tensor], Tensor]
 TYPICAL_SHAPE = (16, 50)  # samples and tokens that a compiled program is chosen for
 
 
@@ -53,4 +53,8 @@ def fastest(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Way:
     load = Load(samples, tokens, torch.is_grad_enabled() and routing_weights.requires_grad)
     if activation_space_cost(mlp, load) < weight_space_cost(mlp, load):
         return activation_mlp
-    return untiled_mlp if traced else tiled_mlp
+    if traced:
+        return untiled_mlp
+    if x.is_cuda and fuses(mlp, x):
+        return quickest([tiled_mlp, fused_mlp], mlp, routing_weights, x)
+    return tiled_mlp

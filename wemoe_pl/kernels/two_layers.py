@@ -54,6 +54,10 @@ class TwoLayers:
         return len(self.first.weight)
 
 
+# The layers, routing weights (B, T) and tokens (B, N, D) → (B, N, D).
+Way = Callable[[TwoLayers, Tensor, Tensor], Tensor]
+
+
 def two_layers(mlp: nn.Module, dictionary: Dictionary) -> TwoLayers | None:
     """The layers of an MLP that does nothing else, elementwise activations aside; else None."""
     # A subclass, or a hook, may compute something else.

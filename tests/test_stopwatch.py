@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from wemoe_pl.bench import stopwatch
-from wemoe_pl.bench.stopwatch import interleaved, peak_memory
+from wemoe_pl import stopwatch
+from wemoe_pl.stopwatch import interleaved, peak_memory
 
 
 def test_runs_take_turns_and_the_first_turn_is_not_counted() -> None:

@@ -10,13 +10,14 @@ from typing import TypeVar
 
 import torch
 
+Name = TypeVar("Name")
 Result = TypeVar("Result")
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[], object]], repeats: int, device: str
-) -> dict[str, float]:
+    runs: Mapping[Name, Callable[[], object]], repeats: int, device: str
+) -> dict[Name, float]:
     """Median seconds of each run. What disturbs the machine for a while disturbs all of them.
 
     Args:
@@ -24,7 +25,7 @@ def interleaved(
         repeats: how often each is timed.
         device: waited for before the clock is read.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    seconds: dict[Name, list[float]] = {name: [] for name in runs}
     for i in range(repeats + 1):
         for name, run in runs.items():
             wait_for(device)

@@ -1,0 +1,58 @@
+"""Run a command by Lightning, which warns of nothing where all is as it should be."""
+
+import logging
+import warnings
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from wemoe_pl.commands import VERBS
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.jobs import read_job
+from wemoe_pl.verbs import run_verb
+
+LOGGERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
+)
+# What Lightning warns of in every run, though all is as it should be.
+NOISE = (
+    r".*LeafSpec",  # it makes tree leaves the way that torch has deprecated
+    r"Found \d+ module\(s\) in eval mode",  # what is merged is frozen, and so in eval mode
+    r"`max_epochs` was not set",  # runs are measured in steps
+    r"LightningCLI's args parameter",  # a verb is taken off the command line before it
+    r".*`LightningModule.configure_optimizers` returned `None`",  # nor an optimizer
+    r".*`training_step` returned `None`",  # merging from samples has no loss
+    r"The dirpath has changed",  # a checkpoint of another run is scored
+)
+
+
+def run(args: list[str]) -> None:
+    """Run one command, with a trainer or without.
+
+    Raises:
+        WeMoEError: something is wrong that a user can put right.
+    """
+    silence_lightning()
+    command, *rest = args
+    try:
+        if command in VERBS:
+            run_verb(command, rest)
+        else:
+            read_job(args)
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
+
+
+def silence_lightning() -> None:
+    """Drop warnings that say nothing, and tips about other products, two per run."""
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
+    for name in LOGGERS:
+        logging.getLogger(name).addFilter(says_something)
+
+
+def says_something(record: logging.LogRecord) -> bool:
+    """Is a line of Lightning's log neither a tip nor about a default of its own?"""
+    message = record.getMessage()
+    return "💡" not in message and "`weights_only` was not set" not in message
