@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from wemoe_pl.bench import measures
-from wemoe_pl.bench.measures import MEASURES, SHAPES, Row, Settings
+from wemoe_pl.bench.measures import MEASURES
+from wemoe_pl.bench.subjects import SHAPES, Row, Settings, upscaled
 
 SETTINGS = Settings(shapes=("miniature",), samples=(1, 3), experts=(2,), depths=(0, 2), repeats=1)
 
@@ -84,7 +85,7 @@ def gradients(encoder: torch.nn.Module) -> Iterator[bool]:
 
 
 def test_a_step_reaches_the_routers_alone() -> None:
-    _, merged = measures.upscaled(SHAPES["miniature"], 1, 2, SETTINGS)
+    _, merged = upscaled(SHAPES["miniature"], 1, 2, SETTINGS)
     heads = SETTINGS.batch(2, 5, 96).detach()
     measures.step(merged, SETTINGS.batch(6, 3, 28, 28).detach(), heads)
     assert any(gradients(merged))

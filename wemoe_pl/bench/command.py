@@ -14,7 +14,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from wemoe_pl.bench.measures import MEASURES, Row, Settings
+from wemoe_pl.bench.measures import MEASURES
+from wemoe_pl.bench.subjects import Row, Settings
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.evaluate import versions
 from wemoe_pl.files import atomic_write, make_folder
@@ -23,7 +24,7 @@ from wemoe_pl.plots import plot_costs
 
 # What is told in a unit of its own, and how many of that unit it is.
 UNITS = {
-    "ms": (("forward", "both", "seconds"), 1e3),
+    "ms": (("forward", "both", "arithmetic", "reading", "seconds"), 1e3),
     "MB": (("bytes", "dictionary", "model", "checkpoint"), 1e-6),
 }
 WIDEST = 140  # columns of a table that is printed whole, even where lines then wrap

@@ -1,104 +1,38 @@
-"""The measures, each in rows: the layer, its ways, its memory, the encoder, and its making."""
+"""The measures, in rows: the layer, its ways, limits and memory, the encoder, its making."""
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
-from timm.layers.mlp import Mlp
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from wemoe_pl.adapt import entropy_objective
+from wemoe_pl.bench.limits import limits
 from wemoe_pl.bench.rivals import Layer, fusion_bench_layers, loop_over_samples
+from wemoe_pl.bench.subjects import (
+    SHAPES,
+    Row,
+    Settings,
+    forward_only,
+    mixture,
+    there_and_back,
+    upscaled,
+)
 from wemoe_pl.checkpoints import save_tensors
 from wemoe_pl.kernels.activation_space import activation_mlp
 from wemoe_pl.kernels.merged import fastest
 from wemoe_pl.kernels.tiled import tiled_mlp
 from wemoe_pl.kernels.two_layers import TwoLayers, Way, two_layers
 from wemoe_pl.merging import WEMoE
-from wemoe_pl.moe import WeightEnsemblingMoE
-from wemoe_pl.options import BENCH_MEASURES, BENCH_SHAPES
+from wemoe_pl.options import BENCH_MEASURES
 from wemoe_pl.stopwatch import interleaved, peak_memory
 
-Row = dict[str, Any]
 MOST_LOOPED = 16  # samples: what loops over more of them outgrows the memory of many machines
 CLASSES = 100  # of every task, about the mean of the eight
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A vision transformer's sizes: D, N, blocks, heads and patches; H is 4 D."""
-
-    width: int
-    tokens: int
-    blocks: int
-    heads: int
-    image: int
-    patch: int
-
-    @property
-    def weights(self) -> int:
-        """P, those of an MLP."""
-        return 8 * self.width**2 + 5 * self.width
-
-    def encoder(self, blocks: int) -> nn.Module:
-        """A vision transformer of random weights."""
-        return VisionTransformer(
-            img_size=self.image,
-            patch_size=self.patch,
-            embed_dim=self.width,
-            depth=blocks,
-            num_heads=self.heads,
-            num_classes=0,
-        )
-
-
-SIZES = (
-    Shape(768, 50, 12, 12, 224, 32),
-    Shape(768, 197, 12, 12, 224, 16),
-    Shape(1024, 257, 24, 16, 224, 14),
-    Shape(96, 50, 4, 4, 28, 4),
-)
-SHAPES = dict(zip(BENCH_SHAPES, SIZES, strict=True))
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is measured, and how.
-
-    Attributes:
-        shapes: names of `SHAPES`.
-        samples: B, several.
-        experts: T, several.
-        depths: of routers.
-        blocks: of encoders at most.
-        repeats: of each timing.
-        device: "cpu" or "cuda".
-        dtype: of weights and inputs.
-    """
-
-    shapes: tuple[str, ...] = ("vitb32",)
-    samples: tuple[int, ...] = (16,)
-    experts: tuple[int, ...] = (8,)
-    depths: tuple[int, ...] = (2,)
-    blocks: int | None = None
-    repeats: int = 5
-    device: str = "cpu"
-    dtype: torch.dtype = torch.float32
-
-    def place(self, module: nn.Module) -> nn.Module:
-        """Where and in what precision it is measured."""
-        return module.to(self.device, self.dtype)
-
-    def batch(self, *shape: int) -> Tensor:
-        """Random inputs that require gradients."""
-        return torch.randn(shape, device=self.device, dtype=self.dtype).requires_grad_()
 
 
 def layer(settings: Settings) -> Iterator[Row]:
@@ -209,7 +143,7 @@ def build(settings: Settings) -> Iterator[Row]:
 
 Measure = Callable[[Settings], Iterator[Row]]
 MEASURES: dict[str, Measure] = dict(
-    zip(BENCH_MEASURES, (layer, ways, memory, encoder, build), strict=True)
+    zip(BENCH_MEASURES, (layer, ways, limits, memory, encoder, build), strict=True)
 )
 WAYS: dict[str, Way] = {"weight space": tiled_mlp, "activation space": activation_mlp}
 
@@ -228,50 +162,9 @@ def timed(layers: dict[str, Layer], x: Tensor, settings: Settings, about: Row) -
         yield about | {"run": name} | seconds | ratios
 
 
-def forward_only(layer: Layer, x: Tensor) -> Callable[[], Tensor]:
-    """A forward pass that nothing will follow."""
-    return torch.no_grad()(lambda: layer(x))
-
-
-def there_and_back(layer: Layer, x: Tensor, upstream: Tensor) -> Callable[[], None]:
-    """A forward and a backward pass."""
-    return lambda: layer(x).backward(upstream)
-
-
 def with_layers(way: Way, layers: TwoLayers, shares: Tensor) -> Layer:
     """A way as a function of what it sees."""
     return lambda x: way(layers, shares, x)
-
-
-def mixture(
-    shape: Shape, experts: int, depth: int, settings: Settings
-) -> tuple[nn.Module, list[nn.Module], WeightEnsemblingMoE]:
-    """A plain MLP, fine-tuned copies of it, and their mixture, all of random weights."""
-    plain = Mlp(shape.width, 4 * shape.width).requires_grad_(False)
-    tuned = [near(plain) for _ in range(experts)]
-    moe = WeightEnsemblingMoE(plain, tuned, router_depth=depth)
-    settings.place(plain)
-    settings.place(moe)
-    return plain, tuned, moe
-
-
-@torch.no_grad()
-def near(module: nn.Module) -> nn.Module:
-    """A copy that was fine-tuned a little."""
-    tuned = Mlp(module.fc1.in_features, module.fc1.out_features)  # type: ignore[union-attr, arg-type]
-    for weight, pretrained in zip(tuned.parameters(), module.parameters(), strict=True):
-        weight.copy_(pretrained + 0.01 * torch.randn_like(pretrained))
-    return tuned
-
-
-def upscaled(
-    shape: Shape, blocks: int, experts: int, settings: Settings
-) -> tuple[nn.Module, nn.Module]:
-    """A frozen plain encoder and an upscaled one."""
-    pretrained = shape.encoder(blocks).requires_grad_(False)
-    states = {str(i): pretrained.state_dict() for i in range(experts)}
-    merged = WEMoE().merge(pretrained, states)
-    return settings.place(pretrained), settings.place(merged)
 
 
 def step(encoder: nn.Module, images: Tensor, heads: Tensor) -> None:

@@ -1,0 +1,94 @@
+"""What a merged MLP takes at least on a machine, by its arithmetic and by what it reads."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+
+from wemoe_pl.bench.subjects import SHAPES, Row, Settings, Shape, mixture, there_and_back
+from wemoe_pl.kernels.merged import fastest
+from wemoe_pl.kernels.two_layers import two_layers
+from wemoe_pl.stopwatch import interleaved
+
+SIDE = 2048  # of the square matrices whose product is timed
+READ = 2**26  # numbers that are summed: more than any cache holds
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What it does in a second at its best.
+
+    Attributes:
+        multiply_adds: of one large matrix product.
+        bytes: read from memory.
+    """
+
+    multiply_adds: float
+    bytes: float
+
+    @classmethod
+    def measured(cls, settings: Settings) -> "Machine":
+        """As torch gets out of it, with the threads and in the precision of the settings."""
+        left, right = (settings.batch(SIDE, SIDE).detach() for _ in range(2))
+        numbers = torch.ones(READ, device=settings.device, dtype=settings.dtype)
+        runs = {"product": lambda: left @ right, "sum": lambda: numbers.sum()}
+        seconds = interleaved(runs, settings.repeats, settings.device)
+        return cls(SIDE**3 / seconds["product"], numbers.nbytes / seconds["sum"])
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one pass over a batch needs, the router aside.
+
+    Attributes:
+        multiply_adds: to merge weights and to use them.
+        numbers: of the weights that are read.
+    """
+
+    multiply_adds: int
+    numbers: int
+
+    @classmethod
+    def of(cls, shape: Shape, samples: int, experts: int, learning: bool) -> "Count":
+        """B·T·P to merge, B·N·2DH to multiply, (T + 1)·P to read.
+
+        A backward pass merges anew, has a product for the tokens and one for the weights, and
+        contracts those with the dictionary: three times the forward pass, and twice the reading.
+
+        >>> Count.of(SHAPES["vitb32"], samples=16, experts=8, learning=False)
+        Count(multiply_adds=4379344896, numbers=42501888)
+        """
+        matrices = 8 * shape.width**2
+        once = samples * (experts * shape.weights + shape.tokens * matrices)
+        numbers = (experts + 1) * shape.weights
+        return cls(3 * once, 2 * numbers) if learning else cls(once, numbers)
+
+
+def limits(settings: Settings) -> Iterator[Row]:
+    """Both limits of a mixture of depth 0, and how far it is from the larger one."""
+    machine = Machine.measured(settings)
+    for name, experts, samples in product(settings.shapes, settings.experts, settings.samples):
+        shape = SHAPES[name]
+        _, _, moe = mixture(shape, experts, 0, settings)
+        layers = two_layers(moe.mlp, moe.task_vectors)
+        assert layers is not None
+        x = settings.batch(samples, shape.tokens, shape.width)
+        upstream = torch.randn_like(x)
+        shares = settings.batch(samples, experts)
+
+        def merged(x: torch.Tensor) -> torch.Tensor:
+            return fastest(layers, shares, x)(layers, shares, x)  # noqa: B023 (used at once)
+
+        runs = {
+            "forward": torch.no_grad()(lambda: merged(x)),  # noqa: B023
+            "forward + backward": there_and_back(merged, x, upstream),
+        }
+        for what, seconds in interleaved(runs, settings.repeats, settings.device).items():
+            count = Count.of(shape, samples, experts, learning=what != "forward")
+            arithmetic = count.multiply_adds / machine.multiply_adds
+            reading = count.numbers * settings.dtype.itemsize / machine.bytes
+            about = {"shape": name, "samples": samples, "experts": experts, "what": what}
+            counts = {"multiply-adds": count.multiply_adds, "numbers": count.numbers}
+            times = {"arithmetic": arithmetic, "reading": reading, "seconds": seconds}
+            yield about | counts | times | {"ratio": seconds / max(arithmetic, reading)}

@@ -1,0 +1,128 @@
+"""What is measured: plain models of published shapes, and their mixtures, of random weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from timm.layers.mlp import Mlp
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from wemoe_pl.bench.rivals import Layer
+from wemoe_pl.merging import WEMoE
+from wemoe_pl.moe import WeightEnsemblingMoE
+from wemoe_pl.options import BENCH_SHAPES
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A vision transformer's sizes: D, N, blocks, heads and patches; H is 4 D."""
+
+    width: int
+    tokens: int
+    blocks: int
+    heads: int
+    image: int
+    patch: int
+
+    @property
+    def weights(self) -> int:
+        """P, those of an MLP."""
+        return 8 * self.width**2 + 5 * self.width
+
+    def encoder(self, blocks: int) -> nn.Module:
+        """A vision transformer of random weights."""
+        return VisionTransformer(
+            img_size=self.image,
+            patch_size=self.patch,
+            embed_dim=self.width,
+            depth=blocks,
+            num_heads=self.heads,
+            num_classes=0,
+        )
+
+
+SIZES = (
+    Shape(768, 50, 12, 12, 224, 32),
+    Shape(768, 197, 12, 12, 224, 16),
+    Shape(1024, 257, 24, 16, 224, 14),
+    Shape(96, 50, 4, 4, 28, 4),
+)
+SHAPES = dict(zip(BENCH_SHAPES, SIZES, strict=True))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured, and how.
+
+    Attributes:
+        shapes: names of `SHAPES`.
+        samples: B, several.
+        experts: T, several.
+        depths: of routers.
+        blocks: of encoders at most.
+        repeats: of each timing.
+        device: "cpu" or "cuda".
+        dtype: of weights and inputs.
+    """
+
+    shapes: tuple[str, ...] = ("vitb32",)
+    samples: tuple[int, ...] = (16,)
+    experts: tuple[int, ...] = (8,)
+    depths: tuple[int, ...] = (2,)
+    blocks: int | None = None
+    repeats: int = 5
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """Where and in what precision it is measured."""
+        return module.to(self.device, self.dtype)
+
+    def batch(self, *shape: int) -> Tensor:
+        """Random inputs that require gradients."""
+        return torch.randn(shape, device=self.device, dtype=self.dtype).requires_grad_()
+
+
+def mixture(
+    shape: Shape, experts: int, depth: int, settings: Settings
+) -> tuple[nn.Module, list[nn.Module], WeightEnsemblingMoE]:
+    """A plain MLP, fine-tuned copies of it, and their mixture, all of random weights."""
+    plain = Mlp(shape.width, 4 * shape.width).requires_grad_(False)
+    tuned = [near(plain) for _ in range(experts)]
+    moe = WeightEnsemblingMoE(plain, tuned, router_depth=depth)
+    settings.place(plain)
+    settings.place(moe)
+    return plain, tuned, moe
+
+
+@torch.no_grad()
+def near(module: nn.Module) -> nn.Module:
+    """A copy that was fine-tuned a little."""
+    tuned = Mlp(module.fc1.in_features, module.fc1.out_features)  # type: ignore[union-attr, arg-type]
+    for weight, pretrained in zip(tuned.parameters(), module.parameters(), strict=True):
+        weight.copy_(pretrained + 0.01 * torch.randn_like(pretrained))
+    return tuned
+
+
+def upscaled(
+    shape: Shape, blocks: int, experts: int, settings: Settings
+) -> tuple[nn.Module, nn.Module]:
+    """A frozen plain encoder and an upscaled one."""
+    pretrained = shape.encoder(blocks).requires_grad_(False)
+    states = {str(i): pretrained.state_dict() for i in range(experts)}
+    merged = WEMoE().merge(pretrained, states)
+    return settings.place(pretrained), settings.place(merged)
+
+
+def forward_only(layer: Layer, x: Tensor) -> Callable[[], Tensor]:
+    """A forward pass that nothing will follow."""
+    return torch.no_grad()(lambda: layer(x))
+
+
+def there_and_back(layer: Layer, x: Tensor, upstream: Tensor) -> Callable[[], None]:
+    """A forward and a backward pass."""
+    return lambda: layer(x).backward(upstream)
