@@ -17,10 +17,11 @@ from hub_content import write_expert
 from loopback_hub import LoopbackHub
 from PIL import Image
 
-from wemoe_pl import cli
+from wemoe_pl import cli, running
+from wemoe_pl.commands import COMMANDS
 from wemoe_pl.configs import SHIPPED_CONFIGS, shipped_configs
+from wemoe_pl.errors import DataError, UnreachableError
 from wemoe_pl.heads import load_head
-from wemoe_pl.parsing import VERBS
 from wemoe_pl.recipes import read_suite
 
 SUITES = sorted(SHIPPED_CONFIGS.glob("suites/*.yaml"))
@@ -32,6 +33,11 @@ FEWER_TASKS = {
     "corrupted_miniature.yaml": ["--tasks", "[cars,dtd]"],
     "generalise_miniature.yaml": ["--unseen", "[mnist]"],
 }
+FROM_A_WORKER = """Caught DataError in DataLoader worker process 0.
+Original Traceback (most recent call last):
+  File "data.py", line 1, in fetch
+wemoe_pl.errors.DataError: 1 of 4 images cannot be decoded: a.png.
+"""
 TWO_STEPS = ("--trainer.max_steps", "2", "--data.batch_size", "4")
 
 
@@ -270,10 +276,10 @@ def test_later_configs_and_options_win(wemoe_pl: Command, tmp_path: Path) -> Non
     assert printed["model"]["init_args"]["merge"]["init_args"]["router_depth"] == 2
 
 
-OF_RUNS = ("report", "sweep")  # these read no job's config
+OF_NO_JOB = ("sweep", "report", "bench", "completion")  # these read no job's config
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in (*cli.SUBCOMMANDS, *VERBS))])
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help_fits_a_screen_and_names_the_shipped_configs(
     wemoe_pl: Command, command: list[str]
 ) -> None:
@@ -281,13 +287,12 @@ def test_help_fits_a_screen_and_names_the_shipped_configs(
     assert answer.status == 0
     assert len(answer.out.splitlines()) <= 50
     assert answer.out.startswith(f"usage: wemoe-pl {' '.join(command)}".rstrip())
-    if command and command[0] in OF_RUNS:
+    if command and command[0] in OF_NO_JOB:
         return
     names = [name.removesuffix(".yaml") for name in shipped_configs()]
     for known in (*names, "--config", "--model.help", "--print_config"):
         assert known in answer.out
-    abouts = cli.SUBCOMMANDS | VERBS
-    assert abouts[command[0] if command else "fit"] in " ".join(answer.out.split())
+    assert COMMANDS[command[0] if command else "fit"] in " ".join(answer.out.split())
 
 
 def test_the_options_of_a_class_are_described(wemoe_pl: Command) -> None:
@@ -512,6 +517,7 @@ def test_prediction_needs_a_folder(
         (KeyboardInterrupt(), "interrupted; nothing was left half-written."),
         (OSError(28, "No space left on device", "x.csv"), "x.csv: No space left on device"),
         (OSError("the disk is gone"), "the disk is gone"),
+        (DataError(FROM_A_WORKER), "1 of 4 images cannot be decoded: a.png."),
     ],
 )
 def test_what_happens_to_a_run_from_outside_is_said_in_one_line(
@@ -520,8 +526,23 @@ def test_what_happens_to_a_run_from_outside_is_said_in_one_line(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "read_job", fail)
+    monkeypatch.setattr(running, "read_job", fail)
     assert wemoe_pl("fit") == (1, "", f"wemoe-pl: {sentence}\n")
+
+
+def test_what_is_not_here_is_told_with_the_command_that_fetches_it(
+    wemoe_pl: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise UnreachableError("An expert is not in the cache.")
+
+    monkeypatch.setattr(running, "read_job", fail)
+    answer = wemoe_pl("fit", "--config", "adapt_vitb32", "--out", "my runs")
+    fetch = "wemoe-pl prepare --config adapt_vitb32 --out 'my runs'"
+    assert answer.err == (
+        "wemoe-pl: An expert is not in the cache. "
+        f"Where there is a network, `{fetch}` fetches it in advance.\n"
+    )
 
 
 # What the shipped files look like

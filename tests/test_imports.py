@@ -1,6 +1,8 @@
 """Imports go one way, from the models to the command line, and plain torch stays plain."""
 
 import ast
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,10 @@ ORDER = [
     "errors",
     "files",
     "configs",
+    "layouts",
+    "commands",
     "options",
+    "completion",
     "hub",
     "tasks",
     "corruptions",
@@ -23,6 +28,7 @@ ORDER = [
     "suites",
     "task_vectors",
     "dictionaries",
+    "stopwatch",
     "kernels",
     "moe",
     "merging",
@@ -44,19 +50,20 @@ ORDER = [
     "published",
     "plots",
     "report",
-    "layouts",
     "tables",
     "analysis",
+    "bench",
     "grids",
     "sweep",
     "parsing",
     "jobs",
     "verbs",
+    "running",
     "cli",
     "__main__",
 ]
 PLAIN_TORCH = ORDER[: ORDER.index("classifier") + 1]
-NO_TORCH = ["__init__", "errors", "files", "configs", "__main__"]
+NO_TORCH = [*ORDER[: ORDER.index("completion") + 1], "cli", "__main__"]
 PACKAGE = Path(wemoe_pl.__file__).parent
 
 
@@ -66,10 +73,18 @@ def sources(module: str) -> list[Path]:
     return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
 
 
-def imported_names(path: Path) -> set[str]:
-    """The dotted names that a file imports anywhere, even inside a function."""
+def parts(node: ast.AST, at_once: bool) -> Iterator[ast.AST]:
+    """A piece of a program and all its parts; without what only runs in a call, if `at_once`."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (at_once and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)):
+            yield from parts(child, at_once)
+
+
+def imported_names(path: Path, at_once: bool) -> set[str]:
+    """The dotted names that a file imports: anywhere, or when it is imported itself."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in parts(ast.parse(path.read_text()), at_once):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -78,15 +93,20 @@ def imported_names(path: Path) -> set[str]:
     return names
 
 
-def libraries(module: str) -> set[str]:
+def names_in(module: str, at_once: bool = False) -> list[list[str]]:
+    """The names that a module imports, cut at their dots."""
+    found = [name for path in sources(module) for name in imported_names(path, at_once)]
+    return [name.split(".") for name in found]
+
+
+def libraries(module: str, at_once: bool = False) -> set[str]:
     """The top-level packages that a module imports."""
-    return {name.partition(".")[0] for path in sources(module) for name in imported_names(path)}
+    return {name[0] for name in names_in(module, at_once)}
 
 
-def siblings(module: str) -> set[str]:
+def siblings(module: str, at_once: bool = False) -> set[str]:
     """The other modules of `wemoe_pl` that a module imports."""
-    parts = [name.split(".") for path in sources(module) for name in imported_names(path)]
-    named = {name[1] for name in parts if name[0] == "wemoe_pl"} - {module}
+    named = {name[1] for name in names_in(module, at_once) if name[0] == "wemoe_pl"} - {module}
     return {name if name in ORDER else "__init__" for name in named}
 
 
@@ -107,5 +127,13 @@ def test_models_and_their_merging_know_nothing_of_lightning(module: str) -> None
 
 
 @pytest.mark.parametrize("module", NO_TORCH)
-def test_a_config_is_found_and_an_error_raised_without_torch(module: str) -> None:
-    assert libraries(module).isdisjoint({"torch", "timm", "lightning", "safetensors"})
+def test_what_is_answered_without_torch_imports_only_what_is_quick(module: str) -> None:
+    assert siblings(module, at_once=True) <= set(NO_TORCH)
+    quick = {"wemoe_pl", "platformdirs", "yaml", *sys.stdlib_module_names}
+    assert libraries(module, at_once=True) <= quick
+
+
+def test_only_the_command_line_waits_with_an_import_until_something_must_run() -> None:
+    late = {module for module in NO_TORCH if siblings(module) - set(NO_TORCH)}
+    assert late == {"cli"}
+    assert siblings("cli") - set(NO_TORCH) == {"running"}

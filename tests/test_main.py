@@ -1,22 +1,71 @@
-"""Real processes: the answer to `--version` without torch, and an error of one line."""
+"""Real processes: what is answered without importing torch, and errors of one line."""
 
 import subprocess
 import sys
 
+import pytest
+
 from wemoe_pl import __version__
+
+# What takes long to import, and is for running.
+HEAVY = {"torch", "torchvision", "lightning", "timm", "numpy", "jsonargparse", "matplotlib"}
+SCRIPT = f"""
+import sys
+from wemoe_pl.__main__ import main
+status = main(sys.argv[1:])
+sys.exit(f"imported {{imported}}" if (imported := {HEAVY} & set(sys.modules)) else status)
+"""
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
 
 
-def test_the_version_is_printed_without_importing_torch() -> None:
-    script = (
-        "import sys; sys.argv = ['wemoe-pl', '--version'];"
-        "from wemoe_pl.__main__ import main; status = main();"
-        "sys.exit(status or sorted({'torch', 'lightning', 'timm'} & set(sys.modules)) or 0)"
-    )
-    answer = run("-c", script)
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("--version", f"wemoe-pl {__version__}"),
+        ("--help", "usage: wemoe-pl COMMAND --config CONFIG [--out DIR] [--KEY VALUE ...]"),
+        ("fit --help", "usage: wemoe-pl fit --config CONFIG [--out DIR] [--KEY VALUE ...]"),
+        ("test -c ties -h", "usage: wemoe-pl test --config CONFIG [--out DIR] [--KEY VALUE ...]"),
+        ("sweep --help", "usage: wemoe-pl sweep [-h] "),
+        ("report --help", "usage: wemoe-pl report [-h] "),
+        ("bench --help", "usage: wemoe-pl bench [-h] "),
+        ("completion --help", "usage: wemoe-pl completion [-h] SHELL"),
+        ("completion bash", "complete -o default -F _wemoe_pl wemoe-pl"),
+        ("completion --complete fit --task ca", "cars"),
+        ("completion --complete fit -c adapt_miniature --trainer.m", "--trainer.max_steps\t200"),
+    ],
+)
+def test_what_needs_no_torch_is_answered_without_importing_it(command: str, line: str) -> None:
+    answer = run("-c", SCRIPT, *command.split())
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert any(told.startswith(line) for told in answer.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("", "Give a command: fit, validate, test, predict, "),
+        ("fti --config adapt_miniature", "There is no command 'fti'. Did you mean 'fit'? "),
+        ("fti --help", "There is no command 'fti'. Did you mean 'fit'? "),
+        ("fit --config adapt_miniatur", "There is no config 'adapt_miniatur', neither here"),
+        ("test -c ties --config=tis", "There is no config 'tis', neither here"),
+        ("completion", "the following arguments are required: SHELL. See wemoe-pl completion --h"),
+        ("completion bsh", "There is no script for 'bsh'. Did you mean 'bash'? Valid names: bash"),
+    ],
+)
+def test_a_mistake_in_a_name_is_answered_without_importing_torch(
+    command: str, sentence: str
+) -> None:
+    answer = run("-c", SCRIPT, *command.split())
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr.startswith(f"wemoe-pl: {sentence}")
+    assert answer.stderr.count("\n") == 1
+
+
+def test_the_module_is_a_program() -> None:
+    answer = run("-m", "wemoe_pl", "--version")
     assert (answer.returncode, answer.stdout) == (0, f"wemoe-pl {__version__}\n")
 
 

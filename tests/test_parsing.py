@@ -1,9 +1,10 @@
-"""Reports of jsonargparse's, turned into one sentence each; help that fits a screen."""
+"""Reports of jsonargparse's, turned into one sentence each, and the names that are suggested."""
 
 from abc import abstractmethod
 
 import pytest
 
+from wemoe_pl import jobs  # noqa: F401 (imports all that can be chosen)
 from wemoe_pl.data import VisionData
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.merging import MergeMethod

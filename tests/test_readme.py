@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wemoe_pl.cli import main
-from wemoe_pl.tables import parse
+from wemoe_pl.options import report_parser
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "real_images"
@@ -55,7 +55,7 @@ def test_every_command_is_understood(
     monkeypatch.setattr(sys, "argv", ["wemoe-pl"])
     verb, *arguments = shlex.split(command)[1:]
     if verb == "report":
-        assert parse(arguments).folders
+        assert report_parser().parse_args(arguments).folders
         return
     if verb == "sweep":
         assert main([verb, *arguments, "--dry-run"]) == 0

@@ -88,6 +88,7 @@ def candidates(words: Sequence[str]) -> dict[str, str]:
     option, equals, value = current.partition("=")
     if equals and option.startswith("--"):  # zsh and fish leave it whole
         found = candidates([*before, option, value])
+        found = {name: about for name, about in found.items() if not name.startswith("-")}
         return {f"{option}={name}": about for name, about in found.items()}
     found = offered(before, current)
     return {name: about for name, about in found.items() if name.startswith(current)}
@@ -121,8 +122,10 @@ def offered(before: Sequence[str], current: str) -> dict[str, str]:
 
 def expects_value(word: str, parser: OneSentence) -> bool:
     """Is what follows a word its value?"""
-    is_flag = word in parser.options and parser.options[word].nargs == 0
-    return word.startswith("-") and "=" not in word and not is_flag
+    action = parser.options.get(word)
+    if action is None:  # a key of a config, or a value such as -1
+        return word.startswith("--") and "=" not in word
+    return action.nargs != 0
 
 
 def values(args: Sequence[str], parser: OneSentence) -> dict[str, str]:
@@ -156,8 +159,10 @@ def tasks(args: Sequence[str]) -> list[str]:
     found = [read(find_suite, name) for name in values_of(args, "--suite")]
     if not found:
         found = [suite_of(name) for name in values_of(args, *CONFIG)]
-    own = [task for suite in found[-1:] for task in suite.get("tasks") or {}]
-    return own or sorted(path.stem for path in (SHIPPED / "tasks").glob("*.json"))
+    own: Any = next((suite["tasks"] for suite in reversed(found) if suite.get("tasks")), {})
+    if own and isinstance(own, dict):
+        return [str(task) for task in own]
+    return sorted(path.stem for path in (SHIPPED / "tasks").glob("*.json"))
 
 
 def suite_of(config: str) -> dict[str, Any]:
@@ -165,7 +170,7 @@ def suite_of(config: str) -> dict[str, Any]:
     suite = read(find_config, config).get("suite")
     if isinstance(suite, str):
         return read(lambda name: str(Path(find_config(config)).parent / name), suite)
-    return suite or {}
+    return suite if isinstance(suite, dict) else {}
 
 
 def keys(args: Sequence[str]) -> dict[str, str]:

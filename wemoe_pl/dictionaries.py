@@ -22,8 +22,9 @@ from wemoe_pl.errors import MergeError
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Reader = Callable[[int], Tensor]
-# Entries of a block of a sparse task vector: the place of each in it fits in two bytes.
-BLOCK = torch.iinfo(torch.int16).max + 1
+# Entries of a block of a sparse task vector: the place of each in it fits in two bytes, and 96 lines
+# of every width that is a multiple of 256 are whole blocks.
+BLOCK = 2**13
 # What an entry, stored or not, costs to unpack, in multiply-adds of a matrix product.
 SCATTERING = 20.0
 

@@ -210,7 +210,11 @@ def report_parser() -> OneSentence:
 
 def bench_parser() -> OneSentence:
     """What `wemoe-pl bench` is given."""
-    parser = OneSentence("wemoe-pl bench", description=f"Time and memory. {BENCH_NOTE}")
+    parser = OneSentence(
+        prog="wemoe-pl bench",
+        allow_abbrev=False,
+        description=f"Time and memory. {BENCH_NOTE}",
+    )
     add = parser.add_argument
     add("measures", nargs="*", help=f"Of {', '.join(BENCH_MEASURES)}; by default all.")
     shapes = ", ".join(BENCH_SHAPES)

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from wemoe_pl.kernels.two_layers import MergedLayer, TwoLayers
 
-LINES = 128  # hidden entries of a tile, at least: a whole number of blocks of sparse task vectors
+LINES = 96  # hidden entries of a tile, at least: a whole number of blocks of sparse task vectors
 
 
 class Room(NamedTuple):
@@ -58,9 +58,9 @@ class Tiling:
         """Tiles of at most `room` bytes, or of one sample: as many samples as leave `LINES`.
 
         >>> Tiling.of(samples=128, hidden=3072, line_bytes=4 * 768, room=6 * 2**20)
-        Tiling(samples=128, hidden=3072, group=16, lines=128)
+        Tiling(samples=128, hidden=3072, group=19, lines=96)
         >>> Tiling.of(samples=1, hidden=3072, line_bytes=4 * 768, room=6 * 2**20)
-        Tiling(samples=1, hidden=3072, group=1, lines=2048)
+        Tiling(samples=1, hidden=3072, group=1, lines=2016)
         """
         most = max(1, room // (LINES * line_bytes))
         group = ceil(samples / max(1, ceil(samples / most))) or 1
