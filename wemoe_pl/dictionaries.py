@@ -22,8 +22,8 @@ from wemoe_pl.errors import MergeError
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Reader = Callable[[int], Tensor]
-# Entries of a block of a sparse task vector: the place of each in it fits in two bytes, and 96 lines
-# of every width that is a multiple of 256 are whole blocks.
+# Entries of a block of a sparse task vector: the place of each in it fits in two bytes, and the
+# lines of a tile are whole blocks if their length is a multiple of 256.
 BLOCK = 2**13
 # What an entry, stored or not, costs to unpack, in multiply-adds of a matrix product.
 SCATTERING = 20.0

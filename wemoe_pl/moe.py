@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.dictionaries import Compression, Dense, Dictionary, Reader
 from wemoe_pl.errors import MergeError
-from wemoe_pl.kernels import merged_mlp, read_hidden_lines
+from wemoe_pl.kernels import hidden_mean, merged_mlp, read_hidden_lines
 from wemoe_pl.task_vectors import Model, check_compatible, state_of
 
 ROUTER_DEPTHS = (0, 1, 2)
@@ -79,10 +79,11 @@ class Router(nn.Module):
         """Tokens (B, N, D), or features (B, D), → routing weights (B, T), averaged over tokens."""
         if self.depth == 0:
             return self.weights.expand(x.shape[0], -1)
-        if self.hidden is not None:
-            x = torch.relu_(self.hidden(x))
+        tokens = x if x.ndim == 3 else x[:, None]
         # The last layer is linear, so averaging before it gives the same value for less work.
-        return self.out(x.mean(dim=1) if x.ndim == 3 else x)
+        if self.hidden is None:
+            return self.out(tokens.mean(dim=1))
+        return self.out(hidden_mean(tokens, self.hidden.weight, self.hidden.bias))
 
 
 class WeightEnsemblingMoE(nn.Module):

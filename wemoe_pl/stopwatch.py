@@ -21,19 +21,20 @@ def interleaved(
     """Median seconds of each run. What disturbs the machine for a while disturbs all of them.
 
     Args:
-        runs: what to time, by name; each is run once beforehand.
-        repeats: how often each is timed.
+        runs: what to time, by name. Each turn begins with a run that is not counted, so that none
+            pays for what another left in caches and heap.
+        repeats: how many turns each has.
         device: waited for before the clock is read.
     """
     seconds: dict[Name, list[float]] = {name: [] for name in runs}
-    for i in range(repeats + 1):
+    for _ in range(repeats):
         for name, run in runs.items():
+            run()
             wait_for(device)
             begin = time.perf_counter()
             run()
             wait_for(device)
-            if i:
-                seconds[name].append(time.perf_counter() - begin)
+            seconds[name].append(time.perf_counter() - begin)
     return {name: median(values) for name, values in seconds.items()}
 
 

@@ -1,0 +1,81 @@
+"""The mean over tokens of a hidden layer, whose activations are never held whole.
+
+That is what a router of two layers does before its last: (B, N, D) in, (B, D) out. Of the
+activations only their signs wait for the backward pass, a byte each.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+# Bytes of activations that are held at a time, or those of one sample: what a CPU's cache holds,
+# and few large products for an accelerator.
+CPU_CHUNK, ACCELERATOR_CHUNK = 4 * 2**20, 256 * 2**20
+
+
+class HiddenMean(torch.autograd.Function):
+    """See `hidden_mean`; gradients to x, weight and bias."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """(B, N, D), (H, D) and (H,) → (B, H)."""
+        mean = x.new_empty(len(x), len(weight))
+        active = x.new_empty(*x.shape[:2], len(weight), dtype=torch.bool)
+        for some in chunks(x, len(weight)):
+            hidden = F.linear(x[some], weight, bias)
+            torch.gt(hidden, 0, out=active[some])
+            torch.mean(hidden.relu_(), dim=1, out=mean[some])
+        ctx.save_for_backward(x, weight, active)
+        return mean
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Some samples after others."""
+        x, weight, active = ctx.saved_tensors
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
+        share = gradients[0][:, None] / x.shape[1]
+        to_x = torch.empty_like(x) if wants_x else None
+        to_weight = torch.zeros_like(weight) if wants_weight else None
+        for some in chunks(x, len(weight)):
+            to_hidden = (share[some] * active[some]).flatten(0, 1)
+            if to_x is not None:
+                to_x[some] = (to_hidden @ weight).view_as(x[some])
+            if to_weight is not None:
+                to_weight.addmm_(to_hidden.T, x[some].flatten(0, 1))
+        to_bias = (share[:, 0] * active.sum(dim=1)).sum(dim=0) if wants_bias else None
+        return to_x, to_weight, to_bias
+
+
+def hidden_mean(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """relu(x Wᵀ + b), averaged over tokens.
+
+    Args:
+        x: (B, N, D).
+        weight: W, (H, D).
+        bias: b, (H,).
+
+    Returns:
+        (B, H), differentiable once.
+
+    >>> hidden_mean(torch.tensor([[[1.0], [-3.0]]]), torch.eye(1), torch.zeros(1))
+    tensor([[0.5000]])
+    """
+    # A compiler fuses plain operations as it likes, and autocast chooses their precision.
+    plain = torch.compiler.is_compiling() or x.is_meta
+    if plain or torch.is_autocast_enabled(x.device.type):
+        return F.linear(x, weight, bias).relu().mean(dim=1)
+    out: Tensor = HiddenMean.apply(x, weight, bias)
+    return out
+
+
+def chunks(x: Tensor, hidden: int) -> Iterator[slice]:
+    """Samples of x (B, N, D) whose hidden activations there is room for."""
+    samples, tokens = x.shape[:2]
+    room = CPU_CHUNK if x.device.type == "cpu" else ACCELERATOR_CHUNK
+    step = max(1, room // max(1, tokens * hidden * x.element_size()))
+    return (slice(i, i + step) for i in range(0, samples, step))
