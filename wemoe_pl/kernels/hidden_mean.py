@@ -66,9 +66,9 @@ def hidden_mean(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     tensor([[0.5000]])
     """
     # A compiler fuses plain operations as it likes, and autocast chooses their precision.
-    plain = torch.compiler.is_compiling() or x.is_meta
+    plain = torch.compiler.is_compiling() or x.is_meta or not torch.is_grad_enabled()
     if plain or torch.is_autocast_enabled(x.device.type):
-        return F.linear(x, weight, bias).relu().mean(dim=1)
+        return F.linear(x, weight, bias).relu_().mean(dim=1)
     out: Tensor = HiddenMean.apply(x, weight, bias)
     return out
 

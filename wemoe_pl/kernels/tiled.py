@@ -91,14 +91,14 @@ class Lines(NamedTuple):
 
     def merged(self, routing_weights: Tensor, room: Tensor) -> Tensor:
         """Routing weights (b, T) → merged weights (b, lines, D), in place of what is in `room`."""
-        merged = self.gradient(len(routing_weights), room).flatten(1)
+        merged = self.rows(len(routing_weights), room)
         torch.addmm(self.weight, routing_weights, self.vectors, out=merged)
-        return merged.unflatten(1, (-1, self.width))
+        return merged.view(len(merged), -1, self.width)
 
-    def gradient(self, samples: int, room: Tensor) -> Tensor:
-        """Room for (b, lines, D) numbers."""
+    def rows(self, samples: int, room: Tensor) -> Tensor:
+        """Room for (b, lines · width) numbers."""
         count = self.weight.shape[1]
-        return room[: samples * count].view(samples, -1, self.width)
+        return room[: samples * count].view(samples, count)
 
 
 def lines_of(layer: MergedLayer, entries: slice, dim: int, dtype: torch.dtype) -> Lines:
@@ -226,9 +226,9 @@ def contracted(lines: Lines, left: Tensor, right: Tensor, space: Tensor) -> Tens
     The gradient of a sample's merged weights, (b, lines, D) = leftᵀ · right, is summed over its N
     tokens, and ⟨gradient, τ_i⟩ is that of its routing weight r_i.
     """
-    gradient = lines.gradient(len(left), space)
-    torch.bmm(left.mT, right, out=gradient)
-    return gradient.flatten(1) @ lines.vectors.T
+    gradient = lines.rows(len(left), space)
+    torch.bmm(left.mT, right, out=gradient.view(len(left), -1, lines.width))
+    return gradient @ lines.vectors.T
 
 
 def lines_of_both(mlp: TwoLayers, entries: slice, dtype: torch.dtype) -> tuple[Lines, Lines]:
