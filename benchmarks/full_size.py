@@ -48,7 +48,7 @@ BUILD = """
 import json, sys
 from pathlib import Path
 from wemoe_pl.configs import find_config
-from wemoe_pl.evaluate import parameter_counts
+from wemoe_pl.results import parameter_counts
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.recipes import read_suite
 def peak():  # of this process alone; ru_maxrss begins with what the one that started it held

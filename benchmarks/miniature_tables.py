@@ -52,7 +52,7 @@ SWEEPS: dict[str, tuple[str, ...]] = {
     "methods/e_wemoe": (*ADAPT, "--model.merge", "EWEMoE", *SEEDS),
     "methods/low_rank": (
         *(*ADAPT, "--model.merge.compression", "LowRank"),
-        *("--model.merge.compression.init_args.energy", "0.9", "--grid", "seed_everything=0"),
+        *("--model.merge.compression.init_args.energy", "0.9", *SEEDS),
     ),
     "robustness/task arithmetic": ("--config", "task_arithmetic", *CORRUPTED),
     "robustness/WEMoE": (*ON_CORRUPTED, *CORRUPTED, *SEEDS),

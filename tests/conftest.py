@@ -42,6 +42,13 @@ def caches_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("HF_HUB_CACHE", str(folder / "hub"))  # of processes that tests start
         patch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
         patch.setenv("HF_DATASETS_CACHE", str(folder / "datasets"))
+        for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
+            patch.setenv(name, str(folder / "wandb"))
+        for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_IDENTITY_TOKEN_FILE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("NETRC", str(folder / "netrc"))  # without a key
+        patch.setenv("WANDB_ERROR_REPORTING", "false")
+        patch.setenv("WANDB_SILENT", "true")
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(folder / "datasets"))
         yield
 

@@ -19,11 +19,12 @@ from wemoe_pl.checkpoints import Backbone, load_encoder
 from wemoe_pl.classifier import build_classifier
 from wemoe_pl.data import ImageSet, MultiTaskData, TaskData
 from wemoe_pl.errors import ConfigError, DataError
-from wemoe_pl.evaluate import ScoredModule, versions
+from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.finetune import ExpertFineTuning, MultiTaskTraining, SupervisedTraining
 from wemoe_pl.heads import load_head
 from wemoe_pl.merging import TaskArithmetic
 from wemoe_pl.miniature import MiniatureTask
+from wemoe_pl.provenance import versions
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import ImageFolderTask
 from wemoe_pl.zero_shot import TextTower

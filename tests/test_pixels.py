@@ -276,3 +276,10 @@ def test_of_several_at_once_one_fills_the_cache(
     assert len(set(files)) == 1
     assert sorted(pictures.asked) == [0, 0, 1, 2, 3, 4]  # the first also tells the size
     assert files_in(cache) == [".lock", ".npy"]
+
+
+def test_a_picture_is_what_was_normalised(tmp_path: Path) -> None:
+    preprocessing = Preprocessing(CLIP)
+    pixels = np.random.default_rng(0).integers(256, size=(40, 50, 3), dtype=np.uint8)
+    cropped = preprocessing.pixels(Image.fromarray(pixels))
+    assert np.array_equal(preprocessing.picture(preprocessing.normalise(cropped)), cropped)

@@ -1,6 +1,8 @@
-"""The table to the cell, a picture that shows something, and predictions as CSV."""
+"""The table to the cell, a run's page, the line of progress, and predictions as CSV."""
 
 import csv
+import re
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,19 @@ import lightning as L
 import pytest
 from rich.console import Console
 
+from wemoe_pl.adapt import TestTimeAdaptation
+from wemoe_pl.data import MultiTaskData
 from wemoe_pl.evaluate import Prediction
-from wemoe_pl.report import StepProgressBar, accuracy_table, write_predictions
+from wemoe_pl.merging import WEMoE
+from wemoe_pl.report import (
+    StepProgressBar,
+    accuracy_columns,
+    accuracy_table,
+    summary,
+    write_predictions,
+    write_summary,
+)
+from wemoe_pl.suites import Suite
 
 RESULTS = {
     "suite": "tiny",
@@ -23,6 +36,92 @@ RESULTS = {
         "individual": {"cars": 0.8, "mnist": 1.0},
     },
 }
+WHOLE = RESULTS | {
+    "note": "Rendered images.",
+    "corruption": {"kind": "motion_blur", "severity": 2},
+    "information": {"cars": 0.25, "mnist": 0.75, "unlabelled": 0.5},
+    "diversity": {"cars": 0.5, "mnist": 1.0, "unlabelled": 0.6},
+    "unknown_task": {
+        "entropy": {
+            "accuracy": {"cars": 0.3, "mnist": 0.7},
+            "mean": 0.5,
+            "task_accuracy": {"cars": 0.4, "mnist": 0.8},
+        },
+        "routing": {"accuracy": {}, "mean": None, "task_accuracy": {}},
+    },
+    "parameters": {"total": 1234567, "trainable": 890},
+    "seconds": {"build": 0.25, "fit": 61.04},
+    "versions": {"wemoe_pl": "1.2.3", "torch": "2.6"},
+    "revision": "0123abc-dirty",
+    "command": "wemoe-pl fit --config adapt_miniature",
+    "seed": 7,
+    "sources": {"pretrained": {"source": "a|b/file", "sha256": "0123456789abcdef" * 4}},
+    "guard": {"action": "restore", "collapsed": {"cars": 40}, "restored_step": 30},
+}
+PAGE = """\
+# WEMoE on tiny
+
+> Rendered images.
+
+> The test images are corrupted: motion_blur of severity 2.
+
+## Accuracy, %
+
+| task | pretrained | task arithmetic | WEMoE | individual |
+| --- | ---: | ---: | ---: | ---: |
+| cars | 50.0 | 55.0 | 60.0 | 80.0 |
+| mnist | 25.0 | 50.0 | 95.0 | 100.0 |
+| mean | 37.5 | 52.5 | 77.5 | 90.0 |
+| normalized mean | 43.8 | 59.4 | 85.0 | 100.0 |
+
+## Without labels
+
+| task | information, % | classes predicted, % |
+| --- | ---: | ---: |
+| cars | 25.0 | 50.0 |
+| mnist | 75.0 | 100.0 |
+| unlabelled | 50.0 | 60.0 |
+| mean | 50.0 | 70.0 |
+
+Information is what the predictions tell about the images: 100 when all are certain and all \
+classes equally frequent, 0 when all images get the same answer. Classes predicted is the share of \
+a task's classes that its predictions spread over.
+
+## When the task is not known
+
+| task | right task by entropy, % | right class by entropy, % |
+| --- | ---: | ---: |
+| cars | 40.0 | 30.0 |
+| mnist | 80.0 | 70.0 |
+| mean | 60.0 | 50.0 |
+
+## Size and time
+
+- Parameters of the encoder: 1,234,567, of which 890 trainable
+- Seconds: build 0.2, fit 61.0
+
+## How it was made
+
+```
+wemoe-pl fit --config adapt_miniature
+```
+
+- Seed: 7
+- Git revision: 0123abc-dirty
+- Versions: wemoe_pl 1.2.3, torch 2.6
+- The predictions for cars began to collapse at step 40
+- In the end the state of step 30 was restored, the best without labels
+
+| part | source | SHA-256 |
+| --- | --- | --- |
+| pretrained | a\\|b/file | `0123456789ab` |
+
+## Pictures
+
+![accuracy](accuracy.png)
+
+![routing share](routing_share.png)
+"""
 
 
 def rows(results: dict[str, Any]) -> list[list[str]]:
@@ -116,8 +215,75 @@ def test_predictions_are_written_as_csv(tmp_path: Path) -> None:
         ]
 
 
+def test_the_page_of_a_run_says_all_that_its_results_hold(tmp_path: Path) -> None:
+    pictures = ["accuracy.png", "routing_share.png"]
+    assert summary(WHOLE, pictures) == PAGE
+    write_summary(tmp_path / "summary.md", WHOLE, pictures)
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == PAGE
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.md"]
+
+
+def test_the_page_has_no_heading_above_nothing() -> None:
+    known = ("parameters", "seconds", "versions", "seed")
+    nothing: dict[str, Any] = {
+        "tasks": [],
+        "accuracy": {},
+        "reference": {},
+        "sources": {},
+        "revision": None,
+    }
+    quiet: dict[str, Any] = {"guard": {"action": "warn", "collapsed": {}, "restored_step": None}}
+    results = {"suite": "tiny", "method": "TIES"} | {key: WHOLE[key] for key in known}
+    assert summary(results | nothing | quiet, []) == (
+        "# TIES on tiny\n\n"
+        "## Size and time\n\n"
+        "- Parameters of the encoder: 1,234,567, of which 890 trainable\n"
+        "- Seconds: build 0.2, fit 61.0\n\n"
+        "## How it was made\n\n"
+        "- Seed: 7\n"
+        "- Versions: wemoe_pl 1.2.3, torch 2.6\n"
+    )
+
+
+def test_columns_are_those_of_the_table_in_its_order() -> None:
+    columns = accuracy_columns(RESULTS)
+    assert ["task", *columns] == rows(RESULTS)[0]
+    assert columns["task arithmetic"] == {"cars": 0.55, "mnist": 0.5}
+    assert columns["WEMoE"] == {"cars": 0.6, "mnist": 0.95}
+
+
 def test_progress_counts_the_batches_of_all_steps() -> None:
     progress = StepProgressBar()
     trainer = L.Trainer(accelerator="cpu", logger=False, max_steps=7, accumulate_grad_batches=3)
     progress.setup(trainer, L.LightningModule(), "fit")
     assert progress.total_train_batches == 21
+
+
+@pytest.mark.parametrize("forced", [{"force_terminal": True}, {}])
+def test_progress_is_one_line_with_entropy_accuracy_and_eta_on_a_terminal_alone(
+    forced: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
+    quiet_trainer: Callable[..., L.Trainer], tiny_suite: Suite,
+) -> None:  # fmt: skip
+    for name in ("TTY_COMPATIBLE", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("rich._console", Console())  # which Lightning's bar replaces
+    page = StringIO()
+    bar = StepProgressBar(leave=True, console_kwargs={"file": page, "width": 80, **forced})
+    trainer = quiet_trainer(
+        max_steps=2, val_check_interval=2, check_val_every_n_epoch=None,
+        enable_progress_bar=True, callbacks=[bar],
+    )  # fmt: skip
+    module = TestTimeAdaptation(tiny_suite, WEMoE(), references=False)
+    trainer.fit(module, MultiTaskData(tiny_suite, batch_size=2))
+    if not forced:
+        assert page.getvalue() == ""
+        return
+    *_, line = [line for line in plain(page.getvalue()) if "Training" in line]
+    entropy, accuracy = (trainer.callback_metrics[k] for k in ("train/entropy", "val/acc"))
+    assert re.search(r" 2/2 ETA (\d\d:\d\d|--:--) ", line)
+    assert line.endswith(f"entropy: {entropy:.3f} nats accuracy: {accuracy:.1%}")
+
+
+def plain(page: str) -> list[str]:
+    """What was printed without colours, by lines, each as often as it was drawn."""
+    return [line.rstrip() for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*\w", "", page))]

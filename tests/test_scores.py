@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from wemoe_pl.scores import Information, TaskScores, entropy, normalized_mean
 from wemoe_pl.tasks import UNLABELLED
@@ -111,3 +112,25 @@ def test_the_gradient_of_entropy_is_finite_where_a_prediction_is_certain() -> No
     values.sum().backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
+
+
+def test_confusion_counts_true_classes_in_rows_and_needs_labels() -> None:
+    scores = TaskScores({"a": 3, "b": 2})
+    predicted, labels = torch.tensor([0, 1, 2, 2, 1]), torch.tensor([0, 2, 2, UNLABELLED, 1])
+    scores.update("a", F.one_hot(predicted, 3).float(), labels)
+    scores.update("b", torch.eye(2), torch.full((2,), UNLABELLED))
+    assert scores.confusion().keys() == {"a"}
+    assert scores.confusion()["a"].tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [([0, 1, 2, 3], 1.0), ([2, 2, 2], 0.25), ([0, 1], 0.5), ([0, 0, 0, 1], 0.4387)],
+)
+def test_diversity_is_the_share_of_classes_that_answers_spread_over(
+    answers: list[int], expected: float
+) -> None:
+    scores = TaskScores({"a": 4})
+    for answer in answers:  # in several batches, without labels
+        scores.update("a", F.one_hot(torch.tensor([answer]), 4).float(), torch.tensor([UNLABELLED]))
+    assert scores.diversity()["a"] == pytest.approx(expected, abs=1e-4)

@@ -144,7 +144,8 @@ def test_the_table_is_left_as_csv_and_plot(tmp_path: Path) -> None:
     assert [line["model.merge.scaling"] for line in lines] == ["0.2", "0.2", "0.4", "0.4"]
     assert [float(line["accuracy/cars"]) for line in lines] == [0.2, 0.2, 0.4, 0.4]
     assert [float(line["information"]) for line in lines] == [0.8, 0.8, 0.6, 0.6]
-    assert (tmp_path / "sweep" / "sweep.png").stat().st_size > 5000
+    for name in ("sweep.png", "sweep.svg"):
+        assert (tmp_path / "sweep" / name).stat().st_size > 5000
 
 
 def test_the_choice_is_made_without_labels(

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from html import unescape
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -207,6 +209,44 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         report([str(tmp_path / "nowhere")])
     with pytest.raises(ConfigError, match=r"--format: invalid choice"):
         report([str(tmp_path), "--format", "word"])
+
+
+def test_a_page_has_the_rows_of_the_document_and_a_section_for_every_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, value in enumerate((0.9, 0.7)):
+        write_run(tmp_path / "runs" / str(seed), "WEMoE", {"cars": value}, seed)
+    reference = {"pretrained": {"cars": 0.4}, "individual": {"cars": 0.95}}
+    write_run(tmp_path / "runs" / "ties", "TIES", {"cars": 0.5}, reference=reference)
+    out = tmp_path / "pages" / "runs.html"
+    options = ["--references", "--mean-over-seeds", "--sort", "mean"]
+    lines = printed(capsys, tmp_path / "runs", *options)
+    report([str(tmp_path / "runs"), *options, "--html", str(out)])
+    assert capsys.readouterr().out == ""
+    page = out.read_text()
+    rows = re.findall(r'<th scope="row">(?:<a [^>]*>)?([^<]*)', page)
+    assert rows == [line[0] for line in lines[2:]] == ["Pretrained", "TIES", "WEMoE", "Individual"]
+    assert "80.0 ± 14.1" in page
+    assert re.findall("<h3>(.*)</h3>", page) == ["WEMoE (seed 0)", "WEMoE (seed 1)", "TIES"]
+
+
+@pytest.mark.parametrize("more", [["--format", "csv"], ["--format=markdown"], ["--out", "a.md"]])
+def test_a_page_is_no_document_in_another_format(more: list[str], tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "WEMoE", {"cars": 0.6})
+    out = tmp_path / "out.html"
+    with pytest.raises(ConfigError, match=r"^--html makes a page, .* --format .* --out"):
+        report([str(tmp_path), "--html", str(out), *more])
+    assert not out.exists()
+
+
+def test_published_rows_of_a_page_stand_below_their_source(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "WEMoE", dict.fromkeys(PAPER_TASKS, 0.5), suite="CLIP ViT-B/32")
+    report([str(tmp_path), "--published", "--html", str(tmp_path / "out.html")])
+    page = unescape((tmp_path / "out.html").read_text())
+    rows = published_rows("CLIP ViT-B/32", "eight tasks")
+    assert re.findall(r"<th scope=.row.>(.*)\s†<", page) == [row.method for row in rows]
+    [origin] = {(row.checkpoint_family, row.source) for row in rows}
+    assert re.findall("Published, not run here: (.*) checkpoints, (.*)</span>", page) == [origin]
 
 
 def test_help_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,8 @@ def test_an_analysis_leaves_a_table_and_a_picture_and_says_where(
 ) -> None:  # fmt: skip
     status, out, err = wemoe_pl(verb, *job, *options)
     assert (status, err) == (0, "")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == files
+    vector = files[1].replace(".png", ".svg")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*files, vector]
     assert out.splitlines() == [str(tmp_path / "out" / name) for name in files]
 
 

@@ -18,9 +18,10 @@ from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
 from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.evaluate import checked_learning_rate, provenance, stepwise
+from wemoe_pl.evaluate import checked_learning_rate, stepwise
 from wemoe_pl.merged import MergedModule
 from wemoe_pl.merging import MergeMethod, SampleMethod, fold, folds
+from wemoe_pl.provenance import provenance
 from wemoe_pl.recipes import rebuild
 from wemoe_pl.run_checkpoint import IDENTITY, check_sources, last_checkpoint, read_checkpoint
 from wemoe_pl.scores import entropy

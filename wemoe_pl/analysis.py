@@ -1,7 +1,7 @@
 """The paper's analyses (§5), each a table as CSV and a picture of it as PNG."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from wemoe_pl.checkpoints import Backbone, State
 from wemoe_pl.data import VisionData
 from wemoe_pl.errors import ConfigError, DataError
-from wemoe_pl.evaluate import parameter_counts
 from wemoe_pl.files import atomic_write
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.plots import (
@@ -27,6 +26,7 @@ from wemoe_pl.plots import (
     plot_routing_share,
     plot_similarity,
 )
+from wemoe_pl.results import parameter_counts
 from wemoe_pl.routing import Routing
 from wemoe_pl.suites import Suite
 from wemoe_pl.task_vectors import add_task_vectors, lazy_task_vector, state_of
@@ -36,6 +36,7 @@ Numbers = NDArray[np.float64]
 SPAN = (-0.5, 1.5)  # of both coefficients of a landscape
 MARKED_LAMBDA = 0.3
 BATCH = 64
+ROUTING_COLUMNS = ("task", "block", "expert", "mean_weight", "largest_share")
 
 
 def write_routing(
@@ -49,14 +50,8 @@ def write_routing(
         experts: in the order of the routing weights.
         title: of the pictures.
     """
-    rows = (
-        (task, block, expert, weights.mean[block, i].item(), weights.largest[block, i].item())
-        for task, weights in routing.items()
-        for block in range(len(weights.mean))
-        for i, expert in enumerate(experts)
-    )
-    header = ("task", "block", "expert", "mean_weight", "largest_share")
-    written = [write_rows(out / "routing.csv", header, rows), out / "routing.png"]
+    rows = routing_rows(routing, experts)
+    written = [write_rows(out / "routing.csv", ROUTING_COLUMNS, rows), out / "routing.png"]
     plot_routing(out / "routing.png", {t: r.mean.cpu() for t, r in routing.items()}, experts, title)
     own = {t: routing[t].largest[:, i].tolist() for i, t in enumerate(experts) if t in routing}
     if own:  # else only images of unseen tasks were routed
@@ -64,6 +59,17 @@ def write_routing(
         plot_routing_share(out / "routing_share.png", own, about)
         written.append(out / "routing_share.png")
     return written
+
+
+def routing_rows(
+    routing: Mapping[str, Routing], experts: Sequence[str]
+) -> Iterator[tuple[str, int, str, float, float]]:
+    """What `ROUTING_COLUMNS` name, in long form."""
+    for task, weights in routing.items():
+        for block in range(len(weights.mean)):
+            for i, expert in enumerate(experts):
+                pair = weights.mean[block, i].item(), weights.largest[block, i].item()
+                yield task, block, expert, *pair
 
 
 def write_similarity(suite: Suite, out: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from wemoe_pl.adapt import TestTimeAdaptation
-from wemoe_pl.scores import mean
+from wemoe_pl.scores import mean, spread
 
 MEMORY = 0.9  # of what was predicted, per step: about ten steps count
 FEWER = 0.5  # a task whose predictions spread over less than this share of their classes collapses
@@ -30,7 +30,8 @@ class CollapseGuard(L.Callback):
     """Watches the classes that are predicted for each task while a model adapts; needs no labels.
 
     It warns when the predictions of a task concentrate on half as many classes as they once did,
-    counted as exp(H) of their histogram over the last steps. And it can end a run with the state,
+    counted as exp(H) of their histogram over the last steps, which is logged as a share of all
+    classes (`train/diversity/<task>`). And it can end a run with the state,
     of all that were validated, whose predictions tell most about the images (`Information`, mean
     over tasks). With `trainer.num_sanity_val_steps: -1` the initial state is one of them.
 
@@ -59,7 +60,8 @@ class CollapseGuard(L.Callback):
         settled = trainer.global_step >= 1 / (1 - MEMORY)
         for task, predicted in outputs["predicted"].items():
             seen = self._histograms.get(task, torch.zeros_like(predicted, dtype=torch.float))
-            self._histograms[task] = MEMORY * seen + predicted
+            histogram = self._histograms[task] = MEMORY * seen + predicted
+            pl_module.log(f"train/diversity/{task}", spread(histogram) / len(histogram))
             if settled and task not in self.collapsed:
                 self.watch(task, trainer.global_step)
 
@@ -119,12 +121,3 @@ class CollapseGuard(L.Callback):
         self.collapsed = state_dict["collapsed"]
         self._histograms = state_dict["histograms"]
         self._widest = state_dict["widest"]
-
-
-def spread(histogram: Tensor) -> float:
-    """How many classes a histogram is spread over: exp(H).
-
-    >>> spread(torch.tensor([5.0, 5.0, 0.0])), spread(torch.tensor([7.0, 0.0, 0.0]))
-    (2.0, 1.0)
-    """
-    return torch.special.entr(histogram / histogram.sum()).sum().exp().item()

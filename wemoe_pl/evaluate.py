@@ -1,40 +1,34 @@
-"""Score tasks: accuracy and calibration per task, beside the references, into `results.json`."""
+"""Score tasks: accuracy and calibration per task, beside the references."""
 
-import json
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import lightning as L
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from wemoe_pl import __version__
-from wemoe_pl.checkpoints import HEAD, first_difference, shapes_of
+from wemoe_pl.checkpoints import first_difference, shapes_of
 from wemoe_pl.classifier import MultiTaskClassifier
-from wemoe_pl.corruptions import Corruption
 from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.files import atomic_write
 from wemoe_pl.merging import PerTaskEncoder
-from wemoe_pl.recipes import describe
 from wemoe_pl.routing import Routing, RoutingStatistics
 from wemoe_pl.run_checkpoint import IDENTITY, check_sources, frozen_choices
-from wemoe_pl.scores import TaskScores, mean, normalized_mean
+from wemoe_pl.scores import TaskScores, mean
 from wemoe_pl.suites import Suite
+from wemoe_pl.tasks import UNLABELLED
 from wemoe_pl.unknown_task import Rule, UnknownTaskScores, infer_task
 
-RECORDED_VERSIONS = (
-    *("torch", "torchvision", "lightning", "timm", "torchmetrics"),
-    *("open_clip_torch", "datasets", "pillow", "numpy", "scipy"),
-)
+SAMPLES = 4  # images of every task that are kept to look at, each of another batch
 
 
 class Prediction(NamedTuple):
@@ -46,6 +40,24 @@ class Prediction(NamedTuple):
     probability: float
 
 
+class Sample(NamedTuple):
+    """One scored image, to look at.
+
+    Attributes:
+        image: normalised, (3, H, W).
+        label: its class, if it is known.
+        predicted_class: what the model took it for.
+        probability: which it gave to that class.
+        routing: by expert, the mean routing weight over blocks; empty without routers.
+    """
+
+    image: Tensor
+    label: str | None
+    predicted_class: str
+    probability: float
+    routing: dict[str, float]
+
+
 class ScoredModule(L.LightningModule):
     """A `MultiTaskClassifier` that is validated, tested and used to predict in one way.
 
@@ -55,6 +67,8 @@ class ScoredModule(L.LightningModule):
     Attributes:
         suite: what was given.
         seconds: wall-clock time of the stages that were run.
+        routing: how each task's images were routed when they were last scored.
+        samples: some images of every task, as the last test saw them.
         test_results: the figures of the last test, for `results.json`.
         needs_labels: must all images that it learns from have labels?
     """
@@ -68,6 +82,7 @@ class ScoredModule(L.LightningModule):
         self.seconds: dict[str, float] = {}
         self.test_results: dict[str, Any] = {}
         self.routing: dict[str, Routing] = {}
+        self.samples: dict[str, list[Sample]] = {}
         self.references: dict[str, MultiTaskClassifier] = {}
         self.strict_loading = False  # a checkpoint lacks what is frozen; see on_load_checkpoint
 
@@ -126,7 +141,7 @@ class ScoredModule(L.LightningModule):
 
     def teardown(self, stage: str) -> None:
         """Note how long the stage took."""
-        self.seconds[stage] = time.perf_counter() - self._started
+        self.seconds[TrainerFn(stage).value] = time.perf_counter() - self._started
 
     def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
         """Leave weights that others can read, if a fit of this kind makes any.
@@ -141,17 +156,41 @@ class ScoredModule(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start to count."""
-        self.scores = TaskScores(self.classifier.num_classes, self.device)
+        self.start_counting()
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Score one batch of one task, unless only experts answer and it has none."""
         for task, (images, labels) in batch.items():
             if task in self.classifier.tasks:
-                self.scores.update(task, self.classifier(images, task), labels)
+                self.count(task, self.classifier(images, task), labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Log `val/acc` and the label-free `val/information`, each with `/<task>` behind it."""
+        """Log `val/acc`, and what needs no labels, each with `/<task>` behind it."""
         self.log_scores("val", self.scores)
+        self.stop_counting()
+
+    def start_counting(self) -> None:
+        """New counts of what is predicted and of how it is routed."""
+        self.scores = TaskScores(self.classifier.num_classes, self.device)
+        mixtures, experts = self.classifier.mixtures, self.suite.experts
+        self.routing_statistics = {
+            task: RoutingStatistics(len(mixtures), len(experts)).to(self.device)
+            for task in self.classifier.tasks
+            if mixtures
+        }
+        self.record_routing(True)
+
+    def count(self, task: str, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch of a task that the classifier has just answered."""
+        self.scores.update(task, logits, labels)
+        if task in self.routing_statistics:
+            self.routing_statistics[task].update(self.classifier.routing_weights)
+
+    def stop_counting(self) -> None:
+        """Keep how images were routed."""
+        seen = {task: m for task, m in self.routing_statistics.items() if m.update_called}
+        self.routing = {task: metric.compute() for task, metric in seen.items()}
+        self.record_routing(False)
 
     def on_test_start(self) -> None:
         """Build what the test compares with, and start to record routing weights."""
@@ -160,21 +199,14 @@ class ScoredModule(L.LightningModule):
                 name: reference.to(next(self.classifier.parameters()))
                 for name, reference in self.build_references().items()
             }
-        self.scores = TaskScores(self.classifier.num_classes, self.device)
+        self.start_counting()
         self.reference_scores = {
             name: TaskScores(reference.num_classes, self.device)
             for name, reference in self.references.items()
         }
-        mixtures = self.classifier.mixtures
-        experts = list(self.suite.experts) if mixtures else []
-        shape = len(mixtures), len(experts)
-        self.routing_statistics = {
-            task: RoutingStatistics(*shape).to(self.device)
-            for task in self.classifier.tasks
-            if mixtures
-        }
-        self.record_routing(True)
+        self.samples = {}
         tasks = self.classifier.tasks
+        experts = list(self.suite.experts) if self.classifier.mixtures else []
         one_encoder = len(tasks) > 1 and not isinstance(self.classifier.encoder, PerTaskEncoder)
         self.unknown_task = UnknownTaskScores(tasks, experts, self.device) if one_encoder else None
 
@@ -182,21 +214,41 @@ class ScoredModule(L.LightningModule):
         """Score one batch of one task, by this model and by every reference."""
         for task, (images, labels) in batch.items():
             if task in self.classifier.tasks:
-                self.score(task, images, labels)
+                logits = self.score(task, images, labels)
+                if batch_idx < SAMPLES:
+                    self.keep_sample(task, images[0], logits[0], int(labels[0]))
             for name, reference in self.references.items():
                 if task in reference.tasks:
                     self.reference_scores[name].update(task, reference(images, task), labels)
 
-    def score(self, task: str, images: Tensor, labels: Tensor) -> None:
-        """Score one batch of one task by this model, with the task told and without."""
+    def score(self, task: str, images: Tensor, labels: Tensor) -> Tensor:
+        """Score one batch of one task by this model, with the task told and without.
+
+        Returns:
+            The logits with the task told, (B, C).
+        """
         features = self.classifier.encode(images, task)
         told = self.classifier.head(task)(features)
-        self.scores.update(task, told, labels)
-        if task in self.routing_statistics:
-            self.routing_statistics[task].update(self.classifier.routing_weights)
+        self.count(task, told, labels)
         if self.unknown_task is not None:
             logits = {t: self.classifier.head(t)(features) for t in self.classifier.tasks}
             self.unknown_task.update(task, logits, labels, self.classifier.routing_weights)
+        return told
+
+    def keep_sample(self, task: str, image: Tensor, logits: Tensor, label: int) -> None:
+        """Keep the first image of a batch that was just scored."""
+        classes = self.classifier.head(task).classes
+        probability, predicted = logits.float().softmax(dim=-1).max(dim=-1)
+        per_block = [weights[0] for weights in self.classifier.routing_weights]
+        mean_weights = torch.stack(per_block).mean(dim=0).tolist() if per_block else []
+        sample = Sample(
+            image=image.cpu(),
+            label=None if label == UNLABELLED else classes[label],
+            predicted_class=classes[int(predicted)],
+            probability=float(probability),
+            routing=dict(zip(self.suite.experts, mean_weights, strict=bool(mean_weights))),
+        )
+        self.samples.setdefault(task, []).append(sample)
 
     def record_routing(self, record: bool) -> None:
         """Let every mixture keep the routing weights of its last batch, or not."""
@@ -207,8 +259,7 @@ class ScoredModule(L.LightningModule):
         """Log `test/acc`, `test/information` and `routing/<task>`, and keep all figures."""
         accuracy = self.scores.accuracy()
         self.log_scores("test", self.scores)
-        seen = {task: m for task, m in self.routing_statistics.items() if m.update_called}
-        self.routing = {task: metric.compute() for task, metric in seen.items()}
+        self.stop_counting()
         for column, task in enumerate(self.suite.experts):
             if task in self.routing:
                 self.log(f"routing/{task}", self.routing[task].mean[:, column].mean())
@@ -219,6 +270,7 @@ class ScoredModule(L.LightningModule):
             "accuracy": accuracy,
             "calibration_error": self.scores.calibration_error(),
             "information": self.scores.information(),
+            "diversity": self.scores.diversity(),
             "unknown_task": self.unknown_task.compute() if self.unknown_task else {},
             "images": dict(self.scores.images),
             "reference": reference,
@@ -227,7 +279,6 @@ class ScoredModule(L.LightningModule):
     def on_test_end(self) -> None:
         """Let go of the references, which may be as large as ten models."""
         self.references = {}
-        self.record_routing(False)
 
     def predict_step(self, batch: tuple[Tensor, list[str]], batch_idx: int) -> list[Prediction]:
         """Classify unlabelled images by the heads of `predict_tasks`: a row per image and task.
@@ -274,8 +325,13 @@ class ScoredModule(L.LightningModule):
         return self.classifier.tasks
 
     def log_scores(self, stage: Literal["val", "test"], scores: TaskScores) -> None:
-        """Log accuracy of the tasks with labels, information of all, and the mean of each."""
-        for name, values in {"acc": scores.accuracy(), "information": scores.information()}.items():
+        """Log accuracy of the tasks with labels, and of all what needs none, with their means."""
+        logged = {
+            "acc": scores.accuracy(),
+            "information": scores.information(),
+            "diversity": scores.diversity(),
+        }
+        for name, values in logged.items():
             average = mean(values)
             if average is not None:
                 self.log_dict({f"{stage}/{name}/{task}": value for task, value in values.items()})
@@ -337,61 +393,3 @@ def checked_learning_rate(learning_rate: float) -> float:
 def stepwise(optimizer: Optimizer, scheduler: LRScheduler) -> OptimizerLRSchedulerConfig:
     """What Lightning wants to hear for a learning rate that changes with every step."""
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-
-def collect_results(
-    module: ScoredModule, seed: int, corruption: Corruption | None = None
-) -> dict[str, Any]:
-    """Everything that `results.json` says about a tested module, and its images' corruption."""
-    accuracy = module.test_results["accuracy"]
-    reference = module.test_results["reference"]
-    encoder = module.classifier.encoder
-    return {
-        "suite": module.suite.name,
-        "note": module.suite.note,
-        "method": module.method,
-        "merge": module.recipe.get("merge"),
-        "experts": list(module.suite.experts),
-        "corruption": describe(corruption),
-        "tasks": list(accuracy),
-        **module.test_results,
-        "mean": mean(accuracy),
-        "normalized_mean": normalized_mean(accuracy, reference.get("individual", {})),
-        "parameters": parameter_counts(encoder),
-        "seconds": {stage: round(value, 3) for stage, value in module.seconds.items()},
-        "versions": versions(),
-        "seed": seed,
-        "sources": module.frozen_sources,
-    }
-
-
-def parameter_counts(encoder: nn.Module) -> dict[str, int]:
-    """How large an encoder is, as published: without heads, and so without CLIP's projection."""
-    copies = len(encoder.experts) if isinstance(encoder, PerTaskEncoder) else 1
-    one = encoder.encoder if isinstance(encoder, PerTaskEncoder) else encoder
-    counted = [p for name, p in one.named_parameters() if not name.startswith(HEAD)]
-    return {
-        "total": copies * sum(p.numel() for p in counted),
-        "trainable": sum(p.numel() for p in counted if p.requires_grad),
-    }
-
-
-def versions() -> dict[str, str]:
-    """The versions of this program and of what its numbers depend on."""
-    return {"wemoe_pl": __version__} | {name: version(name) for name in RECORDED_VERSIONS}
-
-
-def provenance(recipe: Mapping[str, Any], seed: int) -> dict[str, str]:
-    """What a file of weights says of how it was made."""
-    return {
-        "format": "wemoe_pl 1",
-        "recipe": json.dumps(recipe),
-        "versions": json.dumps(versions()),
-        "seed": str(seed),
-    }
-
-
-def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """Write `results.json`, whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(results, indent=2) + "\n")

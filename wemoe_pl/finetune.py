@@ -17,9 +17,10 @@ from wemoe_pl.checkpoints import ENCODER_FILE, HEAD, save_tensors
 from wemoe_pl.classifier import MultiTaskClassifier
 from wemoe_pl.data import Batch, VisionData
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.evaluate import ScoredModule, checked_learning_rate, provenance, stepwise
+from wemoe_pl.evaluate import ScoredModule, checked_learning_rate, stepwise
 from wemoe_pl.heads import HEAD_FILE, ClassificationHead, CosineHead, prototype_head, save_head
 from wemoe_pl.merging import Pretrained
+from wemoe_pl.provenance import provenance
 from wemoe_pl.suites import Suite
 
 TRAINED_LOGIT_SCALE = 20.0

@@ -1,12 +1,14 @@
 """A job: LightningCLI in which one suite serves model and data, one folder per run, and results."""
 
+import logging
+import shlex
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import Namespace
-from lightning import LightningDataModule, LightningModule, Trainer
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import (
     ArgsType,
@@ -17,14 +19,18 @@ from lightning.pytorch.cli import (
 from rich.console import Console
 
 from wemoe_pl import adapt, data, finetune, miniature, sample_merging  # noqa: F401 (named by YAML)
-from wemoe_pl.analysis import write_routing
 from wemoe_pl.collapse import CollapseGuard
+from wemoe_pl.curves import Curves
+from wemoe_pl.dashboard import Dashboard, media_loggers, resumed_run
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.evaluate import ScoredModule, collect_results, write_results
+from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.files import atomic_write, make_folder
-from wemoe_pl.options import CONFIG, JOB_OPTIONS
+from wemoe_pl.loggers import MetricsFile, WandbRun, identity
+from wemoe_pl.options import CONFIG, JOB_OPTIONS, QUIET, QUIET_OPTION
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
-from wemoe_pl.report import accuracy_table, write_predictions
+from wemoe_pl.pictures import write_pictures
+from wemoe_pl.report import accuracy_table, write_predictions, write_summary
+from wemoe_pl.results import collect_results, write_results
 from wemoe_pl.run_checkpoint import (
     LastCheckpoint,
     checkpoint_folder,
@@ -35,24 +41,23 @@ from wemoe_pl.suites import Suite, restriction
 
 COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions")
 DEFAULT_CALLBACKS = [{"class_path": "wemoe_pl.report.StepProgressBar"}]
-DEFAULT_LOGGER = {
-    "class_path": "lightning.pytorch.loggers.CSVLogger",
-    "init_args": {"save_dir": ".", "name": "logs", "version": ""},
-}
+DEFAULT_LOGGER = {"class_path": "wemoe_pl.loggers.MetricsFile"}
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes the resolved config to the run's folder, whatever folder the logger has."""
+    """Writes the resolved config to the run's folder, and to the loggers that show it."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write `config.yaml`, from which the run can be repeated.
 
         Scoring or using a run in its own folder leaves the config that it was made with.
         """
+        dumped = self.parser.dump(self.config, skip_unset=False)
+        for logger in media_loggers(trainer.loggers):
+            logger.log_hyperparams(yaml.safe_load(dumped))
         folder = Path(trainer.default_root_dir)
         if stage != "fit" and (last_checkpoint(folder).is_file() or stage != "test"):
             return
-        dumped = self.parser.dump(self.config, skip_unset=False)
         with atomic_write(folder / "config.yaml") as temporary:
             temporary.write_text(dumped)
 
@@ -71,6 +76,7 @@ class WeMoECLI(LightningCLI):
         parser.add_argument("--suite", type=Suite)
         for name, option in JOB_OPTIONS.items():
             parser.add_argument(f"--{name}", **vars(option))
+        parser.add_argument(*QUIET, **QUIET_OPTION)
         if parser is self.parser:  # of a verb: a run's config has these too
             for key in COMMAND_KEYS:
                 parser.add_argument(f"--{key}", type=Any, default=None)
@@ -82,8 +88,9 @@ class WeMoECLI(LightningCLI):
         parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
         parser.link_arguments("out", "checkpoint.dirpath", compute_fn=checkpoint_folder)
         parser.add_lightning_class_args(CollapseGuard, "guard")
+        parser.add_lightning_class_args(Dashboard, "dashboard")
         parser.link_arguments("out", "trainer.default_root_dir")
-        parser.link_arguments("out", "trainer.logger.init_args.save_dir")
+        parser.link_arguments("out", "trainer.logger.init_args.save_dir")  # if it is one, no list
         parser.set_defaults(
             {
                 "seed_everything": 0,
@@ -99,8 +106,11 @@ class WeMoECLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; find the checkpoint that `last` means, and look at it before anything else."""
+        self.arguments = [str(argument) for argument in args] if isinstance(args, list) else []
         super().parse_arguments(parser, args)
         settings = self.config.get(self.config.get("subcommand"), self.config)
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING if settings.quiet else logging.INFO)
         if settings.get("ckpt_path") == "last":
             settings.ckpt_path = str(last_checkpoint(settings.out))
         if settings.get("ckpt_path"):
@@ -114,9 +124,10 @@ class WeMoECLI(LightningCLI):
         else:  # a verb only prepares, maybe where there is no GPU
             trainer.accelerator, trainer.devices, trainer.precision = "cpu", 1, None
             trainer.strategy, trainer.plugins, trainer.logger = "auto", None, False
-        logger = trainer.logger
-        if isinstance(logger, Namespace) and logger.class_path == DEFAULT_LOGGER["class_path"]:
-            logger.init_args.version = self.log_folder
+        for logger in loggers_of(trainer):
+            self.prepare_logger(logger)
+        if self.settings.quiet:
+            trainer.enable_progress_bar = False
         if trainer.enable_progress_bar is False and isinstance(trainer.callbacks, list):
             bar = DEFAULT_CALLBACKS[0]["class_path"]  # Lightning refuses one that is not enabled
             trainer.callbacks = [c for c in trainer.callbacks if c.class_path != bar]
@@ -125,18 +136,43 @@ class WeMoECLI(LightningCLI):
         """Instantiate, with one sentence for a value that a class refuses."""
         try:
             super().instantiate_classes()
-        except (ValueError, MisconfigurationException) as error:
+        except (ValueError, ImportError, MisconfigurationException) as error:
             raise ConfigError(explain(str(error))) from error
+
+    def prepare_logger(self, logger: Namespace) -> None:
+        """Let a logger write into the run's folder, and W&B find the run among others."""
+        options, kind = logger.init_args, logger.class_path.rpartition(".")[2]
+        if options.get("save_dir") in (None, "."):
+            options.save_dir = str(self.out)
+        if kind == MetricsFile.__name__:
+            options.version = self.log_folder
+        if kind == WandbRun.__name__:
+            own = identity(self.settings.as_dict(), str(self.subcommand))
+            own |= {"id": resumed_run(self.settings.ckpt_path)} if self.subcommand == "fit" else {}
+            for name, value in own.items():
+                if options.get(name) is None:
+                    options[name] = value
 
     @property
     def log_folder(self) -> str:
         """Where below `logs` this command's own go, if a fit's are there already.
 
-        CSVLogger begins by deleting the file of an earlier run in its folder.
+        A CSV logger begins by deleting the file of an earlier run in its folder.
         """
         if self.subcommand == "fit":
             return "resumed" if self.settings.ckpt_path else ""
         return str(self.subcommand) if last_checkpoint(self.out).is_file() else ""
+
+    @property
+    def curves(self) -> Curves:
+        """What was logged, by step."""
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        return next(each for each in callbacks if isinstance(each, Curves))
+
+    @property
+    def console(self) -> Console:
+        """Where tables go."""
+        return Console(quiet=self.settings.quiet)
 
     @property
     def settings(self) -> Namespace:
@@ -172,7 +208,8 @@ class WeMoECLI(LightningCLI):
             accuracy = model.scores.accuracy()
             suite = {"suite": model.suite.name, "note": model.suite.note}
             scored = {"method": model.method, "tasks": list(accuracy), "accuracy": accuracy}
-            Console().print(accuracy_table({**suite, **scored, "reference": {}}))
+            self.console.print(accuracy_table({**suite, **scored, "reference": {}}))
+            self.close_loggers()
 
     def after_fit(self) -> None:
         """Export what was trained, then score it."""
@@ -182,27 +219,35 @@ class WeMoECLI(LightningCLI):
         self.after_test()
 
     def after_test(self) -> None:
-        """Write `results.json` and the plots, and print the table."""
+        """Write the pictures, `results.json` and `summary.md`, and print the table."""
         if not self.trainer.is_global_zero:
             return
         model: ScoredModule = self.model
         results = collect_results(model, self.settings.seed_everything, self.datamodule.corruption)
+        results["command"] = shlex.join(["wemoe-pl", *self.arguments])
+        init = self.config_init[self.subcommand]
         if self.subcommand == "fit":
-            results["guard"] = self.config_init[self.subcommand].guard.report
+            results["guard"] = init.guard.report
+        pictures = write_pictures(self.out, model, results, self.curves.points)
         write_results(self.out / "results.json", results)
-        if model.routing:
-            title = f"Routing of {model.method} on {model.suite.name}"
-            write_routing(self.out, model.routing, list(model.suite.experts), title)
-        console = Console()
-        console.print(accuracy_table(results))
-        console.print(f"Results are in {self.out}", highlight=False)
+        write_summary(self.out / "summary.md", results, [path.name for path in pictures])
+        init.dashboard.finish(self.trainer, model, results, pictures, self.curves.points)
+        self.close_loggers()
+        self.console.print(accuracy_table(results))
+        self.console.print(f"Results are in {self.out}", highlight=False)
 
     def after_predict(self) -> None:
         """Write `predictions.csv`."""
         rows = list(chain.from_iterable(self.trainer.predict_loop.predictions))
         path = self.out / "predictions.csv"
         write_predictions(path, rows)
-        Console().print(f"{len(rows)} predictions are in {path}", highlight=False)
+        self.console.print(f"{len(rows)} predictions are in {path}", highlight=False)
+
+    def close_loggers(self) -> None:
+        """Let W&B send what it still has."""
+        for logger in self.trainer.loggers:
+            if isinstance(logger, WandbRun):
+                logger.close()
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -223,11 +268,18 @@ def read_job(
         subclass_mode_model=True,
         subclass_mode_data=True,
         auto_configure_optimizers=False,
+        trainer_defaults={"callbacks": [Curves()]},
         save_config_callback=SaveConfig,
         save_config_kwargs={"save_to_log_dir": False},
         args=args,
         run=run,
     )
+
+
+def loggers_of(trainer: Namespace) -> list[Namespace]:
+    """The configs of a trainer's loggers: none, one or several."""
+    several = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
+    return [logger for logger in several if isinstance(logger, Namespace)]
 
 
 def checked_seed(seed: bool | int) -> int:

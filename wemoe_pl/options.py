@@ -64,6 +64,11 @@ JOB_OPTIONS = {
     ),
     "out": Option("Folder of the run.", str, "runs/latest"),
 }
+QUIET = ("-q", "--quiet")
+QUIET_OPTION: dict[str, Any] = {
+    "action": "store_true",
+    "help": "Print nothing but what goes wrong; no progress, no table.",
+}
 LANDSCAPE_OPTIONS = {
     "points": Option("Of the landscape's grid, on each axis.", int, 11),
     "images": Option("Of each task, that the landscape is measured on.", int, 256),
@@ -119,6 +124,7 @@ def job_parser(command: str) -> OneSentence:
     more = LANDSCAPE_OPTIONS if command == "landscape" else {}
     for name, option in (JOB_OPTIONS | more).items():
         add(f"--{name}", help=option.told)
+    add(*QUIET, **QUIET_OPTION)
     if command in SUBCOMMANDS:
         add("--ckpt_path", help="Checkpoint to go on from, or to score; `last` is that of --out.")
     return parser
@@ -195,12 +201,17 @@ def report_parser() -> OneSentence:
     parser = OneSentence(
         prog="wemoe-pl report",
         allow_abbrev=False,
-        description="One document of many runs, as Markdown, CSV or LaTeX.",
+        description="One document of many runs, as Markdown, CSV or LaTeX, or a page of HTML.",
     )
     add = parser.add_argument
     add("folders", nargs="+", metavar="DIR", help="runs, or folders of runs")
     add("--format", choices=tuple(LAYOUTS), default="markdown")
     add("--out", metavar="FILE", help="where to; by default it is printed")
+    add(
+        "--html",
+        metavar="FILE",
+        help="instead, a page with a section for every run; without --format and --out",
+    )
     add("--mean-over-seeds", action="store_true", help="one row for runs that differ in the seed")
     add("--references", action="store_true", help="rows for what the runs were compared with")
     add("--published", action="store_true", help="the published rows of the same experiment below")

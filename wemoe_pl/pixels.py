@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL
+import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
@@ -17,7 +18,7 @@ from rich.progress import track
 from timm.data import create_transform, resolve_data_config
 from timm.data.transforms import MaybeToTensor
 from torch import Tensor
-from torchvision.transforms import Compose
+from torchvision.transforms import Compose, Normalize
 
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.errors import DataError
@@ -57,6 +58,13 @@ class Preprocessing:
         """(H, W, 3) → (3, H, W), normalised."""
         tensor: Tensor = self._normalise(pixels)
         return tensor
+
+    def picture(self, image: Tensor) -> Pixels:
+        """(3, H, W), normalised → (H, W, 3), for eyes."""
+        [last] = [step for step in self._normalise.transforms if isinstance(step, Normalize)]
+        mean, std = (torch.as_tensor(each)[:, None, None] for each in (last.mean, last.std))
+        pixels: Pixels = (image * std + mean).clamp(0, 1).mul(255).round().byte().numpy()
+        return pixels.transpose(1, 2, 0)
 
     @property
     def fingerprint(self) -> str:

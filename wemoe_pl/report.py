@@ -1,11 +1,14 @@
-"""What a run shows and leaves: progress, the table, predictions."""
+"""What a run shows and leaves: progress, the table, a page of its own, predictions."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Console
+from rich.progress import ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from wemoe_pl.evaluate import Prediction
@@ -17,10 +20,32 @@ COLUMN_TITLES = {
     "task_arithmetic": "task arithmetic",
     "individual": "individual",
 }
+# What stands beside the progress of a fit: by key, its name, and how it is written.
+SHOWN_METRICS = {
+    "train/loss": ("loss", "{:.3f}"),
+    "train/entropy": ("entropy", "{:.3f} nats"),
+    "val/acc": ("accuracy", "{:.1%}"),
+}
+LABEL_FREE = {"information": "information, %", "diversity": "classes predicted, %"}
+LABEL_FREE_NOTE = (
+    "Information is what the predictions tell about the images: 100 when all are certain and all "
+    "classes equally frequent, 0 when all images get the same answer. Classes predicted is the "
+    "share of a task's classes that its predictions spread over."
+)
+SHORT_HASH = 12  # of the 64 characters of a SHA-256
 
 
 class StepProgressBar(RichProgressBar):
-    """Progress in optimiser steps, of runs whose data has no end, with entropy and accuracy."""
+    """Progress in optimiser steps, of runs whose data has no end, with entropy and accuracy.
+
+    It prints nothing where there is no terminal to draw on, as in a log file.
+    """
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Look at where the bar would go."""
+        super().setup(trainer, pl_module, stage)
+        if not Console(**self._console_kwargs).is_terminal:
+            self.disable()
 
     @property
     def total_train_batches(self) -> int | float:
@@ -30,9 +55,57 @@ class StepProgressBar(RichProgressBar):
     def _get_train_description(self, current_epoch: int) -> str:
         return "Training"
 
+    def configure_columns(self, trainer: L.Trainer) -> list[ProgressColumn]:
+        """What is run, how far it is, and when it will have ended."""
+        description, bar, batches, *_ = super().configure_columns(trainer)
+        bar.bar_width = 10  # so that all fits into a line of 80 characters
+        return [description, bar, batches, TextColumn("ETA"), TimeRemainingColumn(compact=True)]
+
+    def get_metrics(
+        self, trainer: L.Trainer, pl_module: L.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """The metrics of the line, under names and in units for people."""
+        metrics = super().get_metrics(trainer, pl_module)
+        return {
+            name: form.format(metrics[key])
+            for key, (name, form) in SHOWN_METRICS.items()
+            if key in metrics
+        }
+
 
 def accuracy_table(results: Mapping[str, Any]) -> Table:
     """One row per task, one column per method, and the means below; in percent.
+
+    Args:
+        results: the contents of a `results.json`.
+    """
+    caption = f"Accuracy on {results['suite']}, %"
+    table = Table(title=caption, caption=results.get("note"), min_width=len(caption))
+    titles, rows = accuracy_rows(results)
+    for title in titles:
+        style = "bold" if title == results["method"] else ""
+        table.add_column(title, justify="left" if title == titles[0] else "right", style=style)
+    for place, row in enumerate(rows, start=1):
+        table.add_row(*row, end_section=place == len(results["tasks"]))
+    return table
+
+
+def accuracy_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The titles of the columns, and a row per task with the means below; in percent.
+
+    Args:
+        results: the contents of a `results.json`.
+    """
+    columns = accuracy_columns(results)
+    rows = rows_by_task(results["tasks"], columns.values())
+    if individual := results["reference"].get("individual"):
+        normalized = (normalized_mean(values, individual) for values in columns.values())
+        rows.append(["normalized mean", *map(percent, normalized)])
+    return ["task", *columns], rows
+
+
+def accuracy_columns(results: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    """The accuracy of a run and of what it is compared with, 0 to 1, by title and task.
 
     Args:
         results: the contents of a `results.json`.
@@ -45,22 +118,22 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
         "individual": reference.get("individual"),
     }
     own = next((n for n in reference if n.replace("_", "") == results["method"].lower()), None)
-    columns = {name: values for name, values in columns.items() if values and name != own}
-    individual = reference.get("individual", {})
-    title = f"Accuracy on {results['suite']}, %"
-    table = Table(title=title, caption=results.get("note"), min_width=len(title))
-    table.add_column("task")
-    for name in columns:
-        style = "bold" if name == results["method"] else ""
-        table.add_column(COLUMN_TITLES.get(name, name), justify="right", style=style)
-    for task in results["tasks"]:
-        table.add_row(task, *(percent(values.get(task)) for values in columns.values()))
-    table.add_section()
-    table.add_row("mean", *(percent(mean(values)) for values in columns.values()))
-    if individual:
-        normalized = (normalized_mean(values, individual) for values in columns.values())
-        table.add_row("normalized mean", *(percent(value) for value in normalized))
-    return table
+    return {
+        COLUMN_TITLES.get(name, name): values
+        for name, values in columns.items()
+        if values and name != own
+    }
+
+
+def rows_by_task(tasks: Iterable[str], columns: Iterable[Mapping[str, float]]) -> list[list[str]]:
+    """A row per task, and one of the means below; in percent.
+
+    >>> rows_by_task(["cars", "dtd"], [{"cars": 0.5, "dtd": 0.6}, {"dtd": 1.0}])
+    [['cars', '50.0', '–'], ['dtd', '60.0', '100.0'], ['mean', '55.0', '100.0']]
+    """
+    columns = list(columns)
+    rows = [[task, *(percent(values.get(task)) for values in columns)] for task in tasks]
+    return [*rows, ["mean", *(percent(mean(values)) for values in columns)]]
 
 
 def percent(share: float | None) -> str:
@@ -70,6 +143,118 @@ def percent(share: float | None) -> str:
     ('89.4', '–')
     """
     return "–" if share is None else f"{100 * share:.1f}"
+
+
+def write_summary(path: Path, results: Mapping[str, Any], pictures: Sequence[str]) -> None:
+    """Write `summary`, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(summary(results, pictures), encoding="utf-8")
+
+
+def summary(results: Mapping[str, Any], pictures: Sequence[str]) -> str:
+    """A run on one page, as Markdown: its scores, how it was made, and its pictures.
+
+    Args:
+        results: the contents of a `results.json`.
+        pictures: names of files beside the page, such as `routing_share.png`.
+    """
+    sections = {
+        "Accuracy, %": accuracy_section(results),
+        "Without labels": label_free_section(results),
+        "When the task is not known": unknown_task_section(results),
+        "Size and time": sizes_and_times(results),
+        "How it was made": origin(results),
+        "Pictures": [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in pictures],
+    }
+    page = [f"# {results['method']} on {results['suite']}", *warnings_of(results)]
+    for heading, paragraphs in sections.items():
+        page += [f"## {heading}", *paragraphs] if paragraphs else []
+    return "\n\n".join(page) + "\n"
+
+
+def warnings_of(results: Mapping[str, Any]) -> list[str]:
+    """What must be known before any number is read."""
+    told = [f"> {results['note']}"] if results.get("note") else []
+    if corruption := results.get("corruption"):
+        kind, severity = corruption["kind"], corruption["severity"]
+        told.append(f"> The test images are corrupted: {kind} of severity {severity}.")
+    return told
+
+
+def accuracy_section(results: Mapping[str, Any]) -> list[str]:
+    """The table that a run prints, if any image has a label."""
+    return [grid(*accuracy_rows(results))] if results["accuracy"] else []
+
+
+def label_free_section(results: Mapping[str, Any]) -> list[str]:
+    """What is known of the predictions for each task without a look at labels."""
+    columns = {title: results[key] for key, title in LABEL_FREE.items() if results.get(key)}
+    tasks = dict.fromkeys(task for values in columns.values() for task in values)
+    rows = rows_by_task(tasks, columns.values())
+    return [grid(["task", *columns], rows), LABEL_FREE_NOTE] if columns else []
+
+
+def unknown_task_section(results: Mapping[str, Any]) -> list[str]:
+    """How often the task itself is found, and how often its class as well, by each rule."""
+    columns = {
+        f"{title} by {rule}, %": scores[key]
+        for rule, scores in results.get("unknown_task", {}).items()
+        for key, title in {"task_accuracy": "right task", "accuracy": "right class"}.items()
+        if scores[key]
+    }
+    rows = rows_by_task(results["tasks"], columns.values())
+    return [grid(["task", *columns], rows)] if columns else []
+
+
+def sizes_and_times(results: Mapping[str, Any]) -> list[str]:
+    """Parameters of the encoder, and seconds of each stage."""
+    total, trainable = (results["parameters"][key] for key in ("total", "trainable"))
+    seconds = ", ".join(f"{stage} {value:.1f}" for stage, value in results["seconds"].items())
+    return [
+        f"- Parameters of the encoder: {total:,}, of which {trainable:,} trainable\n"
+        f"- Seconds: {seconds}"
+    ]
+
+
+def origin(results: Mapping[str, Any]) -> list[str]:
+    """What the run can be repeated from, and what the guard against collapse saw."""
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    facts = {"Seed": results["seed"], "Git revision": results.get("revision"), "Versions": versions}
+    told = [f"- {name}: {fact}" for name, fact in facts.items() if fact is not None]
+    told += [f"- {sentence}" for sentence in guard_sentences(results.get("guard", {}))]
+    sources = [
+        [part, source["source"], f"`{source['sha256'][:SHORT_HASH]}`"]
+        for part, source in results["sources"].items()
+    ]
+    return [
+        *([f"```\n{results['command']}\n```"] if results.get("command") else []),
+        "\n".join(told),
+        *([grid(["part", "source", "SHA-256"], sources, align="---")] if sources else []),
+    ]
+
+
+def guard_sentences(report: Mapping[str, Any]) -> list[str]:
+    """The report of a `CollapseGuard` in words; none if nothing happened."""
+    told = [
+        f"The predictions for {task} began to collapse at step {step}"
+        for task, step in report.get("collapsed", {}).items()
+    ]
+    if (step := report.get("restored_step")) is not None:
+        told.append(f"In the end the state of step {step} was restored, the best without labels")
+    return told
+
+
+def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---:") -> str:
+    r"""A table as Markdown, of which all columns but the first are aligned alike.
+
+    >>> print(grid(["task", "mean"], [["a|b", "50.0"]]))
+    | task | mean |
+    | --- | ---: |
+    | a\|b | 50.0 |
+    """
+    lines = [titles, ["---", *[align] * (len(titles) - 1)], *rows]
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:

@@ -9,9 +9,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
 from wemoe_pl.data import Batch
 from wemoe_pl.errors import ConfigError, DataError
-from wemoe_pl.evaluate import provenance
 from wemoe_pl.merged import MergedModule
 from wemoe_pl.merging import PerTaskEncoder, SampleMethod
+from wemoe_pl.provenance import provenance
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import UNLABELLED
 from wemoe_pl.unknown_task import Rule

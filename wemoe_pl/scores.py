@@ -7,13 +7,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassCalibrationError,
+    MulticlassConfusionMatrix,
+)
 
 from wemoe_pl.tasks import UNLABELLED
 
 
 class TaskScores:
-    """Micro-averaged accuracy, calibration error and information of every task.
+    """What the predictions of every task come to: how often they are right, and how they spread.
 
     Attributes:
         images: how many labelled images of each task were counted.
@@ -35,11 +39,18 @@ class TaskScores:
         self._information: dict[str, Metric] = {
             task: Information(n).to(device) for task, n in num_classes.items()
         }
+        self._diversity: dict[str, Metric] = {
+            task: Diversity(n).to(device) for task, n in num_classes.items()
+        }
+        self._confusion: dict[str, Metric] = {
+            task: MulticlassConfusionMatrix(n).to(device) for task, n in num_classes.items()
+        }
         self.images: Counter[str] = Counter()
 
     def update(self, task: str, logits: Tensor, labels: Tensor) -> None:
         """Count a batch of a task, labelled or not."""
         self._information[task].update(logits)
+        self._diversity[task].update(logits)
         labelled = labels != UNLABELLED
         if not labelled.any():
             return
@@ -47,6 +58,7 @@ class TaskScores:
         self.images[task] += len(labels)
         self._accuracy[task].update(logits, labels)
         self._calibration[task].update(logits.softmax(dim=-1), labels)
+        self._confusion[task].update(logits, labels)
 
     def accuracy(self) -> dict[str, float]:
         """Accuracy, 0 to 1, of the tasks that were scored."""
@@ -59,6 +71,14 @@ class TaskScores:
     def information(self) -> dict[str, float]:
         """See `Information`; it needs no labels."""
         return computed(self._information)
+
+    def diversity(self) -> dict[str, float]:
+        """See `Diversity`; it needs no labels."""
+        return computed(self._diversity)
+
+    def confusion(self) -> dict[str, Tensor]:
+        """How often each class was taken for each, (C, C), true classes in rows."""
+        return {task: m.compute().cpu() for task, m in self._confusion.items() if m.update_called}
 
 
 class Information(Metric):
@@ -99,6 +119,44 @@ class Information(Metric):
             return torch.zeros_like(self.entropy)
         of_mean = torch.special.entr(self.total / self.images).sum()
         return (of_mean - self.entropy / self.images) / math.log(len(self.total))
+
+
+class Diversity(Metric):
+    """Over how large a share of its classes a task's answers spread: exp(H) / C of their histogram.
+
+    It is 1 when all classes are answered equally often, 1/C when all images get the same answer.
+
+    Args:
+        num_classes: C.
+
+    >>> collapsed = Diversity(4)
+    >>> collapsed.update(torch.tensor([[9.0, 0, 0, 0], [9.0, 0, 0, 0]]))
+    >>> collapsed.compute()
+    tensor(0.2500)
+    """
+
+    answers: Tensor
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.add_state("answers", torch.zeros(num_classes), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor) -> None:
+        """Add a batch, (B, C)."""
+        self.answers += logits.argmax(dim=-1).bincount(minlength=len(self.answers))
+
+    def compute(self) -> Tensor:
+        """From 1/C to 1."""
+        return torch.tensor(spread(self.answers) / len(self.answers))
+
+
+def spread(histogram: Tensor) -> float:
+    """How many classes a histogram is spread over: exp(H).
+
+    >>> spread(torch.tensor([5.0, 5.0, 0.0])), spread(torch.tensor([7.0, 0.0, 0.0]))
+    (2.0, 1.0)
+    """
+    return torch.special.entr(histogram / histogram.sum()).sum().exp().item()
 
 
 def entropy(log_probabilities: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`wemoe-pl report`: one document of many runs, as Markdown, CSV or LaTeX."""
+"""`wemoe-pl report`: one document of many runs, as Markdown, CSV or LaTeX, or one page."""
 
 import json
 from argparse import Namespace
@@ -13,6 +13,8 @@ from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.files import atomic_write
 from wemoe_pl.layouts import LAYOUTS, Cell, Row, Tabular
 from wemoe_pl.options import report_parser
+from wemoe_pl.options import values_of as given
+from wemoe_pl.page import Experiment, Section, write_page
 from wemoe_pl.published import PublishedRow, experiment_of, published_rows
 from wemoe_pl.scores import mean, normalized_mean
 
@@ -64,13 +66,24 @@ def report(args: list[str]) -> None:
     Raises:
         ConfigError: the arguments are wrong, or a folder has no run.
         CheckpointError: a `results.json` cannot be read.
+        WeMoEError: see `write_page`.
     """
     options = report_parser().parse_args(args)
+    if options.html and given(args, "--format", "--out"):
+        raise ConfigError(
+            "--html makes a page, which is no document in a --format with an --out of its own: "
+            "leave both out, or report twice."
+        )
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in read_runs(options.folders):
         groups.setdefault(run.experiment, []).append(run)
-    layout = LAYOUTS[options.format]
-    document = layout([tabular(runs, options) for runs in groups.values()])
+    tables = [tabular(runs, options) for runs in groups.values()]
+    if options.html:
+        sections = map(sections_of, groups.values())
+        experiments = list(map(Experiment, tables, sections))
+        write_page(Path(options.html), experiments, options.folders, options.sort)
+        return
+    document = LAYOUTS[options.format](tables)
     if options.out is None:
         print(document, end="")
         return
@@ -225,6 +238,12 @@ def labels_of(runs: list[Run]) -> list[str]:
         )
         labels.append(f"{run.method} ({text})" if text else run.method)
     return labels
+
+
+def sections_of(runs: list[Run]) -> list[Section]:
+    """What a page tells of each run, called as its row is."""
+    labels = labels_of(runs)
+    return [Section(label, r.folder, r.results) for label, r in zip(labels, runs, strict=True)]
 
 
 def with_references(rows: list[Row], runs: list[Run], tasks: list[str], rules: int) -> list[Row]:

@@ -48,7 +48,11 @@ def test_one_way_is_chosen_for_every_load(rows: dict[str, list[Row]]) -> None:
 def test_memory_is_told_beside_the_size_of_the_dictionary(rows: dict[str, list[Row]]) -> None:
     for row in rows["memory"]:
         assert row["dictionary"] == 4 * 2 * SHAPES["miniature"].weights
-        assert row["bytes"] is None or row["ratio"] == row["bytes"] / row["dictionary"]
+        if row["bytes"] is not None:
+            tokens = 4 * row["samples"] * 50 * 96
+            assert row["extra"] == row["bytes"] - 2 * tokens
+            assert row["ratio"] == row["extra"] / row["dictionary"]
+    assert [row["run"] for row in rows["memory"][:2]] == ["plain", "WEMoE"]
 
 
 def test_steps_and_evaluation_of_an_encoder_take_all_tasks_at_once(

@@ -17,15 +17,15 @@ from rich.table import Table
 from wemoe_pl.bench.measures import MEASURES
 from wemoe_pl.bench.subjects import Row, Settings
 from wemoe_pl.errors import ConfigError, did_you_mean
-from wemoe_pl.evaluate import versions
 from wemoe_pl.files import atomic_write, make_folder
 from wemoe_pl.options import BENCH_NOTE, BENCH_SHAPES, PRECISIONS, bench_parser
 from wemoe_pl.plots import plot_costs
+from wemoe_pl.provenance import versions
 
 # What is told in a unit of its own, and how many of that unit it is.
 UNITS = {
     "ms": (("forward", "both", "arithmetic", "reading", "seconds"), 1e3),
-    "MB": (("bytes", "dictionary", "model", "checkpoint"), 1e-6),
+    "MB": (("bytes", "extra", "dictionary", "model", "checkpoint"), 1e-6),
 }
 WIDEST = 140  # columns of a table that is printed whole, even where lines then wrap
 

@@ -76,23 +76,27 @@ def ways(settings: Settings) -> Iterator[Row]:
 
 
 def memory(settings: Settings) -> Iterator[Row]:
-    """What a forward and a backward pass of the mixture hold, beside the size of its dictionary.
+    """What a forward and a backward pass hold, beside the size of the dictionary.
 
-    The output and the gradient of the input are part of it, and the router's activations.
+    Extra is what goes beyond the output and the gradient of the input, which any layer has.
     """
     for name, experts, depth in product(settings.shapes, settings.experts, settings.depths):
         shape = SHAPES[name]
-        _, _, moe = mixture(shape, experts, depth, settings)
+        plain, _, moe = mixture(shape, experts, depth, settings)
         for samples in settings.samples:
             x = settings.batch(samples, shape.tokens, shape.width)
             upstream = torch.randn_like(x)
-            moe(x[:1]).sum().backward()  # gradients of the router are there from now on
-            x.grad = None
-            _, held = peak_memory(there_and_back(moe, x, upstream), settings.device)
             dictionary = moe.task_vectors.nbytes
-            ratio = None if held is None else held / dictionary
-            about = {"shape": name, "samples": samples, "experts": experts, "depth": depth}
-            yield about | {"bytes": held, "dictionary": dictionary, "ratio": ratio}
+            for run, module in {"plain": plain, "WEMoE": moe}.items():
+                module(x).backward(upstream)  # gradients and libraries' buffers stay from now on
+                x.grad = None
+                _, held = peak_memory(there_and_back(module, x, upstream), settings.device)
+                x.grad = None
+                extra = None if held is None else held - 2 * x.nbytes
+                ratio = None if extra is None else extra / dictionary
+                about = {"shape": name, "samples": samples, "experts": experts, "depth": depth}
+                sizes = {"bytes": held, "extra": extra, "dictionary": dictionary, "ratio": ratio}
+                yield about | {"run": run} | sizes
 
 
 def encoder(settings: Settings) -> Iterator[Row]:

@@ -41,13 +41,15 @@ class HiddenMean(torch.autograd.Function):
         share = gradients[0][:, None] / x.shape[1]
         to_x = torch.empty_like(x) if wants_x else None
         to_weight = torch.zeros_like(weight) if wants_weight else None
+        to_bias = weight.new_zeros(len(weight)) if wants_bias else None
         for some in chunks(x, len(weight)):
             to_hidden = (share[some] * active[some]).flatten(0, 1)
             if to_x is not None:
                 to_x[some] = (to_hidden @ weight).view_as(x[some])
             if to_weight is not None:
                 to_weight.addmm_(to_hidden.T, x[some].flatten(0, 1))
-        to_bias = (share[:, 0] * active.sum(dim=1)).sum(dim=0) if wants_bias else None
+            if to_bias is not None:
+                to_bias += to_hidden.sum(dim=0)
         return to_x, to_weight, to_bias
 
 

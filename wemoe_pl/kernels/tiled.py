@@ -58,11 +58,12 @@ class Tiling:
         """Tiles of at most `room` bytes, or of one sample: as many samples as leave `LINES`.
 
         >>> Tiling.of(samples=128, hidden=3072, line_bytes=4 * 768, room=6 * 2**20)
-        Tiling(samples=128, hidden=3072, group=19, lines=96)
+        Tiling(samples=128, hidden=3072, group=16, lines=96)
         >>> Tiling.of(samples=1, hidden=3072, line_bytes=4 * 768, room=6 * 2**20)
         Tiling(samples=1, hidden=3072, group=1, lines=2016)
         """
-        most = max(1, room // (LINES * line_bytes))
+        fit = max(1, room // (LINES * line_bytes))
+        most = 1 << (fit.bit_length() - 1)  # a power of 2, which threads share evenly
         group = ceil(samples / max(1, ceil(samples / most))) or 1
         lines = max(1, room // (group * line_bytes * LINES)) * LINES
         return cls(samples, hidden, group, min(lines, hidden))
