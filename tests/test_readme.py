@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wemoe_pl.cli import main
-from wemoe_pl.options import report_parser
+from wemoe_pl.options import parser_of
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "real_images"
@@ -54,8 +54,8 @@ def test_every_command_is_understood(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["wemoe-pl"])
     verb, *arguments = shlex.split(command)[1:]
-    if verb == "report":
-        assert report_parser().parse_args(arguments).folders
+    if verb in ("bench", "completion", "report"):
+        assert vars(parser_of(verb).parse_args(arguments))
         return
     if verb == "sweep":
         assert main([verb, *arguments, "--dry-run"]) == 0
