@@ -37,7 +37,7 @@ from wemoe_pl.verbs import LandscapeCLI
 OF_NO_JOB = ("sweep", "report", "bench", "completion")
 OF_JOBS = [command for command in COMMANDS if command not in OF_NO_JOB]
 # Keys that are set by their parts, which only a class knows.
-NESTED = {"--model", "--data", "--trainer", "--checkpoint", "--guard"}
+NESTED = {"--model", "--data", "--trainer", "--checkpoint", "--guard", "--dashboard"}
 
 
 def test_an_error_names_the_option_and_where_help_is() -> None:
@@ -91,8 +91,8 @@ def test_a_command_that_is_none_has_no_parser(name: str) -> None:
 @pytest.mark.parametrize(
     ("command", "own"),
     [
-        ("fit", {"--ckpt_path"}),
-        ("predict", {"--ckpt_path"}),
+        ("fit", {"--ckpt_path", "-q", "--quiet"}),
+        ("predict", {"--ckpt_path", "-q", "--quiet"}),
         ("prepare", set()),
         ("landscape", {"--points", "--images"}),
     ],

@@ -39,7 +39,7 @@ from wemoe_pl.run_checkpoint import (
 )
 from wemoe_pl.suites import Suite, restriction
 
-COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions")
+COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions", "quiet")
 DEFAULT_CALLBACKS = [{"class_path": "wemoe_pl.report.StepProgressBar"}]
 DEFAULT_LOGGER = {"class_path": "wemoe_pl.loggers.MetricsFile"}
 
@@ -76,10 +76,11 @@ class WeMoECLI(LightningCLI):
         parser.add_argument("--suite", type=Suite)
         for name, option in JOB_OPTIONS.items():
             parser.add_argument(f"--{name}", **vars(option))
-        parser.add_argument(*QUIET, **QUIET_OPTION)
         if parser is self.parser:  # of a verb: a run's config has these too
             for key in COMMAND_KEYS:
                 parser.add_argument(f"--{key}", type=Any, default=None)
+        else:
+            parser.add_argument(*QUIET, **QUIET_OPTION)
         for part in ("model", "data"):
             chosen = ("suite", "tasks", "unseen")
             parser.link_arguments(chosen, f"{part}.init_args.suite", compute_fn=restricted)

@@ -124,8 +124,8 @@ def job_parser(command: str) -> OneSentence:
     more = LANDSCAPE_OPTIONS if command == "landscape" else {}
     for name, option in (JOB_OPTIONS | more).items():
         add(f"--{name}", help=option.told)
-    add(*QUIET, **QUIET_OPTION)
     if command in SUBCOMMANDS:
+        add(*QUIET, **QUIET_OPTION)
         add("--ckpt_path", help="Checkpoint to go on from, or to score; `last` is that of --out.")
     return parser
 

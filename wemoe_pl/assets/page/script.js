@@ -127,7 +127,6 @@ class HeatMap {
     this.form = figure.querySelector("form");
     this.data = JSON.parse(figure.querySelector("script").textContent);
     this.form.addEventListener("change", () => this.draw());
-    this.form.addEventListener("submit", (event) => event.preventDefault()); // by Enter
     this.table.addEventListener("keydown", (event) => this.walk(event));
     this.draw();
   }
