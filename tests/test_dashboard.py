@@ -186,6 +186,18 @@ def test_a_resumed_run_goes_on_in_the_same_one(tiny_suite_yaml: Path, tmp_path: 
     assert read_back(tmp_path).run["id"] == first.run["id"]
 
 
+def test_a_run_that_is_repeated_elsewhere_leaves_the_first_one_alone(
+    tiny_suite_yaml: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    run(*job(tiny_suite_yaml, first, 10))
+    kept = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    run("fit", "--config", first / "config.yaml", "--out", second)
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == kept
+    assert (second / "logs" / "metrics.csv").is_file()
+    assert read_back(second).run["id"] != read_back(first).run["id"]
+
+
 @pytest.fixture
 def tensorboard(tiny_suite_yaml: Path, tmp_path: Path) -> EventAccumulator:
     run(*job(tiny_suite_yaml, tmp_path, 10), "--trainer.logger", "TensorBoardLogger")

@@ -94,6 +94,13 @@ def test_what_fails_later_is_warned_of_once_and_the_run_goes_on(tmp_path: Path) 
     assert broken.calls == 1
 
 
+def test_what_a_run_is_called_is_kept_and_the_rest_is_filled_in(tmp_path: Path) -> None:
+    run = WandbRun(str(tmp_path), group="mine")
+    run.identify({"group": "suite", "job_type": "adapt", "id": None})
+    told = run.experiment
+    assert (told.group, told.job_type, bool(told.id)) == ("mine", "adapt", True)
+
+
 @pytest.mark.parametrize("name", ["WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"])
 def test_a_key_in_the_environment_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not has_key()

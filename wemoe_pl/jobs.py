@@ -139,20 +139,23 @@ class WeMoECLI(LightningCLI):
             super().instantiate_classes()
         except (ValueError, ImportError, MisconfigurationException) as error:
             raise ConfigError(explain(str(error))) from error
+        for logger in self.trainer.loggers:
+            if isinstance(logger, WandbRun):
+                logger.identify(self.identity)
 
     def prepare_logger(self, logger: Namespace) -> None:
-        """Let a logger write into the run's folder, and W&B find the run among others."""
-        options, kind = logger.init_args, logger.class_path.rpartition(".")[2]
-        if options.get("save_dir") in (None, "."):
-            options.save_dir = str(self.out)
-        if kind == MetricsFile.__name__:
-            options.version = self.log_folder
-        if kind == WandbRun.__name__:
-            own = identity(self.settings.as_dict(), str(self.subcommand))
-            own |= {"id": resumed_run(self.settings.ckpt_path)} if self.subcommand == "fit" else {}
-            for name, value in own.items():
-                if options.get(name) is None:
-                    options[name] = value
+        """Let a logger write into the folder of the run, wherever its config is from."""
+        if "save_dir" in logger.init_args:
+            logger.init_args.save_dir = str(self.out)
+        if logger.class_path.rpartition(".")[2] == MetricsFile.__name__:
+            logger.init_args.version = self.log_folder
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Where the run appears among others; a resumed one in its own place."""
+        found = identity(self.settings.as_dict(), str(self.subcommand))
+        fitting = self.subcommand == "fit"
+        return found | ({"id": resumed_run(self.settings.ckpt_path)} if fitting else {})
 
     @property
     def log_folder(self) -> str:

@@ -79,6 +79,16 @@ class WandbRun(WandbLogger):
                 rank_zero_info(f"W&B shows this run at {run.url}")
         return self._experiment
 
+    def identify(self, identity: Mapping[str, Any]) -> None:
+        """Say where the run appears among others, as far as that was not said before.
+
+        Args:
+            identity: arguments of `wandb.init`.
+        """
+        for name, value in identity.items():
+            if self._wandb_init.get(name) is None:
+                self._wandb_init[name] = value
+
     def begin_offline(self, reason: str) -> Any:
         """Record in files only, and say why."""
         self._wandb_init["mode"] = "offline"
