@@ -94,7 +94,7 @@ def test_some_images_of_every_task_are_kept_with_what_is_said_of_them(
             classes = module.classifier.head(task).classes
             assert sample.label == classes[label]
             assert sample.predicted_class == classes[int(probabilities.argmax())]
-            assert sample.probability == pytest.approx(float(probabilities.max()), abs=1e-5)
+            assert sample.probability == pytest.approx(probabilities.max().item(), abs=1e-5)
             assert sample.routing == pytest.approx(dict.fromkeys(TASKS, 0.25))
 
 

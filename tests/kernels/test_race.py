@@ -32,6 +32,7 @@ clock = [0.0]
 
 @pytest.fixture(autouse=True)
 def no_winners_yet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    torch.use_deterministic_algorithms(False)  # a trainer of another test may have switched it on
     monkeypatch.setattr(race, "winners", {})
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     yield
