@@ -12,7 +12,7 @@ from wemoe_pl.collapse import MEMORY, Best, CollapseGuard
 from wemoe_pl.data import MultiTaskData
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.run_checkpoint import LastCheckpoint, last_checkpoint, read_checkpoint
-from wemoe_pl.scores import mean
+from wemoe_pl.scores import mean, spread
 from wemoe_pl.suites import Suite
 
 NewTrainer = Callable[..., L.Trainer]
@@ -87,7 +87,7 @@ def watched(guard: CollapseGuard, collapsing_from: int, steps: int) -> None:
         counts = torch.full((10,), 1.6) if step < collapsing_from else 16 * torch.eye(10)[0]
         guard._histograms["eurosat"] = MEMORY * guard._histograms.get("eurosat", 0) + counts
         if step >= 10 and "eurosat" not in guard.collapsed:
-            guard.watch("eurosat", step)
+            guard.watch("eurosat", step, spread(guard._histograms["eurosat"]))
 
 
 def test_a_task_whose_predictions_concentrate_is_named_once_and_early() -> None:

@@ -23,15 +23,20 @@ def no_run_left() -> Iterator[None]:
     wandb.teardown()
 
 
+def log_once(folder: Path) -> None:
+    """A run with one metric, all of which is on the disk afterwards."""
+    run = WandbRun(str(folder))
+    run.log_metrics({"val/acc": 0.5}, 3)
+    run.close()
+    wandb.finish()
+    wandb.teardown()
+
+
 def test_without_a_key_it_is_offline_and_says_how_to_send_the_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", logger="lightning.pytorch"):
-        run = WandbRun(str(tmp_path))
-        run.log_metrics({"val/acc": 0.5}, 3)
-        run.close()
-    wandb.finish()
-    wandb.teardown()
+        log_once(tmp_path)
     [folder] = (tmp_path / "wandb").glob("offline-run-*")
     [line] = [record.getMessage() for record in caplog.records if "W&B" in record.getMessage()]
     assert line == (
@@ -57,11 +62,7 @@ def test_a_server_that_cannot_be_reached_is_done_without(
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(loggers, "PATIENCE", {"init_timeout": 3.0, "finish_timeout": 3.0})
     with caplog.at_level("INFO", logger="lightning.pytorch"):
-        run = WandbRun(str(tmp_path))
-        run.log_metrics({"val/acc": 0.5}, 3)
-        run.close()
-    wandb.finish()
-    wandb.teardown()
+        log_once(tmp_path)
     told = "\n".join(record.getMessage() for record in caplog.records)
     assert "the server cannot be used" in told
     assert "wandb sync" in told
@@ -187,10 +188,6 @@ def test_a_server_that_only_fails_is_done_without(
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(loggers, "PATIENCE", {"init_timeout": 3.0, "finish_timeout": 3.0})
-    run = WandbRun(str(tmp_path))
-    run.log_metrics({"val/acc": 0.5}, 3)
-    run.close()
+    log_once(tmp_path)
     server.shutdown()
-    wandb.finish()
-    wandb.teardown()
     assert read_back(tmp_path).curve("val/acc") == [(3, 0.5)]

@@ -61,13 +61,13 @@ class CollapseGuard(L.Callback):
         for task, predicted in outputs["predicted"].items():
             seen = self._histograms.get(task, torch.zeros_like(predicted, dtype=torch.float))
             histogram = self._histograms[task] = MEMORY * seen + predicted
-            pl_module.log(f"train/diversity/{task}", spread(histogram) / len(histogram))
+            now = spread(histogram)
+            pl_module.log(f"train/diversity/{task}", now / len(histogram))
             if settled and task not in self.collapsed:
-                self.watch(task, trainer.global_step)
+                self.watch(task, trainer.global_step, now)
 
-    def watch(self, task: str, step: int) -> None:
+    def watch(self, task: str, step: int, now: float) -> None:
         """Compare the spread of a task's predictions with the widest so far."""
-        now = spread(self._histograms[task])
         before = self._widest[task] = max(now, self._widest.get(task, 0.0))
         if now < FEWER * before:
             self.collapsed[task] = step

@@ -28,8 +28,6 @@ from wemoe_pl.scores import normalized_mean
 STEP = "trainer/global_step"  # the axis that Lightning's logger gives every metric
 # Of curves of which the least value is the best; of the others it is the largest.
 LEAST = ("entropy", "loss", "gradient_norm", "learning_rate")
-
-
 SHOWN_EXPERTS = 3  # of the largest routing weights, below an image
 
 

@@ -130,14 +130,10 @@ def identity(settings: Mapping[str, Any], command: str) -> dict[str, Any]:
     suite, model = settings["suite"], settings["model"]
     merge = (model.get("init_args") or {}).get("merge") or {}
     method = (merge.get("class_path") or model["class_path"]).rpartition(".")[2]
-    job = (
-        JOB_TYPES.get(model["class_path"].rpartition(".")[2], "fit")
-        if command == "fit"
-        else command
-    )
+    kind = model["class_path"].rpartition(".")[2]
     return {
         "group": suite["name"],
-        "job_type": job,
+        "job_type": JOB_TYPES.get(kind, command) if command == "fit" else command,
         "tags": [suite["backbone"]["model"], method],
     }
 
