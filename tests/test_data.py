@@ -15,11 +15,12 @@ from PIL import Image
 from torch import Tensor
 
 from wemoe_pl.adapt import TestTimeAdaptation
-from wemoe_pl.data import Batch, ImageSet, MultiTaskData, StepBatches, TaskData, VisionData
+from wemoe_pl.data import ImageSet, MultiTaskData, TaskData, VisionData
 from wemoe_pl.errors import CheckpointError, ConfigError, DataError
 from wemoe_pl.finetune import ExpertFineTuning
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.miniature import CLASSES, MiniatureTask, RenderedImages
+from wemoe_pl.streams import Batch, StepBatches
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import UNLABELLED, ImageFolderTask, Split
 

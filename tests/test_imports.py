@@ -36,6 +36,7 @@ ORDER = [
     "recipes",
     "classifier",
     "pixels",
+    "streams",
     "data",
     "routing",
     "scores",

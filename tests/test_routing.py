@@ -26,7 +26,7 @@ def test_half_precision_is_summed_in_single() -> None:
     for _ in range(3000):
         routing.update([torch.ones(1, 1, dtype=torch.float16)])
     assert routing.compute().mean.item() == 1.0
-    assert routing.total.dtype == torch.float32
+    assert routing.compute().mean.dtype == torch.float32
 
 
 def test_the_largest_routing_weight_of_every_sample_is_counted() -> None:

@@ -16,7 +16,6 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
-from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.evaluate import checked_learning_rate, stepwise
 from wemoe_pl.merged import MergedModule
@@ -25,6 +24,7 @@ from wemoe_pl.provenance import provenance
 from wemoe_pl.recipes import rebuild
 from wemoe_pl.run_checkpoint import IDENTITY, check_sources, last_checkpoint, read_checkpoint
 from wemoe_pl.scores import entropy
+from wemoe_pl.streams import Batch
 from wemoe_pl.suites import Suite
 from wemoe_pl.unknown_task import Rule
 
@@ -108,14 +108,22 @@ class TestTimeAdaptation(MergedModule):
         self.diversity = diversity
         self.reliable = reliable
 
+    def on_fit_start(self) -> None:
+        """Refuse to route by batch where no process has the whole of one."""
+        if self.trainer.world_size > 1 and self.classifier.routes_batches:
+            raise ConfigError(
+                "Routing by batch takes the mean over the images of a step, which several devices "
+                "share: set model.merge.routing to sample, or trainer.devices to 1."
+            )
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Sum over tasks of the objective; the labels in the batch are not looked at.
 
         Returns:
             `loss`, and `predicted`: how often each class was predicted, per task.
         """
-        logits = self.classifier.forward_tasks(
-            {task: images for task, (images, _) in batch.items()}
+        logits = self.whole(
+            self.classifier.forward_tasks({task: images for task, (images, _) in batch.items()})
         )
         terms = {
             task: entropy_objective(values, self.diversity, self.reliable)

@@ -81,8 +81,12 @@ class MultiTaskClassifier(nn.Module):
     @property
     def separates_tasks(self) -> bool:
         """Must the images of each task have a pass of their own?"""
-        per_batch = any(mixture.routing == "batch" for mixture in self.mixtures)
-        return per_batch or isinstance(self.encoder, PerTaskEncoder)
+        return self.routes_batches or isinstance(self.encoder, PerTaskEncoder)
+
+    @property
+    def routes_batches(self) -> bool:
+        """Does what becomes of an image depend on the rest of its batch?"""
+        return any(mixture.routing == "batch" for mixture in self.mixtures)
 
 
 def build_classifier(

@@ -61,7 +61,7 @@ class Curves(L.Callback):
             WeMoEError: the loss is not finite, of which nothing could be learned any more.
         """
         now = time.perf_counter()
-        images = sum(len(images) for images, _ in batch.values())
+        images = trainer.world_size * sum(len(images) for images, _ in batch.values())
         if self._since is not None:
             pl_module.log("train/images_per_second", images / (now - self._since))
         self._since = now

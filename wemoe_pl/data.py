@@ -1,127 +1,35 @@
 """LightningDataModules: streams to train or adapt on, and one ordered loader per task to score on.
 
-Batches of a stream follow from (seed, step) alone: not from worker counts, nor from when a run
-was interrupted. A resumed run therefore sees the images that it would have seen.
+Of several processes each gets its share, and all together what one alone would get.
 """
 
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import count
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import lightning as L
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Subset
 
 from wemoe_pl.corruptions import Corruption
 from wemoe_pl.errors import ConfigError, DataError
-from wemoe_pl.pixels import PixelFile, Preprocessing, cached_pixels
+from wemoe_pl.pixels import Preprocessing, cached_pixels
+from wemoe_pl.streams import (
+    ALONE,
+    Batch,
+    CountFrom,
+    LabelledImage,
+    NamedImages,
+    NoTask,
+    PreparedImages,
+    Share,
+    StepBatches,
+    WholeBatches,
+)
 from wemoe_pl.suites import Suite
-from wemoe_pl.tasks import UNLABELLED, Corrupt, ImageFolderTask, Images, Split, VisionTask
-
-LabelledImage = tuple[Tensor, int]
-LabelledBatch = tuple[Tensor, Tensor]
-Batch = dict[str, LabelledBatch]
-
-
-class PreparedImages(Dataset[LabelledImage]):
-    """The images of a split as an encoder takes them, with their labels.
-
-    Args:
-        images: the split.
-        preprocessing: how they are resized, cropped and normalised.
-        pixels: the result of the first half of it, if it was kept.
-    """
-
-    def __init__(
-        self, images: Images, preprocessing: Preprocessing, pixels: PixelFile | None = None
-    ):
-        self.images = images
-        self.preprocessing = preprocessing
-        self.pixels = pixels
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        if self.pixels is not None:
-            pixels = self.pixels[index]
-            return self.preprocessing.normalise(pixels), self.images.labels[index]
-        image, label = self.images[index]
-        return self.preprocessing(image), label
-
-
-class StepBatches(Dataset[Batch]):
-    """Item i is the i-th batch of an endless stream: per task, shuffled images and their labels.
-
-    Every task is gone through in a new random order each epoch, seeded by (seed, task, epoch).
-    When a step is split into groups of tasks (gradient accumulation), its groups follow one
-    another: item i is group i mod G of step i div G.
-    """
-
-    def __init__(
-        self,
-        tasks: Mapping[str, PreparedImages],
-        batch_size: int,
-        tasks_per_batch: int,
-        seed: int,
-    ):
-        self.tasks = dict(tasks)
-        self.batch_size = batch_size
-        self.groups = [
-            list(self.tasks)[start : start + tasks_per_batch]
-            for start in range(0, len(self.tasks), tasks_per_batch)
-        ]
-        self.seed = seed
-
-    def __getitem__(self, index: int) -> Batch:
-        step, group = divmod(index, len(self.groups))
-        return {task: self._load(task, self.indices(task, step)) for task in self.groups[group]}
-
-    def indices(self, task: str, step: int) -> list[int]:
-        """Which images of a task step `step` uses."""
-        size = len(self.tasks[task])
-        positions = range(step * self.batch_size, (step + 1) * self.batch_size)
-        epochs = range(positions[0] // size, positions[-1] // size + 1)
-        orders = {epoch: self._order(task, epoch) for epoch in epochs}
-        return [int(orders[p // size][p % size]) for p in positions]
-
-    def _order(self, task: str, epoch: int) -> NDArray[np.int64]:
-        stream = np.random.default_rng([self.seed, zlib.crc32(task.encode()), epoch])
-        return stream.permutation(len(self.tasks[task]))
-
-    def _load(self, task: str, indices: list[int]) -> LabelledBatch:
-        images, labels = zip(*(self.tasks[task][i] for i in indices), strict=True)
-        return torch.stack(images), torch.tensor(labels)
-
-
-class CountFrom(Sampler[int]):
-    """Counts up from `start` without end: the trainer's `max_steps` decides when to stop."""
-
-    def __init__(self, start: int):
-        self.start = start
-
-    def __iter__(self) -> Iterator[int]:
-        return count(self.start)
-
-
-class NamedImages(Dataset[tuple[Tensor, str]]):
-    """Images as an encoder takes them, with their names instead of labels."""
-
-    def __init__(self, images: Images, preprocessing: Preprocessing):
-        self.images = images
-        self.preprocessing = preprocessing
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, str]:
-        return self.preprocessing(self.images[index][0]), self.images.name(index)
+from wemoe_pl.tasks import UNLABELLED, Corrupt, ImageFolderTask, Split, VisionTask
 
 
 class ImageSet(NamedTuple):
@@ -169,6 +77,14 @@ class VisionData(L.LightningDataModule):
         self.corruption = corruption
         self.adapt_on = adapt_on
         self._loaded: dict[ImageSet, PreparedImages] = {}
+        # Of fewer images than processes, some process predicts none.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+
+    @property
+    def share(self) -> Share:
+        """What of the images this process gets."""
+        trainer = self.trainer
+        return Share(trainer.global_rank, trainer.world_size) if trainer else ALONE
 
     @property
     def image_sets(self) -> list[ImageSet]:
@@ -189,12 +105,9 @@ class VisionData(L.LightningDataModule):
         return [self.scored(task) for task in self.scored_tasks]
 
     def setup(self, stage: str) -> None:
-        """Read the lists of images that a stage is about, before models are built in vain.
-
-        Several devices are refused: each would see the same images.
-        """
-        if self.trainer is not None and self.trainer.world_size > 1:
-            raise ConfigError("Several devices are not supported yet: set trainer.devices to 1.")
+        """Read the lists of images that a stage is about, before models are built in vain."""
+        if stage == "fit":
+            check_split(self.batch_size, self.share.processes)
         for each in {"fit": self.image_sets, "predict": []}.get(stage, self._scored):
             self.load(each)
         module = self.trainer and self.trainer.lightning_module
@@ -205,7 +118,7 @@ class VisionData(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """The stream, from the step that the trainer has reached."""
         tasks = {task: self.load(self.streamed(task)) for task in self.stream_tasks}
-        batches = StepBatches(tasks, self.batch_size, self.tasks_per_batch, self.seed)
+        batches = StepBatches(tasks, self.batch_size, self.tasks_per_batch, self.seed, self.share)
         assert self.trainer is not None  # Lightning sets it before it asks for loaders
         groups, accumulated = len(batches.groups), self.trainer.accumulate_grad_batches
         if len(self.stream_tasks) > 1 and groups != accumulated:
@@ -228,18 +141,27 @@ class VisionData(L.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def val_dataloader(self) -> list[DataLoader[LabelledImage]]:
+    def val_dataloader(self) -> list[DataLoader[Any]]:
         """The same loaders as for the test: adaptation and scoring use the test images."""
         return self.test_dataloader()
 
-    def test_dataloader(self) -> list[DataLoader[LabelledImage]]:
+    def test_dataloader(self) -> list[DataLoader[Any]]:
         """One ordered loader per scored task; a batch says which task it is of."""
         return [self.ordered_loader(each) for each in self._scored]
 
-    def ordered_loader(self, images: ImageSet) -> DataLoader[LabelledImage]:
-        """All images of a set, once, in order, as batches that name the task."""
+    def ordered_loader(self, images: ImageSet) -> DataLoader[Any]:
+        """All images of a set, once, in order, as batches that name the task.
+
+        A process that has no share of them gets a batch of no task: without any batch at all,
+        Lightning would leave it out, and the others would wait for it in vain.
+        """
+        loaded = self.load(images)
+        mine = WholeBatches(len(loaded), self.test_batch_size, self.share)
+        if not mine:
+            return DataLoader(NoTask(), batch_size=None)
         return DataLoader(
-            self.load(images),
+            loaded,
+            sampler=mine,
             batch_size=self.test_batch_size,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
@@ -252,7 +174,12 @@ class VisionData(L.LightningDataModule):
             raise ConfigError("There is nothing to predict: give a folder with --data.images DIR.")
         images = ImageFolderTask(test=self.images, labelled=False, corrupt=self.corrupt)
         files = NamedImages(images.images("test"), self.preprocessing)
-        return DataLoader(files, batch_size=self.test_batch_size, num_workers=self.num_workers)
+        return DataLoader(
+            files,
+            sampler=WholeBatches(len(files), self.test_batch_size, self.share),
+            batch_size=self.test_batch_size,
+            num_workers=self.num_workers,
+        )
 
     def few_shots(self, task: str, shots: int | None) -> DataLoader[LabelledImage]:
         """The first `shots` training images of every class of a task, or all of them."""
@@ -402,3 +329,13 @@ def at_least(least: int, name: str, value: int) -> int:
     if value < least:
         raise ConfigError(f"{name} is {value}: give a number from {least}.")
     return value
+
+
+def check_split(batch_size: int, processes: int) -> None:
+    """Raise `ConfigError` unless a step's images of a task split evenly over the processes."""
+    if batch_size % processes:
+        nearest = processes * max(1, round(batch_size / processes))
+        raise ConfigError(
+            f"data.batch_size {batch_size} does not split evenly over {processes} devices, which "
+            f"share the images of a step: set it to {nearest}, or take another number of devices."
+        )

@@ -18,12 +18,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from wemoe_pl.checkpoints import first_difference, shapes_of
 from wemoe_pl.classifier import MultiTaskClassifier
-from wemoe_pl.data import Batch
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.routing import Routing, RoutingStatistics
 from wemoe_pl.run_checkpoint import IDENTITY, check_sources, frozen_choices
-from wemoe_pl.scores import TaskScores, mean
+from wemoe_pl.scores import TaskScores, gather, mean
+from wemoe_pl.streams import Batch
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import UNLABELLED
 from wemoe_pl.unknown_task import Rule, UnknownTaskScores, infer_task
@@ -120,6 +120,17 @@ class ScoredModule(L.LightningModule):
         with self.timed("build"):
             self.classifier = self.build()
             _ = self.frozen_sources  # hashes the files, and warns of twins before the work
+        self._ddp_params_and_buffers_to_ignore = self.frozen_names
+
+    @property
+    def frozen_names(self) -> list[str]:
+        """What every process has read from the same files, and need not be sent to it.
+
+        Lightning and PyTorch look for it under the name that `configure_model` gives it; without
+        it, every step would send the dictionaries of task vectors around.
+        """
+        state = self.state_dict(keep_vars=True)
+        return [name for name, tensor in state.items() if not tensor.requires_grad]
 
     @property
     def total_steps(self) -> int:
@@ -152,6 +163,24 @@ class ScoredModule(L.LightningModule):
             seed: of the run.
         """
 
+    def whole(self, shares: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What all processes have of a batch, in the order in which one alone would have it.
+
+        A loss of it is the same in every process, and its gradients find their way back: averaged
+        over processes, as Lightning does, they are those of one process.
+
+        Args:
+            shares: what this process has, by task, (B ÷ processes, …).
+
+        Returns:
+            The same of all, (B, …).
+        """
+        if self.trainer.world_size == 1:
+            return shares
+        gather_all = self.trainer.strategy.all_gather
+        gathered = {task: gather_all(share, sync_grads=True) for task, share in shares.items()}
+        return {task: values.flatten(0, 1) for task, values in gathered.items()}
+
     # Scoring
 
     def on_validation_epoch_start(self) -> None:
@@ -166,8 +195,8 @@ class ScoredModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/acc`, and what needs no labels, each with `/<task>` behind it."""
-        self.log_scores("val", self.scores)
         self.stop_counting()
+        self.log_scores("val", self.scores)
 
     def start_counting(self) -> None:
         """New counts of what is predicted and of how it is routed."""
@@ -187,8 +216,10 @@ class ScoredModule(L.LightningModule):
             self.routing_statistics[task].update(self.classifier.routing_weights)
 
     def stop_counting(self) -> None:
-        """Keep how images were routed."""
-        seen = {task: m for task, m in self.routing_statistics.items() if m.update_called}
+        """Bring together what all processes have counted, and keep how images were routed."""
+        self.scores.gather()
+        gather(self.routing_statistics.values())
+        seen = {task: m for task, m in self.routing_statistics.items() if m.samples}
         self.routing = {task: metric.compute() for task, metric in seen.items()}
         self.record_routing(False)
 
@@ -257,9 +288,13 @@ class ScoredModule(L.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log `test/acc`, `test/information` and `routing/<task>`, and keep all figures."""
+        self.stop_counting()
+        for scores in self.reference_scores.values():
+            scores.gather()
+        if self.unknown_task is not None:
+            self.unknown_task.gather()
         accuracy = self.scores.accuracy()
         self.log_scores("test", self.scores)
-        self.stop_counting()
         for column, task in enumerate(self.suite.experts):
             if task in self.routing:
                 self.log(f"routing/{task}", self.routing[task].mean[:, column].mean())
@@ -272,7 +307,7 @@ class ScoredModule(L.LightningModule):
             "information": self.scores.information(),
             "diversity": self.scores.diversity(),
             "unknown_task": self.unknown_task.compute() if self.unknown_task else {},
-            "images": dict(self.scores.images),
+            "images": self.scores.images(),
             "reference": reference,
         }
 

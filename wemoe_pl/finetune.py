@@ -15,12 +15,13 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, OneCycleLR
 
 from wemoe_pl.checkpoints import ENCODER_FILE, HEAD, save_tensors
 from wemoe_pl.classifier import MultiTaskClassifier
-from wemoe_pl.data import Batch, VisionData
+from wemoe_pl.data import VisionData
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule, checked_learning_rate, stepwise
 from wemoe_pl.heads import HEAD_FILE, ClassificationHead, CosineHead, prototype_head, save_head
 from wemoe_pl.merging import Pretrained
 from wemoe_pl.provenance import provenance
+from wemoe_pl.streams import Batch
 from wemoe_pl.suites import Suite
 
 TRAINED_LOGIT_SCALE = 20.0
@@ -54,12 +55,11 @@ class SupervisedTraining(ScoredModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean over tasks of the cross-entropy of each task's batch."""
-        logits = self.classifier.forward_tasks(
-            {task: images for task, (images, _) in batch.items()}
+        logits = self.whole(
+            self.classifier.forward_tasks({task: images for task, (images, _) in batch.items()})
         )
-        losses = {
-            task: F.cross_entropy(logits[task], labels) for task, (_, labels) in batch.items()
-        }
+        labels = self.whole({task: labels for task, (_, labels) in batch.items()})
+        losses = {task: F.cross_entropy(logits[task], labels[task]) for task in batch}
         loss = torch.stack(list(losses.values())).mean()
         self.log("train/loss", loss, prog_bar=True)
         self.log_dict({f"train/loss/{task}": value for task, value in losses.items()})
@@ -231,6 +231,17 @@ class MultiTaskTraining(SupervisedTraining):
             for name, task in self.suite.tasks.items()
         }
         return MultiTaskClassifier(encoder, heads)
+
+    def on_fit_start(self) -> None:
+        """Refuse what DDP would not average: heads without a part in the last batch of a step."""
+        super().on_fit_start()
+        several = self.trainer.world_size > 1 and self.trainer.accumulate_grad_batches > 1
+        if self.from_scratch and several:
+            raise ConfigError(
+                "Heads are not trained on several devices in steps of several batches: leave out "
+                "data.tasks_per_batch and trainer.accumulate_grad_batches, or set trainer.devices "
+                "to 1."
+            )
 
     def on_train_epoch_end(self) -> None:
         """Replace the trained heads, when few-shot ones are asked for, before they are saved."""

@@ -2,7 +2,7 @@
 
 import logging
 import shlex
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -241,8 +241,13 @@ class WeMoECLI(LightningCLI):
         self.console.print(f"Results are in {self.out}", highlight=False)
 
     def after_predict(self) -> None:
-        """Write `predictions.csv`."""
-        rows = list(chain.from_iterable(self.trainer.predict_loop.predictions))
+        """Write `predictions.csv`, in the order of the images."""
+        share, processes = self.trainer.predict_loop.predictions, range(self.trainer.world_size)
+        shares = [self.trainer.strategy.broadcast(share, source) for source in processes]
+        if not self.trainer.is_global_zero:
+            return
+        batches = chain.from_iterable(zip_longest(*shares, fillvalue=[]))  # they took turns
+        rows = list(chain.from_iterable(batches))
         path = self.out / "predictions.csv"
         write_predictions(path, rows)
         self.console.print(f"{len(rows)} predictions are in {path}", highlight=False)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier, build_classifiers
-from wemoe_pl.data import Batch
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.merging import Individual, MergeMethod, PerTaskEncoder, Pretrained, TaskArithmetic
 from wemoe_pl.recipes import describe
+from wemoe_pl.streams import Batch
 from wemoe_pl.suites import Suite
 from wemoe_pl.unknown_task import Rule
 

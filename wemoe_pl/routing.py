@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 
+from wemoe_pl.scores import from_units, in_units
+
 
 class Routing(NamedTuple):
     """How one task's samples are routed.
@@ -36,18 +38,19 @@ class RoutingStatistics(Metric):
     samples: Tensor
 
     def __init__(self, blocks: int, experts: int):
-        super().__init__()
-        self.add_state("total", torch.zeros(blocks, experts), dist_reduce_fx="sum")
-        self.add_state("won", torch.zeros(blocks, experts), dist_reduce_fx="sum")
+        super().__init__(sync_on_compute=False)
+        nothing = torch.zeros(blocks, experts, dtype=torch.long)
+        self.add_state("total", nothing, dist_reduce_fx="sum")
+        self.add_state("won", nothing.clone(), dist_reduce_fx="sum")
         self.add_state("samples", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, routing_weights: Sequence[Tensor]) -> None:
         """Add a batch: per block, the routing weights (B, T) of its samples."""
-        per_block = torch.stack(list(routing_weights)).to(self.total)
-        self.total += per_block.sum(dim=1)
+        per_block = torch.stack(list(routing_weights)).float()
+        self.total += in_units(per_block).sum(dim=1)
         self.won += F.one_hot(per_block.argmax(dim=-1), per_block.shape[-1]).sum(dim=1)
         self.samples += per_block.shape[1]
 
     def compute(self) -> Routing:
         """The means over samples."""
-        return Routing(self.total / self.samples, self.won / self.samples)
+        return Routing(from_units(self.total) / self.samples, self.won / self.samples)

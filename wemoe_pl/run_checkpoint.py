@@ -44,6 +44,9 @@ class LastCheckpoint(Checkpoint):
 
     def save(self, trainer: L.Trainer) -> None:
         """Replace the last checkpoint by a whole one: Lightning may leave half when disks fill."""
+        if not trainer.is_global_zero:  # which writes nothing, but has its part in saving
+            trainer.save_checkpoint(self.path)
+            return
         with atomic_write(self.path) as temporary:
             trainer.save_checkpoint(temporary)
 

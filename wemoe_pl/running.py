@@ -24,6 +24,10 @@ NOISE = (
     r".*`LightningModule.configure_optimizers` returned `None`",  # nor an optimizer
     r".*`training_step` returned `None`",  # merging from samples has no loss
     r"The dirpath has changed",  # a checkpoint of another run is scored
+    r"It is recommended to use `self\.log",  # what is logged is of all processes already
+    r"The ``compute`` method of metric",  # a process may have no share of a task's few images
+    r"torch\.distributed\.nn\.functional\.all_gather is deprecated",  # Lightning gathers by it
+    r"Total length of `DataLoader` across ranks is zero",  # the same, of what is predicted
 )
 
 

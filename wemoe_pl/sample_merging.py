@@ -7,11 +7,11 @@ from typing import Any
 from lightning.pytorch.trainer.states import TrainerFn
 
 from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
-from wemoe_pl.data import Batch
 from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.merged import MergedModule
 from wemoe_pl.merging import PerTaskEncoder, SampleMethod
 from wemoe_pl.provenance import provenance
+from wemoe_pl.streams import Batch
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import UNLABELLED
 from wemoe_pl.unknown_task import Rule
@@ -49,6 +49,11 @@ class SampleMerging(MergedModule):
     def on_fit_start(self) -> None:
         """Start to count; the experts take turns in one encoder."""
         _ = self.total_steps  # refuses a run without an end
+        if self.trainer.world_size > 1:
+            raise ConfigError(
+                f"{self.method} sums over its samples in one process: set trainer.devices to 1. "
+                "The checkpoint that it leaves can be scored on several."
+            )
         frozen = self.suite.load_pretrained().requires_grad_(False).to(self.device)
         self.experts = PerTaskEncoder(frozen, self.suite.load_experts())
         self.sums = self.merge.start(frozen)

@@ -1,26 +1,24 @@
 """What is counted while tasks are scored, with labels and without."""
 
 import math
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassCalibrationError,
-    MulticlassConfusionMatrix,
-)
+from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
+from torchmetrics.utilities import dim_zero_cat
 
 from wemoe_pl.tasks import UNLABELLED
+
+UNIT = 2.0**-40  # in which numbers are added up, so that their order does not matter
 
 
 class TaskScores:
     """What the predictions of every task come to: how often they are right, and how they spread.
 
-    Attributes:
-        images: how many labelled images of each task were counted.
+    All are counted in whole numbers, or from sorted ones: the figures are the same to the bit
+    however the images are split over processes.
 
     >>> scores = TaskScores({"mnist": 10, "dtd": 47})
     >>> scores.update("mnist", torch.eye(10), torch.arange(10))
@@ -29,23 +27,14 @@ class TaskScores:
     """
 
     def __init__(self, num_classes: Mapping[str, int], device: torch.device | str = "cpu"):
-        self._accuracy: dict[str, Metric] = {
-            task: MulticlassAccuracy(n, average="micro").to(device)
-            for task, n in num_classes.items()
+        sizes = num_classes.items()
+        self._calibration = {task: CalibrationError(n).to(device) for task, n in sizes}
+        self._information = {task: Information(n).to(device) for task, n in sizes}
+        self._diversity = {task: Diversity(n).to(device) for task, n in sizes}
+        self._confusion = {
+            task: MulticlassConfusionMatrix(n, sync_on_compute=False).to(device)
+            for task, n in sizes
         }
-        self._calibration: dict[str, Metric] = {
-            task: MulticlassCalibrationError(n).to(device) for task, n in num_classes.items()
-        }
-        self._information: dict[str, Metric] = {
-            task: Information(n).to(device) for task, n in num_classes.items()
-        }
-        self._diversity: dict[str, Metric] = {
-            task: Diversity(n).to(device) for task, n in num_classes.items()
-        }
-        self._confusion: dict[str, Metric] = {
-            task: MulticlassConfusionMatrix(n).to(device) for task, n in num_classes.items()
-        }
-        self.images: Counter[str] = Counter()
 
     def update(self, task: str, logits: Tensor, labels: Tensor) -> None:
         """Count a batch of a task, labelled or not."""
@@ -55,30 +44,56 @@ class TaskScores:
         if not labelled.any():
             return
         logits, labels = logits[labelled], labels[labelled]
-        self.images[task] += len(labels)
-        self._accuracy[task].update(logits, labels)
         self._calibration[task].update(logits.softmax(dim=-1), labels)
         self._confusion[task].update(logits, labels)
 
+    def gather(self) -> None:
+        """Count what all processes have counted; nothing is added after this."""
+        for metrics in (self._calibration, self._information, self._diversity, self._confusion):
+            gather(metrics.values())
+
+    def images(self) -> dict[str, int]:
+        """How many labelled images were counted, of the tasks that have any."""
+        totals = {task: int(metric.confmat.sum()) for task, metric in self._confusion.items()}
+        return {task: total for task, total in totals.items() if total}
+
     def accuracy(self) -> dict[str, float]:
-        """Accuracy, 0 to 1, of the tasks that were scored."""
-        return computed(self._accuracy)
+        """Accuracy, 0 to 1, of the tasks with labels."""
+        right = {task: int(counts.diagonal().sum()) for task, counts in self.confusion().items()}
+        return {task: right[task] / total for task, total in self.images().items()}
 
     def calibration_error(self) -> dict[str, float]:
-        """Expected calibration error (15 bins), 0 to 1, of the tasks that were scored."""
-        return computed(self._calibration)
+        """Expected calibration error (15 bins), 0 to 1, of the tasks with labels."""
+        return {task: self._calibration[task].compute().item() for task in self.images()}
 
     def information(self) -> dict[str, float]:
         """See `Information`; it needs no labels."""
-        return computed(self._information)
+        return {t: m.compute().item() for t, m in self._information.items() if m.images}
 
     def diversity(self) -> dict[str, float]:
         """See `Diversity`; it needs no labels."""
-        return computed(self._diversity)
+        return {t: m.compute().item() for t, m in self._diversity.items() if m.answers.any()}
 
     def confusion(self) -> dict[str, Tensor]:
         """How often each class was taken for each, (C, C), true classes in rows."""
-        return {task: m.compute().cpu() for task, m in self._confusion.items() if m.update_called}
+        return {task: self._confusion[task].compute().cpu() for task in self.images()}
+
+
+class CalibrationError(MulticlassCalibrationError):
+    """Expected calibration error, whatever the order in which confidences were counted.
+
+    Args:
+        num_classes: C.
+    """
+
+    def __init__(self, num_classes: int):
+        super().__init__(num_classes, sync_on_compute=False)
+
+    def compute(self) -> Tensor:
+        """From 0 to 1; float32 sums depend on their order."""
+        confidences, order = dim_zero_cat(self.confidences).sort()
+        self.confidences, self.accuracies = [confidences], [dim_zero_cat(self.accuracies)[order]]
+        return super().compute()
 
 
 class Information(Metric):
@@ -101,24 +116,26 @@ class Information(Metric):
     images: Tensor
 
     def __init__(self, num_classes: int):
-        super().__init__()
-        self.add_state("total", torch.zeros(num_classes), dist_reduce_fx="sum")
-        self.add_state("entropy", torch.tensor(0.0), dist_reduce_fx="sum")
+        super().__init__(sync_on_compute=False)
+        self.add_state("total", torch.zeros(num_classes, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("entropy", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor) -> None:
         """Add a batch, (B, C)."""
-        log_probabilities = logits.float().log_softmax(dim=-1)
-        self.total += log_probabilities.exp().sum(dim=0)
-        self.entropy += entropy(log_probabilities).sum()
+        known = logits.float().nan_to_num()  # an answer that is no number is as good as none
+        log_probabilities = known.log_softmax(dim=-1)
+        self.total += in_units(log_probabilities.exp()).sum(dim=0)
+        self.entropy += in_units(entropy(log_probabilities)).sum()
         self.images += len(logits)
 
     def compute(self) -> Tensor:
         """From 0 to 1."""
         if len(self.total) == 1:
-            return torch.zeros_like(self.entropy)
-        of_mean = torch.special.entr(self.total / self.images).sum()
-        return (of_mean - self.entropy / self.images) / math.log(len(self.total))
+            return torch.tensor(0.0)
+        of_mean = torch.special.entr(from_units(self.total) / self.images).sum()
+        mean_entropy = from_units(self.entropy) / self.images
+        return (of_mean - mean_entropy) / math.log(len(self.total))
 
 
 class Diversity(Metric):
@@ -138,8 +155,8 @@ class Diversity(Metric):
     answers: Tensor
 
     def __init__(self, num_classes: int):
-        super().__init__()
-        self.add_state("answers", torch.zeros(num_classes), dist_reduce_fx="sum")
+        super().__init__(sync_on_compute=False)
+        self.add_state("answers", torch.zeros(num_classes, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor) -> None:
         """Add a batch, (B, C)."""
@@ -170,9 +187,30 @@ def entropy(log_probabilities: Tensor) -> Tensor:
     return (log_probabilities.exp() * -log_probabilities).sum(dim=-1)
 
 
-def computed(metrics: Mapping[str, Metric]) -> dict[str, float]:
-    """The values of the metrics that have seen at least one batch."""
-    return {task: m.compute().item() for task, m in metrics.items() if m.update_called}
+def gather(metrics: Iterable[Metric]) -> None:
+    """Let every process have what all have counted; one alone has it already.
+
+    Of metrics with `sync_on_compute=False`: then a process may compute without the others.
+    """
+    for metric in metrics:
+        with metric.sync_context():
+            totals = metric.metric_state
+        for name, total in totals.items():
+            setattr(metric, name, total)
+
+
+def in_units(values: Tensor) -> Tensor:
+    """Numbers as whole multiples of `UNIT`, which add up to the same in any order.
+
+    >>> in_units(torch.tensor([0.75, 1.0])).sum() == in_units(torch.tensor(1.75))
+    tensor(True)
+    """
+    return (values / UNIT).long()
+
+
+def from_units(total: Tensor) -> Tensor:
+    """The number that is so many units, in single precision."""
+    return total.float() * UNIT
 
 
 def mean(values: Mapping[str, float]) -> float | None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from wemoe_pl.scores import entropy, mean
+from wemoe_pl.scores import entropy, gather, mean
 from wemoe_pl.tasks import UNLABELLED
 
 Rule = Literal["entropy", "routing"]
@@ -70,7 +70,7 @@ class UnknownTaskAccuracy(Metric):
     images: Tensor
 
     def __init__(self, place: int):
-        super().__init__()
+        super().__init__(sync_on_compute=False)
         self.place = place
         self.add_state("right", torch.zeros(2, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
@@ -119,6 +119,11 @@ class UnknownTaskScores:
             inferred = infer_task(rule, logits, routing_weights, self.experts)
             metrics[task].update(inferred, logits[task], labels)
 
+    def gather(self) -> None:
+        """Count what all processes have counted."""
+        for metrics in self._metrics.values():
+            gather(metrics.values())
+
     def compute(self) -> dict[str, dict[str, Any]]:
         """By rule: `accuracy` and `task_accuracy` of every task with labels, and `mean`."""
         return {rule: summary(metrics) for rule, metrics in self._metrics.items()}
@@ -126,7 +131,7 @@ class UnknownTaskScores:
 
 def summary(metrics: Mapping[str, UnknownTaskAccuracy]) -> dict[str, Any]:
     """The scores of one rule."""
-    values = {t: m.compute().tolist() for t, m in metrics.items() if m.update_called and m.images}
+    values = {t: m.compute().tolist() for t, m in metrics.items() if m.images}
     accuracy = {task: right_class for task, (_, right_class) in values.items()}
     task_accuracy = {task: right_task for task, (right_task, _) in values.items()}
     return {"accuracy": accuracy, "mean": mean(accuracy), "task_accuracy": task_accuracy}

@@ -1,0 +1,190 @@
+"""Streams to train or adapt on, ordered images to score, and the share of each that a process has.
+
+Batches of a stream follow from (seed, step) alone: not from the number of workers or processes, nor
+from when a run was interrupted. A resumed run therefore sees the images that it would have seen.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, DistributedSampler
+
+from wemoe_pl.pixels import PixelFile, Preprocessing
+from wemoe_pl.tasks import Images
+
+LabelledImage = tuple[Tensor, int]
+LabelledBatch = tuple[Tensor, Tensor]
+Batch = dict[str, LabelledBatch]
+
+
+class Share(NamedTuple):
+    """The part of the work that is this process's.
+
+    Attributes:
+        rank: its number, from 0.
+        processes: how many there are.
+    """
+
+    rank: int = 0
+    processes: int = 1
+
+    def of_batch(self, indices: Sequence[int]) -> Sequence[int]:
+        """Its part of a batch that splits evenly: all parts in the order of ranks are the batch.
+
+        >>> Share(1, 2).of_batch([5, 3, 8, 1])
+        [8, 1]
+        """
+        size = len(indices) // self.processes
+        return indices[self.rank * size : (self.rank + 1) * size]
+
+
+ALONE = Share()
+
+
+class PreparedImages(Dataset[LabelledImage]):
+    """The images of a split as an encoder takes them, with their labels.
+
+    Args:
+        images: the split.
+        preprocessing: how they are resized, cropped and normalised.
+        pixels: the result of the first half of it, if it was kept.
+    """
+
+    def __init__(
+        self, images: Images, preprocessing: Preprocessing, pixels: PixelFile | None = None
+    ):
+        self.images = images
+        self.preprocessing = preprocessing
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if self.pixels is not None:
+            pixels = self.pixels[index]
+            return self.preprocessing.normalise(pixels), self.images.labels[index]
+        image, label = self.images[index]
+        return self.preprocessing(image), label
+
+
+class NoTask(Dataset[Batch]):
+    """A single batch, of no task: for a process that has no share of the images to score."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Batch:
+        return {}
+
+
+class NamedImages(Dataset[tuple[Tensor, str]]):
+    """Images as an encoder takes them, with their names instead of labels."""
+
+    def __init__(self, images: Images, preprocessing: Preprocessing):
+        self.images = images
+        self.preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, str]:
+        return self.preprocessing(self.images[index][0]), self.images.name(index)
+
+
+class StepBatches(Dataset[Batch]):
+    """Item i is the i-th batch of an endless stream: per task, shuffled images and their labels.
+
+    Every task is gone through in a new random order each epoch, seeded by (seed, task, epoch).
+    When a step is split into groups of tasks (gradient accumulation), its groups follow one
+    another: item i is group i mod G of step i div G.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, PreparedImages],
+        batch_size: int,
+        tasks_per_batch: int,
+        seed: int,
+        share: Share = ALONE,
+    ):
+        self.tasks = dict(tasks)
+        self.batch_size = batch_size
+        self.groups = [
+            list(self.tasks)[start : start + tasks_per_batch]
+            for start in range(0, len(self.tasks), tasks_per_batch)
+        ]
+        self.seed = seed
+        self.share = share
+
+    def __getitem__(self, index: int) -> Batch:
+        step, group = divmod(index, len(self.groups))
+        return {
+            task: self._load(task, self.share.of_batch(self.indices(task, step)))
+            for task in self.groups[group]
+        }
+
+    def indices(self, task: str, step: int) -> list[int]:
+        """Which images of a task step `step` uses, in all processes together."""
+        size = len(self.tasks[task])
+        positions = range(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs = range(positions[0] // size, positions[-1] // size + 1)
+        orders = {epoch: self._order(task, epoch) for epoch in epochs}
+        return [int(orders[p // size][p % size]) for p in positions]
+
+    def _order(self, task: str, epoch: int) -> NDArray[np.int64]:
+        stream = np.random.default_rng([self.seed, zlib.crc32(task.encode()), epoch])
+        return stream.permutation(len(self.tasks[task]))
+
+    def _load(self, task: str, indices: Sequence[int]) -> LabelledBatch:
+        images, labels = zip(*(self.tasks[task][i] for i in indices), strict=True)
+        return torch.stack(images), torch.tensor(labels)
+
+
+class CountFrom(DistributedSampler[int]):
+    """Counts up from `start` without end: the trainer's `max_steps` decides when to stop.
+
+    Every process counts alike, and takes its share of each batch. Lightning leaves samplers of
+    this kind alone, since they know of the processes already.
+    """
+
+    def __init__(self, start: int):
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        return count(self.start)
+
+    def __len__(self) -> int:
+        raise TypeError("There is no last step.")
+
+
+class WholeBatches(DistributedSampler[int]):
+    """The images of a process that scores every k-th batch: none is cut, padded or seen twice.
+
+    An encoder therefore sees the very batches that it would see in one process.
+
+    Args:
+        size: number of images.
+        batch_size: of all batches but perhaps the last.
+        share: which batches are this process's.
+
+    >>> list(WholeBatches(7, 2, Share(1, 2)))
+    [2, 3, 6]
+    """
+
+    def __init__(self, size: int, batch_size: int, share: Share):
+        starts = range(share.rank * batch_size, size, share.processes * batch_size)
+        batches = (range(start, min(start + batch_size, size)) for start in starts)
+        self.indices = [index for batch in batches for index in batch]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
