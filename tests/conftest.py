@@ -12,6 +12,7 @@ from typing import Any
 
 import datasets
 import lightning as L
+import numpy as np
 import pytest
 import timm
 import torch
@@ -19,6 +20,7 @@ import yaml
 from hub_content import fill_hub
 from huggingface_hub import constants
 from loopback_hub import LoopbackHub
+from PIL import Image
 from torch import nn
 
 from wemoe_pl.adapt import TestTimeAdaptation
@@ -151,6 +153,48 @@ def tiny_suite_yaml(tiny_suite: Suite, tmp_path_factory: pytest.TempPathFactory)
         for name, task in tiny_suite.tasks.items()
     }
     path = tmp_path_factory.mktemp("tiny_suite_yaml") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(described))
+    return path
+
+
+# How many test images the tasks have: none divides by 2 or 4 but one. A single one has no label.
+UNEVEN_SIZES = {"one": 1, "two": 2, "three": 3, "five": 5, "seven": 7}
+
+
+@pytest.fixture(scope="session")
+def uneven_suite_yaml(
+    tmp_path_factory: pytest.TempPathFactory, tiny_vit: Callable[..., nn.Module]
+) -> Path:
+    """A suite, as `--suite` takes it, whose tasks have few images, that do not split evenly."""
+    folder = tmp_path_factory.mktemp("uneven_suite")
+    sources: dict[str, str] = {}
+    tasks: dict[str, Any] = {}
+    for seed, name in enumerate(("pretrained", *UNEVEN_SIZES)):
+        sources[name] = str(folder / f"{name}.safetensors")
+        encoder = tiny_vit(seed, **TINY_OPTIONS)
+        save_tensors(Path(sources[name]), encoder.state_dict(), {})
+    for task, size in UNEVEN_SIZES.items():
+        generator = torch.Generator().manual_seed(size)
+        head = CosineHead(torch.randn(2, 16, generator=generator), ("odd", "even"), 10.0)
+        save_head(folder / f"head_{task}.safetensors", head, {})
+        for place in range(size):
+            path = folder / task / ("even", "odd")[place % 2] / f"{place}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shape = (28, 28, 3)
+            pixels = np.random.default_rng([size, place]).integers(256, size=shape, dtype=np.uint8)
+            Image.fromarray(pixels).save(path)
+        images = {"train": str(folder / task), "test": str(folder / task)}
+        options = images | {"class_names": ["odd", "even"], "labelled": size > 1}
+        tasks[task] = {"class_path": "ImageFolderTask", "init_args": options}
+    described = {
+        "name": "uneven",
+        "backbone": {"model": "vit_tiny_patch16_224", "options": TINY_OPTIONS},
+        "pretrained": sources.pop("pretrained"),
+        "experts": sources,
+        "heads": {task: str(folder / f"head_{task}.safetensors") for task in tasks},
+        "tasks": tasks,
+    }
+    path = folder / "uneven.yaml"
     path.write_text(yaml.safe_dump(described))
     return path
 

@@ -12,7 +12,13 @@ from typing import Any
 import yaml
 
 from wemoe_pl.commands import COMMANDS
-from wemoe_pl.configs import find_config, find_suite, shipped_configs, shipped_suites
+from wemoe_pl.configs import (
+    find_config,
+    find_suite,
+    shipped_configs,
+    shipped_suites,
+    shipped_trainers,
+)
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.files import SHIPPED
 from wemoe_pl.options import (
@@ -150,7 +156,8 @@ def described_options(parser: OneSentence) -> dict[str, str]:
 
 def configs() -> list[str]:
     """What `--config` takes: a shipped one, or a file here."""
-    shipped = [name.removesuffix(".yaml") for name in shipped_configs()]
+    names = (*shipped_configs(), *shipped_trainers())
+    shipped = [name.removesuffix(".yaml") for name in names]
     return [*shipped, *sorted(str(path) for path in Path().glob("*.yaml"))]
 
 

@@ -17,6 +17,12 @@ def shipped_configs() -> list[str]:
     return sorted(path.name for path in SHIPPED_CONFIGS.glob("*.yaml"))
 
 
+def shipped_trainers() -> list[str]:
+    """The names of the shipped settings of a trainer, as `--config` takes them beside a job's."""
+    folder = SHIPPED_CONFIGS / "trainer"
+    return sorted(f"{folder.name}/{path.name}" for path in folder.glob("*.yaml"))
+
+
 def shipped_suites() -> list[str]:
     """The names of the shipped suites, as `--suite` takes them."""
     return sorted(path.stem for path in (SHIPPED_CONFIGS / "suites").glob("*.yaml"))
@@ -54,7 +60,11 @@ def find(kind: str, name: str, shipped: Path) -> str:
         if (shipped / candidate).is_file():
             return str(shipped / candidate)
     ending = Path(name).suffix  # with or without which names are compared
-    names = [path.name if ending else path.stem for path in shipped.glob("*.yaml")]
+    paths = [
+        path.relative_to(shipped)
+        for path in (*shipped.glob("*.yaml"), *shipped.glob("trainer/*.yaml"))
+    ]
+    names = [str(path if ending else path.with_suffix("")) for path in paths]
     raise ConfigError(
         f"There is no {kind} '{name}', neither here ({Path.cwd()}) nor among the shipped ones. "
         f"{did_you_mean(name, names)}"

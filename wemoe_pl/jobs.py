@@ -25,11 +25,13 @@ from wemoe_pl.dashboard import Dashboard, media_loggers, resumed_run
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.files import atomic_write, make_folder
+from wemoe_pl.launchers import launcher
 from wemoe_pl.loggers import MetricsFile, WandbRun, identity
 from wemoe_pl.options import CONFIG, JOB_OPTIONS, QUIET, QUIET_OPTION
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
 from wemoe_pl.pictures import write_pictures
 from wemoe_pl.report import accuracy_table, write_predictions, write_summary
+from wemoe_pl.requeue import Requeue
 from wemoe_pl.results import collect_results, write_results
 from wemoe_pl.run_checkpoint import (
     LastCheckpoint,
@@ -135,10 +137,13 @@ class WeMoECLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Instantiate, with one sentence for a value that a class refuses."""
+        started = launcher()
         try:
             super().instantiate_classes()
         except (ValueError, ImportError, MisconfigurationException) as error:
             raise ConfigError(explain(str(error))) from error
+        if started is not None and self.subcommand:
+            started.check(self.trainer.num_devices, self.trainer.num_nodes)
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbRun):
                 logger.identify(self.identity)
@@ -277,7 +282,7 @@ def read_job(
         subclass_mode_model=True,
         subclass_mode_data=True,
         auto_configure_optimizers=False,
-        trainer_defaults={"callbacks": [Curves()]},
+        trainer_defaults={"callbacks": [Curves(), Requeue()]},
         save_config_callback=SaveConfig,
         save_config_kwargs={"save_to_log_dir": False},
         args=args,

@@ -7,7 +7,7 @@ from itertools import chain, pairwise, zip_longest
 from typing import Any, NoReturn
 
 from wemoe_pl.commands import COMMANDS, SUBCOMMANDS, wrong_command
-from wemoe_pl.configs import shipped_configs, shipped_suites
+from wemoe_pl.configs import shipped_configs, shipped_suites, shipped_trainers
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.layouts import LAYOUTS
 
@@ -33,6 +33,8 @@ shipped configs:
   {configs}
 shipped suites, for --suite:
   {suites}
+shipped devices, for a second --config:
+  {trainers}
 """
 TOP = """\
 Merge fine-tuned vision transformers into one multi-task model.
@@ -160,6 +162,7 @@ def job_epilog() -> str:
         classes=f"\n{' ' * 24}".join(MODELS),
         configs="\n  ".join("".join(f"{name:26}" for name in row).rstrip() for row in rows),
         suites=", ".join(shipped_suites()),
+        trainers=", ".join(name.removesuffix(".yaml") for name in shipped_trainers()),
     )
 
 

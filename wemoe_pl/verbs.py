@@ -11,6 +11,7 @@ from wemoe_pl.bench.command import bench
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.files import make_folder
 from wemoe_pl.jobs import WeMoECLI, read_job
+from wemoe_pl.launchers import refuse_several
 from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
 from wemoe_pl.options import LANDSCAPE_OPTIONS
 from wemoe_pl.prepare import prepare, write_heads
@@ -38,6 +39,7 @@ class LandscapeCLI(WeMoECLI):
 
 def run_verb(verb: str, args: list[str]) -> None:
     """Run a command that has no trainer."""
+    refuse_several(verb)
     runs: dict[str, Callable[[list[str]], None]] = {
         "bench": bench,
         "report": report,

@@ -1,0 +1,122 @@
+"""Processes of one command, as torchrun or srun would start them, that import torch only once."""
+
+import multiprocessing
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["wemoe_pl.running"])  # the server imports, its children need not
+PATIENCE = 120.0  # seconds that a run of a few steps may take on a busy machine
+Environment = Mapping[str, str]
+
+
+def torchrun(processes: int) -> list[Environment]:
+    """What torchrun tells each process, on one machine."""
+    common = {
+        "TORCHELASTIC_RUN_ID": "none",
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }
+    return [common | {"RANK": str(r), "LOCAL_RANK": str(r)} for r in range(processes)]
+
+
+def srun(processes: int, job: str) -> list[Environment]:
+    """What srun tells each task, on one machine."""
+    count = str(processes)
+    common = {
+        **dict.fromkeys(("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_STEP_NUM_TASKS"), count),
+        "SLURM_NNODES": "1",
+        "SLURM_NODEID": "0",
+        "SLURM_NODELIST": "127.0.0.1",
+        "SLURM_JOB_ID": job,
+        "SLURM_JOB_NAME": "wemoe",
+        "MASTER_PORT": str(free_port()),
+    }
+    return [common | {"SLURM_PROCID": str(r), "SLURM_LOCALID": str(r)} for r in range(processes)]
+
+
+@contextmanager
+def started(
+    environments: Sequence[Environment], args: Sequence[str | Path], folder: Path
+) -> Iterator[list[BaseProcess]]:
+    """`wemoe-pl ARGS` in a process per environment, which all have ended afterwards."""
+    given = [str(arg) for arg in args]
+    folder.mkdir(parents=True, exist_ok=True)
+    processes: list[BaseProcess] = [
+        CONTEXT.Process(
+            target=command, args=(rank, {**os.environ, **own}, given, folder / f"{rank}.log")
+        )
+        for rank, own in enumerate(environments)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def run(environments: Sequence[Environment], args: Sequence[str | Path], folder: Path) -> list[str]:
+    """Run `wemoe-pl ARGS` in a process per environment; what each has said."""
+    statuses, said = outcome(environments, args, folder)
+    assert statuses == [0] * len(environments), "\n".join(said)
+    return said
+
+
+def outcome(
+    environments: Sequence[Environment], args: Sequence[str | Path], folder: Path
+) -> tuple[list[int | None], list[str]]:
+    """The exit status of every process, and what each has said; None for one that hangs."""
+    with started(environments, args, folder) as processes:
+        end = time.monotonic() + PATIENCE
+        for process in processes:
+            process.join(max(0.0, end - time.monotonic()))
+        statuses = [process.exitcode for process in processes]
+    return statuses, [(folder / f"{rank}.log").read_text() for rank in range(len(environments))]
+
+
+def command(rank: int, environment: Environment, args: list[str], log: Path) -> None:
+    """One of the processes."""
+    os.environ.clear()
+    os.environ.update(environment)
+    written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(written, 1)
+    os.dup2(written, 2)
+    import torch
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from wemoe_pl.cli import main
+
+    torch.set_num_threads(1)
+    # Lightning reads it when it is imported, which was before this process was one of several.
+    rank_zero_only.rank = rank  # type: ignore[attr-defined]
+    sys.argv = ["wemoe-pl"]
+    sys.exit(main(args))
+
+
+def wait_until(happened: Callable[[], object], processes: Sequence[BaseProcess]) -> None:
+    """Wait for something that running processes will do."""
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        assert all(process.is_alive() for process in processes), "a process has ended"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port that nobody listens to."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port

@@ -1,0 +1,194 @@
+"""Several processes come to what one comes to: what is learned, scored, predicted and written."""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from launched import outcome, run, torchrun
+from torch import Tensor
+
+from wemoe_pl import cli
+
+# Batches of 2 are 1, 1, 2, 3 and 4: of four processes, some have none of a task.
+ADAPT = (
+    *("--config", "adapt_miniature", "--data.batch_size", "4", "--data.test_batch_size", "2"),
+    *("--trainer.max_steps", "4", "--trainer.val_check_interval", "2"),
+    *("--trainer.log_every_n_steps", "1", "--quiet"),
+)
+LARGE = ("--data.test_batch_size", "8")  # a batch per task: all but the first process have none
+GROUPS = (
+    *("--data.tasks_per_batch", "2", "--trainer.accumulate_grad_batches", "3"),
+    *("--trainer.val_check_interval", "6"),
+)
+DIFFERS = {"command", "seconds"}
+Args = Sequence[str | Path]
+
+
+@pytest.fixture(scope="module")
+def suite(uneven_suite_yaml: Path) -> Args:
+    """The suite that does not split evenly."""
+    return "--suite", uneven_suite_yaml
+
+
+def alone(command: str, args: Args, out: Path) -> Path:
+    """Run in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["wemoe-pl"])
+        assert cli.main([command, *map(str, args), "--out", str(out)]) == 0
+    torch.use_deterministic_algorithms(False)  # `deterministic: true` outlives its trainer
+    return out
+
+
+def together(processes: int, command: str, args: Args, out: Path) -> Path:
+    """Run in several processes."""
+    devices = ("--trainer.devices", str(processes))
+    run(torchrun(processes), [command, *args, *devices, "--out", out], out.with_suffix(".said"))
+    return out
+
+
+@pytest.fixture(scope="module")
+def adapted(suite: Args, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in one process."""
+    return alone("fit", (*suite, *ADAPT), tmp_path_factory.mktemp("adapted") / "run")
+
+
+def results(folder: Path) -> dict[str, Any]:
+    contents: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return {name: value for name, value in contents.items() if name not in DIFFERS}
+
+
+def trained(folder: Path) -> dict[str, Tensor]:
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    weights: dict[str, Tensor] = checkpoint["state_dict"]
+    return weights
+
+
+def curves(folder: Path, kind: str) -> dict[tuple[str, str], float]:
+    """What was logged of a kind, by step and name."""
+    with (folder / "logs" / "metrics.csv").open() as file:
+        return {
+            (row["step"], name): float(value)
+            for row in csv.DictReader(file)
+            for name, value in row.items()
+            if name.startswith(kind) and value and "per_second" not in name
+        }
+
+
+def assert_same_training(several: Path, one: Path) -> None:
+    """Weights and curves within what sums in another order differ by."""
+    assert trained(one).keys() == trained(several).keys()
+    for name, weight in trained(one).items():
+        torch.testing.assert_close(trained(several)[name], weight, rtol=0, atol=1e-6)
+    for kind in ("train/", "val/"):
+        assert curves(one, kind)
+        assert curves(several, kind) == pytest.approx(curves(one, kind), abs=1e-4)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_routers_are_adapted_as_in_one_process(
+    adapted: Path, suite: Args, tmp_path: Path, processes: int
+) -> None:
+    several = together(processes, "fit", (*suite, *ADAPT, *LARGE), tmp_path / "run")
+    assert_same_training(several, adapted)
+    assert results(several)["images"] == results(adapted)["images"]
+    written = {path.name for path in adapted.iterdir()}
+    assert {path.name for path in several.iterdir()} == written
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        (*ADAPT, *GROUPS),
+        (*ADAPT, "--model.diversity", "1", "--model.reliable", "0.9", "--guard.action", "restore"),
+        ("--config", "adamerging_layer_wise", *ADAPT[2:]),
+        ("--config", "multitask", *ADAPT[2:], "--tasks", "[two,five]", "--data.stream", "train"),
+        ("--config", "finetune_miniature", *ADAPT[2:], "--task", "seven"),
+    ],
+    ids=["groups", "robust", "adamerging", "multitask", "fine-tuning"],
+)
+def test_what_else_learns_does_so_as_in_one_process(suite: Args, tmp_path: Path, job: Args) -> None:
+    one = alone("fit", (*suite, *job, "--trainer.accelerator", "cpu"), tmp_path / "one")
+    args = (*suite, *job, "--trainer.accelerator", "cpu")
+    assert_same_training(together(2, "fit", args, tmp_path / "two"), one)
+
+
+@pytest.mark.parametrize("size", [2, 8])
+def test_four_processes_score_exactly_as_one(
+    adapted: Path, suite: Args, tmp_path: Path, size: int
+) -> None:
+    checkpoint = ("--ckpt_path", adapted / "checkpoints" / "last.ckpt")
+    args = (*suite, *ADAPT, *checkpoint, "--data.test_batch_size", str(size))
+    one = alone("test", args, tmp_path / "one")
+    several = together(4, "test", args, tmp_path / "four")
+    assert results(several) == results(one)
+    assert (several / "routing.csv").read_text() == (one / "routing.csv").read_text()
+    assert curves(several, "test/") == curves(one, "test/")
+
+
+def test_predictions_of_several_processes_are_in_order_and_complete(
+    adapted: Path, suite: Args, tmp_path: Path, uneven_suite_yaml: Path
+) -> None:
+    images = ("--data.images", uneven_suite_yaml.parent / "five")
+    args = (*suite, *ADAPT, *images, "--ckpt_path", adapted / "checkpoints" / "last.ckpt")
+    one, several = (
+        alone("predict", args, tmp_path / "one"),
+        together(4, "predict", args, tmp_path / "four"),
+    )
+    rows = (several / "predictions.csv").read_text()
+    assert rows == (one / "predictions.csv").read_text()
+    assert len(rows.splitlines()) == 1 + 5 * 5
+
+
+def test_validation_prints_one_table(suite: Args, adapted: Path, tmp_path: Path) -> None:
+    loud = [arg for arg in ADAPT if arg != "--quiet"]
+    args = ("validate", *suite, *loud, "--trainer.devices", "2", "--out", tmp_path / "run")
+    first, second = run(torchrun(2), args, tmp_path / "said")
+    assert "Accuracy on uneven" in first
+    assert "Accuracy on uneven" not in second
+
+
+# What only one process can do
+
+
+@pytest.mark.parametrize(
+    ("options", "fragments"),
+    [
+        (["--data.batch_size", "5"], ["data.batch_size 5", "over 2 devices", "set it to 4"]),
+        (["--trainer.devices", "1"], ["torchrun has started 2", "set trainer.devices to 2"]),
+        (["--config", "regmean"], ["RegMean sums over its samples in one process"]),
+        (["--config", "e_wemoe", "--model.merge.routing", "batch"], ["Routing by batch"]),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused_in_a_sentence(
+    suite: Args, tmp_path: Path, options: list[str], fragments: list[str]
+) -> None:
+    cpu = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--data.num_workers", "0")
+    args = ("fit", *suite, *ADAPT, *cpu, *options, "--out", tmp_path / "run")
+    statuses, said = outcome(torchrun(2), args, tmp_path / "said")
+    assert statuses == [1, 1]
+    for lines in said:
+        last = lines.splitlines()[-1]
+        assert last.startswith("wemoe-pl: ")
+        assert all(fragment in last for fragment in fragments), lines
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
+# As a user starts it
+
+
+def test_lightning_starts_the_other_process_by_itself(
+    adapted: Path, suite: Args, tmp_path: Path
+) -> None:
+    cpu = ("--config", "trainer/ddp", "--trainer.accelerator", "cpu", "--trainer.devices", "2")
+    out = tmp_path / "run"
+    args = ["fit", *suite, *ADAPT, *cpu, "--out", out]
+    program = [sys.executable, "-m", "wemoe_pl", *map(str, args)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert_same_training(out, adapted)

@@ -1,0 +1,72 @@
+"""What has started this process beside others of the same command: torchrun, srun, or nothing."""
+
+import os
+from dataclasses import dataclass
+
+from wemoe_pl.errors import ConfigError
+
+INTERACTIVE = ("bash", "interactive")  # names of SLURM jobs in which Lightning starts processes
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """A program that starts one command several times.
+
+    Args:
+        name: what it is called.
+        processes: how many it has started, on all machines.
+        per_node: how many of them on each machine.
+    """
+
+    name: str
+    processes: int
+    per_node: int
+
+    def check(self, devices: int, nodes: int) -> None:
+        """Raise `ConfigError` unless every device of every node has its process.
+
+        >>> Launcher("torchrun", processes=4, per_node=2).check(devices=2, nodes=2)
+        """
+        if self.processes == devices * nodes:
+            return
+        if self.name == "srun" and self.processes == 1:
+            raise ConfigError(
+                f"trainer.devices {devices} on trainer.num_nodes {nodes} are {devices * nodes} "
+                "processes, which SLURM starts: begin the command with srun."
+            )
+        raise ConfigError(
+            f"{self.name} has started {self.processes} processes, but trainer.devices {devices} on "
+            f"trainer.num_nodes {nodes} are {devices * nodes}: set trainer.devices to "
+            f"{self.per_node} and trainer.num_nodes to {self.processes // self.per_node}."
+        )
+
+
+def launcher() -> Launcher | None:
+    """The launcher that has started this process; None if it was started alone.
+
+    Raises:
+        ConfigError: SLURM was not told what Lightning asks it for.
+    """
+    known = os.environ
+    if "TORCHELASTIC_RUN_ID" in known:
+        return Launcher("torchrun", int(known["WORLD_SIZE"]), int(known["LOCAL_WORLD_SIZE"]))
+    if "SLURM_NTASKS" not in known or known.get("SLURM_JOB_NAME") in INTERACTIVE:
+        return None
+    tasks = int(known["SLURM_NTASKS"])
+    if tasks > 1 and "SLURM_NTASKS_PER_NODE" not in known:
+        raise ConfigError(
+            f"SLURM was asked for --ntasks={tasks}: ask for --nodes and --ntasks-per-node instead, "
+            "which say how many processes each machine has."
+        )
+    started = int(known.get("SLURM_STEP_NUM_TASKS", 1))  # as srun says, and nothing else
+    return Launcher("srun", started, int(known.get("SLURM_NTASKS_PER_NODE", 1)))
+
+
+def refuse_several(command: str) -> None:
+    """Raise `ConfigError` if a command that is for one process was started several times."""
+    started = launcher()
+    if started is not None and started.processes > 1:
+        raise ConfigError(
+            f"`wemoe-pl {command}` is for one process, of which {started.name} has started "
+            f"{started.processes}: leave {started.name} out."
+        )

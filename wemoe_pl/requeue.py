@@ -1,0 +1,77 @@
+"""Where SLURM runs the program: shortly before its time is over it is saved and queued again."""
+
+import os
+import signal
+import subprocess
+from types import FrameType
+from typing import Any
+
+import lightning as L
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from wemoe_pl.run_checkpoint import LastCheckpoint
+
+
+class Requeue(L.Callback):
+    """On SIGUSR1, saves the last checkpoint and has SLURM queue the job again.
+
+    Lightning would do so at once, wherever each process is: two that are about to wait for each
+    other then wait for ever. Here all agree before a step that it is time. The run goes on until
+    SLURM ends it.
+
+    Attributes:
+        asked: has this process had the signal, and not obeyed yet?
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._in_slurm = False
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Listen to the signal, before Lightning does, which then leaves it alone."""
+        self._in_slurm = SLURMEnvironment.detect()
+        if self._in_slurm:
+            signal.signal(signal.SIGUSR1, self.ask)
+
+    def ask(self, signum: int, frame: FrameType | None) -> None:
+        """Remember the signal."""
+        self.asked = True
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Between two steps, save and queue again if any process was asked to."""
+        if not self._in_slurm or batch_idx % trainer.accumulate_grad_batches:
+            return
+        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
+            callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+            for each in callbacks:
+                if isinstance(each, LastCheckpoint):
+                    each.save(trainer)
+            self.obey(trainer)
+
+    def on_test_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Queue again; what was trained is saved already."""
+        if self.asked:
+            self.obey(trainer)
+
+    def obey(self, trainer: L.Trainer) -> None:
+        """Have the job queued again, once for all processes."""
+        self.asked = False
+        if not trainer.is_global_zero:
+            return
+        job = job_id()
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
+        if done.returncode:
+            rank_zero_warn(f"SLURM did not queue job {job} again: {done.stderr.strip()}")
+        else:
+            rank_zero_info(f"Step {trainer.global_step} is saved; job {job} is queued again.")
+
+
+def job_id() -> str:
+    """What SLURM calls this job, which may be one of an array."""
+    known = os.environ
+    if "SLURM_ARRAY_JOB_ID" in known:
+        return f"{known['SLURM_ARRAY_JOB_ID']}_{known['SLURM_ARRAY_TASK_ID']}"
+    return known["SLURM_JOB_ID"]
