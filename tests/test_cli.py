@@ -14,12 +14,13 @@ import pytest
 import torch
 import yaml
 from hub_content import write_expert
+from launched import run, torchrun
 from loopback_hub import LoopbackHub
 from PIL import Image
 
 from wemoe_pl import cli, running
 from wemoe_pl.commands import COMMANDS
-from wemoe_pl.configs import SHIPPED_CONFIGS, shipped_configs
+from wemoe_pl.configs import SHIPPED_CONFIGS, shipped_configs, shipped_trainers
 from wemoe_pl.errors import DataError, UnreachableError
 from wemoe_pl.heads import load_head
 from wemoe_pl.recipes import read_suite
@@ -176,6 +177,23 @@ def test_every_shipped_config_runs_as_it_says(
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["out"] == str(tmp_path)
     assert (tmp_path / "logs" / "metrics.csv").exists()
     assert (tmp_path / "checkpoints" / "last.ckpt").exists() == (command[0] == "fit")
+
+
+@pytest.mark.parametrize("trainer", shipped_trainers())
+def test_every_shipped_trainer_is_composed_with_a_job(
+    wemoe_pl: Command, adapt: tuple[str], tmp_path: Path, trainer: str
+) -> None:
+    """In two processes, as torchrun would start them, without GPUs."""
+    here = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.num_nodes", "1"]
+    job = ("fit", *adapt, *TWO_STEPS, "--config", trainer)
+    run(torchrun(2), [*job, *here, "--out", tmp_path], tmp_path / "said")
+    assert len(results(tmp_path)["images"]) == 3
+    ran = yaml.safe_load((tmp_path / "config.yaml").read_text())["trainer"]
+    shipped = yaml.safe_load((SHIPPED_CONFIGS / trainer).read_text())["trainer"]
+    kept = shipped.keys() - {"accelerator", "devices", "num_nodes"}
+    assert {key: ran[key] for key in kept} == {key: shipped[key] for key in kept}
+    printed = yaml.safe_load(wemoe_pl(*job, "--print_config").out)["trainer"]
+    assert {key: printed[key] for key in shipped} == shipped
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda path: path.name)
@@ -548,7 +566,7 @@ def test_what_is_not_here_is_told_with_the_command_that_fetches_it(
 # What the shipped files look like
 
 
-@pytest.mark.parametrize("config", shipped_configs())
+@pytest.mark.parametrize("config", [*shipped_configs(), *shipped_trainers()])
 def test_every_key_of_a_shipped_config_has_a_comment(config: str) -> None:
     """Above it, at its own depth. What only opens a section or names a class needs none."""
     lines = (SHIPPED_CONFIGS / config).read_text().splitlines()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from wemoe_pl import configs
-from wemoe_pl.configs import find_config, find_suite, shipped_configs
+from wemoe_pl.configs import find_config, find_suite, shipped_configs, shipped_trainers
 from wemoe_pl.errors import ConfigError
 
 
@@ -13,9 +13,10 @@ from wemoe_pl.errors import ConfigError
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of two shipped configs; the working folder is another."""
     folder, elsewhere = tmp_path / "configs", tmp_path / "elsewhere"
-    for path in (folder / "suites", elsewhere):
+    for path in (folder / "suites", folder / "trainer", elsewhere):
         path.mkdir(parents=True)
-    for name in ("adapt_vitb32.yaml", "adapt_vitl14.yaml", "suites/vitb32.yaml", "README.md"):
+    jobs = ("adapt_vitb32.yaml", "adapt_vitl14.yaml")
+    for name in (*jobs, "suites/vitb32.yaml", "trainer/ddp.yaml", "README.md"):
         (folder / name).touch()
     monkeypatch.setattr(configs, "SHIPPED_CONFIGS", folder)
     monkeypatch.chdir(elsewhere)
@@ -38,6 +39,14 @@ def test_a_shipped_config_is_found_by_its_bare_name(name: str, shipped: Path) ->
 
 def test_a_shipped_suite_is_found_by_its_folder(shipped: Path) -> None:
     assert find_config("suites/vitb32") == str(shipped / "suites" / "vitb32.yaml")
+
+
+def test_settings_of_a_trainer_are_found_by_their_folder(shipped: Path) -> None:
+    assert shipped_trainers() == ["trainer/ddp.yaml"]
+    for name in ("trainer/ddp", "trainer/ddp.yaml"):
+        assert find_config(name) == str(shipped / "trainer" / "ddp.yaml")
+    with pytest.raises(ConfigError, match=r"no config 'trainer/dpd'.* Did you mean 'trainer/ddp'"):
+        find_config("trainer/dpd")
 
 
 def test_a_path_is_taken_as_it_is(shipped: Path, tmp_path: Path) -> None:
@@ -63,7 +72,7 @@ def test_an_unknown_config_is_answered_with_the_nearest(shipped: Path) -> None:
         find_config("adapt_vitb23")
     assert str(error.value) == (
         f"There is no config 'adapt_vitb23', neither here ({Path.cwd()}) nor among the shipped "
-        "ones. Did you mean 'adapt_vitb32'? Valid names: adapt_vitb32, adapt_vitl14."
+        "ones. Did you mean 'adapt_vitb32'? Valid names: adapt_vitb32, adapt_vitl14, trainer/ddp."
     )
 
 

@@ -20,7 +20,7 @@ from wemoe_pl.errors import CheckpointError, ConfigError, DataError
 from wemoe_pl.finetune import ExpertFineTuning
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.miniature import CLASSES, MiniatureTask, RenderedImages
-from wemoe_pl.streams import Batch, StepBatches
+from wemoe_pl.streams import ALONE, Batch, Share, StepBatches
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import UNLABELLED, ImageFolderTask, Split
 
@@ -29,18 +29,19 @@ TASKS = ["cars", "dtd", "mnist"]
 SIZE = 20  # images per split and task of the tiny suite
 
 
-def batches(
-    suite: Suite, seed: int = 0, batch_size: int = 8, tasks_per_batch: int = 3
-) -> StepBatches:
+def batches(suite: Suite, seed: int = 0, batch_size: int = 8) -> StepBatches:
     data = MultiTaskData(suite)
     tasks = {task: data.load(ImageSet(task, "test")) for task in suite.tasks}
-    return StepBatches(tasks, batch_size, tasks_per_batch, seed)
+    return StepBatches(tasks, batch_size, len(tasks), seed)
 
 
-def stream(data: VisionData, count: int, step: int = 0, accumulated: int = 1) -> list[Batch]:
+def stream(
+    data: VisionData, count: int, step: int = 0, accumulated: int = 1, share: Share = ALONE
+) -> list[Batch]:
     """The first batches that a trainer gets when it has done `step` steps."""
+    process = {"global_rank": share.rank, "world_size": share.processes}
     trainer: Any = SimpleNamespace(
-        global_step=step, accumulate_grad_batches=accumulated, val_check_interval=1.0
+        global_step=step, accumulate_grad_batches=accumulated, val_check_interval=1.0, **process
     )
     data.trainer = trainer
     return list(islice(data.train_dataloader(), count))
@@ -57,40 +58,11 @@ def test_a_batch_follows_from_seed_and_step(tiny_suite: Suite, step: int) -> Non
     )
 
 
-def test_another_seed_gives_another_order(tiny_suite: Suite) -> None:
-    one, other = batches(tiny_suite, seed=0), batches(tiny_suite, seed=1)
-    assert one.indices("cars", 0) != other.indices("cars", 0)
-
-
-def test_tasks_have_orders_of_their_own(tiny_suite: Suite) -> None:
-    order = batches(tiny_suite)
-    assert order.indices("cars", 0) != order.indices("dtd", 0)
-
-
 def test_batches_do_not_depend_on_the_number_of_workers(tiny_suite: Suite) -> None:
     alone, helped = (
         stream(MultiTaskData(tiny_suite, batch_size=4, num_workers=n), 5) for n in (0, 2)
     )
     assert_same(alone, helped)
-
-
-@pytest.mark.parametrize("batch_size", [7, SIZE, 3 * SIZE + 1])
-def test_every_epoch_has_every_image_once_in_a_new_order(
-    tiny_suite: Suite, batch_size: int
-) -> None:
-    order = batches(tiny_suite, batch_size=batch_size)
-    used = [index for step in range(SIZE) for index in order.indices("mnist", step)]
-    epochs = [used[start : start + SIZE] for start in range(0, len(used), SIZE)]
-    assert all(sorted(epoch) == list(range(SIZE)) for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) == len(epochs)
-
-
-def test_images_come_with_their_own_labels(tiny_suite: Suite) -> None:
-    order = batches(tiny_suite)
-    images, labels = order[4]["dtd"]
-    chosen = [order.tasks["dtd"][index] for index in order.indices("dtd", 4)]
-    assert_same(images, torch.stack([image for image, _ in chosen]))
-    assert labels.tolist() == [label for _, label in chosen]
 
 
 @pytest.mark.parametrize(("per_batch", "groups"), [(1, 3), (2, 2)])
@@ -136,6 +108,39 @@ def test_scoring_covers_all_test_images_in_order(tiny_suite: Suite) -> None:
             expected = [data.load(ImageSet(task, "test"))[index] for index in range(SIZE)]
             assert_same(images, torch.stack([image for image, _ in expected]))
             assert labels.tolist() == [label for _, label in expected]
+
+
+@pytest.mark.parametrize(("per_batch", "accumulated"), [(None, 1), (1, 3)])
+def test_the_shares_of_all_processes_are_the_batch_of_one(
+    tiny_suite: Suite, per_batch: int | None, accumulated: int
+) -> None:
+    data = MultiTaskData(tiny_suite, batch_size=8, tasks_per_batch=per_batch)
+    count = 2 * accumulated
+    whole = stream(data, count, accumulated=accumulated)
+    shares = [stream(data, count, accumulated=accumulated, share=Share(r, 4)) for r in range(4)]
+    for expected, *parts in zip(whole, *shares, strict=True):
+        for task, (images, labels) in expected.items():
+            assert all(len(part[task][1]) == 2 for part in parts)
+            assert_same(torch.cat([part[task][0] for part in parts]), images)
+            assert_same(torch.cat([part[task][1] for part in parts]), labels)
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4])
+def test_test_images_are_dealt_out_in_whole_batches(tiny_suite: Suite, processes: int) -> None:
+    data = MultiTaskData(tiny_suite, test_batch_size=8)
+    whole = [list(loader) for loader in data.test_dataloader()]
+    shares = []
+    for rank in range(processes):
+        trainer: Any = SimpleNamespace(global_rank=rank, world_size=processes)
+        data.trainer = trainer
+        shares.append([list(loader) for loader in data.test_dataloader()])
+    for place, batches_of_task in enumerate(whole):
+        for number, batch in enumerate(batches_of_task):
+            turn, rank = divmod(number, processes)
+            assert_same(shares[rank][place][turn], batch)
+        dealt = [batch for share in shares for batch in share[place] if batch]
+        assert len(dealt) == len(batches_of_task) == 3
+    assert all(len(loader) > 0 for share in shares for loader in share)  # also of the fourth
 
 
 def test_adaptation_streams_test_images_and_fine_tuning_training_images(
@@ -267,7 +272,7 @@ def test_a_job_reads_no_split_but_its_own(tiny_suite: Suite) -> None:
 
 def set_up(data: VisionData, stage: str, devices: int = 1) -> set[ImageSet]:
     """The splits whose lists of images a stage reads."""
-    trainer: Any = SimpleNamespace(world_size=devices, lightning_module=None)
+    trainer: Any = SimpleNamespace(global_rank=0, world_size=devices, lightning_module=None)
     data.trainer = trainer
     data.setup(stage)
     return set(data._loaded)
@@ -306,9 +311,21 @@ def test_a_list_of_images_is_read_once(tiny_suite: Suite, monkeypatch: pytest.Mo
     assert read == [(task, "test") for task in TASKS]
 
 
-def test_several_devices_are_refused(tiny_suite: Suite) -> None:
-    with pytest.raises(ConfigError, match=r"Several devices .* set trainer\.devices to 1\.$"):
-        set_up(MultiTaskData(tiny_suite), "fit", devices=2)
+@pytest.mark.parametrize(
+    ("batch_size", "devices", "nearest"), [(16, 3, 15), (5, 2, 4), (2, 4, 4), (1, 2, 2)]
+)
+def test_a_step_must_split_evenly_over_the_devices(
+    tiny_suite: Suite, batch_size: int, devices: int, nearest: int
+) -> None:
+    data = MultiTaskData(tiny_suite, batch_size=batch_size)
+    with pytest.raises(ConfigError) as error:
+        set_up(data, "fit", devices)
+    assert str(error.value) == (
+        f"data.batch_size {batch_size} does not split evenly over {devices} devices, which share "
+        f"the images of a step: set it to {nearest}, or take another number of devices."
+    )
+    set_up(data, "test", devices)
+    set_up(MultiTaskData(tiny_suite, batch_size=nearest), "fit", devices)
 
 
 def test_what_is_wrong_with_images_is_said_before_models_are_read(
@@ -326,7 +343,9 @@ def test_what_is_wrong_with_images_is_said_before_models_are_read(
 
 def test_validation_is_measured_in_whole_steps(tiny_suite: Suite) -> None:
     data = MultiTaskData(tiny_suite, tasks_per_batch=1)
-    trainer: Any = SimpleNamespace(global_step=0, accumulate_grad_batches=3, val_check_interval=4)
+    trainer: Any = SimpleNamespace(
+        global_step=0, accumulate_grad_batches=3, val_check_interval=4, global_rank=0, world_size=1
+    )
     data.trainer = trainer
     with pytest.raises(ConfigError, match=r"val_check_interval 4 counts .* a multiple of 3\.$"):
         data.train_dataloader()

@@ -21,6 +21,16 @@ def test_the_mean_is_taken_over_the_samples_of_all_batches() -> None:
             assert routing.compute().mean[block, expert].item() == expected
 
 
+def test_statistics_do_not_depend_on_the_order_of_the_batches_to_the_last_bit() -> None:
+    batches = torch.randn(50, BLOCKS, 2, EXPERTS)
+    one, other = RoutingStatistics(BLOCKS, EXPERTS), RoutingStatistics(BLOCKS, EXPERTS)
+    for batch in batches:
+        one.update(list(batch))
+    for batch in batches.flip(0):
+        other.update(list(batch))
+    assert one.compute().mean.equal(other.compute().mean)
+
+
 def test_half_precision_is_summed_in_single() -> None:
     routing = RoutingStatistics(blocks=1, experts=1)
     for _ in range(3000):

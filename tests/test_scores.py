@@ -48,6 +48,32 @@ def test_calibration_error_matches_fifteen_bins_written_out() -> None:
     assert scores.calibration_error()["cars"] == pytest.approx(expected, abs=1e-6)
 
 
+def test_figures_do_not_depend_on_the_order_of_the_batches_to_the_last_bit() -> None:
+    logits, labels = random_scores(classes=7, samples=600)
+    labels[::5] = UNLABELLED
+
+    def figures(order: list[int]) -> list[dict[str, float]]:
+        scores = TaskScores({"cars": 7})
+        for start in order:
+            scores.update("cars", logits[start : start + 6], labels[start : start + 6])
+        return [
+            scores.accuracy(),
+            scores.calibration_error(),
+            scores.information(),
+            scores.diversity(),
+        ]
+
+    forwards = list(range(0, 600, 6))
+    turns = [start for rank in range(4) for start in forwards[rank::4]]  # as four processes have
+    assert figures(forwards) == figures(forwards[::-1]) == figures(turns)
+
+
+def test_an_answer_that_is_no_number_tells_nothing() -> None:
+    information = Information(2)
+    information.update(torch.full((3, 2), torch.nan))
+    assert information.compute().item() == 0.0
+
+
 def test_the_normalized_mean_is_the_mean_of_ratios() -> None:
     accuracy, individual = {"a": 0.4, "b": 0.9, "new": 0.1}, {"a": 0.8, "b": 0.9}
     assert normalized_mean(accuracy, individual) == pytest.approx((0.4 / 0.8 + 0.9 / 0.9) / 2)

@@ -30,8 +30,8 @@ from wemoe_pl.loggers import MetricsFile, WandbRun, identity
 from wemoe_pl.options import CONFIG, JOB_OPTIONS, QUIET, QUIET_OPTION
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
 from wemoe_pl.pictures import write_pictures
+from wemoe_pl.processes import EndTogether, Requeue
 from wemoe_pl.report import accuracy_table, write_predictions, write_summary
-from wemoe_pl.requeue import Requeue
 from wemoe_pl.results import collect_results, write_results
 from wemoe_pl.run_checkpoint import (
     LastCheckpoint,
@@ -282,7 +282,7 @@ def read_job(
         subclass_mode_model=True,
         subclass_mode_data=True,
         auto_configure_optimizers=False,
-        trainer_defaults={"callbacks": [Curves(), Requeue()]},
+        trainer_defaults={"callbacks": [Curves(), EndTogether(), Requeue()]},
         save_config_callback=SaveConfig,
         save_config_kwargs={"save_to_log_dir": False},
         args=args,

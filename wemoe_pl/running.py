@@ -6,8 +6,9 @@ import warnings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from wemoe_pl.commands import VERBS
-from wemoe_pl.errors import ConfigError
+from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.jobs import read_job
+from wemoe_pl.processes import explain
 from wemoe_pl.verbs import run_verb
 
 LOGGERS = (
@@ -46,6 +47,10 @@ def run(args: list[str]) -> None:
             read_job(args)
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
+    except RuntimeError as error:
+        if (sentence := explain(error)) is None:
+            raise
+        raise WeMoEError(sentence) from error
 
 
 def silence_lightning() -> None:

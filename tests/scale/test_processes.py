@@ -26,7 +26,7 @@ GROUPS = (
     *("--data.tasks_per_batch", "2", "--trainer.accumulate_grad_batches", "3"),
     *("--trainer.val_check_interval", "6"),
 )
-DIFFERS = {"command", "seconds"}
+DIFFERS = {"command", "seconds", "revision"}
 Args = Sequence[str | Path]
 
 

@@ -1,18 +1,21 @@
-"""Saved and queued again between two steps, when a signal says so; elsewhere nothing."""
+"""Saved and queued again between two steps, when a signal says so; all end when one fails."""
 
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import pytest
+from lightning.pytorch.strategies.launchers.launcher import _Launcher
+from torch.distributed import DistNetworkError
 
 from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.data import MultiTaskData
+from wemoe_pl.errors import DataError
 from wemoe_pl.merging import WEMoE
-from wemoe_pl.requeue import Requeue, job_id
+from wemoe_pl.processes import EndTogether, Requeue, explain, job_id
 from wemoe_pl.run_checkpoint import LastCheckpoint, read_checkpoint
 from wemoe_pl.suites import Suite
 
@@ -124,3 +127,49 @@ def test_a_job_of_an_array_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "9")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
     assert job_id() == "9_3"
+
+
+def test_a_failing_process_ends_those_that_it_has_started(
+    tiny_suite: Suite, quiet_trainer: Callable[..., L.Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Starter(_Launcher):
+        is_interactive_compatible = True
+        killed: ClassVar[list[int]] = []
+
+        def launch(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+            options.pop("trainer")
+            return function(*args, **options)
+
+        def kill(self, signum: int) -> None:
+            self.killed.append(signum)
+
+    class Fails(L.Callback):
+        def on_train_start(self, *_: Any) -> None:
+            raise DataError("An image is gone.")
+
+    trainer = quiet_trainer(max_steps=1, callbacks=[EndTogether(), Fails()])
+    monkeypatch.setattr(trainer.strategy, "_launcher", Starter())
+    with pytest.raises(DataError, match="An image is gone"):
+        trainer.fit(TestTimeAdaptation(tiny_suite, WEMoE()), MultiTaskData(tiny_suite))
+    assert Starter.killed == [signal.SIGKILL]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection"),
+            "Another process of this run has ended, and has said why.",
+        ),
+        (
+            DistNetworkError("The server socket has failed to listen.\nC++ traceback"),
+            "The processes of this run cannot reach one another: The server socket has failed to "
+            "listen.",
+        ),
+        (RuntimeError("The size of tensor a (3) must match"), None),
+    ],
+)
+def test_what_goes_wrong_between_processes_is_said_in_a_sentence(
+    error: RuntimeError, sentence: str | None
+) -> None:
+    assert explain(error) == sentence

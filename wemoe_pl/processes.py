@@ -1,4 +1,4 @@
-"""Where SLURM runs the program: shortly before its time is over it is saved and queued again."""
+"""What the processes of a run do together: end, and have SLURM queue them again."""
 
 import os
 import signal
@@ -9,8 +9,20 @@ from typing import Any
 import lightning as L
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch.distributed import DistBackendError, DistNetworkError, DistStoreError
 
 from wemoe_pl.run_checkpoint import LastCheckpoint
+
+
+class EndTogether(L.Callback):
+    """When this process fails, ends those that it has started, which would wait for it."""
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """End them as Lightning does when a key is pressed: whoever waits hears no other signal."""
+        if isinstance(exception, Exception) and trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGKILL)
 
 
 class Requeue(L.Callback):
@@ -67,6 +79,16 @@ class Requeue(L.Callback):
             rank_zero_warn(f"SLURM did not queue job {job} again: {done.stderr.strip()}")
         else:
             rank_zero_info(f"Step {trainer.global_step} is saved; job {job} is queued again.")
+
+
+def explain(error: RuntimeError) -> str | None:
+    """One sentence for what goes wrong between processes; None for anything else."""
+    if isinstance(error, DistNetworkError | DistStoreError):
+        first = str(error).partition("\n")[0]
+        return f"The processes of this run cannot reach one another: {first}"
+    if isinstance(error, DistBackendError) or "/gloo/" in str(error):
+        return "Another process of this run has ended, and has said why."
+    return None
 
 
 def job_id() -> str:
