@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tables miniature lint clean
+.PHONY: help install demo test soak tables miniature lint clean
 
 help:  ## List these targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -24,6 +24,9 @@ demo: install  ## Adapt the miniature suite on a CPU; results in runs/demo.
 
 test: install  ## Run the tests; choose some with ARGS="-k moe".
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: install  ## Run the tests that take long: hundreds of kills, thousands of damaged files.
+	$(BIN)/python -m pytest -m soak $(ARGS)
 
 tables: install  ## Run every method and experiment on the miniature, into docs/miniature.md.
 	$(BIN)/python benchmarks/miniature_tables.py
