@@ -105,12 +105,12 @@ def command(rank: int, environment: Environment, args: list[str], log: Path) -> 
     sys.exit(main(args))
 
 
-def wait_until(happened: Callable[[], object], processes: Sequence[BaseProcess]) -> None:
-    """Wait for something that running processes will do."""
+def wait_until(happened: Callable[[], object], goes_on: Callable[[], bool]) -> None:
+    """Wait for something that a program will do while it goes on."""
     end = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < end, "it did not happen"
-        assert all(process.is_alive() for process in processes), "a process has ended"
+        assert goes_on(), "the program has ended"
         time.sleep(0.02)
 
 
