@@ -22,7 +22,8 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 
 def commands(program: str) -> list[str]:
-    lines = "\n".join(blocks("console", TEXTS)).replace("\\\n", " ").splitlines()
+    text = "\n".join(blocks("console", TEXTS)).replace("\\\n", " ")
+    lines = re.sub(r"^torchrun .* -m wemoe_pl ", "wemoe-pl ", text, flags=re.MULTILINE).splitlines()
     found = (line.partition("#")[0].strip() for line in lines if re.match(rf"\S*{program} ", line))
     return list(dict.fromkeys(found))
 

@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -129,8 +130,8 @@ class ScoredModule(L.LightningModule):
         Lightning and PyTorch look for it under the name that `configure_model` gives it; without
         it, every step would send the dictionaries of task vectors around.
         """
-        state = self.state_dict(keep_vars=True)
-        return [name for name, tensor in state.items() if not tensor.requires_grad]
+        tensors = chain(self.named_parameters(), self.named_buffers())
+        return [name for name, tensor in tensors if not tensor.requires_grad]
 
     @property
     def total_steps(self) -> int:
