@@ -348,6 +348,7 @@ def test_the_options_of_a_class_are_described(wemoe_pl: Command) -> None:
         ("--trainer.val_check_interval 0", ["val_check_interval is 0", "from 1"]),
         ("--trainer.accelerator abacus", ["accelerator='abacus'", "cpu"]),
         ("--trainer.devices 0", ["devices='0'"]),
+        ("--trainer.devices 2 --trainer.strategy ddp_spawn", ["trainer.strategy", "choose ddp"]),
         ("--seed_everything=-1", ["seed_everything is -1", "from 0 to 4294967295"]),
         ("--seed_everything 4294967296", ["seed_everything is 4294967296", "to 4294967295"]),
         ("--seed_everything true", ["seed_everything is True", "can be repeated"]),

@@ -9,12 +9,12 @@ import pytest
 
 from wemoe_pl.commands import COMMANDS
 from wemoe_pl.completion import BASH, FISH, SCRIPTS, ZSH, answer, candidates, script
-from wemoe_pl.configs import shipped_configs, shipped_suites
+from wemoe_pl.configs import shipped_configs, shipped_suites, shipped_trainers
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.options import BENCH_MEASURES, CONFIG, MODELS, SHELLS, job_parser, parser_of
 from wemoe_pl.tasks import PAPER_TASKS
 
-SHIPPED = [name.removesuffix(".yaml") for name in shipped_configs()]
+SHIPPED = [n.removesuffix(".yaml") for n in (*shipped_configs(), *shipped_trainers())]
 TASKS = sorted(PAPER_TASKS)
 MINE = """
 suite: suites/zoo.yaml

@@ -64,7 +64,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Pa
 def fit(suite: Suite, trainer: Callable[..., L.Trainer], out: Path, *batches: int) -> None:
     """A run of three steps of three batches each; the signal comes in some batches."""
     callbacks = [Requeue(), Signals(*batches), KeepFirst(str(out))]
-    options = {"accumulate_grad_batches": 3, "callbacks": callbacks}
+    options = {"accumulate_grad_batches": 3, "callbacks": callbacks, "enable_checkpointing": True}
     trainer(max_steps=STEPS, **options).fit(
         TestTimeAdaptation(suite, WEMoE(router_depth=0)),
         MultiTaskData(suite, batch_size=2, tasks_per_batch=1),
@@ -159,7 +159,7 @@ def test_a_failing_process_ends_those_that_it_has_started(
     [
         (
             RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection"),
-            "Another process of this run has ended, and has said why.",
+            "Another process of this run has ended: look at what it said.",
         ),
         (
             DistNetworkError("The server socket has failed to listen.\nC++ traceback"),

@@ -16,6 +16,7 @@ from lightning.pytorch.cli import (
     LightningCLI,
     SaveConfigCallback,
 )
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from rich.console import Console
 
 from wemoe_pl import adapt, data, finetune, miniature, sample_merging  # noqa: F401 (named by YAML)
@@ -25,7 +26,7 @@ from wemoe_pl.dashboard import Dashboard, media_loggers, resumed_run
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.files import atomic_write, make_folder
-from wemoe_pl.launchers import launcher
+from wemoe_pl.launchers import Launcher, launcher
 from wemoe_pl.loggers import MetricsFile, WandbRun, identity
 from wemoe_pl.options import CONFIG, JOB_OPTIONS, QUIET, QUIET_OPTION
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
@@ -142,8 +143,8 @@ class WeMoECLI(LightningCLI):
             super().instantiate_classes()
         except (ValueError, ImportError, MisconfigurationException) as error:
             raise ConfigError(explain(str(error))) from error
-        if started is not None and self.subcommand:
-            started.check(self.trainer.num_devices, self.trainer.num_nodes)
+        if self.subcommand:
+            check_processes(self.trainer, started)
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbRun):
                 logger.identify(self.identity)
@@ -288,6 +289,22 @@ def read_job(
         args=args,
         run=run,
     )
+
+
+def check_processes(trainer: Trainer, started: Launcher | None) -> None:
+    """Raise `ConfigError` unless all processes of a run are there from its beginning.
+
+    Args:
+        trainer: which says how many there should be.
+        started: what has started them, if Lightning is not to.
+    """
+    if started is not None:
+        started.check(trainer.num_devices, trainer.num_nodes)
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise ConfigError(
+            "trainer.strategy begins its processes in the middle of a run, which does not hear "
+            "from them what they scored: choose ddp."
+        )
 
 
 def loggers_of(trainer: Namespace) -> list[Namespace]:

@@ -87,7 +87,7 @@ def explain(error: RuntimeError) -> str | None:
         first = str(error).partition("\n")[0]
         return f"The processes of this run cannot reach one another: {first}"
     if isinstance(error, DistBackendError) or "/gloo/" in str(error):
-        return "Another process of this run has ended, and has said why."
+        return "Another process of this run has ended: look at what it said."
     return None
 
 

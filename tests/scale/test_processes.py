@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from launched import outcome, run, torchrun
+from launched import PATIENCE, outcome, run, started, torchrun, wait_until
 from torch import Tensor
 
 from wemoe_pl import cli
@@ -177,6 +177,22 @@ def test_what_several_processes_cannot_do_is_refused_in_a_sentence(
         assert last.startswith("wemoe-pl: ")
         assert all(fragment in last for fragment in fragments), lines
     assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_a_process_whose_other_is_gone_ends_with_a_sentence(suite: Args, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    args = ("fit", *suite, *ADAPT, "--trainer.max_steps", "999", "--trainer.devices", "2")
+    with started(torchrun(2), [*args, "--out", out], tmp_path / "said") as (first, second):
+        wait_until((out / "checkpoints" / "last.ckpt").is_file, first.is_alive)
+        second.kill()
+        first.join(PATIENCE)
+        assert first.exitcode == 1
+    said = (tmp_path / "said" / "0.log").read_text()
+    assert (
+        said.splitlines()[-1]
+        == "wemoe-pl: Another process of this run has ended: look at what it said."
+    )
+    assert "Traceback" not in said
 
 
 # As a user starts it
