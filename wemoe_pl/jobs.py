@@ -28,7 +28,8 @@ from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.files import atomic_write, make_folder
 from wemoe_pl.launchers import Launcher, launcher
 from wemoe_pl.loggers import MetricsFile, WandbRun, identity
-from wemoe_pl.options import CONFIG, JOB_OPTIONS, QUIET, QUIET_OPTION
+from wemoe_pl.options import ALLOW, CONFIG, JOB_OPTIONS, QUIET, QUIET_OPTION, values_of
+from wemoe_pl.parser_policy import check_parts, only_allowed
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
 from wemoe_pl.pictures import write_pictures
 from wemoe_pl.processes import EndTogether, Requeue
@@ -123,6 +124,7 @@ class WeMoECLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Find out now, not after an hour, that the run's folder cannot be written to."""
         trainer = self.settings.trainer
+        check_parts(self.settings, values_of(self.arguments, ALLOW))
         if self.subcommand:
             make_folder(self.out)
         else:  # a verb only prepares, maybe where there is no GPU
@@ -277,18 +279,19 @@ def read_job(
     kind: type[WeMoECLI] = WeMoECLI,
 ) -> WeMoECLI:
     """Parse a job, and run it or only instantiate it."""
-    return kind(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        trainer_defaults={"callbacks": [Curves(), EndTogether(), Requeue()]},
-        save_config_callback=SaveConfig,
-        save_config_kwargs={"save_to_log_dir": False},
-        args=args,
-        run=run,
-    )
+    with only_allowed(values_of(args, ALLOW)):
+        return kind(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            trainer_defaults={"callbacks": [Curves(), EndTogether(), Requeue()]},
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            args=args,
+            run=run,
+        )
 
 
 def check_processes(trainer: Trainer, started: Launcher | None) -> None:

@@ -66,6 +66,11 @@ JOB_OPTIONS = {
     ),
     "out": Option("Folder of the run.", str, "runs/latest"),
 }
+ALLOW = "--allow"
+ALLOW_HELP = (
+    "A package of your own, or another that you trust, of which configs may name classes beside "
+    "those of wemoe_pl, Lightning, PyTorch, timm and W&B; can be repeated."
+)
 QUIET = ("-q", "--quiet")
 QUIET_OPTION: dict[str, Any] = {
     "action": "store_true",
@@ -126,6 +131,7 @@ def job_parser(command: str) -> OneSentence:
     more = LANDSCAPE_OPTIONS if command == "landscape" else {}
     for name, option in (JOB_OPTIONS | more).items():
         add(f"--{name}", help=option.told)
+    add(ALLOW, metavar="PACKAGE", help=ALLOW_HELP)
     if command in SUBCOMMANDS:
         add(*QUIET, **QUIET_OPTION)
         add("--ckpt_path", help="Checkpoint to go on from, or to score; `last` is that of --out.")

@@ -17,6 +17,8 @@ from wemoe_pl.dictionaries import Compression
 from wemoe_pl.errors import FEW, ConfigError, did_you_mean
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.merging import MergeMethod
+from wemoe_pl.options import ALLOW
+from wemoe_pl.parser_policy import DENIED, PLAIN_YAML, not_allowed
 from wemoe_pl.tasks import VisionTask
 
 # The keys that take the name of a class, and what that class must be.
@@ -35,8 +37,6 @@ BOILERPLATE = re.compile(
     r"Parser key|Does not validate|Subtypes:|Errors:|Problem with|Given value|Unable to load"
     r"|Expected a path but|Expected a <class 'NoneType'>"
 )
-
-
 class ShippedConfig(ActionConfigFile):
     """`--config`: a path, or the bare name of a shipped config."""
 
@@ -60,9 +60,12 @@ class WeMoEParser(LightningArgumentParser):
 
     replaces_suite = False
 
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **{"parser_mode": PLAIN_YAML, **options})
+
     def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
         """Parse; a suite that is given as a whole replaces the config's instead of joining it."""
-        given = [str(arg) for arg in args or ()]
+        given = without_allowed([str(arg) for arg in args or ()])
         self.replaces_suite = any(arg.partition("=")[0] == "--suite" for arg in given)
         return super().parse_args(with_suite_found(given), *others, **options)
 
@@ -81,6 +84,22 @@ class WeMoEParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise `ConfigError` with one sentence instead of printing the usage."""
         raise ConfigError(explain(message, self.known_keys)) from ex
+
+
+def without_allowed(args: list[str]) -> list[str]:
+    """Arguments without those that allow packages, which no config may set, and so are no keys.
+
+    >>> without_allowed(["fit", "--allow", "mine", "--out", "runs/1"])
+    ['fit', '--out', 'runs/1']
+    """
+    if args[-1:] == [ALLOW]:
+        raise ConfigError(f"{ALLOW} is given without the name of a package.")
+    before = ["", *args]
+    return [
+        arg
+        for option, arg in zip(before, args, strict=False)
+        if ALLOW not in (option, arg.partition("=")[0])
+    ]
 
 
 def with_suite_found(args: list[str]) -> list[str]:
@@ -114,6 +133,10 @@ def explain(message: str, keys: Iterable[str] = ()) -> str:
     if found := re.search(r"There is no (?:key|class) '.*", message):
         return found[0]  # said by the parser of a class, and quoted by the parser of the command
     where = ".".join(re.findall(r'Parser key "([\w.]+)":\s*$', message, re.MULTILINE))
+    if found := re.search(r"The YAML .*", message):
+        return f"{where}: {found[0]}".removeprefix(": ")
+    if found := DENIED.search(message):
+        return f"{where}: {not_allowed(found[1])}".removeprefix(": ")
     if found := re.search(r"(?:unrecognized arguments: --|[Oo]ption ')([\w.]+)", message):
         return f"There is no key '{found[1]}'. {nearest(found[1], keys, SEE_KEYS)}"
     if found := re.search(r"Expected a dot import path string: (\S+)", message):

@@ -1,0 +1,117 @@
+"""What parsers take from the configs of strangers: plain YAML, and classes of a few packages.
+
+Importing a module runs it, and so does calling a function: a config must not choose which.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pkgutil import resolve_name
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
+from jsonargparse._common import parsing_settings  # nothing public takes a setting back
+
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.options import ALLOW
+from wemoe_pl.plain_yaml import load_plain
+
+# The mode of a parser that reads YAML as what strangers may have written.
+PLAIN_YAML = "plain_yaml"
+set_loader(PLAIN_YAML, partial(load_plain, load=get_loader("yaml")), (yaml.YAMLError,))
+
+ALLOWED = ("wemoe_pl", "lightning", "torch", "torchmetrics", "timm", "wandb")
+# Where the functions are that Lightning's classes expect to be given.
+FUNCTIONS = ("lightning.pytorch.callbacks", "torch.distributed.algorithms", "torch.distributed.fsdp")
+DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")  # what jsonargparse says
+
+
+@contextmanager
+def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
+    """Within, parsers import nothing but what is of `ALLOWED` and of these packages.
+
+    Raises:
+        ConfigError: one of these is not the name of a package that can be allowed.
+    """
+    before = dict(parsing_settings)
+    try:
+        try:
+            set_parsing_settings(
+                import_path_denylist=["*"],
+                import_path_allowlist=[*ALLOWED, *packages],
+                instantiate_subclass_spec_in_any=False,
+            )
+        except ValueError as error:
+            raise ConfigError(
+                f"{ALLOW} {' '.join(packages)}: give the name of a package, such as my_package."
+            ) from error
+        yield
+    finally:
+        parsing_settings.update(before)
+
+
+def check_parts(settings: Any, allowed: Sequence[str] = (), key: str = "") -> None:
+    """Raise `ConfigError` for a part of a parsed config that would be called, and not built.
+
+    Where a class expects a function, a config could name any, and even give its arguments.
+
+    Args:
+        settings: the parsed config, or a part of it.
+        allowed: packages that the user trusts.
+        key: of the part.
+    """
+    if isinstance(settings, Namespace | Mapping):
+        parts = vars(settings) if isinstance(settings, Namespace) else settings
+        if isinstance(path := parts.get("class_path"), str):
+            check_class(path, allowed, key)
+        for name, part in parts.items():
+            check_parts(part, allowed, f"{key}.{name}".lstrip("."))
+    elif isinstance(settings, list | tuple | set):
+        for part in settings:
+            check_parts(part, allowed, key)
+    elif inspect.isroutine(settings):
+        path = f"{settings.__module__}.{settings.__qualname__}"
+        if not is_within(path, [*FUNCTIONS, *allowed]):
+            raise ConfigError(f"{key}: {no_function(path)}")
+
+
+def check_class(path: str, allowed: Sequence[str], key: str) -> None:
+    """Raise `ConfigError` unless a path is that of a class whose instances are not called."""
+    if not is_within(path, [*ALLOWED, *allowed]):
+        raise ConfigError(f"{key}: {not_allowed(path)}")
+    try:
+        named = resolve_name(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{key}: There is no class '{path}'.") from error
+    is_module = hasattr(named, "training_step")  # Lightning's, and not called as a function is
+    is_called = not inspect.isclass(named) or (issubclass(named, Callable) and not is_module)
+    if is_called and not is_within(path, allowed):
+        raise ConfigError(f"{key}: {no_function(path)}")
+
+
+def is_within(path: str, packages: Sequence[str]) -> bool:
+    """Is a dotted name that of one of these packages, or of something in one?"""
+    return any(path == name or path.startswith(f"{name}.") for name in packages)
+
+
+def not_allowed(path: str) -> str:
+    """The sentence for an import that a config may not cause.
+
+    >>> not_allowed("evil.Logger").partition(":")[0]
+    "A config may not name 'evil.Logger'"
+    """
+    return (
+        f"A config may not name '{path}': it is not of {', '.join(ALLOWED)}. If you trust that "
+        f"package, allow it on the command line with {ALLOW} {path.partition('.')[0]}."
+    )
+
+
+def no_function(path: str) -> str:
+    """The sentence for something to be called where a config may only name classes."""
+    return (
+        f"A config may not have '{path}' called: it may name classes, not functions. If you trust "
+        f"it, allow it on the command line with {ALLOW} {path}."
+    )
