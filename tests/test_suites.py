@@ -132,7 +132,20 @@ def test_a_task_may_have_any_name_of_letters_and_digits(name: str, tiny_suite: S
 
 
 @pytest.mark.parametrize(
-    "name", ["", "vit.cars", "a/b", "two words", "-v", "_x", "straße", "keys", "type", "training"]
+    "name",
+    [
+        "",
+        "vit.cars",
+        "a/b",
+        "two words",
+        "-v",
+        "_x",
+        "straße",
+        "keys",
+        "type",
+        "training",
+        "a" * 101,
+    ],
 )
 def test_a_name_that_pytorch_or_a_shell_refuses_is_refused(name: str, tiny_suite: Suite) -> None:
     with pytest.raises(ConfigError, match=rf"^'{name}' cannot be the name of a task: use letters"):

@@ -30,6 +30,7 @@ from wemoe_pl.options import (
     parser_of,
     values_of,
 )
+from wemoe_pl.plain_yaml import load_plain
 
 BASH = r"""
 _wemoe_pl() {
@@ -203,7 +204,7 @@ def flatten(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
 def read(find: Callable[[str], str], name: str) -> dict[str, Any]:
     """The settings of a YAML file, or none: completion says nothing of what is wrong."""
     try:
-        settings = yaml.safe_load(Path(find(name)).read_text())
+        settings = load_plain(Path(find(name)).read_text())
     except (ConfigError, OSError, ValueError, yaml.YAMLError):
         return {}
     return settings if isinstance(settings, dict) else {}

@@ -144,7 +144,7 @@ def metadata_of(weights: Weights) -> tuple[tuple[str, ...], float | None]:
         if scale is not None and not math.isfinite(float(scale)):
             raise ValueError(scale)
         return tuple(classes), None if scale is None else float(scale)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"The metadata of {weights.name} is damaged: expected a list of 'classes' and a number "
             "'logit_scale'."

@@ -34,7 +34,8 @@ Choose = Callable[[Sequence[str]], list[str]]
 LISTING_TIMEOUT = 5.0  # seconds: without a network, the answer comes soon
 BUSY_WAITS = (0.5, 1.0, 2.0)  # seconds before a busy hub is asked again
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk that fills names no file
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+(/[\w.-]+)*)?")
+# Each part begins with a letter, digit or underscore: none is a folder above, or an option.
+HUB_ID = re.compile(r"(PART)/(PART)(@PART(/PART)*)?".replace("PART", r"\w[\w.-]{0,95}"), re.ASCII)
 SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(?:-[0-9a-f]{16})?(\.\w+)")
 
 
@@ -59,7 +60,7 @@ class HubRepo:
         >>> HubRepo.parse("openai/clip-vit-base-patch32@v1", "model")
         HubRepo(name='openai/clip-vit-base-patch32', revision='v1', kind='model')
         """
-        if not HUB_ID.fullmatch(source) or source.startswith(".") or ".." in source:
+        if not HUB_ID.fullmatch(source) or ".." in source:
             return None
         name, _, revision = source.partition("@")
         return cls(name, revision or "main", kind)
@@ -197,6 +198,12 @@ def listing(repo: HubRepo) -> dict[str, HubFile]:
     )
     with explained(repo):
         siblings = patiently(ask).siblings or []
+    for file in siblings:
+        if not is_inside(file.rfilename):
+            raise HubError(
+                f"{repo} on the hub has a file called {file.rfilename!r}, which would lie outside "
+                f"of its folder: use another {repo.kind}."
+            )
     return {
         file.rfilename: HubFile(
             file.rfilename,
@@ -205,6 +212,16 @@ def listing(repo: HubRepo) -> dict[str, HubFile]:
         )
         for file in siblings
     }
+
+
+def is_inside(name: str) -> bool:
+    r"""Is a name that of something below a folder, on every system?
+
+    >>> [is_inside(name) for name in ("data/a.parquet", "data/../../a", "/a", "C:\\\\a")]
+    [True, False, False, False]
+    """
+    parts = name.split("/")
+    return name.isprintable() and "\\" not in name and {"", ".", ".."}.isdisjoint(parts)
 
 
 def download(repo: HubRepo, file: HubFile) -> Path:

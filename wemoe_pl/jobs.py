@@ -82,7 +82,7 @@ class WeMoECLI(LightningCLI):
             parser.add_argument(f"--{name}", **vars(option))
         if parser is self.parser:  # of a verb: a run's config has these too
             for key in COMMAND_KEYS:
-                parser.add_argument(f"--{key}", type=Any, default=None)
+                parser.add_argument(f"--{key}", type=str | bool | None, default=None)
         else:
             parser.add_argument(*QUIET, **QUIET_OPTION)
         for part in ("model", "data"):
@@ -116,6 +116,11 @@ class WeMoECLI(LightningCLI):
         settings = self.config.get(self.config.get("subcommand"), self.config)
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING if settings.quiet else logging.INFO)
+        if settings.get("weights_only") is False:
+            raise ConfigError(
+                "weights_only is false, which would run whatever a checkpoint contains: leave it "
+                "out."
+            )
         if settings.get("ckpt_path") == "last":
             settings.ckpt_path = str(last_checkpoint(settings.out))
         if settings.get("ckpt_path"):

@@ -5,7 +5,7 @@ Importing a module runs it, and so does calling a function: a config must not ch
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pkgutil import resolve_name
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
 from jsonargparse._common import parsing_settings  # nothing public takes a setting back
+from jsonargparse._optionals import _get_config_read_mode
 
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.options import ALLOW
@@ -25,24 +26,29 @@ set_loader(PLAIN_YAML, partial(load_plain, load=get_loader("yaml")), (yaml.YAMLE
 
 ALLOWED = ("wemoe_pl", "lightning", "torch", "torchmetrics", "timm", "wandb")
 # Where the functions are that Lightning's classes expect to be given.
-FUNCTIONS = ("lightning.pytorch.callbacks", "torch.distributed.algorithms", "torch.distributed.fsdp")
+FUNCTIONS = (
+    "lightning.pytorch.callbacks",
+    "torch.distributed.algorithms",
+    "torch.distributed.fsdp",
+)
 DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")  # what jsonargparse says
 
 
 @contextmanager
 def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
-    """Within, parsers import nothing but what is of `ALLOWED` and of these packages.
+    """Within, parsers import only what is of `ALLOWED` and of these packages, and read only files.
 
     Raises:
         ConfigError: one of these is not the name of a package that can be allowed.
     """
-    before = dict(parsing_settings)
+    before, reads_urls = dict(parsing_settings), "s" in _get_config_read_mode()
     try:
         try:
             set_parsing_settings(
                 import_path_denylist=["*"],
                 import_path_allowlist=[*ALLOWED, *packages],
                 instantiate_subclass_spec_in_any=False,
+                config_read_mode_fsspec_enabled=False,  # which Lightning has switched on
             )
         except ValueError as error:
             raise ConfigError(
@@ -51,6 +57,7 @@ def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
         yield
     finally:
         parsing_settings.update(before)
+        set_parsing_settings(config_read_mode_fsspec_enabled=reads_urls)
 
 
 def check_parts(settings: Any, allowed: Sequence[str] = (), key: str = "") -> None:
@@ -86,9 +93,9 @@ def check_class(path: str, allowed: Sequence[str], key: str) -> None:
         named = resolve_name(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{key}: There is no class '{path}'.") from error
-    is_module = hasattr(named, "training_step")  # Lightning's, and not called as a function is
-    is_called = not inspect.isclass(named) or (issubclass(named, Callable) and not is_module)
-    if is_called and not is_within(path, allowed):
+    has = set(dir(named))
+    is_called = "__call__" in has and "training_step" not in has  # Lightning calls those otherwise
+    if (is_called or not inspect.isclass(named)) and not is_within(path, allowed):
         raise ConfigError(f"{key}: {no_function(path)}")
 
 

@@ -31,12 +31,15 @@ CHOSEN_BY_KEY: dict[str, type] = {
     "logger": Logger,
     "callbacks": Callback,
 }
+NO_CONFIG = "It is no config: expected lines of the form `key: value`."
 SEE_KEYS = "Add --print_config to see all keys."
 # Lines of jsonargparse's reports that say where it looked, not what is wrong.
 BOILERPLATE = re.compile(
     r"Parser key|Does not validate|Subtypes:|Errors:|Problem with|Given value|Unable to load"
     r"|Expected a path but|Expected a <class 'NoneType'>"
 )
+
+
 class ShippedConfig(ActionConfigFile):
     """`--config`: a path, or the bare name of a shipped config."""
 
@@ -67,7 +70,10 @@ class WeMoEParser(LightningArgumentParser):
         """Parse; a suite that is given as a whole replaces the config's instead of joining it."""
         given = without_allowed([str(arg) for arg in args or ()])
         self.replaces_suite = any(arg.partition("=")[0] == "--suite" for arg in given)
-        return super().parse_args(with_suite_found(given), *others, **options)
+        try:
+            return super().parse_args(with_suite_found(given), *others, **options)
+        except ImportError as error:  # denied, and not always turned into an error of parsing
+            self.error(str(error), error)
 
     @property
     def commands(self) -> dict[str, "WeMoEParser"]:
@@ -130,7 +136,7 @@ def explain(message: str, keys: Iterable[str] = ()) -> str:
     >>> explain("Parser key \"depth\":\n  Expected a <class 'int'>. Got value: two")
     "depth: expected int, got 'two'."
     """
-    if found := re.search(r"There is no (?:key|class) '.*", message):
+    if found := re.search(r"(?:There is no (?:key|class)|A config may not name) '.*", message):
         return found[0]  # said by the parser of a class, and quoted by the parser of the command
     where = ".".join(re.findall(r'Parser key "([\w.]+)":\s*$', message, re.MULTILINE))
     if found := re.search(r"The YAML .*", message):
@@ -151,7 +157,7 @@ def explain(message: str, keys: Iterable[str] = ()) -> str:
     if found := re.search(r"arguments are required: \w+\.(\w+)|[Kk]ey ['\"](suite)\.name", message):
         return f"No {found[1] or found[2]} was given: start from a config, with --config NAME."
     if "Unexpected config:" in message:
-        return "It is no config: expected lines of the form `key: value`."
+        return NO_CONFIG
     return explain_value(message, where)
 
 
@@ -168,7 +174,7 @@ def explain_value(message: str, where: str) -> str:
     if lines := re.findall(r'in "<unicode string>", line (\d+)', message):
         return f"{where}: not valid YAML near line {lines[-1]}.".removeprefix(": ")
     lines = [line.strip(" -") for line in message.splitlines()]
-    told = [line for line in lines if line and not BOILERPLATE.match(line)] or lines
+    told = [line for line in lines if line and not BOILERPLATE.match(line)] or [NO_CONFIG]
     if not told[0].startswith("Expected a"):
         return f"{where}: {told[0]}" if where else told[0]
     types = re.findall(

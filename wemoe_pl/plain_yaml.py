@@ -1,5 +1,6 @@
 """YAML from strangers: plain values, each key once, in bounded time and memory."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import yaml
 
 DEEPEST = 100  # levels: a config of ours has ten
 MOST_VALUES = 100_000  # counted again wherever an alias repeats them
-LONGEST_PLAIN = 3000  # characters without quotes: Python prints no longer number
+HUGE = re.compile(r"[-+]?(\d[\d_]{19,}|0x[\da-fA-F_]{17,}|0b[01_]{65,})")  # beyond 64 bits
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -78,10 +79,10 @@ def check(text: str) -> None:
                 )
             count(above, sizes, None, sizes[event.anchor], event)
         elif isinstance(event, yaml.ScalarEvent):
-            if event.implicit[0] and len(event.value) > LONGEST_PLAIN:
+            if event.implicit[0] and HUGE.fullmatch(event.value):
                 raise RefusedYaml(
-                    f"The YAML has a value of more than {LONGEST_PLAIN} characters{at(event)}: "
-                    "put quotes around it if it is a text."
+                    f"The YAML has a number of more than 64 bits{at(event)}: put quotes around it "
+                    "if it is a name."
                 )
             count(above, sizes, event.anchor, 1, event)
 
@@ -128,4 +129,4 @@ def count(
 
 def at(event: yaml.Event) -> str:
     """Where in the file, in words."""
-    return f" in line {event.start_mark.line + 1}"
+    return f" in line {event.start_mark.line + 1}" if event.start_mark else ""

@@ -69,6 +69,7 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "wemoe_pl",  # else every SVG has other identifiers
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
+    "text.parse_math": False,  # a `$` in the name of a class is no formula
 }
 LINE_HEIGHT = 0.135  # inches that a line of the least text takes
 LONGEST = 24  # characters of a class's name that are shown

@@ -1,6 +1,6 @@
 """Suites and merge methods as plain values, as a YAML or a checkpoint holds them, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -10,6 +10,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from wemoe_pl.dictionaries import Compression
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import MergeMethod
+from wemoe_pl.parser_policy import DENIED, PLAIN_YAML, check_parts, not_allowed, only_allowed
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import VisionTask
 
@@ -42,30 +43,42 @@ def read_suite(path: str) -> Suite:
     Raises:
         ConfigError: it is not one.
     """
-    parser = ArgumentParser(exit_on_error=False)
+    parser = ArgumentParser(exit_on_error=False, parser_mode=PLAIN_YAML)
     parser.add_argument("--suite", type=Suite)
     try:
-        parsed = parser.instantiate(parser.parse_args([f"--suite={path}"]))
-    except ArgumentError as error:
+        with only_allowed():
+            parsed = parser.instantiate(parser.parse_args([f"--suite={path}"]))
+    except (ArgumentError, ImportError) as error:
         raise ConfigError(f"{path} is no suite: {error}") from error
     suite: Suite = parsed.suite
     return suite
 
 
-def rebuild(recipe: Mapping[str, Any]) -> tuple[Suite, MergeMethod]:
+def rebuild(recipe: Mapping[str, Any], allow: Sequence[str] = ()) -> tuple[Suite, MergeMethod]:
     """The suite and the merge method of a recipe `{"suite": …, "merge": …}`.
 
     Only sub-classes of `VisionTask`, `MergeMethod` and `Compression` are instantiated, from plain
     values.
 
+    Args:
+        recipe: what `describe` gave.
+        allow: packages of which it may name classes; see `only_allowed`.
+
     Raises:
         ConfigError: the recipe is not one.
     """
-    parser = ArgumentParser(exit_on_error=False)
+    parser = ArgumentParser(exit_on_error=False, parser_mode=PLAIN_YAML)
     parser.add_argument("--suite", type=Suite)
     parser.add_argument("--merge", type=MergeMethod)
     try:
-        parsed = parser.instantiate(parser.parse_object(deepcopy(dict(recipe))))  # which it changes
+        with only_allowed(allow):
+            parsed = parser.parse_object(deepcopy(dict(recipe)))  # which it changes
+            check_parts(parsed, allow)
+            built = parser.instantiate(parsed)
+    except ConfigError:
+        raise
     except Exception as error:  # jsonargparse raises many kinds
+        if found := DENIED.search(str(error)):
+            raise ConfigError(not_allowed(found[1])) from error
         raise ConfigError(f"This is no recipe of a suite and a merge method: {error}") from error
-    return parsed.suite, parsed.merge
+    return built.suite, built.merge

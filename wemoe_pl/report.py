@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -80,7 +81,8 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
         results: the contents of a `results.json`.
     """
     caption = f"Accuracy on {results['suite']}, %"
-    table = Table(title=caption, caption=results.get("note"), min_width=len(caption))
+    note = escape(results.get("note") or "")  # a stranger's brackets are no markup
+    table = Table(title=escape(caption), caption=note or None, min_width=len(caption))
     titles, rows = accuracy_rows(results)
     for title in titles:
         style = "bold" if title == results["method"] else ""

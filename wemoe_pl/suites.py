@@ -23,6 +23,7 @@ from wemoe_pl.tasks import VisionTask
 from wemoe_pl.zero_shot import TextTower, ZeroShotHead
 
 TEXT_TOWER = "text tower"
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -238,10 +239,11 @@ def check_task_name(name: str) -> None:
 
     >>> check_task_name("sun397")
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or hasattr(nn.ModuleDict(), name):
+    if not TASK_NAME.fullmatch(name) or hasattr(nn.ModuleDict(), name):
         raise ConfigError(
-            f"'{name}' cannot be the name of a task: use letters, digits, '-' and '_', begin with "
-            "a letter or digit, and avoid what PyTorch calls its own, such as 'type' or 'keys'."
+            f"'{name}' cannot be the name of a task: use letters, digits, '-' and '_' (100 at "
+            "most), begin with a letter or digit, and avoid what PyTorch calls its own, such as "
+            "'type' or 'keys'."
         )
 
 

@@ -21,6 +21,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from wemoe_pl.configs import find_config
@@ -309,7 +310,8 @@ def sweep_table(
     """One line per point: its settings, accuracies, their mean, and the label-free score."""
     first = finished[0][1]
     tasks = list(dict.fromkeys(task for _, results in finished for task in results["tasks"]))
-    table = Table(title=f"Sweep on {first['suite']}, accuracy in %", caption=first.get("note"))
+    title = escape(f"Sweep on {first['suite']}, accuracy in %")
+    table = Table(title=title, caption=escape(first.get("note") or "") or None)
     for name in short_names(keys).values():
         table.add_column(name)
     for name in (*tasks, "mean", "information"):

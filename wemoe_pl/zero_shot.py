@@ -43,12 +43,12 @@ class TextTower:
     @property
     def config(self) -> dict[str, Any]:
         """What open_clip knows of the model; `ConfigError` if nothing."""
-        config: dict[str, Any] | None = open_clip.get_model_config(self.model)
-        if config is None:
+        if self.model not in open_clip.list_models():  # it could also read a file or ask the hub
             raise ConfigError(
                 f"open_clip has no model '{self.model}'. "
                 f"{did_you_mean(self.model, open_clip.list_models())}"
             )
+        config: dict[str, Any] = open_clip.get_model_config(self.model)
         return config
 
     @property

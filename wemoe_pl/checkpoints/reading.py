@@ -5,10 +5,11 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from wemoe_pl.checkpoints.sources import weight_files
 from wemoe_pl.checkpoints.state import LazyState
@@ -51,6 +52,8 @@ class Weights(LazyState):
                 f"{self.name} is quantised ('{key}' is of {tensor.dtype}): use the weights in "
                 "float32, float16 or bfloat16."
             )
+        if tensor.is_complex():
+            raise CheckpointError(f"{self.name} has complex weights in '{key}': use real ones.")
         if not tensor.is_floating_point():
             return tensor
         if not tensor.isfinite().all():
@@ -95,8 +98,11 @@ def open_safetensors(path: Path) -> Weights:
     """Open a safetensors file; it is mapped only while one of its tensors is in use."""
 
     def read(key: str) -> Tensor:
-        with safe_open(path, framework="pt") as file:
-            return file.get_tensor(key)
+        try:
+            with safe_open(path, framework="pt") as file:
+                return file.get_tensor(key)
+        except (SafetensorError, AttributeError) as error:  # of a type that torch does not have
+            raise CheckpointError(f"{path} has no readable '{key}' ({error}).") from error
 
     try:
         with safe_open(path, framework="pt") as file:
@@ -118,6 +124,8 @@ def open_pickle(path: Path, is_zip: bool) -> Weights:
     """
     misnamed = path.suffix == ".safetensors"  # torch would go by the name
     try:
+        if is_zip:
+            refuse_compressed(path)
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is said in a sentence below, or harmless
             loaded: Any = torch.load(
@@ -137,10 +145,39 @@ def open_pickle(path: Path, is_zip: bool) -> Weights:
             f"archive, {EXTRACT}."
         ) from error
     tensors = tensors_in(loaded)
+    for key, tensor in tensors.items():
+        if not is_whole(tensor):
+            raise CheckpointError(
+                f"{path} has a '{key}' that is no plain tensor with all its values in the file: "
+                f"{EXTRACT}."
+            )
     if not tensors:
         raise CheckpointError(f"{path} holds no state dict: expected tensors by name.")
     shapes = {key: tensor.shape for key, tensor in tensors.items()}
     return Weights(str(path), shapes, lambda key: tensors[key].detach(), {})
+
+
+def refuse_compressed(path: Path) -> None:
+    """Raise `BadZipFile` for an archive with a compressed part, as torch.save writes none.
+
+    A small one could be of terabytes.
+    """
+    with ZipFile(path) as archive:
+        for part in archive.infolist():
+            if part.compress_type != ZIP_STORED:
+                raise BadZipFile(f"{part.filename} is compressed")
+
+
+def is_whole(tensor: Tensor) -> bool:
+    """Is it a plain tensor in memory, of no more values than its storage has?
+
+    A view can repeat one value as often as it says.
+    """
+    if type(tensor) not in (Tensor, nn.Parameter) or tensor.device.type != "cpu":
+        return False
+    if tensor.layout != torch.strided:
+        return True  # of which is complained when it is read
+    return tensor.numel() * tensor.itemsize <= tensor.untyped_storage().nbytes()
 
 
 def tensors_in(loaded: Any) -> dict[str, Tensor]:

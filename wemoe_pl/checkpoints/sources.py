@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 
 from wemoe_pl.errors import CheckpointError, did_you_mean
 from wemoe_pl.files import digest, locate
-from wemoe_pl.hub import HubFiles, HubRepo
+from wemoe_pl.hub import HubFiles, HubRepo, is_inside
 
 INDEX_SUFFIX = ".index.json"
 # Names under which folders and repositories keep weights, the better forms first.
@@ -98,12 +98,12 @@ def shard_names(index: Path) -> list[str]:
     """The names of the shards in an index."""
     try:
         names = set(json.loads(index.read_text())["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{index} is no index of shards: expected JSON with a 'weight_map'."
         ) from error
     for name in names:
-        if PurePath(str(name)).name != name:
+        if not isinstance(name, str) or "/" in name or not is_inside(name):
             raise CheckpointError(f"{index} speaks of '{name}', which is outside its folder.")
     return sorted(names)
 

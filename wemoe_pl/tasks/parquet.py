@@ -10,7 +10,6 @@ from typing import Literal
 
 from datasets import ClassLabel, Dataset, load_dataset
 from datasets import Image as ImageColumn
-from datasets.exceptions import DatasetGenerationError
 from PIL import Image
 
 from wemoe_pl.errors import DataError, did_you_mean
@@ -116,7 +115,7 @@ class ParquetTask(VisionTask):
         names = [str(path) for path in files]
         try:
             table: Dataset = load_dataset("parquet", data_files={split: names}, split=split)
-        except (DatasetGenerationError, OSError, ValueError) as error:
+        except Exception as error:  # `datasets` and pyarrow raise many kinds
             cause = error.__cause__ or error
             if isinstance(cause, OSError) and cause.errno is not None:
                 raise DataError(
@@ -176,7 +175,8 @@ class ParquetTask(VisionTask):
             )
 
     def _whole_numbers(self, table: Dataset, count: int | None) -> list[int]:
-        labels = list(table[self.label])
+        # As they are stored: a column that says it is one of images would have its paths opened.
+        labels = table.data.column(self.label).to_pylist()
         for row, label in enumerate(labels):
             if not isinstance(label, int) or label < UNLABELLED or (count and label >= count):
                 allowed = f"a number from 0 to {count - 1}" if count else "a whole number"

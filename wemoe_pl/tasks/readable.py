@@ -18,6 +18,9 @@ from wemoe_pl.errors import DataError
 from wemoe_pl.files import atomic_write, cache_folder
 from wemoe_pl.tasks.base import Corrupt, Images
 
+# What images of vision tasks come in. Pillow reads more, some by running other programs.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+MOST_PIXELS = 89_478_485  # from where Pillow suspects a bomb: a quarter of a gigabyte in RGB
 SHOWN_AT_MOST = 5
 WORTH_A_BAR = 1000  # images
 
@@ -30,13 +33,19 @@ def read_image(source: Path | bytes, name: str = "") -> Image.Image:
         name: what to call it if it cannot be decoded; a path is its own name.
 
     Raises:
-        DataError: it cannot be decoded to the last pixel.
+        DataError: it cannot be decoded to the last pixel, or is larger than `MOST_PIXELS`.
     """
+    called = source if isinstance(source, Path) else name
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(file, formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:  # says the header; nothing is decoded yet
+                raise Image.DecompressionBombError(
+                    f"it has {image.width} × {image.height} pixels, and {MOST_PIXELS} are the most "
+                    "that are decoded"
+                )
             return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        called = source if isinstance(source, Path) else name
+    except Exception as error:  # decoders raise many kinds
         raise DataError(f"{called} is not a readable image: {error}") from error
 
 
