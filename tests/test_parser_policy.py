@@ -1,4 +1,4 @@
-"""No config imports or calls what its user has not allowed: the module leaves a trace if it runs."""
+"""No config imports or calls what its user has not allowed: the module here would leave a trace."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonargparse import ArgumentParser
 from jsonargparse._common import parsing_settings
-from lightning.pytorch.loggers import Logger
+from lightning import Callback
 
 from wemoe_pl import load
 from wemoe_pl.errors import ConfigError
@@ -28,6 +28,8 @@ def evil(*args, **kwargs): Path(__file__).with_name("it_was_called").touch()
 LAMBDA = "lightning.pytorch.callbacks.LambdaCallback"
 SUITE = {"name": "x", "backbone": {"model": "vit_tiny_patch16_224"}, "pretrained": "x", "tasks": {}}
 Refused = Callable[..., str]
+
+pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")
 
 
 def part(path: str, **options: object) -> dict[str, object]:
@@ -56,9 +58,9 @@ def refused(trace: Path, tmp_path: Path, tiny_suite_yaml: Path) -> Refused:
         configs = ["--config", "adapt_miniature", "--config", str(path)]
         suite = [] if isinstance(config, dict) and "suite" in config else ["--suite"]
         suite += [str(tiny_suite_yaml)] if suite else []
+        given = [*command, *configs, *suite, *args, "--out", str(tmp_path / "run")]
         with pytest.raises(ConfigError) as error:
-            out = ["--out", str(tmp_path / "run")]
-            read_job([*command, *configs, *suite, *args, *out], run=not verb)
+            read_job(given, run=not verb)
         assert [file.name for file in trace.glob("it_*")] == []
         return str(error.value)
 
@@ -82,7 +84,6 @@ def refused(trace: Path, tmp_path: Path, tiny_suite_yaml: Path) -> Refused:
         ("data", {"data": part("evil_module.Evil")}),
         ("suite", {"suite": "evil_module.Evil"}),
         ("suite.tasks", {"suite": SUITE | {"tasks": {"a": part("evil_module.Evil")}}}),
-        ("suite.backbone", {"suite": SUITE | {"backbone": part("evil_module.Evil")}}),
         ("suite.text_tower", {"suite": SUITE | {"text_tower": part("evil_module.Evil")}}),
         (
             "on_fit_start",
@@ -114,6 +115,7 @@ def test_a_config_cannot_import_a_module(
     "config",
     [
         {"suite": part("evil_module.Evil")},
+        {"suite": SUITE | {"backbone": part("evil_module.Evil")}},
         {"trainer": {"strategy": part("lightning.pytorch.strategies.FSDPStrategy",
                                       auto_wrap_policy="evil_module.evil")}},
         {"trainer": {"strategy": part("lightning.pytorch.strategies.FSDPStrategy",
@@ -123,23 +125,15 @@ def test_a_config_cannot_import_a_module(
         {"suite": SUITE | {"backbone": {"model": "vit_tiny_patch16_224",
                                         "options": {"norm": part("evil_module.Evil")}}}},
     ],
-    ids=["suite", "function", "type", "hook", "anything"],
+    ids=["suite", "backbone", "function", "type", "hook", "anything"],
 )  # fmt: skip
 def test_nor_where_any_value_or_function_is_expected(config: object, refused: Refused) -> None:
     assert "A config may not name 'evil_module." in refused(config)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("accelerator", "evil_module.Evil"),
-        ("strategy", "evil_module.Evil"),
-        ("profiler", "evil_module.Evil"),
-        ("precision", "evil_module.Evil"),
-    ],
-)
-def test_nor_by_a_name_that_lightning_looks_up(key: str, value: str, refused: Refused) -> None:
-    assert value in refused({"trainer": {key: value}})
+@pytest.mark.parametrize("key", ["accelerator", "strategy", "profiler", "precision"])
+def test_nor_by_a_name_that_lightning_looks_up(key: str, refused: Refused) -> None:
+    assert key in refused({"trainer": {key: "evil_module.Evil"}})
 
 
 @pytest.mark.parametrize(
@@ -198,7 +192,7 @@ def test_the_user_can_allow_a_package(trace: Path, tmp_path: Path) -> None:
     config.write_text(yaml.safe_dump({"trainer": {"callbacks": "evil_module.Evil"}}))
     args = ["--config", "adapt_miniature", "--config", str(config), "--out", str(tmp_path / "run")]
     job = read_job([*args, "--allow", "another", "--allow=evil_module"], run=False)
-    assert "Evil" in {type(callback).__name__ for callback in job.trainer.callbacks}
+    assert "Evil" in str(job.settings.trainer.callbacks)
     assert (trace / "it_ran").is_file()
     with pytest.raises(ConfigError, match="A config may not name"):
         read_job(args, run=False)  # it was for once
@@ -206,12 +200,12 @@ def test_the_user_can_allow_a_package(trace: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("package", ["jsonargparse", "two words", "../evil", "*", ""])
 def test_what_cannot_be_allowed_is_refused(package: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="^--allow .*: give the name of a package"):
+    with pytest.raises(ConfigError, match=r"^--allow .*: give the name of a package"):
         read_job(["fit", "--config", "adapt_miniature", "--allow", package])
 
 
 def test_allowing_nothing_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="^--allow is given without the name of a package"):
+    with pytest.raises(ConfigError, match=r"^--allow is given without the name of a package"):
         read_job(["fit", "--config", "adapt_miniature", "--allow"])
 
 
@@ -272,9 +266,9 @@ def test_parsers_of_other_programs_are_left_as_they_were(trace: Path) -> None:
         pass
     assert parsing_settings == before
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--logger", type=Logger)
-    parsed = parser.parse_args(["--logger", "lightning.pytorch.loggers.CSVLogger"])
-    assert parsed.logger.class_path.endswith("CSVLogger")
+    parser.add_argument("--logger", type=Callback)
+    parsed = parser.parse_args(["--logger", "evil_module.Evil"])
+    assert parsed.logger.class_path == "evil_module.Evil"
 
 
 def test_a_sweep_hands_on_what_is_allowed(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_what_repeats_itself_within_measure_is_read(text: str, value: object) ->
         ("!include other.yaml", "The YAML has the tag '!include' in line 1: use plain values."),
         ("a: 1\nb: 2\na: 3", "The YAML has the key 'a' twice in line 3: give it once."),
         ("x: {a: [], a: {}}", "The YAML has the key 'a' twice in line 1: give it once."),
-        (LAUGHS, f"The YAML has more than {MOST_VALUES} values in line 6."),
+        (LAUGHS, f"The YAML has more than {MOST_VALUES} values in line 5."),
         ("a: &a [*a]", "The YAML's '*a' in line 1 stands for nothing, or for itself."),
         ("[" * 20_000, f"The YAML is nested deeper than {DEEPEST} levels in line 1."),
         (

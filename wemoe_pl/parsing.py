@@ -52,6 +52,8 @@ class ShippedConfig(ActionConfigFile):
             super().__call__(parser, loaded, path, *option)  # type: ignore[no-untyped-call]
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
+        except ImportError as error:  # denied, and not always turned into an error of parsing
+            raise ConfigError(f"{path}: {explain(str(error))}") from error
         if getattr(parser, "replaces_suite", False):
             loaded.pop("suite", None)
             if suite is not None:  # it was given before the config
@@ -136,10 +138,12 @@ def explain(message: str, keys: Iterable[str] = ()) -> str:
     >>> explain("Parser key \"depth\":\n  Expected a <class 'int'>. Got value: two")
     "depth: expected int, got 'two'."
     """
-    if found := re.search(r"(?:There is no (?:key|class)|A config may not name) '.*", message):
+    if found := re.search(r"There is no (?:key|class) '.*", message):
         return found[0]  # said by the parser of a class, and quoted by the parser of the command
     where = ".".join(re.findall(r'Parser key "([\w.]+)":\s*$', message, re.MULTILINE))
     if found := re.search(r"The YAML .*", message):
+        return f"{where}: {found[0]}".removeprefix(": ")
+    if found := re.search(r"(?:[\w.]+: )*A config may not name '.*", message):
         return f"{where}: {found[0]}".removeprefix(": ")
     if found := DENIED.search(message):
         return f"{where}: {not_allowed(found[1])}".removeprefix(": ")
