@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak tables miniature lint clean
+.PHONY: help install demo test soak fuzz tables miniature lint clean
 
 help:  ## List these targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,6 +27,9 @@ test: install  ## Run the tests; choose some with ARGS="-k moe".
 
 soak: install  ## Run the tests that take long: hundreds of kills, thousands of damaged files.
 	$(BIN)/python -m pytest -m soak $(ARGS)
+
+fuzz: install  ## Read ten thousand damaged and hostile files (ten minutes).
+	$(BIN)/python -m pytest tests/test_hostile_input.py --hypothesis-profile=fuzz $(ARGS)
 
 tables: install  ## Run every method and experiment on the miniature, into docs/miniature.md.
 	$(BIN)/python benchmarks/miniature_tables.py

@@ -19,6 +19,7 @@ import torch
 import yaml
 from hub_content import fill_hub
 from huggingface_hub import constants
+from hypothesis import Phase, settings
 from loopback_hub import LoopbackHub
 from PIL import Image
 from torch import nn
@@ -33,6 +34,11 @@ from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import PAPER_TASKS, PaperTask
 
 torch.set_num_threads(1)
+# The same few cases every time; `make fuzz` looks for others.
+QUICK: dict[str, Any] = {"database": None, "phases": (Phase.explicit, Phase.generate)}
+settings.register_profile("tests", max_examples=30, derandomize=True, deadline=None, **QUICK)
+settings.register_profile("fuzz", max_examples=1200, deadline=60_000, **QUICK)
+settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -52,7 +52,7 @@ class ShippedConfig(ActionConfigFile):
             super().__call__(parser, loaded, path, *option)  # type: ignore[no-untyped-call]
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
-        except ImportError as error:  # denied, and not always turned into an error of parsing
+        except Exception as error:  # what jsonargparse makes of odd values, or of no text
             raise ConfigError(f"{path}: {explain(str(error))}") from error
         if getattr(parser, "replaces_suite", False):
             loaded.pop("suite", None)
@@ -74,7 +74,9 @@ class WeMoEParser(LightningArgumentParser):
         self.replaces_suite = any(arg.partition("=")[0] == "--suite" for arg in given)
         try:
             return super().parse_args(with_suite_found(given), *others, **options)
-        except ImportError as error:  # denied, and not always turned into an error of parsing
+        except ConfigError:
+            raise
+        except Exception as error:  # what jsonargparse makes of odd values
             self.error(str(error), error)
 
     @property
@@ -177,6 +179,8 @@ def explain_value(message: str, where: str) -> str:
         return found[1]
     if lines := re.findall(r'in "<unicode string>", line (\d+)', message):
         return f"{where}: not valid YAML near line {lines[-1]}.".removeprefix(": ")
+    if "codec can't decode" in message:
+        return f"{where}: it is no text in UTF-8.".removeprefix(": ")
     lines = [line.strip(" -") for line in message.splitlines()]
     told = [line for line in lines if line and not BOILERPLATE.match(line)] or [NO_CONFIG]
     if not told[0].startswith("Expected a"):
