@@ -100,10 +100,27 @@ def test_a_repository_is_owner_name_and_perhaps_a_revision(
 
 @pytest.mark.parametrize(
     "source",
-    ["", "vit", "a/b/c", "/a/b", "./a", "../a", "~/vit", "a/b@", "a b/c", "a/b\n", "C:\\a", "@a/b"],
-)
+    ["", "vit", "a/b/c", "/a/b", "./a", "../a", "~/vit", "a/b@", "a b/c", "a/b\n", "C:\\a", "@a/b",
+     "a/..", "a/.b", "a/-b", "-a/b", "a/b@../c", "a/b@v/../../c", "a/b@-x", "a/b\0", "a/ｂ", "аа/b",
+     "a/b․․", "a" * 97 + "/b", "http://a/b", "shipped:a/b"],
+)  # fmt: skip
 def test_anything_else_is_no_repository(source: str) -> None:
     assert HubRepo.parse(source, "model") is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../evil.parquet", "/etc/evil", "data/../../evil", "a\\..\\evil", "a\nb", "./a", "a//b"],
+)
+def test_a_listing_that_names_files_outside_the_repository_is_refused(
+    name: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = namedtuple("file", "rfilename size lfs blob_id")(name, 1, None, "")
+    info = namedtuple("info", "siblings")([file])
+    monkeypatch.setattr(our_hub.HfApi, "model_info", lambda *args, **options: info)
+    with pytest.raises(HubError, match=r"^lab/vit on the hub has a file called .*outside of its"):
+        HubFiles(REPO, list, "anything").fetch()
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
 
 
 def test_a_name_that_the_hub_would_never_give_is_refused(cache: Path) -> None:

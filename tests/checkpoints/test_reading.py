@@ -1,11 +1,14 @@
 """Files of any format are read tensor by tensor, and what is in them is never run."""
 
+import json
 import pickle
+import struct
 import warnings
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
@@ -387,3 +390,94 @@ def test_a_torchscript_archive_is_refused_with_the_way_out(tmp_path: Path) -> No
     complaint = r"ViT-B-32\.pt is .*if it is a TorchScript archive, where you trust it, read it"
     with pytest.raises(CheckpointError, match=complaint):
         opened(tmp_path / "ViT-B-32.pt")
+
+
+# --- of strangers ----------------------------------------------------------------------------
+
+
+def test_an_archive_that_is_compressed_is_refused(tmp_path: Path) -> None:
+    """A few megabytes would become terabytes; torch.save compresses nothing."""
+    torch.save({"weight": torch.zeros(1000, 1000)}, tmp_path / "plain.pt")
+    with (
+        ZipFile(tmp_path / "plain.pt") as plain,
+        ZipFile(tmp_path / "vit.pt", "w", ZIP_DEFLATED) as bomb,
+    ):
+        for part in plain.infolist():
+            bomb.writestr(part.filename, plain.read(part))
+    with pytest.raises(CheckpointError, match=r"vit\.pt is damaged or no weights"):
+        opened(tmp_path / "vit.pt")
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        torch.zeros(1).expand(2**40),
+        torch.zeros(1).expand(1000, 1000),
+        torch.zeros(3, device="meta"),
+        torch.nested.nested_tensor([torch.ones(1), torch.ones(2)]),
+    ],
+    ids=["huge", "repeated", "meta", "nested"],
+)
+def test_a_tensor_without_all_its_values_is_refused(weight: Tensor, tmp_path: Path) -> None:
+    torch.save({"weight": weight}, tmp_path / "vit.pt")
+    with pytest.raises(CheckpointError, match=r"vit\.pt (has a 'weight' that is no|is damag)"):
+        opened(tmp_path / "vit.pt")
+
+
+def test_complex_weights_are_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(2, dtype=torch.complex64)}, tmp_path / "vit.pt")
+    with pytest.raises(CheckpointError, match=r"vit\.pt has complex weights in 'weight'"):
+        opened(tmp_path / "vit.pt")["weight"]
+
+
+class Evil:
+    """What a pickle runs when it is loaded."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, ("raise SystemExit('it ran')",)
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("name", ["vit.bin", "vit.safetensors"])
+def test_a_pickle_that_runs_something_is_refused(name: str, new: bool, tmp_path: Path) -> None:
+    content = {"weight": torch.zeros(2), "state_dict": Evil()}
+    torch.save(content, tmp_path / name, _use_new_zipfile_serialization=new)
+    with pytest.raises(CheckpointError, match="is a pickle of more than tensors, which can run"):
+        opened(tmp_path / name)
+
+
+def header(entries: Any, length: int | None = None, body: bytes = bytes(8)) -> bytes:
+    """A safetensors file with any header, which may lie about its length."""
+    text = entries if isinstance(entries, str) else json.dumps(entries)
+    return struct.pack("<Q", len(text) if length is None else length) + text.encode() + body
+
+
+def entry(dtype: str, shape: list[int], start: int, end: int) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header({}, 2**63),
+        header({}, 2**64 - 1),
+        header({"a": entry("F32", [2], 0, 8)}, 10**9),
+        header({"a": entry("F32", [2], 0, 2**40)}),
+        header({"a": entry("F32", [2], 8, 0)}),
+        header({"a": entry("F32", [-2], 0, 8)}),
+        header({"a": entry("F32", [2**62, 4], 0, 8)}),
+        header({"a": entry("F32", [1], 0, 4), "b": entry("F32", [2], 0, 8)}),
+        header({"a": entry("F64", [2], 0, 8)}),
+        header({"a": entry("X9", [2], 0, 8)}),
+        header('{"a": ' + "[" * 100_000),
+        header("[]"),
+    ],
+    ids=[
+        "long", "longest", "beyond", "outside", "backwards", "negative", "overflow", "overlap",
+        "size", "type", "deep", "list",
+    ],
+)  # fmt: skip
+def test_a_header_that_lies_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "vit.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"vit\.safetensors is damaged or no weights"):
+        opened(tmp_path / "vit.safetensors")

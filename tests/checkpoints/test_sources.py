@@ -129,7 +129,9 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
         weight_files(str(tmp_path), OWN)
 
 
-@pytest.mark.parametrize("name", ["../secret.bin", "/etc/passwd", "sub/a.bin", "..", "."])
+@pytest.mark.parametrize(
+    "name", ["../secret.bin", "/etc/passwd", "sub/a.bin", "..", ".", "http://a/b.bin"]
+)
 def test_an_index_may_not_name_files_outside_its_folder(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "vit"
     (folder / "sub").mkdir(parents=True)
@@ -143,7 +145,16 @@ def test_an_index_may_not_name_files_outside_its_folder(name: str, tmp_path: Pat
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": ["b"]}}', "\xff"],
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"weight_map": []}',
+        '{"weight_map": {"a": ["b"]}}',
+        "\xff",
+        "[" * 10**5,
+    ],
 )
 def test_a_damaged_index_is_named(content: str, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors.index.json"
@@ -153,7 +164,7 @@ def test_a_damaged_index_is_named(content: str, tmp_path: Path) -> None:
         weight_files(str(path), OWN)
 
 
-@pytest.mark.parametrize("name", [5, None, {}], ids=str)
+@pytest.mark.parametrize("name", [5, None, {}, "a\0b", "a\x1b[2J", "..\\b", ""], ids=ascii)
 def test_an_index_that_does_not_name_files_is_refused(name: object, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors.index.json"
     path.write_text(json.dumps({"weight_map": {"w": name}}))

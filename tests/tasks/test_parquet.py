@@ -1,6 +1,7 @@
 """Parquet files as `datasets` writes them: labels, names and images as they are in the rows."""
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -356,6 +357,80 @@ def test_an_image_that_cannot_be_decoded_is_skipped_when_asked_and_not_replaced(
     assert list(images.labels) == [0, 2]
     assert images.name(1) == f"row 2 of {folder} (data/test-*)"
     assert images[1][0].getpixel((0, 0)) == (2, 2, 2)
+
+
+# --- of strangers ----------------------------------------------------------------------------
+
+
+def write_table(folder: Path, features: dict[str, Any], **columns: list[Any]) -> str:
+    """A dataset that says of its columns what it likes."""
+    (folder / "data").mkdir(parents=True)
+    described = json.dumps({"info": {"features": features}})
+    table = pa.table(columns).replace_schema_metadata({"huggingface": described})
+    pq.write_table(table, folder / "data" / "test-00000-of-00001.parquet")
+    return str(folder)
+
+
+LABEL = {"_type": "ClassLabel", "names": ["cat", "dog"]}
+
+
+@pytest.mark.parametrize("kind", ["struct", "text"])
+def test_an_image_that_is_only_a_path_is_not_looked_for(kind: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(grey(7))
+    rows: list[Any] = [str(secret), "../secret.png"]
+    if kind == "struct":
+        rows = [{"bytes": None, "path": path} for path in rows]
+    features = {"image": {"_type": "Image"}, "label": LABEL}
+    dataset = write_table(tmp_path / "pets", features, image=rows, label=[0, 1])
+    with pytest.raises(DataError, match=r"^2 of 2 images cannot be decoded: row 0 of .*pets"):
+        ParquetTask(dataset).images("test")
+
+
+@pytest.mark.parametrize("kind", ["Image", "Audio", "Video", "Pdf"])
+def test_no_column_has_its_paths_opened(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(grey(7))
+    for name in ("Image", "Audio", "Video", "Pdf"):
+        if feature := getattr(datasets, name, None):
+            monkeypatch.setattr(feature, "decode_example", None)
+    images = [{"bytes": grey(9), "path": "../../x"}] * 2
+    labels = [{"bytes": None, "path": str(secret)}] * 2
+    features = {"image": {"_type": "Image"}, "label": {"_type": kind}}
+    dataset = write_table(tmp_path / "pets", features, image=images, label=labels)
+    with pytest.raises(DataError, match=r"Row 0 of .* has the label|cannot be read"):
+        ParquetTask(dataset, class_names=("cat", "dog")).images("test")
+
+
+def test_the_path_beside_an_image_is_only_its_name(tmp_path: Path) -> None:
+    images = [{"bytes": grey(9), "path": "../../\x1b[2J.png"}, {"bytes": b"", "path": "/etc/x\x1b"}]
+    features = {"image": {"_type": "Image"}, "label": LABEL}
+    dataset = write_table(tmp_path / "pets", features, image=images, label=[0, 1])
+    before = sorted(tmp_path.rglob("*.png"))
+    with pytest.raises(DataError) as error:
+        ParquetTask(dataset).images("test")
+    assert "row 1 of" in str(error.value)
+    assert "/etc/x�" in str(error.value)
+    assert sorted(tmp_path.rglob("*.png")) == before == []
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {"image": {"_type": "os"}},
+        {"image": {"_type": "Value", "dtype": "x"}},
+        [],
+        "x",
+        {"image": 3},
+    ],
+)
+def test_a_table_that_describes_itself_wrongly_is_refused(features: Any, tmp_path: Path) -> None:
+    images = [{"bytes": grey(9), "path": None}]
+    dataset = write_table(tmp_path / "pets", features, image=images, label=[0])
+    with pytest.raises(DataError, match=r"parquet files 'data/test-\*' of .*pets cannot be read"):
+        ParquetTask(dataset).images("test")
 
 
 # --- of the hub ------------------------------------------------------------------------------

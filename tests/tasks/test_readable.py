@@ -1,6 +1,8 @@
 """Images that cannot be decoded: found out once, named, counted, left out or complained of."""
 
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -119,6 +121,56 @@ def test_an_image_with_more_pixels_than_memory_is_refused(monkeypatch: pytest.Mo
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(DataError, match=r"it is not a readable image: .*decompression bomb"):
         read_image(GOOD, "it")
+
+
+def png_that_says(width: int, height: int) -> bytes:
+    """A small file whose header speaks of many pixels."""
+    header = struct.pack(">II", width, height) + GOOD[24:29]
+    checksum = struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    return GOOD[:16] + header + checksum + GOOD[33:]
+
+
+@pytest.mark.parametrize("size", [(9460, 9460), (13_000, 13_000), (2**31 - 1, 1), (10**5, 10**5)])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_is_refused_by_its_header(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image.Image, "convert", None)  # nothing is decoded
+    with pytest.raises(DataError, match=r"^row 3 of pets is not a readable image: .*pixels"):
+        read_image(png_that_says(*size), "row 3 of pets")
+
+
+def test_of_what_moves_the_first_picture_is_taken() -> None:
+    frames = [Image.new("L", (8, 8), grey) for grey in (10, 200, 90)]
+    file = BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    assert read_image(file.getvalue()).getpixel((0, 0)) == (10, 10, 10)
+
+
+def test_what_a_picture_says_beside_its_pixels_is_bounded() -> None:
+    """A text of a gigabyte of zeros takes a megabyte in a PNG."""
+    bomb = b"x\0\0" + zlib.compress(bytes(64_000_000))
+    chunk = struct.pack(">I", len(bomb)) + b"zTXt" + bomb
+    chunk += struct.pack(">I", zlib.crc32(b"zTXt" + bomb))
+    with pytest.raises(DataError, match=r"^it is not a readable image: .*too large"):
+        read_image(GOOD[:33] + chunk + GOOD[33:], "it")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n",
+        b"%PDF-1.4\n",
+        b'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>',
+        encoded("ICO"),
+        encoded("SGI"),
+        encoded("JPEG2000"),
+    ],
+    ids=["eps", "pdf", "svg", "ico", "sgi", "jpeg2000"],
+)
+def test_formats_that_no_vision_data_come_in_are_refused(content: bytes) -> None:
+    with pytest.raises(DataError, match=r"^it is not a readable image: cannot identify"):
+        read_image(content, "it")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def is_whole(tensor: Tensor) -> bool:
 
     A view can repeat one value as often as it says.
     """
-    if type(tensor) not in (Tensor, nn.Parameter) or tensor.device.type != "cpu":
+    if type(tensor) not in (Tensor, nn.Parameter) or tensor.is_nested or not tensor.is_cpu:
         return False
     if tensor.layout != torch.strided:
         return True  # of which is complained when it is read
