@@ -244,6 +244,19 @@ def test_an_altered_config(data: st.DataObject, job: WeMoECLI, folder: Path) -> 
     one_sentence(parse)
 
 
+@many(0.2)
+@given(data=st.data())
+def test_a_job_of_an_altered_config(
+    data: st.DataObject, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)  # where a config writes
+    config = yaml.safe_load(CONFIGS[data.draw(st.sampled_from((0, 3)))])
+    config["suite"] = yaml.safe_load(CONFIGS[-1])
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(data.draw(altered(config))))
+    one_sentence(lambda: read_job(["--config", str(path)], run=False))
+
+
 @many(0.3)
 @given(data=st.data())
 def test_an_altered_recipe(data: st.DataObject, tiny_suite: Suite) -> None:

@@ -99,6 +99,7 @@ def test_a_command_that_is_none_has_no_parser(name: str) -> None:
 )
 def test_commands_with_a_config_share_all_but_a_few_options(command: str, own: set[str]) -> None:
     shared = {"-h", "--help", "-c", "--config", "--print_config", "--suite", "--seed_everything"}
+    shared |= {"--allow"}
     shared |= {f"--{name}" for name in JOB_OPTIONS}
     assert job_parser(command).options.keys() == shared | own
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from jsonargparse import ArgumentParser
 from jsonargparse._common import parsing_settings
@@ -229,6 +230,22 @@ def test_a_config_reads_only_files_of_plain_yaml(
 def test_a_config_cannot_have_a_checkpoint_run(refused: Refused) -> None:
     sentence = refused({"weights_only": False})
     assert sentence.startswith("weights_only is false, which would run whatever a checkpoint")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"_class_path": "evil_module.Evil", "_instantiator": "evil_module.evil"},
+        {"_class_path": "wemoe_pl.adapt.TestTimeAdaptation", "merge": "evil_module.Evil"},
+        {"merge": {"class_path": "evil_module.Evil"}},
+    ],
+)
+def test_what_a_checkpoint_says_of_its_model_is_held_to_the_same_list(
+    settings: object, refused: Refused, tmp_path: Path
+) -> None:
+    torch.save({"wemoe_pl": {}, "hyper_parameters": settings}, tmp_path / "stranger.ckpt")
+    sentence = refused({}, "--ckpt_path", str(tmp_path / "stranger.ckpt"))
+    assert "A config may not name 'evil_module.Evil'" in sentence
 
 
 def test_a_recipe_in_a_checkpoint_is_held_to_the_same_list(tiny_suite: Suite, trace: Path) -> None:
