@@ -8,6 +8,7 @@ import shutil
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import constants
@@ -115,9 +116,9 @@ def test_anything_else_is_no_repository(source: str) -> None:
 def test_a_listing_that_names_files_outside_the_repository_is_refused(
     name: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = namedtuple("file", "rfilename size lfs blob_id")(name, 1, None, "")
-    info = namedtuple("info", "siblings")([file])
-    monkeypatch.setattr(our_hub.HfApi, "model_info", lambda *args, **options: info)
+    file = SimpleNamespace(rfilename=name, size=1, lfs=None, blob_id="")
+    info = SimpleNamespace(siblings=[file])
+    monkeypatch.setattr("wemoe_pl.hub.HfApi.model_info", lambda *args, **options: info)
     with pytest.raises(HubError, match=r"^lab/vit on the hub has a file called .*outside of its"):
         HubFiles(REPO, list, "anything").fetch()
     assert [path for path in cache.rglob("*") if path.is_file()] == []

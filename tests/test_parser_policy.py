@@ -237,7 +237,6 @@ def test_a_config_cannot_have_a_checkpoint_run(refused: Refused) -> None:
     [
         {"_class_path": "evil_module.Evil", "_instantiator": "evil_module.evil"},
         {"_class_path": "wemoe_pl.adapt.TestTimeAdaptation", "merge": "evil_module.Evil"},
-        {"merge": {"class_path": "evil_module.Evil"}},
     ],
 )
 def test_what_a_checkpoint_says_of_its_model_is_held_to_the_same_list(
