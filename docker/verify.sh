@@ -29,11 +29,12 @@ IMAGE=${IMAGE:-wemoe-pl}
 read -ra builder <<< "${BUILDER-$ENGINE build}"
 volume=wemoe-pl-verify-$$
 stopped=wemoe-pl-verify-stopped-$$
+demo=(fit --config adapt_miniature.yaml --out)
 outsider=12345:12345  # a user that the image does not know
 failures=0
 
 cleanup() {
-  "$ENGINE" rm --force "$stopped" > /dev/null 2>&1 || true
+  "$ENGINE" rm --force --volumes "$stopped" > /dev/null 2>&1 || true
   "$ENGINE" volume rm --force "$volume" > /dev/null 2>&1 || true
 }
 trap cleanup EXIT
@@ -61,10 +62,6 @@ inside() {  # inside PROGRAM ARGUMENT…: another program than wemoe-pl
 
 config() {  # config FIELD: what the image says of how it is run
   "$ENGINE" image inspect --format "{{json .Config.$1}}" "$IMAGE"
-}
-
-adapt() {  # adapt OUT ARGUMENT…: the README's demo
-  echo fit --config adapt_miniature.yaml --out "runs/$1" "${@:2}"
 }
 
 is_built() {
@@ -110,21 +107,33 @@ headers = (nvidia / "include", sysconfig.get_path("include"))
 subprocess.run(["gcc", "-c", nvidia / "driver.c", "-o", "/tmp/driver.o", *(f"-I{h}" for h in headers)], check=True)'
 }
 
-is_stopped() {
-  local deadline=$((SECONDS + 300))
-  # shellcheck disable=SC2046  # words
-  confined --detach --name "$stopped" --user "$outsider" "$IMAGE" $(adapt stopped) || return
-  until "$ENGINE" exec "$stopped" test -e runs/stopped/checkpoints/last.ckpt; do  # of half the steps
-    ((SECONDS < deadline)) || return
-    sleep 1
-  done
+starts() {  # starts OPTION… IMAGE ARGUMENT…: in the background
+  "$ENGINE" rm --force --volumes "$stopped" > /dev/null 2>&1 || true
+  confined --detach --name "$stopped" "$@"
+}
+
+stops() {  # with the status of a program that SIGTERM has ended
   "$ENGINE" stop --time 60 "$stopped" && "$ENGINE" logs "$stopped" || return
   [[ $("$ENGINE" wait "$stopped") == 143 ]]
 }
 
+stops_at_once() {
+  starts --init "$IMAGE" "${demo[@]}" runs/begun && stops
+}
+
+stops_in_the_middle() {
+  local deadline=$((SECONDS + 300))
+  starts --user "$outsider" "$IMAGE" "${demo[@]}" runs/stopped || return
+  until "$ENGINE" exec "$stopped" test -e runs/stopped/checkpoints/last.ckpt; do  # of half the steps
+    ((SECONDS < deadline)) || return
+    sleep 1
+  done
+  stops
+}
+
 ends_as_if_it_had_not_been_stopped() {
-  # shellcheck disable=SC2046  # words
-  confined --rm --user "$outsider" "$IMAGE" $(adapt stopped --ckpt_path last) && inside python -c '
+  confined --rm --user "$outsider" "$IMAGE" "${demo[@]}" runs/stopped --ckpt_path last \
+    && inside python -c '
 import json
 whole, stopped = (json.load(open(f"runs/{run}/results.json")) for run in ("whole", "stopped"))
 assert whole["accuracy"] == stopped["accuracy"], (whole["accuracy"], stopped["accuracy"])'
@@ -137,9 +146,9 @@ check "it says the version that its label says" says_its_version
 check "it says what it can do" confined --rm "$IMAGE"
 check "its packages are those that were tested" has_the_tested_packages
 check "its compiler builds what starts Triton's kernels" compiles_what_starts_kernels
-# shellcheck disable=SC2046  # words
-check "it adapts the miniature, confined" confined --rm "$IMAGE" $(adapt whole)
-check "it stops on SIGTERM with 143, as a user from outside" is_stopped
+check "it adapts the miniature, confined" confined --rm "$IMAGE" "${demo[@]}" runs/whole
+check "it stops on SIGTERM with 143 before it has begun, by --init" stops_at_once
+check "it stops on SIGTERM with 143 in the middle, as a user from outside" stops_in_the_middle
 check "it goes on, and ends as if it had not been stopped" ends_as_if_it_had_not_been_stopped
 
 ((failures == 0)) || { echo "$failures failed"; exit 1; }
