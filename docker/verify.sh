@@ -132,7 +132,7 @@ stops_in_the_middle() {
 }
 
 ends_as_if_it_had_not_been_stopped() {
-  confined --rm --user "$outsider" "$IMAGE" "${demo[@]}" runs/stopped --ckpt_path last \
+  confined --rm --user "$outsider" "$IMAGE" "${demo[@]}" runs/stopped \
     && inside python -c '
 import json
 whole, stopped = (json.load(open(f"runs/{run}/results.json")) for run in ("whole", "stopped"))
