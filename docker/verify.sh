@@ -28,13 +28,17 @@ ENGINE=${ENGINE:-$(engine)}
 IMAGE=${IMAGE:-wemoe-pl}
 read -ra builder <<< "${BUILDER-$ENGINE build}"
 volume=wemoe-pl-verify-$$
-stopped=wemoe-pl-verify-stopped-$$
+container=wemoe-pl-verify-$$
 demo=(fit --config adapt_miniature.yaml --out)
 outsider=12345:12345  # a user that the image does not know
 failures=0
 
+remove() {  # what a check may have left running
+  "$ENGINE" rm --force --volumes "$container" > /dev/null 2>&1 || true
+}
+
 cleanup() {
-  "$ENGINE" rm --force --volumes "$stopped" > /dev/null 2>&1 || true
+  remove
   "$ENGINE" volume rm --force "$volume" > /dev/null 2>&1 || true
 }
 trap cleanup EXIT
@@ -52,8 +56,9 @@ check() {  # check NAME COMMAND…: what a command prints is shown if it fails
 }
 
 confined() {  # confined OPTION… IMAGE ARGUMENT…: without network, rights, or anything to write to
-  "$ENGINE" run --pull never --network none --read-only --tmpfs /tmp --cap-drop ALL \
-    --security-opt no-new-privileges --volume "$volume:/workspace/runs" "$@"
+  remove
+  "$ENGINE" run --pull never --name "$container" --network none --read-only --tmpfs /tmp \
+    --cap-drop ALL --security-opt no-new-privileges --volume "$volume:/workspace/runs" "$@"
 }
 
 inside() {  # inside PROGRAM ARGUMENT…: another program than wemoe-pl
@@ -107,24 +112,19 @@ headers = (nvidia / "include", sysconfig.get_path("include"))
 subprocess.run(["gcc", "-c", nvidia / "driver.c", "-o", "/tmp/driver.o", *(f"-I{h}" for h in headers)], check=True)'
 }
 
-starts() {  # starts OPTION… IMAGE ARGUMENT…: in the background
-  "$ENGINE" rm --force --volumes "$stopped" > /dev/null 2>&1 || true
-  confined --detach --name "$stopped" "$@"
-}
-
 stops() {  # with the status of a program that SIGTERM has ended
-  "$ENGINE" stop --time 60 "$stopped" && "$ENGINE" logs "$stopped" || return
-  [[ $("$ENGINE" wait "$stopped") == 143 ]]
+  "$ENGINE" stop --time 60 "$container" && "$ENGINE" logs "$container" || return
+  [[ $("$ENGINE" wait "$container") == 143 ]]
 }
 
 stops_at_once() {
-  starts --init "$IMAGE" "${demo[@]}" runs/begun && stops
+  confined --detach --init "$IMAGE" "${demo[@]}" runs/begun && stops
 }
 
 stops_in_the_middle() {
   local deadline=$((SECONDS + 300))
-  starts --user "$outsider" "$IMAGE" "${demo[@]}" runs/stopped || return
-  until "$ENGINE" exec "$stopped" test -e runs/stopped/checkpoints/last.ckpt; do  # of half the steps
+  confined --detach --user "$outsider" "$IMAGE" "${demo[@]}" runs/stopped || return
+  until "$ENGINE" exec "$container" test -e runs/stopped/checkpoints/last.ckpt; do  # of half the steps
     ((SECONDS < deadline)) || return
     sleep 1
   done
@@ -132,7 +132,7 @@ stops_in_the_middle() {
 }
 
 ends_as_if_it_had_not_been_stopped() {
-  confined --rm --user "$outsider" "$IMAGE" "${demo[@]}" runs/stopped \
+  confined --rm --user "$outsider" "$IMAGE" "${demo[@]}" runs/stopped 2>&1 | grep "Going on from" \
     && inside python -c '
 import json
 whole, stopped = (json.load(open(f"runs/{run}/results.json")) for run in ("whole", "stopped"))
