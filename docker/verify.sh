@@ -122,7 +122,7 @@ stops_at_once() {
 }
 
 stops_in_the_middle() {
-  local deadline=$((SECONDS + 300))
+  local deadline=$((SECONDS + 900))
   confined --detach --user "$outsider" "$IMAGE" "${demo[@]}" runs/stopped || return
   until "$ENGINE" exec "$container" test -e runs/stopped/checkpoints/last.ckpt; do  # of half the steps
     ((SECONDS < deadline)) || return
