@@ -48,9 +48,8 @@ def copied() -> set[str]:
 
 
 def test_hadolint_finds_nothing_to_say() -> None:
-    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    if hadolint is None:
-        pytest.skip("hadolint is not installed")
+    beside_python = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    hadolint = shutil.which("hadolint", path=beside_python) or pytest.skip("there is no hadolint")
     done = subprocess.run([hadolint, DOCKER / "Dockerfile"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -113,23 +112,12 @@ def test_keys_come_from_outside() -> None:
 # The compose file
 
 
-def test_compose_takes_it(tmp_path: Path) -> None:
-    docker = shutil.which("docker")
-    if (
-        docker is None
-        or subprocess.run([docker, "compose", "version"], capture_output=True).returncode
-    ):
-        pytest.skip("the docker client with compose is not installed")
-    command = [
-        docker,
-        "compose",
-        "--file",
-        str(DOCKER / "compose.yaml"),
-        "--profile",
-        "cpu",
-        "config",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
+def test_compose_takes_it() -> None:
+    docker = shutil.which("docker") or pytest.skip("the docker client is not installed")
+    if subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
+        pytest.skip("the docker client has no compose")
+    command = f"{docker} compose --file compose.yaml --profile cpu config"
+    done = subprocess.run(shlex.split(command), cwd=DOCKER, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert set(yaml.safe_load(done.stdout)["services"]) == {"cpu", "gpu"}
 
