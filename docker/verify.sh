@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the image and holds it to what README.md beside this file says of it: a line per check, and
-# exit status 1 if one failed. Needs no GPU; 20 GB of disk, and ten minutes on two cores.
+# exit status 1 if one failed. Needs no GPU; 20 GB of disk, and behind the build the time of three demos.
 #
 #   docker/verify.sh
 #
