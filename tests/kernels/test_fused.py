@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from wemoe_pl.dictionaries import LowRank, Pruned
 from wemoe_pl.errors import MergeError
 from wemoe_pl.kernels import fused
-from wemoe_pl.kernels.fused import available, fused_linear, fused_mlp, fuses
+from wemoe_pl.kernels.fused import available, fused_linear, fused_mlp, fuses, has_compiler
 from wemoe_pl.kernels.two_layers import TwoLayers, two_layers
 
 # B, N, K, M and T: nothing but one tile; several tiles, none of them full; many tokens and experts.
@@ -138,6 +139,16 @@ def test_it_is_available_where_triton_is_and_a_device_for_it(
     assert not available(torch.zeros(1))
     monkeypatch.setattr(fused, "triton", None)
     assert not available(torch.zeros(1))
+
+
+def test_no_kernel_is_started_without_the_compiler_that_triton_calls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not has_compiler.__wrapped__()
+    (tmp_path / "gcc").touch(mode=0o755)
+    assert has_compiler.__wrapped__()
 
 
 def test_without_triton_the_module_is_imported_all_the_same() -> None:

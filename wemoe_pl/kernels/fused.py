@@ -7,7 +7,10 @@ device memory once per batch, and else from its cache.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -318,15 +321,21 @@ def dense(layer: MergedLayer) -> Tensor:
 def available(x: Tensor) -> bool:
     """Can `fused_linear` run where x is: on a CUDA device of compute capability 8, or interpreted?
 
-    Triton's interpreter, for tests, takes every device; TRITON_INTERPRET=1 must be set before this
-    module is imported.
+    On a device, Triton needs a C compiler for what starts its kernels. Its interpreter, for tests,
+    takes every device; TRITON_INTERPRET=1 must be set before this module is imported.
     """
     if triton is None:
         return False
-    on_gpu = x.is_cuda and torch.version.cuda is not None
+    on_gpu = x.is_cuda and torch.version.cuda is not None and has_compiler()
     return is_interpreted(merged_tile) or (
         on_gpu and torch.cuda.get_device_capability(x.device)[0] >= AMPERE
     )
+
+
+@cache
+def has_compiler() -> bool:
+    """Is there the C compiler that Triton would call? Without one, it raises in mid-run."""
+    return "CC" in os.environ or any(map(shutil.which, ("gcc", "clang")))
 
 
 def multiplied(x: Tensor, weight: Tensor, vectors: Tensor, routing: Tensor) -> Tensor:
