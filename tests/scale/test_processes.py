@@ -19,7 +19,7 @@ from wemoe_pl import cli
 ADAPT = (
     *("--config", "adapt_miniature", "--data.batch_size", "4", "--data.test_batch_size", "2"),
     *("--trainer.max_steps", "4", "--trainer.val_check_interval", "2"),
-    *("--trainer.log_every_n_steps", "1", "--quiet"),
+    *("--trainer.log_every_n_steps", "1", "--data.num_workers", "0", "--quiet"),
 )
 LARGE = ("--data.test_batch_size", "8")  # a batch per task: all but the first process have none
 GROUPS = (
@@ -156,26 +156,12 @@ def test_validation_prints_one_table(suite: Args, adapted: Path, tmp_path: Path)
 # What only one process can do
 
 
-@pytest.mark.parametrize(
-    ("options", "fragments"),
-    [
-        (["--data.batch_size", "5"], ["data.batch_size 5", "over 2 devices", "set it to 4"]),
-        (["--trainer.devices", "1"], ["torchrun has started 2", "set trainer.devices to 2"]),
-        (["--config", "regmean"], ["RegMean sums over its samples in one process"]),
-        (["--config", "e_wemoe", "--model.merge.routing", "batch"], ["Routing by batch"]),
-    ],
-)
-def test_what_several_processes_cannot_do_is_refused_in_a_sentence(
-    suite: Args, tmp_path: Path, options: list[str], fragments: list[str]
-) -> None:
-    cpu = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--data.num_workers", "0")
-    args = ("fit", *suite, *ADAPT, *cpu, *options, "--out", tmp_path / "run")
+def test_more_processes_than_devices_are_refused_in_a_sentence(suite: Args, tmp_path: Path) -> None:
+    args = ("fit", *suite, *ADAPT, "--trainer.devices", "1", "--out", tmp_path / "run")
     statuses, said = outcome(torchrun(2), args, tmp_path / "said")
     assert statuses == [1, 1]
     for lines in said:
-        last = lines.splitlines()[-1]
-        assert last.startswith("wemoe-pl: ")
-        assert all(fragment in last for fragment in fragments), lines
+        assert lines.splitlines()[-1].startswith("wemoe-pl: torchrun has started 2 processes, but")
     assert not (tmp_path / "run" / "results.json").exists()
 
 
