@@ -247,7 +247,7 @@ def test_routing_by_batch_is_adapted_on_one_device(
 ) -> None:
     two = quiet_trainer(max_steps=1, devices=2)
     for routing in ("sample", "batch"):
-        module = TestTimeAdaptation(tiny_suite, WEMoE(routing=routing))  # type: ignore[arg-type]
+        module = TestTimeAdaptation(tiny_suite, WEMoE(routing=routing))
         module.configure_model()
         module.trainer = two
         if routing == "sample":
