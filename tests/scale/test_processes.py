@@ -99,11 +99,8 @@ def assert_same_training(several: Path, one: Path) -> None:
         assert curves(several, kind) == pytest.approx(curves(one, kind), abs=1e-4)
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_routers_are_adapted_as_in_one_process(
-    adapted: Path, suite: Args, tmp_path: Path, processes: int
-) -> None:
-    several = together(processes, "fit", (*suite, *ADAPT, *LARGE), tmp_path / "run")
+def test_four_processes_adapt_routers_as_one(adapted: Path, suite: Args, tmp_path: Path) -> None:
+    several = together(4, "fit", (*suite, *ADAPT, *LARGE), tmp_path / "run")
     assert_same_training(several, adapted)
     assert results(several)["images"] == results(adapted)["images"]
     written = {path.name for path in adapted.iterdir()}
@@ -121,7 +118,7 @@ def test_routers_are_adapted_as_in_one_process(
     ],
     ids=["groups", "robust", "adamerging", "multitask", "fine-tuning"],
 )
-def test_what_else_learns_does_so_as_in_one_process(suite: Args, tmp_path: Path, job: Args) -> None:
+def test_two_processes_learn_by_other_jobs_as_one(suite: Args, tmp_path: Path, job: Args) -> None:
     one = alone("fit", (*suite, *job, "--trainer.accelerator", "cpu"), tmp_path / "one")
     args = (*suite, *job, "--trainer.accelerator", "cpu")
     assert_same_training(together(2, "fit", args, tmp_path / "two"), one)
