@@ -197,6 +197,6 @@ def test_lightning_starts_the_other_process_by_itself(
     out = tmp_path / "run"
     args = ["fit", *suite, *ADAPT, *cpu, "--out", out]
     program = [sys.executable, "-m", "wemoe_pl", *map(str, args)]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert_same_training(out, adapted)
