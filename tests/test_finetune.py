@@ -388,7 +388,7 @@ def test_heads_are_trained_on_several_devices_by_whole_steps_alone(
     module.trainer = whole
     module.on_fit_start()
     module.trainer = parts
-    with pytest.raises(ConfigError, match=r"leave out data\.tasks_per_batch .* devices to 1\.$"):
+    with pytest.raises(ConfigError, match=r"leave out data\.tasks_per_batch .* or set trainer"):
         module.on_fit_start()
     frozen = MultiTaskTraining(tiny_suite)
     frozen.trainer = parts
