@@ -1,4 +1,7 @@
-"""Processes of one command, as torchrun or srun would start them, that import torch only once."""
+"""Processes of one command, as torchrun or srun would start them.
+
+They are forked from a server that has imported everything, which takes seconds, once.
+"""
 
 import multiprocessing
 import os
@@ -11,8 +14,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["wemoe_pl.running"])  # the server imports, its children need not
-PATIENCE = 120.0  # seconds that a run of a few steps may take on a busy machine
+CONTEXT.set_forkserver_preload(["wemoe_pl.running", "matplotlib.pyplot"])
+PATIENCE = 300.0  # seconds that a run of a few steps may take on a busy machine
 Environment = Mapping[str, str]
 
 

@@ -242,6 +242,20 @@ def test_an_option_out_of_range_is_refused(
         TestTimeAdaptation(tiny_suite, WEMoE(), **option)
 
 
+def test_routing_by_batch_is_adapted_on_one_device(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    two = quiet_trainer(max_steps=1, devices=2)
+    for routing in ("sample", "batch"):
+        module = TestTimeAdaptation(tiny_suite, WEMoE(routing=routing))
+        module.configure_model()
+        module.trainer = two
+        if routing == "sample":
+            module.on_fit_start()
+    with pytest.raises(ConfigError, match=r"set model\.merge\.routing to sample, or .* to 1\.$"):
+        module.on_fit_start()
+
+
 def test_predictions_can_be_asked_of_one_task(tiny_suite: Suite) -> None:
     every, one = (TestTimeAdaptation(tiny_suite, WEMoE(), task=task) for task in (None, "dtd"))
     every.configure_model()

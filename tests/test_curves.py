@@ -74,21 +74,22 @@ def test_the_learning_rate_is_that_of_the_step(fitted: tuple[Curves, Recorder]) 
     assert list(points.values()) == pytest.approx([rates[step - 1] for step in (2, 4, 6)])
 
 
-def test_the_speed_counts_the_images_of_all_tasks(
+def test_the_speed_counts_the_images_of_all_tasks_and_devices(
     fitted: tuple[Curves, Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert all(speed > 0 for speed in fitted[0].points["train/images_per_second"].values())
     clock = iter([10.0, 10.5, 12.5])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     logged: list[float] = []
-    trainer: Any = type("T", (), {"optimizers": [], "global_step": 1, "log_every_n_steps": 2})()
+    facts = {"optimizers": [], "global_step": 1, "log_every_n_steps": 2, "world_size": 3}
+    trainer: Any = type("T", (), facts)()
     module: Any = type("M", (), {"log": lambda self, key, value: logged.append(value)})()
     batch = {"a": (torch.zeros(3), torch.zeros(3)), "b": (torch.zeros(5), torch.zeros(5))}
     curves = Curves()
     curves.on_train_batch_start(trainer, module, batch, 0)
     for place in range(2):
         curves.on_train_batch_end(trainer, module, None, batch, place)
-    assert logged == [8 / 0.5, 8 / 2.0]
+    assert logged == [3 * 8 / 0.5, 3 * 8 / 2.0]
 
 
 def test_a_resumed_run_keeps_its_curves(fitted: tuple[Curves, Recorder]) -> None:

@@ -215,7 +215,7 @@ def test_a_dictionary_names_what_it_holds_like_the_module() -> None:
         }
     )
     assert [name for name, _ in dictionary.items()] == [name for name, _ in mlp.named_parameters()]
-    assert "0.weight.stacked" in dictionary.state_dict()
+    assert "0.weight.entries" in dictionary.state_dict()
     assert dictionary.nbytes == T * 4 * sum(weight.numel() for weight in mlp.parameters())
     mixed = dictionary.mix(torch.ones(1, T))
     torch.testing.assert_close(mixed["1.weight"], torch.full((1, 2, 3), float(T)))

@@ -377,3 +377,19 @@ def test_images_without_labels_are_not_trained_on(
     suite = replace(tiny_suite, tasks=tiny_suite.tasks | {"cars": task})
     with pytest.raises(DataError, match="Training images of 'cars' have no labels"):
         fine_tuned(suite, quiet_trainer(max_steps=1))
+
+
+def test_heads_are_trained_on_several_devices_by_whole_steps_alone(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    parts = quiet_trainer(max_steps=1, devices=2, accumulate_grad_batches=3)
+    whole = quiet_trainer(max_steps=1, devices=2)
+    module = MultiTaskTraining(tiny_suite, from_scratch=True)
+    module.trainer = whole
+    module.on_fit_start()
+    module.trainer = parts
+    with pytest.raises(ConfigError, match=r"leave out data\.tasks_per_batch .* or set trainer"):
+        module.on_fit_start()
+    frozen = MultiTaskTraining(tiny_suite)
+    frozen.trainer = parts
+    frozen.on_fit_start()

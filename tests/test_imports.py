@@ -53,6 +53,7 @@ ORDER = [
     "merged",
     "adapt",
     "sample_merging",
+    "sharding",
     "collapse",
     "prepare",
     "published",

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
-from wemoe_pl.dictionaries import Compression, Dense, LowRank, Pruned
+from wemoe_pl.dictionaries import Compression, Dense, DenseVectors, LowRank, Pruned
 from wemoe_pl.errors import MergeError
 from wemoe_pl.moe import Router, WeightEnsemblingMoE
 
@@ -399,9 +399,10 @@ def test_the_dictionary_holds_the_task_vectors_in_the_order_of_experts() -> None
     pretrained, experts = sources()
     moe = WeightEnsemblingMoE(pretrained, [expert.state_dict() for expert in experts])
     for name, weight in pretrained.named_parameters():
-        stacked = moe.task_vectors.get_parameter(f"{name}.stacked")
-        assert stacked.shape == (T, *weight.shape)
-        for row, expert in zip(stacked, experts, strict=True):
+        vectors = moe.task_vectors.get_submodule(name)
+        assert isinstance(vectors, DenseVectors)
+        assert vectors.stacked.shape == (T, *weight.shape)
+        for row, expert in zip(vectors.stacked, experts, strict=True):
             assert torch.equal(row, expert.get_parameter(name) - weight)
 
 

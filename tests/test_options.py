@@ -7,7 +7,7 @@ import pytest
 
 import wemoe_pl
 from wemoe_pl.commands import COMMANDS, SUBCOMMANDS
-from wemoe_pl.configs import shipped_configs, shipped_suites
+from wemoe_pl.configs import shipped_configs, shipped_suites, shipped_trainers
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.jobs import COMMAND_KEYS, WeMoECLI, read_job
@@ -107,9 +107,11 @@ def test_commands_with_a_config_share_all_but_a_few_options(command: str, own: s
 def test_help_names_all_that_is_shipped_in_lines_of_a_screen() -> None:
     epilog = job_epilog()
     assert max(map(len, epilog.splitlines())) <= 80
-    _, configs, suites = re.split(r"shipped configs:\n|shipped suites, for --suite:\n", epilog)
+    _, configs, suites, trainers = re.split(r"shipped .*:\n", epilog)
     assert sorted(configs.split()) == [name.removesuffix(".yaml") for name in shipped_configs()]
     assert suites.strip().split(", ") == shipped_suites()
+    short = [name.removesuffix(".yaml") for name in shipped_trainers()]
+    assert trainers.strip().split(", ") == short
     assert all(name in epilog for name in MODELS)
 
 

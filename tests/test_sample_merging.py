@@ -143,6 +143,15 @@ def test_a_fit_is_not_resumed(tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_
         )
 
 
+def test_samples_are_summed_over_on_one_device(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module, two = SampleMerging(tiny_suite, RegMean()), quiet_trainer(max_steps=1, devices=2)
+    module.trainer = two
+    with pytest.raises(ConfigError, match=r"RegMean sums .* in one process: set trainer\.devices"):
+        module.on_fit_start()
+
+
 def test_a_run_has_an_end(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
     with pytest.raises(ConfigError, match="Give the number of steps"):
         fitted(tiny_suite, quiet_trainer(max_steps=-1), RegMean())

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from launched import torchrun
 
 from wemoe_pl import cli
 
@@ -88,3 +89,16 @@ def test_mistakes_end_in_one_sentence(
     arguments: tuple[str, ...], message: str, wemoe_pl: Callable[..., Said]
 ) -> None:
     assert wemoe_pl(*arguments) == (1, "", f"wemoe-pl: {message}\n")
+
+
+@pytest.mark.parametrize("verb", ["heads", "report", "similarity", "sweep"])
+def test_a_command_without_a_trainer_is_not_run_several_times(
+    verb: str, wemoe_pl: Callable[..., Said], job: tuple[str | Path, ...], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for name, value in torchrun(2)[1].items():
+        monkeypatch.setenv(name, value)
+    status, _, errors = wemoe_pl(verb, *job)
+    assert status == 1
+    assert f"`wemoe-pl {verb}` is for one process, of which torchrun has started 2" in errors
+    assert not (tmp_path / "out").exists()

@@ -10,6 +10,7 @@ import torch
 import yaml
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional as F
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -142,10 +143,14 @@ class TestTimeAdaptation(MergedModule):
         return {"loss": objective * self.trainer.accumulate_grad_batches, "predicted": predicted}
 
     def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
-        """Write the encoder as plain weights, if what was adapted does not depend on the input."""
-        if folds(self.classifier.encoder):
-            encoder = fold(self.classifier.encoder).state_dict()
-            save_tensors(out / ENCODER_FILE, encoder, provenance(recipe, seed))
+        """Write the encoder as plain weights, if what was adapted does not depend on the input.
+
+        Where the dictionary is shared out, no process has all of it: `load` folds it later.
+        """
+        encoder = self.classifier.encoder
+        if folds(encoder) and not isinstance(encoder, FSDPModule):
+            state = fold(encoder).state_dict()
+            save_tensors(out / ENCODER_FILE, state, provenance(recipe, seed))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam, annealed to zero by a cosine over the run."""

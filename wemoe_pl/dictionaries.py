@@ -56,7 +56,7 @@ class TaskVectors(nn.Module, ABC):
     @property
     def numbers(self) -> int:
         """How many are stored."""
-        return sum(tensor.numel() for tensor in self.parameters())
+        return sum(tensor.numel() for tensor in self.parameters() if tensor.is_floating_point())
 
     @property
     def applying(self) -> float:
@@ -120,7 +120,7 @@ class Dense(Compression):
 
 
 class DenseVectors(TaskVectors):
-    """Stacked task vectors (T, *shape).
+    """Stacked task vectors (T, *shape), whose entries are held in their order in memory.
 
     >>> DenseVectors(torch.eye(2)).mix(torch.tensor([[0.5, 2.0]]))
     tensor([[0.5000, 2.0000]])
@@ -128,7 +128,16 @@ class DenseVectors(TaskVectors):
 
     def __init__(self, stacked: Tensor):
         super().__init__()
-        self.stacked = frozen(stacked)
+        self.column_major = is_column_major(stacked[0])
+        in_memory = stacked.mT if self.column_major else stacked
+        self.entries = frozen(in_memory.flatten())
+        self.shape = in_memory.shape
+
+    @property
+    def stacked(self) -> Tensor:
+        """(T, *shape)."""
+        stacked = self.entries.view(self.shape)
+        return stacked.mT if self.column_major else stacked
 
     def mix(self, routing_weights: Tensor) -> Tensor:
         """One matrix product for the whole batch."""
@@ -148,12 +157,12 @@ class DenseVectors(TaskVectors):
     @property
     def count(self) -> int:
         """T."""
-        return len(self.stacked)
+        return self.shape[0]
 
     @property
     def applying(self) -> float:
         """Each is a matrix."""
-        return self.stacked.numel()
+        return self.entries.numel()
 
 
 @dataclass(frozen=True)
@@ -197,7 +206,6 @@ class PrunedVectors(TaskVectors):
         column_major: do the places count down the columns of a matrix?
     """
 
-    places: Tensor
     counts: Tensor
 
     def __init__(
@@ -210,7 +218,7 @@ class PrunedVectors(TaskVectors):
     ):
         super().__init__()
         self.values = frozen(values)
-        self.register_buffer("places", places)
+        self.places = frozen(places)
         self.register_buffer("counts", counts)
         self.shape = shape
         self.column_major = column_major

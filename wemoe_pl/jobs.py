@@ -19,7 +19,14 @@ from lightning.pytorch.cli import (
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from rich.console import Console
 
-from wemoe_pl import adapt, data, finetune, miniature, sample_merging  # noqa: F401 (named by YAML)
+from wemoe_pl import (  # noqa: F401 (named by YAML)
+    adapt,
+    data,
+    finetune,
+    miniature,
+    sample_merging,
+    sharding,
+)
 from wemoe_pl.collapse import CollapseGuard
 from wemoe_pl.curves import Curves
 from wemoe_pl.dashboard import Dashboard, media_loggers, resumed_run

@@ -16,7 +16,7 @@ MODELS = ("ExpertFineTuning", "MultiTaskTraining", "SampleMerging", "TestTimeAda
 SHELLS = ("bash", "zsh", "fish")
 CONFIG = ("-c", "--config")
 # What `bench` measures, and the models whose sizes it takes.
-BENCH_MEASURES = ("layer", "ways", "limits", "memory", "encoder", "build")
+BENCH_MEASURES = ("layer", "ways", "limits", "memory", "encoder", "build", "plan")
 BENCH_SHAPES = ("vitb32", "vitb16", "vitl14", "miniature")
 BENCH_NOTE = (
     "Random weights and images: times and sizes, not accuracy. Ratios are to the plain model."

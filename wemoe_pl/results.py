@@ -48,7 +48,8 @@ def parameter_counts(encoder: nn.Module) -> dict[str, int]:
     """How large an encoder is, as published: without heads, and so without CLIP's projection."""
     copies = len(encoder.experts) if isinstance(encoder, PerTaskEncoder) else 1
     one = encoder.encoder if isinstance(encoder, PerTaskEncoder) else encoder
-    counted = [p for name, p in one.named_parameters() if not name.startswith(HEAD)]
+    weights = ((name, p) for name, p in one.named_parameters() if p.is_floating_point())
+    counted = [p for name, p in weights if not name.startswith(HEAD)]
     return {
         "total": copies * sum(p.numel() for p in counted),
         "trainable": sum(p.numel() for p in counted if p.requires_grad),

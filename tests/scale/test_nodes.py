@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from launched import PATIENCE
 
 from wemoe_pl import cli
 
@@ -66,7 +67,7 @@ def test_two_nodes_adapt_and_score_as_one_process(
         log = (tmp_path / f"{rank}.log").open("w")
         programs.append(subprocess.Popen(torchrun, stdout=log, stderr=subprocess.STDOUT))
     try:
-        statuses = [program.wait(timeout=180) for program in programs]
+        statuses = [program.wait(timeout=PATIENCE) for program in programs]
     finally:
         for program in programs:
             program.kill()

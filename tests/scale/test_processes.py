@@ -19,7 +19,7 @@ from wemoe_pl import cli
 ADAPT = (
     *("--config", "adapt_miniature", "--data.batch_size", "4", "--data.test_batch_size", "2"),
     *("--trainer.max_steps", "4", "--trainer.val_check_interval", "2"),
-    *("--trainer.log_every_n_steps", "1", "--quiet"),
+    *("--trainer.log_every_n_steps", "1", "--data.num_workers", "0", "--quiet"),
 )
 LARGE = ("--data.test_batch_size", "8")  # a batch per task: all but the first process have none
 GROUPS = (
@@ -64,9 +64,17 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 def trained(folder: Path) -> dict[str, Tensor]:
+    """Weights, without the biases of keys.
+
+    These have no effect on attention, and so no gradient but what is rounded, by whose sign alone
+    Adam takes a step.
+    """
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     weights: dict[str, Tensor] = checkpoint["state_dict"]
-    return weights
+    return {
+        name: torch.cat(weight.chunk(3)[::2]) if name.endswith("qkv.bias") else weight
+        for name, weight in weights.items()
+    }
 
 
 def curves(folder: Path, kind: str) -> dict[tuple[str, str], float]:
@@ -82,19 +90,17 @@ def curves(folder: Path, kind: str) -> dict[tuple[str, str], float]:
 
 def assert_same_training(several: Path, one: Path) -> None:
     """Weights and curves within what sums in another order differ by."""
-    assert trained(one).keys() == trained(several).keys()
-    for name, weight in trained(one).items():
-        torch.testing.assert_close(trained(several)[name], weight, rtol=0, atol=1e-6)
+    expected, found = trained(one), trained(several)
+    assert found.keys() == expected.keys()
+    for name, weight in expected.items():
+        torch.testing.assert_close(found[name], weight, rtol=0, atol=1e-6)
     for kind in ("train/", "val/"):
         assert curves(one, kind)
         assert curves(several, kind) == pytest.approx(curves(one, kind), abs=1e-4)
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_routers_are_adapted_as_in_one_process(
-    adapted: Path, suite: Args, tmp_path: Path, processes: int
-) -> None:
-    several = together(processes, "fit", (*suite, *ADAPT, *LARGE), tmp_path / "run")
+def test_four_processes_adapt_routers_as_one(adapted: Path, suite: Args, tmp_path: Path) -> None:
+    several = together(4, "fit", (*suite, *ADAPT, *LARGE), tmp_path / "run")
     assert_same_training(several, adapted)
     assert results(several)["images"] == results(adapted)["images"]
     written = {path.name for path in adapted.iterdir()}
@@ -112,7 +118,7 @@ def test_routers_are_adapted_as_in_one_process(
     ],
     ids=["groups", "robust", "adamerging", "multitask", "fine-tuning"],
 )
-def test_what_else_learns_does_so_as_in_one_process(suite: Args, tmp_path: Path, job: Args) -> None:
+def test_two_processes_learn_by_other_jobs_as_one(suite: Args, tmp_path: Path, job: Args) -> None:
     one = alone("fit", (*suite, *job, "--trainer.accelerator", "cpu"), tmp_path / "one")
     args = (*suite, *job, "--trainer.accelerator", "cpu")
     assert_same_training(together(2, "fit", args, tmp_path / "two"), one)
@@ -156,26 +162,12 @@ def test_validation_prints_one_table(suite: Args, adapted: Path, tmp_path: Path)
 # What only one process can do
 
 
-@pytest.mark.parametrize(
-    ("options", "fragments"),
-    [
-        (["--data.batch_size", "5"], ["data.batch_size 5", "over 2 devices", "set it to 4"]),
-        (["--trainer.devices", "1"], ["torchrun has started 2", "set trainer.devices to 2"]),
-        (["--config", "regmean"], ["RegMean sums over its samples in one process"]),
-        (["--config", "e_wemoe", "--model.merge.routing", "batch"], ["Routing by batch"]),
-    ],
-)
-def test_what_several_processes_cannot_do_is_refused_in_a_sentence(
-    suite: Args, tmp_path: Path, options: list[str], fragments: list[str]
-) -> None:
-    cpu = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--data.num_workers", "0")
-    args = ("fit", *suite, *ADAPT, *cpu, *options, "--out", tmp_path / "run")
+def test_more_processes_than_devices_are_refused_in_a_sentence(suite: Args, tmp_path: Path) -> None:
+    args = ("fit", *suite, *ADAPT, "--trainer.devices", "1", "--out", tmp_path / "run")
     statuses, said = outcome(torchrun(2), args, tmp_path / "said")
     assert statuses == [1, 1]
     for lines in said:
-        last = lines.splitlines()[-1]
-        assert last.startswith("wemoe-pl: ")
-        assert all(fragment in last for fragment in fragments), lines
+        assert lines.splitlines()[-1].startswith("wemoe-pl: torchrun has started 2 processes, but")
     assert not (tmp_path / "run" / "results.json").exists()
 
 
@@ -205,6 +197,6 @@ def test_lightning_starts_the_other_process_by_itself(
     out = tmp_path / "run"
     args = ["fit", *suite, *ADAPT, *cpu, "--out", out]
     program = [sys.executable, "-m", "wemoe_pl", *map(str, args)]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert_same_training(out, adapted)

@@ -22,10 +22,11 @@ from wemoe_pl.options import BENCH_NOTE, BENCH_SHAPES, PRECISIONS, bench_parser
 from wemoe_pl.plots import plot_costs
 from wemoe_pl.provenance import versions
 
+PLANNED = ("fetched", "frozen", "learned", "sum", "moved")
 # What is told in a unit of its own, and how many of that unit it is.
 UNITS = {
     "ms": (("forward", "both", "arithmetic", "reading", "seconds"), 1e3),
-    "MB": (("bytes", "extra", "dictionary", "model", "checkpoint"), 1e-6),
+    "MB": (("bytes", "extra", "dictionary", "model", "checkpoint", *PLANNED), 1e-6),
 }
 WIDEST = 140  # columns of a table that is printed whole, even where lines then wrap
 

@@ -1,4 +1,4 @@
-"""The measures, in rows: the layer, its ways, limits and memory, the encoder, its making."""
+"""The measures, in rows: the layer, its ways, limits, memory, the encoder, its making, a plan."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.adapt import entropy_objective
 from wemoe_pl.bench.limits import limits
+from wemoe_pl.bench.plan import plan
 from wemoe_pl.bench.rivals import Layer, fusion_bench_layers, loop_over_samples
 from wemoe_pl.bench.subjects import (
     SHAPES,
@@ -147,7 +148,7 @@ def build(settings: Settings) -> Iterator[Row]:
 
 Measure = Callable[[Settings], Iterator[Row]]
 MEASURES: dict[str, Measure] = dict(
-    zip(BENCH_MEASURES, (layer, ways, limits, memory, encoder, build), strict=True)
+    zip(BENCH_MEASURES, (layer, ways, limits, memory, encoder, build, plan), strict=True)
 )
 WAYS: dict[str, Way] = {"weight space": tiled_mlp, "activation space": activation_mlp}
 

@@ -1,0 +1,66 @@
+"""What a dictionary takes on every device, counted on the meta device: nothing is measured."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import torch
+from timm.layers.mlp import Mlp
+from torch import nn
+
+from wemoe_pl.bench.subjects import SHAPES, Row, Settings, Shape
+from wemoe_pl.dictionaries import Compression, Dense, LowRank, Pruned
+from wemoe_pl.moe import WeightEnsemblingMoE
+
+FORMS: dict[str, Compression] = {
+    "dense, float32": Dense("float32"),
+    "dense, bfloat16": Dense("bfloat16"),
+    "pruned by 0.9, bfloat16": Pruned("bfloat16", ratio=0.9),
+    "rank 64, bfloat16": LowRank("bfloat16", rank=64),
+}
+SEVERAL = (2, 4, 8)  # devices
+# Blocks that are on a device beside its share: the one that runs, what was gathered for it, and the
+# next; of a stream, the one that runs, and its larger half on the way.
+GATHERED, STREAMED = 3.0, 1.5
+LEARNED = 5  # float32 numbers for each that is learned: itself, its gradient twice, Adam's two
+
+
+def plan(settings: Settings) -> Iterator[Row]:
+    """Bytes per device of a whole model: resident, streamed from the CPU, or shared out."""
+    for name, experts in product(settings.shapes, settings.experts):
+        shape = SHAPES[name]
+        for form, compression in FORMS.items():
+            about = {"shape": name, "experts": experts, "form": form}
+            for row in places(shape, upscaled_block(shape, experts, compression)):
+                yield about | row
+
+
+def upscaled_block(shape: Shape, experts: int, compression: Compression) -> WeightEnsemblingMoE:
+    """The mixture of one block, without memory."""
+    with torch.device("meta"):
+        mlp = Mlp(shape.width, 4 * shape.width)
+        return WeightEnsemblingMoE(mlp, [mlp] * experts, compression=compression)
+
+
+def places(shape: Shape, mixture: WeightEnsemblingMoE) -> Iterator[Row]:
+    """A row for each way to place the dictionary: bytes on a device, and those a batch moves there.
+
+    A batch is a forward and a backward pass, each of which needs all that is not there already.
+    """
+    with torch.device("meta"):
+        frozen = 4 * numbers(shape.encoder(shape.blocks))
+    learned = 4 * LEARNED * shape.blocks * numbers(mixture.router)
+    block = mixture.task_vectors.nbytes
+    whole = shape.blocks * block
+    ways = {"1": (whole, 0.0, 0.0), "1, streamed": (0.0, STREAMED * block, 2.0 * whole)}
+    for count in SEVERAL:
+        moved = 2 * whole * (count - 1) / count
+        ways[str(count)] = (whole / count, GATHERED * block, moved)
+    for devices, (share, fetched, moved) in ways.items():
+        total = share + fetched + frozen + learned
+        held = {"dictionary": share, "fetched": fetched, "frozen": frozen, "learned": learned}
+        yield {"devices": devices, **held, "sum": total, "moved": moved}
+
+
+def numbers(module: nn.Module) -> int:
+    """How many parameters a module has."""
+    return sum(parameter.numel() for parameter in module.parameters())
