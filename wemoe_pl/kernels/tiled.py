@@ -8,7 +8,7 @@ never holds the gradient of more than a tile. So memory does not grow with the d
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, gcd
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from wemoe_pl.kernels.two_layers import MergedLayer, TwoLayers
 
 LINES = 96  # hidden entries of a tile, at least: a whole number of blocks of sparse task vectors
+SUMMED_APART = 8  # parts of a tile, at most, for which threads sum gradients
 
 
 class Room(NamedTuple):
@@ -81,33 +82,47 @@ class Lines(NamedTuple):
     """What belongs to some hidden entries of one layer.
 
     Attributes:
-        weight: (1, lines · width), pretrained.
-        vectors: (T, lines · width), its task vectors.
-        width: D.
+        weight: (lines, D), pretrained.
+        vectors: (T, lines, D), its task vectors.
     """
 
     weight: Tensor
     vectors: Tensor
-    width: int
 
     def merged(self, routing_weights: Tensor, room: Tensor) -> Tensor:
-        """Routing weights (b, T) → merged weights (b, lines, D), in place of what is in `room`."""
-        merged = self.rows(len(routing_weights), room)
-        torch.addmm(self.weight, routing_weights, self.vectors, out=merged)
-        return merged.view(len(merged), -1, self.width)
+        """Routing weights (b, T) → merged weights (b, lines, D), in place of what is in `room`.
 
-    def rows(self, samples: int, room: Tensor) -> Tensor:
-        """Room for (b, lines · width) numbers."""
-        count = self.weight.shape[1]
-        return room[: samples * count].view(samples, count)
+        A matrix product for each line: one for all of them, (b, T) · (T, lines · D), is so wide
+        and so flat that libraries for the CPU take half as long again.
+        """
+        lines, width = self.weight.shape
+        shares = routing_weights.expand(lines, -1, -1)
+        merged = room[: shares.shape[1] * self.weight.numel()].view(lines, -1, width)
+        torch.baddbmm(self.weight[:, None], shares, self.vectors.transpose(0, 1), out=merged)
+        return merged.transpose(0, 1)
+
+    def contracted(self, left: Tensor, right: Tensor, room: Tensor) -> Tensor:
+        """What the weights' gradient says of each task vector, (b, T).
+
+        The gradient of a sample's merged weights, (b, lines, D) = leftᵀ · right, is summed over
+        its N tokens, and ⟨gradient, τ_i⟩ is that of its routing weight r_i.
+        """
+        samples, count = len(left), len(self.vectors)
+        gradient = room[: samples * self.weight.numel()].view(samples, *self.weight.shape)
+        torch.bmm(left.mT, right, out=gradient)
+        # In some parts, or a single thread would go along the whole length of the sums.
+        parts = gcd(len(self.weight), SUMMED_APART)
+        by_part = gradient.view(samples, parts, -1).transpose(0, 1)
+        return (by_part @ self.vectors.view(count, parts, -1).permute(1, 2, 0)).sum(dim=0)
 
 
 def lines_of(layer: MergedLayer, entries: slice, dim: int, dtype: torch.dtype) -> Lines:
     """Rows (dim 0) or columns (dim 1) of a layer."""
     weight = layer.weight if dim == 0 else layer.weight.mT
     vectors = layer.vectors.tile(entries.start, entries.stop, dim, dtype)
-    base = weight[entries].to(dtype).reshape(1, -1)
-    return Lines(base, vectors.reshape(len(vectors), -1), weight.shape[1])
+    base = weight[entries].to(dtype).contiguous()
+    # Line after line of each vector: a copy only where they do not lie so already.
+    return Lines(base, vectors.reshape(len(vectors), -1).view(len(vectors), *base.shape))
 
 
 class Activated(NamedTuple):
@@ -187,8 +202,8 @@ class TiledMLP(torch.autograd.Function):
                 if ctx.needs_input_grad[0]:
                     to_x[group].baddbmm_(to_before, weights)
                 if ctx.needs_input_grad[1]:
-                    to_routing[group] += contracted(second, hidden.values, error, spaces[1])
-                    to_routing[group] += contracted(first, to_before, seen, spaces[0])
+                    to_routing[group] += second.contracted(hidden.values, error, spaces[1])
+                    to_routing[group] += first.contracted(to_before, seen, spaces[0])
         wanted = zip((to_x, to_routing.to(x.dtype), to_bias), ctx.needs_input_grad, strict=False)
         return *(gradient if needed else None for gradient, needed in wanted), None, None
 
@@ -219,17 +234,6 @@ def untiled_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
         return torch.baddbmm(layer.merged_bias(routing_weights)[:, None], x, merged.mT)
 
     return run(mlp.second, mlp.act(run(mlp.first, x)))
-
-
-def contracted(lines: Lines, left: Tensor, right: Tensor, space: Tensor) -> Tensor:
-    """What the weights' gradient says of each task vector, (b, T).
-
-    The gradient of a sample's merged weights, (b, lines, D) = leftᵀ · right, is summed over its N
-    tokens, and ⟨gradient, τ_i⟩ is that of its routing weight r_i.
-    """
-    gradient = lines.rows(len(left), space)
-    torch.bmm(left.mT, right, out=gradient.view(len(left), -1, lines.width))
-    return gradient @ lines.vectors.T
 
 
 def lines_of_both(mlp: TwoLayers, entries: slice, dtype: torch.dtype) -> tuple[Lines, Lines]:
