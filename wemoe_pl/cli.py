@@ -9,27 +9,34 @@ from wemoe_pl.commands import wrong_command
 from wemoe_pl.configs import find_config
 from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError
 from wemoe_pl.options import CONFIG, completion_parser, parser_of, values_of
+from wemoe_pl.signals import Stopped, stoppable
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run one command; the exit status is 0, or 1 after an error of one sentence."""
+    """Run one command.
+
+    The exit status is 0, or 1 after an error of one sentence, or 128 and the number of the signal
+    that has ended it.
+    """
     given = sys.argv[1:] if args is None else args
     try:
-        said = answer(given)
-        if said is None:
-            from wemoe_pl.running import run  # only now: torch takes seconds to import
+        with stoppable():
+            said = answer(given)
+            if said is None:
+                from wemoe_pl.running import run  # only now: torch takes seconds to import
 
-            run(given)
-        else:
-            print(said, end="")
+                run(given)
+            else:
+                print(said, end="")
     except UnreachableError as error:
-        return complain(f"{error} {where_to_fetch(given)}")
+        return complain(f"{error} {where_to_fetch(given)}", error)
     except WeMoEError as error:
-        return complain(without_worker(str(error)))
+        return complain(without_worker(str(error)), error)
     except OSError as error:
-        return complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except KeyboardInterrupt:
-        return complain("interrupted; nothing was left half-written.")
+        return complain(f"{error.filename}: {error.strerror}" if error.filename else str(error), error)
+    except Stopped as stopped:
+        complain(f"{stopped}; nothing was left half-written.", stopped)
+        return stopped.status
     return 0
 
 
@@ -63,9 +70,9 @@ def where_to_fetch(args: list[str]) -> str:
     return f"Where there is a network, `{command}` fetches it in advance."
 
 
-def complain(sentence: str) -> int:
-    """Print one sentence where errors go; the exit status."""
-    print(f"wemoe-pl: {sentence}", file=sys.stderr)
+def complain(sentence: str, error: BaseException) -> int:
+    """Print a sentence, and what is noted of the progress, where errors go; the exit status."""
+    print("wemoe-pl:", sentence, *getattr(error, "__notes__", ()), file=sys.stderr)
     return 1
 
 

@@ -132,11 +132,9 @@ class Dashboard(L.Callback):
         self._alerted = set(state_dict["alerted"])
 
 
-def resumed_run(checkpoint: str | None) -> str | None:
+def resumed_run(checkpoint: Path) -> str | None:
     """The W&B run that a checkpoint is of, if it is of one."""
-    if checkpoint is None:
-        return None
-    states = read_checkpoint(Path(checkpoint)).get("callbacks", {})
+    states = read_checkpoint(checkpoint).get("callbacks", {})
     return states.get(Dashboard.__name__, {}).get("run_id")
 
 

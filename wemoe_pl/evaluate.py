@@ -72,10 +72,12 @@ class ScoredModule(L.LightningModule):
         samples: some images of every task, as the last test saw them.
         test_results: the figures of the last test, for `results.json`.
         needs_labels: must all images that it learns from have labels?
+        resumable: can a fit go on from a checkpoint that was saved before its end?
     """
 
     classifier: MultiTaskClassifier
     needs_labels = False
+    resumable = True
 
     def __init__(self, suite: Suite):
         super().__init__()

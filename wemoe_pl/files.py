@@ -16,6 +16,7 @@ from wemoe_pl.errors import WeMoEError
 SHIPPED = Path(__file__).parent / "assets"
 SHIPPED_PREFIX = "shipped:"
 SHA256 = re.compile(r"[0-9a-f]{64}")
+PART = ".part"  # in the names of files that are being written
 
 
 def locate(source: str) -> Path:
@@ -57,10 +58,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
     >>> target.read_text()
     'whole or not at all'
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        flush_to_disk(temporary)
         temporary.replace(path)
     except OSError as error:
         raise WeMoEError(
@@ -70,6 +72,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where nothing could be written, nothing can be removed
             temporary.unlink()
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file is on the disk: else a power cut may leave its name without content."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process was writing into a folder of a run, or one below it."""
+    for pattern in (f".*{PART}*", f"*/.*{PART}*"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

@@ -17,6 +17,7 @@ from lightning.pytorch.cli import (
     SaveConfigCallback,
 )
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from rich.console import Console
 
 from wemoe_pl import (  # noqa: F401 (named by YAML)
@@ -32,25 +33,31 @@ from wemoe_pl.curves import Curves
 from wemoe_pl.dashboard import Dashboard, media_loggers, resumed_run
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
-from wemoe_pl.files import atomic_write, make_folder
+from wemoe_pl.files import atomic_write, make_folder, remove_leftovers
+from wemoe_pl.last_checkpoint import LastCheckpoint
 from wemoe_pl.launchers import Launcher, launcher
 from wemoe_pl.loggers import MetricsFile, WandbRun, identity
-from wemoe_pl.options import ALLOW, CONFIG, JOB_OPTIONS, QUIET, QUIET_OPTION, values_of
+from wemoe_pl.options import (
+    ALLOW,
+    CONFIG,
+    FRESH,
+    FRESH_OPTION,
+    JOB_OPTIONS,
+    QUIET,
+    QUIET_OPTION,
+    values_of,
+)
 from wemoe_pl.parser_policy import check_parts, only_allowed
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
 from wemoe_pl.pictures import write_pictures
 from wemoe_pl.processes import EndTogether, Requeue
 from wemoe_pl.report import accuracy_table, write_predictions, write_summary
 from wemoe_pl.results import collect_results, write_results
-from wemoe_pl.run_checkpoint import (
-    LastCheckpoint,
-    checkpoint_folder,
-    last_checkpoint,
-    read_checkpoint,
-)
+from wemoe_pl.resuming import CONFIG_FILE, unfinished_run
+from wemoe_pl.run_checkpoint import RESULTS, checkpoint_folder, last_checkpoint, read_checkpoint
 from wemoe_pl.suites import Suite, restriction
 
-COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions", "quiet")
+COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions", "quiet", "fresh")
 DEFAULT_CALLBACKS = [{"class_path": "wemoe_pl.report.StepProgressBar"}]
 DEFAULT_LOGGER = {"class_path": "wemoe_pl.loggers.MetricsFile"}
 
@@ -69,7 +76,7 @@ class SaveConfig(SaveConfigCallback):
         folder = Path(trainer.default_root_dir)
         if stage != "fit" and (last_checkpoint(folder).is_file() or stage != "test"):
             return
-        with atomic_write(folder / "config.yaml") as temporary:
+        with atomic_write(folder / CONFIG_FILE) as temporary:
             temporary.write_text(dumped)
 
 
@@ -92,6 +99,7 @@ class WeMoECLI(LightningCLI):
                 parser.add_argument(f"--{key}", type=str | bool | None, default=None)
         else:
             parser.add_argument(*QUIET, **QUIET_OPTION)
+            parser.add_argument(FRESH, **FRESH_OPTION)
         for part in ("model", "data"):
             chosen = ("suite", "tasks", "unseen")
             parser.link_arguments(chosen, f"{part}.init_args.suite", compute_fn=restricted)
@@ -138,7 +146,8 @@ class WeMoECLI(LightningCLI):
         trainer = self.settings.trainer
         check_parts(self.settings, values_of(self.arguments, ALLOW))
         if self.subcommand:
-            make_folder(self.out)
+            rank_zero_only(remove_leftovers)(make_folder(self.out))
+            self.find_start()
         else:  # a verb only prepares, maybe where there is no GPU
             trainer.accelerator, trainer.devices, trainer.precision = "cpu", 1, None
             trainer.strategy, trainer.plugins, trainer.logger = "auto", None, False
@@ -162,6 +171,21 @@ class WeMoECLI(LightningCLI):
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbRun):
                 logger.identify(self.identity)
+            if isinstance(logger, MetricsFile):
+                logger.first_step = self.start_step
+
+    def find_start(self) -> None:
+        """Find the checkpoint that a fit goes on from, given or left by an interrupted run."""
+        settings, fitting = self.settings, self.subcommand == "fit"
+        given = settings.ckpt_path and Path(settings.ckpt_path)
+        anew, settings.fresh = settings.fresh, False  # whoever repeats the run need not say it
+        if fitting and not (given or anew):
+            given = unfinished_run(self.out, self.recipe)
+        self.start = given if fitting else None
+        self.start_step = read_checkpoint(self.start)["global_step"] if self.start else 0
+        if self.start:
+            of = f"step {self.start_step} of {settings.trainer.max_steps}"
+            rank_zero_info(f"Going on from {of}: {self.start}")
 
     def prepare_logger(self, logger: Namespace) -> None:
         """Let a logger write into the folder of the run, wherever its config is from."""
@@ -174,18 +198,13 @@ class WeMoECLI(LightningCLI):
     def identity(self) -> dict[str, Any]:
         """Where the run appears among others; a resumed one in its own place."""
         found = identity(self.settings.as_dict(), str(self.subcommand))
-        fitting = self.subcommand == "fit"
-        return found | ({"id": resumed_run(self.settings.ckpt_path)} if fitting else {})
+        return found | ({"id": resumed_run(self.start)} if self.start else {})
 
     @property
     def log_folder(self) -> str:
-        """Where below `logs` this command's own go, if a fit's are there already.
-
-        A CSV logger begins by deleting the file of an earlier run in its folder.
-        """
-        if self.subcommand == "fit":
-            return "resumed" if self.settings.ckpt_path else ""
-        return str(self.subcommand) if last_checkpoint(self.out).is_file() else ""
+        """Where below `logs` this command's own go, if a fit's are there already."""
+        beside = self.subcommand != "fit" and last_checkpoint(self.out).is_file()
+        return str(self.subcommand) if beside else ""
 
     @property
     def curves(self) -> Curves:
@@ -209,7 +228,8 @@ class WeMoECLI(LightningCLI):
         return Path(self.settings.out)
 
     def before_fit(self) -> None:
-        """Refuse a task that no part of the run asks for, and an interval of 0."""
+        """Go on from a checkpoint; refuse a task that no part asks for, and an interval of 0."""
+        self.config_init[self.subcommand].ckpt_path = self.start and str(self.start)
         if self.settings.task and not isinstance(self.model, finetune.ExpertFineTuning):
             raise ConfigError(
                 f"--task has no part in this job, which is for all tasks of the suite: leave out "
@@ -253,10 +273,10 @@ class WeMoECLI(LightningCLI):
         if self.subcommand == "fit":
             results["guard"] = init.guard.report
         pictures = write_pictures(self.out, model, results, self.curves.points)
-        write_results(self.out / "results.json", results)
         write_summary(self.out / "summary.md", results, [path.name for path in pictures])
         init.dashboard.finish(self.trainer, model, results, pictures, self.curves.points)
         self.close_loggers()
+        write_results(self.out / RESULTS, results)  # last: it says that the run is finished
         self.console.print(accuracy_table(results))
         self.console.print(f"Results are in {self.out}", highlight=False)
 

@@ -3,6 +3,7 @@
 import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from csv import DictReader, DictWriter
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from urllib.parse import urlsplit
 
 import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+
+from wemoe_pl.files import atomic_write
 
 SERVER = "https://api.wandb.ai"
 # Seconds that a server which does not answer may hold up a run: when it begins, and when it ends.
@@ -26,16 +29,76 @@ JOB_TYPES = {
 }
 
 
-class MetricsFile(CSVLogger):
+class MetricsFile(Logger):
     """All metrics in `logs/metrics.csv`, and nothing but them.
+
+    Lines are added to the file. What a run that was killed has logged behind the checkpoint from
+    which it goes on is dropped, so that every step is there once.
 
     Args:
         save_dir: the folder of the run.
         version: a folder below `logs`; by default `logs` itself.
+
+    Attributes:
+        path: the file.
+        first_step: lines in the file that are of earlier steps are kept; by default none is.
     """
 
     def __init__(self, save_dir: str = ".", version: str = ""):
-        super().__init__(save_dir, name="logs", version=version)
+        super().__init__()
+        self.path = Path(save_dir) / "logs" / version / "metrics.csv"
+        self.first_step = 0
+        self._version = version
+        self._rows: list[dict[str, Any]] | None = None
+        self._columns: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """The folder in that of the run."""
+        return "logs"
+
+    @property
+    def version(self) -> str:
+        """The folder below it."""
+        return self._version
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
+        """Nothing: they are in `config.yaml`."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Add a line, to what is kept of an earlier run if it is the first."""
+        if self._rows is None:
+            self._rows = rows_before(self.path, self.first_step)
+        row = {**metrics, "step": step}
+        self._rows.append(row)
+        if row.keys() <= set(self._columns):
+            self.add_line(row)
+        else:
+            self._columns = sorted({key for each in self._rows for key in each})
+            self.write_all()
+
+    def add_line(self, row: Mapping[str, Any]) -> None:
+        """Write one more line."""
+        with self.path.open("a", newline="") as file:
+            DictWriter(file, self._columns).writerow(row)
+
+    def write_all(self) -> None:
+        """Write the file, which has a new column."""
+        with atomic_write(self.path) as temporary, temporary.open("w", newline="") as file:
+            writer = DictWriter(file, self._columns)
+            writer.writeheader()
+            writer.writerows(self._rows or [])
+
+
+def rows_before(path: Path, step: int) -> list[dict[str, Any]]:
+    """The lines of a file of metrics that are of earlier steps than this, without a torn one."""
+    if not step or not path.is_file():
+        return []
+    whole = path.read_text().rpartition("\n")[0].splitlines()
+    rows = ({k: v for k, v in row.items() if v} for row in DictReader(whole))
+    return [row for row in rows if int(row["step"]) < step]
 
 
 class WandbRun(WandbLogger):

@@ -76,6 +76,11 @@ QUIET_OPTION: dict[str, Any] = {
     "action": "store_true",
     "help": "Print nothing but what goes wrong; no progress, no table.",
 }
+FRESH = "--fresh"
+FRESH_OPTION: dict[str, Any] = {
+    "action": "store_true",
+    "help": "Begin anew, though --out holds an unfinished run.",
+}
 LANDSCAPE_OPTIONS = {
     "points": Option("Of the landscape's grid, on each axis.", int, 11),
     "images": Option("Of each task, that the landscape is measured on.", int, 256),
@@ -135,6 +140,8 @@ def job_parser(command: str) -> OneSentence:
     if command in SUBCOMMANDS:
         add(*QUIET, **QUIET_OPTION)
         add("--ckpt_path", help="Checkpoint to go on from, or to score; `last` is that of --out.")
+    if command == "fit":
+        add(FRESH, **FRESH_OPTION)
     return parser
 
 

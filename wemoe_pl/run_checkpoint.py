@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
-import lightning as L
 import torch
-from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.files import atomic_write
 
 LAST_CHECKPOINT = "last.ckpt"
+RESULTS = "results.json"
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
 Sources = Mapping[str, Mapping[str, str]]
 
@@ -27,28 +27,26 @@ def last_checkpoint(out: str | Path) -> Path:
     return Path(checkpoint_folder(out)) / LAST_CHECKPOINT
 
 
-class LastCheckpoint(Checkpoint):
-    """Keeps `last.ckpt` in a folder: after every validation, and when training has ended."""
+class WholeFile(TorchCheckpointIO):
+    """Checkpoints as Lightning writes them, but whole or not at all, and read only if intact."""
 
-    def __init__(self, dirpath: str):
-        self.path = Path(dirpath) / LAST_CHECKPOINT
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Replace the file by a whole one; Lightning's own way fills the system's folder for
+        temporary files, and leaves half of one when killed.
+        """
+        with atomic_write(Path(path)) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # torch's way to say that the disk is full
+                raise (error.__context__ or error) from None
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save, if the validation is one of a training's."""
-        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            self.save(trainer)
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save what was trained."""
-        self.save(trainer)
-
-    def save(self, trainer: L.Trainer) -> None:
-        """Replace the last checkpoint by a whole one: Lightning may leave half when disks fill."""
-        if not trainer.is_global_zero:  # which writes nothing, but has its part in saving
-            trainer.save_checkpoint(self.path)
-            return
-        with atomic_write(self.path) as temporary:
-            trainer.save_checkpoint(temporary)
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint of this program onto the CPU; nothing in it is run."""
+        return read_checkpoint(Path(path))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -60,6 +58,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     hint = "give DIR/checkpoints/last.ckpt of a run"
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint {path}: {hint}.")
+    if not is_intact(path):
+        raise CheckpointError(
+            f"{path} is damaged or no checkpoint: it is not what was once written. Delete it, or "
+            f"{hint} that is whole."
+        )
     try:
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds
@@ -67,6 +70,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or IDENTITY not in checkpoint:
         raise CheckpointError(f"{path} was not written by wemoe-pl: {hint}.")
     return checkpoint
+
+
+def is_intact(path: Path) -> bool:
+    """Do all parts of a file of `torch.save` have the checksums that were written with them?
+
+    `torch.load` does not look at them.
+    """
+    try:
+        with ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # `zipfile` and `zlib` raise many kinds
+        return False
 
 
 def check_sources(then: Sources, now: Sources, owner: str) -> None:

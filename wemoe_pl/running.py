@@ -1,21 +1,29 @@
 """Run a command by Lightning, which warns of nothing where all is as it should be."""
 
 import logging
+import signal
 import warnings
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from wemoe_pl.commands import VERBS
 from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.faults import explanation, with_notes
 from wemoe_pl.jobs import read_job
-from wemoe_pl.processes import explain
+from wemoe_pl.signals import REQUEST, Stopped
 from wemoe_pl.verbs import run_verb
 
 LOGGERS = (
     "lightning.pytorch.utilities.rank_zero",
     "lightning.fabric.utilities.rank_zero",
     "lightning.pytorch.trainer.connectors.checkpoint_connector",
+    "lightning.pytorch.trainer.connectors.signal_connector",
 )
+# What Lightning logs of a run that is stopped or goes on, which is said in a line of our own.
+SAID_BETTER = (
+    "`weights_only` was not set", "Received SIGTERM", "Restoring states from", "Restored all states"
+)  # fmt: skip
 # What Lightning warns of in every run, though all is as it should be.
 NOISE = (
     r".*LeafSpec",  # it makes tree leaves the way that torch has deprecated
@@ -37,6 +45,7 @@ def run(args: list[str]) -> None:
 
     Raises:
         WeMoEError: something is wrong that a user can put right.
+        Stopped: a signal has asked the command to end.
     """
     silence_lightning()
     command, *rest = args
@@ -47,10 +56,14 @@ def run(args: list[str]) -> None:
             read_job(args)
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
-    except RuntimeError as error:
-        if (sentence := explain(error)) is None:
+    except SIGTERMException as error:  # Lightning's, of all the processes of a run
+        raise with_notes(Stopped(signal.SIGTERM), error) from error
+    except Exception as error:
+        if REQUEST.signum is not None:  # it went to the processes that load images too
+            raise with_notes(Stopped(REQUEST.signum), error) from error
+        if isinstance(error, WeMoEError) or (told := explanation(error)) is None:
             raise
-        raise WeMoEError(sentence) from error
+        raise with_notes(told, error) from error
 
 
 def silence_lightning() -> None:
@@ -64,4 +77,4 @@ def silence_lightning() -> None:
 def says_something(record: logging.LogRecord) -> bool:
     """Is a line of Lightning's log neither a tip nor about a default of its own?"""
     message = record.getMessage()
-    return "💡" not in message and "`weights_only` was not set" not in message
+    return "💡" not in message and not any(known in message for known in SAID_BETTER)

@@ -34,6 +34,7 @@ class SampleMerging(MergedModule):
     """
 
     merge: SampleMethod
+    resumable = False  # what is counted is as large as a model for every task
 
     def __init__(
         self,
@@ -91,9 +92,10 @@ class SampleMerging(MergedModule):
         self.solved = True
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take a finished run's weights; what an interrupted one had counted is lost."""
+        """Take a finished run's weights; of an unfinished one there is no checkpoint."""
         super().on_load_checkpoint(checkpoint)
-        if self.trainer.state.fn == TrainerFn.FITTING:
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        if fitting and checkpoint["global_step"] != self.total_steps:
             raise ConfigError(
                 f"A fit of {self.method} cannot be resumed, since it is one pass over its samples: "
                 "leave out --ckpt_path."

@@ -1,0 +1,99 @@
+"""`wemoe-pl` in processes of its own, for tests that kill them.
+
+They are forked from a server that has imported everything, which takes seconds, once.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from types import TracebackType
+
+PATIENCE = 120  # seconds that anything may take on a busy machine
+Change = Callable[[], None]  # made in the process before the command, such as a slow disk
+
+
+class Running:
+    """A command that runs; left alone, it is killed when the block ends.
+
+    Args:
+        arguments: of `wemoe-pl`.
+        log: where its output goes.
+        change: called in the process before the command.
+    """
+
+    def __init__(self, arguments: list[str], log: Path, change: Change | None = None):
+        self.log = log
+        self.process = context().Process(target=run, args=(arguments, str(log), change))
+        self.process.start()
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.process.kill()
+        self.process.join(PATIENCE)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if it still runs."""
+        if self.process.is_alive() and self.process.pid:
+            os.kill(self.process.pid, number)
+
+    def wait(self) -> int:
+        """The exit status."""
+        self.process.join(PATIENCE)
+        assert self.process.exitcode is not None, f"It hangs:\n{self.output}"
+        return self.process.exitcode
+
+    def wait_until(self, reached: Callable[[], bool]) -> bool:
+        """Wait for something, or for the end of the process; was it reached?"""
+        until = time.monotonic() + PATIENCE
+        while not reached():
+            assert time.monotonic() < until, f"It hangs:\n{self.output}"
+            if not self.process.is_alive():
+                return reached()
+            time.sleep(0.002)
+        return True
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text() if self.log.exists() else ""
+
+    @property
+    def last_line(self) -> str:
+        """The last that it has printed."""
+        return self.output.strip().splitlines()[-1]
+
+
+def context() -> ForkServerContext:
+    """The server, which is started with the first process."""
+    forkserver = multiprocessing.get_context("forkserver")
+    forkserver.set_forkserver_preload(["wemoe_pl.running", "matplotlib.pyplot"])
+    return forkserver
+
+
+def run(arguments: list[str], log: str, change: Change | None) -> None:
+    """Be the command."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.argv = ["wemoe-pl"]
+
+    import torch
+
+    from wemoe_pl import cli
+
+    torch.set_num_threads(1)
+    if change:
+        change()
+    sys.exit(cli.main(arguments))

@@ -1,0 +1,72 @@
+"""A run that was interrupted: found in its folder, and gone on with if the config is the same."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.run_checkpoint import RESULTS, last_checkpoint
+
+CONFIG_FILE = "config.yaml"
+# Where and how a run is made, which changes nothing of what it comes to.
+OF_NO_MATTER = (
+    "out", "quiet", "fresh", "ckpt_path", "weights_only", "checkpoint", "dashboard",
+    "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
+    "trainer.plugins", "trainer.logger", "trainer.callbacks", "trainer.profiler",
+    "trainer.enable_progress_bar", "trainer.enable_model_summary",
+    "data.init_args.num_workers", "data.init_args.test_batch_size",
+    "data.init_args.cache_images", "data.init_args.images",
+)  # fmt: skip
+
+
+def unfinished_run(out: Path, recipe: Mapping[str, Any]) -> Path | None:
+    """The checkpoint of a fit in a folder that has not come to its end, if there is one.
+
+    A run is finished when it has left its results, the last thing that it writes.
+
+    Args:
+        out: the folder.
+        recipe: the resolved config of the fit that is to begin.
+
+    Raises:
+        ConfigError: the unfinished run is of another config; names the first key that differs.
+    """
+    last = last_checkpoint(out)
+    if not last.is_file() or (out / RESULTS).is_file():
+        return None
+    config = out / CONFIG_FILE
+    then = yaml.safe_load(config.read_text()) if config.is_file() else None
+    differs = first_change(then, recipe) if then else f"{CONFIG_FILE} is missing"
+    if differs:
+        raise ConfigError(
+            f"{out} holds an unfinished run of another config: {differs}. Give another --out, or "
+            "`--ckpt_path last` to go on with this config, or --fresh to begin anew."
+        )
+    return last
+
+
+def first_change(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first key that matters and has changed, with both values; empty if none has.
+
+    A key that is new is one that an earlier version did not have.
+
+    >>> first_change({"out": "a", "model": {"rate": 1}}, {"out": "b", "model": {"rate": 2}})
+    'model.rate was 1 and is now 2'
+    """
+    current = dict(flat(now))
+    for key, value in flat(then):
+        matters = not any(f"{key}.".startswith(f"{each}.") for each in OF_NO_MATTER)
+        if matters and current.get(key) != value:
+            return f"{key} was {value} and is now {current.get(key)}"
+    return ""
+
+
+def flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested settings, with its dotted key."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
