@@ -19,11 +19,11 @@ from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.classifier import build_classifier
 from wemoe_pl.data import ImageSet, MultiTaskData
 from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.last_checkpoint import LastCheckpoint
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
 from wemoe_pl.miniature import CLASSES, MiniatureTask
 from wemoe_pl.report import COLUMN_TITLES, accuracy_table
 from wemoe_pl.results import collect_results
-from wemoe_pl.run_checkpoint import LastCheckpoint
 from wemoe_pl.streams import StepBatches
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import ImageFolderTask, VisionTask

@@ -10,8 +10,9 @@ import torch
 from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.collapse import MEMORY, Best, CollapseGuard
 from wemoe_pl.data import MultiTaskData
+from wemoe_pl.last_checkpoint import LastCheckpoint
 from wemoe_pl.merging import WEMoE
-from wemoe_pl.run_checkpoint import LastCheckpoint, last_checkpoint, read_checkpoint
+from wemoe_pl.run_checkpoint import last_checkpoint, read_checkpoint
 from wemoe_pl.scores import mean, spread
 from wemoe_pl.suites import Suite
 

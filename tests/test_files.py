@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from wemoe_pl.files import (
     digest,
     locate,
     make_folder,
+    remove_leftovers,
     sha256,
 )
 
@@ -96,6 +98,36 @@ def test_a_full_disk_leaves_the_folder_as_it_was(target: Path) -> None:
     complaint = r"Cannot write .*results\.json: No space left on device\. Free some space"
     with pytest.raises(WeMoEError, match=complaint):
         write_half(target, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert contents(target.parent) == before
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    kept = [tmp_path / ".hidden", tmp_path / "a.part.json", tmp_path / "checkpoints" / "last.ckpt"]
+    for path in kept:
+        path.touch()
+    for name in ("results.json", "checkpoints/last.ckpt"):
+        with atomic_write(tmp_path / name) as temporary:
+            temporary.touch()
+            shutil.copy(temporary, temporary.with_name(temporary.name.replace(".part", "7.part")))
+        (tmp_path / "results.json").unlink(missing_ok=True)
+    assert len(list(tmp_path.rglob(".*.part.*"))) == 2
+    remove_leftovers(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+
+
+def test_what_is_written_is_on_the_disk_before_it_is_in_place(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk may say that it is full only then."""
+
+    def refuse(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = contents(target.parent)
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(WeMoEError, match="No space left"), atomic_write(target) as temporary:
+        temporary.write_text("after")
     assert contents(target.parent) == before
 
 

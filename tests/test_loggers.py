@@ -154,11 +154,56 @@ def test_a_run_is_grouped_by_suite_and_told_by_job_and_method(
 
 
 def test_metrics_go_to_a_file_of_logs(tmp_path: Path) -> None:
-    for version, place in {"": "logs", "resumed": "logs/resumed"}.items():
+    for version, place in {"": "logs", "test": "logs/test"}.items():
         logger = MetricsFile(str(tmp_path), version)
         logger.log_metrics({"val/acc": 0.5}, 1)
-        logger.save()
         assert "val/acc" in (tmp_path / place / "metrics.csv").read_text()
+
+
+def log_three(logger: MetricsFile) -> list[str]:
+    """Log two steps, then a new metric; the lines of the file."""
+    for step in (1, 3):
+        logger.log_metrics({"loss": step / 2}, step)
+    logger.log_metrics({"val/acc": 0.25}, 3)
+    return logger.path.read_text().splitlines()
+
+
+def test_a_metric_that_is_new_gets_a_column(tmp_path: Path) -> None:
+    assert log_three(MetricsFile(str(tmp_path))) == [
+        "loss,step,val/acc",
+        "0.5,1,",
+        "1.5,3,",
+        ",3,0.25",
+    ]
+
+
+@pytest.mark.parametrize("tear", ["", "9.0,", "9.0,4,0.5"])
+@pytest.mark.parametrize("first_step", [2, 4])
+def test_what_was_logged_behind_the_checkpoint_is_dropped(
+    tmp_path: Path, first_step: int, tear: str
+) -> None:
+    """And a last line that a killed process did not finish."""
+    lines = log_three(MetricsFile(str(tmp_path)))
+    again = MetricsFile(str(tmp_path))
+    with again.path.open("a") as file:
+        file.write(tear)
+    again.first_step = first_step
+    again.log_metrics({"loss": 1.5}, 3)
+    again.log_metrics({"val/acc": 0.25}, 3)
+    assert sorted(again.path.read_text().splitlines()) == sorted(lines)
+
+
+def test_a_new_run_begins_a_new_file(tmp_path: Path) -> None:
+    log_three(MetricsFile(str(tmp_path)))
+    MetricsFile(str(tmp_path)).log_metrics({"loss": 1.0}, 1)
+    assert (tmp_path / "logs" / "metrics.csv").read_text().splitlines() == ["loss,step", "1.0,1"]
+
+
+def test_a_line_of_the_same_step_and_metrics_replaces_the_old_one(tmp_path: Path) -> None:
+    logger = MetricsFile(str(tmp_path))
+    log_three(logger)
+    logger.log_metrics({"val/acc": 0.5}, 3)
+    assert logger.path.read_text().splitlines()[1:] == ["0.5,1,", "1.5,3,", ",3,0.5"]
 
 
 def test_an_error_is_told_by_its_first_line() -> None:

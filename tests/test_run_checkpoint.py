@@ -1,32 +1,15 @@
 """Checkpoints are whole, or not there; what is no checkpoint is named."""
 
-import errno
-from collections.abc import Callable
+import random
 from pathlib import Path
+from typing import Any
 
-import lightning as L
 import pytest
 import torch
 
-from wemoe_pl.errors import CheckpointError, WeMoEError
-from wemoe_pl.run_checkpoint import LastCheckpoint, read_checkpoint
-
-NewTrainer = Callable[..., L.Trainer]
-
-
-def test_a_full_disk_leaves_the_last_checkpoint_whole(
-    quiet_trainer: NewTrainer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def fill_the_disk(path: Path) -> None:
-        path.write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    (tmp_path / "last.ckpt").write_text("whole")
-    trainer = quiet_trainer()
-    monkeypatch.setattr(trainer, "save_checkpoint", fill_the_disk)
-    with pytest.raises(WeMoEError, match=r"Cannot write .*last\.ckpt: No space left"):
-        LastCheckpoint(str(tmp_path)).save(trainer)
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]
+from wemoe_pl.adapt import load
+from wemoe_pl.errors import CheckpointError
+from wemoe_pl.run_checkpoint import read_checkpoint
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path) -> None:
@@ -45,3 +28,63 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path)
         with pytest.raises(CheckpointError, match=complaint) as refusal:
             read_checkpoint(path)
         assert str(path) in str(refusal.value)
+
+
+# --- damage ----------------------------------------------------------------------------------
+
+FEW, MANY = 200, 20_000  # places at which a file is damaged
+
+
+def same(one: Any, other: Any) -> bool:
+    """Are two checkpoints equal, bit for bit?"""
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and one.equal(other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+@pytest.mark.parametrize("places", [FEW, pytest.param(MANY, marks=pytest.mark.soak)])
+def test_a_flipped_bit_is_refused_unless_it_changes_nothing(
+    places: int, checkpoint: Path, record_property: Any
+) -> None:
+    """Between the parts of the file there is padding, which says nothing."""
+    whole, expected = checkpoint.read_bytes(), read_checkpoint(checkpoint)
+    generator, refused = random.Random(0), 0
+    for _ in range(places):
+        damaged = bytearray(whole)
+        damaged[generator.randrange(len(whole))] ^= 1 << generator.randrange(8)
+        checkpoint.write_bytes(damaged)
+        try:
+            assert same(read_checkpoint(checkpoint), expected)
+        except CheckpointError as error:
+            refused += 1
+            assert str(error).startswith(f"{checkpoint} is damaged or no checkpoint: ")
+            assert "\n" not in str(error)
+    record_property("refused", refused)
+    assert refused > places / 2
+
+
+@pytest.mark.parametrize("places", [FEW, pytest.param(MANY, marks=pytest.mark.soak)])
+def test_a_file_that_is_cut_off_is_refused(places: int, checkpoint: Path) -> None:
+    whole = checkpoint.read_bytes()
+    for length in range(0, len(whole), max(1, len(whole) // places)):
+        checkpoint.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match="is damaged or no checkpoint"):
+            read_checkpoint(checkpoint)
+
+
+def test_torch_alone_would_take_damaged_weights(checkpoint: Path) -> None:
+    """Why there is a check at all."""
+    expected = read_checkpoint(checkpoint)
+    weight = next(iter(expected["state_dict"].values()))
+    place = checkpoint.read_bytes().index(weight.numpy().tobytes())
+    damaged = bytearray(checkpoint.read_bytes())
+    damaged[place] ^= 1
+    checkpoint.write_bytes(damaged)
+    assert not same(torch.load(checkpoint, weights_only=True), expected)
+    for read in (read_checkpoint, load):
+        with pytest.raises(CheckpointError, match="it is not what was once written"):
+            read(checkpoint)

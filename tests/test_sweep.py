@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Thread
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.signals import Stopped
 from wemoe_pl.sweep import Processes, sweep
 
 
@@ -34,9 +36,7 @@ class FakeRunner:
         self.environments.append(environment)
         name = log.parent.name
         if name == self.interrupted:
-            (log.parent / "checkpoints").mkdir()
-            (log.parent / "checkpoints" / "last.ckpt").write_bytes(b"some")
-            raise KeyboardInterrupt
+            raise Stopped(signal.SIGINT)
         if name in self.failing:
             log.write_text("noise\nwemoe-pl: There is no key 'lamda'.\n")
             return 1
@@ -116,12 +116,12 @@ def test_results_of_another_command_are_neither_taken_nor_overwritten(tmp_path: 
 def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     job = ("--config", "adapt_miniature", "--grid", "seed_everything=0,1,2")
     runner = FakeRunner(interrupted="seed_everything=1")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped):
         run(tmp_path, *job, runner=runner)
     assert runner.stopped
     again = run(tmp_path, *job).commands
-    assert [command[3] for command in again if "--ckpt_path" in command] == ["--seed_everything=1"]
-    assert again[0][-2:] == ["--ckpt_path", "last"]
+    assert [command[3] for command in again] == ["--seed_everything=1", "--seed_everything=2"]
+    assert again[0] == runner.commands[1]  # which goes on by itself
     assert run(tmp_path, *job).commands == []
 
 

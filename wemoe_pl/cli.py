@@ -33,7 +33,8 @@ def main(args: list[str] | None = None) -> int:
     except WeMoEError as error:
         return complain(without_worker(str(error)), error)
     except OSError as error:
-        return complain(f"{error.filename}: {error.strerror}" if error.filename else str(error), error)
+        sentence = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return complain(sentence, error)
     except Stopped as stopped:
         complain(f"{stopped}; nothing was left half-written.", stopped)
         return stopped.status

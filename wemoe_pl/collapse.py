@@ -43,6 +43,7 @@ class CollapseGuard(L.Callback):
         self.action = action
         self.best: Best | None = None
         self.collapsed: dict[str, int] = {}
+        self._predicted: dict[str, Tensor] = {}  # in the parts of a step so far
         self._histograms: dict[str, Tensor] = {}
         self._widest: dict[str, float] = {}
 
@@ -54,11 +55,15 @@ class CollapseGuard(L.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count what was predicted, and warn of each task once."""
+        """Count what was predicted in a whole step, and warn of each task once."""
         if self.action == "off" or not isinstance(pl_module, TestTimeAdaptation):
             return
+        self._predicted |= outputs["predicted"]
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
         settled = trainer.global_step >= 1 / (1 - MEMORY)
-        for task, predicted in outputs["predicted"].items():
+        predictions, self._predicted = self._predicted, {}
+        for task, predicted in predictions.items():
             seen = self._histograms.get(task, torch.zeros_like(predicted, dtype=torch.float))
             histogram = self._histograms[task] = MEMORY * seen + predicted
             now = spread(histogram)

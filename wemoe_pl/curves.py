@@ -43,9 +43,16 @@ class Curves(L.Callback):
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Log how large the gradient is."""
+        """Log how large the gradient is, and look at it before a step is made with it.
+
+        Raises:
+            WeMoEError: it is not finite, and would make all weights so.
+        """
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
-        pl_module.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
+        norm = torch.nn.utils.get_total_norm(gradients)
+        pl_module.log("train/gradient_norm", norm)
+        if getattr(trainer.precision_plugin, "scaler", None) is None:  # which skips such steps
+            check_gradient(norm, trainer.global_step + 1, trainer.callback_metrics)
 
     def on_train_batch_end(
         self,
@@ -89,6 +96,27 @@ class Curves(L.Callback):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on where the interrupted run was."""
         self.points = state_dict["points"]
+
+
+def check_gradient(norm: Tensor, step: int, metrics: Mapping[str, Tensor]) -> None:
+    """Raise `WeMoEError` if a step's gradient is infinite or no number.
+
+    Args:
+        norm: of the gradient.
+        step: the optimiser step, for the sentence.
+        metrics: of the step, of which those that are not finite are named.
+    """
+    if not norm.isfinite():
+        named = [
+            f"{key} is {float(value)}"
+            for key, value in metrics.items()
+            if key.startswith("train/") and not value.isfinite()
+        ]
+        where = f" ({', '.join(named)})" if named else ""
+        raise WeMoEError(
+            f"The gradient is {float(norm)} at step {step}{where}: nothing can be learned from it. "
+            "Choose a smaller model.learning_rate, or another trainer.precision."
+        )
 
 
 def check_finite(outputs: Any, step: int) -> None:

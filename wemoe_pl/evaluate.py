@@ -152,10 +152,16 @@ class ScoredModule(L.LightningModule):
     def setup(self, stage: str) -> None:
         """Look at the clock; a stage that builds the classifier counts the building too."""
         self._started = time.perf_counter()
+        self._seconds_before = 0.0
 
     def teardown(self, stage: str) -> None:
         """Note how long the stage took."""
-        self.seconds[TrainerFn(stage).value] = time.perf_counter() - self._started
+        self.seconds[TrainerFn(stage).value] = self.seconds_of_stage
+
+    @property
+    def seconds_of_stage(self) -> float:
+        """Since it began, in an interrupted run that this one goes on from if there is one."""
+        return self._seconds_before + time.perf_counter() - self._started
 
     def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
         """Leave weights that others can read, if a fit of this kind makes any.
@@ -389,6 +395,7 @@ class ScoredModule(L.LightningModule):
             "method": self.method,
             "sources": self.frozen_sources,
             "recipe": self.recipe,
+            "seconds": self.seconds_of_stage,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -409,6 +416,8 @@ class ScoredModule(L.LightningModule):
                     f"The checkpoint was trained with another {part}: it was {then} and is now "
                     f"{now}. Use the config that it was made with."
                 )
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self._seconds_before = identity.get("seconds", 0.0)
 
     @property
     def frozen_suite(self) -> Suite | None:

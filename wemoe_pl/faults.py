@@ -10,7 +10,7 @@ from wemoe_pl.errors import WeMoEError
 Raised = TypeVar("Raised", bound=BaseException)
 
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
-LOST_WORKER = re.compile(r"DataLoader worker \(pid.*?\) (.*)", re.DOTALL)
+LOST_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))?[\d, ]+\) (.*)", re.DOTALL)
 SHARED_MEMORY = re.compile(r"bus error|shared memory|shm", re.IGNORECASE)
 FEWER_BYTES = (
     "What would fit: a smaller data.batch_size or data.test_batch_size; a step in parts, by a "

@@ -68,12 +68,17 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Add a line, to what is kept of an earlier run if it is the first."""
+        """Add a line, to what is kept of an earlier run if it is the first.
+
+        It replaces one of the same metrics and step, of a validation that was cut short.
+        """
         if self._rows is None:
             self._rows = rows_before(self.path, self.first_step)
-        row = {**metrics, "step": step}
-        self._rows.append(row)
-        if row.keys() <= set(self._columns):
+        row = {**metrics, "step": len(self._rows) if step is None else step}
+        others = [old for old in self._rows if not is_again(row, old)]
+        added = len(others) == len(self._rows) and row.keys() <= set(self._columns)
+        self._rows = [*others, row]
+        if added:
             self.add_line(row)
         else:
             self._columns = sorted({key for each in self._rows for key in each})
@@ -90,6 +95,11 @@ class MetricsFile(Logger):
             writer = DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(self._rows or [])
+
+
+def is_again(row: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Is a line of the same step and metrics as an old one?"""
+    return int(old["step"]) == row["step"] and old.keys() == row.keys()
 
 
 def rows_before(path: Path, step: int) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """A run that was interrupted: found in its folder, and gone on with if the config is the same."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ OF_NO_MATTER = (
 )  # fmt: skip
 
 
-def unfinished_run(out: Path, recipe: Mapping[str, Any]) -> Path | None:
+def unfinished_run(out: Path, recipe: dict[str, Any]) -> Path | None:
     """The checkpoint of a fit in a folder that has not come to its end, if there is one.
 
     A run is finished when it has left its results, the last thing that it writes.
@@ -47,26 +46,19 @@ def unfinished_run(out: Path, recipe: Mapping[str, Any]) -> Path | None:
     return last
 
 
-def first_change(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def first_change(then: dict[str, Any], now: dict[str, Any], above: str = "") -> str:
     """The first key that matters and has changed, with both values; empty if none has.
-
-    A key that is new is one that an earlier version did not have.
 
     >>> first_change({"out": "a", "model": {"rate": 1}}, {"out": "b", "model": {"rate": 2}})
     'model.rate was 1 and is now 2'
     """
-    current = dict(flat(now))
-    for key, value in flat(then):
-        matters = not any(f"{key}.".startswith(f"{each}.") for each in OF_NO_MATTER)
-        if matters and current.get(key) != value:
-            return f"{key} was {value} and is now {current.get(key)}"
-    return ""
-
-
-def flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of nested settings, with its dotted key."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{above}{key}.")
+    for key in then | now:
+        name, old, new = f"{above}{key}", then.get(key), now.get(key)
+        if name in OF_NO_MATTER or old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            if change := first_change(old, new, f"{name}."):
+                return change
         else:
-            yield f"{above}{key}", value
+            return f"{name} was {old} and is now {new}"
+    return ""

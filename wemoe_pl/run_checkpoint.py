@@ -33,8 +33,9 @@ class WholeFile(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Replace the file by a whole one; Lightning's own way fills the system's folder for
-        temporary files, and leaves half of one when killed.
+        """Replace the file by a whole one.
+
+        Lightning writes into the system's temporary folder first, and leaves that there if killed.
         """
         with atomic_write(Path(path)) as temporary, temporary.open("wb") as file:
             try:

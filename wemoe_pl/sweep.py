@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from argparse import Namespace
@@ -31,8 +30,8 @@ from wemoe_pl.grids import folder_name, parse_grid, points, short_names
 from wemoe_pl.options import sweep_parser
 from wemoe_pl.plots import plot_sweep
 from wemoe_pl.report import percent
-from wemoe_pl.run_checkpoint import last_checkpoint
 from wemoe_pl.scores import mean
+from wemoe_pl.signals import Stopped
 
 LAUNCH = ("-m", "wemoe_pl")
 PATIENCE = 20  # seconds that an interrupted run has to come to an end
@@ -77,18 +76,8 @@ class Point:
     @property
     def is_done(self) -> bool:
         """Did this very command come to its end?"""
-        return self.results is not None and self.was_begun
-
-    @property
-    def was_begun(self) -> bool:
-        """Is the folder this very command's?"""
-        return self.record.is_file() and json.loads(self.record.read_text()) == list(self.command)
-
-    @property
-    def next_command(self) -> list[str]:
-        """The command, from its last checkpoint if it was interrupted."""
-        resumed = self.command[0] == "fit" and last_checkpoint(self.folder).is_file()
-        return [*self.command, *(["--ckpt_path", "last"] if resumed and self.was_begun else [])]
+        begun = self.record.is_file() and json.loads(self.record.read_text()) == list(self.command)
+        return begun and self.results is not None
 
 
 def sweep(args: list[str], run: Runner | None = None) -> None:
@@ -188,7 +177,7 @@ def run_all(all_points: list[Point], options: Namespace, run: Runner) -> list[Po
                 point = running[future]
                 failed += [point] if future.result() else []
                 Console().print(progress(point, number, len(running)), highlight=False)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Stopped):
             pool.shutdown(wait=False, cancel_futures=True)
             run.stop()
             raise
@@ -208,10 +197,9 @@ def worker_environments(options: Namespace) -> list[dict[str, str]]:
 def run_point(point: Point, environment: Mapping[str, str], run: Runner) -> int:
     """Write the command down, and run it."""
     make_folder(point.folder)
-    command = point.next_command
     with atomic_write(point.record) as temporary:
         temporary.write_text(json.dumps(point.command))
-    return run(command, point.log, environment)
+    return run(point.command, point.log, environment)
 
 
 class Processes:
@@ -242,11 +230,11 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
     """Let a process that still runs come to an end, or make it."""
     if process.poll() is not None:
         return
-    process.send_signal(signal.SIGINT)
+    process.terminate()  # no second Ctrl-C, which would end it at once
     try:
         process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
-        process.terminate()
+        process.kill()
 
 
 def progress(point: Point, number: int, of: int) -> str:

@@ -1,0 +1,81 @@
+"""Which runs are unfinished, and which configs are the same."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.resuming import first_change, unfinished_run
+from wemoe_pl.run_checkpoint import last_checkpoint
+
+RECIPE: dict[str, Any] = {
+    "out": "a",
+    "model": {"init_args": {"learning_rate": 0.1, "merge": {}}},
+    "tasks": ["cars", "dtd"],
+    "trainer": {"max_steps": 5, "devices": 1, "logger": {"init_args": {"save_dir": "a"}}},
+}
+
+
+def changed(**values: Any) -> dict[str, Any]:
+    """The recipe with other values, by dotted key with `__` for a dot."""
+    recipe: dict[str, Any] = yaml.safe_load(yaml.safe_dump(RECIPE))
+    for key, value in values.items():
+        *above, last = key.split("__")
+        place = recipe
+        for name in above:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return recipe
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """The folder of a run that was interrupted."""
+    last_checkpoint(tmp_path).parent.mkdir()
+    last_checkpoint(tmp_path).touch()
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(RECIPE))
+    return tmp_path
+
+
+def test_an_unfinished_run_of_the_same_config_is_gone_on_with(out: Path) -> None:
+    assert unfinished_run(out, RECIPE) == last_checkpoint(out)
+    elsewhere = changed(out="b", trainer__devices=8, trainer__logger=False, quiet=True)
+    assert unfinished_run(out, elsewhere) == last_checkpoint(out)
+
+
+def test_a_finished_run_or_none_is_not_gone_on_with(out: Path, tmp_path: Path) -> None:
+    (out / "results.json").touch()
+    assert unfinished_run(out, changed(trainer__max_steps=9)) is None
+    assert unfinished_run(tmp_path / "empty", RECIPE) is None
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"model__init_args__learning_rate": 0.2}, "learning_rate was 0.1 and is now 0.2"),
+        ({"tasks": ["dtd", "cars"]}, r"tasks was \['cars', 'dtd'\] and is now \['dtd', 'cars'\]"),
+        (
+            {"model__init_args__merge": {"class_path": "TIES"}},
+            "merge.class_path was None and is now TIES",
+        ),
+        ({"model__init_args__merge": None}, "merge was {} and is now None"),
+        ({"trainer": {}}, "trainer.max_steps was 5 and is now None"),
+    ],
+)
+def test_an_unfinished_run_of_another_config_is_refused(
+    out: Path, other: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"unfinished run .*: .*{named}\. .*--out.* --fresh"):
+        unfinished_run(out, changed(**other))
+
+
+def test_an_unfinished_run_without_its_config_is_refused(out: Path) -> None:
+    (out / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"config\.yaml is missing\. Give another --out"):
+        unfinished_run(out, RECIPE)
+
+
+def test_only_whole_keys_are_of_no_matter() -> None:
+    assert first_change({"outer": 1}, {"outer": 2}) == "outer was 1 and is now 2"
