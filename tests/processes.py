@@ -65,6 +65,17 @@ class Running:
         return True
 
     @property
+    def others(self) -> list[int]:
+        """Processes that it has started, and that are still there."""
+        stats = (
+            path.read_text().rpartition(")")[2].split()
+            for path in Path("/proc").glob("[0-9]*/stat")
+        )
+        return [
+            int(stat[2]) for stat in stats if int(stat[2]) == self.process.pid and stat[0] != "Z"
+        ]
+
+    @property
     def output(self) -> str:
         """What it has printed so far."""
         return self.log.read_text() if self.log.exists() else ""
@@ -83,7 +94,8 @@ def context() -> ForkServerContext:
 
 
 def run(arguments: list[str], log: str, change: Change | None) -> None:
-    """Be the command."""
+    """Be the command, and the first of a group of processes."""
+    os.setpgid(0, 0)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)

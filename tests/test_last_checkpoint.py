@@ -82,12 +82,15 @@ def fit(quiet_trainer: Callable[..., L.Trainer], tmp_path: Path) -> Callable[...
                 logger=logger,
                 callbacks=[guard, curves, last, *([cut] if cut else [])],
             )
-            try:
+            if cut is None:
                 trainer.fit(module, data, ckpt_path=start)
-            except PowerCutError as error:
-                step = read_checkpoint(last.path)["global_step"]
-                kept = f"Step {step} of {STEPS} is kept in {last.path}"
-                assert error.__notes__ == [f"{kept}: the same command goes on from there."]
+                break
+            with pytest.raises(PowerCutError) as error:
+                trainer.fit(module, data, ckpt_path=start)
+            kept = f"Step {read_checkpoint(last.path)['global_step']} of {STEPS} is kept in"
+            assert error.value.__notes__ == [
+                f"{kept} {last.path}: the same command goes on from there."
+            ]
         points = {key: values for key, values in curves.points.items() if key != SPEED}
         return Ended(module.trained_parameters(), points, lines_of(logger.path), guard.report)
 

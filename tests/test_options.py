@@ -92,7 +92,7 @@ def test_a_command_that_is_none_has_no_parser(name: str) -> None:
 @pytest.mark.parametrize(
     ("command", "own"),
     [
-        ("fit", {"--ckpt_path", "-q", "--quiet"}),
+        ("fit", {"--ckpt_path", "--fresh", "-q", "--quiet"}),
         ("predict", {"--ckpt_path", "-q", "--quiet"}),
         ("prepare", set()),
         ("landscape", {"--points", "--images"}),

@@ -158,7 +158,7 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Set Lightning's counters to the step that the checkpoint is of."""
         step = self.saved_step = checkpoint["global_step"]
-        if trainer.state.fn == TrainerFn.FITTING and step:
+        if trainer.state.fn == TrainerFn.FITTING and 0 < step < trainer.max_steps:
             state = checkpoint["callbacks"].get(self.state_key, {})
             validated = state.get("validated_step") == step
             go_on_from(checkpoint["loops"]["fit_loop"], step, trainer, validated)
