@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from types import TracebackType
@@ -43,10 +44,10 @@ class Running:
         self.process.kill()
         self.process.join(PATIENCE)
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal, if it still runs."""
+    def send(self, number: signal.Signals, to_all: bool = False) -> None:
+        """Send a signal, if it still runs, as a terminal does to all that it has started."""
         if self.process.is_alive() and self.process.pid:
-            os.kill(self.process.pid, number)
+            (os.killpg if to_all else os.kill)(self.process.pid, number)
 
     def wait(self) -> int:
         """The exit status."""
@@ -65,15 +66,15 @@ class Running:
         return True
 
     @property
-    def others(self) -> list[int]:
+    def others(self) -> list[str]:
         """Processes that it has started, and that are still there."""
-        stats = (
-            path.read_text().rpartition(")")[2].split()
-            for path in Path("/proc").glob("[0-9]*/stat")
-        )
-        return [
-            int(stat[2]) for stat in stats if int(stat[2]) == self.process.pid and stat[0] != "Z"
-        ]
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                state, _, group, *_ = (process / "stat").read_text().rpartition(")")[2].split()
+                if int(group) == self.process.pid and state != "Z":
+                    found.append((process / "cmdline").read_text().replace("\0", " "))
+        return found
 
     @property
     def output(self) -> str:
@@ -96,6 +97,7 @@ def context() -> ForkServerContext:
 def run(arguments: list[str], log: str, change: Change | None) -> None:
     """Be the command, and the first of a group of processes."""
     os.setpgid(0, 0)
+    multiprocessing.set_start_method("fork", force=True)  # of processes that load images
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)

@@ -9,7 +9,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from wemoe_pl.adapt import TestTimeAdaptation
-from wemoe_pl.curves import Curves, check_finite
+from wemoe_pl.curves import Curves, check_finite, check_gradient
 from wemoe_pl.data import MultiTaskData
 from wemoe_pl.errors import WeMoEError
 from wemoe_pl.merging import WEMoE
@@ -109,3 +109,16 @@ def test_a_loss_that_is_no_number_ends_the_run(outputs: Any) -> None:
 @pytest.mark.parametrize("outputs", [None, torch.tensor(1.0), {"loss": torch.tensor(-2.0)}, {}])
 def test_any_other_loss_is_fine(outputs: Any) -> None:
     check_finite(outputs, 7)
+
+
+@pytest.mark.parametrize("norm", [float("nan"), float("inf")])
+def test_a_gradient_that_is_no_number_is_told_with_what_it_comes_from(norm: float) -> None:
+    metrics = {
+        "train/entropy/cars": torch.tensor(torch.nan), "train/entropy/dtd": torch.tensor(1.0),
+    }  # fmt: skip
+    told = rf"gradient is {norm} at step 7 \(train/entropy/cars is nan\): .* model\.learning_rate"
+    with pytest.raises(WeMoEError, match=told):
+        check_gradient(torch.tensor(norm), 7, metrics)
+    with pytest.raises(WeMoEError, match=rf"gradient is {norm} at step 7: nothing"):
+        check_gradient(torch.tensor(norm), 7, {})
+    check_gradient(torch.tensor(1.0), 7, metrics)

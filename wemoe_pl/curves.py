@@ -50,9 +50,9 @@ class Curves(L.Callback):
         """
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        pl_module.log("train/gradient_norm", norm)
         if getattr(trainer.precision_plugin, "scaler", None) is None:  # which skips such steps
             check_gradient(norm, trainer.global_step + 1, trainer.callback_metrics)
+        pl_module.log("train/gradient_norm", norm)
 
     def on_train_batch_end(
         self,

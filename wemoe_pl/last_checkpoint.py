@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.run_checkpoint import LAST_CHECKPOINT, RESULTS, WholeFile
-from wemoe_pl.signals import REQUEST, Stopped
+from wemoe_pl.signals import REQUEST, Stopped, expect_lost_children
 
 
 class LastCheckpoint(Checkpoint):
@@ -114,6 +114,7 @@ class LastCheckpoint(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """Save the last whole step, and say where it is."""
+        expect_lost_children()
         agreed = isinstance(exception, Stopped | SIGTERMException)  # by all processes
         if self._whole and trainer.global_step and (trainer.world_size == 1 or agreed):
             with suppress(WeMoEError):  # what went wrong may be the disk

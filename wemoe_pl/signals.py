@@ -46,6 +46,7 @@ class StopRequest:
         """Note the first signal; a second Ctrl-C ends the process at once."""
         again = self.signum is not None
         self.signum = self.signum or signum
+        expect_lost_children()
         if again and signum == signal.SIGINT:
             die_of(signum)
         if not (again or self.deferred):
@@ -80,6 +81,16 @@ def stoppable() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         REQUEST.signum, REQUEST.deferred = None, False
+
+
+def expect_lost_children() -> None:
+    """From here on, let processes that load images die in peace.
+
+    torch raises an error for each, wherever this process is when it hears of it: in the middle of
+    a save, or of its own end.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def die_of(signum: int) -> None:
