@@ -21,10 +21,10 @@ from processes import Running
 
 from wemoe_pl import cli, jobs
 from wemoe_pl.adapt import TestTimeAdaptation
-from wemoe_pl.data import StepBatches
 from wemoe_pl.miniature import CLASSES
 from wemoe_pl.run_checkpoint import last_checkpoint, read_checkpoint
 from wemoe_pl.signals import REQUEST
+from wemoe_pl.streams import StepBatches
 
 STEPS = 40
 OPTIONS = {

@@ -6,6 +6,7 @@ from typing import TypeVar
 import torch
 
 from wemoe_pl.errors import WeMoEError
+from wemoe_pl.processes import explain
 
 Raised = TypeVar("Raised", bound=BaseException)
 
@@ -34,6 +35,8 @@ def explanation(error: Exception) -> WeMoEError | None:
         return WeMoEError(lost_worker(found[1]))
     if isinstance(error, OSError):
         return WeMoEError(told_by_system(error))
+    if isinstance(error, RuntimeError) and (told := explain(error)):
+        return WeMoEError(told)
     return None
 
 

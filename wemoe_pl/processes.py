@@ -11,7 +11,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.distributed import DistBackendError, DistNetworkError, DistStoreError
 
-from wemoe_pl.run_checkpoint import LastCheckpoint
+from wemoe_pl.last_checkpoint import LastCheckpoint
 
 
 class EndTogether(L.Callback):
