@@ -42,6 +42,10 @@ FileNotFoundError: [Errno 2] No such file or directory: 'images/1.png'
             ),
             ["Bus error", "/dev/shm", "--shm-size", "num_workers"],
         ),
+        (
+            ConnectionResetError(104, "Connection reset by peer"),
+            ["images has ended", "num_workers"],
+        ),
         (FileNotFoundError(2, "No such file or directory", "a.png"), ["a.png: No such file"]),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), ["No space left on device"]),
         (FileNotFoundError(FROM_A_WORKER), ["No such file or directory: 'images/1.png'"]),

@@ -75,9 +75,9 @@ def fit(suite: Suite, trainer: Callable[..., L.Trainer], out: Path, *batches: in
 class KeepFirst(LastCheckpoint):
     """Keeps what is saved first: not the end of the run, if there was something before."""
 
-    def save(self, trainer: L.Trainer) -> None:
+    def save(self, trainer: L.Trainer, ended: bool = False) -> None:
         if not self.path.exists():
-            super().save(trainer)
+            super().save(trainer, ended)
 
 
 @pytest.mark.parametrize(("batch", "step"), [(0, 1), (1, 1), (2, 1), (3, 2)])

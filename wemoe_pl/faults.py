@@ -33,6 +33,8 @@ def explanation(error: Exception) -> WeMoEError | None:
         return WeMoEError(f"There is not enough memory{device}. {FEWER_BYTES}")
     if found := LOST_WORKER.match(str(error)):
         return WeMoEError(lost_worker(found[1]))
+    if isinstance(error, ConnectionResetError):  # it was killed while it handed over a batch
+        return WeMoEError(lost_worker("has ended"))
     if isinstance(error, OSError):
         return WeMoEError(told_by_system(error))
     if isinstance(error, RuntimeError) and (told := explain(error)):

@@ -119,7 +119,7 @@ class LastCheckpoint(Checkpoint):
         if self._whole and trainer.global_step and (trainer.world_size == 1 or agreed):
             with suppress(WeMoEError):  # what went wrong may be the disk
                 self.save(trainer)
-        self._whole = False
+        self._whole = REQUEST.deferred = False
         if self._fitting and self.saved_step is not None and self.path.is_file():
             exception.add_note(self.progress(trainer))
 

@@ -74,6 +74,7 @@ def stoppable() -> Iterator[None]:
         elif signum != signal.SIGINT:
             die_of(signum)
 
+    REQUEST.signum, REQUEST.deferred = None, False
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
