@@ -9,7 +9,7 @@ import torch
 
 from wemoe_pl.adapt import load
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.run_checkpoint import is_intact, read_checkpoint
+from wemoe_pl.run_checkpoint import read_checkpoint
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path) -> None:
@@ -46,6 +46,14 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def read_or_refusal(path: Path) -> dict[str, Any] | CheckpointError:
+    """What is read, or why nothing is."""
+    try:
+        return read_checkpoint(path)
+    except CheckpointError as error:
+        return error
+
+
 @pytest.mark.parametrize("places", [FEW, pytest.param(MANY, marks=pytest.mark.soak)])
 def test_a_flipped_bit_is_refused_unless_it_changes_nothing(
     places: int, checkpoint: Path, record_property: Any
@@ -57,12 +65,13 @@ def test_a_flipped_bit_is_refused_unless_it_changes_nothing(
         damaged = bytearray(whole)
         damaged[generator.randrange(len(whole))] ^= 1 << generator.randrange(8)
         checkpoint.write_bytes(damaged)
-        if is_intact(checkpoint):
-            assert same(read_checkpoint(checkpoint), expected)
-            continue
-        refused += 1
-        with pytest.raises(CheckpointError, match=r"^.* is damaged or no checkpoint: .*\.$"):
-            read_checkpoint(checkpoint)
+        answer = read_or_refusal(checkpoint)
+        if isinstance(answer, CheckpointError):
+            refused += 1
+            assert str(answer).startswith(f"{checkpoint} is damaged or no checkpoint: ")
+            assert "\n" not in str(answer)
+        else:
+            assert same(answer, expected)
     record_property("refused", refused)
     assert refused > places / 2
 
