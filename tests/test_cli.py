@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from itertools import pairwise, product
 from pathlib import Path
@@ -539,8 +540,7 @@ def test_prediction_needs_a_folder(
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (KeyboardInterrupt(), "interrupted; nothing was left half-written."),
-        (OSError(28, "No space left on device", "x.csv"), "x.csv: No space left on device"),
+        (OSError(28, "No space left on device", "x.csv"), "x.csv: No space left on device."),
         (OSError("the disk is gone"), "the disk is gone"),
         (DataError(FROM_A_WORKER), "1 of 4 images cannot be decoded: a.png."),
     ],
@@ -553,6 +553,14 @@ def test_what_happens_to_a_run_from_outside_is_said_in_one_line(
 
     monkeypatch.setattr(running, "read_job", fail)
     assert wemoe_pl("fit") == (1, "", f"wemoe-pl: {sentence}\n")
+
+
+def test_a_command_that_is_stopped_says_so_and_ends_as_shells_expect(
+    wemoe_pl: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "read_job", lambda *_: signal.raise_signal(signal.SIGINT))
+    said = "wemoe-pl: Stopped by SIGINT; nothing was left half-written.\n"
+    assert wemoe_pl("fit") == (130, "", said)
 
 
 def test_what_is_not_here_is_told_with_the_command_that_fetches_it(
