@@ -1,6 +1,6 @@
 """Wherever a fit is interrupted, it goes on from a whole step and ends as if it had not been."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ class PowerCut(L.Callback):
 class Ended(NamedTuple):
     """What a fit comes to."""
 
-    weights: dict[str, Tensor]
+    weights: Mapping[str, Tensor]
     points: dict[str, dict[int, float]]
     lines: list[dict[str, str]]
     guard: dict[str, Any]

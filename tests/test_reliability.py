@@ -50,7 +50,7 @@ def job(tiny_suite_yaml: Path) -> list[str]:
 
 def draw_nothing() -> None:
     """Pictures take longer than all the rest."""
-    jobs.write_pictures = lambda *_: []
+    jobs.write_pictures = lambda *_: []  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +131,7 @@ def save_slowly() -> None:
             file.flush()
             time.sleep(0.002)
 
-    torch.save = slow
+    torch.save = slow  # type: ignore[assignment]
 
 
 def is_saving(out: Path) -> bool:
@@ -351,17 +351,19 @@ def test_an_unfinished_run_of_another_config_is_neither_lost_nor_gone_on_with(
 
 @pytest.mark.parametrize("options", [("--ckpt_path", "last"), ("--fresh",)])
 def test_another_config_can_be_gone_on_with_or_begun_anew(
-    fit: Fit, out: Path, at_step: Callable[..., None], options: tuple[str, ...]
+    fit: Fit,
+    out: Path,
+    at_step: Callable[..., None],
+    options: tuple[str, ...],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     at_step(7, raising(MemoryError()))
     assert fit()[0] == 1
     assert fit(*options, "--model.diversity", "1")[0] == 0
+    assert ("Going on from step 7" in caplog.text) == ("--fresh" not in options)
     config = yaml.safe_load((out / "config.yaml").read_text())
     assert not config["fresh"]
     assert config["model"]["init_args"]["diversity"] == 1
-    first = curves(out)[1][curves(out)[0].index("train/entropy")]
-    same_start = curves(out)[1] == first
-    assert not same_start
     assert kept_step(out) == STEPS
 
 

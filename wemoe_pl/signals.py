@@ -98,3 +98,4 @@ def die_of(signum: int) -> None:
     """End this process as a signal does that nothing handles."""
     signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)
+    os._exit(128 + signum)  # as process 1, of a container, which signals do not end
