@@ -1,8 +1,10 @@
 """Wherever a fit is interrupted, it goes on from a whole step and ends as if it had not been."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -14,10 +16,10 @@ from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.collapse import CollapseGuard
 from wemoe_pl.curves import Curves
 from wemoe_pl.data import MultiTaskData, TaskData
-from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.errors import CheckpointError, ConfigError, WeMoEError
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.finetune import ExpertFineTuning
-from wemoe_pl.last_checkpoint import LastCheckpoint
+from wemoe_pl.last_checkpoint import LastCheckpoint, check_together
 from wemoe_pl.loggers import MetricsFile
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.run_checkpoint import last_checkpoint, read_checkpoint
@@ -240,3 +242,16 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(
     assert error.value.__notes__[0].startswith("Step 2 of 5 is kept in ")
     assert read_checkpoint(last.path)["global_step"] == 2
     assert [path.name for path in last.path.parent.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize(("first", "own", "others_differ"), [(4, 4, False), (4, 0, True)])
+def test_machines_that_do_not_see_the_checkpoint_are_told_to(
+    first: int, own: int, others_differ: bool
+) -> None:
+    strategy = SimpleNamespace(
+        broadcast=lambda _: first, reduce_boolean_decision=lambda differs, all: differs
+    )
+    trainer: Any = SimpleNamespace(strategy=strategy, global_step=own)
+    told = "goes on from step 4 of its checkpoint, which others do not see: let all machines share"
+    with pytest.raises(CheckpointError, match=told) if others_differ else nullcontext():
+        check_together(trainer)

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.optim import Optimizer
 
-from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.errors import CheckpointError, ConfigError, WeMoEError
 from wemoe_pl.run_checkpoint import LAST_CHECKPOINT, RESULTS, WholeFile
 from wemoe_pl.signals import REQUEST, Stopped, expect_lost_children
 
@@ -56,6 +56,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Let go of what an earlier run has left, and begin or go on."""
+        check_together(trainer)
         if trainer.is_global_zero:
             if self._begun_elsewhere or not trainer.global_step:
                 self.path.unlink(missing_ok=True)  # first: it is never taken for this run's
@@ -195,6 +196,17 @@ def counts(
         "ready": ready, "started": started, "processed": processed, "completed": completed,
     }  # fmt: skip
     return {"total": reached, "current": reached, "is_last_batch": False}
+
+
+def check_together(trainer: L.Trainer) -> None:
+    """Raise `CheckpointError`, in all processes, unless they all go on from the same step."""
+    first = trainer.strategy.broadcast(trainer.global_step)
+    if trainer.strategy.reduce_boolean_decision(first != trainer.global_step, all=False):
+        raise CheckpointError(
+            f"The first process of this run goes on from step {first} of its checkpoint, which "
+            "others do not see: let all machines share the disk of --out, or give another --out "
+            "to begin anew."
+        )
 
 
 def is_asked_to_end(trainer: L.Trainer) -> bool:
