@@ -1,22 +1,14 @@
-"""Processes of one command, as torchrun or srun would start them.
+"""Processes of one command, as torchrun or srun would start them."""
 
-They are forked from a server that has imported everything, which takes seconds, once.
-"""
-
-import multiprocessing
 import os
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["wemoe_pl.running", "matplotlib.pyplot"])
-PATIENCE = 300.0  # seconds that a run of a few steps may take on a busy machine
-Environment = Mapping[str, str]
+from processes import CONTEXT, PATIENCE, Environment, be_command
 
 
 def torchrun(processes: int) -> list[Environment]:
@@ -56,7 +48,8 @@ def started(
     folder.mkdir(parents=True, exist_ok=True)
     processes: list[BaseProcess] = [
         CONTEXT.Process(
-            target=command, args=(rank, {**os.environ, **own}, given, folder / f"{rank}.log")
+            target=be_command,
+            args=(given, folder / f"{rank}.log", None, {**os.environ, **own}),
         )
         for rank, own in enumerate(environments)
     ]
@@ -87,25 +80,6 @@ def outcome(
             process.join(max(0.0, end - time.monotonic()))
         statuses = [process.exitcode for process in processes]
     return statuses, [(folder / f"{rank}.log").read_text() for rank in range(len(environments))]
-
-
-def command(rank: int, environment: Environment, args: list[str], log: Path) -> None:
-    """One of the processes."""
-    os.environ.clear()
-    os.environ.update(environment)
-    written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(written, 1)
-    os.dup2(written, 2)
-    import torch
-    from lightning.pytorch.utilities import rank_zero_only
-
-    from wemoe_pl.cli import main
-
-    torch.set_num_threads(1)
-    # Lightning reads it when it is imported, which was before this process was one of several.
-    rank_zero_only.rank = rank  # type: ignore[attr-defined]
-    sys.argv = ["wemoe-pl"]
-    sys.exit(main(args))
 
 
 def wait_until(happened: Callable[[], object], goes_on: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""`wemoe-pl` in processes of its own, for tests that kill them.
+"""`wemoe-pl` in processes of its own, which tests can kill.
 
 They are forked from a server that has imported everything, which takes seconds, once.
 """
@@ -8,14 +8,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from types import TracebackType
 
-PATIENCE = 120  # seconds that anything may take on a busy machine
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["wemoe_pl.running", "matplotlib.pyplot"])
+PATIENCE = 300.0  # seconds that anything may take on a busy machine
 Change = Callable[[], None]  # made in the process before the command, such as a slow disk
+Environment = Mapping[str, str]
 
 
 class Running:
@@ -29,7 +31,7 @@ class Running:
 
     def __init__(self, arguments: list[str], log: Path, change: Change | None = None):
         self.log = log
-        self.process = context().Process(target=run, args=(arguments, str(log), change))
+        self.process = CONTEXT.Process(target=be_command, args=(arguments, log, change))
         self.process.start()
 
     def __enter__(self) -> "Running":
@@ -87,16 +89,24 @@ class Running:
         return self.output.strip().splitlines()[-1]
 
 
-def context() -> ForkServerContext:
-    """The server, which is started with the first process."""
-    forkserver = multiprocessing.get_context("forkserver")
-    forkserver.set_forkserver_preload(["wemoe_pl.running", "matplotlib.pyplot"])
-    return forkserver
+def be_command(
+    arguments: list[str],
+    log: Path,
+    change: Change | None = None,
+    environment: Environment | None = None,
+) -> None:
+    """Be `wemoe-pl ARGUMENTS`, the first of a group of processes.
 
-
-def run(arguments: list[str], log: str, change: Change | None) -> None:
-    """Be the command, and the first of a group of processes."""
+    Args:
+        arguments: of the command.
+        log: where its output goes.
+        change: called before the command.
+        environment: by default the server's.
+    """
     os.setpgid(0, 0)
+    if environment is not None:
+        os.environ.clear()
+        os.environ.update(environment)
     multiprocessing.set_start_method("fork", force=True)  # of processes that load images
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
@@ -104,10 +114,13 @@ def run(arguments: list[str], log: str, change: Change | None) -> None:
     sys.argv = ["wemoe-pl"]
 
     import torch
+    from lightning.fabric.utilities.rank_zero import _get_rank, rank_zero_only
 
     from wemoe_pl import cli
 
     torch.set_num_threads(1)
+    # Lightning reads it when it is imported, which was before this process was one of several.
+    rank_zero_only.rank = _get_rank() or 0  # type: ignore[attr-defined]
     if change:
         change()
     sys.exit(cli.main(arguments))

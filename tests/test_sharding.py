@@ -9,7 +9,8 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from launched import CONTEXT, PATIENCE, Environment, outcome, run, torchrun
+from launched import outcome, run, torchrun
+from processes import CONTEXT, PATIENCE, Environment
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from launched import PATIENCE
+from processes import PATIENCE
 
 from wemoe_pl import cli
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from launched import PATIENCE, free_port, run, srun, started, wait_until
+from launched import free_port, run, srun, started, wait_until
+from processes import PATIENCE
 from torch import Tensor
 
 JOB = "4242"
@@ -59,8 +60,7 @@ def test_a_pair_is_queued_again_and_goes_on_where_it_was(
     assert asked.read_text() == f"requeue {JOB}\n"
     reached = int(checkpoint(out)["global_step"])  # type: ignore[call-overload]
     assert 20 <= reached < STEPS
-    again = ("--ckpt_path", "last", "--out", out)
-    run(srun(2, JOB), [*job, *again], tmp_path / "second")
+    run(srun(2, JOB), [*job, "--out", out], tmp_path / "second")
     assert not list(out.glob("hpc_ckpt*"))  # which Lightning would take for what is to be scored
     for name, weight in trained(whole).items():
         torch.testing.assert_close(trained(out)[name], weight, rtol=0, atol=0)
