@@ -102,18 +102,16 @@ def test_a_full_disk_leaves_the_folder_as_it_was(target: Path) -> None:
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    kept = [tmp_path / ".hidden", tmp_path / "a.part.json", tmp_path / "checkpoints" / "last.ckpt"]
+    kept = [tmp_path / name for name in (".hidden", ".film.partial", "a.part.json", "last.ckpt")]
     for path in kept:
         path.touch()
-    for name in ("results.json", "checkpoints/last.ckpt"):
-        with atomic_write(tmp_path / name) as temporary:
-            temporary.touch()
-            shutil.copy(temporary, temporary.with_name(temporary.name.replace(".part", "7.part")))
-        (tmp_path / "results.json").unlink(missing_ok=True)
-    assert len(list(tmp_path.rglob(".*.part.*"))) == 2
+    with atomic_write(tmp_path / "results.json") as temporary:
+        temporary.touch()
+        shutil.copy(temporary, temporary.with_name(temporary.name.replace(".part", "7.part")))
+    (tmp_path / "results.json").unlink()
+    assert len(list(tmp_path.glob(".*.part.*"))) == 1
     remove_leftovers(tmp_path)
-    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 def test_what_is_written_is_on_the_disk_before_it_is_in_place(

@@ -251,7 +251,7 @@ def test_machines_that_do_not_see_the_checkpoint_are_told_to(
     strategy = SimpleNamespace(
         broadcast=lambda _: first, reduce_boolean_decision=lambda differs, all: differs
     )
-    trainer: Any = SimpleNamespace(strategy=strategy, global_step=own)
-    told = "goes on from step 4 of its checkpoint, which others do not see: let all machines share"
+    trainer: Any = SimpleNamespace(strategy=strategy)
+    told = "goes on from step 4, of which others do not see the checkpoint: let all machines share"
     with pytest.raises(CheckpointError, match=told) if others_differ else nullcontext():
-        check_together(trainer)
+        check_together(trainer, own)

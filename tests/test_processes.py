@@ -5,10 +5,11 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 
 import lightning as L
 import pytest
-from lightning.pytorch.strategies.launchers.launcher import _Launcher
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch.distributed import DistNetworkError
 
 from wemoe_pl.adapt import TestTimeAdaptation
@@ -133,9 +134,11 @@ def test_a_job_of_an_array_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch
 def test_a_failing_process_ends_those_that_it_has_started(
     tiny_suite: Suite, quiet_trainer: Callable[..., L.Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Starter(_Launcher):
-        is_interactive_compatible = True
+    class Starter(_SubprocessScriptLauncher):
         killed: ClassVar[list[int]] = []
+
+        def __init__(self) -> None:
+            self.procs = [mock.Mock()]
 
         def launch(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
             options.pop("trainer")
@@ -149,10 +152,12 @@ def test_a_failing_process_ends_those_that_it_has_started(
             raise DataError("An image is gone.")
 
     trainer = quiet_trainer(max_steps=1, callbacks=[EndTogether(), Fails()])
-    monkeypatch.setattr(trainer.strategy, "_launcher", Starter())
+    starter = Starter()
+    monkeypatch.setattr(trainer.strategy, "_launcher", starter)
     with pytest.raises(DataError, match="An image is gone"):
         trainer.fit(TestTimeAdaptation(tiny_suite, WEMoE()), MultiTaskData(tiny_suite))
     assert Starter.killed == [signal.SIGKILL]
+    assert not starter.procs  # nor does Lightning watch them, and kill this process in return
 
 
 @pytest.mark.parametrize(

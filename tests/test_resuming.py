@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.resuming import first_change, unfinished_run
-from wemoe_pl.run_checkpoint import last_checkpoint
+from wemoe_pl.resuming import clear, first_change, unfinished_run
+from wemoe_pl.run_checkpoint import ENDED, IDENTITY, last_checkpoint
 
 RECIPE: dict[str, Any] = {
     "out": "a",
@@ -46,9 +47,37 @@ def test_an_unfinished_run_of_the_same_config_is_gone_on_with(out: Path) -> None
 
 
 def test_a_finished_run_or_none_is_not_gone_on_with(out: Path, tmp_path: Path) -> None:
+    save(last_checkpoint(out), ended=True)
     (out / "results.json").touch()
     assert unfinished_run(out, changed(trainer__max_steps=9)) is None
     assert unfinished_run(tmp_path / "empty", RECIPE) is None
+
+
+def test_a_run_that_was_scored_in_the_middle_is_unfinished(out: Path) -> None:
+    save(last_checkpoint(out), ended=False)
+    (out / "results.json").touch()
+    assert unfinished_run(out, RECIPE) == last_checkpoint(out)
+
+
+def save(path: Path, ended: bool) -> None:
+    torch.save({IDENTITY: {}, "callbacks": {"LastCheckpoint": {ENDED: ended}, "Curves": {}}}, path)
+
+
+def test_only_what_is_gone_on_with_stays(out: Path, tmp_path: Path) -> None:
+    last, other = last_checkpoint(out), tmp_path / "other.ckpt"
+    leftovers = [out / ".results.12.part.json", last.with_name(".last.7.part.ckpt")]
+    kept = [out / ".film.partial", out / "other" / ".results.12.part.json", last]
+    for path in (*leftovers, *kept):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    clear(out, last)
+    assert not any(path.exists() for path in leftovers)
+    assert all(path.exists() for path in kept)
+    clear(out, other)
+    assert not last.exists()
+    last.touch()
+    clear(out, None)
+    assert not last.exists()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ SHIPPED = Path(__file__).parent / "assets"
 SHIPPED_PREFIX = "shipped:"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PART = ".part"  # in the names of files that are being written
+LEFTOVER = re.compile(rf"\..+\.\d+\{PART}(\.\w+)?")
 
 
 def locate(source: str) -> Path:
@@ -81,9 +82,9 @@ def flush_to_disk(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process was writing into a folder of a run, or one below it."""
-    for pattern in (f".*{PART}*", f"*/.*{PART}*"):
-        for path in folder.glob(pattern):
+    """Remove what a killed process was writing into a folder."""
+    for path in folder.glob(f".*{PART}*"):
+        if LEFTOVER.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 

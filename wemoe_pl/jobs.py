@@ -33,7 +33,7 @@ from wemoe_pl.curves import Curves
 from wemoe_pl.dashboard import Dashboard, media_loggers, resumed_run
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
-from wemoe_pl.files import atomic_write, make_folder, remove_leftovers
+from wemoe_pl.files import atomic_write, make_folder
 from wemoe_pl.last_checkpoint import LastCheckpoint
 from wemoe_pl.launchers import Launcher, launcher
 from wemoe_pl.loggers import MetricsFile, WandbRun, identity
@@ -50,10 +50,10 @@ from wemoe_pl.options import (
 from wemoe_pl.parser_policy import check_parts, only_allowed
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
 from wemoe_pl.pictures import write_pictures
-from wemoe_pl.processes import EndTogether, Requeue
+from wemoe_pl.processes import EndTogether, Requeue, end_others
 from wemoe_pl.report import accuracy_table, write_predictions, write_summary
 from wemoe_pl.results import collect_results, write_results
-from wemoe_pl.resuming import CONFIG_FILE, unfinished_run
+from wemoe_pl.resuming import CONFIG_FILE, clear, is_own, unfinished_run
 from wemoe_pl.run_checkpoint import RESULTS, checkpoint_folder, last_checkpoint, read_checkpoint
 from wemoe_pl.suites import Suite, restriction
 
@@ -146,7 +146,7 @@ class WeMoECLI(LightningCLI):
         trainer = self.settings.trainer
         check_parts(self.settings, values_of(self.arguments, ALLOW))
         if self.subcommand:
-            rank_zero_only(remove_leftovers)(make_folder(self.out))
+            make_folder(self.out)
             self.find_start()
         else:  # a verb only prepares, maybe where there is no GPU
             trainer.accelerator, trainer.devices, trainer.precision = "cpu", 1, None
@@ -172,7 +172,7 @@ class WeMoECLI(LightningCLI):
             if isinstance(logger, WandbRun):
                 logger.identify(self.identity)
             if isinstance(logger, MetricsFile):
-                logger.first_step = self.start_step
+                logger.first_step = self.start_step if self.goes_on else 0
 
     def find_start(self) -> None:
         """Find the checkpoint that a fit goes on from, given or left by an interrupted run."""
@@ -183,9 +183,16 @@ class WeMoECLI(LightningCLI):
             given = unfinished_run(self.out, self.recipe)
         self.start = given if fitting else None
         self.start_step = read_checkpoint(self.start)["global_step"] if self.start else 0
+        if fitting:
+            rank_zero_only(clear)(self.out, self.start)
         if self.start:
             of = f"step {self.start_step} of {settings.trainer.max_steps}"
             rank_zero_info(f"Going on from {of}: {self.start}")
+
+    @property
+    def goes_on(self) -> bool:
+        """Is it the run of this folder, and not another, that a fit goes on with?"""
+        return self.start is not None and is_own(self.start, self.out)
 
     def prepare_logger(self, logger: Namespace) -> None:
         """Let a logger write into the folder of the run, wherever its config is from."""
@@ -258,7 +265,11 @@ class WeMoECLI(LightningCLI):
     def after_fit(self) -> None:
         """Export what was trained, then score it."""
         if self.trainer.is_global_zero:
-            self.model.export(self.out, self.recipe, self.settings.seed_everything)
+            try:
+                self.model.export(self.out, self.recipe, self.settings.seed_everything)
+            except BaseException:  # the others are on their way to the test
+                end_others(self.trainer)
+                raise
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         self.after_test()
 

@@ -1,6 +1,5 @@
 """`last.ckpt`: when it is saved, and how a fit goes on from it as if it had never ended."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +7,11 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.optim import Optimizer
 
 from wemoe_pl.errors import CheckpointError, ConfigError, WeMoEError
-from wemoe_pl.run_checkpoint import LAST_CHECKPOINT, RESULTS, WholeFile
+from wemoe_pl.run_checkpoint import ENDED, LAST_CHECKPOINT, RESULTS, WholeFile
 from wemoe_pl.signals import REQUEST, Stopped, expect_lost_children
 
 
@@ -39,6 +37,7 @@ class LastCheckpoint(Checkpoint):
         self.validated_step: int | None = None
         self._whole = False  # are the weights those of a whole step, and all that belongs to them?
         self._fitting = False  # is or was there a fit, of which there is something to say?
+        self._ended = False  # is the checkpoint one of a training that has ended?
         self._begun_elsewhere = False  # does the command name the checkpoint of another run?
         self._rng: dict[str, Tensor] = {}
 
@@ -50,13 +49,13 @@ class LastCheckpoint(Checkpoint):
         trainer.strategy.checkpoint_io = WholeFile()
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """See whether the fit goes on from here."""
+        """See whether the fit goes on from here, and from one step in all processes."""
+        check_together(trainer, self.saved_step or 0)
         begun_from = trainer.ckpt_path and Path(trainer.ckpt_path).resolve()
         self._begun_elsewhere = begun_from not in (None, self.path.resolve())
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Let go of what an earlier run has left, and begin or go on."""
-        check_together(trainer)
         if trainer.is_global_zero:
             if self._begun_elsewhere or not trainer.global_step:
                 self.path.unlink(missing_ok=True)  # first: it is never taken for this run's
@@ -71,8 +70,7 @@ class LastCheckpoint(Checkpoint):
         """Between two steps, all of the last one being logged: save now and then, or end."""
         if batch_idx % trainer.accumulate_grad_batches:
             return
-        if is_asked_to_end(trainer):
-            raise Stopped(REQUEST.signum or 0)
+        end_if_asked(trainer)
         step = trainer.global_step
         if self.every_n_steps and step and step % self.every_n_steps == 0:
             self.save(trainer)
@@ -107,6 +105,7 @@ class LastCheckpoint(Checkpoint):
         """Save what was trained."""
         self.save(trainer, ended=True)
         self._whole = False
+        end_if_asked(trainer)
         REQUEST.deferred = False
         if trainer.world_size == 1:
             REQUEST.obey()
@@ -116,10 +115,13 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Save the last whole step, and say where it is."""
         expect_lost_children()
-        agreed = isinstance(exception, Stopped | SIGTERMException)  # by all processes
+        agreed = isinstance(exception, Stopped)  # by all processes
         if self._whole and trainer.global_step and (trainer.world_size == 1 or agreed):
-            with suppress(WeMoEError):  # what went wrong may be the disk
+            try:
                 self.save(trainer)
+            except (WeMoEError, RuntimeError) as failed:  # what went wrong may be the disk
+                if agreed:
+                    exception.add_note(f"A later step could not be saved: {failed}")
         self._whole = REQUEST.deferred = False
         if self._fitting and self.saved_step is not None and self.path.is_file():
             exception.add_note(self.progress(trainer))
@@ -135,6 +137,7 @@ class LastCheckpoint(Checkpoint):
             return
         for logger in trainer.loggers:
             logger.save()
+        self._ended = ended
         trainer.save_checkpoint(self.path)
         self.saved_step = step
 
@@ -148,7 +151,7 @@ class LastCheckpoint(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run goes on with."""
-        return {"rng": self._rng, "validated_step": self.validated_step}
+        return {"rng": self._rng, "validated_step": self.validated_step, ENDED: self._ended}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the interrupted run was."""
@@ -198,23 +201,27 @@ def counts(
     return {"total": reached, "current": reached, "is_last_batch": False}
 
 
-def check_together(trainer: L.Trainer) -> None:
+def check_together(trainer: L.Trainer, step: int) -> None:
     """Raise `CheckpointError`, in all processes, unless they all go on from the same step."""
-    first = trainer.strategy.broadcast(trainer.global_step)
-    if trainer.strategy.reduce_boolean_decision(first != trainer.global_step, all=False):
+    first = trainer.strategy.broadcast(step)
+    if trainer.strategy.reduce_boolean_decision(first != step, all=False):
         raise CheckpointError(
-            f"The first process of this run goes on from step {first} of its checkpoint, which "
-            "others do not see: let all machines share the disk of --out, or give another --out "
-            "to begin anew."
+            f"The first process of this run goes on from step {first}, of which others do not see "
+            "the checkpoint: let all machines share the disk of --out, or give another --out to "
+            "begin anew."
         )
 
 
-def is_asked_to_end(trainer: L.Trainer) -> bool:
-    """Has a signal asked one of the processes to end?"""
-    asked = REQUEST.signum is not None
-    if trainer.world_size > 1:
-        asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
-    return asked
+def end_if_asked(trainer: L.Trainer) -> None:
+    """Raise `Stopped`, in all processes, if a signal has asked one of them to end."""
+    if trainer.world_size == 1:
+        REQUEST.obey()
+        return
+    own = torch.tensor(REQUEST.signum or 0, device=trainer.strategy.root_device)
+    signum = int(trainer.strategy.reduce(own, reduce_op="max"))
+    if signum:
+        REQUEST.signum = signum  # what now goes wrong between them belongs to the end
+        raise Stopped(signum)
 
 
 def rng_states() -> dict[str, Tensor]:

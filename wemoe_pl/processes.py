@@ -3,26 +3,51 @@
 import os
 import signal
 import subprocess
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import lightning as L
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.distributed import DistBackendError, DistNetworkError, DistStoreError
 
 from wemoe_pl.last_checkpoint import LastCheckpoint
+from wemoe_pl.signals import REQUEST, Stopped
 
 
 class EndTogether(L.Callback):
-    """When this process fails, ends those that it has started, which would wait for it."""
+    """When this process ends, so do those that it has started, which would wait for it."""
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Hand signals on.
+
+        Lightning also has the processes talk from within the handler, wherever each of them is.
+        """
+        connector: Any = trainer._signal_connector
+        connector._sigterm_notifier_fn = partial(pass_on, trainer)
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """End them as Lightning does when a key is pressed: whoever waits hears no other signal."""
-        if isinstance(exception, Exception) and trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(signal.SIGKILL)
+        """End them, unless all have agreed to end, and have a checkpoint to save together."""
+        agreed = isinstance(exception, Stopped) and REQUEST.deferred
+        end_others(trainer, signal.SIGTERM if agreed else signal.SIGKILL)
+
+
+def pass_on(trainer: L.Trainer, signum: int, frame: FrameType | None) -> None:
+    """Tell those that this process has started of a signal."""
+    if isinstance(launcher := trainer.strategy.launcher, _SubprocessScriptLauncher):
+        launcher.kill(signum)
+
+
+def end_others(trainer: L.Trainer, signum: int = signal.SIGKILL) -> None:
+    """End those that this process has started."""
+    if isinstance(launcher := trainer.strategy.launcher, _SubprocessScriptLauncher):
+        launcher.kill(signum)
+        # Lightning watches them, and would kill this process before it has said why it ends.
+        launcher.procs.clear()
 
 
 class Requeue(L.Callback):

@@ -6,7 +6,8 @@ from typing import Any
 import yaml
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.run_checkpoint import RESULTS, last_checkpoint
+from wemoe_pl.files import remove_leftovers
+from wemoe_pl.run_checkpoint import ENDED, RESULTS, last_checkpoint, read_checkpoint
 
 CONFIG_FILE = "config.yaml"
 # Where and how a run is made, which changes nothing of what it comes to.
@@ -23,7 +24,8 @@ OF_NO_MATTER = (
 def unfinished_run(out: Path, recipe: dict[str, Any]) -> Path | None:
     """The checkpoint of a fit in a folder that has not come to its end, if there is one.
 
-    A run is finished when it has left its results, the last thing that it writes.
+    A run is finished when its training has ended, and it has left its results, the last thing that
+    it writes. Results alone can be of a test in the middle.
 
     Args:
         out: the folder.
@@ -33,7 +35,7 @@ def unfinished_run(out: Path, recipe: dict[str, Any]) -> Path | None:
         ConfigError: the unfinished run is of another config; names the first key that differs.
     """
     last = last_checkpoint(out)
-    if not last.is_file() or (out / RESULTS).is_file():
+    if not last.is_file() or ((out / RESULTS).is_file() and has_ended(last)):
         return None
     config = out / CONFIG_FILE
     then = yaml.safe_load(config.read_text()) if config.is_file() else None
@@ -44,6 +46,28 @@ def unfinished_run(out: Path, recipe: dict[str, Any]) -> Path | None:
             "`--ckpt_path last` to go on with this config, or --fresh to begin anew."
         )
     return last
+
+
+def is_own(checkpoint: Path, out: Path) -> bool:
+    """Is a checkpoint the one of this folder's run?"""
+    return checkpoint.resolve() == last_checkpoint(out).resolve()
+
+
+def clear(out: Path, start: Path | None) -> None:
+    """Remove what a killed fit was writing, and the checkpoint of a run that is not gone on with.
+
+    Before the config of the next run is there, so that it is never taken for one of that.
+    """
+    for folder in (out, last_checkpoint(out).parent):
+        remove_leftovers(folder)
+    if start is None or not is_own(start, out):
+        last_checkpoint(out).unlink(missing_ok=True)
+
+
+def has_ended(last: Path) -> bool:
+    """Is a checkpoint one of a training that has come to its end?"""
+    callbacks: dict[str, Any] = read_checkpoint(last)["callbacks"]
+    return all(state.get(ENDED, True) for state in callbacks.values())
 
 
 def first_change(then: dict[str, Any], now: dict[str, Any], above: str = "") -> str:

@@ -13,6 +13,7 @@ from wemoe_pl.files import atomic_write
 
 LAST_CHECKPOINT = "last.ckpt"
 RESULTS = "results.json"
+ENDED = "ended"  # the key under which `LastCheckpoint` says that training has
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
 Sources = Mapping[str, Mapping[str, str]]
 

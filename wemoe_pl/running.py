@@ -1,11 +1,9 @@
 """Run a command by Lightning, which warns of nothing where all is as it should be."""
 
 import logging
-import signal
 import warnings
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from wemoe_pl.commands import VERBS
 from wemoe_pl.errors import ConfigError, WeMoEError
@@ -21,9 +19,7 @@ LOGGERS = (
     "lightning.pytorch.trainer.connectors.signal_connector",
 )
 # What Lightning logs of a run that is stopped or goes on, which is said in a line of our own.
-SAID_BETTER = (
-    "`weights_only` was not set", "Received SIGTERM", "Restoring states from", "Restored all states"
-)  # fmt: skip
+SAID_BETTER = ("`weights_only` was not set", "Restoring states from", "Restored all states")
 # What Lightning warns of in every run, though all is as it should be.
 NOISE = (
     r".*LeafSpec",  # it makes tree leaves the way that torch has deprecated
@@ -56,8 +52,6 @@ def run(args: list[str]) -> None:
             read_job(args)
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
-    except SIGTERMException as error:  # Lightning's, of all the processes of a run
-        raise with_notes(Stopped(signal.SIGTERM), error) from error
     except Exception as error:
         if REQUEST.signum is not None:  # it went to the processes that load images too
             raise with_notes(Stopped(REQUEST.signum), error) from error

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -184,6 +186,34 @@ def test_a_process_whose_other_is_gone_ends_with_a_sentence(suite: Args, tmp_pat
     told = "wemoe-pl: Another process of this run has ended: look at what it said. Step "
     assert said.splitlines()[-1].startswith(told)
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("told", [[1], [0, 1]])
+def test_a_signal_ends_all_at_one_step_from_which_the_same_command_goes_on(
+    suite: Args, tmp_path: Path, told: list[int]
+) -> None:
+    out = tmp_path / "run"
+    args = (
+        *("fit", *suite, *(arg for arg in ADAPT if arg != "--quiet"), "--out", out),
+        *("--trainer.max_steps", "200", "--trainer.val_check_interval", "100"),
+        *("--trainer.devices", "2", "--model.references", "false"),
+        *("--checkpoint.every_n_steps", "2", "--trainer.enable_progress_bar", "false"),
+    )
+    with started(torchrun(2), args, tmp_path / "said") as pair:
+        wait_until((out / "checkpoints" / "last.ckpt").is_file, pair[0].is_alive)
+        for rank in told:
+            os.kill(pair[rank].pid or 0, signal.SIGTERM)
+        for process in pair:
+            process.join(PATIENCE)
+        assert [process.exitcode for process in pair] == [143, 143]
+    step = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    for rank in range(2):
+        last = (tmp_path / "said" / f"{rank}.log").read_text().splitlines()[-1]
+        assert last.startswith("wemoe-pl: Stopped by SIGTERM; nothing was left half-written.")
+        assert f"Step {step} of 200 is kept in" in last
+    said = run(torchrun(2), args, tmp_path / "again")
+    assert f"Going on from step {step} of 200" in said[0]
+    assert (out / "results.json").is_file()
 
 
 # As a user starts it
