@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wemoe_pl.checkpoints import load_encoder
+from wemoe_pl.checkpoints import Backbone, load_encoder
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier, build_classifiers
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.heads import ClassificationHead, CosineHead, LinearHead
@@ -17,6 +17,7 @@ from wemoe_pl.moe import WeightEnsemblingMoE
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import ImageFolderTask
 
+BACKBONE = Backbone("vit_tiny_patch16_224", {"img_size": 32})
 METHODS = [Pretrained(), Individual(), TaskArithmetic(), WEMoE()]
 SHARED = [method for method in METHODS if not isinstance(method, Individual)]
 
@@ -46,7 +47,7 @@ def test_logits_are_those_of_the_tasks_head_on_the_shared_features(
     heads: dict[str, ClassificationHead],
 ) -> None:
     encoder = method.merge(pretrained, experts)
-    model = MultiTaskClassifier(encoder, heads)
+    model = MultiTaskClassifier(encoder, heads, backbone=BACKBONE)
     for task, head in heads.items():
         assert torch.equal(model(IMAGES, task), head(encoder(IMAGES)))
 
@@ -56,7 +57,7 @@ def test_individual_experts_answer_their_own_task(
     experts: Mapping[str, nn.Module],
     heads: dict[str, ClassificationHead],
 ) -> None:
-    model = MultiTaskClassifier(Individual().merge(pretrained, experts), heads)
+    model = MultiTaskClassifier(Individual().merge(pretrained, experts), heads, backbone=BACKBONE)
     for task in ("cars", "mnist", "dtd", "cars", "cars"):
         assert torch.equal(model(IMAGES, task), heads[task](experts[task](IMAGES)))
 
@@ -68,7 +69,7 @@ def test_all_tasks_together_are_answered_as_one_by_one(
     experts: Mapping[str, nn.Module],
     heads: dict[str, ClassificationHead],
 ) -> None:
-    model = MultiTaskClassifier(method.merge(pretrained, experts), heads)
+    model = MultiTaskClassifier(method.merge(pretrained, experts), heads, backbone=BACKBONE)
     batches = {"mnist": random_x(3, 3, 32, 32, seed=1), "cars": random_x(1, 3, 32, 32, seed=2)}
     together = model.forward_tasks(batches)
     assert list(together) == ["mnist", "cars"]
@@ -82,14 +83,16 @@ def test_all_tasks_together_are_one_pass(
     encoder = Pretrained().merge(pretrained, {})
     passes = []
     encoder.register_forward_hook(lambda _, inputs, __: passes.append(len(inputs[0])))
-    MultiTaskClassifier(encoder, heads).forward_tasks({"cars": IMAGES, "dtd": IMAGES[:1]})
+    MultiTaskClassifier(encoder, heads, backbone=BACKBONE).forward_tasks(
+        {"cars": IMAGES, "dtd": IMAGES[:1]}
+    )
     assert passes == [5]
 
 
 def test_a_head_is_found_by_its_task(
     pretrained: nn.Module, heads: dict[str, ClassificationHead]
 ) -> None:
-    model = MultiTaskClassifier(pretrained, heads)
+    model = MultiTaskClassifier(pretrained, heads, backbone=BACKBONE)
     assert model.tasks == ("cars", "dtd", "mnist")
     assert model.head("dtd") is heads["dtd"]
 
@@ -98,7 +101,7 @@ def test_an_unknown_task_is_answered_with_the_nearest(
     pretrained: nn.Module, heads: dict[str, ClassificationHead]
 ) -> None:
     with pytest.raises(ConfigError) as error:
-        MultiTaskClassifier(pretrained, heads)(IMAGES, "mnits")
+        MultiTaskClassifier(pretrained, heads, backbone=BACKBONE)(IMAGES, "mnits")
     assert str(error.value) == (
         "The model has no head for 'mnits'. Did you mean 'mnist'? Valid names: cars, dtd, mnist."
     )
@@ -110,7 +113,7 @@ def test_mixtures_are_listed_from_the_first_block_to_the_last(
     heads: dict[str, ClassificationHead],
 ) -> None:
     encoder = WEMoE().merge(pretrained, experts)
-    mixtures = MultiTaskClassifier(encoder, heads).mixtures
+    mixtures = MultiTaskClassifier(encoder, heads, backbone=BACKBONE).mixtures
     assert mixtures == [block.mlp for block in blocks_of(encoder)]
     assert len(mixtures) == 2
 
@@ -122,7 +125,10 @@ def test_a_static_merge_has_no_mixtures(
     experts: Mapping[str, nn.Module],
     heads: dict[str, ClassificationHead],
 ) -> None:
-    assert MultiTaskClassifier(method.merge(pretrained, experts), heads).mixtures == []
+    assert (
+        MultiTaskClassifier(method.merge(pretrained, experts), heads, backbone=BACKBONE).mixtures
+        == []
+    )
 
 
 def test_a_classifier_is_built_from_a_suite(tiny_suite: Suite) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.heads import ClassificationHead
 from wemoe_pl.merging import MergeMethod, PerTaskEncoder
@@ -18,12 +19,23 @@ class MultiTaskClassifier(nn.Module):
     Args:
         encoder: images (B, 3, H, W) → features (B, D).
         heads: per task, features (B, D) → logits (B, C).
+        backbone: the architecture of the encoder, which says how images are prepared for it.
+        experts: what was merged, in the order of the routing weights.
     """
 
-    def __init__(self, encoder: nn.Module, heads: Mapping[str, ClassificationHead]):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        heads: Mapping[str, ClassificationHead],
+        *,
+        backbone: Backbone,
+        experts: Sequence[str] = (),
+    ):
         super().__init__()
         self.encoder = encoder
         self.heads = nn.ModuleDict(heads)
+        self.backbone = backbone
+        self.experts = tuple(experts)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -116,4 +128,7 @@ def build_classifiers(
 def add_heads(suite: Suite, encoder: nn.Module, check_classes: bool) -> MultiTaskClassifier:
     """An encoder with the heads of the tasks that it can do."""
     tasks = suite.experts if isinstance(encoder, PerTaskEncoder) else suite.tasks
-    return MultiTaskClassifier(encoder, {t: suite.load_head(t, check_classes) for t in tasks})
+    heads = {task: suite.load_head(task, check_classes) for task in tasks}
+    return MultiTaskClassifier(
+        encoder, heads, backbone=suite.backbone, experts=tuple(suite.experts)
+    )
