@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
+from wemoe_pl.entropy import entropy
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.evaluate import checked_learning_rate, stepwise
 from wemoe_pl.merged import MergedModule
@@ -25,10 +26,9 @@ from wemoe_pl.plain_yaml import load_plain
 from wemoe_pl.provenance import provenance
 from wemoe_pl.recipes import rebuild
 from wemoe_pl.run_checkpoint import IDENTITY, check_sources, last_checkpoint, read_checkpoint
-from wemoe_pl.scores import entropy
 from wemoe_pl.streams import Batch
 from wemoe_pl.suites import Suite
-from wemoe_pl.unknown_task import Rule
+from wemoe_pl.task_inference import Rule
 
 
 def entropy_objective(

@@ -115,10 +115,15 @@ def is_readable(images: Images, index: int) -> bool:
     try:
         images[index]
     except DataError as error:
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
-            raise  # the disk's fault, not the image's: not to be remembered
+        if is_fault_of_disk(error):
+            raise  # it is not to be remembered
         return False
     return True
+
+
+def is_fault_of_disk(error: DataError) -> bool:
+    """Has an image not been read for a reason that lies outside of it, and may go away?"""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
 
 
 def name_some(names: Iterable[str]) -> str:
