@@ -203,7 +203,7 @@ def test_answers_name_image_task_and_class(tiny_suite: Suite) -> None:
             label = tiny_suite.task(str(row.task)).classes.index(str(row.class_name))
             assert label == probabilities.argmax()
             assert row.probability == pytest.approx(probabilities[label].item())
-            assert row.task_confidence is row.error is None
+            assert (row.task_confidence, row.error) == (None, None)
 
 
 def test_a_batch_without_a_readable_image_is_answered_with_the_reasons(tiny_suite: Suite) -> None:

@@ -261,16 +261,15 @@ class MultiTaskClassifier(nn.Module):
     def __repr__(self) -> str:
         """What it is, and how it is used."""
         weight = next(self.parameters())
-        sizes = ", ".join(f"{task} ({size})" for task, size in self.num_classes.items())
-        millions = sum(p.numel() for p in self.encoder.parameters()) / 1e6
+        place = f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}"
+        size = sum(p.numel() for p in self.encoder.parameters())
+        merged = f"{len(self.mixtures)} mixtures of {', '.join(self.experts)}"
+        classes = ", ".join(f"{task} ({number})" for task, number in self.num_classes.items())
         return "\n".join(
             [
-                f"MultiTaskClassifier: {self.backbone.model}, {millions:.1f} M parameters, "
-                f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}",
-                f"  {len(self.mixtures)} mixtures of {', '.join(self.experts)}"
-                if self.mixtures
-                else "  one set of weights for all images",
-                f"  tasks (classes): {sizes}",
+                f"MultiTaskClassifier: {self.backbone.model}, {size:,} parameters, {place}",
+                f"  {merged if self.mixtures else 'one set of weights for all images'}",
+                f"  tasks (classes): {classes}",
                 '  model.predict("photo.png")  task, class and probability',
                 f'  model(images, "{self.tasks[0]}")  logits; images = model.preprocess(…) stacked',
             ]
