@@ -218,7 +218,7 @@ def model(tiny_suite: Suite) -> MultiTaskClassifier:
     """Routers that tell images apart, on the tiny suite; tests may move it, not train it."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build_classifier(tiny_suite, WEMoE(init_std=0.5)).eval()
+        return build_classifier(tiny_suite, WEMoE(init_std=0.1)).eval()
 
 
 @pytest.fixture(scope="module")
