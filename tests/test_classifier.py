@@ -341,8 +341,8 @@ def test_a_classifier_says_what_it_is(
         f"MultiTaskClassifier: vit_tiny_patch16_224, {size:,} parameters, float32 on cpu",
         "  2 mixtures of cars, dtd, mnist",
         "  tasks (classes): cars (10), dtd (10), mnist (10)",
-        '  model.predict("photo.png")  task, class and probability',
-        '  model(images, "cars")  logits; images = model.preprocess(…) stacked',
+        '  model.predict("photo.png") names task and class',
+        '  model(images, "cars") gives logits; model.preprocess(image) prepares one',
     ]
     assert "one set of weights for all images" in repr(static)
 

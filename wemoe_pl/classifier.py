@@ -270,8 +270,8 @@ class MultiTaskClassifier(nn.Module):
                 f"MultiTaskClassifier: {self.backbone.model}, {size:,} parameters, {place}",
                 f"  {merged if self.mixtures else 'one set of weights for all images'}",
                 f"  tasks (classes): {classes}",
-                '  model.predict("photo.png")  task, class and probability',
-                f'  model(images, "{self.tasks[0]}")  logits; images = model.preprocess(…) stacked',
+                '  model.predict("photo.png") names task and class',
+                f'  model(images, "{self.tasks[0]}") gives logits; model.preprocess(image) prepares one',
             ]
         )
 

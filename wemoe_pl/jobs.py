@@ -2,7 +2,6 @@
 
 import logging
 import shlex
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -316,10 +315,9 @@ class WeMoECLI(LightningCLI):
         answers, unreadable = predictions.finish(images.batches_to_classify)
         self.console.print(f"{answers} predictions are in {predictions.path}", highlight=False)
         if unreadable:
-            warnings.warn(
+            rank_zero_warn(
                 f"{len(unreadable)} of {len(images.to_classify)} images cannot be read, and have "
-                f"rows that say why: {name_some(unreadable)}.",
-                stacklevel=1,
+                f"rows that say why: {name_some(unreadable)}."
             )
 
     def close_loggers(self) -> None:
