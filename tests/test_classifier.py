@@ -342,7 +342,7 @@ def test_a_classifier_says_what_it_is(
         "  2 mixtures of cars, dtd, mnist",
         "  tasks (classes): cars (10), dtd (10), mnist (10)",
         '  model.predict("photo.png") names task and class',
-        '  model(images, "cars") gives logits; model.preprocess(image) prepares one',
+        '  model(images, "cars") gives logits of what model.preprocess made',
     ]
     assert "one set of weights for all images" in repr(static)
 

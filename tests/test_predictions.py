@@ -106,7 +106,7 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     assert part.is_file()
 
 
-@pytest.mark.parametrize("file", ["answers", "answers.xls", "answers.json"])
+@pytest.mark.parametrize("file", ["answers", "answers.xls", "../answers.csv", "/tmp/a.csv"])
 def test_the_name_of_the_table_says_its_form(file: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"^predictions\.file is {file}: .* \.csv or \.parquet"):
         Predictions(str(tmp_path), file)

@@ -271,7 +271,7 @@ class MultiTaskClassifier(nn.Module):
                 f"  {merged if self.mixtures else 'one set of weights for all images'}",
                 f"  tasks (classes): {classes}",
                 '  model.predict("photo.png") names task and class',
-                f'  model(images, "{self.tasks[0]}") gives logits; model.preprocess(image) prepares one',
+                f'  model(images, "{self.tasks[0]}") gives logits of what model.preprocess made',
             ]
         )
 

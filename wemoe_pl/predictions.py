@@ -39,9 +39,10 @@ class Predictions(Callback):
 
     def __init__(self, folder: str, file: str = "predictions.csv"):
         self.path = Path(folder) / file
-        if self.path.suffix not in WRITERS:
+        if Path(file).name != file or self.path.suffix not in WRITERS:
             raise ConfigError(
-                f"predictions.file is {file}: give a name that ends in {' or '.join(WRITERS)}."
+                f"predictions.file is {file}: give a name that ends in {' or '.join(WRITERS)}, "
+                "without a folder."
             )
 
     def begin(self, asked: Any) -> set[int]:
