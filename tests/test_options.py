@@ -38,7 +38,15 @@ from wemoe_pl.verbs import LandscapeCLI
 OF_NO_JOB = ("sweep", "report", "bench", "completion")
 OF_JOBS = [command for command in COMMANDS if command not in OF_NO_JOB]
 # Keys that are set by their parts, which only a class knows.
-NESTED = {"--model", "--data", "--trainer", "--checkpoint", "--guard", "--dashboard"}
+NESTED = {
+    "--model",
+    "--data",
+    "--trainer",
+    "--checkpoint",
+    "--guard",
+    "--dashboard",
+    "--predictions",
+}
 
 
 def test_an_error_names_the_option_and_where_help_is() -> None:

@@ -4,8 +4,10 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from wemoe_pl.cli import main
 from wemoe_pl.options import parser_of
@@ -74,5 +76,8 @@ def test_the_snippets_run(
     demo = ["fit", "--config", "adapt_miniature.yaml", "--out", "runs/demo"]
     tiny = ["--suite", str(tiny_suite_yaml), "--trainer.max_steps", "1"]
     assert main([*demo, *tiny, "--trainer.val_check_interval", "1"]) == 0
-    for snippet in blocks("python", TEXTS):
-        exec(snippet, {})
+    Image.effect_noise((64, 48), 60).save("photo.png")
+    for text in map(Path.read_text, DOCUMENTS):
+        names: dict[str, Any] = {}  # the snippets of a document follow one another
+        for snippet in blocks("python", text):
+            exec(snippet, names)
