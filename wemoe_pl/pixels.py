@@ -42,16 +42,22 @@ class Preprocessing:
         backbone: gives size, interpolation, mean and standard deviation.
 
     Attributes:
-        shape: of what it makes of an image, (3, H, W).
+        config: these, by the names that timm has for them.
     """
 
     def __init__(self, backbone: Backbone):
         size = {key: backbone.options[key] for key in ("img_size",) if key in backbone.options}
-        config = resolve_data_config(size, model=backbone.skeleton())
-        self.shape: tuple[int, int, int] = tuple(config["input_size"])
-        steps = create_transform(**{**config, "crop_pct": 1.0}, is_training=False).transforms
+        resolved = resolve_data_config(size, model=backbone.skeleton())
+        self.config = {**resolved, "crop_pct": 1.0}
+        steps = create_transform(**self.config, is_training=False).transforms
         half = next(i for i, step in enumerate(steps) if isinstance(step, MaybeToTensor))
         self._crop, self._normalise = Compose(steps[:half]), Compose(steps[half:])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of what it makes of an image: (3, H, W)."""
+        channels, height, width = self.config["input_size"]
+        return channels, height, width
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Image → (3, H, W), normalised."""
@@ -130,7 +136,7 @@ def opened(image: ImageSource) -> Image.Image:
 
 def check_prepared(images: Tensor, preprocessing: Preprocessing) -> None:
     """Raise `DataError` unless a tensor is what the preprocessing makes of some images."""
-    height, width = preprocessing.shape[1:]
+    _, height, width = preprocessing.shape
     if images.ndim != 4 or images.shape[1:] != preprocessing.shape:
         raise DataError(
             f"This model takes images of shape (B, 3, {height}, {width}), not "
