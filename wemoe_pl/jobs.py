@@ -315,7 +315,7 @@ class WeMoECLI(LightningCLI):
         answers, unreadable = predictions.finish(images.batches_to_classify)
         self.console.print(f"{answers} predictions are in {predictions.path}", highlight=False)
         if unreadable:
-            rank_zero_warn(
+            logging.getLogger("lightning.pytorch").warning(
                 f"{len(unreadable)} of {len(images.to_classify)} images cannot be read, and have "
                 f"rows that say why: {name_some(unreadable)}."
             )

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import PIL
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
@@ -45,6 +45,10 @@ def read_image(source: Path | bytes, name: str = "") -> Image.Image:
                     "that are decoded"
                 )
             return image.convert("RGB")
+    except UnidentifiedImageError as error:  # which would call bytes by their address
+        raise DataError(
+            f"{called} is not a readable image: it is none of {', '.join(FORMATS)}"
+        ) from error
     except Exception as error:  # decoders raise many kinds
         raise DataError(f"{called} is not a readable image: {error}") from error
 
