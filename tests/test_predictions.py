@@ -70,6 +70,8 @@ def test_who_begins_again_is_told_what_is_answered(tmp_path: Path) -> None:
     keep(begun(tmp_path), 2, BATCHES[2])
     assert Predictions(str(tmp_path)).begin("what?") == {2}
     assert Predictions(str(tmp_path)).begin("what else?") == set()
+    assert Predictions(str(tmp_path)).begin("what?", anew=True) == set()
+    assert Predictions(str(tmp_path)).begin("what?") == set()
 
 
 def test_what_was_being_written_when_a_job_was_killed_counts_for_nothing(tmp_path: Path) -> None:

@@ -181,8 +181,8 @@ class WeMoECLI(LightningCLI):
         """Find the checkpoint that a fit goes on from, given or left by an interrupted run."""
         settings, fitting = self.settings, self.subcommand == "fit"
         given = settings.ckpt_path and Path(settings.ckpt_path)
-        anew, settings.fresh = settings.fresh, False  # whoever repeats the run need not say it
-        if fitting and not (given or anew):
+        self.anew, settings.fresh = settings.fresh, False  # whoever repeats the run need not say it
+        if fitting and not (given or self.anew):
             given = unfinished_run(self.out, self.recipe)
         self.start = given if fitting else None
         self.start_step = read_checkpoint(self.start)["global_step"] if self.start else 0
@@ -287,7 +287,7 @@ class WeMoECLI(LightningCLI):
         """Look for answers that an earlier start of the same command has left."""
         init = self.config_init[self.subcommand]
         init.return_predictions = False  # they are on the disk
-        answered = init.predictions.begin(self.question)
+        answered = init.predictions.begin(self.question, self.anew)
         self.datamodule.answered = answered
         if answered:
             batches = len(self.datamodule.batches_to_classify)

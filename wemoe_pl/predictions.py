@@ -13,6 +13,7 @@ import lightning as L
 import pyarrow as pa
 import pyarrow.parquet as pq
 from lightning import Callback
+from lightning.pytorch.utilities import rank_zero_only
 
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
 from wemoe_pl.evaluate import Answer
@@ -45,17 +46,21 @@ class Predictions(Callback):
                 "without a folder."
             )
 
-    def begin(self, asked: Any) -> set[int]:
+    def begin(self, asked: Any, anew: bool = False) -> set[int]:
         """Look for answers to the same question.
 
         Args:
             asked: plain values that determine the answers.
+            anew: forget those that there are.
 
         Returns:
             The first image of every batch that is answered already.
         """
         question = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         self.parts = self.path.with_name(f"{self.path.name}.{question[:16]}")
+        if anew:
+            rank_zero_only(shutil.rmtree)(self.parts, ignore_errors=True)
+            return set()
         return {int(part.stem) for part in self.parts.glob("[0-9]*.json")}
 
     def on_predict_batch_end(
