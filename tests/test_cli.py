@@ -29,6 +29,7 @@ from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.heads import load_head
 from wemoe_pl.predictions import Predictions
 from wemoe_pl.recipes import read_suite
+from wemoe_pl.signals import Stopped
 from wemoe_pl.streams import NamedBatch
 
 SUITES = sorted(SHIPPED_CONFIGS.glob("suites/*.yaml"))
@@ -283,7 +284,7 @@ def test_images_in_a_folder_are_classified_by_all_tasks_or_one(
     assert header == "image,task,class,probability,task_confidence,error"
     assert len(lines) == 3 * tasks
     assert f"{3 * tasks} predictions are in" in answer.out
-    assert {path.name for path in out.iterdir()} == {"logs", "predictions.csv"}
+    assert [path.name for path in out.iterdir()] == ["predictions.csv"]
 
 
 def test_tasks_are_inferred_and_answers_are_written_as_parquet(
@@ -309,12 +310,12 @@ def test_a_predict_that_was_killed_goes_on(
     def dies(self: ScoredModule, batch: NamedBatch, batch_idx: int) -> Any:
         answered.append(batch.first)
         if answered == [0, 1]:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
         return predict_step(self, batch, batch_idx)
 
     predict_step = ScoredModule.predict_step
     monkeypatch.setattr(ScoredModule, "predict_step", dies)
-    assert wemoe_pl(*command, "--out", tmp_path / "killed").status != 0
+    assert wemoe_pl(*command, "--out", tmp_path / "killed").status == 128 + signal.SIGTERM
     assert not (tmp_path / "killed" / "predictions.csv").exists()
     assert wemoe_pl(*command, "--out", tmp_path / "killed").status == 0
     assert answered == [0, 1, 1, 2]
@@ -331,8 +332,8 @@ def test_answers_to_another_question_are_not_gone_on_from(
 ) -> None:  # fmt: skip
     command = ("predict", *adapt, "--data.images", pictures, "--out", tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(Predictions, "finish", Mock(side_effect=KeyboardInterrupt))
-        assert wemoe_pl(*command, "--task", "cars").status != 0
+        patch.setattr(Predictions, "finish", Mock(side_effect=Stopped(signal.SIGTERM)))
+        assert wemoe_pl(*command, "--task", "cars").status == 128 + signal.SIGTERM
     assert wemoe_pl(*command, "--task", "dtd").status == 0
     assert "cars" not in (tmp_path / "out" / "predictions.csv").read_text()
     [left] = (tmp_path / "out").glob("predictions.csv.*")
@@ -583,7 +584,7 @@ def test_a_folder_of_nothing_but_damaged_images_is_an_error(
     answer = wemoe_pl("predict", *adapt, "--data.images", tmp_path, "--out", tmp_path / "out")
     assert answer.status == 1
     assert answer.err == f"wemoe-pl: None of the images can be read: {tmp_path}/a.png.\n"
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["logs"]
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(
