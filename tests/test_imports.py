@@ -37,6 +37,7 @@ ORDER = [
     "kernels",
     "moe",
     "merging",
+    "architecture",
     "recipes",
     "entropy",
     "task_inference",

@@ -414,6 +414,38 @@ class LowRankVectors(TaskVectors):
         return len(self.owners) * self.shape.numel()
 
 
+def restored(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> TaskVectors:
+    """The task vectors that a state dict holds, whichever form it holds them in.
+
+    Args:
+        stored: the state dict of a `DenseVectors`, `PrunedVectors` or `LowRankVectors`.
+        weight: the parameter that they are of, in the order of memory that they shall have.
+        count: T.
+
+    Raises:
+        MergeError: it is of none of these.
+    """
+    match sorted(stored):
+        case ["stacked"]:
+            vectors = stored["stacked"]
+            strides = (weight.numel(), *weight.stride())
+            place = torch.empty_strided(
+                (count, *weight.shape), strides, dtype=vectors.dtype, device=weight.device
+            )
+            if vectors.shape == place.shape:
+                return DenseVectors(place.copy_(vectors))
+        case ["counts", "places", "values"]:
+            parts = stored["values"], stored["places"], stored["counts"]
+            return PrunedVectors(*parts, weight.shape, is_column_major(weight))
+        case ["left", "owners", "right"]:
+            factors = stored["left"], stored["right"], stored["owners"]
+            return LowRankVectors(*factors, weight.shape, count)
+    raise MergeError(
+        f"{', '.join(stored) or 'Nothing'} is no dictionary of {count} task vectors of shape "
+        f"{tuple(weight.shape)}."
+    )
+
+
 class Dictionary(nn.Module):
     """The task vectors of every parameter of a module, by the parameters' own dotted names.
 
