@@ -14,10 +14,11 @@ import yaml
 from PIL import Image
 
 from wemoe_pl import cli
-from wemoe_pl.adapt import TestTimeAdaptation, load
+from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.data import ImageSet, MultiTaskData
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.evaluate import SAMPLES, Answer
+from wemoe_pl.loading import load
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
 from wemoe_pl.recipes import describe
 from wemoe_pl.results import collect_results, write_results

@@ -61,6 +61,8 @@ ORDER = [
     "adapt",
     "sample_merging",
     "sharding",
+    "export",
+    "loading",
     "collapse",
     "prepare",
     "published",

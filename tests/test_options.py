@@ -35,7 +35,7 @@ from wemoe_pl.options import (
 from wemoe_pl.parsing import WeMoEParser, concrete
 from wemoe_pl.verbs import LandscapeCLI
 
-OF_NO_JOB = ("sweep", "report", "bench", "completion")
+OF_NO_JOB = ("sweep", "report", "export", "bench", "completion")
 OF_JOBS = [command for command in COMMANDS if command not in OF_NO_JOB]
 # Keys that are set by their parts, which only a class knows.
 NESTED = {

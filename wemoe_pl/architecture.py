@@ -43,14 +43,14 @@ class Architecture:
     @classmethod
     def of(cls, encoder: nn.Module, backbone: Backbone) -> "Architecture":
         """That of a plain encoder, or of one that was upscaled."""
-        mixtures = [m for m in encoder.modules() if isinstance(m, WeightEnsemblingMoE)]
+        mixtures = [*mixtures_of(encoder).values()]
         if not mixtures:
             return cls(backbone.model, backbone.options)
         first = mixtures[0]
         return cls(
             backbone.model,
             backbone.options,
-            experts=next(vectors.count for _, vectors in first.task_vectors.items()),
+            experts=count_experts(first),
             router_depth=first.router.depth,
             routing=first.routing,
             shared_router=len(mixtures) > 1 and mixtures[1].router is first.router,
@@ -86,7 +86,10 @@ class Architecture:
             raise CheckpointError(f"{owner} is not what its manifest says: {difference}.")
         rest = {k: laid_out_as(place, state[k]) for k, place in places.items() if not is_vector(k)}
         encoder.load_state_dict(rest, strict=False, assign=True)
-        return encoder.requires_grad_(False).eval()
+        encoder.requires_grad_(False)
+        for mixture in mixtures_of(encoder).values():
+            mixture.router.requires_grad_()  # the only part that does, as after merging
+        return encoder.eval()
 
 
 def own_state(encoder: nn.Module) -> dict[str, Tensor]:
@@ -109,17 +112,27 @@ def laid_out_as(place: Tensor, tensor: Tensor) -> Tensor:
     return moved.copy_(tensor)
 
 
+def mixtures_of(encoder: nn.Module) -> dict[str, WeightEnsemblingMoE]:
+    """The upscaled MLPs of an encoder, by the names of their places."""
+    named = encoder.named_modules()
+    return {name: module for name, module in named if isinstance(module, WeightEnsemblingMoE)}
+
+
+def count_experts(mixture: WeightEnsemblingMoE) -> int:
+    """T."""
+    return next(vectors.count for _, vectors in mixture.task_vectors.items())
+
+
 def take_dictionaries(state: State, encoder: nn.Module) -> None:
     """Give an encoder's mixtures the dictionaries of a state dict, in the form they have there."""
-    for name, mixture in encoder.named_modules():
-        if isinstance(mixture, WeightEnsemblingMoE):
-            count = next(vectors.count for _, vectors in mixture.task_vectors.items())
-            mixture.task_vectors = Dictionary(
-                {
-                    key: restored(part_of(state, f"{name}{TASK_VECTORS}{key}."), weight, count)
-                    for key, weight in mixture.mlp.named_parameters()
-                }
-            )
+    for name, mixture in mixtures_of(encoder).items():
+        prefix, count = f"{name}{TASK_VECTORS}", count_experts(mixture)
+        mixture.task_vectors = Dictionary(
+            {
+                key: restored(part_of(state, f"{prefix}{key}."), weight, count)
+                for key, weight in mixture.mlp.named_parameters()
+            }
+        )
 
 
 def whole_state(state: State, encoder: nn.Module) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ VERBS = {
     "heads": "Build the suite's zero-shot heads into --out, a file each.",
     "sweep": "Run a job for every point of a grid, resume it, and end in one table.",
     "report": "One table of many runs, with the published ones beside them on request.",
+    "export": "Write a merged model for others to use, here or on the hub, and check it.",
     "similarity": "Cosines and distances of the experts' task vectors, layer by layer.",
     "landscape": "Loss over the plane of two task vectors: choose them with --tasks [a,b].",
     "parameters": "Sizes of upscaled models, by number of tasks.",
