@@ -13,6 +13,7 @@ from wemoe_pl.bench.command import bench
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.export.bundle import form_of
 from wemoe_pl.export.formats import export, largest_difference
+from wemoe_pl.export.push import destination, push
 from wemoe_pl.files import make_folder
 from wemoe_pl.jobs import WeMoECLI, read_job
 from wemoe_pl.launchers import refuse_several
@@ -117,15 +118,19 @@ def export_model(args: list[str]) -> None:
     options = export_parser().parse_args(args)
     if options.format != "bundle" and (options.precision or options.dictionary):
         raise ConfigError("--precision and --dictionary are of bundles: set --format bundle.")
+    repo = destination(options.push) if options.push else None
     found = open_model(options.source, options.allow)
     subject = found.compressed(form_of(options.dictionary)) if options.dictionary else found
     if options.precision:
         subject = subject.cast(getattr(torch, options.precision))
     out = Path(options.out or f"runs/export-{options.format}")
-    export(subject, options.format, out, tell_line)
+    difference = export(subject, options.format, out, tell_line)
     if subject is not found:
         lost = largest_difference(subject.features, found.features)
         tell_line(f"By being stored so, they differ by up to {lost:.1e} from those before.")
+    if repo:
+        push(out, repo, difference)
+        tell_line(f"{out} is on the hub as {repo}.")
 
 
 def tell(paths: list[Any]) -> None:

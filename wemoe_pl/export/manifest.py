@@ -70,10 +70,15 @@ class Manifest:
             revision=revision(),
         )
 
+    @property
+    def text(self) -> str:
+        """What is in its file."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
     def write(self, folder: Path) -> None:
         """Write it beside the files that it is of."""
         with atomic_write(folder / MANIFEST) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
+            temporary.write_text(self.text)
 
     def check_files(self, folder: Path) -> None:
         """Raise `CheckpointError` for the first file that is missing or not as it was written."""
