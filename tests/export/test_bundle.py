@@ -17,7 +17,7 @@ from wemoe_pl.loading import load
 from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
 
 MakeSubject = Callable[[MergeMethod], Subject]
-FORMS = [Dense(), Pruned(0.8), LowRank(rank=3)]
+FORMS = [Dense(), Pruned(ratio=0.8), LowRank(rank=3)]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -77,13 +77,13 @@ def test_what_blocks_share_is_in_it_once(subject: MakeSubject, exports: Path) ->
 
 def test_a_plain_encoder_has_no_dictionary(subject: MakeSubject) -> None:
     for method in (TaskArithmetic(), WEMoE(router_depth=0)):
-        with pytest.raises(ConfigError, match="has no dictionary .*: leave out --dictionary"):
+        with pytest.raises(ConfigError, match=r"has no dictionary .*: leave out --dictionary"):
             subject(method).compressed(Dense())
 
 
 @pytest.mark.parametrize(
     ("text", "form"),
-    [("dense", Dense()), ("pruned=0.5", Pruned(0.5)), ("low-rank=16", LowRank(rank=16))],
+    [("dense", Dense()), ("pruned=0.5", Pruned(ratio=0.5)), ("low-rank=16", LowRank(rank=16))],
 )
 def test_the_form_of_a_dictionary_is_told_in_a_word(text: str, form: Compression) -> None:
     assert form_of(text) == form

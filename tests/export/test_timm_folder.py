@@ -50,7 +50,7 @@ def test_weights_that_are_missing_are_no_random_ones(
 ) -> None:
     place = folder(method)
     (place / WEIGHTS_FILE).unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(RuntimeError, match="No suitable checkpoints found"):
         timm.create_model(f"local-dir:{place}", pretrained=True)
 
 
