@@ -15,7 +15,9 @@ from wemoe_pl.errors import MergeError
 from wemoe_pl.export.formats import export
 from wemoe_pl.export.hf_clip import plain_clip
 from wemoe_pl.export.subject import Subject
+from wemoe_pl.heads import CosineHead, save_head
 from wemoe_pl.merging import MergeMethod, Pretrained, TaskArithmetic
+from wemoe_pl.miniature import CLASSES
 from wemoe_pl.suites import Suite
 
 MakeSubject = Callable[[MergeMethod], Subject]
@@ -35,12 +37,19 @@ def test_transformers_gives_the_features_and_this_package_reads_them_back(
     assert all(tensor.equal(state[key]) for key, tensor in again.state_dict().items())
 
 
-def test_an_encoder_without_projection_is_a_tower_alone(clip_suite: Suite, exports: Path) -> None:
-    options = {k: v for k, v in clip_suite.backbone.options.items() if k != "num_classes"}
-    alone = replace(
-        clip_suite, backbone=Backbone(clip_suite.backbone.model, options), tasks={}, heads={}
+def test_an_encoder_without_projection_is_a_tower_alone(
+    clip_suite: Suite, exports: Path, tmp_path: Path
+) -> None:
+    name, options = clip_suite.backbone.model, clip_suite.backbone.options
+    bare = Backbone(name, {key: value for key, value in options.items() if key != "num_classes"})
+    head = CosineHead(torch.randn(len(CLASSES["cars"]), 16), CLASSES["cars"], 10.0)
+    save_head(tmp_path / "head.safetensors", head, {})
+    suite = replace(
+        clip_suite.restricted_to(["cars"]),
+        backbone=bare,
+        heads={"cars": str(tmp_path / "head.safetensors")},
     )
-    model = Subject.assemble(replace(alone, experts={}), Pretrained(), {})
+    model = Subject.assemble(suite, Pretrained(), {})
     export(model, "hf", exports, lambda line: None)
     theirs = CLIPVisionModel.from_pretrained(exports)
     with torch.no_grad():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wemoe_pl.architecture import Architecture, own_state
-from wemoe_pl.checkpoints import LazyState, State, shapes_of
+from wemoe_pl.checkpoints import LazyState, State, first_difference, shapes_of
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
 from wemoe_pl.dictionaries import Compression, PrunedVectors
 from wemoe_pl.errors import CheckpointError, ConfigError
@@ -56,14 +56,13 @@ class Subject:
         """
         classifier = build_classifier(suite, merge, check_classes=False)
         learned = {n: p.detach() for n, p in classifier.named_parameters() if p.requires_grad}
-        try:
-            unknown = classifier.load_state_dict(dict(adapted), strict=False).unexpected_keys
-        except RuntimeError as error:  # of another shape
-            raise CheckpointError(f"What was adapted is of another model: {error}") from error
-        if unknown:
+        state = shapes_of(classifier.state_dict())
+        known = {key: state[key] for key in adapted if key in state}
+        if difference := first_difference(shapes_of(adapted), known):
             raise CheckpointError(
-                f"What was adapted is of another model: {merge.label} has no '{unknown[0]}'."
+                f"What was adapted is of another model than this {merge.label}: {difference}."
             )
+        classifier.load_state_dict(dict(adapted), strict=False)
         if folds(classifier.encoder):
             classifier.encoder = fold(classifier.encoder)
         sources = suite.sources()
