@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
@@ -286,7 +286,7 @@ class LoopbackHub:
         upload = {"href": f"{self.endpoint}/lfs/{asked['oid']}"}
         return {"oid": asked["oid"], "size": asked["size"], "actions": {"upload": upload}}
 
-    def _commit(self, repo_id: str, operations: list[dict[str, dict[str, str]]]) -> Reply:
+    def _commit(self, repo_id: str, operations: list[dict[str, Any]]) -> Reply:
         folder = self.root / "models" / repo_id
         for operation in operations:
             value = operation["value"]

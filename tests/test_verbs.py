@@ -90,7 +90,7 @@ def test_a_model_is_exported_and_how_it_went_is_told(
     small = ("--format", "bundle", "--precision", "bfloat16", "--dictionary", "pruned=0.5")
     status, said, err = wemoe_pl("export", out, *small, "--out", tmp_path / "small")
     assert (status, err) == (0, "")
-    assert said.splitlines()[2].startswith("By being stored so, they differ by up to ")
+    assert said.splitlines()[2].startswith("Stored so, features changed by up to ")
     assert load(tmp_path / "small").tasks == load(checkpoint).tasks
 
 

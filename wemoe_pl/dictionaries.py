@@ -419,21 +419,18 @@ def restored(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> TaskVe
 
     Args:
         stored: the state dict of a `DenseVectors`, `PrunedVectors` or `LowRankVectors`.
-        weight: the parameter that they are of, in the order of memory that they shall have.
+        weight: the parameter that they are of, whose order in memory is theirs.
         count: T.
 
     Raises:
         MergeError: it is of none of these.
     """
     match sorted(stored):
-        case ["stacked"]:
-            vectors = stored["stacked"]
-            strides = (weight.numel(), *weight.stride())
-            place = torch.empty_strided(
-                (count, *weight.shape), strides, dtype=vectors.dtype, device=weight.device
-            )
-            if vectors.shape == place.shape:
-                return DenseVectors(place.copy_(vectors))
+        case ["entries"] if stored["entries"].numel() == count * weight.numel():
+            column_major = is_column_major(weight)
+            in_memory = weight.mT if column_major else weight
+            stacked = stored["entries"].view(count, *in_memory.shape)
+            return DenseVectors(stacked.mT if column_major else stacked)
         case ["counts", "places", "values"]:
             parts = stored["values"], stored["places"], stored["counts"]
             return PrunedVectors(*parts, weight.shape, is_column_major(weight))

@@ -126,8 +126,9 @@ def export_model(args: list[str]) -> None:
     out = Path(options.out or f"runs/export-{options.format}")
     difference = export(subject, options.format, out, tell_line)
     if subject is not found:
-        lost = largest_difference(subject.features, found.features)
-        tell_line(f"By being stored so, they differ by up to {lost:.1e} from those before.")
+        before = found.features
+        lost, largest = largest_difference(subject.features, before), before.abs().max()
+        tell_line(f"Stored so, features changed by up to {lost:.2g}; the largest is {largest:.2g}.")
     if repo:
         push(out, repo, difference)
         tell_line(f"{out} is on the hub as {repo}.")

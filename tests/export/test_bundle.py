@@ -31,11 +31,12 @@ def test_a_bundle_has_the_precision_that_is_asked_for(
     said: list[str] = []
     assert export(cast, "bundle", exports, said.append) <= 1e-2
     loaded = load(exports)
-    assert {weight.dtype for weight in loaded.encoder.parameters()} == {dtype}
+    kinds = {weight.dtype for weight in loaded.encoder.parameters()}
+    assert {kind for kind in kinds if kind.is_floating_point} == {dtype}
     assert {weight.dtype for weight in loaded.heads.parameters()} == {torch.float32}
     assert loaded.encode(cast.images).equal(cast.classifier.encode(cast.images))
-    near = {"rtol": 0.0, "atol": 0.1 if dtype == torch.bfloat16 else 0.02}
-    torch.testing.assert_close(cast.features.float(), model.features, **near)
+    near = 0.1 if dtype == torch.bfloat16 else 0.02
+    torch.testing.assert_close(cast.features.float(), model.features, rtol=0, atol=near)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from wemoe_pl.configs import find_config
 from wemoe_pl.errors import CheckpointError, ConfigError, MergeError, WeMoEError
 from wemoe_pl.export import formats
 from wemoe_pl.export.formats import FORMATS, TOLERANCE, export, largest_difference
@@ -22,6 +23,7 @@ from wemoe_pl.merging import (
     WEMoE,
 )
 from wemoe_pl.options import EXPORT_FORMATS
+from wemoe_pl.recipes import read_suite
 
 MakeSubject = Callable[[MergeMethod], Subject]
 UPSCALED = [name for name in EXPORT_FORMATS if name != "hf"]
@@ -51,6 +53,14 @@ def test_an_upscaled_model_is_read_back_as_it_was(
     subject: MakeSubject, method: MergeMethod, name: str, exports: Path, silent: Callable[..., None]
 ) -> None:
     assert export(subject(method), name, exports, silent) <= 1e-5
+
+
+@pytest.mark.parametrize("name", UPSCALED)
+def test_the_miniature_is_read_back_as_it_was(
+    name: str, exports: Path, silent: Callable[..., None]
+) -> None:
+    suite = read_suite(find_config("suites/miniature"))
+    assert export(Subject.assemble(suite, WEMoE(), {}), name, exports, silent) <= 1e-5
 
 
 @pytest.mark.parametrize("method", [WEMoE(router_depth=0), AdaMerging()], ids=["depth 0", "Ada"])

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def test_transformers_gives_the_features_and_this_package_reads_them_back(
 ) -> None:
     model = subject(TaskArithmetic())
     export(model, "hf", exports, lambda line: None)
-    theirs = CLIPVisionModelWithProjection.from_pretrained(exports)
+    theirs: Any = CLIPVisionModelWithProjection.from_pretrained(exports)
     with torch.no_grad():
         features = theirs.eval()(pixel_values=model.images).image_embeds
     torch.testing.assert_close(features, model.features, rtol=0, atol=1e-5)
@@ -51,7 +52,7 @@ def test_an_encoder_without_projection_is_a_tower_alone(
     )
     model = Subject.assemble(suite, Pretrained(), {})
     export(model, "hf", exports, lambda line: None)
-    theirs = CLIPVisionModel.from_pretrained(exports)
+    theirs: Any = CLIPVisionModel.from_pretrained(exports)
     with torch.no_grad():
         features = theirs.eval()(pixel_values=model.images).pooler_output
     torch.testing.assert_close(features, model.features, rtol=0, atol=1e-5)

@@ -10,7 +10,7 @@ from torch import Tensor
 from wemoe_pl.architecture import Architecture, own_state
 from wemoe_pl.checkpoints import LazyState, State, first_difference, shapes_of
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
-from wemoe_pl.dictionaries import Compression, PrunedVectors
+from wemoe_pl.dictionaries import Compression, DenseVectors, PrunedVectors
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.merging import MergeMethod, PerTaskEncoder, WEMoE, fold, folds
 from wemoe_pl.pixels import Preprocessing
@@ -146,7 +146,8 @@ class Subject:
             if isinstance(module, PrunedVectors):
                 for part in module.state_dict():
                     del state[f"{name}.{part}"]
-                state[f"{name}.stacked"] = module.mix(torch.eye(module.count)).to(module.values)
+                dense = DenseVectors(module.mix(torch.eye(module.count)))
+                state[f"{name}.entries"] = dense.entries.to(module.values.dtype)
         return self._with_weights(state)
 
     def _with_weights(self, state: State) -> "Subject":
