@@ -3,6 +3,7 @@
 Once this module is imported, `timm.create_model` knows the architecture `wemoe`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +80,12 @@ class Architecture:
         Raises:
             CheckpointError: the state is of another architecture; names the first such key.
         """
+        backbone = Backbone(self.backbone, self.options)
+        if count_numbers(backbone.shapes) > count_numbers(shapes_of(state)):
+            raise CheckpointError(  # before memory is taken for what a manifest makes up
+                f"{owner} is not what its manifest says: '{self.backbone}' with {self.options} is "
+                "larger."
+            )
         encoder = self.build()
         take_dictionaries(state, encoder)
         places = own_state(encoder)
@@ -90,6 +97,11 @@ class Architecture:
         for mixture in mixtures_of(encoder).values():
             mixture.router.requires_grad_()  # the only part that does, as after merging
         return encoder.eval()
+
+
+def count_numbers(shapes: Mapping[str, torch.Size]) -> int:
+    """How many there are in tensors of these shapes."""
+    return sum(shape.numel() for shape in shapes.values())
 
 
 def own_state(encoder: nn.Module) -> dict[str, Tensor]:

@@ -103,12 +103,14 @@ def atomic_folder(path: Path, ours: str) -> Iterator[Path]:
         raise WeMoEError(f"{path} is there already, and not such a folder: choose another --out.")
     path = path.absolute()
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    replaced = temporary.with_name(f"{temporary.name}.replaced")
     try:
         temporary.mkdir(parents=True)
         yield temporary
         if path.exists():
-            shutil.rmtree(path)
+            path.replace(replaced)
         temporary.replace(path)
+        shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         raise WeMoEError(
             f"Cannot write {path}: {error.strerror or error}. "

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from wemoe_pl.export.card import model_card
+from wemoe_pl.export.card import model_card, without_folders
 from wemoe_pl.export.formats import FORMATS
 from wemoe_pl.export.manifest import Manifest
 from wemoe_pl.export.subject import Subject
@@ -73,6 +73,13 @@ def test_a_card_says_that_nothing_was_measured(
 def test_the_recipe_is_the_exact_one(card: Card, subject: Callable[[MergeMethod], Subject]) -> None:
     [recipe] = re.findall(r"```yaml\n(.*?)```", card(WEMoE(), "bundle"), re.DOTALL)
     assert yaml.safe_load(recipe) == subject(WEMoE()).recipe
+
+
+def test_no_folder_of_a_text_tower_is_told_either() -> None:
+    source = {"source": "zero-shot, by /home/me/clip"}
+    assert without_folders(source) == {"source": "zero-shot, by …/clip"}
+    assert without_folders("~/clip") == "…/clip"
+    assert without_folders("shipped:miniature") == "shipped:miniature"
 
 
 def test_what_the_hub_reads_is_between_lines_of_dashes(card: Card) -> None:

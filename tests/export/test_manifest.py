@@ -84,6 +84,8 @@ def test_files_elsewhere_are_none_of_it(bundle: Path, name: str) -> None:
     [
         {"architecture": {"backbone": "vit_base_patch32_clip_quickgelu_224"}},
         {"architecture": {"kind": 1}},
+        {"experts": ["cars"]},
+        {"architecture": {"backbone": "vit_giant_patch14_224", "experts": 0}},
         {"heads": {"dtd": {"classes": ["a"], "logit_scale": None}}},
         {"heads": {"cars": {}}},
         {"heads": {"cars": {"classes": ["a"], "logit_scale": 1.0}}},

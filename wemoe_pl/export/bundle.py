@@ -71,6 +71,8 @@ def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:
     stored = open_file(path).as_stored
     try:
         architecture = Architecture(**manifest.architecture)
+        if architecture.experts not in (0, len(manifest.experts)):
+            raise ValueError(f"it names {len(manifest.experts)} experts")
         backbone = Backbone(architecture.backbone, architecture.options)
         encoder = architecture.load(part_of(stored, ENCODER), str(path))
         heads = {task: head_of(stored, task, about) for task, about in manifest.heads.items()}

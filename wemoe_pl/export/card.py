@@ -10,6 +10,7 @@ from wemoe_pl import __version__
 from wemoe_pl.export.manifest import Manifest
 from wemoe_pl.hub import HubRepo
 
+ZERO_SHOT = "zero-shot, by "  # how the source of a head begins that a text tower made
 LIBRARIES = {"timm": "timm", "hf": "transformers", "onnx": "onnx"}
 LOADING = {
     "adapter": """\
@@ -197,9 +198,18 @@ def source_rows(
     """A row per frozen part."""
     return [
         f"| {part} | {source['source']} | `{source['sha256']}` | "
-        f"{licences.get(source['source'].partition('@')[0]) or 'not stated'} |"
+        f"{licences.get(origin(source['source'])) or 'not stated'} |"
         for part, source in sources.items()
     ]
+
+
+def origin(source: str) -> str:
+    """The repository that a source means, if it means one.
+
+    >>> origin("zero-shot, by openai/clip-vit-base-patch32@v1")
+    'openai/clip-vit-base-patch32'
+    """
+    return source.removeprefix(ZERO_SHOT).partition("@")[0]
 
 
 def limits(manifest: Manifest, difference: float) -> str:
@@ -226,6 +236,8 @@ def without_folders(value: Any) -> Any:
         return {key: without_folders(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [without_folders(item) for item in value]
+    if isinstance(value, str) and value.startswith(ZERO_SHOT):
+        return f"{ZERO_SHOT}{without_folders(value.removeprefix(ZERO_SHOT))}"
     if isinstance(value, str) and (PurePath(value).is_absolute() or value.startswith(("~", ".."))):
         return f"…/{PurePath(value).name}"
     return value

@@ -26,8 +26,10 @@ def plain_clip(subject: Subject) -> Subject:
             f"{subject.merge.label} mixes weights for every image anew, which Hugging Face's CLIP "
             "models do not: choose the format timm or bundle, or a router of depth 0."
         )
-    state = subject.classifier.encoder.state_dict()
-    if "norm_pre.weight" not in state or "cls_token" not in state:
+    encoder: Any = subject.classifier.encoder
+    state = encoder.state_dict()
+    is_known = type(encoder.blocks[0].mlp.act) in ACTIVATIONS
+    if not is_known or "norm_pre.weight" not in state or "cls_token" not in state:
         raise MergeError(
             f"The backbone '{subject.suite.backbone.model}' is no vision tower of CLIP's form: "
             "choose the format timm or bundle."

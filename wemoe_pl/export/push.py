@@ -5,13 +5,12 @@ from pathlib import Path
 
 from wemoe_pl.checkpoints import ENCODER_FILE, hub_request
 from wemoe_pl.errors import ConfigError, HubError
-from wemoe_pl.export.card import model_card, without_folders
+from wemoe_pl.export.card import ZERO_SHOT, model_card, origin, without_folders
 from wemoe_pl.export.manifest import MANIFEST, Manifest, read_manifest
 from wemoe_pl.files import SHIPPED_PREFIX
 from wemoe_pl.hub import HubRepo, licence_of, upload
 
 CARD_FILE = "README.md"
-MADE_HERE = "zero-shot, by "  # how the source of a head begins that a text tower made
 
 
 def destination(name: str) -> HubRepo:
@@ -31,7 +30,7 @@ def check_can_be_made_elsewhere(manifest: Manifest) -> None:
     if manifest.format != "adapter":
         return
     for part, source in manifest.sources.items():
-        name = source["source"].removeprefix(MADE_HERE)
+        name = source["source"].removeprefix(ZERO_SHOT)
         if not name.startswith(SHIPPED_PREFIX) and hub_request(name, ENCODER_FILE) is None:
             raise ConfigError(
                 f"Nobody could load this adapter, since {part} is a file of this machine ({name}): "
@@ -58,7 +57,7 @@ def push(folder: Path, repo: HubRepo, difference: float) -> None:
         recipe=without_folders(manifest.recipe),
         sources=without_folders(manifest.sources),
     )
-    merged = dict.fromkeys(s["source"].partition("@")[0] for s in manifest.sources.values())
+    merged = dict.fromkeys(origin(source["source"]) for source in manifest.sources.values())
     found = [source for source in merged if hub_request(source, ENCODER_FILE)]
     licences = {source: stated_licence(HubRepo(source)) for source in found}
     content: dict[str, Path | bytes] = {name: folder / name for name in manifest.files}
