@@ -91,7 +91,7 @@ class Subject:
     @property
     def preprocessing(self) -> Preprocessing:
         """How images are prepared for the encoder."""
-        return Preprocessing(self.suite.backbone)
+        return self.classifier.preprocess
 
     @property
     def images(self) -> Tensor:
