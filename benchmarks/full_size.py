@@ -1,12 +1,13 @@
 """Full-size models of random weights on a CPU: how much memory building, adapting and scoring take.
 
-    python benchmarks/full_size.py [--model vitb32|vitb16|vitl14] [--build-only]
+    python benchmarks/full_size.py [--model vitb32|vitb16|vitl14] [--build-only | --export]
 
 Fills a hub on loopback with models of the published shapes and form and with tiny image sets in the
 published layout (3.5 GB for ViT-B/32, as much again in the hub's cache), then measures two
-processes: one that builds WEMoE, and `wemoe-pl fit --config adapt_MODEL.yaml` for two steps. Heads
-are random too, since the text tower takes minutes on a CPU. Random weights say nothing about
-accuracy.
+processes: one that builds WEMoE, and `wemoe-pl fit --config adapt_MODEL.yaml` for two steps. With
+`--export` instead: `wemoe-pl export --format bundle --precision bfloat16`, and a process that loads
+the bundle and encodes two images. Heads are random too, since the text tower takes minutes on a
+CPU. Random weights say nothing about accuracy.
 """
 
 import argparse
@@ -15,9 +16,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+import yaml
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -25,7 +28,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 from hub_content import EXPERTS, write_clip, write_eight_datasets, write_expert  # noqa: E402
 from loopback_hub import LoopbackHub  # noqa: E402
 
+from wemoe_pl.configs import find_config  # noqa: E402
 from wemoe_pl.heads import CosineHead, save_head  # noqa: E402
+from wemoe_pl.merging import WEMoE  # noqa: E402
+from wemoe_pl.recipes import describe, read_suite  # noqa: E402
 from wemoe_pl.tasks import PAPER_TASKS, PaperTask  # noqa: E402
 
 BASE = {"width": 768, "layers": 12, "heads": 12, "embed_dim": 512, "text_width": 512}
@@ -60,7 +66,7 @@ encoder = WEMoE().merge(suite.load_pretrained(), suite.load_experts())
 size = sum(p.numel() * p.element_size() for p in encoder.parameters())
 print(json.dumps({**parameter_counts(encoder), "model": size, "peak": peak() - before}))
 """
-FIT = """
+RUN = """
 import sys
 from pathlib import Path
 from wemoe_pl.__main__ import main
@@ -68,6 +74,18 @@ code = main()
 status = Path("/proc/self/status").read_text()
 print("peak", int(status.partition("VmHWM:")[2].split()[0]) * 1024)
 sys.exit(code)
+"""
+LOAD = """
+import sys
+from pathlib import Path
+import torch
+from wemoe_pl import load
+model = load(sys.argv[1])
+with torch.no_grad():
+    features = model.encode(torch.randn(2, 3, 224, 224).bfloat16())
+assert features.isfinite().all()
+status = Path("/proc/self/status").read_text()
+print("peak", int(status.partition("VmHWM:")[2].split()[0]) * 1024)
 """
 
 
@@ -92,6 +110,16 @@ def write_heads(folder: Path, dim: int) -> dict[str, str]:
     return files
 
 
+def write_run(folder: Path, model: str, heads: dict[str, str]) -> Path:
+    """The folder of a run that adapted nothing: its config is all that `export` needs."""
+    suite = replace(read_suite(find_config(f"suites/clip_{model}")), heads=heads)
+    merge = {"init_args": {"merge": describe(WEMoE())}}
+    folder.mkdir()
+    config = {"suite": describe(suite), "model": merge}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
 def run(arguments: list[str], environment: dict[str, str]) -> list[str]:
     """The lines that a Python process prints."""
     done = subprocess.run(
@@ -111,6 +139,7 @@ def main() -> None:
     )
     parser.add_argument("--model", choices=MODELS, default="vitb32")
     parser.add_argument("--build-only", action="store_true")
+    parser.add_argument("--export", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
@@ -123,6 +152,19 @@ def main() -> None:
                 "HF_HUB_OFFLINE": "0",
                 "WEMOE_PL_CACHE": str(place / "wemoe_pl"),
             }
+            if options.export:
+                source = write_run(place / "run", options.model, heads)
+                arguments = [
+                    "export",
+                    str(source),
+                    "--format",
+                    "bundle",
+                    "--out",
+                    f"{place}/bundle",
+                ]
+                print("\n".join(run([RUN, *arguments, "--precision", "bfloat16"], environment)))
+                print("load", *run([LOAD, f"{place}/bundle"], environment))
+                return
             built = json.loads(run([BUILD, options.model], environment)[-1])
             built["peak / model"] = round(built["peak"] / built["model"], 3)
             print("build", built, flush=True)
@@ -131,7 +173,7 @@ def main() -> None:
             arguments = ["fit", "--config", f"adapt_{options.model}.yaml", "--out", f"{place}/run"]
             arguments += ["--suite.heads", json.dumps(heads), "--trainer.max_steps", "2"]
             arguments += ["--trainer.val_check_interval", "8", "--data.num_workers", "0"]
-            lines = run([FIT, *arguments], environment)
+            lines = run([RUN, *arguments], environment)
             print("\n".join(lines))
 
 

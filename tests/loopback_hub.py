@@ -4,6 +4,7 @@
 address that it prints. `hub_content.py` fills such a folder.
 """
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -17,8 +18,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import yaml
 
 Kind = Literal["models", "datasets"]
 
@@ -27,6 +30,10 @@ DATE = "2024-05-01T12:00:00.000Z"
 
 API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/(.+))?")
 RESOLVE = re.compile(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+PREUPLOAD = re.compile(r"/api/models/([^/]+/[^/]+)/preupload/main")
+LFS_BATCH = re.compile(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch")
+LFS_OBJECT = re.compile(r"/lfs/([0-9a-f]{64})")
+COMMIT = re.compile(r"/api/models/([^/]+/[^/]+)/commit/main")
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
@@ -152,6 +159,8 @@ class LoopbackHub:
         self.gated: set[str] = set()  # repositories that are refused altogether
         self.gated_files: set[str] = set()  # whose files are refused, while anyone may list them
         self.corrupt: set[str] = set()  # files, by name or by path, sent with one wrong byte
+        self.read_only: set[str] = set()  # owners to whose repositories nobody may write
+        self.uploaded: dict[str, bytes] = {}  # large files by SHA-256, before a commit has them
         self.requests: list[str] = []  # "GET /path?query"
         self.ranges: list[str] = []  # "bytes=100-", of the requests that had one
         self._failures: list[int] = []
@@ -235,7 +244,63 @@ class LoopbackHub:
             if match[3] == "paths-info":
                 return paths_info(repository, headers.get("content-type", ""), body)
             return self._info(repository, blobs=is_true(query, "blobs"))
+        if (reply := self._upload(method, address.path, headers, body)) is not None:
+            return reply
         raise HubError(404, f"No such page: {address.path}")
+
+    def _upload(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> Reply | None:
+        """What a request of an upload gets, in the order in which they come; None for others."""
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            self._check_writer(asked["organization"], headers)
+            folder = self.root / "models" / asked["organization"] / asked["name"]
+            existed = folder.is_dir()
+            folder.mkdir(parents=True, exist_ok=True)
+            url = f"{self.endpoint}/{asked['organization']}/{asked['name']}"
+            return as_json({"url": url}, 409 if existed else 200)
+        if path == "/api/validate-yaml":
+            return as_json({"warnings": [], "errors": []})
+        if match := PREUPLOAD.fullmatch(path):
+            self._check_writer(match[1].split("/")[0], headers)
+            return as_json({"files": [mode_of(f["path"]) for f in json.loads(body)["files"]]})
+        if LFS_BATCH.fullmatch(path):
+            objects = [self._upload_action(each) for each in json.loads(body)["objects"]]
+            return as_json({"transfer": "basic", "objects": objects})
+        if method == "PUT" and (match := LFS_OBJECT.fullmatch(path)):
+            self.uploaded[match[1]] = body
+            return Reply()
+        if match := COMMIT.fullmatch(path):
+            self._check_writer(match[1].split("/")[0], headers)
+            return self._commit(match[1], [json.loads(line) for line in body.splitlines()])
+        return None
+
+    def _check_writer(self, owner: str, headers: Mapping[str, str]) -> None:
+        if "authorization" not in headers:
+            raise HubError(401, "Invalid username or password.")
+        if owner in self.read_only:
+            raise HubError(403, f"You don't have the rights to create a model under {owner}")
+
+    def _upload_action(self, asked: Mapping[str, object]) -> dict[str, object]:
+        upload = {"href": f"{self.endpoint}/lfs/{asked['oid']}"}
+        return {"oid": asked["oid"], "size": asked["size"], "actions": {"upload": upload}}
+
+    def _commit(self, repo_id: str, operations: list[dict[str, Any]]) -> Reply:
+        folder = self.root / "models" / repo_id
+        for operation in operations:
+            value = operation["value"]
+            if operation["key"] == "file":
+                (folder / value["path"]).write_bytes(base64.b64decode(value["content"]))
+            elif operation["key"] == "lfsFile":
+                content = self.uploaded[value["oid"]]
+                if hashlib.sha256(content).hexdigest() != value["oid"]:
+                    raise HubError(422, f"{value['path']} is damaged")
+                (folder / value["path"]).write_bytes(content)
+        self.refresh()
+        commit = self.commit("models", repo_id)
+        url = f"{self.endpoint}/{repo_id}/commit/{commit}"
+        return as_json({"success": True, "commitOid": commit, "commitUrl": url, "hookOutput": ""})
 
     def _log(self, method: str, url: str, headers: Mapping[str, str]) -> None:
         with self._lock:
@@ -252,6 +317,7 @@ class LoopbackHub:
         about |= {"sha": repository.commit, "lastModified": DATE, "createdAt": DATE}
         about |= {"private": False, "disabled": False, "downloads": 0, "likes": 0, "tags": []}
         about["gated"] = "manual" if repository.id in self.gated_files else False
+        about["cardData"] = card_data(repository)
         about["siblings"] = [file.as_sibling(blobs) for file in repository.files.values()]
         return as_json(about)
 
@@ -274,6 +340,21 @@ class LoopbackHub:
         with self._lock:
             cut, self._cuts = self._cuts > 0, max(self._cuts - 1, 0)
             return cut
+
+
+def mode_of(path: str) -> dict[str, object]:
+    """How the hub wants a file to be uploaded."""
+    large = Path(path).suffix in LFS_SUFFIXES
+    return {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False}
+
+
+def card_data(repository: Repository) -> dict[str, object]:
+    """What the hub reads of a card: what stands between its first lines of dashes."""
+    if "README.md" not in repository.files:
+        return {}
+    start, *rest = repository.files["README.md"].source.read_text().split("---\n", 2)
+    found = yaml.safe_load(rest[0]) if not start and rest else None
+    return found if isinstance(found, dict) else {}
 
 
 def gated(repo_id: str, logged_in: bool) -> HubError:
@@ -372,10 +453,23 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        chunks = []
+        while size := int(self.rfile.readline(), 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
     def _answer(self) -> None:
         hub = cast(_Server, self.server).hub
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._body()
         try:
             reply = hub.reply(self.command, self.path, headers, body)
         except HubError as error:

@@ -1,7 +1,6 @@
 """Test-time adaptation: the objective, and a loop that does what plain torch would do."""
 
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,24 +9,20 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from hub_content import write_clip, write_expert
 from torch import Tensor
 from torch.optim import Adam
 
-from wemoe_pl.adapt import TestTimeAdaptation, entropy_objective, load
-from wemoe_pl.checkpoints import Backbone
+from wemoe_pl.adapt import TestTimeAdaptation, entropy_objective
 from wemoe_pl.classifier import build_classifier
 from wemoe_pl.data import ImageSet, MultiTaskData
-from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.last_checkpoint import LastCheckpoint
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
-from wemoe_pl.miniature import CLASSES, MiniatureTask
 from wemoe_pl.report import COLUMN_TITLES, accuracy_table
 from wemoe_pl.results import collect_results
 from wemoe_pl.streams import StepBatches
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import ImageFolderTask, VisionTask
-from wemoe_pl.zero_shot import TextTower
 
 NewTrainer = Callable[..., L.Trainer]
 BATCH_SIZE = 4
@@ -261,100 +256,6 @@ def test_predictions_can_be_asked_of_one_task(tiny_suite: Suite) -> None:
     every.configure_model()
     assert list(every.predict_tasks) == ["cars", "dtd", "mnist"]
     assert list(one.predict_tasks) == ["dtd"]
-
-
-def test_a_loaded_checkpoint_answers_as_the_adapted_model(
-    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
-) -> None:
-    trainer = quiet_trainer(max_steps=2)
-    module = adapt(tiny_suite, trainer)
-    trainer.save_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
-    images = torch.randn(2, 3, 28, 28)
-    for source in (tmp_path, tmp_path / "checkpoints" / "last.ckpt"):
-        loaded = load(source)
-        assert loaded.tasks == module.classifier.tasks
-        for task in loaded.tasks:
-            assert loaded(images, task).equal(module.classifier.eval()(images, task))
-
-
-def test_a_run_can_be_loaded_where_its_images_are_not(
-    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
-) -> None:
-    absent: dict[str, VisionTask] = {
-        task: ImageFolderTask(test=str(tmp_path / task)) for task in tiny_suite.tasks
-    }
-    module = TestTimeAdaptation(tiny_suite, WEMoE())
-    trainer = quiet_trainer(max_steps=1)
-    trainer.fit(module, MultiTaskData(tiny_suite, batch_size=BATCH_SIZE))
-    module.suite = replace(tiny_suite, tasks=absent)
-    trainer.save_checkpoint(tmp_path / "moved.ckpt")
-    assert load(tmp_path / "moved.ckpt")(torch.randn(2, 3, 28, 28), "dtd").shape == (2, 10)
-
-
-def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"neither a checkpoint nor the folder of a run"):
-        load(tmp_path)
-    (tmp_path / "some.ckpt").write_text("text")
-    with pytest.raises(CheckpointError, match=r"some\.ckpt is damaged or no checkpoint"):
-        load(tmp_path / "some.ckpt")
-
-
-# --- a run with zero-shot heads --------------------------------------------------------------
-
-
-@pytest.fixture
-def clip_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
-    """Two tasks with experts that are vision towers alone, and heads by a text tower."""
-    monkeypatch.setenv("WEMOE_PL_CACHE", str(tmp_path / "cache"))
-    sizes = {"img_size": 64, "patch_size": 16, "embed_dim": 64, "depth": 2, "num_heads": 4}
-    text_sizes = {"embed_dim": 32, "width": 32, "heads": 2, "layers": 2}
-    clip = write_clip(tmp_path / "clip", seed=0)
-    write_clip(tmp_path / "text", seed=1)
-    tasks = ("cars", "mnist")
-    for seed, task in enumerate(tasks, start=2):
-        write_expert(tmp_path / task, clip, seed)
-    return Suite(
-        name="clip",
-        backbone=Backbone("vit_base_patch32_clip_quickgelu_224", {**sizes, "num_classes": 32}),
-        pretrained=str(tmp_path / "clip"),
-        experts={task: str(tmp_path / task) for task in tasks},
-        text_tower=TextTower("ViT-B-32-quickgelu", str(tmp_path / "text"), text_sizes),
-        tasks={task: MiniatureTask(task, train_size=10, test_size=10) for task in tasks},
-    )
-
-
-@pytest.fixture
-def finished(clip_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path) -> TestTimeAdaptation:
-    """What an adaptation with zero-shot heads ends with; its run is in the folder `run`."""
-    trainer = quiet_trainer(max_steps=2)
-    module = adapt(clip_suite, trainer)
-    trainer.save_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
-    return module
-
-
-@pytest.mark.parametrize("cached", [True, False])
-def test_a_run_with_zero_shot_heads_answers_as_it_did(
-    finished: TestTimeAdaptation, tmp_path: Path, cached: bool
-) -> None:
-    if not cached:
-        shutil.rmtree(tmp_path / "cache")
-    loaded, images = load(tmp_path / "run"), torch.randn(2, 3, 64, 64)
-    assert loaded.tasks == ("cars", "mnist")
-    for task in loaded.tasks:
-        assert loaded.head(task).classes == CLASSES[task]
-        assert loaded(images, task).equal(finished.classifier.eval()(images, task))
-    unadapted = build_classifier(finished.suite, WEMoE())
-    assert not loaded(images, "cars").equal(unadapted(images, "cars"))
-
-
-def test_a_run_with_zero_shot_heads_is_not_loaded_with_another_text_tower(
-    finished: TestTimeAdaptation, tmp_path: Path
-) -> None:
-    write_clip(tmp_path / "text", seed=9)
-    with pytest.raises(
-        CheckpointError, match=r"other heads/cars: it was zero-shot, by .*/text .* Use the suite"
-    ):
-        load(tmp_path / "run")
 
 
 # --- what it is compared with ----------------------------------------------------------------

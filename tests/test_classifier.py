@@ -1,22 +1,28 @@
 """The product: one encoder, a head per task, and every task answered by its own head."""
 
+import warnings
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from wemoe_pl.checkpoints import load_encoder
+from wemoe_pl.checkpoints import Backbone, load_encoder
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier, build_classifiers
-from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.errors import CheckpointError, ConfigError, DataError, WeMoEError
 from wemoe_pl.heads import ClassificationHead, CosineHead, LinearHead
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE, blocks_of
 from wemoe_pl.moe import WeightEnsemblingMoE
 from wemoe_pl.suites import Suite
+from wemoe_pl.task_inference import Rule, infer_task
 from wemoe_pl.tasks import ImageFolderTask
 
+BACKBONE = Backbone("vit_tiny_patch16_224", {"img_size": 32})
 METHODS = [Pretrained(), Individual(), TaskArithmetic(), WEMoE()]
 SHARED = [method for method in METHODS if not isinstance(method, Individual)]
 
@@ -46,7 +52,7 @@ def test_logits_are_those_of_the_tasks_head_on_the_shared_features(
     heads: dict[str, ClassificationHead],
 ) -> None:
     encoder = method.merge(pretrained, experts)
-    model = MultiTaskClassifier(encoder, heads)
+    model = MultiTaskClassifier(encoder, heads, backbone=BACKBONE)
     for task, head in heads.items():
         assert torch.equal(model(IMAGES, task), head(encoder(IMAGES)))
 
@@ -56,7 +62,7 @@ def test_individual_experts_answer_their_own_task(
     experts: Mapping[str, nn.Module],
     heads: dict[str, ClassificationHead],
 ) -> None:
-    model = MultiTaskClassifier(Individual().merge(pretrained, experts), heads)
+    model = MultiTaskClassifier(Individual().merge(pretrained, experts), heads, backbone=BACKBONE)
     for task in ("cars", "mnist", "dtd", "cars", "cars"):
         assert torch.equal(model(IMAGES, task), heads[task](experts[task](IMAGES)))
 
@@ -68,7 +74,7 @@ def test_all_tasks_together_are_answered_as_one_by_one(
     experts: Mapping[str, nn.Module],
     heads: dict[str, ClassificationHead],
 ) -> None:
-    model = MultiTaskClassifier(method.merge(pretrained, experts), heads)
+    model = MultiTaskClassifier(method.merge(pretrained, experts), heads, backbone=BACKBONE)
     batches = {"mnist": random_x(3, 3, 32, 32, seed=1), "cars": random_x(1, 3, 32, 32, seed=2)}
     together = model.forward_tasks(batches)
     assert list(together) == ["mnist", "cars"]
@@ -82,14 +88,16 @@ def test_all_tasks_together_are_one_pass(
     encoder = Pretrained().merge(pretrained, {})
     passes = []
     encoder.register_forward_hook(lambda _, inputs, __: passes.append(len(inputs[0])))
-    MultiTaskClassifier(encoder, heads).forward_tasks({"cars": IMAGES, "dtd": IMAGES[:1]})
+    MultiTaskClassifier(encoder, heads, backbone=BACKBONE).forward_tasks(
+        {"cars": IMAGES, "dtd": IMAGES[:1]}
+    )
     assert passes == [5]
 
 
 def test_a_head_is_found_by_its_task(
     pretrained: nn.Module, heads: dict[str, ClassificationHead]
 ) -> None:
-    model = MultiTaskClassifier(pretrained, heads)
+    model = MultiTaskClassifier(pretrained, heads, backbone=BACKBONE)
     assert model.tasks == ("cars", "dtd", "mnist")
     assert model.head("dtd") is heads["dtd"]
 
@@ -98,7 +106,7 @@ def test_an_unknown_task_is_answered_with_the_nearest(
     pretrained: nn.Module, heads: dict[str, ClassificationHead]
 ) -> None:
     with pytest.raises(ConfigError) as error:
-        MultiTaskClassifier(pretrained, heads)(IMAGES, "mnits")
+        MultiTaskClassifier(pretrained, heads, backbone=BACKBONE)(IMAGES, "mnits")
     assert str(error.value) == (
         "The model has no head for 'mnits'. Did you mean 'mnist'? Valid names: cars, dtd, mnist."
     )
@@ -110,7 +118,7 @@ def test_mixtures_are_listed_from_the_first_block_to_the_last(
     heads: dict[str, ClassificationHead],
 ) -> None:
     encoder = WEMoE().merge(pretrained, experts)
-    mixtures = MultiTaskClassifier(encoder, heads).mixtures
+    mixtures = MultiTaskClassifier(encoder, heads, backbone=BACKBONE).mixtures
     assert mixtures == [block.mlp for block in blocks_of(encoder)]
     assert len(mixtures) == 2
 
@@ -122,7 +130,10 @@ def test_a_static_merge_has_no_mixtures(
     experts: Mapping[str, nn.Module],
     heads: dict[str, ClassificationHead],
 ) -> None:
-    assert MultiTaskClassifier(method.merge(pretrained, experts), heads).mixtures == []
+    assert (
+        MultiTaskClassifier(method.merge(pretrained, experts), heads, backbone=BACKBONE).mixtures
+        == []
+    )
 
 
 def test_a_classifier_is_built_from_a_suite(tiny_suite: Suite) -> None:
@@ -197,3 +208,229 @@ def test_the_classes_of_images_are_compared_unless_they_are_not_there(tiny_suite
         build_classifier(suite, Pretrained())
     model = build_classifier(suite, Pretrained(), check_classes=False)
     assert model.head("dtd").classes == tiny_suite.task("dtd").classes
+
+
+# --- use ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(tiny_suite: Suite) -> MultiTaskClassifier:
+    """Routers that tell images apart, on the tiny suite; tests may move it, not train it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build_classifier(tiny_suite, WEMoE(init_std=0.1)).eval()
+
+
+@pytest.fixture(scope="module")
+def static(tiny_suite: Suite) -> MultiTaskClassifier:
+    return build_classifier(tiny_suite, TaskArithmetic()).eval()
+
+
+@pytest.fixture
+def pictures(tiny_suite: Suite, tmp_path: Path) -> list[Path]:
+    """Five images of three tasks."""
+    paths = [tmp_path / f"{place}.png" for place in range(5)]
+    for place, path in enumerate(paths):
+        task = tuple(tiny_suite.tasks)[place % 3]
+        tiny_suite.task(task).images("test")[place][0].save(path)
+    return paths
+
+
+def prepared(model: MultiTaskClassifier, paths: list[Path]) -> Tensor:
+    return torch.stack([model.preprocess(Image.open(path)) for path in paths])
+
+
+def test_a_told_task_is_answered_by_its_head(
+    model: MultiTaskClassifier, pictures: list[Path]
+) -> None:
+    probabilities = model(prepared(model, pictures), "mnist").softmax(dim=-1)
+    answers = model.predict(pictures, "mnist", top=3)
+    assert len(answers) == len(pictures)
+    for answer, expected in zip(answers, probabilities, strict=True):
+        assert (answer.task, answer.task_confidence) == ("mnist", None)
+        order = expected.argsort(descending=True)[:3].tolist()
+        assert [name for name, _ in answer.top] == [model.head("mnist").classes[i] for i in order]
+        assert [p for _, p in answer.top] == pytest.approx(expected[order].tolist(), rel=1e-4)
+        assert (answer.class_name, answer.probability) == answer.top[0]
+
+
+@pytest.mark.parametrize("rule", ["entropy", "routing"])
+def test_a_task_that_is_not_told_is_inferred(
+    rule: Rule, model: MultiTaskClassifier, pictures: list[Path]
+) -> None:
+    images = prepared(model, pictures)
+    with model.recorded_routing():
+        logits = {task: model(images, task) for task in model.tasks}
+        inferred = infer_task(rule, logits, model.routing_weights, model.experts)
+    for i, answer in enumerate(model.predict(pictures, rule=rule)):
+        place, confidence = (values[i].item() for values in inferred)
+        assert answer.task == model.tasks[int(place)]
+        assert answer.task_confidence == pytest.approx(confidence, rel=1e-4)
+        told = model.predict(pictures[i], answer.task)[0]
+        assert answer.class_name == told.class_name
+        assert answer.probability == pytest.approx(told.probability, rel=1e-4)
+    confidences = {answer.task_confidence for answer in model.predict(pictures, rule=rule)}
+    assert len(confidences) == len(pictures)
+
+
+def test_tasks_are_inferred_by_entropy_unless_asked_otherwise(
+    model: MultiTaskClassifier, static: MultiTaskClassifier, pictures: list[Path]
+) -> None:
+    assert model.predict(pictures) == model.predict(pictures, rule="entropy")
+    assert len(static.predict(pictures)) == len(pictures)
+
+
+def test_the_only_task_need_not_be_inferred(
+    model: MultiTaskClassifier, pictures: list[Path]
+) -> None:
+    head = {"dtd": model.head("dtd")}
+    alone = MultiTaskClassifier(model.encoder, head, backbone=model.backbone, experts=model.experts)
+    assert alone.predict(pictures) == model.predict(pictures, "dtd")
+
+
+def test_images_in_any_form_are_answered_alike(
+    model: MultiTaskClassifier, pictures: list[Path]
+) -> None:
+    expected = model.predict(pictures)
+    opened = [Image.open(path) for path in pictures]
+    assert model.predict(opened) == model.predict(iter(opened)) == expected
+    assert model.predict([str(path) for path in pictures]) == expected
+    assert model.predict(prepared(model, pictures)) == expected
+    for one in (pictures[0], str(pictures[0]), opened[0]):
+        [answer] = model.predict(one)
+        assert answer.class_name == expected[0].class_name
+        assert answer.probability == pytest.approx(expected[0].probability, rel=1e-4)
+
+
+def test_images_are_answered_in_batches(
+    model: MultiTaskClassifier, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    hook = model.encoder.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    answers = model.predict(pictures, batch_size=2)
+    hook.remove()
+    assert sizes == [2, 2, 1]
+    whole = model.predict(pictures)
+    assert [a.class_name for a in answers] == [a.class_name for a in whole]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "CMYK"])
+def test_images_of_all_modes_are_answered(mode: str, model: MultiTaskClassifier) -> None:
+    assert len(model.predict(Image.new(mode, (50, 40)), "cars")) == 1
+
+
+def test_routing_names_experts(model: MultiTaskClassifier, pictures: list[Path]) -> None:
+    routing = model.routing(pictures, batch_size=2)
+    assert list(routing) == ["cars", "dtd", "mnist"]
+    with model.recorded_routing():
+        model.encode(prepared(model, pictures))
+        weights = model.routing_weights
+    for column, expert in enumerate(routing):
+        assert routing[expert].shape == (5, 2)
+        for block in range(2):
+            expected = weights[block][:, column]
+            torch.testing.assert_close(routing[expert][:, block], expected)
+    assert not any(mixture.record_routing for mixture in model.mixtures)
+
+
+def test_a_classifier_says_what_it_is(
+    model: MultiTaskClassifier, static: MultiTaskClassifier
+) -> None:
+    size = sum(p.numel() for p in model.encoder.parameters())
+    assert repr(model).splitlines() == [
+        f"MultiTaskClassifier: vit_tiny_patch16_224, {size:,} parameters, float32 on cpu",
+        "  2 mixtures of cars, dtd, mnist",
+        "  tasks (classes): cars (10), dtd (10), mnist (10)",
+        '  model.predict("photo.png") names task and class',
+        '  model(images, "cars") gives logits of what model.preprocess made',
+    ]
+    assert "one set of weights for all images" in repr(static)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_classifier_answers_in_other_precisions(
+    dtype: torch.dtype, model: MultiTaskClassifier, pictures: list[Path]
+) -> None:
+    other = deepcopy(model).to(dtype)
+    assert other(prepared(model, pictures).to(dtype), "mnist").dtype == max(
+        dtype, torch.float32, key=lambda each: each.itemsize
+    )
+    for answer, expected in zip(
+        other.predict(pictures, "mnist"), model.predict(pictures, "mnist"), strict=True
+    ):
+        assert answer.probability == pytest.approx(expected.probability, abs=0.05)
+    assert other.routing(pictures)["cars"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_compiled_classifier_answers_the_same(
+    depth: int, tiny_suite: Suite, pictures: list[Path]
+) -> None:
+    torch.compiler.reset()
+    model = build_classifier(tiny_suite, WEMoE(router_depth=depth, init_std=0.5)).eval()
+    images = prepared(model, pictures)
+    expected, answers = model(images, "dtd"), model.predict(images)
+    compiled = torch.compile(model, backend="aot_eager")
+    torch.testing.assert_close(compiled(images, "dtd"), expected)
+    model.encoder.compile(backend="aot_eager")
+    assert [a.class_name for a in model.predict(images)] == [a.class_name for a in answers]
+    assert model.routing(images).keys() == {"cars", "dtd", "mnist"}
+
+
+def test_a_classifier_says_nothing_that_is_not_asked_for(
+    model: MultiTaskClassifier, pictures: list[Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(pictures)
+        model.routing(pictures)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        ([], {}, r"^There are no images: give at least one\.$"),
+        (torch.zeros(0, 3, 28, 28), {}, r"^There are no images: give at least one\.$"),
+        (
+            torch.zeros(2, 28, 28, 3), {},
+            r"takes images of shape \(B, 3, 28, 28\), not \(2, 28, 28, 3\): prepare each with",
+        ),
+        (torch.zeros(3, 28, 28), {}, r"shape \(B, 3, 28, 28\), not \(3, 28, 28\)"),
+        (
+            torch.zeros(1, 3, 28, 28, dtype=torch.uint8), {},
+            r"takes normalised images, not torch\.uint8: prepare each with model\.preprocess",
+        ),
+        ("missing.png", {}, r"^missing\.png is not a readable image: .*No such file"),
+        ([None], {}, r"^An image is a path or one of Pillow's, not a NoneType\.$"),
+        (IMAGES[:, :, :28, :28], {"task": "mnits"}, r"no head for 'mnits'. Did you mean 'mnist'\?"),
+        (IMAGES[:, :, :28, :28], {"rule": "entrpy"}, r"no rule 'entrpy'\. Did you mean 'entropy'"),
+        (IMAGES[:, :, :28, :28], {"top": 0}, r"^top is 0: give a number from 1\.$"),
+        (IMAGES[:, :, :28, :28], {"batch_size": 0}, r"^batch_size is 0: give a number from 1\.$"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_answered_is_refused_in_a_sentence(
+    images: Any, options: dict[str, Any], message: str, model: MultiTaskClassifier
+) -> None:
+    with pytest.raises(WeMoEError, match=message):
+        model.predict(images, **options)
+
+
+def test_a_file_that_is_no_image_is_named(model: MultiTaskClassifier, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("no picture")
+    with pytest.raises(DataError, match=rf"^{tmp_path}/notes\.png is not a readable image: "):
+        model.predict([tmp_path / "notes.png"])
+
+
+def test_a_static_merge_has_no_routing(static: MultiTaskClassifier) -> None:
+    with pytest.raises(ConfigError, match=r"no routers: its weights are the same for every image"):
+        static.routing(IMAGES[:, :, :28, :28])
+    with pytest.raises(ConfigError, match=r"no routers to infer the task by: use .* 'entropy'"):
+        static.predict(IMAGES[:, :, :28, :28], rule="routing")
+
+
+def test_individual_experts_must_be_told_the_task(tiny_suite: Suite) -> None:
+    model = build_classifier(tiny_suite, Individual()).eval()
+    assert len(model.predict(IMAGES[:, :, :28, :28], "cars")) == len(IMAGES)
+    with pytest.raises(ConfigError, match=r"an encoder per task: say which task the images are of"):
+        model.predict(IMAGES[:, :, :28, :28])

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import Mock
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -23,8 +25,12 @@ from wemoe_pl import cli, running
 from wemoe_pl.commands import COMMANDS
 from wemoe_pl.configs import SHIPPED_CONFIGS, shipped_configs, shipped_trainers
 from wemoe_pl.errors import DataError, UnreachableError
+from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.heads import load_head
+from wemoe_pl.predictions import Predictions
 from wemoe_pl.recipes import read_suite
+from wemoe_pl.signals import Stopped
+from wemoe_pl.streams import NamedBatch
 
 SUITES = sorted(SHIPPED_CONFIGS.glob("suites/*.yaml"))
 OWN_TASKS = {"pets": ("cat", "dog"), "flowers": ("daisy", "rose", "tulip")}
@@ -275,9 +281,66 @@ def test_images_in_a_folder_are_classified_by_all_tasks_or_one(
     out = tmp_path / "out"
     answer = wemoe_pl("predict", *adapt, *only, "--data.images", pictures, "--out", out)
     header, *lines = (out / "predictions.csv").read_text().splitlines()
-    assert header == "image,task,class,probability"
+    assert header == "image,task,class,probability,task_confidence,error"
     assert len(lines) == 3 * tasks
     assert f"{3 * tasks} predictions are in" in answer.out
+    assert [path.name for path in out.iterdir()] == ["predictions.csv"]
+
+
+def test_tasks_are_inferred_and_answers_are_written_as_parquet(
+    wemoe_pl: Command, adapt: tuple[str], pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    inferred = ("--model.infer_task", "entropy", "--predictions.file", "answers.parquet")
+    pattern = ("--data.images", pictures / "[01].png")
+    assert wemoe_pl("predict", *adapt, *inferred, *pattern, "--out", out).status == 0
+    rows = pq.read_table(out / "answers.parquet").to_pylist()
+    assert [Path(row["image"]).name for row in rows] == ["0.png", "1.png"]
+    assert all(0 < row["task_confidence"] <= 1 for row in rows)
+
+
+def test_a_predict_that_was_killed_goes_on(
+    wemoe_pl: Command, adapt: tuple[str], pictures: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    command = ("predict", *adapt, "--data.images", pictures, "--data.test_batch_size", "1")
+    assert wemoe_pl(*command, "--out", tmp_path / "whole").status == 0
+    answered = []
+
+    def dies(self: ScoredModule, batch: NamedBatch, batch_idx: int) -> Any:
+        answered.append(batch.first)
+        if answered == [0, 1]:
+            signal.raise_signal(signal.SIGTERM)
+        return predict_step(self, batch, batch_idx)
+
+    predict_step = ScoredModule.predict_step
+    monkeypatch.setattr(ScoredModule, "predict_step", dies)
+    assert wemoe_pl(*command, "--out", tmp_path / "killed").status == 128 + signal.SIGTERM
+    assert not (tmp_path / "killed" / "predictions.csv").exists()
+    assert wemoe_pl(*command, "--out", tmp_path / "killed").status == 0
+    assert answered == [0, 1, 1, 2]
+    assert "Going on: 1 of 3 batches are answered already" in caplog.text
+    for out in ("whole", "killed"):
+        assert not list((tmp_path / out).glob("predictions.csv.*"))
+    whole, killed = (tmp_path / out / "predictions.csv" for out in ("whole", "killed"))
+    assert killed.read_text() == whole.read_text()
+
+
+def test_answers_to_another_question_are_not_gone_on_from(
+    wemoe_pl: Command, adapt: tuple[str], pictures: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    command = ("predict", *adapt, "--data.images", pictures, "--out", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictions, "finish", Mock(side_effect=Stopped(signal.SIGTERM)))
+        assert wemoe_pl(*command, "--task", "cars").status == 128 + signal.SIGTERM
+    assert wemoe_pl(*command, "--task", "dtd").status == 0
+    assert "cars" not in (tmp_path / "out" / "predictions.csv").read_text()
+    [left] = (tmp_path / "out").glob("predictions.csv.*")
+    Image.new("RGB", (28, 28)).save(pictures / "3.png")
+    assert wemoe_pl(*command, "--task", "cars").status == 0
+    assert len((tmp_path / "out" / "predictions.csv").read_text().splitlines()) == 5
+    assert left.is_dir()
 
 
 def test_shipped_configs_are_found_from_any_folder(
@@ -498,38 +561,43 @@ def test_a_static_merge_cannot_be_fitted(
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_an_image_that_cannot_be_read_is_named_and_nothing_is_predicted(
-    wemoe_pl: Command, adapt: tuple[str], pictures: Path, tmp_path: Path, workers: str
+def test_images_that_cannot_be_read_are_counted_and_have_rows_that_say_why(
+    wemoe_pl: Command, adapt: tuple[str], pictures: Path, tmp_path: Path, workers: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    (pictures / "0.jpg").write_text("no picture")
+    options = ("--data.images", pictures, "--data.num_workers", workers, "--task", "cars")
+    answer = wemoe_pl("predict", *adapt, *options, "--out", tmp_path / "out")
+    assert answer.status == 0
+    counted = "1 of 4 images cannot be read, and have rows that say why:"
+    assert caplog.messages[-1] == f"{counted} {pictures}/0.jpg."
+    assert "3 predictions are in" in answer.out
+    _, bad, *good = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
+    assert bad.startswith(f'{pictures}/0.jpg,,,,,"{pictures}/0.jpg is not a readable image: it is')
+    assert len(good) == 3
+
+
+def test_a_folder_of_nothing_but_damaged_images_is_an_error(
+    wemoe_pl: Command, adapt: tuple[str], tmp_path: Path
 ) -> None:
-    (pictures / "broken.png").write_text("no picture")
-    out = tmp_path / "out"
-    answer = wemoe_pl(
-        "predict", *adapt, "--data.images", pictures, "--data.num_workers", workers, "--out", out
-    )
+    (tmp_path / "a.png").write_text("no picture")
+    answer = wemoe_pl("predict", *adapt, "--data.images", tmp_path, "--out", tmp_path / "out")
     assert answer.status == 1
-    assert f"1 of 4 images cannot be decoded: {pictures}/broken.png." in answer.err
-    assert "Traceback" not in answer.err
-    assert not (out / "predictions.csv").exists()
-
-
-def test_an_image_that_cannot_be_read_is_skipped_when_asked(
-    wemoe_pl: Command, adapt: tuple[str], pictures: Path, tmp_path: Path
-) -> None:
-    (pictures / "broken.png").write_text("no picture")
-    skip = ("--data.images", pictures, "--data.corrupt", "skip", "--out", tmp_path / "out")
-    with pytest.warns(UserWarning, match=r"broken\.png.* skipped"):
-        assert wemoe_pl("predict", *adapt, *skip).status == 0
-    assert "broken.png" not in (tmp_path / "out" / "predictions.csv").read_text()
+    assert answer.err == f"wemoe-pl: None of the images can be read: {tmp_path}/a.png.\n"
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ([], "There is nothing to predict: give a folder with --data.images DIR."),
-        (["--data.images", "nowhere"], "There is no folder nowhere"),
+        ([], "There is nothing to predict: give a folder, a pattern or parquet files with"),
+        (["--data.images", "nowhere"], "There is no folder or file nowhere"),
+        (["--data.images", "nowhere/*.jpg"], "No file matches 'nowhere/*.jpg'"),
+        (["--task", "crs"], "The suite 'tiny' has no task 'crs'. Did you mean 'cars'?"),
+        (["--predictions.file", "a.xls"], "predictions.file is a.xls: give a name that ends in"),
     ],
 )
-def test_prediction_needs_a_folder(
+def test_prediction_needs_images_a_task_and_a_table(
     wemoe_pl: Command, adapt: tuple[str], tmp_path: Path, options: list[str], sentence: str
 ) -> None:
     answer = wemoe_pl("predict", *adapt, *options, "--out", tmp_path)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ import yaml
 from PIL import Image
 
 from wemoe_pl import cli
-from wemoe_pl.adapt import TestTimeAdaptation, load
+from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.data import ImageSet, MultiTaskData
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.evaluate import SAMPLES
+from wemoe_pl.evaluate import SAMPLES, Answer
+from wemoe_pl.loading import load
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
 from wemoe_pl.recipes import describe
 from wemoe_pl.results import collect_results, write_results
+from wemoe_pl.streams import NamedBatch
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import ImageFolderTask, VisionTask
 
@@ -184,24 +187,31 @@ def test_a_task_without_expert_is_scored_too(tiny_suite: Suite, quiet_trainer: N
     assert list(results["reference"]["individual"]) == ["cars", "dtd"]
 
 
-def test_predictions_name_image_task_and_class(
-    tiny_suite: Suite, quiet_trainer: NewTrainer
-) -> None:
+def test_answers_name_image_task_and_class(tiny_suite: Suite) -> None:
     module = TestTimeAdaptation(tiny_suite, Pretrained())
     module.configure_model()
     cars = MultiTaskData(tiny_suite).load(ImageSet("cars", "test"))
     images = torch.stack([cars[i][0] for i in range(2)])
-    rows = module.predict_step((images, ["a.png", "b.png"]), 0)
-    assert [(row.image, row.task) for row in rows] == [
-        (image, task) for task in TASKS for image in ("a.png", "b.png")
-    ]
-    for row in rows:
-        probabilities = module.classifier(images, row.task).softmax(dim=-1)[
-            int(row.image == "b.png")
-        ]
-        label = tiny_suite.task(row.task).classes.index(row.predicted_class)
-        assert label == probabilities.argmax()
-        assert row.probability == pytest.approx(probabilities[label].item())
+    batch = NamedBatch(0, ["a.png", "b.png", "c.png"], [None, "damaged", None], images)
+    first, damaged, second = (
+        list(rows) for _, rows in groupby(module.predict_step(batch, 0), lambda row: row.image)
+    )
+    assert damaged == [Answer("b.png", error="damaged")]
+    for place, rows in enumerate((first, second)):
+        assert [row.task for row in rows] == TASKS
+        for row in rows:
+            probabilities = module.classifier(images, str(row.task)).softmax(dim=-1)[place]
+            label = tiny_suite.task(str(row.task)).classes.index(str(row.class_name))
+            assert label == probabilities.argmax()
+            assert row.probability == pytest.approx(probabilities[label].item())
+            assert (row.task_confidence, row.error) == (None, None)
+
+
+def test_a_batch_without_a_readable_image_is_answered_with_the_reasons(tiny_suite: Suite) -> None:
+    module = TestTimeAdaptation(tiny_suite, Pretrained())
+    module.configure_model()
+    batch = NamedBatch(0, ["a.png"], ["damaged"], torch.empty(0))
+    assert module.predict_step(batch, 0) == [Answer("a.png", error="damaged")]
 
 
 # --- without labels --------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from wemoe_pl import files
 from wemoe_pl.errors import WeMoEError
 from wemoe_pl.files import (
     SHIPPED,
+    atomic_folder,
     atomic_write,
     cache_folder,
     digest,
@@ -154,6 +155,36 @@ def test_a_temporary_file_that_cannot_be_removed_does_not_hide_why(
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(WeMoEError, match="No space left on device"):
         write_half(tmp_path / "note.txt", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+
+def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder"
+    for text in ("first", "second"):
+        with atomic_folder(target, "ours") as temporary:
+            (temporary / "ours").write_text(text)
+            assert not target.exists() or (target / "ours").read_text() != text
+        assert (target / "ours").read_text() == text
+    assert [path.name for path in target.parent.iterdir()] == ["folder"]
+
+
+def test_a_folder_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    with atomic_folder(target, "ours") as temporary:
+        (temporary / "ours").write_text("first")
+    with pytest.raises(WeMoEError, match="No space left"), atomic_folder(target, "ours"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(KeyboardInterrupt), atomic_folder(target, "ours"):
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert (target / "ours").read_text() == "first"
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    for target in (tmp_path, tmp_path / "notes"):
+        with pytest.raises(WeMoEError, match="there already"), atomic_folder(target, "ours"):
+            pass
+    assert (tmp_path / "notes").read_text() == "mine"
 
 
 def test_the_identity_of_a_file_is_the_sha256_of_its_bytes(tmp_path: Path) -> None:

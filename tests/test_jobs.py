@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import load_file
 
 from wemoe_pl import cli
-from wemoe_pl.adapt import load
+from wemoe_pl.loading import load
 from wemoe_pl.merging import folds
 from wemoe_pl.suites import Suite
 

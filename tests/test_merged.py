@@ -38,18 +38,20 @@ def test_an_inferred_task_gives_one_answer_per_image(
     rows = predicted(quiet_trainer(), module, data)
     assert [Path(row.image).name for row in rows] == ["0.png", "1.png"]
     for row in rows:
-        assert row.predicted_class in tiny_suite.task(row.task).classes
+        assert row.class_name in tiny_suite.task(row.task).classes
         assert 0 < row.probability <= 1
+        assert 0 <= row.task_confidence <= 1
     everything = TestTimeAdaptation(tiny_suite, WEMoE())
     everything.classifier = module.classifier
-    assert set(rows) <= set(predicted(quiet_trainer(), everything, data))
+    told = {row._replace(task_confidence=None) for row in rows}
+    assert told <= set(predicted(quiet_trainer(), everything, data))
 
 
 @pytest.mark.parametrize(
     ("merge", "rule", "message"),
     [
-        (TaskArithmetic(), "routing", "TaskArithmetic has no routers to infer the task by"),
-        (Individual(), "entropy", "Individual has to be told the task: give --task"),
+        (TaskArithmetic(), "routing", "has no routers to infer the task by: use the rule"),
+        (Individual(), "entropy", "has an encoder per task: say which task the images are of"),
     ],
 )
 def test_a_rule_that_the_model_cannot_follow_is_refused(

@@ -24,6 +24,7 @@ from wemoe_pl.options import (
     Option,
     bench_parser,
     completion_parser,
+    export_parser,
     job_epilog,
     job_parser,
     parser_of,
@@ -35,10 +36,18 @@ from wemoe_pl.options import (
 from wemoe_pl.parsing import WeMoEParser, concrete
 from wemoe_pl.verbs import LandscapeCLI
 
-OF_NO_JOB = ("sweep", "report", "bench", "completion")
+OF_NO_JOB = ("sweep", "report", "export", "bench", "completion")
 OF_JOBS = [command for command in COMMANDS if command not in OF_NO_JOB]
 # Keys that are set by their parts, which only a class knows.
-NESTED = {"--model", "--data", "--trainer", "--checkpoint", "--guard", "--dashboard"}
+NESTED = {
+    "--model",
+    "--data",
+    "--trainer",
+    "--checkpoint",
+    "--guard",
+    "--dashboard",
+    "--predictions",
+}
 
 
 def test_an_error_names_the_option_and_where_help_is() -> None:
@@ -155,6 +164,15 @@ def test_a_benchmark_is_of_everything_unless_some_is_chosen() -> None:
     )  # fmt: skip
     told = bench_parser().format_help()
     assert all(name in told for name in (*BENCH_MEASURES, *BENCH_SHAPES, *PRECISIONS))
+
+
+def test_an_export_is_an_adapter_unless_another_format_is_chosen() -> None:
+    options = export_parser().parse_args(["runs/demo"])
+    assert (options.source, options.format, options.out, options.push) == (
+        "runs/demo", "adapter", None, None,
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"argument --format: invalid choice: 'gguf'"):
+        export_parser().parse_args(["runs/demo", "--format", "gguf"])
 
 
 def test_completion_is_of_one_shell() -> None:

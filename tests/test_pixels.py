@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.errors import DataError, WeMoEError
-from wemoe_pl.pixels import Preprocessing, cached_pixels
+from wemoe_pl.pixels import Preprocessing, cached_pixels, prepared_batches
 from wemoe_pl.suites import Suite
 
 CLIP = Backbone("vit_base_patch32_clip_quickgelu_224", {"num_classes": 512})
@@ -283,3 +283,19 @@ def test_a_picture_is_what_was_normalised(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(256, size=(40, 50, 3), dtype=np.uint8)
     cropped = preprocessing.pixels(Image.fromarray(pixels))
     assert np.array_equal(preprocessing.picture(preprocessing.normalise(cropped)), cropped)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "CMYK", "I;16"])
+def test_images_of_any_mode_are_prepared_as_rgb(mode: str) -> None:
+    image = Image.new(mode, (50, 40))
+    prepared = Preprocessing(TINY)(image)
+    assert prepared.shape == Preprocessing(TINY).shape == (3, 28, 28)
+    assert torch.equal(prepared, Preprocessing(TINY)(image.convert("RGB")))
+
+
+def test_images_are_read_when_their_batch_is_asked_for(tmp_path: Path) -> None:
+    noise((28, 28)).save(tmp_path / "0.png")
+    batches = prepared_batches([tmp_path / "0.png", tmp_path / "1.png"], Preprocessing(TINY), 1)
+    assert next(batches).shape == (1, 3, 28, 28)
+    with pytest.raises(DataError, match=r"1\.png is not a readable image: .*No such file"):
+        next(batches)

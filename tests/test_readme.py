@@ -4,8 +4,10 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from wemoe_pl.cli import main
 from wemoe_pl.options import parser_of
@@ -55,7 +57,7 @@ def test_every_command_is_understood(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["wemoe-pl"])
     verb, *arguments = shlex.split(command)[1:]
-    if verb in ("bench", "completion", "report"):
+    if verb in ("bench", "completion", "export", "report"):
         assert vars(parser_of(verb).parse_args(arguments))
         return
     if verb == "sweep":
@@ -74,5 +76,10 @@ def test_the_snippets_run(
     demo = ["fit", "--config", "adapt_miniature.yaml", "--out", "runs/demo"]
     tiny = ["--suite", str(tiny_suite_yaml), "--trainer.max_steps", "1"]
     assert main([*demo, *tiny, "--trainer.val_check_interval", "1"]) == 0
-    for snippet in blocks("python", TEXTS):
-        exec(snippet, {})
+    for name in ("bundle", "timm"):
+        assert main(["export", "runs/demo", "--format", name]) == 0
+    Image.effect_noise((64, 48), 60).save("photo.png")
+    for text in map(Path.read_text, DOCUMENTS):
+        names: dict[str, Any] = {}  # the snippets of a document follow one another
+        for snippet in blocks("python", text):
+            exec(snippet, names)

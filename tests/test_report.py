@@ -1,6 +1,5 @@
-"""The table to the cell, a run's page, the line of progress, and predictions as CSV."""
+"""The table to the cell, a run's page, and the line of progress."""
 
-import csv
 import re
 from collections.abc import Callable
 from io import StringIO
@@ -13,14 +12,12 @@ from rich.console import Console
 
 from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.data import MultiTaskData
-from wemoe_pl.evaluate import Prediction
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.report import (
     StepProgressBar,
     accuracy_columns,
     accuracy_table,
     summary,
-    write_predictions,
     write_summary,
 )
 from wemoe_pl.suites import Suite
@@ -199,20 +196,6 @@ def test_the_title_is_on_one_line() -> None:
     page = StringIO()
     Console(file=page, width=80).print(accuracy_table({**RESULTS, "reference": {}}))
     assert "Accuracy on tiny, %" in page.getvalue()
-
-
-def test_predictions_are_written_as_csv(tmp_path: Path) -> None:
-    predictions = [
-        Prediction("a, b.png", "cars", "coupe", 0.5),
-        Prediction("c.png", "mnist", "7", 1 / 3),
-    ]
-    write_predictions(tmp_path / "predictions.csv", predictions)
-    with (tmp_path / "predictions.csv").open(newline="") as file:
-        assert list(csv.reader(file)) == [
-            ["image", "task", "class", "probability"],
-            ["a, b.png", "cars", "coupe", "0.500000"],
-            ["c.png", "mnist", "7", "0.333333"],
-        ]
 
 
 def test_the_page_of_a_run_says_all_that_its_results_hold(tmp_path: Path) -> None:

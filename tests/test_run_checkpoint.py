@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from wemoe_pl.adapt import load
 from wemoe_pl.errors import CheckpointError
+from wemoe_pl.loading import load
 from wemoe_pl.run_checkpoint import read_checkpoint
 
 

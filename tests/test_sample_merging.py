@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from wemoe_pl.adapt import TestTimeAdaptation, load
+from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.checkpoints import encoder_state
 from wemoe_pl.data import ImageSet, MultiTaskData
 from wemoe_pl.errors import ConfigError, DataError
+from wemoe_pl.loading import load
 from wemoe_pl.merging import Fisher, RegMean, SampleMethod, SimpleAverage
 from wemoe_pl.sample_merging import SampleMerging
 from wemoe_pl.streams import StepBatches

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from wemoe_pl import cli
-from wemoe_pl.adapt import TestTimeAdaptation, load
+from wemoe_pl.adapt import TestTimeAdaptation
+from wemoe_pl.loading import load
 
 # Batches of 2 are 1, 1, 2, 3 and 4: each process has another number of them.
 JOB = (

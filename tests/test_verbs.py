@@ -8,6 +8,7 @@ import pytest
 from launched import torchrun
 
 from wemoe_pl import cli
+from wemoe_pl.loading import load
 
 Said = tuple[int, str, str]
 
@@ -77,9 +78,39 @@ def test_sweeps_and_reports_are_commands(
     assert "| TIES | 50.0 | 50.0 | – |" in out
 
 
+def test_a_model_is_exported_and_how_it_went_is_told(
+    wemoe_pl: Callable[..., Said], checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "exports"
+    status, said, err = wemoe_pl("export", checkpoint, "--out", out)
+    assert (status, err) == (0, "")
+    lines = said.splitlines()
+    assert lines[0].startswith(f"{out} will take ")
+    assert lines[1] == "Read back, its features differ by at most 0.0e+00 from the model's."
+    small = ("--format", "bundle", "--precision", "bfloat16", "--dictionary", "pruned=0.5")
+    status, said, err = wemoe_pl("export", out, *small, "--out", tmp_path / "small")
+    assert (status, err) == (0, "")
+    assert said.splitlines()[2].startswith("Stored so, features changed by up to ")
+    assert load(tmp_path / "small").tasks == load(checkpoint).tasks
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ("export", "nowhere", "--precision", "bfloat16"),
+            "--precision and --dictionary are of bundles: set --format bundle.",
+        ),
+        (
+            ("export", "nowhere", "--push", "me"),
+            "--push is 'me': give USER/NAME, such as me/eight-tasks.",
+        ),
+        (
+            ("export", "nowhere"),
+            "There is no nowhere: give the folder of a run or an export, a checkpoint, or the id "
+            "of a model on the hub.",
+        ),
+        (("export",), "the following arguments are required: DIR. See wemoe-pl export --help."),
         (("report", "nowhere"), "There is no folder nowhere: give the folder of a run."),
         (("report",), "the following arguments are required: DIR. See wemoe-pl report --help."),
         (("sweep",), "There is nothing to sweep: give --grid KEY=A,B,C."),

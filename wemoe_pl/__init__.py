@@ -51,7 +51,7 @@ _HOMES = {
     "MultiTaskTraining": "finetune",
     "TestTimeAdaptation": "adapt",
     "SampleMerging": "sample_merging",
-    "load": "adapt",
+    "load": "loading",
 }
 
 __all__ = [*_HOMES]

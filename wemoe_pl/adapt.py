@@ -1,13 +1,11 @@
 """Test-time adaptation: one loop for every merge method with trainable parameters (paper §3.3)."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
@@ -16,19 +14,15 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
-from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
-from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.entropy import entropy
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import checked_learning_rate, stepwise
 from wemoe_pl.merged import MergedModule
 from wemoe_pl.merging import MergeMethod, SampleMethod, fold, folds
-from wemoe_pl.plain_yaml import load_plain
 from wemoe_pl.provenance import provenance
-from wemoe_pl.recipes import rebuild
-from wemoe_pl.run_checkpoint import IDENTITY, check_sources, last_checkpoint, read_checkpoint
-from wemoe_pl.scores import entropy
 from wemoe_pl.streams import Batch
 from wemoe_pl.suites import Suite
-from wemoe_pl.unknown_task import Rule
+from wemoe_pl.task_inference import Rule
 
 
 def entropy_objective(
@@ -163,61 +157,3 @@ class TestTimeAdaptation(MergedModule):
         optimizer = Adam(trained.values(), lr=self.learning_rate)
         scheduler = CosineAnnealingLR(optimizer, self.total_steps)
         return stepwise(optimizer, scheduler)
-
-
-def load(source: str | Path, allow: Sequence[str] = ()) -> MultiTaskClassifier:
-    """The merged multi-task classifier of a run, ready for `model(images, task)`.
-
-    It is rebuilt from the pretrained encoder, the experts and the heads that the run used, whose
-    hashes are checked, and from the routers in the checkpoint.
-
-    Args:
-        source: the run's folder, or one of its checkpoints.
-        allow: packages of which the run may name classes, as `--allow` does.
-
-    Raises:
-        CheckpointError: there is no run, or its frozen files have changed since.
-        ConfigError: its config is damaged, or names classes of other packages.
-    """
-    path = Path(source)
-    last = last_checkpoint(path)
-    if path.is_file() or last.is_file():
-        return load_adapted(path if path.is_file() else last, allow)
-    if (path / "config.yaml").is_file():
-        return load_static(path / "config.yaml", allow)
-    raise CheckpointError(
-        f"{path} is neither a checkpoint nor the folder of a run (config.yaml, checkpoints/)."
-    )
-
-
-def load_adapted(path: Path, allow: Sequence[str]) -> MultiTaskClassifier:
-    """The classifier of an adaptation's checkpoint."""
-    checkpoint = read_checkpoint(path)
-    recipe = checkpoint[IDENTITY].get("recipe")
-    if not recipe:
-        raise CheckpointError(f"{path} is not a checkpoint of a test-time adaptation.")
-    suite, merge = rebuild(recipe, allow)
-    check_sources(checkpoint[IDENTITY]["sources"], suite.sources(), "The checkpoint")
-    classifier = build_classifier(suite, merge, check_classes=False)
-    routers = {k.removeprefix("classifier."): w for k, w in checkpoint["state_dict"].items()}
-    classifier.load_state_dict(routers, strict=False)
-    if folds(classifier.encoder):
-        classifier.encoder = fold(classifier.encoder)
-    return classifier.eval()
-
-
-def load_static(config: Path, allow: Sequence[str]) -> MultiTaskClassifier:
-    """The classifier of a run that adapted nothing, from its resolved config."""
-    try:
-        settings = load_plain(config.read_text())
-        recipe = {"suite": settings["suite"], "merge": settings["model"]["init_args"]["merge"]}
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{config} is not the config of a merged model.") from error
-    whole, method = rebuild(recipe, allow)
-    suite = whole.restricted_to(settings.get("tasks"), settings.get("unseen") or ())
-    results = config.with_name("results.json")
-    if results.is_file():
-        check_sources(
-            json.loads(results.read_text())["sources"], suite.sources(), str(config.parent)
-        )
-    return build_classifier(suite, method, check_classes=False).eval()

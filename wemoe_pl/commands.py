@@ -7,7 +7,7 @@ SUBCOMMANDS = {
     "fit": "Adapt or train, then score all test tasks.",
     "validate": "Score all test tasks, without writing results.",
     "test": "Score all test tasks of a static merge, or of a checkpoint given by --ckpt_path.",
-    "predict": "Classify the images below --data.images into a CSV of task, class, probability.",
+    "predict": "Classify the images of --data.images, as CSV or parquet; run again, it goes on.",
 }
 # Without one.
 VERBS = {
@@ -15,6 +15,7 @@ VERBS = {
     "heads": "Build the suite's zero-shot heads into --out, a file each.",
     "sweep": "Run a job for every point of a grid, resume it, and end in one table.",
     "report": "One table of many runs, with the published ones beside them on request.",
+    "export": "Write a merged model for others to use, here or on the hub, and check it.",
     "similarity": "Cosines and distances of the experts' task vectors, layer by layer.",
     "landscape": "Loss over the plane of two task vectors: choose them with --tasks [a,b].",
     "parameters": "Sizes of upscaled models, by number of tasks.",

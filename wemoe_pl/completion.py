@@ -64,7 +64,12 @@ end
 complete -c wemoe-pl -f -a '(__wemoe_pl)'
 """
 # What commands take that is no option; of folders a shell knows more.
-WORDS: dict[str, Sequence[str]] = {"bench": BENCH_MEASURES, "completion": SHELLS, "report": ()}
+WORDS: dict[str, Sequence[str]] = {
+    "bench": BENCH_MEASURES,
+    "completion": SHELLS,
+    "export": (),
+    "report": (),
+}
 SCRIPTS = dict(zip(SHELLS, (BASH, ZSH, FISH), strict=True))
 
 

@@ -4,32 +4,33 @@ Of several processes each gets its share, and all together what one alone would 
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Collection, Sequence
+from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple
 
 import lightning as L
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from wemoe_pl.corruptions import Corruption
-from wemoe_pl.errors import ConfigError, DataError
+from wemoe_pl.errors import ConfigError, DataError, at_least
 from wemoe_pl.pixels import Preprocessing, cached_pixels
 from wemoe_pl.streams import (
     ALONE,
     Batch,
     CountFrom,
     LabelledImage,
+    NamedImage,
     NamedImages,
     NoTask,
     PreparedImages,
     Share,
     StepBatches,
     WholeBatches,
+    collate_named,
 )
 from wemoe_pl.suites import Suite
-from wemoe_pl.tasks import UNLABELLED, Corrupt, ImageFolderTask, Split, VisionTask
+from wemoe_pl.tasks import UNLABELLED, Images, Split, VisionTask, find_images
 
 
 class ImageSet(NamedTuple):
@@ -41,7 +42,11 @@ class ImageSet(NamedTuple):
 
 
 class VisionData(L.LightningDataModule):
-    """A shuffled stream of `stream_tasks`, and ordered test images of `scored_tasks`."""
+    """A shuffled stream of `stream_tasks`, and ordered test images of `scored_tasks`.
+
+    Attributes:
+        answered: the first image of every batch that `predict` need not look at again.
+    """
 
     def __init__(
         self,
@@ -56,7 +61,6 @@ class VisionData(L.LightningDataModule):
         seed: int,
         cache_images: bool,
         images: str | None,
-        corrupt: Corrupt,
         corruption: Corruption | None = None,
         adapt_on: Literal["corrupted", "clean"] = "corrupted",
     ):
@@ -71,11 +75,11 @@ class VisionData(L.LightningDataModule):
         self.num_workers = at_least(0, "num_workers", num_workers)
         self.seed = seed
         self.images = images
-        self.corrupt = corrupt
         self.cache_images = cache_images
         self.preprocessing = Preprocessing(suite.backbone)
         self.corruption = corruption
         self.adapt_on = adapt_on
+        self.answered: Collection[int] = ()
         self._loaded: dict[ImageSet, PreparedImages] = {}
         # Of fewer images than processes, some process predicts none.
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -168,17 +172,30 @@ class VisionData(L.LightningDataModule):
             collate_fn=partial(collate_task, images.task),
         )
 
-    def predict_dataloader(self) -> DataLoader[tuple[Tensor, str]]:
-        """The images below the folder `images`, in the order of their paths."""
+    @cached_property
+    def to_classify(self) -> Images:
+        """What `predict` is about."""
         if self.images is None:
-            raise ConfigError("There is nothing to predict: give a folder with --data.images DIR.")
-        images = ImageFolderTask(test=self.images, labelled=False, corrupt=self.corrupt)
-        files = NamedImages(images.images("test"), self.preprocessing)
+            raise ConfigError(
+                "There is nothing to predict: give a folder, a pattern or parquet files with "
+                "--data.images."
+            )
+        return find_images(self.images)
+
+    @property
+    def batches_to_classify(self) -> range:
+        """The place of the first image of each of their batches."""
+        return range(0, len(self.to_classify), self.test_batch_size)
+
+    def predict_dataloader(self) -> DataLoader[NamedImage]:
+        """The images `to_classify` in their order, but those that are answered already."""
+        images = self.to_classify
         return DataLoader(
-            files,
-            sampler=WholeBatches(len(files), self.test_batch_size, self.share),
+            NamedImages(images, self.preprocessing),
+            sampler=WholeBatches(len(images), self.test_batch_size, self.share, self.answered),
             batch_size=self.test_batch_size,
             num_workers=self.num_workers,
+            collate_fn=collate_named,
         )
 
     def few_shots(self, task: str, shots: int | None) -> DataLoader[LabelledImage]:
@@ -228,8 +245,8 @@ class TaskData(VisionData):
         seed: of the order of the images.
         cache_images: keep the resized images on disk (150 kB each at 224 pixels), so that only the
             first pass over them decodes.
-        images: folder of images for `predict`.
-        corrupt: what `predict` does about files there that cannot be decoded: stop, or skip them.
+        images: what `predict` classifies: a folder, a pattern such as "photos/*.jpg", or parquet
+            files.
     """
 
     def __init__(
@@ -242,7 +259,6 @@ class TaskData(VisionData):
         seed: int = 0,
         cache_images: bool = False,
         images: str | None = None,
-        corrupt: Corrupt = "error",
     ):
         suite.task(task)
         super().__init__(
@@ -257,7 +273,6 @@ class TaskData(VisionData):
             seed=seed,
             cache_images=cache_images,
             images=images,
-            corrupt=corrupt,
         )
 
 
@@ -276,8 +291,8 @@ class MultiTaskData(VisionData):
         seed: of the order of the images.
         cache_images: keep the resized images on disk (150 kB each at 224 pixels), so that only the
             first pass over them decodes.
-        images: folder of images for `predict`.
-        corrupt: what `predict` does about files there that cannot be decoded: stop, or skip them.
+        images: what `predict` classifies: a folder, a pattern such as "photos/*.jpg", or parquet
+            files.
         corruption: score, and adapt, on corrupted test images: which corruption, how severe.
         adapt_on: with a corruption, adapt on the "corrupted" test images or on the "clean" ones.
     """
@@ -293,7 +308,6 @@ class MultiTaskData(VisionData):
         seed: int = 0,
         cache_images: bool = False,
         images: str | None = None,
-        corrupt: Corrupt = "error",
         corruption: Corruption | None = None,
         adapt_on: Literal["corrupted", "clean"] = "corrupted",
     ):
@@ -312,7 +326,6 @@ class MultiTaskData(VisionData):
             seed=seed,
             cache_images=cache_images,
             images=images,
-            corrupt=corrupt,
             corruption=corruption,
             adapt_on=adapt_on,
         )
@@ -322,13 +335,6 @@ def collate_task(task: str, items: list[LabelledImage]) -> Batch:
     """Images and labels of one task → a batch that names it."""
     images, labels = zip(*items, strict=True)
     return {task: (torch.stack(images), torch.tensor(labels))}
-
-
-def at_least(least: int, name: str, value: int) -> int:
-    """`value`, or a `ConfigError` when it is below `least`."""
-    if value < least:
-        raise ConfigError(f"{name} is {value}: give a number from {least}.")
-    return value
 
 
 def check_split(batch_size: int, processes: int) -> None:

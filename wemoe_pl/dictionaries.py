@@ -414,6 +414,35 @@ class LowRankVectors(TaskVectors):
         return len(self.owners) * self.shape.numel()
 
 
+def restored(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> TaskVectors:
+    """The task vectors that a state dict holds, whichever form it holds them in.
+
+    Args:
+        stored: the state dict of a `DenseVectors`, `PrunedVectors` or `LowRankVectors`.
+        weight: the parameter that they are of, whose order in memory is theirs.
+        count: T.
+
+    Raises:
+        MergeError: it is of none of these.
+    """
+    match sorted(stored):
+        case ["entries"] if stored["entries"].numel() == count * weight.numel():
+            column_major = is_column_major(weight)
+            in_memory = weight.mT if column_major else weight
+            stacked = stored["entries"].view(count, *in_memory.shape)
+            return DenseVectors(stacked.mT if column_major else stacked)
+        case ["counts", "places", "values"]:
+            parts = stored["values"], stored["places"], stored["counts"]
+            return PrunedVectors(*parts, weight.shape, is_column_major(weight))
+        case ["left", "owners", "right"]:
+            factors = stored["left"], stored["right"], stored["owners"]
+            return LowRankVectors(*factors, weight.shape, count)
+    raise MergeError(
+        f"{', '.join(stored) or 'Nothing'} is no dictionary of {count} task vectors of shape "
+        f"{tuple(weight.shape)}."
+    )
+
+
 class Dictionary(nn.Module):
     """The task vectors of every parameter of a module, by the parameters' own dotted names.
 

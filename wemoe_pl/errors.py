@@ -58,3 +58,10 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     if len(names) > FEW:
         return f"{guess}There are {len(names)} valid names, from {names[0]!r} to {names[-1]!r}."
     return f"{guess}Valid names: {', '.join(names) or 'none'}."
+
+
+def at_least(least: int, name: str, value: int) -> int:
+    """`value`, or a `ConfigError` when it is below `least`."""
+    if value < least:
+        raise ConfigError(f"{name} is {value}: give a number from {least}.")
+    return value

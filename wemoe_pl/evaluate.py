@@ -18,27 +18,39 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from wemoe_pl.checkpoints import first_difference, shapes_of
-from wemoe_pl.classifier import MultiTaskClassifier
+from wemoe_pl.classifier import MultiTaskClassifier, Prediction
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.routing import Routing, RoutingStatistics
 from wemoe_pl.run_checkpoint import IDENTITY, check_sources, frozen_choices
 from wemoe_pl.scores import TaskScores, gather, mean
-from wemoe_pl.streams import Batch
+from wemoe_pl.streams import Batch, NamedBatch
 from wemoe_pl.suites import Suite
+from wemoe_pl.task_inference import Rule
 from wemoe_pl.tasks import UNLABELLED
-from wemoe_pl.unknown_task import Rule, UnknownTaskScores, infer_task
+from wemoe_pl.unknown_task import UnknownTaskScores
 
 SAMPLES = 4  # images of every task that are kept to look at, each of another batch
 
 
-class Prediction(NamedTuple):
-    """One answer of `predict`."""
+class Answer(NamedTuple):
+    """A row that `predict` writes.
+
+    Attributes:
+        image: its path, or its row.
+        task: told or inferred.
+        class_name: the most probable class of the task.
+        probability: of this class.
+        task_confidence: from 0 to 1; None if the task was told.
+        error: why there is no answer, to an image that cannot be read.
+    """
 
     image: str
-    task: str
-    predicted_class: str
-    probability: float
+    task: str | None = None
+    class_name: str | None = None
+    probability: float | None = None
+    task_confidence: float | None = None
+    error: str | None = None
 
 
 class Sample(NamedTuple):
@@ -324,38 +336,25 @@ class ScoredModule(L.LightningModule):
         """Let go of the references, which may be as large as ten models."""
         self.references = {}
 
-    def predict_step(self, batch: tuple[Tensor, list[str]], batch_idx: int) -> list[Prediction]:
+    def predict_step(self, batch: NamedBatch, batch_idx: int) -> list[Answer]:
         """Classify unlabelled images by the heads of `predict_tasks`: a row per image and task.
 
-        With `infer_task_by`, a row per image, by the head of the task that the model infers.
+        With `infer_task_by`, a row per image, by the head of the task that the model infers. An
+        image that cannot be read has a row that says why.
         """
-        images, paths = batch
-        if self.infer_task_by is not None:
-            return self.predict_unknown(images, paths, self.infer_task_by)
+        predictions: Iterator[list[Prediction]] = iter(())
+        if len(batch.images):
+            classifier, tasks = self.classifier, self.predict_tasks
+            predictions = iter(classifier.answer(batch.images, tasks, self.infer_task_by))
         rows = []
-        per_task = isinstance(self.classifier.encoder, PerTaskEncoder)
-        shared = None if per_task else self.classifier.encode(images)
-        for task in self.predict_tasks:
-            head = self.classifier.head(task)
-            features = self.classifier.encode(images, task) if shared is None else shared
-            best = head(features).softmax(dim=-1).max(dim=-1)
-            for path, probability, label in zip(paths, *(t.tolist() for t in best), strict=True):
-                rows.append(Prediction(path, task, head.classes[label], probability))
-        return rows
-
-    def predict_unknown(self, images: Tensor, paths: list[str], rule: Rule) -> list[Prediction]:
-        """Classify every image by the head of the task that it seems to be of."""
-        self.record_routing(True)
-        features = self.classifier.encode(images)
-        logits = {task: self.classifier.head(task)(features) for task in self.classifier.tasks}
-        routing_weights = self.classifier.routing_weights
-        inferred = infer_task(rule, logits, routing_weights, list(self.suite.experts)).tolist()
-        rows = []
-        for i, (path, place) in enumerate(zip(paths, inferred, strict=True)):
-            task = self.classifier.tasks[place]
-            probability, label = logits[task][i].softmax(dim=-1).max(dim=-1)
-            name = self.classifier.head(task).classes[int(label)]
-            rows.append(Prediction(path, task, name, float(probability)))
+        for name, error in zip(batch.names, batch.errors, strict=True):
+            if error is not None:
+                rows.append(Answer(name, error=error))
+                continue
+            rows += [
+                Answer(name, each.task, each.class_name, each.probability, each.task_confidence)
+                for each in next(predictions)
+            ]
         return rows
 
     @property

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -86,6 +87,38 @@ def remove_leftovers(folder: Path) -> None:
     for path in folder.glob(f".*{PART}*"):
         if LEFTOVER.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path, ours: str) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, moved there only when the block succeeds.
+
+    Args:
+        path: the folder.
+        ours: a file by which a folder is known that may be replaced.
+
+    Raises:
+        WeMoEError: something else is there, the disk is full or nothing can be written there.
+    """
+    if path.exists() and not (path / ours).is_file() and (path.is_file() or any(path.iterdir())):
+        raise WeMoEError(f"{path} is there already, and not such a folder: choose another --out.")
+    path = path.absolute()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    replaced = temporary.with_name(f"{temporary.name}.replaced")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            path.replace(replaced)
+        temporary.replace(path)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        raise WeMoEError(
+            f"Cannot write {path}: {error.strerror or error}. "
+            "Free some space or choose another folder; nothing was left half-written."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sha256(path: Path) -> str:

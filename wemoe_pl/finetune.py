@@ -132,14 +132,14 @@ class ExpertFineTuning(SupervisedTraining):
     def build(self) -> MultiTaskClassifier:
         """The pretrained encoder, trainable, with the frozen head of the task."""
         encoder = with_frozen_projection(self.suite.load_pretrained())
-        return MultiTaskClassifier(encoder, {self.task: self._head(encoder)})
+        head = self._head(encoder)
+        return MultiTaskClassifier(encoder, {self.task: head}, backbone=self.suite.backbone)
 
     def build_references(self) -> dict[str, MultiTaskClassifier]:
         """The pretrained encoder with the same head."""
         encoder = Pretrained().merge(self.suite.load_pretrained(), {})
-        return {
-            "pretrained": MultiTaskClassifier(encoder, {self.task: self.classifier.head(self.task)})
-        }
+        head = {self.task: self.classifier.head(self.task)}
+        return {"pretrained": MultiTaskClassifier(encoder, head, backbone=self.suite.backbone)}
 
     @property
     def takes_head(self) -> bool:
@@ -224,13 +224,14 @@ class MultiTaskTraining(SupervisedTraining):
         """The encoder, trainable, with the heads of all tasks."""
         if not self.from_scratch:
             heads = {task: self.suite.load_head(task) for task in self.suite.tasks}
-            return MultiTaskClassifier(with_frozen_projection(self.suite.load_pretrained()), heads)
+            encoder = with_frozen_projection(self.suite.load_pretrained())
+            return MultiTaskClassifier(encoder, heads, backbone=self.suite.backbone)
         encoder = self.suite.backbone.build()
         heads = {
             name: new_head(self.suite.backbone.feature_dim, task.classes)
             for name, task in self.suite.tasks.items()
         }
-        return MultiTaskClassifier(encoder, heads)
+        return MultiTaskClassifier(encoder, heads, backbone=self.suite.backbone)
 
     def on_fit_start(self) -> None:
         """Refuse what DDP would not average: heads without a part in the last batch of a step."""

@@ -60,13 +60,13 @@ class CosineHead(ClassificationHead):
         self.logit_scale = logit_scale
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, D) → logits (B, C), in single precision even under autocast.
+        """Features (B, D) → logits (B, C), in single precision even of a model in half.
 
         In bfloat16, logits of 30 come in steps of 0.125, and classes tie.
         """
         with torch.autocast(features.device.type, enabled=False):
-            features = F.normalize(features.to(self.weight.dtype), dim=-1)
-            return self.logit_scale * features @ F.normalize(self.weight, dim=-1).T
+            features, weight = single(features), single(self.weight)
+            return self.logit_scale * F.normalize(features, dim=-1) @ F.normalize(weight, dim=-1).T
 
 
 class LinearHead(ClassificationHead):
@@ -92,9 +92,14 @@ class LinearHead(ClassificationHead):
         self.bias = nn.Parameter(bias, requires_grad=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, D) → logits (B, C), in single precision even under autocast."""
+        """Features (B, D) → logits (B, C), in single precision even of a model in half."""
         with torch.autocast(features.device.type, enabled=False):
-            return F.linear(features.to(self.weight.dtype), self.weight, self.bias)
+            return F.linear(single(features), single(self.weight), single(self.bias))
+
+
+def single(values: Tensor) -> Tensor:
+    """Numbers in single precision at least."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> ClassificationHead:

@@ -2,7 +2,6 @@
 
 import logging
 import shlex
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from wemoe_pl.curves import Curves
 from wemoe_pl.dashboard import Dashboard, media_loggers, resumed_run
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
-from wemoe_pl.files import atomic_write, make_folder
+from wemoe_pl.files import atomic_write, digest, make_folder
 from wemoe_pl.last_checkpoint import LastCheckpoint
 from wemoe_pl.launchers import Launcher, launcher
 from wemoe_pl.loggers import MetricsFile, WandbRun, identity
@@ -50,12 +49,14 @@ from wemoe_pl.options import (
 from wemoe_pl.parser_policy import check_parts, only_allowed
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
 from wemoe_pl.pictures import write_pictures
+from wemoe_pl.predictions import Predictions
 from wemoe_pl.processes import EndTogether, Requeue, end_others
-from wemoe_pl.report import accuracy_table, write_predictions, write_summary
+from wemoe_pl.report import accuracy_table, write_summary
 from wemoe_pl.results import collect_results, write_results
 from wemoe_pl.resuming import CONFIG_FILE, clear, is_own, unfinished_run
 from wemoe_pl.run_checkpoint import RESULTS, checkpoint_folder, last_checkpoint, read_checkpoint
 from wemoe_pl.suites import Suite, restriction
+from wemoe_pl.tasks import name_some
 
 COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions", "quiet", "fresh")
 DEFAULT_CALLBACKS = [{"class_path": "wemoe_pl.report.StepProgressBar"}]
@@ -109,6 +110,8 @@ class WeMoECLI(LightningCLI):
         parser.link_arguments("out", "checkpoint.dirpath", compute_fn=checkpoint_folder)
         parser.add_lightning_class_args(CollapseGuard, "guard")
         parser.add_lightning_class_args(Dashboard, "dashboard")
+        parser.add_lightning_class_args(Predictions, "predictions")
+        parser.link_arguments("out", "predictions.folder")
         parser.link_arguments("out", "trainer.default_root_dir")
         parser.link_arguments("out", "trainer.logger.init_args.save_dir")  # if it is one, no list
         parser.set_defaults(
@@ -178,8 +181,8 @@ class WeMoECLI(LightningCLI):
         """Find the checkpoint that a fit goes on from, given or left by an interrupted run."""
         settings, fitting = self.settings, self.subcommand == "fit"
         given = settings.ckpt_path and Path(settings.ckpt_path)
-        anew, settings.fresh = settings.fresh, False  # whoever repeats the run need not say it
-        if fitting and not (given or anew):
+        self.anew, settings.fresh = settings.fresh, False  # whoever repeats the run need not say it
+        if fitting and not (given or self.anew):
             given = unfinished_run(self.out, self.recipe)
         self.start = given if fitting else None
         self.start_step = read_checkpoint(self.start)["global_step"] if self.start else 0
@@ -291,17 +294,42 @@ class WeMoECLI(LightningCLI):
         self.console.print(accuracy_table(results))
         self.console.print(f"Results are in {self.out}", highlight=False)
 
+    def before_predict(self) -> None:
+        """Look for answers that an earlier start of the same command has left."""
+        init = self.config_init[self.subcommand]
+        init.return_predictions = False  # they are on the disk
+        answered = init.predictions.begin(self.question, self.anew)
+        self.datamodule.answered = answered
+        if answered:
+            batches = len(self.datamodule.batches_to_classify)
+            rank_zero_info(f"Going on: {len(answered)} of {batches} batches are answered already")
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """All that determines what `predict` answers."""
+        recipe, images, checkpoint = self.recipe, self.datamodule, self.settings.ckpt_path
+        return {
+            "model": [recipe[key] for key in ("model", "suite", "task", "tasks", "unseen")],
+            "precision": recipe["trainer"]["precision"],
+            "checkpoint": checkpoint and digest(Path(checkpoint)),
+            "sources": self.model.frozen_sources,
+            "images": [images.images, images.to_classify.fingerprint],
+            "batch_size": images.test_batch_size,
+        }
+
     def after_predict(self) -> None:
-        """Write `predictions.csv`, in the order of the images."""
-        share, processes = self.trainer.predict_loop.predictions, range(self.trainer.world_size)
-        shares = [self.trainer.strategy.broadcast(share, source) for source in processes]
+        """Write the table of answers, in the order of the images."""
+        self.trainer.strategy.barrier()
         if not self.trainer.is_global_zero:
             return
-        batches = chain.from_iterable(zip_longest(*shares, fillvalue=[]))  # they took turns
-        rows = list(chain.from_iterable(batches))
-        path = self.out / "predictions.csv"
-        write_predictions(path, rows)
-        self.console.print(f"{len(rows)} predictions are in {path}", highlight=False)
+        predictions, images = self.config_init[self.subcommand].predictions, self.datamodule
+        answers, unreadable = predictions.finish(images.batches_to_classify)
+        self.console.print(f"{answers} predictions are in {predictions.path}", highlight=False)
+        if unreadable:
+            logging.getLogger("lightning.pytorch").warning(
+                f"{len(unreadable)} of {len(images.to_classify)} images cannot be read, and have "
+                f"rows that say why: {name_some(unreadable)}."
+            )
 
     def close_loggers(self) -> None:
         """Let W&B send what it still has."""

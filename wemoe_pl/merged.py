@@ -7,11 +7,11 @@ from typing import Any
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier, build_classifiers
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
-from wemoe_pl.merging import Individual, MergeMethod, PerTaskEncoder, Pretrained, TaskArithmetic
+from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic
 from wemoe_pl.recipes import describe
 from wemoe_pl.streams import Batch
 from wemoe_pl.suites import Suite
-from wemoe_pl.unknown_task import Rule
+from wemoe_pl.task_inference import Rule
 
 
 class MergedModule(ScoredModule):
@@ -60,14 +60,9 @@ class MergedModule(ScoredModule):
         return self.infer_task
 
     def on_predict_start(self) -> None:
-        """Refuse a rule that the model has nothing to say to."""
-        if self.infer_task == "routing" and not self.classifier.mixtures:
-            raise ConfigError(
-                f"{self.method} has no routers to infer the task by: set model.infer_task to "
-                "entropy."
-            )
-        if self.infer_task and isinstance(self.classifier.encoder, PerTaskEncoder):
-            raise ConfigError(f"{self.method} has to be told the task: give --task.")
+        """Refuse a rule by which the model cannot infer the task."""
+        if self.infer_task is not None:
+            self.classifier.check_rule(self.infer_task)
 
     def build(self) -> MultiTaskClassifier:
         """The merged encoder with the suite's heads."""

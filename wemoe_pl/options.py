@@ -21,6 +21,7 @@ BENCH_SHAPES = ("vitb32", "vitb16", "vitl14", "miniature")
 BENCH_NOTE = (
     "Random weights and images: times and sizes, not accuracy. Ratios are to the plain model."
 )
+EXPORT_FORMATS = ("adapter", "bundle", "timm", "hf", "onnx", "torch-export")
 PRECISIONS = ("float32", "bfloat16", "float16")
 JOB_USAGE = "--config CONFIG [--out DIR] [--KEY VALUE ...]"
 JOB_EPILOG = """\
@@ -113,6 +114,7 @@ def parser_of(command: str) -> OneSentence:
     own: dict[str, Callable[[], OneSentence]] = {
         "bench": bench_parser,
         "completion": completion_parser,
+        "export": export_parser,
         "report": report_parser,
         "sweep": sweep_parser,
     }
@@ -232,6 +234,35 @@ def report_parser() -> OneSentence:
     add("--references", action="store_true", help="rows for what the runs were compared with")
     add("--published", action="store_true", help="the published rows of the same experiment below")
     add("--sort", choices=("mean",), help="rows by their mean")
+    return parser
+
+
+def export_parser() -> OneSentence:
+    """What `wemoe-pl export` is given."""
+    parser = OneSentence(
+        prog="wemoe-pl export",
+        allow_abbrev=False,
+        description="Write a merged model for others to use, read it back, and compare. An adapter "
+        "holds what was learned, and is made whole from the same pretrained model and experts; all "
+        "other formats hold everything.",
+    )
+    add = parser.add_argument
+    add(
+        "source",
+        metavar="DIR",
+        help="a run, a checkpoint of one, or an adapter, here or on the hub",
+    )
+    add("--format", choices=EXPORT_FORMATS, default="adapter")
+    add("--out", metavar="DIR", help="where to; by default runs/export-FORMAT")
+    add("--precision", choices=PRECISIONS, help="of a bundle; by default as it is")
+    add(
+        "--dictionary",
+        metavar="FORM",
+        help="of a bundle's task vectors: dense, pruned=SHARE that is left out, or low-rank=RANK; "
+        "by default as it is",
+    )
+    add(ALLOW, metavar="PACKAGE", action="append", default=[], help=ALLOW_HELP)
+    add("--push", metavar="USER/NAME", help="also upload it to the hub, with a model card")
     return parser
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,12 @@ from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.errors import DataError
 from wemoe_pl.files import atomic_write, cache_folder
 from wemoe_pl.hub import size_in_words
-from wemoe_pl.tasks import Images
+from wemoe_pl.tasks import Images, read_image
 
 Pixels = NDArray[np.uint8]
+ImageSource = str | Path | Image.Image
+AnyImages = ImageSource | Iterable[ImageSource] | Tensor
+NO_IMAGES = "There are no images: give at least one."
 
 
 class Preprocessing:
@@ -37,22 +40,32 @@ class Preprocessing:
 
     Args:
         backbone: gives size, interpolation, mean and standard deviation.
+
+    Attributes:
+        config: these, by the names that timm has for them.
     """
 
     def __init__(self, backbone: Backbone):
         size = {key: backbone.options[key] for key in ("img_size",) if key in backbone.options}
-        config = resolve_data_config(size, model=backbone.skeleton())
-        steps = create_transform(**{**config, "crop_pct": 1.0}, is_training=False).transforms
+        resolved = resolve_data_config(size, model=backbone.skeleton())
+        self.config = {**resolved, "crop_pct": 1.0}
+        steps = create_transform(**self.config, is_training=False).transforms
         half = next(i for i, step in enumerate(steps) if isinstance(step, MaybeToTensor))
         self._crop, self._normalise = Compose(steps[:half]), Compose(steps[half:])
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of what it makes of an image: (3, H, W)."""
+        channels, height, width = self.config["input_size"]
+        return channels, height, width
+
     def __call__(self, image: Image.Image) -> Tensor:
-        """RGB image → (3, H, W), normalised."""
+        """Image → (3, H, W), normalised."""
         return self.normalise(self.pixels(image))
 
     def pixels(self, image: Image.Image) -> Pixels:
-        """RGB image → (H, W, 3), resized and cropped."""
-        return np.array(self._crop(image))
+        """Image → (H, W, 3), resized and cropped."""
+        return np.array(self._crop(image if image.mode == "RGB" else image.convert("RGB")))
 
     def normalise(self, pixels: Pixels) -> Tensor:
         """(H, W, 3) → (3, H, W), normalised."""
@@ -85,6 +98,57 @@ class PixelFile:
     def __getitem__(self, index: int) -> Pixels:
         mapped: Pixels = np.load(self.path, mmap_mode="r")
         return np.array(mapped[index])
+
+
+def prepared_batches(
+    images: AnyImages, preprocessing: Preprocessing, batch_size: int
+) -> Iterator[Tensor]:
+    """What an encoder takes, (B, 3, H, W), of images in any form; read when a batch is asked for.
+
+    Args:
+        images: an image, the path of one, some of these, or (n, 3, H, W) already prepared.
+        preprocessing: of the encoder.
+        batch_size: B, of all batches but perhaps the last.
+
+    Raises:
+        DataError: there is no image, one is not readable, or a tensor is of another shape.
+    """
+    if isinstance(images, Tensor):
+        check_prepared(images, preprocessing)
+        yield from images.split(batch_size)
+        return
+    listed = [images] if isinstance(images, ImageSource) else list(images)
+    if not listed:
+        raise DataError(NO_IMAGES)
+    for start in range(0, len(listed), batch_size):
+        batch = listed[start : start + batch_size]
+        yield torch.stack([preprocessing(opened(each)) for each in batch])
+
+
+def opened(image: ImageSource) -> Image.Image:
+    """An image, decoded if it is only its path."""
+    if isinstance(image, Image.Image):
+        return image
+    if not isinstance(image, str | Path):
+        raise DataError(f"An image is a path or one of Pillow's, not a {type(image).__name__}.")
+    return read_image(Path(image).expanduser())
+
+
+def check_prepared(images: Tensor, preprocessing: Preprocessing) -> None:
+    """Raise `DataError` unless a tensor is what the preprocessing makes of some images."""
+    _, height, width = preprocessing.shape
+    if images.ndim != 4 or images.shape[1:] != preprocessing.shape:
+        raise DataError(
+            f"This model takes images of shape (B, 3, {height}, {width}), not "
+            f"{tuple(images.shape)}: prepare each with model.preprocess(image), and stack them."
+        )
+    if not images.is_floating_point():
+        raise DataError(
+            f"This model takes normalised images, not {images.dtype}: prepare each with "
+            "model.preprocess(image), and stack them."
+        )
+    if not len(images):
+        raise DataError(NO_IMAGES)
 
 
 def cached_pixels(images: Images, preprocessing: Preprocessing, name: str) -> PixelFile:

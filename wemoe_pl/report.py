@@ -1,6 +1,5 @@
-"""What a run shows and leaves: progress, the table, a page of its own, predictions."""
+"""What a run shows and leaves: progress, the table, a page of its own."""
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from rich.markup import escape
 from rich.progress import ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from wemoe_pl.evaluate import Prediction
 from wemoe_pl.files import atomic_write
 from wemoe_pl.scores import mean, normalized_mean
 
@@ -257,12 +255,3 @@ def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---
     lines = [titles, ["---", *[align] * (len(titles) - 1)], *rows]
     escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
-
-
-def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Write predictions as CSV with the columns image, task, class and probability."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["image", "task", "class", "probability"])
-        for image, task, predicted_class, probability in predictions:
-            writer.writerow([image, task, predicted_class, f"{probability:.6f}"])

@@ -12,7 +12,7 @@ from wemoe_pl.run_checkpoint import ENDED, RESULTS, last_checkpoint, read_checkp
 CONFIG_FILE = "config.yaml"
 # Where and how a run is made, which changes nothing of what it comes to.
 OF_NO_MATTER = (
-    "out", "quiet", "fresh", "ckpt_path", "weights_only", "checkpoint", "dashboard",
+    "out", "quiet", "fresh", "ckpt_path", "weights_only", "checkpoint", "dashboard", "predictions",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
     "trainer.plugins", "trainer.logger", "trainer.callbacks", "trainer.profiler",
     "trainer.enable_progress_bar", "trainer.enable_model_summary",

@@ -13,8 +13,8 @@ from wemoe_pl.merging import PerTaskEncoder, SampleMethod
 from wemoe_pl.provenance import provenance
 from wemoe_pl.streams import Batch
 from wemoe_pl.suites import Suite
+from wemoe_pl.task_inference import Rule
 from wemoe_pl.tasks import UNLABELLED
-from wemoe_pl.unknown_task import Rule
 
 
 class SampleMerging(MergedModule):

@@ -9,6 +9,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
 from torchmetrics.utilities import dim_zero_cat
 
+from wemoe_pl.entropy import entropy
 from wemoe_pl.tasks import UNLABELLED
 
 UNIT = 2.0**-40  # in which numbers are added up, so that their order does not matter
@@ -174,17 +175,6 @@ def spread(histogram: Tensor) -> float:
     (2.0, 1.0)
     """
     return torch.special.entr(histogram / histogram.sum()).sum().exp().item()
-
-
-def entropy(log_probabilities: Tensor) -> Tensor:
-    """Entropy in nats along the last dimension, (…, C) → (…).
-
-    From logarithms, since those of a certain prediction are finite and so is the gradient.
-
-    >>> entropy(torch.tensor([[0.0, 0.0], [1e4, 0.0]]).log_softmax(dim=-1))
-    tensor([0.6931, 0.0000])
-    """
-    return (log_probabilities.exp() * -log_probabilities).sum(dim=-1)
 
 
 def gather(metrics: Iterable[Metric]) -> None:

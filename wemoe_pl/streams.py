@@ -5,7 +5,7 @@ from when a run was interrupted. A resumed run therefore sees the images that it
 """
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
+from wemoe_pl.errors import DataError
 from wemoe_pl.pixels import PixelFile, Preprocessing
-from wemoe_pl.tasks import Images
+from wemoe_pl.tasks import Images, is_fault_of_disk
 
 LabelledImage = tuple[Tensor, int]
 LabelledBatch = tuple[Tensor, Tensor]
@@ -84,8 +85,40 @@ class NoTask(Dataset[Batch]):
         return {}
 
 
-class NamedImages(Dataset[tuple[Tensor, str]]):
-    """Images as an encoder takes them, with their names instead of labels."""
+class NamedImage(NamedTuple):
+    """An image to classify.
+
+    Attributes:
+        place: among all.
+        name: its path, or its row.
+        image: as an encoder takes it, (3, H, W); None if it cannot be read.
+        error: why it cannot be read.
+    """
+
+    place: int
+    name: str
+    image: Tensor | None
+    error: str | None = None
+
+
+class NamedBatch(NamedTuple):
+    """Images to classify.
+
+    Attributes:
+        first: the place of the first among all.
+        names: of all images of the batch.
+        errors: why an image cannot be read; None for each that can.
+        images: those that can, (B, 3, H, W).
+    """
+
+    first: int
+    names: list[str]
+    errors: list[str | None]
+    images: Tensor
+
+
+class NamedImages(Dataset[NamedImage]):
+    """Images as an encoder takes them, with their names, or with the reason why one is missing."""
 
     def __init__(self, images: Images, preprocessing: Preprocessing):
         self.images = images
@@ -94,8 +127,25 @@ class NamedImages(Dataset[tuple[Tensor, str]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, str]:
-        return self.preprocessing(self.images[index][0]), self.images.name(index)
+    def __getitem__(self, index: int) -> NamedImage:
+        name = self.images.name(index)
+        try:
+            return NamedImage(index, name, self.preprocessing(self.images[index][0]))
+        except DataError as error:
+            if is_fault_of_disk(error):
+                raise
+            return NamedImage(index, name, None, str(error))
+
+
+def collate_named(items: list[NamedImage]) -> NamedBatch:
+    """Some images in their order → a batch."""
+    readable = [item.image for item in items if item.image is not None]
+    return NamedBatch(
+        first=items[0].place,
+        names=[item.name for item in items],
+        errors=[item.error for item in items],
+        images=torch.stack(readable) if readable else torch.empty(0),
+    )
 
 
 class StepBatches(Dataset[Batch]):
@@ -173,14 +223,18 @@ class WholeBatches(DistributedSampler[int]):
         size: number of images.
         batch_size: of all batches but perhaps the last.
         share: which batches are this process's.
+        done: the first image of every batch that is left out.
 
     >>> list(WholeBatches(7, 2, Share(1, 2)))
     [2, 3, 6]
+    >>> list(WholeBatches(7, 2, Share(1, 2), done={0}))
+    [4, 5]
     """
 
-    def __init__(self, size: int, batch_size: int, share: Share):
-        starts = range(share.rank * batch_size, size, share.processes * batch_size)
-        batches = (range(start, min(start + batch_size, size)) for start in starts)
+    def __init__(self, size: int, batch_size: int, share: Share, done: Collection[int] = ()):
+        left = [start for start in range(0, size, batch_size) if start not in done]
+        mine = left[share.rank :: share.processes]
+        batches = (range(start, min(start + batch_size, size)) for start in mine)
         self.indices = [index for batch in batches for index in batch]
 
     def __iter__(self) -> Iterator[int]:

@@ -1,62 +1,15 @@
-"""One model, all heads: which task is an image of, when nobody says?"""
+"""One model, all heads: how often the task is found when nobody says it, and the class as well."""
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from wemoe_pl.scores import entropy, gather, mean
+from wemoe_pl.scores import gather, mean
+from wemoe_pl.task_inference import Rule, infer_task
 from wemoe_pl.tasks import UNLABELLED
-
-Rule = Literal["entropy", "routing"]
-
-
-def task_by_entropy(logits: Mapping[str, Tensor]) -> Tensor:
-    """The task whose head is the most certain of its answer, (B,), counted in the given order.
-
-    Entropies are compared as shares of their largest value, log C: heads differ in their classes.
-
-    Args:
-        logits: per task, (B, C).
-
-    >>> task_by_entropy({"cars": torch.tensor([[9.0, 0, 0]]), "mnist": torch.tensor([[1.0, 0]])})
-    tensor([0])
-    """
-    shares = [
-        entropy(values.float().log_softmax(dim=-1)) / math.log(max(values.shape[1], 2))
-        for values in logits.values()
-    ]
-    return torch.stack(shares).argmin(dim=0)
-
-
-def task_by_routing(
-    routing_weights: Sequence[Tensor], experts: Sequence[str], tasks: Sequence[str]
-) -> Tensor:
-    """The task whose expert has the largest routing weight over all blocks, (B,).
-
-    Args:
-        routing_weights: per block, (B, T).
-        experts: the T experts, in the order of the routing weights.
-        tasks: what the answer counts.
-    """
-    largest = torch.stack(list(routing_weights)).mean(dim=0).argmax(dim=-1)
-    places = torch.tensor([list(tasks).index(expert) for expert in experts], device=largest.device)
-    return places[largest]
-
-
-def infer_task(
-    rule: Rule,
-    logits: Mapping[str, Tensor],
-    routing_weights: Sequence[Tensor],
-    experts: Sequence[str],
-) -> Tensor:
-    """The task of each image by a rule, (B,), counted in the order of `logits`."""
-    if rule == "entropy":
-        return task_by_entropy(logits)
-    return task_by_routing(routing_weights, experts, list(logits))
 
 
 class UnknownTaskAccuracy(Metric):
@@ -116,7 +69,7 @@ class UnknownTaskScores:
     ) -> None:
         """Count a batch of a task: the logits of all heads, and the routing weights per block."""
         for rule, metrics in self._metrics.items():
-            inferred = infer_task(rule, logits, routing_weights, self.experts)
+            inferred = infer_task(rule, logits, routing_weights, self.experts).place
             metrics[task].update(inferred, logits[task], labels)
 
     def gather(self) -> None:

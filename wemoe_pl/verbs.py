@@ -1,19 +1,25 @@
 """The commands that need no trainer: what each is given, and what it leaves."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.cli import LightningArgumentParser
 from rich.console import Console
 
 from wemoe_pl.analysis import write_landscape, write_parameters, write_similarity
 from wemoe_pl.bench.command import bench
 from wemoe_pl.errors import ConfigError
+from wemoe_pl.export.bundle import form_of
+from wemoe_pl.export.formats import export, largest_difference
+from wemoe_pl.export.push import destination, push
 from wemoe_pl.files import make_folder
 from wemoe_pl.jobs import WeMoECLI, read_job
 from wemoe_pl.launchers import refuse_several
+from wemoe_pl.loading import open_model
 from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
-from wemoe_pl.options import LANDSCAPE_OPTIONS
+from wemoe_pl.options import LANDSCAPE_OPTIONS, export_parser
 from wemoe_pl.prepare import prepare, write_heads
 from wemoe_pl.suites import Suite
 from wemoe_pl.sweep import sweep
@@ -42,6 +48,7 @@ def run_verb(verb: str, args: list[str]) -> None:
     refuse_several(verb)
     runs: dict[str, Callable[[list[str]], None]] = {
         "bench": bench,
+        "export": export_model,
         "report": report,
         "sweep": sweep,
     }
@@ -106,7 +113,33 @@ def count_parameters(job: WeMoECLI) -> None:
     tell(write_parameters(suite.backbone, UPSCALED, len(suite.tasks), make_folder(job.out)))
 
 
+def export_model(args: list[str]) -> None:
+    """Write a merged model in another format, and upload it where that is asked for."""
+    options = export_parser().parse_args(args)
+    if options.format != "bundle" and (options.precision or options.dictionary):
+        raise ConfigError("--precision and --dictionary are of bundles: set --format bundle.")
+    repo = destination(options.push) if options.push else None
+    found = open_model(options.source, options.allow)
+    subject = found.compressed(form_of(options.dictionary)) if options.dictionary else found
+    if options.precision:
+        subject = subject.cast(getattr(torch, options.precision))
+    out = Path(options.out or f"runs/export-{options.format}")
+    difference = export(subject, options.format, out, tell_line)
+    if subject is not found:
+        before = found.features
+        lost, largest = largest_difference(subject.features, before), before.abs().max()
+        tell_line(f"Stored so, features changed by up to {lost:.2g}; the largest is {largest:.2g}.")
+    if repo:
+        push(out, repo, difference)
+        tell_line(f"{out} is on the hub as {repo}.")
+
+
 def tell(paths: list[Any]) -> None:
     """Say which files were written."""
     for path in paths:
-        Console().print(f"{path}", highlight=False, soft_wrap=True)
+        tell_line(f"{path}")
+
+
+def tell_line(text: str) -> None:
+    """Print a line as it is."""
+    Console().print(text, highlight=False, markup=False, soft_wrap=True)

@@ -154,6 +154,20 @@ def test_predictions_of_several_processes_are_in_order_and_complete(
     assert len(rows.splitlines()) == 1 + 5 * 5
 
 
+def test_several_processes_go_on_where_one_has_stopped(
+    adapted: Path, suite: Args, tmp_path: Path, uneven_suite_yaml: Path
+) -> None:
+    images = ("--data.images", uneven_suite_yaml.parent / "five")
+    args = (*suite, *ADAPT, *images, "--ckpt_path", adapted / "checkpoints" / "last.ckpt")
+    one, several = alone("predict", args, tmp_path / "one"), tmp_path / "two"
+    first = ("--trainer.limit_predict_batches", "1", "--out", several)
+    assert cli.main(["predict", *map(str, (*args, *first))]) == 1
+    assert len(list(several.glob("predictions.csv.*/*.json"))) == 1
+    together(2, "predict", args, several)
+    rows = [(folder / "predictions.csv").read_text() for folder in (one, several)]
+    assert rows[0] == rows[1]
+
+
 def test_validation_prints_one_table(suite: Args, adapted: Path, tmp_path: Path) -> None:
     loud = [arg for arg in ADAPT if arg != "--quiet"]
     args = ("validate", *suite, *loud, "--trainer.devices", "2", "--out", tmp_path / "run")

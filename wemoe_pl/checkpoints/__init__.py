@@ -9,7 +9,8 @@ from wemoe_pl.checkpoints.encoder import (
     load_encoder,
     text_state,
 )
-from wemoe_pl.checkpoints.reading import Weights, open_weights
+from wemoe_pl.checkpoints.forms import HUGGING_FACE_CLIP
+from wemoe_pl.checkpoints.reading import Weights, open_file, open_weights
 from wemoe_pl.checkpoints.sources import fingerprint, hub_request, weight_files
 from wemoe_pl.checkpoints.state import LazyState, State, shapes_of
 from wemoe_pl.checkpoints.writing import save_tensors
@@ -17,6 +18,7 @@ from wemoe_pl.checkpoints.writing import save_tensors
 __all__ = [
     "ENCODER_FILE",
     "HEAD",
+    "HUGGING_FACE_CLIP",
     "Backbone",
     "LazyState",
     "State",
@@ -26,6 +28,7 @@ __all__ = [
     "first_difference",
     "hub_request",
     "load_encoder",
+    "open_file",
     "open_weights",
     "save_tensors",
     "shapes_of",

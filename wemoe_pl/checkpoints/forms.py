@@ -39,6 +39,23 @@ def transposed(tensor: Tensor) -> Tensor:
     return tensor.T
 
 
+def undo(make: Make, tensor: Tensor, count: int) -> tuple[Tensor, ...]:
+    """The tensors, `count` of them, of which one of these functions made a tensor.
+
+    >>> [part.tolist() for part in undo(stacked, torch.arange(6), 3)]
+    [[0, 1], [2, 3], [4, 5]]
+    """
+    if make is stacked:
+        return tensor.chunk(count)
+    inverse: dict[Make, Make] = {
+        as_it_is: as_it_is,
+        as_token: torch.flatten,
+        with_batch: lambda each: each.squeeze(0),
+        transposed: transposed,
+    }
+    return (inverse[make](tensor),)
+
+
 @dataclass(frozen=True)
 class Rule:
     r"""How some tensors are made.
@@ -91,6 +108,11 @@ class Form:
             if (keys := rule.keys(key)) is not None:
                 return keys, rule.make
         return (key,), as_it_is
+
+    def undone(self, key: str, tensor: Tensor) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:
+        """The file's keys, without prefix, for one of ours, and the tensors that they have."""
+        keys, make = self.rule(key)
+        return keys, undo(make, tensor, len(keys))
 
     def is_beside(self, key: str, prefix: str) -> bool:
         """Is it known that a key has no part in the tower of this prefix?"""

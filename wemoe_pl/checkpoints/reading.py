@@ -43,6 +43,11 @@ class Weights(LazyState):
         self.name = name
         self.metadata = dict(metadata)
 
+    @property
+    def as_stored(self) -> LazyState:
+        """The tensors in the precision that they have in the file."""
+        return LazyState(self.shapes, self._read)
+
     def __getitem__(self, key: str) -> Tensor:
         tensor = super().__getitem__(key)
         if tensor.layout != torch.strided:

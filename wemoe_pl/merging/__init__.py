@@ -14,7 +14,7 @@ from wemoe_pl.merging.regmean import RegMean
 from wemoe_pl.merging.samples import SampleMethod, Sums
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.ties import TIES
-from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, upscale
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, part_of, upscale
 
 __all__ = [
     "TIES",
@@ -35,5 +35,6 @@ __all__ = [
     "blocks_of",
     "fold",
     "folds",
+    "part_of",
     "upscale",
 ]

@@ -2,9 +2,10 @@
 
 from wemoe_pl.tasks.base import DEFAULT_TEMPLATES, UNLABELLED, Corrupt, Images, Split, VisionTask
 from wemoe_pl.tasks.folders import ImageFiles, ImageFolderTask, list_images
+from wemoe_pl.tasks.found import find_images
 from wemoe_pl.tasks.paper import PAPER_TASKS, PaperTask
 from wemoe_pl.tasks.parquet import ParquetTask
-from wemoe_pl.tasks.readable import keep_readable, read_image
+from wemoe_pl.tasks.readable import is_fault_of_disk, keep_readable, name_some, read_image
 
 __all__ = [
     "DEFAULT_TEMPLATES",
@@ -18,7 +19,10 @@ __all__ = [
     "ParquetTask",
     "Split",
     "VisionTask",
+    "find_images",
+    "is_fault_of_disk",
     "keep_readable",
     "list_images",
+    "name_some",
     "read_image",
 ]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,14 +132,19 @@ def list_images(folder: Path) -> list[Path]:
     """All image files below a folder, sorted; `DataError` when there is none."""
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}: check its path.")
-    named = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    paths = sorted(p for p in named if p.is_file() and not is_hidden(p.relative_to(folder)))
+    paths = files_below(folder, IMAGE_SUFFIXES)
     if not paths:
         raise DataError(
             f"The folder {folder} has no images: check its path. "
             f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
         )
     return paths
+
+
+def files_below(folder: Path, suffixes: Container[str]) -> list[Path]:
+    """The files below a folder whose names end in certain ways, sorted; without hidden ones."""
+    named = (p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
+    return sorted(p for p in named if p.is_file() and not is_hidden(p.relative_to(folder)))
 
 
 def is_hidden(path: Path) -> bool:

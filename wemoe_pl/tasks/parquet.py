@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from datasets import ClassLabel, Dataset, load_dataset
 from datasets import Image as ImageColumn
@@ -19,6 +19,7 @@ from wemoe_pl.tasks.base import DEFAULT_TEMPLATES, UNLABELLED, Corrupt, Images, 
 from wemoe_pl.tasks.names import first_mismatch
 from wemoe_pl.tasks.readable import keep_readable, read_image
 
+BINARY = ("binary", "large_binary")
 NameCheck = Literal["exact", "nearest", "off"]
 
 
@@ -76,7 +77,7 @@ class ParquetTask(VisionTask):
         """The images of a split, in the order of the rows."""
         files = self._files(split)
         table = self._table(split, files)
-        rows = self._encoded(table)
+        rows = encoded_column(table, self.image, self.dataset)
         labels = self._labels(table)
         where = f"{self.dataset} ({self._pattern(split)})"
         facts = f"{file_facts(files)}, column {self.image}"
@@ -112,20 +113,8 @@ class ParquetTask(VisionTask):
         return [folder / name for name in names]
 
     def _table(self, split: Split, files: Sequence[Path]) -> Dataset:
-        names = [str(path) for path in files]
-        try:
-            table: Dataset = load_dataset("parquet", data_files={split: names}, split=split)
-        except Exception as error:  # `datasets` and pyarrow raise many kinds
-            cause = error.__cause__ or error
-            if isinstance(cause, OSError) and cause.errno is not None:
-                raise DataError(
-                    f"Cannot write the table of {self.dataset}: {cause.strerror}. Free some space, "
-                    "or set HF_HOME to a folder on another disk."
-                ) from error
-            raise DataError(
-                f"The parquet files '{self._pattern(split)}' of {self.dataset} cannot be read "
-                f"({str(cause).partition('.')[0]}): fetch or copy them again."
-            ) from error
+        pattern = self._pattern(split)
+        table = read_table(files, f"The parquet files '{pattern}' of {self.dataset}")
         for column in filter(None, (self.image, self.label)):
             if column not in table.column_names:
                 raise DataError(
@@ -133,16 +122,6 @@ class ParquetTask(VisionTask):
                     f"{did_you_mean(column, table.column_names)}"
                 )
         return table
-
-    def _encoded(self, table: Dataset) -> Dataset:
-        column = table.select_columns(self.image)
-        try:
-            return column.cast_column(self.image, ImageColumn(decode=False))
-        except (NotImplementedError, TypeError, ValueError) as error:  # of pyarrow
-            raise DataError(
-                f"The column '{self.image}' of {self.dataset} has no images: name the one that "
-                "has as `image`."
-            ) from error
 
     def _column_names(self, table: Dataset) -> tuple[str, ...] | None:
         feature = table.features[self.label]
@@ -220,6 +199,60 @@ class ParquetImages:
         if encoded is None:
             raise DataError(f"{name} has no image.")
         return read_image(encoded, name), self.labels[index]
+
+
+def read_table(files: Sequence[Path], called: str) -> Dataset:
+    """The rows of parquet files, mapped to memory.
+
+    Args:
+        files: of one table.
+        called: what errors call them.
+
+    Raises:
+        DataError: they cannot be read, or there is no space.
+    """
+    names = [str(path) for path in files]
+    try:
+        return load_dataset("parquet", data_files={"rows": names}, split="rows")
+    except Exception as error:  # `datasets` and pyarrow raise many kinds
+        cause = error.__cause__ or error
+        if isinstance(cause, OSError) and cause.errno is not None:
+            raise DataError(
+                f"{called} cannot be unpacked: {cause.strerror}. Free some space, or set HF_HOME "
+                "to a folder on another disk."
+            ) from error
+        raise DataError(
+            f"{called} cannot be read ({str(cause).partition('.')[0]}): fetch or copy them again."
+        ) from error
+
+
+def encoded_column(table: Dataset, column: str, where: str) -> Dataset:
+    """The images of a table, not yet decoded; `DataError` if the column has none."""
+    try:
+        return table.select_columns(column).cast_column(column, ImageColumn(decode=False))
+    except (NotImplementedError, TypeError, ValueError) as error:  # of pyarrow
+        raise DataError(
+            f"The column '{column}' of {where} has no images: name the one that has as `image`."
+        ) from error
+
+
+def image_column(table: Dataset, where: str) -> str:
+    """The only column of a table that can hold images; `DataError` unless there is just one."""
+    found = [name for name, feature in table.features.items() if holds_images(feature)]
+    if len(found) == 1:
+        return found[0]
+    columns = ", ".join(found or table.column_names)
+    raise DataError(
+        f"{where} has {len(found)} columns of images ({columns}): leave one."
+        if found
+        else f"{where} has no column of images, only {columns}."
+    )
+
+
+def holds_images(feature: Any) -> bool:
+    """Is a column declared to have images, or encoded ones, with or without their paths?"""
+    encoded = feature.get("bytes") if isinstance(feature, dict) else feature
+    return isinstance(encoded, ImageColumn) or getattr(encoded, "dtype", None) in BINARY
 
 
 def matching(pattern: str, names: Sequence[str]) -> list[str]:

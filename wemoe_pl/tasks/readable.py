@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import PIL
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
@@ -45,6 +45,10 @@ def read_image(source: Path | bytes, name: str = "") -> Image.Image:
                     "that are decoded"
                 )
             return image.convert("RGB")
+    except UnidentifiedImageError as error:  # which would call bytes by their address
+        raise DataError(
+            f"{called} is not a readable image: it is none of {', '.join(FORMATS)}"
+        ) from error
     except Exception as error:  # decoders raise many kinds
         raise DataError(f"{called} is not a readable image: {error}") from error
 
@@ -115,10 +119,15 @@ def is_readable(images: Images, index: int) -> bool:
     try:
         images[index]
     except DataError as error:
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
-            raise  # the disk's fault, not the image's: not to be remembered
+        if is_fault_of_disk(error):
+            raise  # it is not to be remembered
         return False
     return True
+
+
+def is_fault_of_disk(error: DataError) -> bool:
+    """Has an image not been read for a reason that lies outside of it, and may go away?"""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
 
 
 def name_some(names: Iterable[str]) -> str:

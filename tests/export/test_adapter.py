@@ -1,0 +1,37 @@
+"""Adapters: what is in them is what was learned."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from wemoe_pl.export.adapter import ADAPTER_FILE, write_adapter
+from wemoe_pl.export.subject import Subject
+from wemoe_pl.merging import AdaMerging, EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+
+
+@pytest.mark.parametrize(
+    ("method", "learned"),
+    [
+        (TaskArithmetic(), set()),
+        (AdaMerging(), {"encoder.coefficients"}),
+        (WEMoE(router_depth=0), {f"encoder.blocks.{i}.mlp.router.weights" for i in (0, 1)}),
+        (
+            EWEMoE(router_depth=1),
+            {f"encoder.blocks.0.mlp.router.out.{part}" for part in ("weight", "bias")},
+        ),
+    ],
+    ids=lambda value: getattr(value, "label", ""),
+)
+def test_an_adapter_holds_what_was_learned_and_nothing_else(
+    subject: Callable[[MergeMethod], Subject],
+    method: MergeMethod,
+    learned: set[str],
+    tmp_path: Path,
+) -> None:
+    model = subject(method)
+    write_adapter(model, tmp_path)
+    stored = load_file(tmp_path / ADAPTER_FILE)
+    assert stored.keys() == learned
+    assert all(tensor.equal(model.adapted[name]) for name, tensor in stored.items())

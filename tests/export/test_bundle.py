@@ -1,0 +1,98 @@
+"""Bundles: all of a classifier in one file, in the precision and the form that are asked for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from wemoe_pl.dictionaries import Compression, Dense, LowRank, Pruned
+from wemoe_pl.errors import ConfigError, MergeError
+from wemoe_pl.export.bundle import BUNDLE_FILE, form_of
+from wemoe_pl.export.formats import export, size_of
+from wemoe_pl.export.subject import Subject
+from wemoe_pl.heads import CosineHead, LinearHead
+from wemoe_pl.loading import load
+from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+
+MakeSubject = Callable[[MergeMethod], Subject]
+FORMS = [Dense(), Pruned(ratio=0.8), LowRank(rank=3)]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("method", [WEMoE(), EWEMoE(), TaskArithmetic()], ids=lambda m: m.label)
+def test_a_bundle_has_the_precision_that_is_asked_for(
+    subject: MakeSubject, method: MergeMethod, dtype: torch.dtype, exports: Path
+) -> None:
+    model = subject(method)
+    cast = model.cast(dtype)
+    assert model.dtype == torch.float32
+    said: list[str] = []
+    assert export(cast, "bundle", exports, said.append) <= 1e-2
+    loaded = load(exports)
+    kinds = {weight.dtype for weight in loaded.encoder.parameters()}
+    assert {kind for kind in kinds if kind.is_floating_point} == {dtype}
+    assert {weight.dtype for weight in loaded.heads.parameters()} == {torch.float32}
+    assert loaded.encode(cast.images).equal(cast.classifier.encode(cast.images))
+    near = 0.1 if dtype == torch.bfloat16 else 0.02
+    torch.testing.assert_close(cast.features.float(), model.features, rtol=0, atol=near)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_a_bundle_has_the_dictionary_that_is_asked_for(
+    subject: MakeSubject, form: Compression, exports: Path
+) -> None:
+    model = subject(WEMoE()).compressed(form)
+    expected = subject(WEMoE(compression=form))
+    assert model.features.equal(expected.features)
+    assert export(model, "bundle", exports, lambda line: None) <= 1e-5
+    assert load(exports).encode(model.images).equal(model.classifier.encode(model.images))
+
+
+def test_the_size_that_is_told_is_that_of_the_file(subject: MakeSubject, exports: Path) -> None:
+    for form in FORMS:
+        model = subject(WEMoE()).compressed(form).cast(torch.bfloat16)
+        export(model, "bundle", exports, lambda line: None)
+        size, told = (exports / BUNDLE_FILE).stat().st_size, size_of(model, "bundle")
+        assert told < size < told + 20_000  # the header, with the names of all tensors
+
+
+def test_heads_of_both_kinds_are_in_it(subject: MakeSubject, exports: Path) -> None:
+    model = subject(TaskArithmetic())
+    export(model, "bundle", exports, lambda line: None)
+    loaded = load(exports)
+    cosine, linear = loaded.head("cars"), loaded.head("mnist")
+    assert isinstance(cosine, CosineHead)
+    assert cosine.logit_scale == 10.0
+    assert isinstance(linear, LinearHead)
+    for task in loaded.tasks:
+        assert loaded(model.images, task).equal(model.classifier(model.images, task))
+        assert loaded.head(task).classes == model.classifier.head(task).classes
+
+
+def test_what_blocks_share_is_in_it_once(subject: MakeSubject, exports: Path) -> None:
+    export(subject(EWEMoE()), "bundle", exports, lambda line: None)
+    assert not any("blocks.1.mlp.router" in key for key in load_file(exports / BUNDLE_FILE))
+
+
+def test_a_plain_encoder_has_no_dictionary(subject: MakeSubject) -> None:
+    for method in (TaskArithmetic(), WEMoE(router_depth=0)):
+        with pytest.raises(ConfigError, match=r"has no dictionary .*: leave out --dictionary"):
+            subject(method).compressed(Dense())
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [("dense", Dense()), ("pruned=0.5", Pruned(ratio=0.5)), ("low-rank=16", LowRank(rank=16))],
+)
+def test_the_form_of_a_dictionary_is_told_in_a_word(text: str, form: Compression) -> None:
+    assert form_of(text) == form
+
+
+@pytest.mark.parametrize("text", ["", "pruned", "pruned=x", "low-rank=1.5", "dense=1", "sparse"])
+def test_another_word_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"--dictionary is '{text}': give dense, pruned=SHARE"):
+        form_of(text)
+    with pytest.raises(MergeError, match="pruning ratio is 2"):
+        form_of("pruned=2")

@@ -1,0 +1,91 @@
+"""Model cards: their Python runs, and they say what was measured and of what it was made."""
+
+import ast
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from wemoe_pl.export.card import model_card, without_folders
+from wemoe_pl.export.formats import FORMATS
+from wemoe_pl.export.manifest import Manifest
+from wemoe_pl.export.subject import Subject
+from wemoe_pl.hub import HubRepo
+from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
+
+Card = Callable[..., str]
+REPO = HubRepo("me/merged")
+
+
+@pytest.fixture
+def card(subject: Callable[[MergeMethod], Subject], tmp_path: Path) -> Card:
+    """`card(method, "timm")`: of an export in a format, with other results if they are given."""
+
+    def made(method: MergeMethod, name: str, **results: object) -> str:
+        manifest = Manifest.of(subject(method), name, tmp_path)
+        changed = {**(manifest.results or {}), **results} if results else manifest.results
+        return model_card(replace(manifest, results=changed), REPO, {}, 1.25e-7)
+
+    return made
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_card_says_how_it_is_loaded(card: Card, name: str) -> None:
+    text = card(TaskArithmetic(), name)
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    ast.parse(code)
+    assert '"me/merged' in code or "hf-hub:me/merged" in code
+    assert "by at most 1.2e-07" in text
+
+
+def test_timm_is_told_of_the_architecture_where_it_does_not_know_it(card: Card) -> None:
+    line = "import wemoe_pl.architecture"
+    assert line in card(WEMoE(), "timm")
+    assert line not in card(TaskArithmetic(), "timm")
+    assert "mixture of 2 experts" in card(WEMoE(), "timm")
+    assert "plain vision transformer" in card(TaskArithmetic(), "timm")
+
+
+def test_a_card_has_the_table_of_the_run(card: Card) -> None:
+    text = card(WEMoE(), "bundle")
+    rows = ["| cars | 50.0 | 60.0 |", "| mnist | 87.5 | 90.0 |", "| mean | 68.8 | 75.0 |"]
+    assert "\n".join(rows) in text
+    assert "Seed 3. Rendered images." in text
+    assert "| cars | 50.0 | – |" in card(WEMoE(), "bundle", reference={})
+    contrast = {"kind": "contrast", "severity": 5}
+    assert "On corrupted images: {'kind': 'contrast'" in card(
+        WEMoE(), "bundle", corruption=contrast
+    )
+
+
+def test_a_card_says_that_nothing_was_measured(
+    subject: Callable[[MergeMethod], Subject], tmp_path: Path
+) -> None:
+    model = replace(subject(WEMoE()), results=None)
+    text = model_card(Manifest.of(model, "bundle", tmp_path), REPO, {}, 0.0)
+    assert "## Results\n\nNot scored." in text
+    assert "# WEMoE of tiny CLIP" in text
+
+
+def test_the_recipe_is_the_exact_one(card: Card, subject: Callable[[MergeMethod], Subject]) -> None:
+    [recipe] = re.findall(r"```yaml\n(.*?)```", card(WEMoE(), "bundle"), re.DOTALL)
+    assert yaml.safe_load(recipe) == subject(WEMoE()).recipe
+
+
+def test_no_folder_of_a_text_tower_is_told_either() -> None:
+    source = {"source": "zero-shot, by /home/me/clip"}
+    assert without_folders(source) == {"source": "zero-shot, by …/clip"}
+    assert without_folders("~/clip") == "…/clip"
+    assert without_folders("shipped:miniature") == "shipped:miniature"
+
+
+def test_what_the_hub_reads_is_between_lines_of_dashes(card: Card) -> None:
+    _, head, _ = card(TaskArithmetic(), "hf").split("---\n", 2)
+    assert yaml.safe_load(head) == {
+        "library_name": "transformers",
+        "pipeline_tag": "image-classification",
+        "tags": ["model-merging", "wemoe_pl"],
+    }

@@ -1,0 +1,132 @@
+"""Every format, written from a tiny CLIP, read back by what it is for, and refused when wrong."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from wemoe_pl.configs import find_config
+from wemoe_pl.errors import CheckpointError, ConfigError, MergeError, WeMoEError
+from wemoe_pl.export import formats
+from wemoe_pl.export.formats import FORMATS, TOLERANCE, export, largest_difference
+from wemoe_pl.export.manifest import MANIFEST
+from wemoe_pl.export.subject import Subject
+from wemoe_pl.merging import (
+    AdaMerging,
+    EWEMoE,
+    Individual,
+    MergeMethod,
+    TaskArithmetic,
+    WEMoE,
+)
+from wemoe_pl.options import EXPORT_FORMATS
+from wemoe_pl.recipes import read_suite
+
+MakeSubject = Callable[[MergeMethod], Subject]
+UPSCALED = [name for name in EXPORT_FORMATS if name != "hf"]
+
+
+def test_the_command_line_knows_all_formats() -> None:
+    assert tuple(FORMATS) == EXPORT_FORMATS
+
+
+@pytest.mark.parametrize("name", EXPORT_FORMATS)
+def test_a_static_merge_is_read_back_as_it_was(
+    subject: MakeSubject, name: str, exports: Path
+) -> None:
+    said: list[str] = []
+    difference = export(subject(TaskArithmetic()), name, exports, said.append)
+    assert difference <= 1e-5
+    assert (exports / MANIFEST).is_file()
+    assert said[0].startswith(f"{exports} will take ")
+    assert said[1] == (
+        f"Read back, its features differ by at most {difference:.1e} from the model's."
+    )
+
+
+@pytest.mark.parametrize("name", UPSCALED)
+@pytest.mark.parametrize("method", [WEMoE(), EWEMoE(router_depth=1)], ids=["WEMoE", "E-WEMoE"])
+def test_an_upscaled_model_is_read_back_as_it_was(
+    subject: MakeSubject, method: MergeMethod, name: str, exports: Path, silent: Callable[..., None]
+) -> None:
+    assert export(subject(method), name, exports, silent) <= 1e-5
+
+
+@pytest.mark.parametrize("name", UPSCALED)
+def test_the_miniature_is_read_back_as_it_was(
+    name: str, exports: Path, silent: Callable[..., None]
+) -> None:
+    suite = read_suite(find_config("suites/miniature"))
+    assert export(Subject.assemble(suite, WEMoE(), {}), name, exports, silent) <= 1e-5
+
+
+@pytest.mark.parametrize("method", [WEMoE(router_depth=0), AdaMerging()], ids=["depth 0", "Ada"])
+@pytest.mark.parametrize("name", ["adapter", "timm", "hf"])
+def test_what_folds_is_a_plain_encoder(
+    subject: MakeSubject, method: MergeMethod, name: str, exports: Path, silent: Callable[..., None]
+) -> None:
+    model = subject(method)
+    assert model.is_plain
+    assert export(model, name, exports, silent) <= 1e-5
+
+
+def test_an_encoder_per_task_is_no_model(subject: MakeSubject, exports: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Individual has an encoder per task.*choose a merge"):
+        export(subject(Individual()), "adapter", exports)
+
+
+def test_a_missing_package_is_named(
+    subject: MakeSubject, exports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs transformers: .* 'wemoe_pl\[export\]'"):
+        export(subject(TaskArithmetic()), "hf", exports)
+
+
+def test_what_does_not_read_back_leaves_nothing(
+    subject: MakeSubject,
+    exports: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    silent: Callable[..., None],
+) -> None:
+    def slightly_off(folder: Path, images: Tensor) -> Tensor:
+        return FORMATS["adapter"].features(folder, images) + 1e-3
+
+    off = replace(FORMATS["timm"], features=slightly_off, write=FORMATS["adapter"].write)
+    monkeypatch.setitem(formats.FORMATS, "timm", off)
+    with pytest.raises(CheckpointError, match=r"differ by up to 1\.0e-03, and not by at most"):
+        export(subject(TaskArithmetic()), "timm", exports, silent)
+    assert not list(exports.parent.iterdir())
+
+
+def test_only_an_export_is_replaced(
+    subject: MakeSubject, exports: Path, silent: Callable[..., None]
+) -> None:
+    for _ in range(2):
+        export(subject(WEMoE()), "adapter", exports, silent)
+    (exports / MANIFEST).unlink()
+    with pytest.raises(WeMoEError, match=r"exports is there already, and not such a folder"):
+        export(subject(WEMoE()), "adapter", exports, silent)
+    assert [path.name for path in exports.iterdir()] == ["adapter.safetensors"]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_no_number_is_no_small_difference(subject: MakeSubject, number: float) -> None:
+    model = subject(TaskArithmetic())
+    with pytest.raises(CheckpointError, match="not the model"):
+        formats.compare(model, model.features * number)
+
+
+def test_features_of_another_shape_differ_without_end() -> None:
+    assert largest_difference(torch.zeros(2, 3), torch.zeros(2, 1)) == float("inf")
+    assert TOLERANCE[torch.float32] == 1e-5
+
+
+def test_hugging_face_takes_plain_encoders_of_clip_only(
+    subject: MakeSubject, exports: Path
+) -> None:
+    with pytest.raises(MergeError, match="WEMoE mixes weights for every image anew"):
+        export(subject(WEMoE()), "hf", exports)

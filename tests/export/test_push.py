@@ -1,0 +1,164 @@
+"""Uploads to a hub on loopback, and what comes back from it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import constants
+from loopback_hub import LoopbackHub
+
+from wemoe_pl.errors import ConfigError, HubError, UnreachableError
+from wemoe_pl.export.formats import export
+from wemoe_pl.export.manifest import MANIFEST
+from wemoe_pl.export.push import destination, push
+from wemoe_pl.export.subject import Subject
+from wemoe_pl.loading import load
+from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
+
+MakeSubject = Callable[[MergeMethod], Subject]
+TOKEN = "hf_secretOfNobody"
+
+
+@pytest.fixture
+def hub(
+    tmp_path: Path, online: Callable[[LoopbackHub], Path], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LoopbackHub]:
+    """A hub without models, and somebody who is logged in."""
+    with LoopbackHub(tmp_path / "hub") as hub:
+        online(hub)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # which is another server's
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield hub
+
+
+@pytest.fixture
+def pushed(
+    hub: LoopbackHub, subject: MakeSubject, exports: Path
+) -> Callable[[MergeMethod, str], Path]:
+    """`pushed(method, "bundle")`: the folder on the hub of a model that was exported and pushed."""
+
+    def pushed(method: MergeMethod, name: str) -> Path:
+        difference = export(subject(method), name, exports, lambda line: None)
+        push(exports, destination("me/merged"), difference)
+        return hub.root / "models/me/merged"
+
+    return pushed
+
+
+def test_what_is_pushed_is_loaded_by_its_name(
+    pushed: Callable[..., Path], subject: MakeSubject, exports: Path
+) -> None:
+    there = pushed(WEMoE(), "bundle")
+    assert {path.name for path in there.iterdir()} == {
+        "README.md", MANIFEST, *(path.name for path in exports.iterdir()),
+    }  # fmt: skip
+    model = subject(WEMoE())
+    with torch.no_grad():
+        assert load("me/merged").encode(model.images).equal(model.features)
+
+
+def test_it_can_be_pushed_again(pushed: Callable[..., Path]) -> None:
+    before = (pushed(TaskArithmetic(), "timm") / "model.safetensors").read_bytes()
+    assert (pushed(WEMoE(), "timm") / "model.safetensors").read_bytes() != before
+
+
+def test_timm_loads_what_was_pushed_where_this_package_is_not(
+    pushed: Callable[..., Path], subject: MakeSubject, hub: LoopbackHub, tmp_path: Path
+) -> None:
+    pushed(TaskArithmetic(), "timm")
+    model = subject(TaskArithmetic())
+    torch.save(model.images, tmp_path / "images.pt")
+    program = (
+        "import sys, timm, torch\n"
+        "encoder = timm.create_model('hf-hub:me/merged', pretrained=True).eval()\n"
+        "assert 'wemoe_pl' not in sys.modules\n"
+        f"torch.save(encoder(torch.load({str(tmp_path / 'images.pt')!r})), sys.argv[1])\n"
+    )
+    environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
+    environment |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_CACHE": str(tmp_path / "cache")}
+    out = tmp_path / "features.pt"
+    subprocess.run([sys.executable, "-c", program, out], check=True, env=environment, timeout=120)
+    torch.testing.assert_close(torch.load(out), model.features, rtol=0, atol=1e-5)
+
+
+def test_no_path_of_this_machine_and_no_token_is_pushed(
+    pushed: Callable[..., Path], clip_suite: object
+) -> None:
+    there = pushed(WEMoE(), "bundle")
+    for name in ("README.md", MANIFEST):
+        text = (there / name).read_text()
+        assert "…/cars" in text
+        assert TOKEN not in text
+        assert str(Path(clip_suite.pretrained).parent) not in text  # type: ignore[attr-defined]
+    about = json.loads((there / MANIFEST).read_text())
+    assert about["sources"]["experts/cars"]["source"] == "…/cars"
+
+
+def test_licences_are_those_that_the_cards_of_the_sources_state(
+    hub: LoopbackHub, subject: MakeSubject, exports: Path
+) -> None:
+    for name, card in {"with": "---\nlicense: mit\n---\nText.\n", "without": "Text.\n"}.items():
+        (hub.root / "models/owner" / name).mkdir(parents=True)
+        (hub.root / "models/owner" / name / "README.md").write_text(card)
+    model = subject(TaskArithmetic())
+    sources = {
+        **{k: dict(v) for k, v in model.sources.items()},
+        "pretrained": {"source": "owner/with", "sha256": "0" * 64},
+        "experts/cars": {"source": "owner/without", "sha256": "1" * 64},
+    }
+    export(replace(model, sources=sources), "bundle", exports, lambda line: None)
+    push(exports, destination("me/merged"), 0.0)
+    card = (hub.root / "models/me/merged/README.md").read_text()
+    assert f"| pretrained | owner/with | `{'0' * 64}` | mit |" in card
+    assert f"| experts/cars | owner/without | `{'1' * 64}` | not stated |" in card
+    assert "| experts/mnist | …/mnist | " in card
+    assert yaml.safe_load(card.split("---\n")[1])["base_model"] == ["owner/with", "owner/without"]
+
+
+def test_an_adapter_of_files_that_nobody_has_is_not_pushed(
+    pushed: Callable[..., Path], hub: LoopbackHub
+) -> None:
+    with pytest.raises(ConfigError, match=r"since pretrained is a file .*push a bundle instead\.$"):
+        pushed(WEMoE(), "adapter")
+    assert not hub.requests
+
+
+@pytest.mark.parametrize("problem", ["stranger", "read_only", "busy", "gone"])
+def test_what_goes_wrong_is_one_sentence_without_the_token(
+    pushed: Callable[..., Path],
+    hub: LoopbackHub,
+    problem: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kind: type[HubError] = HubError
+    match problem:
+        case "stranger":
+            monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
+            complaint = r"^The hub does not let you write to me/merged: log in with `hf auth login`"
+        case "read_only":
+            hub.read_only.add("me")
+            complaint = r"^The hub does not let you write to me/merged: .*token that may write"
+        case "busy":
+            hub.fail_next(100)
+            complaint = r"^The hub answered 503 for me/merged: try again later\.$"
+        case _:
+            monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+            complaint = r"^Nothing was uploaded to me/merged: the hub cannot be reached"
+            kind = UnreachableError
+    with pytest.raises(kind, match=complaint) as caught:
+        pushed(TaskArithmetic(), "bundle")
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["merged", "me/merged@main", "/tmp/merged", "a/b/c", ""])
+def test_a_destination_is_a_user_and_a_name(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"--push is '{name}': give USER/NAME"):
+        destination(name)

@@ -1,0 +1,81 @@
+"""Folders for timm: with their own weights, or none, and prepared for as the backbone is."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from timm.data import create_transform, resolve_model_data_config
+
+from wemoe_pl.export.formats import export
+from wemoe_pl.export.subject import Subject
+from wemoe_pl.export.timm_folder import CONFIG_FILE, WEIGHTS_FILE
+from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+
+MakeSubject = Callable[[MergeMethod], Subject]
+METHODS = pytest.mark.parametrize(
+    "method", [TaskArithmetic(), WEMoE(), EWEMoE()], ids=lambda method: method.label
+)
+
+
+@pytest.fixture
+def folder(subject: MakeSubject, exports: Path) -> Callable[[MergeMethod], Path]:
+    """`folder(method)`: of an export for timm."""
+
+    def exported(method: MergeMethod) -> Path:
+        export(subject(method), "timm", exports, lambda line: None)
+        return exports
+
+    return exported
+
+
+@METHODS
+def test_weights_are_there_when_they_are_asked_for_and_only_then(
+    subject: MakeSubject, folder: Callable[[MergeMethod], Path], method: MergeMethod
+) -> None:
+    model, name = subject(method), f"local-dir:{folder(method)}"
+    there = timm.create_model(name, pretrained=True).eval()
+    without = timm.create_model(name, pretrained=False).eval()
+    torch.testing.assert_close(there(model.images), model.features, rtol=0, atol=1e-5)
+    assert not torch.allclose(without(model.images), model.features, rtol=0, atol=1e-2)
+
+
+@METHODS
+def test_weights_that_are_missing_are_no_random_ones(
+    folder: Callable[[MergeMethod], Path], method: MergeMethod
+) -> None:
+    place = folder(method)
+    (place / WEIGHTS_FILE).unlink()
+    with pytest.raises(RuntimeError, match="No suitable checkpoints found"):
+        timm.create_model(f"local-dir:{place}", pretrained=True)
+
+
+def test_timm_prepares_images_as_this_package_does(
+    subject: MakeSubject, folder: Callable[[MergeMethod], Path]
+) -> None:
+    model = subject(TaskArithmetic())
+    there = timm.create_model(f"local-dir:{folder(TaskArithmetic())}", pretrained=True)
+    transform = create_transform(**resolve_model_data_config(there), is_training=False)
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    torch.testing.assert_close(transform(image), model.preprocessing(image))
+
+
+def test_the_config_names_no_other_weights(folder: Callable[[MergeMethod], Path]) -> None:
+    config = json.loads((folder(TaskArithmetic()) / CONFIG_FILE).read_text())
+    assert config["architecture"] == "vit_base_patch32_clip_quickgelu_224"
+    assert not {"url", "hf_hub_id", "hf_hub_filename", "file"} & config["pretrained_cfg"].keys()
+    config = json.loads((folder(WEMoE()) / CONFIG_FILE).read_text())
+    assert config["architecture"] == "wemoe"
+
+
+def test_an_upscaled_encoder_can_be_given_another_last_layer(
+    folder: Callable[[MergeMethod], Path], subject: MakeSubject
+) -> None:
+    name = f"local-dir:{folder(WEMoE())}"
+    there = timm.create_model(name, pretrained=True, num_classes=5)
+    assert there(subject(WEMoE()).images).shape == (3, 5)

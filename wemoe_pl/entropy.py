@@ -1,0 +1,15 @@
+"""How uncertain a prediction is: what adaptation minimises, and what tells tasks apart."""
+
+from torch import Tensor
+
+
+def entropy(log_probabilities: Tensor) -> Tensor:
+    """Entropy in nats along the last dimension, (…, C) → (…).
+
+    From logarithms, since those of a certain prediction are finite and so is the gradient.
+
+    >>> import torch
+    >>> entropy(torch.tensor([[0.0, 0.0], [1e4, 0.0]]).log_softmax(dim=-1))
+    tensor([0.6931, 0.0000])
+    """
+    return (log_probabilities.exp() * -log_probabilities).sum(dim=-1)

@@ -1,0 +1,30 @@
+"""An adapter: what was learned, and the recipe by which the rest is made again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from wemoe_pl.checkpoints import open_file, save_tensors
+from wemoe_pl.export.manifest import MANIFEST, Manifest
+from wemoe_pl.export.subject import Subject
+from wemoe_pl.recipes import rebuild
+from wemoe_pl.run_checkpoint import check_sources
+
+ADAPTER_FILE = "adapter.safetensors"
+
+
+def write_adapter(subject: Subject, folder: Path) -> None:
+    """Write the routers, or whatever else was learned; for a static merge, that is nothing."""
+    save_tensors(folder / ADAPTER_FILE, subject.adapted, {"format": f"see {MANIFEST}"})
+
+
+def read_adapter(folder: Path, manifest: Manifest, allow: Sequence[str] = ()) -> Subject:
+    """Merge the sources anew, and put what was learned in its place.
+
+    Raises:
+        CheckpointError: a source is not what it was; names it.
+        ConfigError: the recipe names something that is not here.
+    """
+    suite, merge = rebuild(manifest.recipe, allow)
+    check_sources(manifest.sources, suite.sources(), str(folder))
+    adapted = dict(open_file(folder / ADAPTER_FILE))
+    return Subject.assemble(suite, merge, adapted, manifest.results)

@@ -1,0 +1,90 @@
+"""A bundle: the whole classifier in one file, whatever became of what it was merged from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from wemoe_pl.architecture import Architecture, own_state
+from wemoe_pl.checkpoints import Backbone, LazyState, open_file, save_tensors
+from wemoe_pl.classifier import MultiTaskClassifier
+from wemoe_pl.dictionaries import Compression, Dense, LowRank, Pruned
+from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.export.manifest import MANIFEST, Manifest
+from wemoe_pl.export.subject import Subject
+from wemoe_pl.heads import ClassificationHead, CosineHead, LinearHead
+from wemoe_pl.merging import part_of
+
+BUNDLE_FILE = "bundle.safetensors"
+ENCODER = "encoder."
+HEADS = "heads."
+
+
+def form_of(text: str) -> Compression:
+    """The form of a dictionary that an option means.
+
+    Raises:
+        ConfigError: it means none.
+        MergeError: its number is out of range.
+
+    >>> form_of("pruned=0.9")
+    Pruned(precision=None, ratio=0.9)
+    """
+    name, _, number = text.partition("=")
+    try:
+        match name:
+            case "dense" if not number:
+                return Dense()
+            case "pruned":
+                return Pruned(ratio=float(number))
+            case "low-rank":
+                return LowRank(rank=int(number))
+    except ValueError:
+        pass  # as if it were of another form
+    raise ConfigError(
+        f"--dictionary is '{text}': give dense, pruned=SHARE such as pruned=0.9, or low-rank=RANK "
+        "such as low-rank=16."
+    )
+
+
+def bundled(subject: Subject) -> dict[str, Tensor]:
+    """All tensors of a classifier, by their names in it; those that are shared once."""
+    encoder = own_state(subject.classifier.encoder)
+    heads = subject.classifier.heads.state_dict()
+    own = {f"{ENCODER}{key}": tensor for key, tensor in encoder.items()}
+    return own | {f"{HEADS}{key}": tensor for key, tensor in heads.items()}
+
+
+def write_bundle(subject: Subject, folder: Path) -> None:
+    """Write all tensors."""
+    save_tensors(folder / BUNDLE_FILE, bundled(subject), {"format": f"see {MANIFEST}"})
+
+
+def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:
+    """The classifier of a bundle, in the precision that it has there.
+
+    Raises:
+        CheckpointError: the file and the manifest do not go together.
+    """
+    path = folder / BUNDLE_FILE
+    stored = open_file(path).as_stored
+    try:
+        architecture = Architecture(**manifest.architecture)
+        if architecture.experts not in (0, len(manifest.experts)):
+            raise ValueError(f"it names {len(manifest.experts)} experts")
+        backbone = Backbone(architecture.backbone, architecture.options)
+        encoder = architecture.load(part_of(stored, ENCODER), str(path))
+        heads = {task: head_of(stored, task, about) for task, about in manifest.heads.items()}
+    except (TypeError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is not what {MANIFEST} beside it says: {error}.") from error
+    classifier = MultiTaskClassifier(encoder, heads, backbone=backbone, experts=manifest.experts)
+    return classifier.eval()
+
+
+def head_of(stored: LazyState, task: str, about: Mapping[str, Any]) -> ClassificationHead:
+    """The head of a task."""
+    weight = stored[f"{HEADS}{task}.weight"]
+    if about["logit_scale"] is not None:
+        return CosineHead(weight, about["classes"], float(about["logit_scale"]))
+    return LinearHead(weight, about["classes"], stored[f"{HEADS}{task}.bias"])

@@ -1,0 +1,243 @@
+"""The model card of an export: all that somebody needs who finds it on the hub."""
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+import yaml
+
+from wemoe_pl import __version__
+from wemoe_pl.export.manifest import Manifest
+from wemoe_pl.hub import HubRepo
+
+ZERO_SHOT = "zero-shot, by "  # how the source of a head begins that a text tower made
+LIBRARIES = {"timm": "timm", "hf": "transformers", "onnx": "onnx"}
+LOADING = {
+    "adapter": """\
+from wemoe_pl import load  # pip install wemoe_pl
+
+model = load("{repo}")  # fetches what it was merged from, {count} models, and checks their hashes
+logits = model(images, "{task}")
+""",
+    "bundle": """\
+from wemoe_pl import load  # pip install wemoe_pl
+
+model = load("{repo}")
+logits = model(images, "{task}")
+""",
+    "timm": """\
+import timm
+{register}
+encoder = timm.create_model("hf-hub:{repo}", pretrained=True).eval()
+features = encoder(images)
+""",
+    "hf": """\
+from transformers import CLIPImageProcessor, {tower}
+
+model = {tower}.from_pretrained("{repo}")
+processor = CLIPImageProcessor.from_pretrained("{repo}")
+""",
+    "onnx": """\
+import onnxruntime
+from huggingface_hub import snapshot_download
+
+session = onnxruntime.InferenceSession(snapshot_download("{repo}") + "/model.onnx")
+[logits] = session.run(["{task}"], {{"images": images}})  # float32, of any number of images
+""",
+    "torch-export": """\
+import torch
+from huggingface_hub import snapshot_download
+
+program = torch.export.load(snapshot_download("{repo}") + "/model.pt2").module()
+features, *logits = program(images)  # of any number of images; the tasks are in classes.json
+""",
+}
+CARD = """\
+---
+{metadata}---
+
+# {method} of {suite}
+
+{about}
+
+## How to load it
+
+```python
+{loading}```
+
+Images are resized so that the shorter side fits, cropped to the middle, and normalised as the
+pretrained model `{backbone}` expects it. Tasks: {tasks}.
+
+## Results
+
+{results}
+
+## Recipe
+
+Made by wemoe_pl {version}{revision}, from this suite and merge method:
+
+```yaml
+{recipe}```
+
+## Sources
+
+| part | source | SHA-256 | licence |
+| --- | --- | --- | --- |
+{sources}
+
+## Limits
+
+{limits}
+"""
+
+
+def model_card(
+    manifest: Manifest, repo: HubRepo, licences: Mapping[str, str | None], difference: float
+) -> str:
+    """The README of a repository.
+
+    Args:
+        manifest: of what is uploaded.
+        repo: where to.
+        licences: per repository that was merged, its licence if its card states one.
+        difference: the largest between features of the model and of what was read back.
+    """
+    suite, merge = manifest.recipe["suite"], manifest.recipe["merge"]
+    method = (manifest.results or {}).get("method") or merge["class_path"].rpartition(".")[2]
+    made_by = f", revision `{manifest.revision}`" if manifest.revision else ""
+    return CARD.format(
+        metadata=yaml.safe_dump(metadata(manifest, licences), sort_keys=False),
+        method=method,
+        suite=suite["name"],
+        about=about(manifest),
+        loading=loading(manifest, repo),
+        backbone=manifest.architecture["backbone"],
+        tasks=", ".join(manifest.heads),
+        results=results_table(manifest.results),
+        version=__version__,
+        revision=made_by,
+        recipe=yaml.safe_dump(manifest.recipe, sort_keys=False, allow_unicode=True),
+        sources="\n".join(source_rows(manifest.sources, licences)),
+        limits=limits(manifest, difference),
+    )
+
+
+def metadata(manifest: Manifest, licences: Mapping[str, str | None]) -> dict[str, Any]:
+    """What the hub reads of a card."""
+    known: dict[str, Any] = {
+        "library_name": LIBRARIES.get(manifest.format, "wemoe_pl"),
+        "pipeline_tag": "image-classification",
+        "tags": ["model-merging", "wemoe_pl"],
+    }
+    return known | ({"base_model": [*licences]} if licences else {})
+
+
+def about(manifest: Manifest) -> str:
+    """What it is, in two sentences."""
+    count, experts = manifest.architecture["experts"], ", ".join(manifest.experts)
+    kind = (
+        f"Every MLP of the encoder is a weight-ensembling mixture of {count} experts "
+        "([arXiv 2402.00433](https://arxiv.org/abs/2402.00433)), whose routers mix their task "
+        "vectors for every image anew"
+        if count
+        else "The encoder is a plain vision transformer, as fast as the pretrained one"
+    )
+    return (
+        f"One vision transformer for {len(manifest.heads)} tasks, merged of one pretrained model "
+        f"and the experts for {experts}. {kind}; its numbers are {manifest.precision}."
+    )
+
+
+def loading(manifest: Manifest, repo: HubRepo) -> str:
+    """The lines of Python that load it."""
+    upscaled = manifest.architecture["experts"]
+    projected = manifest.architecture["options"].get("num_classes")
+    return LOADING[manifest.format].format(
+        repo=repo.name,
+        task=next(iter(manifest.heads)),
+        count=len(manifest.experts) + 1,
+        register="import wemoe_pl.architecture  # pip install wemoe_pl; timm then knows it\n"
+        if upscaled
+        else "",
+        tower="CLIPVisionModelWithProjection" if projected else "CLIPVisionModel",
+    )
+
+
+def results_table(results: Mapping[str, Any] | None) -> str:
+    """Accuracy per task beside that of each task's own expert, if the run was scored."""
+    if not results:
+        return "Not scored."
+    own = (results.get("reference") or {}).get("individual") or {}
+    lines = ["| task | accuracy, % | its own expert, % |", "| --- | --- | --- |"]
+    for task, value in results["accuracy"].items():
+        lines.append(f"| {task} | {percent(value)} | {percent(own.get(task))} |")
+    lines.append(f"| mean | {percent(results['mean'])} | {percent(mean_of(own))} |")
+    corruption = results.get("corruption")
+    note = [f"On corrupted images: {corruption}."] if corruption else []
+    note += [results["note"]] if results.get("note") else []
+    return "\n".join([*lines, "", f"Seed {results['seed']}. {' '.join(note)}".strip()])
+
+
+def percent(value: float | None) -> str:
+    """A share as tables have it.
+
+    >>> percent(0.87654), percent(None)
+    ('87.7', '–')
+    """
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def mean_of(values: Mapping[str, float]) -> float | None:
+    """The mean of some accuracies; None of none."""
+    return sum(values.values()) / len(values) if values else None
+
+
+def source_rows(
+    sources: Mapping[str, Mapping[str, str]], licences: Mapping[str, str | None]
+) -> list[str]:
+    """A row per frozen part."""
+    return [
+        f"| {part} | {source['source']} | `{source['sha256']}` | "
+        f"{licences.get(origin(source['source'])) or 'not stated'} |"
+        for part, source in sources.items()
+    ]
+
+
+def origin(source: str) -> str:
+    """The repository that a source means, if it means one.
+
+    >>> origin("zero-shot, by openai/clip-vit-base-patch32@v1")
+    'openai/clip-vit-base-patch32'
+    """
+    return source.removeprefix(ZERO_SHOT).partition("@")[0]
+
+
+def limits(manifest: Manifest, difference: float) -> str:
+    """What nobody should expect of it."""
+    said = [
+        "It knows the classes of its tasks and no others, and images like those that its experts "
+        "were fine-tuned on.",
+        "Its licence follows from those of its sources, which see above.",
+        f"Read back after it was written, its features differed by at most {difference:.1e} from "
+        "those of the model that it was written from.",
+    ]
+    if manifest.format in ("timm", "hf"):
+        said.append("It is the encoder alone: the heads of the tasks are not in it.")
+    return "\n".join(f"* {line}" for line in said)
+
+
+def without_folders(value: Any) -> Any:
+    """Plain values in which no path tells of the machine that they are from.
+
+    >>> without_folders({"experts": ["/home/me/cars.safetensors", "owner/name"]})
+    {'experts': ['…/cars.safetensors', 'owner/name']}
+    """
+    if isinstance(value, Mapping):
+        return {key: without_folders(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(item) for item in value]
+    if isinstance(value, str) and value.startswith(ZERO_SHOT):
+        return f"{ZERO_SHOT}{without_folders(value.removeprefix(ZERO_SHOT))}"
+    if isinstance(value, str) and (PurePath(value).is_absolute() or value.startswith(("~", ".."))):
+        return f"…/{PurePath(value).name}"
+    return value

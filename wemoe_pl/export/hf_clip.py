@@ -1,0 +1,119 @@
+"""A folder of Hugging Face's CLIP vision tower, with the projection if the encoder has one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from timm.layers import QuickGELU
+from torch import Tensor, nn
+
+from wemoe_pl.checkpoints import HEAD, HUGGING_FACE_CLIP, State
+from wemoe_pl.errors import MergeError
+from wemoe_pl.export.subject import Subject
+
+if TYPE_CHECKING:
+    from transformers import CLIPVisionConfig, PreTrainedModel
+
+TOWER = "vision_model."
+PROJECTION = "visual_projection.weight"
+ACTIVATIONS = {QuickGELU: "quick_gelu", nn.GELU: "gelu"}
+
+
+def plain_clip(subject: Subject) -> Subject:
+    """A model as it is; raise `MergeError` unless it is a plain vision tower of CLIP's form."""
+    if not subject.is_plain:
+        raise MergeError(
+            f"{subject.merge.label} mixes weights for every image anew, which Hugging Face's CLIP "
+            "models do not: choose the format timm or bundle, or a router of depth 0."
+        )
+    encoder: Any = subject.classifier.encoder
+    state = encoder.state_dict()
+    is_known = type(encoder.blocks[0].mlp.act) in ACTIVATIONS
+    if not is_known or "norm_pre.weight" not in state or "cls_token" not in state:
+        raise MergeError(
+            f"The backbone '{subject.suite.backbone.model}' is no vision tower of CLIP's form: "
+            "choose the format timm or bundle."
+        )
+    if (bias := state.get(f"{HEAD}bias")) is not None and bias.any():
+        raise MergeError(
+            "The encoder ends in a projection with a bias, which Hugging Face's CLIP models lack: "
+            "choose the format timm or bundle."
+        )
+    return subject
+
+
+def write_hf(subject: Subject, folder: Path) -> None:
+    """Write the tower, its config, and how images are prepared for it."""
+    from transformers import CLIPImageProcessor
+
+    encoder = subject.classifier.encoder
+    model = empty_model(config_of(encoder, subject.preprocessing.config))
+    model.load_state_dict(hugging_face_state(encoder.state_dict(), model.state_dict()))
+    model.save_pretrained(folder)
+    data = subject.preprocessing.config
+    _, height, width = data["input_size"]
+    CLIPImageProcessor(
+        size={"shortest_edge": min(height, width)},
+        crop_size={"height": height, "width": width},
+        image_mean=list(data["mean"]),
+        image_std=list(data["std"]),
+    ).save_pretrained(folder)
+
+
+def config_of(encoder: Any, data: dict[str, Any]) -> "CLIPVisionConfig":
+    """The sizes of a tower."""
+    from transformers import CLIPVisionConfig
+
+    block = encoder.blocks[0]
+    name = "CLIPVisionModelWithProjection" if encoder.num_classes else "CLIPVisionModel"
+    return CLIPVisionConfig(
+        hidden_size=encoder.embed_dim,
+        intermediate_size=block.mlp.fc1.out_features,
+        projection_dim=encoder.num_classes or encoder.embed_dim,
+        num_hidden_layers=len(encoder.blocks),
+        num_attention_heads=block.attn.num_heads,
+        image_size=data["input_size"][-1],
+        patch_size=encoder.patch_embed.patch_size[0],
+        hidden_act=ACTIVATIONS[type(block.mlp.act)],
+        layer_norm_eps=block.norm1.eps,
+        architectures=[name],
+    )
+
+
+def empty_model(config: "CLIPVisionConfig") -> "PreTrainedModel":
+    """A tower of the form that its config says."""
+    import transformers
+
+    [name] = config.architectures or ["CLIPVisionModel"]
+    kind: type[PreTrainedModel] = getattr(transformers, name)
+    return kind(config)
+
+
+def hugging_face_state(state: State, theirs: State) -> dict[str, Tensor]:
+    """Hugging Face's keys and tensors for timm's.
+
+    Args:
+        state: of a timm encoder.
+        theirs: of the model that it is for.
+    """
+    prefix = TOWER if any(key.startswith(TOWER) for key in theirs) else ""
+    found = {}
+    for key, tensor in state.items():
+        if key == f"{HEAD}weight":
+            found[PROJECTION] = tensor
+        elif key != f"{HEAD}bias":  # of zeros
+            names, parts = HUGGING_FACE_CLIP.undone(key, tensor)
+            found |= {f"{prefix}{n}": part for n, part in zip(names, parts, strict=True)}
+    return found
+
+
+@torch.no_grad()
+def hf_features(folder: Path, images: Tensor) -> Tensor:
+    """What transformers gives for images, from what was written."""
+    from transformers import CLIPVisionConfig
+
+    config = CLIPVisionConfig.from_pretrained(folder)
+    model: Any = type(empty_model(config)).from_pretrained(folder, local_files_only=True)
+    out = model.eval()(pixel_values=images)
+    features: Tensor = out.image_embeds if "image_embeds" in out else out.pooler_output
+    return features

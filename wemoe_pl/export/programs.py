@@ -1,0 +1,86 @@
+"""Programs that need none of this package: images in, features and the logits of every task out."""
+
+import json
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from wemoe_pl.classifier import MultiTaskClassifier
+from wemoe_pl.export.subject import Subject
+
+ONNX_FILE = "model.onnx"
+PROGRAM_FILE = "model.pt2"
+CLASSES_FILE = "classes.json"
+FEATURES = "features"
+EXAMPLES = 2  # in the batch by which a program is traced: another number than it is checked with
+OPSET = 20
+
+
+class AllTasks(nn.Module):
+    """A classifier as one function of images, with an output for each of its tasks."""
+
+    def __init__(self, classifier: MultiTaskClassifier):
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, 3, H, W) → features (B, D), then logits (B, C) of every task."""
+        features = self.classifier.encode(images)
+        return features, *(self.classifier.head(task)(features) for task in self.classifier.tasks)
+
+
+@torch.no_grad()
+def traced(subject: Subject) -> torch.export.ExportedProgram:
+    """The classifier as a program for batches of any size."""
+    module = AllTasks(subject.classifier).eval()
+    batch = ({0: torch.export.Dim("batch")},)
+    return torch.export.export(module, (subject.images[:EXAMPLES],), dynamic_shapes=batch)
+
+
+def write_program(subject: Subject, folder: Path) -> None:
+    """Write what `torch.export.load` reads, and the class names of every output."""
+    with warnings.catch_warnings():  # of weights that are read by columns: they are stored so
+        warnings.filterwarnings("ignore", "No complete tensor found in the group")
+        torch.export.save(traced(subject), folder / PROGRAM_FILE)
+    write_classes(subject, folder)
+
+
+def write_onnx(subject: Subject, folder: Path) -> None:
+    """Write what onnxruntime reads, and the class names of every output."""
+    names = [FEATURES, *subject.classifier.tasks]
+    torch.onnx.export(
+        traced(subject),
+        f=folder / ONNX_FILE,
+        input_names=["images"],
+        output_names=names,
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=True,
+        verbose=False,
+    )
+    write_classes(subject, folder)
+
+
+def write_classes(subject: Subject, folder: Path) -> None:
+    """Write which class each logit is of."""
+    heads = subject.classifier
+    classes = {task: list(heads.head(task).classes) for task in heads.tasks}
+    (folder / CLASSES_FILE).write_text(json.dumps(classes, indent=2) + "\n")
+
+
+@torch.no_grad()
+def program_features(folder: Path, images: Tensor) -> Tensor:
+    """What the program gives for images, from what was written."""
+    features: Tensor = torch.export.load(folder / PROGRAM_FILE).module()(images)[0]
+    return features
+
+
+def onnx_features(folder: Path, images: Tensor) -> Tensor:
+    """What onnxruntime gives for images, from what was written."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(folder / ONNX_FILE, providers=["CPUExecutionProvider"])
+    [features] = session.run([FEATURES], {"images": images.numpy()})
+    return torch.from_numpy(features)

@@ -1,0 +1,56 @@
+"""A folder that `timm.create_model` loads: a plain encoder, or the architecture `wemoe`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor
+
+from wemoe_pl.architecture import own_state
+from wemoe_pl.checkpoints import save_tensors
+from wemoe_pl.export.subject import Subject
+from wemoe_pl.files import atomic_write
+
+CONFIG_FILE = "config.json"  # both names are timm's
+WEIGHTS_FILE = "model.safetensors"
+
+
+def write_timm(subject: Subject, folder: Path) -> None:
+    """Write weights, and a config from which timm builds the encoder and prepares images for it."""
+    state = own_state(subject.classifier.encoder)
+    save_tensors(folder / WEIGHTS_FILE, state, {"format": "pt"})
+    with atomic_write(folder / CONFIG_FILE) as temporary:
+        temporary.write_text(json.dumps(config_of(subject), indent=2) + "\n")
+
+
+def config_of(subject: Subject) -> dict[str, Any]:
+    """What timm reads: an architecture with its arguments, and how images are prepared."""
+    architecture, backbone = subject.architecture, subject.suite.backbone
+    plain: Any = backbone.skeleton()
+    arguments = architecture.options if subject.is_plain else asdict(architecture)
+    cfg = plain.pretrained_cfg
+    named = {key: cfg[key] for key in ("first_conv", "classifier") if cfg.get(key)}
+    # Nothing else of timm's own config: it names a file of the hub to load instead.
+    return {
+        "architecture": architecture.backbone if subject.is_plain else "wemoe",
+        "num_classes": plain.num_classes,
+        "num_features": plain.num_features,
+        "model_args": {"num_classes": plain.num_classes, **arguments},
+        "pretrained_cfg": {
+            **subject.preprocessing.config,
+            **named,
+            "num_classes": plain.num_classes,
+            "fixed_input_size": bool(cfg.get("fixed_input_size")),
+        },
+    }
+
+
+@torch.no_grad()
+def timm_features(folder: Path, images: Tensor) -> Tensor:
+    """What timm gives for images, from what was written."""
+    encoder = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    features: Tensor = encoder.eval()(images)
+    return features

@@ -1,0 +1,143 @@
+"""What `predict` answers: kept batch by batch, so that a killed job goes on, and put in a table."""
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pyarrow as pa
+import pyarrow.parquet as pq
+from lightning import Callback
+from lightning.pytorch.utilities import rank_zero_only
+
+from wemoe_pl.errors import ConfigError, DataError, WeMoEError
+from wemoe_pl.evaluate import Answer
+from wemoe_pl.files import atomic_write
+from wemoe_pl.streams import NamedBatch
+from wemoe_pl.tasks import name_some
+
+COLUMNS = ("image", "task", "class", "probability", "task_confidence", "error")  # of an `Answer`
+TYPES = (pa.string(), pa.string(), pa.string(), pa.float64(), pa.float64(), pa.string())
+ROWS_AT_ONCE = 65536  # in memory, and in a group of a parquet file
+
+
+class Predictions(Callback):
+    """Keeps what is answered, a file per batch, and puts all in one table in the end.
+
+    A job that is killed, and started again with the same command, does not look at the batches
+    again that are answered already. The folder of their files is named by all that determines the
+    answers, so that none of another model or of other images gets among them.
+
+    Args:
+        folder: of the run.
+        file: the table in it: `.csv` or `.parquet`.
+    """
+
+    def __init__(self, folder: str, file: str = "predictions.csv"):
+        self.path = Path(folder) / file
+        if Path(file).name != file or self.path.suffix not in WRITERS:
+            raise ConfigError(
+                f"predictions.file is {file}: give a name that ends in {' or '.join(WRITERS)}, "
+                "without a folder."
+            )
+
+    def begin(self, asked: Any, anew: bool = False) -> set[int]:
+        """Look for answers to the same question.
+
+        Args:
+            asked: plain values that determine the answers.
+            anew: forget those that there are.
+
+        Returns:
+            The first image of every batch that is answered already.
+        """
+        question = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        self.parts = self.path.with_name(f"{self.path.name}.{question[:16]}")
+        if anew:
+            rank_zero_only(shutil.rmtree)(self.parts, ignore_errors=True)
+            return set()
+        return {int(part.stem) for part in self.parts.glob("[0-9]*.json")}
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Sequence[Answer],
+        batch: NamedBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the answers of a batch."""
+        with atomic_write(self.parts / f"{batch.first}.json") as temporary:
+            temporary.write_text(json.dumps(outputs), encoding="utf-8")
+
+    def finish(self, firsts: Iterable[int]) -> tuple[int, list[str]]:
+        """Put all answers in the table, in the order of the images, and remove the parts.
+
+        Args:
+            firsts: the first image of every batch, in order.
+
+        Returns:
+            How many answers there are, and the names of the images that cannot be read.
+
+        Raises:
+            WeMoEError: some batches are not answered yet.
+            DataError: no image can be read.
+        """
+        parts = [self.parts / f"{first}.json" for first in firsts]
+        missing = sum(not part.is_file() for part in parts)
+        if missing:
+            raise WeMoEError(
+                f"{missing} of {len(parts)} batches are not answered yet: run the same command "
+                "again to go on."
+            )
+        unreadable = [row.image for row in kept(parts) if row.error is not None]
+        answers = sum(1 for _ in kept(parts)) - len(unreadable)
+        if answers:
+            with atomic_write(self.path) as temporary:
+                WRITERS[self.path.suffix](temporary, kept(parts))
+        shutil.rmtree(self.parts)
+        if not answers:
+            raise DataError(f"None of the images can be read: {name_some(unreadable)}.")
+        return answers, unreadable
+
+
+def kept(parts: Iterable[Path]) -> Iterator[Answer]:
+    """The answers in files of batches; `WeMoEError` if one is damaged."""
+    for part in parts:
+        try:
+            rows = json.loads(part.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise WeMoEError(
+                f"{part} is damaged: remove it and run the same command again to go on."
+            ) from error
+        yield from (Answer(*row) for row in rows)
+
+
+def write_csv(path: Path, answers: Iterable[Answer]) -> None:
+    """Write answers as CSV, numbers with six decimals."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(
+            [f"{value:.6f}" if isinstance(value, float) else value for value in answer]
+            for answer in answers
+        )
+
+
+def write_parquet(path: Path, answers: Iterable[Answer]) -> None:
+    """Write answers as parquet."""
+    schema = pa.schema(zip(COLUMNS, TYPES, strict=True))
+    rows = iter(answers)
+    with pq.ParquetWriter(path, schema) as writer:
+        while group := list(islice(rows, ROWS_AT_ONCE)):
+            columns = map(pa.array, zip(*group, strict=True), TYPES)
+            writer.write_table(pa.Table.from_arrays(list(columns), schema=schema))
+
+
+WRITERS = {".csv": write_csv, ".parquet": write_parquet}

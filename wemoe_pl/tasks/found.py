@@ -1,0 +1,71 @@
+"""Images that are only there to be classified, wherever they are: in folders or parquet files."""
+
+from collections.abc import Sequence
+from glob import glob, has_magic
+from pathlib import Path
+
+from wemoe_pl.errors import DataError
+from wemoe_pl.tasks.base import UNLABELLED, Images
+from wemoe_pl.tasks.folders import IMAGE_SUFFIXES, ImageFiles, files_below
+from wemoe_pl.tasks.parquet import (
+    ParquetImages,
+    encoded_column,
+    file_facts,
+    image_column,
+    read_table,
+)
+
+TABLE = ".parquet"
+SUFFIXES = IMAGE_SUFFIXES | {TABLE}
+
+
+def find_images(source: str) -> Images:
+    """The images that a path or a pattern of paths stands for, in order, without labels.
+
+    Args:
+        source: an image, a parquet file, a folder below which there are some, or a pattern of
+            these, such as `photos/**/*.jpg`.
+
+    Raises:
+        DataError: there are none, or both images and parquet files.
+    """
+    paths = find_files(source)
+    tables = [path for path in paths if path.suffix.lower() == TABLE]
+    if not tables:
+        return ImageFiles(paths, [UNLABELLED] * len(paths))
+    if len(tables) < len(paths):
+        raise DataError(f"{source} has images and parquet files: classify one kind at a time.")
+    return table_images(tables, source)
+
+
+def find_files(source: str) -> list[Path]:
+    """The images and parquet files of a path or a pattern, sorted."""
+    path = Path(source).expanduser()
+    if path.is_file():
+        return [path]
+    matched = [path]
+    if not path.is_dir():
+        matched = [Path(p) for p in glob(str(path), recursive=True)]  # noqa: PTH207 (Path.glob takes hidden files too)
+    if not matched:
+        raise DataError(
+            f"No file matches '{source}': check the pattern."
+            if has_magic(source)
+            else f"There is no folder or file {source}: check its path."
+        )
+    files = {p for p in matched if p.is_file() and p.suffix.lower() in SUFFIXES}
+    files |= {file for p in matched if p.is_dir() for file in files_below(p, SUFFIXES)}
+    if not files:
+        raise DataError(
+            f"{source} has no images: check its path. Images end in "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}, tables of them in {TABLE}."
+        )
+    return sorted(files)
+
+
+def table_images(files: Sequence[Path], source: str) -> Images:
+    """The images in the rows of parquet files."""
+    table = read_table(files, source)
+    column = image_column(table, source)
+    rows = encoded_column(table, column, source)
+    facts = f"{file_facts(files)}, column {column}"
+    return ParquetImages(rows, column, [UNLABELLED] * len(rows), source, facts)
