@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pkgutil import resolve_name
 from typing import Any
 
@@ -22,7 +21,27 @@ from wemoe_pl.plain_yaml import load_plain
 
 # The mode of a parser that reads YAML as what strangers may have written.
 PLAIN_YAML = "plain_yaml"
-set_loader(PLAIN_YAML, partial(load_plain, load=get_loader("yaml")), (yaml.YAMLError,))
+
+
+def load_settings(text: str) -> Any:
+    """Read a config, in which the file of a suite is called such that it cannot be a module."""
+    settings = load_plain(text, get_loader("yaml"))
+    if isinstance(settings, dict) and isinstance(suite := settings.get("suite"), str):
+        return settings | {"suite": no_module(suite)}
+    return settings
+
+
+def no_module(path: str) -> str:
+    """A path that is no dotted name, which jsonargparse takes for one of a class.
+
+    >>> no_module("suite.yaml"), no_module("suites/mine.yaml")
+    ('./suite.yaml', 'suites/mine.yaml')
+    """
+    return path if "/" in path or "." not in path else f"./{path}"
+
+
+set_loader(PLAIN_YAML, load_settings, (yaml.YAMLError,))
+
 
 ALLOWED = ("wemoe_pl", "lightning", "torch", "torchmetrics", "timm", "wandb")
 # Where the functions are that Lightning's classes expect to be given.

@@ -18,7 +18,7 @@ from wemoe_pl.errors import FEW, ConfigError, did_you_mean
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.options import ALLOW
-from wemoe_pl.parser_policy import DENIED, PLAIN_YAML, not_allowed
+from wemoe_pl.parser_policy import DENIED, PLAIN_YAML, no_module, not_allowed
 from wemoe_pl.tasks import VisionTask
 
 # The keys that take the name of a class, and what that class must be.
@@ -119,9 +119,9 @@ def with_suite_found(args: list[str]) -> list[str]:
     """
     before = ["", *args]
     return [
-        find_suite(arg)
+        no_module(find_suite(arg))
         if option == "--suite"
-        else f"--suite={find_suite(arg.removeprefix('--suite='))}"
+        else f"--suite={no_module(find_suite(arg.removeprefix('--suite=')))}"
         if arg.startswith("--suite=")
         else arg
         for option, arg in zip(before, args, strict=False)

@@ -10,7 +10,14 @@ from jsonargparse import ArgumentError, ArgumentParser
 from wemoe_pl.dictionaries import Compression
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import MergeMethod
-from wemoe_pl.parser_policy import DENIED, PLAIN_YAML, check_parts, not_allowed, only_allowed
+from wemoe_pl.parser_policy import (
+    DENIED,
+    PLAIN_YAML,
+    check_parts,
+    no_module,
+    not_allowed,
+    only_allowed,
+)
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import VisionTask
 
@@ -47,7 +54,7 @@ def read_suite(path: str) -> Suite:
     parser.add_argument("--suite", type=Suite)
     try:
         with only_allowed():
-            parsed = parser.instantiate(parser.parse_args([f"--suite={path}"]))
+            parsed = parser.instantiate(parser.parse_args([f"--suite={no_module(path)}"]))
     except (ArgumentError, ImportError) as error:
         raise ConfigError(f"{path} is no suite: {error}") from error
     suite: Suite = parsed.suite
