@@ -364,7 +364,7 @@ def test_later_configs_and_options_win(wemoe_pl: Command, tmp_path: Path) -> Non
     assert printed["model"]["init_args"]["merge"]["init_args"]["router_depth"] == 2
 
 
-OF_NO_JOB = ("sweep", "report", "bench", "completion")  # these read no job's config
+OF_NO_JOB = ("sweep", "report", "bench", "completion", "export")  # these read no job's config
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])

@@ -116,11 +116,11 @@ def test_commands_with_a_config_share_all_but_a_few_options(command: str, own: s
 def test_help_names_all_that_is_shipped_in_lines_of_a_screen() -> None:
     epilog = job_epilog()
     assert max(map(len, epilog.splitlines())) <= 80
-    _, configs, suites, trainers = re.split(r"shipped .*:\n", epilog)
+    _, configs, suites = re.split(r"shipped .*:\n", epilog)
+    suites, trainers = suites.split("shipped devices, for --config trainer/NAME:")
     assert sorted(configs.split()) == [name.removesuffix(".yaml") for name in shipped_configs()]
     assert suites.strip().split(", ") == shipped_suites()
-    short = [name.removesuffix(".yaml") for name in shipped_trainers()]
-    assert trainers.strip().split(", ") == short
+    assert [f"trainer/{name}.yaml" for name in trainers.split()] == shipped_trainers()
     assert all(name in epilog for name in MODELS)
 
 

@@ -4,6 +4,7 @@ from argparse import Action, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise, zip_longest
+from pathlib import PurePath
 from typing import Any, NoReturn
 
 from wemoe_pl.commands import COMMANDS, SUBCOMMANDS, wrong_command
@@ -34,8 +35,7 @@ shipped configs:
   {configs}
 shipped suites, for --suite:
   {suites}
-shipped devices, for a second --config:
-  {trainers}
+shipped devices, for --config trainer/NAME: {trainers}
 """
 TOP = """\
 Merge fine-tuned vision transformers into one multi-task model.
@@ -68,10 +68,7 @@ JOB_OPTIONS = {
     "out": Option("Folder of the run.", str, "runs/latest"),
 }
 ALLOW = "--allow"
-ALLOW_HELP = (
-    "A package of your own, or another that you trust, of which configs may name classes beside "
-    "those of wemoe_pl, Lightning, PyTorch, timm and W&B; can be repeated."
-)
+ALLOW_HELP = "A package that you trust, of which configs may name classes too; can be repeated."
 QUIET = ("-q", "--quiet")
 QUIET_OPTION: dict[str, Any] = {
     "action": "store_true",
@@ -177,7 +174,7 @@ def job_epilog() -> str:
         classes=f"\n{' ' * 24}".join(MODELS),
         configs="\n  ".join("".join(f"{name:26}" for name in row).rstrip() for row in rows),
         suites=", ".join(shipped_suites()),
-        trainers=", ".join(name.removesuffix(".yaml") for name in shipped_trainers()),
+        trainers=" ".join(PurePath(name).stem for name in shipped_trainers()),
     )
 
 
