@@ -11,6 +11,7 @@ from wemoe_pl.errors import (
     UnreachableError,
     WeMoEError,
     did_you_mean,
+    sentence_of,
 )
 
 
@@ -26,6 +27,34 @@ def test_what_cannot_be_reached_is_told_from_what_the_hub_refuses() -> None:
     assert issubclass(UnreachableError, HubError)
     with pytest.raises(HubError, match="try"):
         raise UnreachableError("try where there is a network")
+
+
+FROM_A_WORKER = """Caught FileNotFoundError in DataLoader worker process 0.
+Original Traceback (most recent call last):
+  File "data.py", line 1, in fetch
+KeyError: 'a'
+
+During handling of the above exception, another exception occurred:
+  File "data.py", line 2, in fetch
+{}: There is no file.
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (DataError(FROM_A_WORKER.format("wemoe_pl.errors.DataError")), "There is no file."),
+        (FileNotFoundError(FROM_A_WORKER.format("FileNotFoundError")), "There is no file."),
+        (OSError(28, "No space left on device", "a.csv"), "a.csv: No space left on device."),
+        (OSError("The disk is gone."), "The disk is gone."),
+        (ConfigError("In YAML:\nValueError: what it said."), "In YAML:\nValueError: what it said."),
+        (OSError(), "OSError"),
+    ],
+)
+def test_what_an_error_says_is_without_the_traceback_of_a_loading_process(
+    error: WeMoEError | OSError, sentence: str
+) -> None:
+    assert sentence_of(error) == sentence
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 import errno
 import os
+from multiprocessing.queues import Queue
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from wemoe_pl.errors import WeMoEError
 from wemoe_pl.faults import explanation, with_notes
@@ -42,10 +44,7 @@ FileNotFoundError: [Errno 2] No such file or directory: 'images/1.png'
             ),
             ["Bus error", "/dev/shm", "--shm-size", "num_workers"],
         ),
-        (
-            ConnectionResetError(104, "Connection reset by peer"),
-            ["images has ended", "num_workers"],
-        ),
+        (ConnectionResetError(104, "Connection reset by peer"), ["Connection reset by peer"]),
         (FileNotFoundError(2, "No such file or directory", "a.png"), ["a.png: No such file"]),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), ["No space left on device"]),
         (FileNotFoundError(FROM_A_WORKER), ["No such file or directory: 'images/1.png'"]),
@@ -67,6 +66,21 @@ def test_of_too_little_memory_it_is_said_what_would_fit(error: Exception) -> Non
     told = str(explanation(error))
     for key in ("batch_size", "tasks_per_batch", "accumulate_grad_batches", "precision"):
         assert key in told
+    assert told.endswith("Go on with it by `--ckpt_path last`.")
+
+
+def test_a_loading_process_that_is_lost_while_it_hands_over_a_batch_is_told_as_such(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def reset(*_: object, **__: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    batches = iter(DataLoader(TensorDataset(torch.zeros(1)), num_workers=1))
+    monkeypatch.setattr(Queue, "get", reset)
+    with pytest.raises(ConnectionResetError) as raised:
+        next(batches)
+    told = str(explanation(raised.value))
+    assert told.startswith("A process that loads images has ended, maybe for want of memory: set ")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("x"), ValueError()])

@@ -17,6 +17,7 @@ RECIPE: dict[str, Any] = {
     "tasks": ["cars", "dtd"],
     "trainer": {"max_steps": 5, "devices": 1, "logger": {"init_args": {"save_dir": "a"}}},
 }
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{f'*a{i - 1}, ' * 10}]\n" for i in range(1, 9))
 
 
 def changed(**values: Any) -> dict[str, Any]:
@@ -104,6 +105,26 @@ def test_an_unfinished_run_without_its_config_is_refused(out: Path) -> None:
     (out / "config.yaml").unlink()
     with pytest.raises(ConfigError, match=r"config\.yaml is missing\. Give another --out"):
         unfinished_run(out, RECIPE)
+
+
+@pytest.mark.parametrize("damaged", ["a: [", "- out", "", "a: \0", BOMB, b"\xff"])
+def test_an_unfinished_run_whose_config_is_damaged_is_refused(
+    out: Path, damaged: str | bytes
+) -> None:
+    contents = damaged if isinstance(damaged, bytes) else damaged.encode()
+    (out / "config.yaml").write_bytes(contents)
+    with pytest.raises(ConfigError, match=r"config\.yaml is damaged\. Give another --out"):
+        unfinished_run(out, RECIPE)
+
+
+def test_what_may_change_the_scores_is_looked_at_and_what_finds_mistakes_is_not() -> None:
+    def of(size: int, anomalies: bool) -> dict[str, Any]:
+        data = {"init_args": {"test_batch_size": size, "corrupt": str(size)}}
+        return {"data": data, "trainer": {"detect_anomaly": anomalies}}
+
+    assert first_change(of(1, False), of(1, True)) == ""
+    change = first_change(of(1, False), of(2, False))
+    assert change == "data.init_args.test_batch_size was 1 and is now 2"
 
 
 def test_only_whole_keys_are_of_no_matter() -> None:

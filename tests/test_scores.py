@@ -74,6 +74,14 @@ def test_an_answer_that_is_no_number_tells_nothing() -> None:
     assert information.compute().item() == 0.0
 
 
+def test_infinite_answers_are_certain_ones() -> None:
+    information = Information(3)
+    high, low = torch.inf, -torch.inf
+    information.update(torch.tensor([[high, low, 0.0], [low, high, low]]))
+    assert information.entropy == 0
+    assert information.compute().item() == pytest.approx(math.log(2) / math.log(3), abs=1e-6)
+
+
 def test_the_normalized_mean_is_the_mean_of_ratios() -> None:
     accuracy, individual = {"a": 0.4, "b": 0.9, "new": 0.1}, {"a": 0.8, "b": 0.9}
     assert normalized_mean(accuracy, individual) == pytest.approx((0.4 / 0.8 + 0.9 / 0.9) / 2)

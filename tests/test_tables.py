@@ -204,6 +204,15 @@ def test_what_is_no_run_is_refused(
         report([str(tmp_path)])
 
 
+@pytest.mark.parametrize(
+    "damaged", ["a: [", "- a", "text", "", "a: !!python/name:os.system", "class_path: 3", "\0"]
+)
+def test_a_damaged_config_is_named(damaged: str, tmp_path: Path) -> None:
+    (write_run(tmp_path / "a", "TIES", {"cars": 0.6}) / "config.yaml").write_text(damaged)
+    with pytest.raises(CheckpointError, match=r"config\.yaml is damaged or was not .* delete it"):
+        report([str(tmp_path)])
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"There is no folder .*nowhere"):
         report([str(tmp_path / "nowhere")])

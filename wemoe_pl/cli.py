@@ -1,13 +1,12 @@
 """`wemoe-pl`: one command per line, and one sentence when something is wrong."""
 
-import re
 import shlex
 import sys
 
 from wemoe_pl import __version__, completion
 from wemoe_pl.commands import wrong_command
 from wemoe_pl.configs import find_config
-from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError
+from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError, sentence_of
 from wemoe_pl.options import CONFIG, completion_parser, parser_of, values_of
 from wemoe_pl.signals import Stopped, stoppable
 
@@ -29,12 +28,9 @@ def main(args: list[str] | None = None) -> int:
             else:
                 print(said, end="")
     except UnreachableError as error:
-        return complain(f"{error} {where_to_fetch(given)}", error)
-    except WeMoEError as error:
-        return complain(without_worker(str(error)), error)
-    except OSError as error:
-        sentence = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return complain(sentence, error)
+        return complain(f"{sentence_of(error)} {where_to_fetch(given)}", error)
+    except (WeMoEError, OSError) as error:
+        return complain(sentence_of(error), error)
     except Stopped as stopped:
         complain(f"{stopped}; nothing was left half-written.", stopped)
         return stopped.status
@@ -75,8 +71,3 @@ def complain(sentence: str, error: BaseException) -> int:
     """Print a sentence, and what is noted of the progress, where errors go; the exit status."""
     print("wemoe-pl:", sentence, *getattr(error, "__notes__", ()), file=sys.stderr)
     return 1
-
-
-def without_worker(message: str) -> str:
-    """The last sentence of a message to which a loading process has added its traceback."""
-    return re.split(r"\nwemoe_pl\.errors\.\w+: ", message)[-1].strip()

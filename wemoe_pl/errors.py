@@ -1,5 +1,6 @@
 """The errors that `wemoe_pl` raises: one sentence that says what is wrong and what to do."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -41,6 +42,21 @@ class UnreachableError(HubError):
 
 class MergeError(WeMoEError):
     """These models cannot be merged, or not by this method."""
+
+
+# What torch puts before an error of a process that loads images, with the traceback there.
+OF_LOADING = re.compile(r"Caught \w+ in DataLoader worker process .*\n[\w.]+Error: ", re.DOTALL)
+
+
+def sentence_of(error: WeMoEError | OSError) -> str:
+    """What an error says, wherever it was raised.
+
+    >>> sentence_of(FileNotFoundError(2, "No such file or directory", "a.png"))
+    'a.png: No such file or directory.'
+    """
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    return OF_LOADING.sub("", str(error)).strip() or type(error).__name__
 
 
 FEW = 30  # of more valid names than these, only the nearest are named

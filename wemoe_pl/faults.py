@@ -1,11 +1,12 @@
 """What goes wrong in the middle of a run, in one sentence each."""
 
 import re
+from traceback import walk_tb
 from typing import TypeVar
 
 import torch
 
-from wemoe_pl.errors import WeMoEError
+from wemoe_pl.errors import WeMoEError, sentence_of
 from wemoe_pl.processes import explain
 
 Raised = TypeVar("Raised", bound=BaseException)
@@ -16,7 +17,7 @@ SHARED_MEMORY = re.compile(r"bus error|shared memory|shm", re.IGNORECASE)
 FEWER_BYTES = (
     "What would fit: a smaller data.batch_size or data.test_batch_size; a step in parts, by a "
     "smaller data.tasks_per_batch with trainer.accumulate_grad_batches to match; trainer.precision "
-    "bf16-mixed; a model.merge.compression."
+    "bf16-mixed; a model.merge.compression. Go on with it by `--ckpt_path last`."
 )
 
 
@@ -33,10 +34,10 @@ def explanation(error: Exception) -> WeMoEError | None:
         return WeMoEError(f"There is not enough memory{device}. {FEWER_BYTES}")
     if found := LOST_WORKER.match(str(error)):
         return WeMoEError(lost_worker(found[1]))
-    if isinstance(error, ConnectionResetError):  # it was killed while it handed over a batch
+    if isinstance(error, ConnectionResetError) and is_of_loading(error):
         return WeMoEError(lost_worker("has ended"))
     if isinstance(error, OSError):
-        return WeMoEError(told_by_system(error))
+        return WeMoEError(sentence_of(error))
     if isinstance(error, RuntimeError) and (told := explain(error)):
         return WeMoEError(told)
     return None
@@ -56,6 +57,12 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and bool(OUT_OF_MEMORY.search(str(error)))
 
 
+def is_of_loading(error: ConnectionResetError) -> bool:
+    """Was a process that loads images killed while it handed over a batch?"""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    return any(module.startswith("torch.utils.data.") for module in modules)
+
+
 def lost_worker(how: str) -> str:
     """What to do about a process that loads images and is no more."""
     reason = how.partition("\n")[0].rstrip(" .")
@@ -67,11 +74,3 @@ def lost_worker(how: str) -> str:
         f"A process that loads images {reason}, {advice}data.num_workers to a smaller number, or "
         "to 0."
     )
-
-
-def told_by_system(error: OSError) -> str:
-    """What the system says of a file; a loading process adds its traceback before it."""
-    if error.filename:
-        return f"{error.filename}: {error.strerror}."
-    last = (str(error).strip() or type(error).__name__).splitlines()[-1]
-    return re.sub(r"^\w+Error: ", "", last)

@@ -7,17 +7,20 @@ import yaml
 
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.files import remove_leftovers
+from wemoe_pl.plain_yaml import load_plain
 from wemoe_pl.run_checkpoint import ENDED, RESULTS, last_checkpoint, read_checkpoint
 
 CONFIG_FILE = "config.yaml"
-# Where and how a run is made, which changes nothing of what it comes to.
+# Where and how a run is made, which changes nothing of what it comes to. Callbacks of one's own
+# may, but their list changes with the progress bar. The size of test batches is not among them: it
+# changes the scores where batches are routed.
 OF_NO_MATTER = (
     "out", "quiet", "fresh", "ckpt_path", "weights_only", "checkpoint", "dashboard", "predictions",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
     "trainer.plugins", "trainer.logger", "trainer.callbacks", "trainer.profiler",
-    "trainer.enable_progress_bar", "trainer.enable_model_summary",
-    "data.init_args.num_workers", "data.init_args.test_batch_size",
-    "data.init_args.cache_images", "data.init_args.images",
+    "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.detect_anomaly",
+    "data.init_args.num_workers", "data.init_args.cache_images",
+    "data.init_args.images", "data.init_args.corrupt",  # of what is predicted
 )  # fmt: skip
 
 
@@ -37,10 +40,7 @@ def unfinished_run(out: Path, recipe: dict[str, Any]) -> Path | None:
     last = last_checkpoint(out)
     if not last.is_file() or ((out / RESULTS).is_file() and has_ended(last)):
         return None
-    config = out / CONFIG_FILE
-    then = yaml.safe_load(config.read_text()) if config.is_file() else None
-    differs = first_change(then, recipe) if then else f"{CONFIG_FILE} is missing"
-    if differs:
+    if differs := difference(out / CONFIG_FILE, recipe):
         raise ConfigError(
             f"{out} holds an unfinished run of another config: {differs}. Give another --out, or "
             "`--ckpt_path last` to go on with this config, or --fresh to begin anew."
@@ -68,6 +68,19 @@ def has_ended(last: Path) -> bool:
     """Is a checkpoint one of a training that has come to its end?"""
     callbacks: dict[str, Any] = read_checkpoint(last)["callbacks"]
     return all(state.get(ENDED, True) for state in callbacks.values())
+
+
+def difference(config: Path, recipe: dict[str, Any]) -> str:
+    """Where the config of a run differs from another, in words; empty if it does not."""
+    if not config.is_file():
+        return f"{config.name} is missing"
+    try:
+        then = load_plain(config.read_text())
+    except (yaml.YAMLError, ValueError):
+        then = None
+    if not isinstance(then, dict):
+        return f"{config.name} is damaged"
+    return first_change(then, recipe)
 
 
 def first_change(then: dict[str, Any], now: dict[str, Any], above: str = "") -> str:

@@ -9,7 +9,6 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
 from torchmetrics.utilities import dim_zero_cat
 
-from wemoe_pl.entropy import entropy
 from wemoe_pl.tasks import UNLABELLED
 
 UNIT = 2.0**-40  # in which numbers are added up, so that their order does not matter
@@ -125,9 +124,9 @@ class Information(Metric):
     def update(self, logits: Tensor) -> None:
         """Add a batch, (B, C)."""
         known = logits.float().nan_to_num()  # an answer that is no number is as good as none
-        log_probabilities = known.log_softmax(dim=-1)
-        self.total += in_units(log_probabilities.exp()).sum(dim=0)
-        self.entropy += in_units(entropy(log_probabilities)).sum()
+        probabilities = known.softmax(dim=-1)
+        self.total += in_units(probabilities).sum(dim=0)
+        self.entropy += in_units(torch.special.entr(probabilities).sum(dim=-1)).sum()
         self.images += len(logits)
 
     def compute(self) -> Tensor:

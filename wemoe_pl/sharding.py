@@ -5,13 +5,11 @@ fetched for its forward pass, let go of, and fetched once more for its backward 
 routers among it, is on every device, as under DDP.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
-import lightning as L
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
@@ -42,11 +40,19 @@ class ShardedDictionary(DDPStrategy):
         super().__init__()
         self.offload = offload
 
+    def setup_environment(self) -> None:
+        """Refuse to predict on several devices, some of which may have no image at all."""
+        processes = self.num_nodes * self.num_processes
+        if self.job.trainer.state.fn == TrainerFn.PREDICTING and processes > 1:
+            raise ConfigError(
+                "Predictions with a sharded dictionary are made on one device: use "
+                "`--config trainer/stream.yaml`, or trainer/ddp.yaml where the dictionary fits."
+            )
+        super().setup_environment()
+
     @contextmanager
     def model_sharded_context(self) -> Iterator[None]:
         """Share out each block's dictionary as soon as it is made, so that no process holds all."""
-        # Nothing of ours writes into what a block has returned.
-        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
         shape = (self.num_nodes, self.num_processes)
         mesh = init_device_mesh(self.root_device.type, shape, mesh_dim_names=("node", "device"))
 
@@ -88,15 +94,6 @@ class ShardedDictionary(DDPStrategy):
         self.cluster_environment.teardown()
         self.precision_plugin.teardown()
         self.accelerator.teardown()
-
-    def setup(self, trainer: L.Trainer) -> None:
-        """Refuse to predict on several devices, some of which may have no image at all."""
-        if trainer.state.fn == TrainerFn.PREDICTING and self.world_size > 1:
-            raise ConfigError(
-                "Predictions with a sharded dictionary are made on one device: use "
-                "`--config trainer/stream.yaml`, or trainer/ddp.yaml where the dictionary fits."
-            )
-        super().setup(trainer)
 
     def on_validation_start(self) -> None:
         """See `keep_pace`."""

@@ -15,6 +15,7 @@ from wemoe_pl.layouts import LAYOUTS, Cell, Row, Tabular
 from wemoe_pl.options import report_parser
 from wemoe_pl.options import values_of as given
 from wemoe_pl.page import Experiment, Section, write_page
+from wemoe_pl.plain_yaml import load_plain
 from wemoe_pl.published import PublishedRow, experiment_of, published_rows
 from wemoe_pl.scores import mean, normalized_mean
 
@@ -65,7 +66,7 @@ def report(args: list[str]) -> None:
 
     Raises:
         ConfigError: the arguments are wrong, or a folder has no run.
-        CheckpointError: a `results.json` cannot be read.
+        CheckpointError: a `results.json` or `config.yaml` cannot be read.
         WeMoEError: see `write_page`.
     """
     options = report_parser().parse_args(args)
@@ -96,7 +97,7 @@ def read_runs(folders: Iterable[str]) -> list[Run]:
 
     Raises:
         ConfigError: there is no such folder, or no run in it.
-        CheckpointError: a `results.json` is damaged or not ours.
+        CheckpointError: a `results.json` or `config.yaml` is damaged or not ours.
     """
     found: dict[Path, Run] = {}
     for name in folders:
@@ -123,8 +124,21 @@ def read_run(path: Path) -> Run:
     if not complete:
         raise CheckpointError(f"{path} is damaged or was not written by wemoe-pl: delete it.")
     config = path.with_name("config.yaml")
-    settings = yaml.safe_load(config.read_text()) if config.is_file() else {}
-    return Run(path.parent, results, dict(flatten(settings or {})))
+    return Run(path.parent, results, options_in(config) if config.is_file() else {})
+
+
+def options_in(config: Path) -> dict[str, Any]:
+    """What a run was given, by dotted keys.
+
+    Raises:
+        CheckpointError: the config is damaged.
+    """
+    try:
+        return dict(flatten(load_plain(config.read_text())))
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{config} is damaged or was not written by wemoe-pl: delete it."
+        ) from error
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

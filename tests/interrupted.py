@@ -1,0 +1,77 @@
+"""What a run has left that was interrupted, beside one to which nothing happened."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wemoe_pl import jobs
+from wemoe_pl.run_checkpoint import last_checkpoint, read_checkpoint
+
+STEPS = 40
+OPTIONS = {
+    "trainer.max_steps": STEPS, "trainer.val_check_interval": 15, "trainer.log_every_n_steps": 2,
+    "trainer.enable_progress_bar": "false", "trainer.deterministic": "false",
+    "data.batch_size": 4, "checkpoint.every_n_steps": 4, "model.references": "false",
+}  # fmt: skip
+SPEED = "train/images_per_second"
+OF_THE_CLOCK = ("seconds", "command", "revision")
+
+Outcome = tuple[int, str]
+Fit = Callable[..., Outcome]
+
+
+def draw_nothing() -> None:
+    """Pictures take longer than all the rest."""
+    jobs.write_pictures = lambda *_: []  # type: ignore[attr-defined]
+
+
+def learned(out: Path) -> dict[str, torch.Tensor]:
+    """The routers."""
+    weights: dict[str, torch.Tensor] = read_checkpoint(last_checkpoint(out))["state_dict"]
+    return weights
+
+
+def kept_step(out: Path) -> int:
+    """The step that is kept."""
+    return int(read_checkpoint(last_checkpoint(out))["global_step"])
+
+
+def curves(out: Path) -> list[list[str]]:
+    """`metrics.csv`, without what a clock says."""
+    header, *lines = (line.split(",") for line in (out / "logs/metrics.csv").read_text().split())
+    column = header.index(SPEED)
+    return [cells[:column] + cells[column + 1 :] for cells in (header, *lines)]
+
+
+def results(out: Path) -> dict[str, Any]:
+    """`results.json`, without what a clock says."""
+    contents = json.loads((out / "results.json").read_text())
+    return {key: value for key, value in contents.items() if key not in OF_THE_CLOCK}
+
+
+def assert_nothing_lost(out: Path, uninterrupted: Path) -> None:
+    """All that a run leaves is as if nothing had happened, and nothing more."""
+    torch.testing.assert_close(learned(out), learned(uninterrupted), rtol=0, atol=0)
+    assert curves(out) == curves(uninterrupted)
+    assert results(out) == results(uninterrupted)
+    left = {path.relative_to(out) for path in out.rglob("*")}
+    assert left == {p.relative_to(uninterrupted) for p in uninterrupted.rglob("*")} - {Path("log")}
+
+
+def state_of(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+def kept(step: int, out: Path) -> str:
+    place = f"Step {step} of {STEPS} is kept in {last_checkpoint(out)}"
+    return f" {place}: the same command goes on from there.\n"

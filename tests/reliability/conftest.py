@@ -1,0 +1,68 @@
+"""A job of a few steps, to which nothing happens unless a test sees to it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from interrupted import OPTIONS, Fit, Outcome, draw_nothing
+from processes import Running
+
+from wemoe_pl import cli, jobs
+from wemoe_pl.adapt import TestTimeAdaptation
+
+
+@pytest.fixture(scope="session")
+def job(tiny_suite_yaml: Path) -> list[str]:
+    """The main job on the tiny suite, of a few steps."""
+    return [
+        "--config", "adapt_miniature", "--suite", str(tiny_suite_yaml),
+        *(part for key, value in OPTIONS.items() for part in (f"--{key}", str(value))),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(job: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run to which nothing happened."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    with Running(["fit", *job, "--out", str(folder)], folder / "log", draw_nothing) as run:
+        assert run.wait() == 0, run.output
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def fit(
+    job: list[str], out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Fit:
+    """`fit("--key", …)`: the job in this process; its status and errors."""
+    monkeypatch.setattr("sys.argv", ["wemoe-pl"])
+    monkeypatch.setattr(jobs, "write_pictures", lambda *_: [])
+
+    def run(*options: str, command: str = "fit") -> Outcome:
+        status = cli.main([command, *job, "--out", str(out), *options])
+        return status, capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`at_step(7, act)`: act when the batch behind step 7 is learned from."""
+
+    def arrange(step: int, act: Callable[[], object]) -> None:
+        original = TestTimeAdaptation.training_step
+
+        def training_step(self: TestTimeAdaptation, batch: Any, batch_idx: int) -> Any:
+            if self.trainer.global_step == step:
+                monkeypatch.setattr(TestTimeAdaptation, "training_step", original)
+                act()
+            return original(self, batch, batch_idx)
+
+        monkeypatch.setattr(TestTimeAdaptation, "training_step", training_step)
+
+    return arrange
