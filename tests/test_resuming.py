@@ -119,7 +119,7 @@ def test_an_unfinished_run_whose_config_is_damaged_is_refused(
 
 def test_what_may_change_the_scores_is_looked_at_and_what_finds_mistakes_is_not() -> None:
     def of(size: int, anomalies: bool) -> dict[str, Any]:
-        data = {"init_args": {"test_batch_size": size, "corrupt": str(size)}}
+        data = {"init_args": {"test_batch_size": size}}
         return {"data": data, "trainer": {"detect_anomaly": anomalies}}
 
     assert first_change(of(1, False), of(1, True)) == ""

@@ -19,8 +19,7 @@ OF_NO_MATTER = (
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
     "trainer.plugins", "trainer.logger", "trainer.callbacks", "trainer.profiler",
     "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.detect_anomaly",
-    "data.init_args.num_workers", "data.init_args.cache_images",
-    "data.init_args.images", "data.init_args.corrupt",  # of what is predicted
+    "data.init_args.num_workers", "data.init_args.cache_images", "data.init_args.images",
 )  # fmt: skip
 
 
