@@ -83,7 +83,6 @@ def refused(trace: Path, tmp_path: Path, tiny_suite_yaml: Path) -> Refused:
         ("model", {"model": "evil_module.Evil"}),
         ("model: merge", {"model": {"init_args": {"merge": "evil_module.Evil"}}}),
         ("data", {"data": part("evil_module.Evil")}),
-        ("suite", {"suite": "evil_module.Evil"}),
         ("suite.tasks", {"suite": SUITE | {"tasks": {"a": part("evil_module.Evil")}}}),
         ("suite.text_tower", {"suite": SUITE | {"text_tower": part("evil_module.Evil")}}),
         (
@@ -115,6 +114,7 @@ def test_a_config_cannot_import_a_module(
 @pytest.mark.parametrize(
     "config",
     [
+        {"suite": "evil_module.Evil"},
         {"suite": part("evil_module.Evil")},
         {"suite": SUITE | {"backbone": part("evil_module.Evil")}},
         {"trainer": {"strategy": part("lightning.pytorch.strategies.FSDPStrategy",
@@ -126,7 +126,7 @@ def test_a_config_cannot_import_a_module(
         {"suite": SUITE | {"backbone": {"model": "vit_tiny_patch16_224",
                                         "options": {"norm": part("evil_module.Evil")}}}},
     ],
-    ids=["suite", "backbone", "function", "type", "hook", "anything"],
+    ids=["file", "suite", "backbone", "function", "type", "hook", "anything"],
 )  # fmt: skip
 def test_nor_where_any_value_or_function_is_expected(config: object, refused: Refused) -> None:
     assert "A config may not name 'evil_module." in refused(config)

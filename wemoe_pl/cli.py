@@ -62,7 +62,9 @@ def answer(args: list[str]) -> str | None:
 
 
 def where_to_fetch(args: list[str]) -> str:
-    """The command that fetches in advance what a command of these arguments lacks."""
+    """The command that fetches in advance what a job of these arguments lacks; none for others."""
+    if not values_of(args, *CONFIG):
+        return ""
     command = f"wemoe-pl prepare {shlex.join(args[1:])}"
     return f"Where there is a network, `{command}` fetches it in advance."
 
