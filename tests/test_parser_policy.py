@@ -114,7 +114,6 @@ def test_a_config_cannot_import_a_module(
 @pytest.mark.parametrize(
     "config",
     [
-        {"suite": "evil_module.Evil"},
         {"suite": part("evil_module.Evil")},
         {"suite": SUITE | {"backbone": part("evil_module.Evil")}},
         {"trainer": {"strategy": part("lightning.pytorch.strategies.FSDPStrategy",
@@ -126,10 +125,14 @@ def test_a_config_cannot_import_a_module(
         {"suite": SUITE | {"backbone": {"model": "vit_tiny_patch16_224",
                                         "options": {"norm": part("evil_module.Evil")}}}},
     ],
-    ids=["file", "suite", "backbone", "function", "type", "hook", "anything"],
+    ids=["suite", "backbone", "function", "type", "hook", "anything"],
 )  # fmt: skip
 def test_nor_where_any_value_or_function_is_expected(config: object, refused: Refused) -> None:
     assert "A config may not name 'evil_module." in refused(config)
+
+
+def test_a_name_for_a_suite_is_that_of_a_file(refused: Refused) -> None:
+    assert "suite: there is no file evil_module.Evil" in refused({"suite": "evil_module.Evil"})
 
 
 @pytest.mark.parametrize("key", ["accelerator", "strategy", "profiler", "precision"])

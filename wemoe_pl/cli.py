@@ -28,7 +28,7 @@ def main(args: list[str] | None = None) -> int:
             else:
                 print(said, end="")
     except UnreachableError as error:
-        return complain(f"{sentence_of(error)} {where_to_fetch(given)}", error)
+        return complain(f"{sentence_of(error)} {where_to_fetch(given)}".rstrip(), error)
     except (WeMoEError, OSError) as error:
         return complain(sentence_of(error), error)
     except Stopped as stopped:
