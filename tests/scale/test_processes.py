@@ -115,7 +115,7 @@ def test_four_processes_adapt_routers_as_one(adapted: Path, suite: Args, tmp_pat
     [
         (*ADAPT, *GROUPS),
         (*ADAPT, "--model.diversity", "1", "--model.reliable", "0.9", "--guard.action", "restore"),
-        ("--config", "adamerging_layer_wise", *ADAPT[2:]),
+        pytest.param(("--config", "adamerging_layer_wise", *ADAPT[2:]), marks=pytest.mark.soak),
         ("--config", "multitask", *ADAPT[2:], "--tasks", "[two,five]", "--data.stream", "train"),
         ("--config", "finetune_miniature", *ADAPT[2:], "--task", "seven"),
     ],
@@ -127,7 +127,7 @@ def test_two_processes_learn_by_other_jobs_as_one(suite: Args, tmp_path: Path, j
     assert_same_training(together(2, "fit", args, tmp_path / "two"), one)
 
 
-@pytest.mark.parametrize("size", [2, 8])
+@pytest.mark.parametrize("size", [2, pytest.param(8, marks=pytest.mark.soak)])
 def test_four_processes_score_exactly_as_one(
     adapted: Path, suite: Args, tmp_path: Path, size: int
 ) -> None:
@@ -202,7 +202,7 @@ def test_a_process_whose_other_is_gone_ends_with_a_sentence(suite: Args, tmp_pat
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("told", [[1], [0, 1]])
+@pytest.mark.parametrize("told", [[1], pytest.param([0, 1], marks=pytest.mark.soak)], ids=str)
 def test_a_signal_ends_all_at_one_step_from_which_the_same_command_goes_on(
     suite: Args, tmp_path: Path, told: list[int]
 ) -> None:
