@@ -5,7 +5,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports timm, which reads it once
 os.environ["TRITON_INTERPRET"] = "1"  # before anything defines a kernel: it then runs on a CPU
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -128,23 +128,31 @@ TINY_TASKS = ("cars", "dtd", "mnist")
 TINY_OPTIONS = {"img_size": 28, "patch_size": 14, "embed_dim": 16, "depth": 2, "num_heads": 2}
 
 
+def save_encoders(
+    folder: Path, names: Iterable[str], tiny_vit: Callable[..., nn.Module]
+) -> dict[str, str]:
+    """A file of random weights for each name, by name."""
+    sources = {name: folder / f"{name}.safetensors" for name in names}
+    for seed, path in enumerate(sources.values()):
+        save_tensors(path, tiny_vit(seed, **TINY_OPTIONS).state_dict(), {})
+    return {name: str(path) for name, path in sources.items()}
+
+
 @pytest.fixture(scope="session")
 def tiny_suite(
     tmp_path_factory: pytest.TempPathFactory, tiny_vit: Callable[..., nn.Module]
 ) -> Suite:
     """Three rendered tasks of 20 images, with encoders and heads of random weights in files."""
     folder = tmp_path_factory.mktemp("tiny_suite")
-    for seed, name in enumerate(("pretrained", *TINY_TASKS)):
-        encoder = tiny_vit(seed, **TINY_OPTIONS)
-        save_tensors(folder / f"{name}.safetensors", encoder.state_dict(), {})
+    sources = save_encoders(folder, ("pretrained", *TINY_TASKS), tiny_vit)
     for task in TINY_TASKS:
         head = CosineHead(torch.randn(len(CLASSES[task]), 16), CLASSES[task], 10.0)
         save_head(folder / f"head_{task}.safetensors", head, {})
     return Suite(
         name="tiny",
         backbone=Backbone("vit_tiny_patch16_224", TINY_OPTIONS),
-        pretrained=str(folder / "pretrained.safetensors"),
-        experts={task: str(folder / f"{task}.safetensors") for task in TINY_TASKS},
+        pretrained=sources.pop("pretrained"),
+        experts=sources,
         heads={task: str(folder / f"head_{task}.safetensors") for task in TINY_TASKS},
         tasks={t: MiniatureTask(t, train_size=20, test_size=20) for t in TINY_TASKS},
     )
@@ -173,12 +181,8 @@ def uneven_suite_yaml(
 ) -> Path:
     """A suite, as `--suite` takes it, whose tasks have few images, that do not split evenly."""
     folder = tmp_path_factory.mktemp("uneven_suite")
-    sources: dict[str, str] = {}
+    sources = save_encoders(folder, ("pretrained", *UNEVEN_SIZES), tiny_vit)
     tasks: dict[str, Any] = {}
-    for seed, name in enumerate(("pretrained", *UNEVEN_SIZES)):
-        sources[name] = str(folder / f"{name}.safetensors")
-        encoder = tiny_vit(seed, **TINY_OPTIONS)
-        save_tensors(Path(sources[name]), encoder.state_dict(), {})
     for task, size in UNEVEN_SIZES.items():
         generator = torch.Generator().manual_seed(size)
         head = CosineHead(torch.randn(2, 16, generator=generator), ("odd", "even"), 10.0)

@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import pytest
+import torch
 from processes import CONTEXT, PATIENCE, Environment, be_command
+
+from wemoe_pl import cli
+
+DIFFERS = {"command", "seconds", "revision"}  # in the results of two runs that are the same
+Args = Sequence[str | Path]
 
 
 def torchrun(processes: int) -> list[Environment]:
@@ -80,6 +87,22 @@ def outcome(
             process.join(max(0.0, end - time.monotonic()))
         statuses = [process.exitcode for process in processes]
     return statuses, [(folder / f"{rank}.log").read_text() for rank in range(len(environments))]
+
+
+def alone(command: str, args: Args, out: Path) -> Path:
+    """Run in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["wemoe-pl"])
+        assert cli.main([command, *map(str, args), "--out", str(out)]) == 0
+    torch.use_deterministic_algorithms(False)  # `deterministic: true` outlives its trainer
+    return out
+
+
+def together(processes: int, command: str, args: Args, out: Path) -> Path:
+    """Run in several processes."""
+    devices = ("--trainer.devices", str(processes))
+    run(torchrun(processes), [command, *args, *devices, "--out", out], out.with_suffix(".said"))
+    return out
 
 
 def wait_until(happened: Callable[[], object], goes_on: Callable[[], bool]) -> None:

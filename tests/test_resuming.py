@@ -67,6 +67,7 @@ def save(path: Path, ended: bool) -> None:
 def test_only_what_is_gone_on_with_stays(out: Path, tmp_path: Path) -> None:
     last, other = last_checkpoint(out), tmp_path / "other.ckpt"
     leftovers = [out / ".results.12.part.json", last.with_name(".last.7.part.ckpt")]
+    leftovers.append(out / "logs" / ".metrics.7.part.csv")
     kept = [out / ".film.partial", out / "other" / ".results.12.part.json", last]
     for path in (*leftovers, *kept):
         path.parent.mkdir(exist_ok=True)

@@ -2,24 +2,23 @@
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
-from launched import outcome, run, torchrun
+from launched import DIFFERS, Args, alone, outcome, together, torchrun
 from processes import CONTEXT, PATIENCE, Environment
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from wemoe_pl import cli
 from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.loading import load
 
 # Batches of 2 are 1, 1, 2, 3 and 4: each process has another number of them.
 JOB = (
+    *("--trainer.accelerator", "cpu"),
     *("--data.batch_size", "4", "--data.test_batch_size", "2", "--data.num_workers", "0"),
     *("--trainer.max_steps", "3", "--trainer.val_check_interval", "2", "--quiet"),
 )
@@ -29,30 +28,11 @@ FREE = (*DENSE, "--model.merge.router_depth", "0", "--model.references", "false"
 LARGE = ("--data.test_batch_size", "8")  # a batch per task: all but the first process have none
 SHARDED = ("--config", "trainer/fsdp", "--trainer.accelerator", "cpu")
 STREAMED = ("--config", "trainer/stream", "--trainer.accelerator", "cpu")
-DIFFERS = {"command", "seconds", "revision"}
-Args = Sequence[str | Path]
 
 
 @pytest.fixture(scope="module")
 def suite(uneven_suite_yaml: Path) -> Args:
     return "--suite", uneven_suite_yaml
-
-
-def alone(command: str, args: Args, out: Path) -> Path:
-    """Run in this process, with the whole dictionary."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["wemoe-pl"])
-        cpu = ("--trainer.accelerator", "cpu")
-        assert cli.main([command, *map(str, args), *cpu, "--out", str(out)]) == 0
-    torch.use_deterministic_algorithms(False)
-    return out
-
-
-def elsewhere(processes: int, command: str, args: Args, out: Path) -> Path:
-    """Run in other processes, which share the dictionary out."""
-    devices = ("--trainer.devices", str(processes))
-    run(torchrun(processes), [command, *args, *devices, "--out", out], out.with_suffix(".said"))
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +65,7 @@ def test_two_processes_with_half_the_dictionary_each_learn_what_one_learns(
 ) -> None:
     args = (*job, *JOB, *suite)
     one = alone("fit", args, tmp_path / "one")
-    two = elsewhere(2, "fit", (*args, *SHARDED, *LARGE), tmp_path / "two")
+    two = together(2, "fit", (*args, *SHARDED, *LARGE), tmp_path / "two")
     assert_same_training(one, two, tolerance=1e-6)
     assert results(one)["images"] == results(two)["images"]
     assert results(one)["parameters"] == results(two)["parameters"]
@@ -94,7 +74,7 @@ def test_two_processes_with_half_the_dictionary_each_learn_what_one_learns(
 def test_a_dictionary_that_waits_on_the_cpu_is_learned_with_alike(
     adapted: Path, suite: Args, tmp_path: Path
 ) -> None:
-    streamed = elsewhere(1, "fit", (*DENSE, *JOB, *suite, *STREAMED), tmp_path / "streamed")
+    streamed = together(1, "fit", (*DENSE, *JOB, *suite, *STREAMED), tmp_path / "streamed")
     assert_same_training(adapted, streamed, tolerance=1e-6)
     assert results(streamed)["accuracy"] == results(adapted)["accuracy"]
 
@@ -105,7 +85,7 @@ def test_three_processes_score_as_one_whatever_their_shares(
     args = (*DENSE, *JOB, *suite)
     last = ("--ckpt_path", adapted / "checkpoints" / "last.ckpt")
     one = alone("test", (*args, *last), tmp_path / "one")
-    three = elsewhere(3, "test", (*args, *last, *SHARDED), tmp_path / "three")
+    three = together(3, "test", (*args, *last, *SHARDED), tmp_path / "three")
     for key in ("accuracy", "images", "reference", "parameters"):
         assert results(three)[key] == results(one)[key]
 
@@ -116,7 +96,7 @@ def test_a_run_goes_on_and_is_loaded_where_the_dictionary_is_whole(
     last = ("--ckpt_path", adapted / "checkpoints" / "last.ckpt")
     args = (*DENSE, *JOB, *suite, *last, "--trainer.max_steps", "5", "--model.references", "false")
     one = alone("fit", args, tmp_path / "one")
-    two = elsewhere(2, "fit", (*args, *SHARDED), tmp_path / "two")
+    two = together(2, "fit", (*args, *SHARDED), tmp_path / "two")
     assert_same_training(one, two, tolerance=1e-6)
     last = ("--ckpt_path", two / "checkpoints" / "last.ckpt")
     scored = alone("test", (*DENSE, *JOB, *suite, *last), tmp_path / "scored")
@@ -130,7 +110,7 @@ def test_a_run_goes_on_and_is_loaded_where_the_dictionary_is_whole(
 def test_what_would_fold_is_left_to_be_folded_when_it_is_loaded(
     suite: Args, tmp_path: Path
 ) -> None:
-    run = elsewhere(1, "fit", (*FREE, *JOB, *suite, *STREAMED), tmp_path / "run")
+    run = together(1, "fit", (*FREE, *JOB, *suite, *STREAMED), tmp_path / "run")
     assert not (run / "encoder.safetensors").exists()
     assert not load(run).mixtures
 

@@ -4,23 +4,9 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from answers import CLASSES, TASKS, random_logits, random_routing
 
 from wemoe_pl.task_inference import infer_task, task_by_entropy, task_by_routing
-
-TASKS = ["cars", "dtd", "mnist"]
-CLASSES = {"cars": 3, "dtd": 5, "mnist": 10}
-N = 40
-
-
-def random_logits() -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return {t: 3 * torch.randn(N, n, generator=generator) for t, n in CLASSES.items()}
-
-
-def random_routing(blocks: int = 2) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return [torch.randn(N, len(TASKS), generator=generator) for _ in range(blocks)]
 
 
 def test_entropies_are_compared_as_shares_of_the_largest_possible() -> None:

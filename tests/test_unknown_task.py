@@ -2,25 +2,11 @@
 
 import pytest
 import torch
-from torch import Tensor
+from answers import TASKS, N, random_logits, random_routing
 
 from wemoe_pl.task_inference import infer_task
 from wemoe_pl.tasks import UNLABELLED
 from wemoe_pl.unknown_task import UnknownTaskScores
-
-TASKS = ["cars", "dtd", "mnist"]
-CLASSES = {"cars": 3, "dtd": 5, "mnist": 10}
-N = 40
-
-
-def random_logits() -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return {t: 3 * torch.randn(N, n, generator=generator) for t, n in CLASSES.items()}
-
-
-def random_routing(blocks: int = 2) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return [torch.randn(N, len(TASKS), generator=generator) for _ in range(blocks)]
 
 
 def test_right_is_the_right_class_of_the_right_task() -> None:

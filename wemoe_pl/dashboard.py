@@ -22,7 +22,7 @@ from wemoe_pl.loggers import WandbRun, one_line
 from wemoe_pl.pixels import Pixels
 from wemoe_pl.plots import plot_routing
 from wemoe_pl.report import accuracy_columns
-from wemoe_pl.run_checkpoint import last_checkpoint, read_checkpoint
+from wemoe_pl.run_checkpoint import last_checkpoint
 from wemoe_pl.scores import normalized_mean
 
 STEP = "trainer/global_step"  # the axis that Lightning's logger gives every metric
@@ -132,9 +132,9 @@ class Dashboard(L.Callback):
         self._alerted = set(state_dict["alerted"])
 
 
-def resumed_run(checkpoint: Path) -> str | None:
+def resumed_run(checkpoint: Mapping[str, Any]) -> str | None:
     """The W&B run that a checkpoint is of, if it is of one."""
-    states = read_checkpoint(checkpoint).get("callbacks", {})
+    states = checkpoint.get("callbacks", {})
     return states.get(Dashboard.__name__, {}).get("run_id")
 
 

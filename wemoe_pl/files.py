@@ -62,18 +62,26 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        flush_to_disk(temporary)
-        temporary.replace(path)
+        with told_of(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            flush_to_disk(temporary)
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):  # where nothing could be written, nothing can be removed
+            temporary.unlink()
+
+
+@contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """Tell in one sentence what keeps a block from writing a file or folder."""
+    try:
+        yield
     except OSError as error:
         raise WeMoEError(
             f"Cannot write {path}: {error.strerror or error}. "
             "Free some space or choose another folder; nothing was left half-written."
         ) from error
-    finally:
-        with suppress(OSError):  # where nothing could be written, nothing can be removed
-            temporary.unlink()
 
 
 def flush_to_disk(path: Path) -> None:
@@ -106,17 +114,13 @@ def atomic_folder(path: Path, ours: str) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     replaced = temporary.with_name(f"{temporary.name}.replaced")
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.exists():
-            path.replace(replaced)
-        temporary.replace(path)
+        with told_of(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            if path.exists():
+                path.replace(replaced)
+            temporary.replace(path)
         shutil.rmtree(replaced, ignore_errors=True)
-    except OSError as error:
-        raise WeMoEError(
-            f"Cannot write {path}: {error.strerror or error}. "
-            "Free some space or choose another folder; nothing was left half-written."
-        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -53,8 +53,14 @@ from wemoe_pl.predictions import Predictions
 from wemoe_pl.processes import EndTogether, Requeue, end_others
 from wemoe_pl.report import accuracy_table, write_summary
 from wemoe_pl.results import collect_results, write_results
-from wemoe_pl.resuming import CONFIG_FILE, clear, is_own, unfinished_run
-from wemoe_pl.run_checkpoint import RESULTS, checkpoint_folder, last_checkpoint, read_checkpoint
+from wemoe_pl.resuming import clear, is_own, unfinished_run
+from wemoe_pl.run_checkpoint import (
+    CONFIG_FILE,
+    RESULTS,
+    checkpoint_folder,
+    last_checkpoint,
+    read_checkpoint,
+)
 from wemoe_pl.suites import Suite, restriction
 from wemoe_pl.tasks import name_some
 
@@ -185,10 +191,10 @@ class WeMoECLI(LightningCLI):
         if fitting and not (given or self.anew):
             given = unfinished_run(self.out, self.recipe)
         self.start = given if fitting else None
-        self.start_step = read_checkpoint(self.start)["global_step"] if self.start else 0
-        if fitting:
-            rank_zero_only(clear)(self.out, self.start)
+        self.start_step, self.start_run = 0, None
         if self.start:
+            checkpoint = read_checkpoint(self.start)
+            self.start_step, self.start_run = checkpoint["global_step"], resumed_run(checkpoint)
             of = f"step {self.start_step} of {settings.trainer.max_steps}"
             rank_zero_info(f"Going on from {of}: {self.start}")
 
@@ -208,7 +214,7 @@ class WeMoECLI(LightningCLI):
     def identity(self) -> dict[str, Any]:
         """Where the run appears among others; a resumed one in its own place."""
         found = identity(self.settings.as_dict(), str(self.subcommand))
-        return found | ({"id": resumed_run(self.start)} if self.start else {})
+        return found | ({"id": self.start_run} if self.start else {})
 
     @property
     def log_folder(self) -> str:
@@ -238,7 +244,7 @@ class WeMoECLI(LightningCLI):
         return Path(self.settings.out)
 
     def before_fit(self) -> None:
-        """Go on from a checkpoint; refuse a task that no part asks for, and an interval of 0."""
+        """Refuse a task that no part asks for, and an interval of 0; go on, or make room."""
         self.config_init[self.subcommand].ckpt_path = self.start and str(self.start)
         if self.settings.task and not isinstance(self.model, finetune.ExpertFineTuning):
             raise ConfigError(
@@ -248,6 +254,7 @@ class WeMoECLI(LightningCLI):
         interval = self.settings.trainer.val_check_interval
         if isinstance(interval, int | float) and interval <= 0:
             raise ConfigError(f"trainer.val_check_interval is {interval}: give a number from 1.")
+        rank_zero_only(clear)(self.out, self.start)  # only now: a mistake costs none
 
     def before_validate(self) -> None:
         """Keep Lightning's table, a column per loader, out of the way of ours."""

@@ -11,6 +11,28 @@ OURS = "this program"
 ESCAPED = {**{c: f"\\{c}" for c in "&%$#_{}"}, "±": "$\\pm$", "†": "$\\dagger$", "–": "--"}
 
 
+def percent(share: float | None) -> str:
+    """A share as percent with one decimal; a dash for what was not measured.
+
+    >>> percent(0.8943), percent(None)
+    ('89.4', '–')
+    """
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---:") -> str:
+    r"""A table as Markdown, of which all columns but the first are aligned alike.
+
+    >>> print(grid(["task", "mean"], [["a|b", "50.0"]]))
+    | task | mean |
+    | --- | ---: |
+    | a\|b | 50.0 |
+    """
+    lines = [titles, ["---", *[align] * (len(titles) - 1)], *rows]
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+
+
 @dataclass(frozen=True)
 class Cell:
     """A number from 0 to 1, or the mean of several; None where nothing was measured."""
@@ -33,10 +55,8 @@ class Cell:
         >>> Cell.of([0.5, 0.6]).text, Cell(0.891).text, Cell(None).text
         ('55.0 ± 7.1', '89.1', '–')
         """
-        if self.value is None:
-            return "–"
-        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.1f}"
-        return f"{100 * self.value:.1f}{spread}"
+        spread = "" if self.deviation is None else f" ± {percent(self.deviation)}"
+        return f"{percent(self.value)}{spread}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from wemoe_pl.hub import HubFiles, HubRepo
 from wemoe_pl.plain_yaml import load_plain
 from wemoe_pl.recipes import rebuild
 from wemoe_pl.run_checkpoint import (
+    CONFIG_FILE,
     IDENTITY,
+    RESULTS,
     check_sources,
     checkpoint_folder,
     last_checkpoint,
@@ -112,11 +114,11 @@ def open_run(path: Path, allow: Sequence[str]) -> Subject:
     last = last_checkpoint(path)
     if path.is_file() or last.is_file():
         return open_adapted(path if path.is_file() else last, allow)
-    if (path / "config.yaml").is_file():
+    if (path / CONFIG_FILE).is_file():
         return open_static(path, allow)
     raise CheckpointError(
-        f"{path} is neither a checkpoint nor the folder of a run (config.yaml, checkpoints/) or of "
-        f"an export ({MANIFEST})."
+        f"{path} is neither a checkpoint nor the folder of a run ({CONFIG_FILE}, checkpoints/) or "
+        f"of an export ({MANIFEST})."
     )
 
 
@@ -136,7 +138,7 @@ def open_adapted(path: Path, allow: Sequence[str]) -> Subject:
 
 def open_static(folder: Path, allow: Sequence[str]) -> Subject:
     """The model of a run that adapted nothing, from its resolved config."""
-    config = folder / "config.yaml"
+    config = folder / CONFIG_FILE
     try:
         settings = load_plain(config.read_text())
         recipe = {"suite": settings["suite"], "merge": settings["model"]["init_args"]["merge"]}
@@ -152,5 +154,5 @@ def open_static(folder: Path, allow: Sequence[str]) -> Subject:
 
 def results_in(folder: Path) -> dict[str, Any] | None:
     """What a run scored, if it did."""
-    path = folder / "results.json"
+    path = folder / RESULTS
     return json.loads(path.read_text()) if path.is_file() else None

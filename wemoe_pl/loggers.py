@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from wemoe_pl.files import atomic_write
+from wemoe_pl.run_checkpoint import LOGS
 
 SERVER = "https://api.wandb.ai"
 # Seconds that a server which does not answer may hold up a run: when it begins, and when it ends.
@@ -46,7 +47,7 @@ class MetricsFile(Logger):
 
     def __init__(self, save_dir: str = ".", version: str = ""):
         super().__init__()
-        self.path = Path(save_dir) / "logs" / version / "metrics.csv"
+        self.path = Path(save_dir) / LOGS / version / "metrics.csv"
         self.first_step = 0
         self._version = version
         self._rows: list[dict[str, Any]] | None = None
@@ -55,7 +56,7 @@ class MetricsFile(Logger):
     @property
     def name(self) -> str:
         """The folder in that of the run."""
-        return "logs"
+        return LOGS
 
     @property
     def version(self) -> str:

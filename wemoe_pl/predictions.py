@@ -96,8 +96,12 @@ class Predictions(Callback):
                 f"{missing} of {len(parts)} batches are not answered yet: run the same command "
                 "again to go on."
             )
-        unreadable = [row.image for row in kept(parts) if row.error is not None]
-        answers = sum(1 for _ in kept(parts)) - len(unreadable)
+        answers, unreadable = 0, []
+        for row in kept(parts):
+            if row.error is None:
+                answers += 1
+            else:
+                unreadable.append(row.image)
         if answers:
             with atomic_write(self.path) as temporary:
                 WRITERS[self.path.suffix](temporary, kept(parts))

@@ -12,6 +12,7 @@ from rich.progress import ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from wemoe_pl.files import atomic_write
+from wemoe_pl.layouts import grid, percent
 from wemoe_pl.scores import mean, normalized_mean
 
 COLUMN_TITLES = {
@@ -136,15 +137,6 @@ def rows_by_task(tasks: Iterable[str], columns: Iterable[Mapping[str, float]]) -
     return [*rows, ["mean", *(percent(mean(values)) for values in columns)]]
 
 
-def percent(share: float | None) -> str:
-    """A share as percent with one decimal; a dash for what was not measured.
-
-    >>> percent(0.8943), percent(None)
-    ('89.4', '–')
-    """
-    return "–" if share is None else f"{100 * share:.1f}"
-
-
 def write_summary(path: Path, results: Mapping[str, Any], pictures: Sequence[str]) -> None:
     """Write `summary`, whole or not at all."""
     with atomic_write(path) as temporary:
@@ -242,16 +234,3 @@ def guard_sentences(report: Mapping[str, Any]) -> list[str]:
     if (step := report.get("restored_step")) is not None:
         told.append(f"In the end the state of step {step} was restored, the best without labels")
     return told
-
-
-def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---:") -> str:
-    r"""A table as Markdown, of which all columns but the first are aligned alike.
-
-    >>> print(grid(["task", "mean"], [["a|b", "50.0"]]))
-    | task | mean |
-    | --- | ---: |
-    | a\|b | 50.0 |
-    """
-    lines = [titles, ["---", *[align] * (len(titles) - 1)], *rows]
-    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)

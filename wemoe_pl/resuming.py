@@ -8,9 +8,15 @@ import yaml
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.files import remove_leftovers
 from wemoe_pl.plain_yaml import load_plain
-from wemoe_pl.run_checkpoint import ENDED, RESULTS, last_checkpoint, read_checkpoint
+from wemoe_pl.run_checkpoint import (
+    CONFIG_FILE,
+    ENDED,
+    LOGS,
+    RESULTS,
+    last_checkpoint,
+    read_checkpoint,
+)
 
-CONFIG_FILE = "config.yaml"
 # Where and how a run is made, which changes nothing of what it comes to. Callbacks of one's own
 # may, but their list changes with the progress bar. The size of test batches is not among them: it
 # changes the scores where batches are routed.
@@ -57,7 +63,7 @@ def clear(out: Path, start: Path | None) -> None:
 
     Before the config of the next run is there, so that it is never taken for one of that.
     """
-    for folder in (out, last_checkpoint(out).parent):
+    for folder in (out, out / LOGS, last_checkpoint(out).parent):
         remove_leftovers(folder)
     if start is None or not is_own(start, out):
         last_checkpoint(out).unlink(missing_ok=True)

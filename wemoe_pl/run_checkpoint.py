@@ -12,6 +12,8 @@ from wemoe_pl.errors import CheckpointError
 from wemoe_pl.files import atomic_write
 
 LAST_CHECKPOINT = "last.ckpt"
+CONFIG_FILE = "config.yaml"
+LOGS = "logs"
 RESULTS = "results.json"
 ENDED = "ended"  # the key under which `LastCheckpoint` says that training has
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to

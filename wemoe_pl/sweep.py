@@ -27,9 +27,9 @@ from wemoe_pl.configs import find_config
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.files import atomic_write, make_folder
 from wemoe_pl.grids import folder_name, parse_grid, points, short_names
+from wemoe_pl.layouts import percent
 from wemoe_pl.options import sweep_parser
 from wemoe_pl.plots import plot_sweep
-from wemoe_pl.report import percent
 from wemoe_pl.scores import mean
 from wemoe_pl.signals import Stopped
 

@@ -34,6 +34,18 @@ def test_an_unfinished_run_of_another_config_is_neither_lost_nor_gone_on_with(
     assert_nothing_lost(out, uninterrupted)
 
 
+def test_a_mistake_costs_no_checkpoint(
+    fit: Fit, out: Path, at_step: Callable[..., None], uninterrupted: Path
+) -> None:
+    at_step(7, raising(MemoryError()))
+    assert fit()[0] == 1
+    status, said = fit("--fresh", "--model.learning_rate", "-1")
+    assert (status, said) == (1, "wemoe-pl: learning_rate is -1.0: give a number above 0.\n")
+    assert kept_step(out) == 7
+    assert fit()[0] == 0
+    assert_nothing_lost(out, uninterrupted)
+
+
 @pytest.mark.parametrize("options", [("--ckpt_path", "last"), ("--fresh",)])
 def test_another_config_can_be_gone_on_with_or_begun_anew(
     fit: Fit,

@@ -6,13 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from launched import outcome, run, started, torchrun, wait_until
+from launched import DIFFERS, Args, alone, outcome, run, started, together, torchrun, wait_until
 from processes import PATIENCE
 from torch import Tensor
 
@@ -29,30 +28,12 @@ GROUPS = (
     *("--data.tasks_per_batch", "2", "--trainer.accumulate_grad_batches", "3"),
     *("--trainer.val_check_interval", "6"),
 )
-DIFFERS = {"command", "seconds", "revision"}
-Args = Sequence[str | Path]
 
 
 @pytest.fixture(scope="module")
 def suite(uneven_suite_yaml: Path) -> Args:
     """The suite that does not split evenly."""
     return "--suite", uneven_suite_yaml
-
-
-def alone(command: str, args: Args, out: Path) -> Path:
-    """Run in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["wemoe-pl"])
-        assert cli.main([command, *map(str, args), "--out", str(out)]) == 0
-    torch.use_deterministic_algorithms(False)  # `deterministic: true` outlives its trainer
-    return out
-
-
-def together(processes: int, command: str, args: Args, out: Path) -> Path:
-    """Run in several processes."""
-    devices = ("--trainer.devices", str(processes))
-    run(torchrun(processes), [command, *args, *devices, "--out", out], out.with_suffix(".said"))
-    return out
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ import yaml
 from wemoe_pl import __version__
 from wemoe_pl.export.manifest import Manifest
 from wemoe_pl.hub import HubRepo
+from wemoe_pl.layouts import grid, percent
+from wemoe_pl.scores import mean
 
 ZERO_SHOT = "zero-shot, by "  # how the source of a head begins that a text tower made
 LIBRARIES = {"timm": "timm", "hf": "transformers", "onnx": "onnx"}
@@ -81,8 +83,6 @@ Made by wemoe_pl {version}{revision}, from this suite and merge method:
 
 ## Sources
 
-| part | source | SHA-256 | licence |
-| --- | --- | --- | --- |
 {sources}
 
 ## Limits
@@ -117,7 +117,7 @@ def model_card(
         version=__version__,
         revision=made_by,
         recipe=yaml.safe_dump(manifest.recipe, sort_keys=False, allow_unicode=True),
-        sources="\n".join(source_rows(manifest.sources, licences)),
+        sources=sources_table(manifest.sources, licences),
         limits=limits(manifest, difference),
     )
 
@@ -168,39 +168,29 @@ def results_table(results: Mapping[str, Any] | None) -> str:
     if not results:
         return "Not scored."
     own = (results.get("reference") or {}).get("individual") or {}
-    lines = ["| task | accuracy, % | its own expert, % |", "| --- | --- | --- |"]
-    for task, value in results["accuracy"].items():
-        lines.append(f"| {task} | {percent(value)} | {percent(own.get(task))} |")
-    lines.append(f"| mean | {percent(results['mean'])} | {percent(mean_of(own))} |")
+    rows = [[t, percent(value), percent(own.get(t))] for t, value in results["accuracy"].items()]
+    rows.append(["mean", percent(results["mean"]), percent(mean(own))])
+    table = grid(["task", "accuracy, %", "its own expert, %"], rows, align="---")
     corruption = results.get("corruption")
     note = [f"On corrupted images: {corruption}."] if corruption else []
     note += [results["note"]] if results.get("note") else []
-    return "\n".join([*lines, "", f"Seed {results['seed']}. {' '.join(note)}".strip()])
+    return "\n".join([table, "", f"Seed {results['seed']}. {' '.join(note)}".strip()])
 
 
-def percent(value: float | None) -> str:
-    """A share as tables have it.
-
-    >>> percent(0.87654), percent(None)
-    ('87.7', '–')
-    """
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def mean_of(values: Mapping[str, float]) -> float | None:
-    """The mean of some accuracies; None of none."""
-    return sum(values.values()) / len(values) if values else None
-
-
-def source_rows(
+def sources_table(
     sources: Mapping[str, Mapping[str, str]], licences: Mapping[str, str | None]
-) -> list[str]:
+) -> str:
     """A row per frozen part."""
-    return [
-        f"| {part} | {source['source']} | `{source['sha256']}` | "
-        f"{licences.get(origin(source['source'])) or 'not stated'} |"
+    rows = [
+        [
+            part,
+            source["source"],
+            f"`{source['sha256']}`",
+            licences.get(origin(source["source"])) or "not stated",
+        ]
         for part, source in sources.items()
     ]
+    return grid(["part", "source", "SHA-256", "licence"], rows, align="---")
 
 
 def origin(source: str) -> str:

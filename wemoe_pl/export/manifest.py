@@ -10,6 +10,7 @@ from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.subject import Subject
 from wemoe_pl.files import atomic_write, sha256
 from wemoe_pl.heads import CosineHead
+from wemoe_pl.hub import is_inside
 from wemoe_pl.provenance import revision, versions
 
 MANIFEST = "wemoe_pl.json"
@@ -123,7 +124,7 @@ def read_manifest(path: Path) -> Manifest:
         )
     manifest = checked(found, path)
     for name in manifest.files:
-        if name in ("", ".", "..") or "/" in name or "\\" in name:
+        if "/" in name or not is_inside(name):
             raise CheckpointError(f"{path} speaks of '{name}', which is outside its folder.")
     return manifest
 
