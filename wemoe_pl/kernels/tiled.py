@@ -1,81 +1,26 @@
 """Weight space: merge the weights of some hidden entries at a time, use them, and forget them.
 
-A tile is what some samples' merged weights of some hidden entries take: small enough to stay in a
-CPU's cache between being merged and being multiplied. The hidden activations are never held whole
-either, unless there is room to keep them for the backward pass, which merges weights anew and
-never holds the gradient of more than a tile. So memory does not grow with the dictionary.
+The hidden activations are never held whole either, unless there is room to keep them for the
+backward pass, which merges weights anew and never holds the gradient of more than a tile. So
+memory does not grow with the dictionary.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, gcd
+from math import gcd
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
+from wemoe_pl.kernels.threads import available, run_apart
+from wemoe_pl.kernels.tiles import ACCELERATOR_ROOM, CPU_ROOM, Part, Room, Tiling
 from wemoe_pl.kernels.two_layers import MergedLayer, TwoLayers
 
-LINES = 96  # hidden entries of a tile, at least: a whole number of blocks of sparse task vectors
-SUMMED_APART = 8  # parts of a tile, at most, for which threads sum gradients
-
-
-class Room(NamedTuple):
-    """Bytes that may be used.
-
-    Attributes:
-        tile: for the merged weights of one tile, of one of the two layers.
-        kept: for hidden activations to wait for the backward pass.
-    """
-
-    tile: int
-    kept: int
-
-
-# Two tiles fit in the cache of a few cores; an accelerator is better served by few large products.
-CPU_ROOM = Room(tile=6 * 2**20, kept=32 * 2**20)
-ACCELERATOR_ROOM = Room(tile=256 * 2**20, kept=2**30)
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """Which samples and hidden entries are computed together.
-
-    Attributes:
-        samples: B.
-        hidden: H.
-        group: how many samples.
-        lines: how many hidden entries.
-    """
-
-    samples: int
-    hidden: int
-    group: int
-    lines: int
-
-    @classmethod
-    def of(cls, samples: int, hidden: int, line_bytes: int, room: int) -> "Tiling":
-        """Tiles of at most `room` bytes, or of one sample: as many samples as leave `LINES`.
-
-        >>> Tiling.of(samples=128, hidden=3072, line_bytes=4 * 768, room=6 * 2**20)
-        Tiling(samples=128, hidden=3072, group=16, lines=96)
-        >>> Tiling.of(samples=1, hidden=3072, line_bytes=4 * 768, room=6 * 2**20)
-        Tiling(samples=1, hidden=3072, group=1, lines=2016)
-        """
-        fit = max(1, room // (LINES * line_bytes))
-        most = 1 << (fit.bit_length() - 1)  # a power of 2, which threads share evenly
-        group = ceil(samples / max(1, ceil(samples / most))) or 1
-        lines = max(1, room // (group * line_bytes * LINES)) * LINES
-        return cls(samples, hidden, group, min(lines, hidden))
-
-    def tiles(self) -> Iterator[slice]:
-        """The hidden entries, some at a time."""
-        return slices(self.hidden, self.lines)
-
-    def groups(self) -> Iterator[slice]:
-        """The samples, some at a time."""
-        return slices(self.samples, self.group)
+PAGE = 2**12  # bytes after which places of a cache recur
+SUMMED_APART = 8  # parts of a tile, at most, for which gradients are summed
 
 
 class Lines(NamedTuple):
@@ -95,11 +40,14 @@ class Lines(NamedTuple):
         A matrix product for each line: one for all of them, (b, T) · (T, lines · D), is so wide
         and so flat that libraries for the CPU take half as long again.
         """
-        lines, width = self.weight.shape
-        shares = routing_weights.expand(lines, -1, -1)
-        merged = room[: shares.shape[1] * self.weight.numel()].view(lines, -1, width)
+        (lines, width), samples = self.weight.shape, len(routing_weights)
+        # One sample more, of no use, where all lines would else begin in the same few places of
+        # the cache.
+        spare = samples > 1 and samples * width * room.element_size() % PAGE == 0
+        shares = F.pad(routing_weights, (0, 0, 0, spare)).expand(lines, -1, -1)
+        merged = room[: lines * (samples + spare) * width].view(lines, -1, width)
         torch.baddbmm(self.weight[:, None], shares, self.vectors.transpose(0, 1), out=merged)
-        return merged.transpose(0, 1)
+        return merged.transpose(0, 1)[:samples]
 
     def contracted(self, left: Tensor, right: Tensor, room: Tensor) -> Tensor:
         """What the weights' gradient says of each task vector, (b, T).
@@ -110,10 +58,10 @@ class Lines(NamedTuple):
         samples, count = len(left), len(self.vectors)
         gradient = room[: samples * self.weight.numel()].view(samples, *self.weight.shape)
         torch.bmm(left.mT, right, out=gradient)
-        # In some parts, or a single thread would go along the whole length of the sums.
+        # In some parts: a single sum of such a length takes longer, and can't be shared out.
         parts = gcd(len(self.weight), SUMMED_APART)
-        by_part = gradient.view(samples, parts, -1).transpose(0, 1)
-        return (by_part @ self.vectors.view(count, parts, -1).permute(1, 2, 0)).sum(dim=0)
+        by_part = gradient.view(samples, parts, -1).permute(1, 2, 0)
+        return (self.vectors.view(count, parts, -1).transpose(0, 1) @ by_part).sum(dim=0).T
 
 
 def lines_of(layer: MergedLayer, entries: slice, dim: int, dtype: torch.dtype) -> Lines:
@@ -148,6 +96,92 @@ class Activated(NamedTuple):
         return torch.autograd.grad(self.after, self.before, to_after, retain_graph=True)[0]
 
 
+class Gradients(NamedTuple):
+    """What is added to; None where no gradient is asked for.
+
+    Attributes:
+        x: that of the tokens, (B, N, D).
+        routing: that of the routing weights, (B, T).
+        bias: that of the first layer's merged biases, (B, H).
+    """
+
+    x: Tensor | None
+    routing: Tensor | None
+    bias: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is seen of some samples, and the layers that see it.
+
+    Attributes:
+        mlp: the layers.
+        x: (B, N, D).
+        routing_weights: (B, T).
+        bias: the merged ones of the first layer, (B, H).
+        tiling: how it is cut.
+    """
+
+    mlp: TwoLayers
+    x: Tensor
+    routing_weights: Tensor
+    bias: Tensor
+    tiling: Tiling
+
+    def lines(self, entries: slice) -> tuple[Lines, Lines]:
+        """Rows of the first layer and columns of the second."""
+        first = lines_of(self.mlp.first, entries, 0, self.x.dtype)
+        return first, lines_of(self.mlp.second, entries, 1, self.x.dtype)
+
+    def workspace(self) -> Tensor:
+        """Room for the merged weights of one tile, and of a sample to spare."""
+        return self.x.new_empty((self.tiling.group + 1) * self.tiling.lines * widest(self.mlp))
+
+    def before(self, entries: slice, group: slice, weights: Tensor) -> Tensor:
+        """What comes before the activation."""
+        return torch.baddbmm(self.bias[group, None, entries], self.x[group], weights.mT)
+
+    def forward(self, part: Part, out: Tensor, kept: list[Activated] | None) -> None:
+        """Add what some hidden entries come to; keep them, if there is a list for it."""
+        space, act = self.workspace(), self.mlp.act
+        for entries in part.entries:
+            first, second = self.lines(entries)
+            for group in part.groups:
+                shares = self.routing_weights[group]
+                before = self.before(entries, group, first.merged(shares, space))
+                if kept is None:
+                    hidden = act(before)
+                else:
+                    kept.append(Activated.of(act, before))
+                    hidden = kept[-1].values
+                out[group].baddbmm_(hidden, second.merged(shares, space))
+
+    def backward(
+        self, part: Part, upstream: Tensor, to: Gradients, kept: Sequence[Activated]
+    ) -> None:
+        """Add to gradients what comes through some hidden entries, which are merged anew."""
+        space, waiting = self.workspace(), iter(kept)
+        other = space if kept else self.workspace()
+        for entries in part.entries:
+            first, second = self.lines(entries)
+            for group in part.groups:
+                seen, error, shares = self.x[group], upstream[group], self.routing_weights[group]
+                weights, hidden = None, next(waiting, None)
+                if hidden is None:
+                    weights = first.merged(shares, other)
+                    hidden = Activated.of(self.mlp.act, self.before(entries, group, weights))
+                to_before = hidden.gradient(error @ second.merged(shares, space).mT)
+                to.bias[group, entries] = to_before.sum(dim=1)
+                if to.routing is not None:
+                    to.routing[group] += second.contracted(hidden.values, error, space)
+                if to.x is not None:
+                    if weights is None:
+                        weights = first.merged(shares, space)
+                    to.x[group].baddbmm_(to_before, weights)
+                if to.routing is not None:
+                    to.routing[group] += first.contracted(to_before, seen, space)
+
+
 class TiledMLP(torch.autograd.Function):
     """`second(act(first x))` without the last bias; gradients to x, routing weights and bias."""
 
@@ -156,56 +190,39 @@ class TiledMLP(torch.autograd.Function):
         ctx: Any, x: Tensor, routing_weights: Tensor, bias: Tensor, mlp: TwoLayers, room: Room
     ) -> Tensor:
         """(B, N, D), (B, T) and merged biases (B, H) of the first layer → (B, N, D)."""
+        ctx.save_for_backward(x, routing_weights, bias)
         ctx.mlp, ctx.tiling = mlp, tiling_of(x, mlp, room)
+        batch, parts = Batch(mlp, x, routing_weights, bias, ctx.tiling), ctx.tiling.parts()
         # What comes before the activation and what comes after it.
         keeps = any(ctx.needs_input_grad) and 2 * x.shape[1] * bias.nbytes <= room.kept
-        ctx.kept = []
-        out = x.new_zeros(*x.shape[:2], len(mlp.second.weight))
-        space = workspace(x, mlp, ctx.tiling)
-        for entries in ctx.tiling.tiles():
-            first, second = lines_of_both(mlp, entries, x.dtype)
-            for group in ctx.tiling.groups():
-                shares = routing_weights[group]
-                weights = first.merged(shares, space).mT
-                before = torch.baddbmm(bias[group, None, entries], x[group], weights)
-                hidden = Activated.of(mlp.act, before) if keeps else mlp.act(before)
-                if isinstance(hidden, Activated):
-                    ctx.kept.append(hidden)
-                    hidden = hidden.values
-                out[group].baddbmm_(hidden, second.merged(shares, space))
-        ctx.save_for_backward(x, routing_weights, bias)
-        return out
+        ctx.kept = [[] if keeps else None for _ in parts]
+        outs = ctx.tiling.sums(x.new_empty(*x.shape[:2], len(mlp.second.weight)))
+        run_apart(lambda part: batch.forward(part, outs[part.number], ctx.kept[part.number]), parts)
+        return ctx.tiling.total(outs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """One tile after another, each merged anew."""
         x, routing_weights, bias = ctx.saved_tensors
-        upstream = gradients[0].to(x.dtype)
-        to_x, to_bias = torch.zeros_like(x), torch.empty_like(bias)
-        to_routing = torch.zeros_like(
-            routing_weights, dtype=torch.promote_types(x.dtype, torch.float32)
-        )
-        spaces = [workspace(x, ctx.mlp, ctx.tiling) for _ in range(2)]
-        kept = iter(ctx.kept)
-        for entries in ctx.tiling.tiles():
-            first, second = lines_of_both(ctx.mlp, entries, x.dtype)
-            for group in ctx.tiling.groups():
-                shares, seen, error = routing_weights[group], x[group], upstream[group]
-                weights = first.merged(shares, spaces[0])
-                hidden = next(kept, None)
-                if hidden is None:
-                    before = torch.baddbmm(bias[group, None, entries], seen, weights.mT)
-                    hidden = Activated.of(ctx.mlp.act, before)
-                to_before = hidden.gradient(error @ second.merged(shares, spaces[1]).mT)
-                to_bias[group, entries] = to_before.sum(dim=1)
-                if ctx.needs_input_grad[0]:
-                    to_x[group].baddbmm_(to_before, weights)
-                if ctx.needs_input_grad[1]:
-                    to_routing[group] += second.contracted(hidden.values, error, spaces[1])
-                    to_routing[group] += first.contracted(to_before, seen, spaces[0])
-        wanted = zip((to_x, to_routing.to(x.dtype), to_bias), ctx.needs_input_grad, strict=False)
-        return *(gradient if needed else None for gradient, needed in wanted), None, None
+        batch = Batch(ctx.mlp, x, routing_weights, bias, ctx.tiling)
+        upstream, wants = gradients[0].to(x.dtype), ctx.needs_input_grad
+        xs = ctx.tiling.sums(x)
+        routings = ctx.tiling.sums(routing_weights, torch.promote_types(x.dtype, torch.float32))
+        to_bias = torch.empty_like(bias)
+
+        def run(part: Part) -> None:
+            to = Gradients(
+                xs[part.number] if wants[0] else None,
+                routings[part.number] if wants[1] else None,
+                to_bias,
+            )
+            batch.backward(part, upstream, to, ctx.kept[part.number] or ())
+
+        run_apart(run, ctx.tiling.parts())
+        sums = (ctx.tiling.total(xs), ctx.tiling.total(routings).to(x.dtype), to_bias)
+        asked = (each if want else None for each, want in zip(sums, wants, strict=False))
+        return *asked, None, None
 
 
 def tiled_mlp(
@@ -236,26 +253,13 @@ def untiled_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
     return run(mlp.second, mlp.act(run(mlp.first, x)))
 
 
-def lines_of_both(mlp: TwoLayers, entries: slice, dtype: torch.dtype) -> tuple[Lines, Lines]:
-    """Rows of the first layer and columns of the second."""
-    return lines_of(mlp.first, entries, 0, dtype), lines_of(mlp.second, entries, 1, dtype)
-
-
 def tiling_of(x: Tensor, mlp: TwoLayers, room: Room) -> Tiling:
     """Tiles for a batch (B, N, D)."""
-    return Tiling.of(len(x), mlp.hidden, widest(mlp) * x.element_size(), room.tile)
-
-
-def workspace(x: Tensor, mlp: TwoLayers, tiling: Tiling) -> Tensor:
-    """Room for the merged weights of one tile."""
-    return x.new_empty(tiling.group * tiling.lines * widest(mlp))
+    threads = available() if x.device.type == "cpu" else 1
+    line_bytes = widest(mlp) * x.element_size()
+    return Tiling.of(len(x), mlp.hidden, line_bytes, room, threads, sum_bytes=x.nbytes)
 
 
 def widest(mlp: TwoLayers) -> int:
     """The longer of what belongs to one hidden entry: a row of one layer, a column of the other."""
     return max(mlp.first.weight.shape[1], len(mlp.second.weight))
-
-
-def slices(length: int, step: int) -> Iterator[slice]:
-    """0 to `length` in steps."""
-    return (slice(i, min(i + step, length)) for i in range(0, length, step))
