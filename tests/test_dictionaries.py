@@ -180,6 +180,21 @@ def test_a_tile_is_some_rows_or_columns_however_they_lie_in_memory(
         torch.testing.assert_close(columns, whole[:, :, start:stop].mT, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("column_major", [False, True], ids=["rows", "columns"])
+@pytest.mark.parametrize("compression", [*LOSSLESS, *LOSSY], ids=repr)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tiles_by_number_are_those_by_lines(
+    compression: Compression, column_major: bool, dtype: torch.dtype
+) -> None:
+    weight, tuned = matrix((7, 9), column_major)
+    vectors = compression.store(weight, lambda i: tuned[i], T)
+    for dim, length in enumerate(weight.shape):
+        tiles = vectors.tiles(length, 4, dim, dtype)
+        for i, start in enumerate(range(0, length, 4)):
+            expected = vectors.tile(start, min(start + 4, length), dim, dtype)
+            torch.testing.assert_close(tiles(i), expected, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("compression", [Dense(), Pruned(ratio=0.5)], ids=repr)
 def test_memory_order_changes_nothing_but_the_order(compression: Compression) -> None:
     by_rows, by_columns = (
@@ -195,6 +210,8 @@ def test_dense_columns_of_a_column_major_matrix_are_not_copied() -> None:
     assert isinstance(vectors, DenseVectors)
     tile = vectors.tile(2, 5, 1, torch.float32)
     assert tile.reshape(T, -1).data_ptr() == vectors.stacked[0, 0, 2].data_ptr()
+    second = vectors.tiles(9, 2, 1, torch.float32)(1)
+    assert second.data_ptr() == vectors.stacked[0, 0, 2].data_ptr()
 
 
 def test_low_rank_vectors_are_applied_without_being_formed() -> None:

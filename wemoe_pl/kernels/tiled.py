@@ -5,9 +5,9 @@ backward pass, which merges weights anew and never holds the gradient of more th
 memory does not grow with the dictionary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import gcd
+from math import gcd, prod
 from typing import Any, NamedTuple
 
 import torch
@@ -15,62 +15,80 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from wemoe_pl.kernels.threads import available, run_apart
-from wemoe_pl.kernels.tiles import ACCELERATOR_ROOM, CPU_ROOM, Part, Room, Tiling
+from wemoe_pl.kernels.tiles import ACCELERATOR_ROOM, CPU_ROOM, Room, Tiling
 from wemoe_pl.kernels.two_layers import MergedLayer, TwoLayers
 
-PAGE = 2**12  # bytes after which places of a cache recur
 SUMMED_APART = 8  # parts of a tile, at most, for which gradients are summed
+
+
+class Workspace:
+    """Room for the merged weights of one tile, or for their gradient, used again and again.
+
+    Args:
+        room: as many numbers as that takes, with a sample to spare.
+    """
+
+    def __init__(self, room: Tensor):
+        self.room = room
+        self.views: dict[tuple[int, ...], Tensor] = {}
+
+    def view(self, *shape: int) -> Tensor:
+        """The room, or the beginning of it, in some shape."""
+        if shape not in self.views:
+            self.views[shape] = self.room[: prod(shape)].view(shape)
+        return self.views[shape]
 
 
 class Lines(NamedTuple):
     """What belongs to some hidden entries of one layer.
 
     Attributes:
-        weight: (lines, D), pretrained.
+        weight: (lines, 1, D), pretrained.
         vectors: (T, lines, D), its task vectors.
     """
 
     weight: Tensor
     vectors: Tensor
 
-    def merged(self, routing_weights: Tensor, room: Tensor) -> Tensor:
-        """Routing weights (b, T) → merged weights (b, lines, D), in place of what is in `room`.
+    def merged(self, shares: Tensor, space: Workspace) -> Tensor:
+        """Routing weights (b, T) → merged weights (b, lines, D), in a workspace.
 
         A matrix product for each line: one for all of them, (b, T) · (T, lines · D), is so wide
         and so flat that libraries for the CPU take half as long again.
         """
-        (lines, width), samples = self.weight.shape, len(routing_weights)
-        # One sample more, of no use, where all lines would else begin in the same few places of
-        # the cache.
-        spare = samples > 1 and samples * width * room.element_size() % PAGE == 0
-        shares = F.pad(routing_weights, (0, 0, 0, spare)).expand(lines, -1, -1)
-        merged = room[: lines * (samples + spare) * width].view(lines, -1, width)
-        torch.baddbmm(self.weight[:, None], shares, self.vectors.transpose(0, 1), out=merged)
-        return merged.transpose(0, 1)[:samples]
+        lines, _, width = self.weight.shape
+        merged = space.view(lines, len(shares), width)
+        by_line = shares.expand(lines, -1, -1)
+        torch.baddbmm(self.weight, by_line, self.vectors.transpose(0, 1), out=merged)
+        return merged.transpose(0, 1)
 
-    def contracted(self, left: Tensor, right: Tensor, room: Tensor) -> Tensor:
+    def contracted(self, left: Tensor, right: Tensor, space: Workspace) -> Tensor:
         """What the weights' gradient says of each task vector, (b, T).
 
         The gradient of a sample's merged weights, (b, lines, D) = leftᵀ · right, is summed over
         its N tokens, and ⟨gradient, τ_i⟩ is that of its routing weight r_i.
         """
-        samples, count = len(left), len(self.vectors)
-        gradient = room[: samples * self.weight.numel()].view(samples, *self.weight.shape)
-        torch.bmm(left.mT, right, out=gradient)
+        samples, (count, lines, width) = len(left), self.vectors.shape
+        gradient = torch.bmm(left.mT, right, out=space.view(samples, lines, width))
         # In some parts: a single sum of such a length takes longer, and can't be shared out.
-        parts = gcd(len(self.weight), SUMMED_APART)
+        parts = gcd(lines, SUMMED_APART)
         by_part = gradient.view(samples, parts, -1).permute(1, 2, 0)
         return (self.vectors.view(count, parts, -1).transpose(0, 1) @ by_part).sum(dim=0).T
 
 
-def lines_of(layer: MergedLayer, entries: slice, dim: int, dtype: torch.dtype) -> Lines:
-    """Rows (dim 0) or columns (dim 1) of a layer."""
+def lines_of(
+    layer: MergedLayer, dim: int, tiling: Tiling, dtype: torch.dtype
+) -> Callable[[int], Lines]:
+    """The number of a tile → rows (dim 0) or columns (dim 1) of a layer."""
     weight = layer.weight if dim == 0 else layer.weight.mT
-    vectors = layer.vectors.tile(entries.start, entries.stop, dim, dtype)
-    base = weight[entries].to(dtype).contiguous()
-    # Line after line of each vector: a copy only where they do not lie so already.
-    return Lines(base, vectors.reshape(len(vectors), -1).view(len(vectors), *base.shape))
+    weights = weight[:, None].split(tiling.lines)
+    vectors = layer.vectors.tiles(tiling.hidden, tiling.lines, dim, dtype)
+    return lambda tile: Lines(weights[tile].to(dtype).contiguous(), by_lines(vectors(tile)))
+
+
+def by_lines(vectors: Tensor) -> Tensor:
+    """Line after line of each vector: a copy only where they do not lie so already."""
+    return vectors if vectors.stride()[1:] == (vectors.shape[2], 1) else vectors.contiguous()
 
 
 class Activated(NamedTuple):
@@ -96,27 +114,73 @@ class Activated(NamedTuple):
         return torch.autograd.grad(self.after, self.before, to_after, retain_graph=True)[0]
 
 
+class Samples(NamedTuple):
+    """What is seen of some samples.
+
+    Attributes:
+        x: tokens, (b, N, D).
+        biases: the merged ones of the first layer by tile, (b, 1, lines).
+        shares: routing weights, (b, T) or (b + 1, T).
+    """
+
+    x: Tensor
+    biases: Sequence[Tensor]
+    shares: Tensor
+
+    def merged(self, lines: Lines, space: Workspace) -> Tensor:
+        """Merged weights, (b, lines, D)."""
+        return lines.merged(self.shares, space)[: len(self.x)]
+
+    def before(self, tile: int, weights: Tensor) -> Tensor:
+        """What comes before the activation."""
+        return torch.baddbmm(self.biases[tile], self.x, weights.mT)
+
+
+class GradientsOfSome(NamedTuple):
+    """Gradients to some samples; those to the biases lie tile by tile."""
+
+    x: Tensor | None
+    routing: Tensor | None
+    biases: Sequence[Tensor]
+
+
 class Gradients(NamedTuple):
     """What is added to; None where no gradient is asked for.
 
     Attributes:
-        x: that of the tokens, (B, N, D).
-        routing: that of the routing weights, (B, T).
-        bias: that of the first layer's merged biases, (B, H).
+        x: to the tokens, (B, N, D).
+        routing: to the routing weights, (B, T).
+        bias: to the first layer's merged biases, (B, H).
     """
 
     x: Tensor | None
     routing: Tensor | None
     bias: Tensor
 
+    @classmethod
+    def to(cls, batch: "Batch", wanted: Sequence[bool]) -> "Gradients":
+        """Zeros for those wanted of tokens and routing weights."""
+        precision = torch.promote_types(batch.x.dtype, torch.float32)
+        return cls(
+            torch.zeros_like(batch.x) if wanted[0] else None,
+            torch.zeros_like(batch.routing_weights, dtype=precision) if wanted[1] else None,
+            torch.empty_like(batch.bias),
+        )
+
+    def of(self, group: slice, lines: int) -> GradientsOfSome:
+        """Those of some samples."""
+        x = None if self.x is None else self.x[group]
+        routing = None if self.routing is None else self.routing[group]
+        return GradientsOfSome(x, routing, self.bias[group].split(lines, dim=1))
+
 
 @dataclass(frozen=True)
 class Batch:
-    """What is seen of some samples, and the layers that see it.
+    """What is seen of all samples, and the layers that see it.
 
     Attributes:
         mlp: the layers.
-        x: (B, N, D).
+        x: tokens, (B, N, D).
         routing_weights: (B, T).
         bias: the merged ones of the first layer, (B, H).
         tiling: how it is cut.
@@ -128,58 +192,66 @@ class Batch:
     bias: Tensor
     tiling: Tiling
 
-    def lines(self, entries: slice) -> tuple[Lines, Lines]:
-        """Rows of the first layer and columns of the second."""
-        first = lines_of(self.mlp.first, entries, 0, self.x.dtype)
-        return first, lines_of(self.mlp.second, entries, 1, self.x.dtype)
+    def tiles(self) -> Iterator[tuple[int, Lines, Lines]]:
+        """Numbers of tiles, with rows of the first layer and columns of the second."""
+        first = lines_of(self.mlp.first, 0, self.tiling, self.x.dtype)
+        second = lines_of(self.mlp.second, 1, self.tiling, self.x.dtype)
+        return ((tile, first(tile), second(tile)) for tile in self.tiling.tiles)
 
-    def workspace(self) -> Tensor:
-        """Room for the merged weights of one tile, and of a sample to spare."""
-        return self.x.new_empty((self.tiling.group + 1) * self.tiling.lines * widest(self.mlp))
+    def samples(self, group: slice) -> Samples:
+        """Some samples.
 
-    def before(self, entries: slice, group: slice, weights: Tensor) -> Tensor:
-        """What comes before the activation."""
-        return torch.baddbmm(self.bias[group, None, entries], self.x[group], weights.mT)
+        If their number is even, one more is merged, of no use: all lines would else begin in the
+        same few places of the cache.
+        """
+        biases = self.bias[group, None].split(self.tiling.lines, dim=2)
+        shares = self.routing_weights[group]
+        return Samples(self.x[group], biases, F.pad(shares, (0, 0, 0, 1 - len(shares) % 2)))
 
-    def forward(self, part: Part, out: Tensor, kept: list[Activated] | None) -> None:
-        """Add what some hidden entries come to; keep them, if there is a list for it."""
-        space, act = self.workspace(), self.mlp.act
-        for entries in part.entries:
-            first, second = self.lines(entries)
-            for group in part.groups:
-                shares = self.routing_weights[group]
-                before = self.before(entries, group, first.merged(shares, space))
+    def workspace(self) -> Workspace:
+        """Room for one tile."""
+        lines = (self.tiling.group + 1) * self.tiling.lines
+        return Workspace(self.x.new_empty(lines * widest(self.mlp)))
+
+    def forward(self, kept: list[Activated] | None) -> Tensor:
+        """What comes out, but for the last bias. Hidden entries are kept if a list is given."""
+        out = self.x.new_zeros(*self.x.shape[:2], len(self.mlp.second.weight))
+        groups = [(self.samples(group), out[group]) for group in self.tiling.groups]
+        space = self.workspace()
+        for tile, rows, columns in self.tiles():
+            for some, sums in groups:
+                before = some.before(tile, some.merged(rows, space))
                 if kept is None:
-                    hidden = act(before)
+                    hidden = self.mlp.act(before)
                 else:
-                    kept.append(Activated.of(act, before))
+                    kept.append(Activated.of(self.mlp.act, before))
                     hidden = kept[-1].values
-                out[group].baddbmm_(hidden, second.merged(shares, space))
+                sums.baddbmm_(hidden, some.merged(columns, space))
+        return out
 
-    def backward(
-        self, part: Part, upstream: Tensor, to: Gradients, kept: Sequence[Activated]
-    ) -> None:
-        """Add to gradients what comes through some hidden entries, which are merged anew."""
+    def backward(self, upstream: Tensor, to: Gradients, kept: Sequence[Activated]) -> None:
+        """Add to gradients, one tile after another, each merged anew."""
+        groups = [
+            (self.samples(group), upstream[group], to.of(group, self.tiling.lines))
+            for group in self.tiling.groups
+        ]
         space, waiting = self.workspace(), iter(kept)
         other = space if kept else self.workspace()
-        for entries in part.entries:
-            first, second = self.lines(entries)
-            for group in part.groups:
-                seen, error, shares = self.x[group], upstream[group], self.routing_weights[group]
+        for tile, rows, columns in self.tiles():
+            for some, error, to_some in groups:
                 weights, hidden = None, next(waiting, None)
                 if hidden is None:
-                    weights = first.merged(shares, other)
-                    hidden = Activated.of(self.mlp.act, self.before(entries, group, weights))
-                to_before = hidden.gradient(error @ second.merged(shares, space).mT)
-                to.bias[group, entries] = to_before.sum(dim=1)
-                if to.routing is not None:
-                    to.routing[group] += second.contracted(hidden.values, error, space)
-                if to.x is not None:
-                    if weights is None:
-                        weights = first.merged(shares, space)
-                    to.x[group].baddbmm_(to_before, weights)
-                if to.routing is not None:
-                    to.routing[group] += first.contracted(to_before, seen, space)
+                    weights = some.merged(rows, other)
+                    hidden = Activated.of(self.mlp.act, some.before(tile, weights))
+                to_before = hidden.gradient(error @ some.merged(columns, space).mT)
+                torch.sum(to_before, dim=1, out=to_some.biases[tile])
+                if to_some.routing is not None:
+                    to_some.routing.add_(columns.contracted(hidden.values, error, space))
+                if to_some.x is not None:
+                    weights = some.merged(rows, space) if weights is None else weights
+                    to_some.x.baddbmm_(to_before, weights)
+                if to_some.routing is not None:
+                    to_some.routing.add_(rows.contracted(to_before, some.x, space))
 
 
 class TiledMLP(torch.autograd.Function):
@@ -192,37 +264,21 @@ class TiledMLP(torch.autograd.Function):
         """(B, N, D), (B, T) and merged biases (B, H) of the first layer → (B, N, D)."""
         ctx.save_for_backward(x, routing_weights, bias)
         ctx.mlp, ctx.tiling = mlp, tiling_of(x, mlp, room)
-        batch, parts = Batch(mlp, x, routing_weights, bias, ctx.tiling), ctx.tiling.parts()
         # What comes before the activation and what comes after it.
         keeps = any(ctx.needs_input_grad) and 2 * x.shape[1] * bias.nbytes <= room.kept
-        ctx.kept = [[] if keeps else None for _ in parts]
-        outs = ctx.tiling.sums(x.new_empty(*x.shape[:2], len(mlp.second.weight)))
-        run_apart(lambda part: batch.forward(part, outs[part.number], ctx.kept[part.number]), parts)
-        return ctx.tiling.total(outs)
+        ctx.kept = [] if keeps else None
+        return Batch(mlp, x, routing_weights, bias, ctx.tiling).forward(ctx.kept)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """One tile after another, each merged anew."""
+        """Gradients to what `forward` was given."""
         x, routing_weights, bias = ctx.saved_tensors
         batch = Batch(ctx.mlp, x, routing_weights, bias, ctx.tiling)
-        upstream, wants = gradients[0].to(x.dtype), ctx.needs_input_grad
-        xs = ctx.tiling.sums(x)
-        routings = ctx.tiling.sums(routing_weights, torch.promote_types(x.dtype, torch.float32))
-        to_bias = torch.empty_like(bias)
-
-        def run(part: Part) -> None:
-            to = Gradients(
-                xs[part.number] if wants[0] else None,
-                routings[part.number] if wants[1] else None,
-                to_bias,
-            )
-            batch.backward(part, upstream, to, ctx.kept[part.number] or ())
-
-        run_apart(run, ctx.tiling.parts())
-        sums = (ctx.tiling.total(xs), ctx.tiling.total(routings).to(x.dtype), to_bias)
-        asked = (each if want else None for each, want in zip(sums, wants, strict=False))
-        return *asked, None, None
+        to = Gradients.to(batch, ctx.needs_input_grad)
+        batch.backward(gradients[0].to(x.dtype), to, ctx.kept or ())
+        to_routing = None if to.routing is None else to.routing.to(x.dtype)
+        return to.x, to_routing, to.bias if ctx.needs_input_grad[2] else None, None, None
 
 
 def tiled_mlp(
@@ -255,9 +311,7 @@ def untiled_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
 
 def tiling_of(x: Tensor, mlp: TwoLayers, room: Room) -> Tiling:
     """Tiles for a batch (B, N, D)."""
-    threads = available() if x.device.type == "cpu" else 1
-    line_bytes = widest(mlp) * x.element_size()
-    return Tiling.of(len(x), mlp.hidden, line_bytes, room, threads, sum_bytes=x.nbytes)
+    return Tiling.of(len(x), mlp.hidden, widest(mlp) * x.element_size(), room.tile)
 
 
 def widest(mlp: TwoLayers) -> int:
