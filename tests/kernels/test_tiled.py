@@ -1,6 +1,6 @@
 """Weight space, tile by tile, against the loop over samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,11 +14,12 @@ from torch.utils._pytree import tree_leaves
 
 from wemoe_pl.dictionaries import Compression, Dense, LowRank, Pruned
 from wemoe_pl.kernels.tiled import tiled_mlp
-from wemoe_pl.kernels.tiles import LINES, Room
+from wemoe_pl.kernels.tiles import LINES, Room, Tiling
 from wemoe_pl.kernels.two_layers import TwoLayers, two_layers
 
 # Of one sample and the fewest hidden entries; of several of both; of everything.
-TIGHT, MIDDLE, AMPLE = Room(1, 0), Room(8 * D * LINES * 2, 10**6), Room(2**30, 2**30)
+TIGHT, MIDDLE = Room(tile=1, kept=0, sums=0), Room(8 * D * LINES * 2, 10**6, 10**6)
+AMPLE = Room(2**30, 2**30, 2**30)
 ROOMS = pytest.mark.parametrize("room", [TIGHT, MIDDLE, AMPLE], ids=str)
 
 
@@ -28,7 +29,17 @@ def layers_of(mlp: nn.Module, compression: Compression | None = None) -> TwoLaye
     return layers
 
 
+@pytest.fixture(params=[1, 2, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """How many threads there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
 @ROOMS
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("compression", [Dense(), Pruned(ratio=0.8), LowRank(rank=2)], ids=repr)
 @pytest.mark.parametrize("column_major", [True, False])
 @pytest.mark.parametrize("samples", [1, 5])
@@ -79,15 +90,16 @@ def numbers_kept(out: Tensor) -> int:
     assert out.grad_fn is not None
     function: Any = out.grad_fn.next_functions[0][0]
     assert not [saved for saved in function.saved_tensors if saved.numel() > 3 * HIDDEN]
-    return sum(before.numel() + after.numel() for before, after in function.kept or ())
+    kept = [each for of_a_thread in function.kept for each in of_a_thread or ()]
+    return sum(before.numel() + after.numel() for before, after in kept)
 
 
 def test_hidden_activations_are_kept_where_there_is_room_and_merged_weights_never() -> None:
     layers = layers_of(small_mlp())
     r, x = inputs(3, N, D)
     both = 2 * 3 * N * HIDDEN
-    assert numbers_kept(tiled_mlp(layers, r, x, Room(2**20, 8 * both))) == both
-    assert numbers_kept(tiled_mlp(layers, r, x, Room(2**20, 8 * both - 1))) == 0
+    assert numbers_kept(tiled_mlp(layers, r, x, Room(2**20, 8 * both, 2**20))) == both
+    assert numbers_kept(tiled_mlp(layers, r, x, Room(2**20, 8 * both - 1, 2**20))) == 0
     with torch.no_grad():
         assert tiled_mlp(layers, r, x).grad_fn is None
 
@@ -95,7 +107,7 @@ def test_hidden_activations_are_kept_where_there_is_room_and_merged_weights_neve
 @pytest.mark.parametrize("kept", [0, 2**20])
 def test_a_graph_that_is_retained_gives_the_same_gradients_again(kept: int) -> None:
     r, x = inputs(3, N, D)
-    out = tiled_mlp(layers_of(small_mlp()), r, x, Room(2**20, kept)).sum()
+    out = tiled_mlp(layers_of(small_mlp()), r, x, Room(2**20, kept, 2**20)).sum()
     first = torch.autograd.grad(out, (r, x), retain_graph=True)
     torch.testing.assert_close(torch.autograd.grad(out, (r, x)), first, rtol=0, atol=0)
 
@@ -114,16 +126,34 @@ class Largest(TorchDispatchMode):
         return out
 
 
+@pytest.mark.parametrize("threads", [1], indirect=True)  # others are not seen
 @pytest.mark.parametrize("samples", [4, 64])
-def test_no_tensor_outgrows_its_room_however_many_samples(samples: int) -> None:
+def test_no_tensor_outgrows_its_room_however_many_samples(samples: int, threads: int) -> None:
     mlp = Mlp(16, 1024).requires_grad_(False)
     layers = layers_of(mlp.double())
     r, x = inputs(samples, 1, 16)
-    room = Room(tile=4 * LINES * 16 * 8, kept=0)
+    room = Room(tile=4 * LINES * 16 * 8, kept=0, sums=2**20)
     with Largest() as largest:  # type: ignore[no-untyped-call]
         tiled_mlp(layers, r, x, room).sum().backward()
     assert largest.numbers <= max(room.tile // 8, 2 * samples * 1024)  # and merged biases
     assert largest.numbers < T * 2 * 16 * 1024 or samples == 64
+
+
+@ROOMS
+def test_threads_have_work_and_change_nothing_but_the_rounding(threads: int, room: Room) -> None:
+    mlp = Mlp(16, 1024).requires_grad_(False).double()
+    r, x = inputs(8, N, 16)
+    out = tiled_mlp(layers_of(mlp), r, x, room)
+    function: Any = out.grad_fn
+    tiling: Tiling = function.next_functions[0][0].tiling
+    assert (tiling.threads, tiling.apart) == (threads, threads > 1 and room is not TIGHT)
+    torch.testing.assert_close(out, by_hand(mlp, dictionary(mlp), r, x))
+
+
+def test_little_work_is_left_to_the_threads_of_torch(threads: int) -> None:
+    r, x = inputs(3, N, D)
+    function: Any = tiled_mlp(layers_of(small_mlp()), r, x).grad_fn
+    assert function.next_functions[0][0].tiling.threads == 1 <= threads
 
 
 def test_a_second_derivative_is_refused() -> None:

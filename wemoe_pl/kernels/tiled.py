@@ -5,7 +5,7 @@ backward pass, which merges weights anew and never holds the gradient of more th
 memory does not grow with the dictionary.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import gcd, prod
 from typing import Any, NamedTuple
@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from wemoe_pl.kernels.tiles import ACCELERATOR_ROOM, CPU_ROOM, Room, Tiling
+from wemoe_pl.kernels.threads import available, run_apart
+from wemoe_pl.kernels.tiles import ACCELERATOR_ROOM, CPU_ROOM, Part, Room, Tiling
 from wemoe_pl.kernels.two_layers import MergedLayer, TwoLayers
 
 SUMMED_APART = 8  # parts of a tile, at most, for which gradients are summed
@@ -114,11 +115,39 @@ class Activated(NamedTuple):
         return torch.autograd.grad(self.after, self.before, to_after, retain_graph=True)[0]
 
 
+class ToSamples(NamedTuple):
+    """Gradients to some samples, of which those to the biases lie tile by tile."""
+
+    x: Tensor | None
+    routing: Tensor | None
+    biases: Sequence[Tensor]
+
+
+class Gradients(NamedTuple):
+    """What is added to; None where no gradient is asked for.
+
+    Attributes:
+        x: that of the tokens, (B, N, D).
+        routing: that of the routing weights, (B, T).
+        bias: that of the first layer's merged biases, (B, H).
+    """
+
+    x: Tensor | None
+    routing: Tensor | None
+    bias: Tensor
+
+    def of(self, group: slice, lines: int) -> ToSamples:
+        """Those of some samples."""
+        x = None if self.x is None else self.x[group]
+        routing = None if self.routing is None else self.routing[group]
+        return ToSamples(x, routing, self.bias[group].split(lines, dim=1))
+
+
 class Samples(NamedTuple):
     """What is seen of some samples.
 
     Attributes:
-        x: tokens, (b, N, D).
+        x: (b, N, D).
         biases: the merged ones of the first layer by tile, (b, 1, lines).
         shares: routing weights, (b, T) or (b + 1, T).
     """
@@ -136,51 +165,13 @@ class Samples(NamedTuple):
         return torch.baddbmm(self.biases[tile], self.x, weights.mT)
 
 
-class GradientsOfSome(NamedTuple):
-    """Gradients to some samples; those to the biases lie tile by tile."""
-
-    x: Tensor | None
-    routing: Tensor | None
-    biases: Sequence[Tensor]
-
-
-class Gradients(NamedTuple):
-    """What is added to; None where no gradient is asked for.
-
-    Attributes:
-        x: to the tokens, (B, N, D).
-        routing: to the routing weights, (B, T).
-        bias: to the first layer's merged biases, (B, H).
-    """
-
-    x: Tensor | None
-    routing: Tensor | None
-    bias: Tensor
-
-    @classmethod
-    def to(cls, batch: "Batch", wanted: Sequence[bool]) -> "Gradients":
-        """Zeros for those wanted of tokens and routing weights."""
-        precision = torch.promote_types(batch.x.dtype, torch.float32)
-        return cls(
-            torch.zeros_like(batch.x) if wanted[0] else None,
-            torch.zeros_like(batch.routing_weights, dtype=precision) if wanted[1] else None,
-            torch.empty_like(batch.bias),
-        )
-
-    def of(self, group: slice, lines: int) -> GradientsOfSome:
-        """Those of some samples."""
-        x = None if self.x is None else self.x[group]
-        routing = None if self.routing is None else self.routing[group]
-        return GradientsOfSome(x, routing, self.bias[group].split(lines, dim=1))
-
-
 @dataclass(frozen=True)
 class Batch:
     """What is seen of all samples, and the layers that see it.
 
     Attributes:
         mlp: the layers.
-        x: tokens, (B, N, D).
+        x: (B, N, D).
         routing_weights: (B, T).
         bias: the merged ones of the first layer, (B, H).
         tiling: how it is cut.
@@ -192,14 +183,13 @@ class Batch:
     bias: Tensor
     tiling: Tiling
 
-    def tiles(self) -> Iterator[tuple[int, Lines, Lines]]:
-        """Numbers of tiles, with rows of the first layer and columns of the second."""
+    def lines(self) -> tuple[Callable[[int], Lines], Callable[[int], Lines]]:
+        """Rows of the first layer and columns of the second, by tile."""
         first = lines_of(self.mlp.first, 0, self.tiling, self.x.dtype)
-        second = lines_of(self.mlp.second, 1, self.tiling, self.x.dtype)
-        return ((tile, first(tile), second(tile)) for tile in self.tiling.tiles)
+        return first, lines_of(self.mlp.second, 1, self.tiling, self.x.dtype)
 
     def samples(self, group: slice) -> Samples:
-        """Some samples.
+        """Some of them.
 
         If their number is even, one more is merged, of no use: all lines would else begin in the
         same few places of the cache.
@@ -213,12 +203,12 @@ class Batch:
         lines = (self.tiling.group + 1) * self.tiling.lines
         return Workspace(self.x.new_empty(lines * widest(self.mlp)))
 
-    def forward(self, kept: list[Activated] | None) -> Tensor:
-        """What comes out, but for the last bias. Hidden entries are kept if a list is given."""
-        out = self.x.new_zeros(*self.x.shape[:2], len(self.mlp.second.weight))
-        groups = [(self.samples(group), out[group]) for group in self.tiling.groups]
-        space = self.workspace()
-        for tile, rows, columns in self.tiles():
+    def forward(self, part: Part, out: Tensor, kept: list[Activated] | None) -> None:
+        """Add what some hidden entries come to; keep them, if there is a list for it."""
+        space, (first, second) = self.workspace(), self.lines()
+        groups = [(self.samples(group), out[group]) for group in part.groups]
+        for tile in part.tiles:
+            rows, columns = first(tile), second(tile)
             for some, sums in groups:
                 before = some.before(tile, some.merged(rows, space))
                 if kept is None:
@@ -227,17 +217,19 @@ class Batch:
                     kept.append(Activated.of(self.mlp.act, before))
                     hidden = kept[-1].values
                 sums.baddbmm_(hidden, some.merged(columns, space))
-        return out
 
-    def backward(self, upstream: Tensor, to: Gradients, kept: Sequence[Activated]) -> None:
-        """Add to gradients, one tile after another, each merged anew."""
+    def backward(
+        self, part: Part, upstream: Tensor, to: Gradients, kept: Sequence[Activated]
+    ) -> None:
+        """Add to gradients what comes through some hidden entries, which are merged anew."""
+        space, (first, second) = self.workspace(), self.lines()
+        other, waiting = space if kept else self.workspace(), iter(kept)
         groups = [
             (self.samples(group), upstream[group], to.of(group, self.tiling.lines))
-            for group in self.tiling.groups
+            for group in part.groups
         ]
-        space, waiting = self.workspace(), iter(kept)
-        other = space if kept else self.workspace()
-        for tile, rows, columns in self.tiles():
+        for tile in part.tiles:
+            rows, columns = first(tile), second(tile)
             for some, error, to_some in groups:
                 weights, hidden = None, next(waiting, None)
                 if hidden is None:
@@ -264,21 +256,37 @@ class TiledMLP(torch.autograd.Function):
         """(B, N, D), (B, T) and merged biases (B, H) of the first layer → (B, N, D)."""
         ctx.save_for_backward(x, routing_weights, bias)
         ctx.mlp, ctx.tiling = mlp, tiling_of(x, mlp, room)
+        batch, parts = Batch(mlp, x, routing_weights, bias, ctx.tiling), ctx.tiling.parts()
         # What comes before the activation and what comes after it.
         keeps = any(ctx.needs_input_grad) and 2 * x.shape[1] * bias.nbytes <= room.kept
-        ctx.kept = [] if keeps else None
-        return Batch(mlp, x, routing_weights, bias, ctx.tiling).forward(ctx.kept)
+        ctx.kept = [[] if keeps else None for _ in parts]
+        outs = ctx.tiling.sums(x.new_empty(*x.shape[:2], len(mlp.second.weight)))
+        run_apart(lambda part: batch.forward(part, outs[part.number], ctx.kept[part.number]), parts)
+        return ctx.tiling.total(outs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients to what `forward` was given."""
+        """One tile after another, each merged anew."""
         x, routing_weights, bias = ctx.saved_tensors
         batch = Batch(ctx.mlp, x, routing_weights, bias, ctx.tiling)
-        to = Gradients.to(batch, ctx.needs_input_grad)
-        batch.backward(gradients[0].to(x.dtype), to, ctx.kept or ())
-        to_routing = None if to.routing is None else to.routing.to(x.dtype)
-        return to.x, to_routing, to.bias if ctx.needs_input_grad[2] else None, None, None
+        upstream, wants = gradients[0].to(x.dtype), ctx.needs_input_grad
+        xs = ctx.tiling.sums(x)
+        routings = ctx.tiling.sums(routing_weights, torch.promote_types(x.dtype, torch.float32))
+        to_bias = torch.empty_like(bias)
+
+        def run(part: Part) -> None:
+            to = Gradients(
+                xs[part.number] if wants[0] else None,
+                routings[part.number] if wants[1] else None,
+                to_bias,
+            )
+            batch.backward(part, upstream, to, ctx.kept[part.number] or ())
+
+        run_apart(run, ctx.tiling.parts())
+        sums = (ctx.tiling.total(xs), ctx.tiling.total(routings).to(x.dtype), to_bias)
+        asked = (each if want else None for each, want in zip(sums, wants, strict=False))
+        return *asked, None, None
 
 
 def tiled_mlp(
@@ -311,7 +319,10 @@ def untiled_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
 
 def tiling_of(x: Tensor, mlp: TwoLayers, room: Room) -> Tiling:
     """Tiles for a batch (B, N, D)."""
-    return Tiling.of(len(x), mlp.hidden, widest(mlp) * x.element_size(), room.tile)
+    line_bytes = widest(mlp) * x.element_size()
+    work = x.shape[:2].numel() * (mlp.first.weight.numel() + mlp.second.weight.numel())
+    threads = available() if x.device.type == "cpu" and work >= room.alone else 1
+    return Tiling.of(len(x), mlp.hidden, line_bytes, room, threads, sum_bytes=x.nbytes)
 
 
 def widest(mlp: TwoLayers) -> int:
