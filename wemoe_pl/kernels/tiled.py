@@ -223,7 +223,7 @@ class Batch:
     ) -> None:
         """Add to gradients what comes through some hidden entries, which are merged anew."""
         space, (first, second) = self.workspace(), self.lines()
-        other, waiting = space if kept else self.workspace(), iter(kept)
+        waiting = iter(kept)
         groups = [
             (self.samples(group), upstream[group], to.of(group, self.tiling.lines))
             for group in part.groups
@@ -231,17 +231,16 @@ class Batch:
         for tile in part.tiles:
             rows, columns = first(tile), second(tile)
             for some, error, to_some in groups:
-                weights, hidden = None, next(waiting, None)
-                if hidden is None:
-                    weights = some.merged(rows, other)
-                    hidden = Activated.of(self.mlp.act, some.before(tile, weights))
+                hidden = next(waiting, None)
+                if hidden is None:  # rather merge rows twice than hold them while columns are used
+                    before = some.before(tile, some.merged(rows, space))
+                    hidden = Activated.of(self.mlp.act, before)
                 to_before = hidden.gradient(error @ some.merged(columns, space).mT)
                 torch.sum(to_before, dim=1, out=to_some.biases[tile])
                 if to_some.routing is not None:
                     to_some.routing.add_(columns.contracted(hidden.values, error, space))
                 if to_some.x is not None:
-                    weights = some.merged(rows, space) if weights is None else weights
-                    to_some.x.baddbmm_(to_before, weights)
+                    to_some.x.baddbmm_(to_before, some.merged(rows, space))
                 if to_some.routing is not None:
                     to_some.routing.add_(rows.contracted(to_before, some.x, space))
 
