@@ -239,10 +239,9 @@ class Batch:
                 torch.sum(to_before, dim=1, out=to_some.biases[tile])
                 if to_some.routing is not None:
                     to_some.routing.add_(columns.contracted(hidden.values, error, space))
+                    to_some.routing.add_(rows.contracted(to_before, some.x, space))
                 if to_some.x is not None:
                     to_some.x.baddbmm_(to_before, some.merged(rows, space))
-                if to_some.routing is not None:
-                    to_some.routing.add_(rows.contracted(to_before, some.x, space))
 
 
 class TiledMLP(torch.autograd.Function):
