@@ -13,6 +13,7 @@ ORDER = [
     "__init__",
     "errors",
     "signals",
+    "startup",
     "files",
     "configs",
     "launchers",

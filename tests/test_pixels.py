@@ -130,6 +130,13 @@ def test_the_two_halves_make_the_whole(tiny: Preprocessing) -> None:
     assert torch.equal(tiny.normalise(pixels), tiny(image))
 
 
+def test_many_at_once_are_the_same_to_the_bit() -> None:
+    clip, images = Preprocessing(CLIP), [noise((301, 260)), noise((224, 224)), noise((230, 500))]
+    together = clip.normalise(np.stack([clip.pixels(image) for image in images]))
+    theirs = open_clip.transform.image_transform((224, 224), is_train=False)
+    assert torch.equal(together, torch.stack([theirs(image) for image in images]))
+
+
 # --- kept on disk ----------------------------------------------------------------------------
 
 

@@ -42,9 +42,27 @@ def test_every_epoch_has_every_image_once_in_a_new_order(
 def test_images_come_with_their_own_labels(tiny_suite: Suite) -> None:
     order = batches(tiny_suite)
     images, labels = order[4]["dtd"]
-    chosen = [order.tasks["dtd"][index] for index in order.indices("dtd", 4)]
-    torch.testing.assert_close(images, torch.stack([image for image, _ in chosen]))
+    task = order.tasks["dtd"]
+    chosen = [task.images[index] for index in order.indices("dtd", 4)]
+    assert torch.equal(images, torch.stack([task.preprocessing(image) for image, _ in chosen]))
     assert labels.tolist() == [label for _, label in chosen]
+
+
+@pytest.mark.parametrize("cache_images", [False, True])
+def test_images_are_the_same_one_by_one_and_many_at_once(
+    tiny_suite: Suite, cache_images: bool
+) -> None:
+    loaded = MultiTaskData(tiny_suite, cache_images=cache_images).load(ImageSet("dtd", "test"))
+    places = [7, 0, 7, 3]
+    apart = [
+        (loaded.preprocessing(image), label)
+        for image, label in map(loaded.images.__getitem__, places)
+    ]
+    for some in (loaded.__getitems__(places), [loaded[place] for place in places]):
+        assert [label for _, label in some] == [label for _, label in apart]
+        assert all(
+            torch.equal(one, other) for (one, _), (other, _) in zip(some, apart, strict=True)
+        )
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4, 8])

@@ -9,6 +9,7 @@ from wemoe_pl.configs import find_config
 from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError, sentence_of
 from wemoe_pl.options import CONFIG, completion_parser, parser_of, values_of
 from wemoe_pl.signals import Stopped, stoppable
+from wemoe_pl.startup import quick_imports
 
 
 def main(args: list[str] | None = None) -> int:
@@ -22,7 +23,8 @@ def main(args: list[str] | None = None) -> int:
         with stoppable():
             said = answer(given)
             if said is None:
-                from wemoe_pl.running import run  # only now: torch takes seconds to import
+                with quick_imports():  # only now: torch takes seconds to import
+                    from wemoe_pl.running import run
 
                 run(given)
             else:

@@ -68,8 +68,9 @@ class Preprocessing:
         return np.array(self._crop(image if image.mode == "RGB" else image.convert("RGB")))
 
     def normalise(self, pixels: Pixels) -> Tensor:
-        """(H, W, 3) → (3, H, W), normalised."""
-        tensor: Tensor = self._normalise(pixels)
+        """(…, H, W, 3) → (…, 3, H, W), normalised: many at once cost much less than one by one."""
+        scaled = torch.from_numpy(pixels).movedim(-1, -3).contiguous().float().div(255)
+        tensor: Tensor = self._normalise(scaled)
         return tensor
 
     def picture(self, image: Tensor) -> Pixels:

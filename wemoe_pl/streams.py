@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
 from wemoe_pl.errors import DataError
-from wemoe_pl.pixels import PixelFile, Preprocessing
+from wemoe_pl.pixels import PixelFile, Pixels, Preprocessing
 from wemoe_pl.tasks import Images, is_fault_of_disk
 
 LabelledImage = tuple[Tensor, int]
@@ -67,12 +67,24 @@ class PreparedImages(Dataset[LabelledImage]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> LabelledImage:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[LabelledImage]:
+        """Some of them: what torch's loader asks for, where there is such a method."""
+        images, labels = self.batch(indices)
+        return list(zip(images, labels.tolist(), strict=True))
+
+    def batch(self, indices: Sequence[int]) -> LabelledBatch:
+        """Some of them, (B, 3, H, W), and their labels, (B)."""
+        pixels = np.stack([self._pixels(index) for index in indices])
+        labels = torch.tensor([self.images.labels[index] for index in indices])
+        return self.preprocessing.normalise(pixels), labels
+
+    def _pixels(self, index: int) -> Pixels:
         if self.pixels is not None:
-            pixels = self.pixels[index]
-            return self.preprocessing.normalise(pixels), self.images.labels[index]
-        image, label = self.images[index]
-        return self.preprocessing(image), label
+            return self.pixels[index]
+        return self.preprocessing.pixels(self.images[index][0])
 
 
 class NoTask(Dataset[Batch]):
@@ -176,7 +188,7 @@ class StepBatches(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         step, group = divmod(index, len(self.groups))
         return {
-            task: self._load(task, self.share.of_batch(self.indices(task, step)))
+            task: self.tasks[task].batch(self.share.of_batch(self.indices(task, step)))
             for task in self.groups[group]
         }
 
@@ -191,10 +203,6 @@ class StepBatches(Dataset[Batch]):
     def _order(self, task: str, epoch: int) -> NDArray[np.int64]:
         stream = np.random.default_rng([self.seed, zlib.crc32(task.encode()), epoch])
         return stream.permutation(len(self.tasks[task]))
-
-    def _load(self, task: str, indices: Sequence[int]) -> LabelledBatch:
-        images, labels = zip(*(self.tasks[task][i] for i in indices), strict=True)
-        return torch.stack(images), torch.tensor(labels)
 
 
 class CountFrom(DistributedSampler[int]):
