@@ -1,6 +1,8 @@
 """What the mixture is compared with computes the same."""
 
 import sys
+from importlib.abc import MetaPathFinder
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +12,7 @@ from timm.layers.mlp import Mlp
 from torch import nn
 
 from wemoe_pl.bench.rivals import fusion_bench_layers, loop_over_samples
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.moe import WeightEnsemblingMoE
 
 
@@ -23,9 +26,40 @@ def test_the_loop_over_samples_gives_the_same_outputs_and_gradients() -> None:
     torch.testing.assert_close(torch.autograd.grad(actual.sum(), routers), gradients)
 
 
+def hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """As if a package were not installed."""
+    for name in [*sys.modules]:
+        if name.partition(".")[0] == package:
+            monkeypatch.delitem(sys.modules, name)
+    finders = [Hiding(package), *sys.meta_path]
+    monkeypatch.setattr(sys, "meta_path", finders)
+
+
+class Hiding(MetaPathFinder):
+    """Says that a package is not installed."""
+
+    def __init__(self, package: str):
+        self.package = package
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+        """Raise `ModuleNotFoundError` if it is the package."""
+        if fullname.partition(".")[0] == self.package:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+
 def test_without_fusion_bench_there_is_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wemoe_pl.bench.rivals.find_spec", lambda name: None)
+    hide(monkeypatch, "fusion_bench")
     assert fusion_bench_layers(Mlp(8, 32), [], 8, 2) == {}
+
+
+def test_fusion_bench_without_what_it_needs_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "fusion_bench" / "models").mkdir(parents=True)
+    (tmp_path / "fusion_bench" / "models" / "we_moe.py").write_text("import no_such_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="installed, but not no_such_package, which it needs"):
+        fusion_bench_layers(Mlp(8, 32), [], 8, 2)
 
 
 class Stand(nn.Module):
@@ -44,7 +78,6 @@ def test_fusion_bench_is_used_per_sample_and_per_batch(monkeypatch: pytest.Monke
     for name in ("fusion_bench", "fusion_bench.models"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr("wemoe_pl.bench.rivals.find_spec", lambda name: True)
     pretrained = Mlp(8, 32).requires_grad_(False)
     made = fusion_bench_layers(pretrained, [Mlp(8, 32)], 8, 1)
     options = [each.options for each in made.values() if isinstance(each, Stand)]

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from wemoe_pl.dictionaries import DenseVectors
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.moe import WeightEnsemblingMoE
 
 Layer = Callable[[Tensor], Tensor]
@@ -42,11 +42,20 @@ def loop_over_samples(moe: WeightEnsemblingMoE) -> Layer:
 def fusion_bench_layers(
     pretrained: nn.Module, experts: list[nn.Module], width: int, depth: int
 ) -> dict[str, nn.Module]:
-    """The module of the `fusion-bench` package, per sample and per batch; nothing without it."""
-    if find_spec("fusion_bench") is None:
-        return {}
-    from fusion_bench.models.we_moe import WeightEnsemblingMoE as Theirs
+    """The module of the `fusion-bench` package, per sample and per batch; nothing without it.
 
+    Raises:
+        ConfigError: the package is there, but something that it needs is not.
+    """
+    try:
+        from fusion_bench.models.we_moe import WeightEnsemblingMoE as Theirs
+    except ModuleNotFoundError as missing:
+        if missing.name == "fusion_bench":
+            return {}
+        raise ConfigError(
+            f"fusion-bench is installed, but not {missing.name}, which it needs: "
+            "install it too, or uninstall fusion-bench."
+        ) from missing
     names = {"fusion-bench": False, "fusion-bench, per batch": True}
     return {
         name: Theirs(
