@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
-from wemoe_pl.dictionaries import Compression, Dense, DenseVectors, LowRank, Pruned
+from wemoe_pl.dictionaries import Compression, Dense, DenseVectors, Dictionary, LowRank, Pruned
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe import Router, WeightEnsemblingMoE
+from wemoe_pl.kernels import merged_mlp
+from wemoe_pl.moe import Router, Routing, WeightEnsemblingMoE
 
 B, N, D, HIDDEN, T = 4, 5, 6, 8, 3
 
@@ -195,6 +196,28 @@ def test_no_gradient_flows_from_one_sample_to_another(depth: int) -> None:
     (gradient,) = torch.autograd.grad(trained(depth)(x)[0].sum(), x)
     assert gradient[0].any()
     assert not gradient[1:].any()
+
+
+@pytest.mark.parametrize(
+    ("depth", "routing", "merged"),
+    [(0, "sample", 1), (0, "batch", 1), (1, "batch", 1), (1, "sample", B), (2, "sample", B)],
+)
+def test_weights_are_merged_once_for_all_samples_that_are_routed_alike(
+    monkeypatch: pytest.MonkeyPatch, depth: int, routing: Routing, merged: int
+) -> None:
+    asked: list[Tensor] = []
+
+    def recorded(mlp: nn.Module, dictionary: Dictionary, shares: Tensor, x: Tensor) -> Tensor:
+        asked.append(shares)
+        return merged_mlp(mlp, dictionary, shares, x)
+
+    monkeypatch.setattr("wemoe_pl.moe.merged_mlp", recorded)
+    moe = WeightEnsemblingMoE(*sources(), router_depth=depth, routing=routing)
+    moe.record_routing = True
+    moe(random_x(B, N, D))
+    assert [shares.shape for shares in asked] == [(merged, T)]
+    assert moe.routing_weights is not None
+    assert torch.equal(moe.routing_weights, asked[0].detach().expand(B, T))
 
 
 @DEPTHS
