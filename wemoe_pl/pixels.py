@@ -123,7 +123,8 @@ def prepared_batches(
         raise DataError(NO_IMAGES)
     for start in range(0, len(listed), batch_size):
         batch = listed[start : start + batch_size]
-        yield torch.stack([preprocessing(opened(each)) for each in batch])
+        pixels = [preprocessing.pixels(opened(each)) for each in batch]
+        yield preprocessing.normalise(np.stack(pixels))
 
 
 def opened(image: ImageSource) -> Image.Image:

@@ -1,6 +1,7 @@
 """Tiles cover everything once, fit in their room, and are shared out."""
 
 from collections import Counter
+from itertools import product
 
 import pytest
 import torch
@@ -8,16 +9,13 @@ import torch
 from wemoe_pl.kernels.tiles import CPU_ROOM, LINES, Room, Tiling
 
 LINE = 4 * 768  # bytes
-SAMPLES = pytest.mark.parametrize("samples", [0, 1, 7, 16, 40, 128])
-HIDDEN = pytest.mark.parametrize("hidden", [1, 100, 3072])
-THREADS = pytest.mark.parametrize("threads", [1, 2, 3, 4])
-SUMS = pytest.mark.parametrize("sum_bytes", [0, 2**30])
+SIZES = pytest.mark.parametrize(
+    ("samples", "hidden", "threads", "sum_bytes"),
+    [*product([0, 1, 7, 16, 40, 128], [1, 100, 3072], [1, 2, 3, 4], [0, 2**30])],
+)
 
 
-@SAMPLES
-@HIDDEN
-@THREADS
-@SUMS
+@SIZES
 def test_parts_cover_every_sample_and_hidden_entry_once(
     samples: int, hidden: int, threads: int, sum_bytes: int
 ) -> None:
@@ -34,10 +32,7 @@ def test_parts_cover_every_sample_and_hidden_entry_once(
     assert len(pairs) == samples * hidden
 
 
-@SAMPLES
-@HIDDEN
-@THREADS
-@SUMS
+@SIZES
 def test_tiles_fit_and_threads_have_about_as_much_to_do(
     samples: int, hidden: int, threads: int, sum_bytes: int
 ) -> None:

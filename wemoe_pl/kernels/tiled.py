@@ -269,22 +269,23 @@ class TiledMLP(torch.autograd.Function):
         x, routing_weights, bias = ctx.saved_tensors
         batch = Batch(ctx.mlp, x, routing_weights, bias, ctx.tiling)
         upstream, wants = gradients[0].to(x.dtype), ctx.needs_input_grad
-        xs = ctx.tiling.sums(x)
-        routings = ctx.tiling.sums(routing_weights, torch.promote_types(x.dtype, torch.float32))
+        precision = torch.promote_types(x.dtype, torch.float32)
+        xs = ctx.tiling.sums(x) if wants[0] else None
+        routings = ctx.tiling.sums(routing_weights, precision) if wants[1] else None
         to_bias = torch.empty_like(bias)
 
         def run(part: Part) -> None:
             to = Gradients(
-                xs[part.number] if wants[0] else None,
-                routings[part.number] if wants[1] else None,
+                None if xs is None else xs[part.number],
+                None if routings is None else routings[part.number],
                 to_bias,
             )
             batch.backward(part, upstream, to, ctx.kept[part.number] or ())
 
         run_apart(run, ctx.tiling.parts())
-        sums = (ctx.tiling.total(xs), ctx.tiling.total(routings).to(x.dtype), to_bias)
-        asked = (each if want else None for each, want in zip(sums, wants, strict=False))
-        return *asked, None, None
+        to_x = None if xs is None else ctx.tiling.total(xs)
+        to_routing = None if routings is None else ctx.tiling.total(routings).to(x.dtype)
+        return to_x, to_routing, to_bias if wants[2] else None, None, None
 
 
 def tiled_mlp(
