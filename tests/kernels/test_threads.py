@@ -3,11 +3,13 @@
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-from wemoe_pl.kernels.threads import MOST, available, pool, run_apart
+from wemoe_pl.kernels import threads
+from wemoe_pl.kernels.threads import MOST, available, end_idle_threads, pool, run_apart
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +62,37 @@ def test_cores_are_shared_out_and_those_of_others_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert later == [4]
+
+
+def threads_of_the_process() -> frozenset[str]:
+    return frozenset(task.name for task in Path("/proc/self/task").iterdir())
+
+
+@pytest.mark.parametrize(("cores", "kept"), [(2, False), (4, True)])
+def test_torchs_idle_threads_are_ended_only_where_each_work_has_one_core(
+    cores: int, kept: bool
+) -> None:
+    torch.set_num_threads(cores)
+    run_apart(lambda _: None, [0, 1])
+    end_idle_threads()
+    before, numbers = threads_of_the_process(), torch.ones(2**20)
+    assert numbers.sum() == 2**20
+    idle = threads_of_the_process() - before
+    assert len(idle) == cores - 1
+    seen: list[frozenset[str]] = []
+    run_apart(lambda _: seen.append(threads_of_the_process()), [0, 1])
+    assert [idle & each for each in seen] == [idle if kept else frozenset()] * 2
+    assert numbers.sum() == 2**20  # by new ones
+
+
+def test_an_openmp_that_has_no_such_function_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.set_num_threads(2)
+    monkeypatch.setattr(threads, "openmp_pause", lambda: None)
+    done: list[int] = []
+    run_apart(done.append, [0, 1])
+    assert sorted(done) == [0, 1]
 
 
 def test_what_a_work_raises_is_raised() -> None:

@@ -175,6 +175,8 @@ class Batch:
         routing_weights: (B, T).
         bias: the merged ones of the first layer, (B, H).
         tiling: how it is cut.
+        rows: of the first layer, by tile.
+        columns: of the second.
     """
 
     mlp: TwoLayers
@@ -182,11 +184,17 @@ class Batch:
     routing_weights: Tensor
     bias: Tensor
     tiling: Tiling
+    rows: Callable[[int], Lines]
+    columns: Callable[[int], Lines]
 
-    def lines(self) -> tuple[Callable[[int], Lines], Callable[[int], Lines]]:
-        """Rows of the first layer and columns of the second, by tile."""
-        first = lines_of(self.mlp.first, 0, self.tiling, self.x.dtype)
-        return first, lines_of(self.mlp.second, 1, self.tiling, self.x.dtype)
+    @classmethod
+    def of(
+        cls, mlp: TwoLayers, x: Tensor, routing_weights: Tensor, bias: Tensor, tiling: Tiling
+    ) -> "Batch":
+        """Cut the layers, once for all threads."""
+        rows = lines_of(mlp.first, 0, tiling, x.dtype)
+        columns = lines_of(mlp.second, 1, tiling, x.dtype)
+        return cls(mlp, x, routing_weights, bias, tiling, rows, columns)
 
     def samples(self, group: slice) -> Samples:
         """Some of them.
@@ -205,10 +213,10 @@ class Batch:
 
     def forward(self, part: Part, out: Tensor, kept: list[Activated] | None) -> None:
         """Add what some hidden entries come to; keep them, if there is a list for it."""
-        space, (first, second) = self.workspace(), self.lines()
+        space = self.workspace()
         groups = [(self.samples(group), out[group]) for group in part.groups]
         for tile in part.tiles:
-            rows, columns = first(tile), second(tile)
+            rows, columns = self.rows(tile), self.columns(tile)
             for some, sums in groups:
                 before = some.before(tile, some.merged(rows, space))
                 if kept is None:
@@ -222,14 +230,13 @@ class Batch:
         self, part: Part, upstream: Tensor, to: Gradients, kept: Sequence[Activated]
     ) -> None:
         """Add to gradients what comes through some hidden entries, which are merged anew."""
-        space, (first, second) = self.workspace(), self.lines()
-        waiting = iter(kept)
+        space, waiting = self.workspace(), iter(kept)
         groups = [
             (self.samples(group), upstream[group], to.of(group, self.tiling.lines))
             for group in part.groups
         ]
         for tile in part.tiles:
-            rows, columns = first(tile), second(tile)
+            rows, columns = self.rows(tile), self.columns(tile)
             for some, error, to_some in groups:
                 hidden = next(waiting, None)
                 if hidden is None:  # rather merge rows twice than hold them while columns are used
@@ -254,7 +261,7 @@ class TiledMLP(torch.autograd.Function):
         """(B, N, D), (B, T) and merged biases (B, H) of the first layer → (B, N, D)."""
         ctx.save_for_backward(x, routing_weights, bias)
         ctx.mlp, ctx.tiling = mlp, tiling_of(x, mlp, room)
-        batch, parts = Batch(mlp, x, routing_weights, bias, ctx.tiling), ctx.tiling.parts()
+        batch, parts = Batch.of(mlp, x, routing_weights, bias, ctx.tiling), ctx.tiling.parts()
         # What comes before the activation and what comes after it.
         keeps = any(ctx.needs_input_grad) and 2 * x.shape[1] * bias.nbytes <= room.kept
         ctx.kept = [[] if keeps else None for _ in parts]
@@ -267,7 +274,7 @@ class TiledMLP(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """One tile after another, each merged anew."""
         x, routing_weights, bias = ctx.saved_tensors
-        batch = Batch(ctx.mlp, x, routing_weights, bias, ctx.tiling)
+        batch = Batch.of(ctx.mlp, x, routing_weights, bias, ctx.tiling)
         upstream, wants = gradients[0].to(x.dtype), ctx.needs_input_grad
         precision = torch.promote_types(x.dtype, torch.float32)
         xs = ctx.tiling.sums(x) if wants[0] else None
