@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wemoe_pl.kernels.hidden_mean import hidden_mean
+from wemoe_pl.kernels.hidden_mean import chunks, hidden_mean
 
 B, N, D, H = 5, 3, 4, 6
 
@@ -35,6 +35,25 @@ def test_it_is_the_same_however_many_samples_at_a_time(
         torch.autograd.grad(actual, given, cotangent),
         torch.autograd.grad(expected, given, cotangent),
     )
+
+
+def test_tokens_may_lie_in_memory_in_any_order() -> None:
+    x, weight, bias = operands()
+    turned = x.detach().permute(2, 0, 1).contiguous().permute(1, 2, 0).requires_grad_()
+    assert not turned.is_contiguous()
+    hidden_mean(turned, weight, bias).square().sum().backward()
+    reference(x, weight, bias).square().sum().backward()
+    torch.testing.assert_close(turned.grad, x.grad)
+
+
+@pytest.mark.parametrize(("samples", "sizes"), [(0, []), (7, [4, 3]), (12, [4, 4, 4]), (5, [5])])
+def test_what_does_not_fit_is_shared_out_evenly(
+    samples: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("wemoe_pl.kernels.hidden_mean")
+    monkeypatch.setattr(module, "CPU_CHUNK", 5 * N * H * 4)  # five samples of float32
+    x = torch.zeros(samples, N, D)
+    assert [len(x[some]) for some in chunks(x, H)] == sizes
 
 
 @pytest.mark.parametrize("wanted", range(3))

@@ -5,6 +5,7 @@ activations only their signs wait for the backward pass, a byte each.
 """
 
 from collections.abc import Iterator
+from math import ceil
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 # Bytes of activations that are held at a time, or those of one sample: what a CPU's cache holds,
 # and few large products for an accelerator.
-CPU_CHUNK, ACCELERATOR_CHUNK = 4 * 2**20, 256 * 2**20
+CPU_CHUNK, ACCELERATOR_CHUNK = 5 * 2**19, 256 * 2**20
 
 
 class HiddenMean(torch.autograd.Function):
@@ -39,13 +40,13 @@ class HiddenMean(torch.autograd.Function):
         x, weight, active = ctx.saved_tensors
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         share = gradients[0][:, None] / x.shape[1]
-        to_x = torch.empty_like(x) if wants_x else None
+        to_x = x.new_empty(x.shape) if wants_x else None
         to_weight = torch.zeros_like(weight) if wants_weight else None
         to_bias = weight.new_zeros(len(weight)) if wants_bias else None
         for some in chunks(x, len(weight)):
-            to_hidden = (share[some] * active[some]).flatten(0, 1)
+            to_hidden = active[some].to(x.dtype).mul_(share[some]).flatten(0, 1)
             if to_x is not None:
-                to_x[some] = (to_hidden @ weight).view_as(x[some])
+                torch.mm(to_hidden, weight, out=to_x[some].flatten(0, 1))
             if to_weight is not None:
                 to_weight.addmm_(to_hidden.T, x[some].flatten(0, 1))
             if to_bias is not None:
@@ -76,8 +77,9 @@ def hidden_mean(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def chunks(x: Tensor, hidden: int) -> Iterator[slice]:
-    """Samples of x (B, N, D) whose hidden activations there is room for."""
+    """Samples of x (B, N, D) whose hidden activations there is room for, in shares alike."""
     samples, tokens = x.shape[:2]
     room = CPU_CHUNK if x.device.type == "cpu" else ACCELERATOR_CHUNK
-    step = max(1, room // max(1, tokens * hidden * x.element_size()))
+    most = max(1, room // max(1, tokens * hidden * x.element_size()))
+    step = ceil(samples / ceil(samples / most)) if samples else 1
     return (slice(i, i + step) for i in range(0, samples, step))
