@@ -55,6 +55,16 @@ def test_threads_have_hidden_entries_of_their_own_where_there_is_room_for_the_su
     assert Tiling.of(4, 3072, LINE, room, threads=2, sum_bytes=101).threads == 1
 
 
+@pytest.mark.parametrize("samples", [1, 2, 3, 4, 6, 16, 40])
+@pytest.mark.parametrize("threads", [2, 4])
+def test_hidden_entries_are_shared_out_evenly(samples: int, threads: int) -> None:
+    tiling = Tiling.of(samples, 3072, LINE, CPU_ROOM, threads)
+    assert tiling.apart
+    edges = [range(3072)[i * tiling.lines :][: tiling.lines] for i in range(32)]
+    shares = [sum(len(edges[tile]) for tile in part.tiles) for part in tiling.parts()]
+    assert shares == [3072 // threads] * threads
+
+
 def test_the_lines_of_a_tile_are_whole_blocks_of_a_sparse_dictionary() -> None:
     for threads in (1, 2, 3, 4):
         assert Tiling.of(1, 3072, LINE, CPU_ROOM, threads).lines % LINES == 0

@@ -105,9 +105,9 @@ class Tiling:
         if not apart:
             groups = ceil(groups / threads) * threads
         group = ceil(samples / groups) or 1
-        lines = max(1, room.tile // (group * line_bytes * LINES)) * LINES
-        if apart:
-            lines = min(lines, ceil(blocks / threads) * LINES)
+        most = max(1, room.tile // (group * line_bytes * LINES))  # blocks of a tile
+        share = ceil(blocks / threads) if apart else blocks
+        lines = ceil(share / ceil(share / most)) * LINES  # tiles alike, and as many to each thread
         return cls(samples, hidden, group, min(lines, hidden), threads, apart and threads > 1)
 
     def parts(self) -> list[Part]:
