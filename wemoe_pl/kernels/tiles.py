@@ -106,9 +106,10 @@ class Tiling:
             groups = ceil(groups / threads) * threads
         group = ceil(samples / groups) or 1
         most = max(1, room.tile // (group * line_bytes * LINES))  # blocks of a tile
-        share = ceil(blocks / threads) if apart else blocks
-        lines = ceil(share / ceil(share / most)) * LINES  # tiles alike, and as many to each thread
-        return cls(samples, hidden, group, min(lines, hidden), threads, apart and threads > 1)
+        sharing = threads if apart else 1
+        size = min(range(1, most + 1), key=lambda n: (busiest(blocks, n, sharing), -n))
+        lines = min(size * LINES, hidden)
+        return cls(samples, hidden, group, lines, threads, apart and threads > 1)
 
     def parts(self) -> list[Part]:
         """What each thread computes."""
@@ -131,3 +132,15 @@ class Tiling:
         for other in sums[1:] if self.apart else ():
             sums[0].add_(other)
         return sums[0]
+
+
+def busiest(blocks: int, size: int, threads: int) -> int:
+    """How many blocks the busiest of some threads has, which take turns at tiles of `size` blocks.
+
+    >>> [busiest(32, size, threads=4) for size in (1, 2, 3)]
+    [8, 8, 9]
+    """
+    tiles = ceil(blocks / size)
+    lacking = tiles * size - blocks  # in the last of them
+    is_last = tiles % threads == 1 % threads  # does the first thread have that one?
+    return ceil(tiles / threads) * size - (lacking if is_last else 0)
