@@ -105,11 +105,10 @@ class Tiling:
         if not apart:
             groups = ceil(groups / threads) * threads
         group = ceil(samples / groups) or 1
-        most = max(1, room.tile // (group * line_bytes * LINES))  # blocks of a tile
+        sizes = range(1, 1 + min(blocks, max(1, room.tile // (group * line_bytes * LINES))))
         sharing = threads if apart else 1
-        size = min(range(1, most + 1), key=lambda n: (busiest(blocks, n, sharing), -n))
-        lines = min(size * LINES, hidden)
-        return cls(samples, hidden, group, lines, threads, apart and threads > 1)
+        lines = LINES * min(sizes, key=lambda size: (busiest(blocks, size, sharing), -size))
+        return cls(samples, hidden, group, min(lines, hidden), threads, apart and threads > 1)
 
     def parts(self) -> list[Part]:
         """What each thread computes."""
