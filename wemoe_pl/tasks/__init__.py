@@ -1,11 +1,14 @@
 """What a vision task is, and where its images live: folders, parquet files, the paper's eight."""
 
 from wemoe_pl.tasks.base import DEFAULT_TEMPLATES, UNLABELLED, Corrupt, Images, Split, VisionTask
-from wemoe_pl.tasks.folders import ImageFiles, ImageFolderTask, list_images
+from wemoe_pl.tasks.decoding import read_image
+from wemoe_pl.tasks.folders import ImageFolderTask
 from wemoe_pl.tasks.found import find_images
+from wemoe_pl.tasks.image_files import ImageFiles
+from wemoe_pl.tasks.listing import list_images
 from wemoe_pl.tasks.paper import PAPER_TASKS, PaperTask
 from wemoe_pl.tasks.parquet import ParquetTask
-from wemoe_pl.tasks.readable import is_fault_of_disk, keep_readable, name_some, read_image
+from wemoe_pl.tasks.readable import is_fault_of_disk, keep_readable, name_some
 
 __all__ = [
     "DEFAULT_TEMPLATES",

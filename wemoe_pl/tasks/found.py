@@ -6,7 +6,8 @@ from pathlib import Path
 
 from wemoe_pl.errors import DataError
 from wemoe_pl.tasks.base import UNLABELLED, Images
-from wemoe_pl.tasks.folders import IMAGE_SUFFIXES, ImageFiles, files_below
+from wemoe_pl.tasks.image_files import ImageFiles
+from wemoe_pl.tasks.listing import IMAGE_SUFFIXES, files_below
 from wemoe_pl.tasks.parquet import (
     ParquetImages,
     encoded_column,

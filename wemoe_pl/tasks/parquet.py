@@ -16,8 +16,9 @@ from wemoe_pl.errors import DataError, did_you_mean
 from wemoe_pl.files import locate
 from wemoe_pl.hub import HubFiles, HubRepo
 from wemoe_pl.tasks.base import DEFAULT_TEMPLATES, UNLABELLED, Corrupt, Images, Split, VisionTask
+from wemoe_pl.tasks.decoding import read_image
 from wemoe_pl.tasks.names import first_mismatch
-from wemoe_pl.tasks.readable import keep_readable, read_image
+from wemoe_pl.tasks.readable import keep_readable
 
 BINARY = ("binary", "large_binary")
 NameCheck = Literal["exact", "nearest", "off"]

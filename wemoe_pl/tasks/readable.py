@@ -1,16 +1,14 @@
 """Which images can be decoded: found out once, named and counted, never replaced by others."""
 
 import hashlib
-import io
 import json
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import PIL
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
@@ -18,39 +16,8 @@ from wemoe_pl.errors import DataError
 from wemoe_pl.files import atomic_write, cache_folder
 from wemoe_pl.tasks.base import Corrupt, Images
 
-# What images of vision tasks come in. Pillow reads more, some by running other programs.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-MOST_PIXELS = 89_478_485  # from where Pillow suspects a bomb: a quarter of a gigabyte in RGB
 SHOWN_AT_MOST = 5
 WORTH_A_BAR = 1000  # images
-
-
-def read_image(source: Path | bytes, name: str = "") -> Image.Image:
-    """Decode a file, or the bytes of one, to RGB.
-
-    Args:
-        source: path or content.
-        name: what to call it if it cannot be decoded; a path is its own name.
-
-    Raises:
-        DataError: it cannot be decoded to the last pixel, or is larger than `MOST_PIXELS`.
-    """
-    called = source if isinstance(source, Path) else name
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:  # says the header; nothing is decoded yet
-                raise Image.DecompressionBombError(
-                    f"it has {image.width} × {image.height} pixels, and {MOST_PIXELS} are the most "
-                    "that are decoded"
-                )
-            return image.convert("RGB")
-    except UnidentifiedImageError as error:  # which would call bytes by their address
-        raise DataError(
-            f"{called} is not a readable image: it is none of {', '.join(FORMATS)}"
-        ) from error
-    except Exception as error:  # decoders raise many kinds
-        raise DataError(f"{called} is not a readable image: {error}") from error
 
 
 class SelectedImages:
