@@ -9,7 +9,7 @@ from PIL import Image
 
 from wemoe_pl.errors import DataError
 from wemoe_pl.tasks import keep_readable, read_image
-from wemoe_pl.tasks.readable import name_some
+from wemoe_pl.tasks.readable import SelectedImages, name_some
 
 
 def encoded(form: str) -> bytes:
@@ -24,7 +24,7 @@ class Listed:
     def __init__(self, contents: list[bytes], fingerprint: str = "one"):
         self.contents = contents
         self.labels = list(range(len(contents)))
-        self.fingerprint = fingerprint
+        self.fingerprint = self.identity = fingerprint
         self.decoded: list[int] = []
 
     def name(self, index: int) -> str:
@@ -81,13 +81,12 @@ def test_corrupt_images_are_skipped_when_asked_and_never_replaced() -> None:
         assert image.tobytes() == images[original][0].tobytes()
 
 
-def test_what_was_chosen_is_a_part_of_the_fingerprint() -> None:
-    with pytest.warns(UserWarning, match="skipped"):
-        one = keep_readable(Listed([GOOD, BAD, GOOD], "one"), "skip").fingerprint
-    with pytest.warns(UserWarning, match="skipped"):
-        moved = keep_readable(Listed([BAD, GOOD, GOOD], "moved"), "skip").fingerprint
-    assert one.replace("one", "") != moved.replace("moved", "")
-    assert one != Listed([GOOD, BAD, GOOD], "one").fingerprint
+def test_what_was_chosen_is_a_part_of_the_fingerprint_and_of_the_identity() -> None:
+    images = Listed([GOOD] * 3, "one")
+    some = [SelectedImages(images, indices) for indices in ([0, 1], [1, 2], [1, 0], [0, 1, 2])]
+    assert len({images.fingerprint, *(each.fingerprint for each in some)}) == 5
+    assert len({images.identity, *(each.identity for each in some)}) == 5
+    assert SelectedImages(Listed([GOOD] * 3, "one"), [0, 1]).identity == some[0].identity
 
 
 def test_skipping_is_no_way_out_when_no_image_is_left() -> None:

@@ -1,6 +1,14 @@
 """What a vision task is, and where its images live: folders, parquet files, the paper's eight."""
 
-from wemoe_pl.tasks.base import DEFAULT_TEMPLATES, UNLABELLED, Corrupt, Images, Split, VisionTask
+from wemoe_pl.tasks.base import (
+    DEFAULT_TEMPLATES,
+    UNLABELLED,
+    Corrupt,
+    Images,
+    Split,
+    VisionTask,
+    hashed,
+)
 from wemoe_pl.tasks.decoding import read_image
 from wemoe_pl.tasks.folders import ImageFolderTask
 from wemoe_pl.tasks.found import find_images
@@ -23,6 +31,7 @@ __all__ = [
     "Split",
     "VisionTask",
     "find_images",
+    "hashed",
     "is_fault_of_disk",
     "keep_readable",
     "list_images",

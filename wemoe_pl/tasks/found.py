@@ -5,15 +5,15 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from wemoe_pl.errors import DataError
-from wemoe_pl.tasks.base import UNLABELLED, Images
-from wemoe_pl.tasks.image_files import ImageFiles
+from wemoe_pl.tasks.base import UNLABELLED, Images, hashed
+from wemoe_pl.tasks.image_files import ImageFiles, names_and_sizes
 from wemoe_pl.tasks.listing import IMAGE_SUFFIXES, files_below
 from wemoe_pl.tasks.parquet import (
     ParquetImages,
     encoded_column,
-    file_facts,
     image_column,
     read_table,
+    table_facts,
 )
 
 TABLE = ".parquet"
@@ -68,5 +68,6 @@ def table_images(files: Sequence[Path], source: str) -> Images:
     table = read_table(files, source)
     column = image_column(table, source)
     rows = encoded_column(table, column, source)
-    facts = f"{file_facts(files)}, column {column}"
-    return ParquetImages(rows, column, [UNLABELLED] * len(rows), source, facts)
+    identity = hashed("parquet", names_and_sizes(files), column)
+    facts = table_facts(files, column)
+    return ParquetImages(rows, column, [UNLABELLED] * len(rows), source, facts, identity)

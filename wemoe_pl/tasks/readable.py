@@ -14,7 +14,7 @@ from rich.progress import track
 
 from wemoe_pl.errors import DataError
 from wemoe_pl.files import atomic_write, cache_folder
-from wemoe_pl.tasks.base import Corrupt, Images
+from wemoe_pl.tasks.base import Corrupt, Images, hashed
 
 SHOWN_AT_MOST = 5
 WORTH_A_BAR = 1000  # images
@@ -32,6 +32,11 @@ class SelectedImages:
     def fingerprint(self) -> str:
         """That of all images, and which of them were chosen."""
         return f"{self.images.fingerprint} {self.indices}"
+
+    @property
+    def identity(self) -> str:
+        """That of all images, and which of them were chosen."""
+        return hashed("selected", self.images.identity, self.indices)
 
     def name(self, index: int) -> str:
         """What errors call the image."""
