@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from wemoe_pl.errors import DataError
-from wemoe_pl.tasks import keep_readable, read_image
-from wemoe_pl.tasks.readable import SelectedImages, name_some
+from wemoe_pl.tasks import keep_readable, name_some, read_image
+from wemoe_pl.tasks.readable import SelectedImages
 
 
 def encoded(form: str) -> bytes:

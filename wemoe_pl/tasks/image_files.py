@@ -8,10 +8,11 @@ from PIL import Image
 
 from wemoe_pl.tasks.base import hashed
 from wemoe_pl.tasks.decoding import read_image
+from wemoe_pl.tasks.file_names import printable
 
 
 class ImageFiles:
-    """Image files, decoded to RGB when asked for."""
+    """Image files, decoded when asked for."""
 
     def __init__(self, paths: Sequence[Path], labels: Sequence[int]):
         self.paths = list(paths)
@@ -28,8 +29,8 @@ class ImageFiles:
         return hashed("files", names_and_sizes(self.paths), self.labels)
 
     def name(self, index: int) -> str:
-        """The path."""
-        return str(self.paths[index])
+        """The path; see `printable`."""
+        return printable(self.paths[index])
 
     def __len__(self) -> int:
         return len(self.paths)

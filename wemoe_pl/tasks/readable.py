@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -15,8 +15,9 @@ from rich.progress import track
 from wemoe_pl.errors import DataError
 from wemoe_pl.files import atomic_write, cache_folder
 from wemoe_pl.tasks.base import Corrupt, Images, hashed
+from wemoe_pl.tasks.decoding import READER
+from wemoe_pl.tasks.file_names import name_some
 
-SHOWN_AT_MOST = 5
 WORTH_A_BAR = 1000  # images
 
 
@@ -71,7 +72,8 @@ def keep_readable(images: Images, corrupt: Corrupt) -> Images:
 
 def unreadable(images: Images) -> list[int]:
     """Which images cannot be decoded; remembered."""
-    key = hashlib.sha256(f"{images.fingerprint} {PIL.__version__}".encode()).hexdigest()
+    asked = f"{images.fingerprint} read by {READER} and Pillow {PIL.__version__}"
+    key = hashlib.sha256(asked.encode()).hexdigest()
     verdict = cache_folder("readable") / f"{key}.json"
     with suppress(OSError, ValueError):
         remembered: list[int] = json.loads(verdict.read_text())
@@ -100,10 +102,3 @@ def is_readable(images: Images, index: int) -> bool:
 def is_fault_of_disk(error: DataError) -> bool:
     """Has an image not been read for a reason that lies outside of it, and may go away?"""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
-
-
-def name_some(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
-    listed = list(names)
-    rest = len(listed) - SHOWN_AT_MOST
-    return ", ".join(listed[:SHOWN_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")
