@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from wemoe_pl.resuming import clear, first_change, unfinished_run
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.resuming import clear, first_change, unfinished_run
-from wemoe_pl.run_checkpoint import ENDED, IDENTITY, last_checkpoint
+from wemoe_pl.runs.checkpoint import ENDED, IDENTITY
+from wemoe_pl.runs.folder import RunFolder
 
 RECIPE: dict[str, Any] = {
     "out": "a",
@@ -35,29 +36,29 @@ def changed(**values: Any) -> dict[str, Any]:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """The folder of a run that was interrupted."""
-    last_checkpoint(tmp_path).parent.mkdir()
-    last_checkpoint(tmp_path).touch()
+    RunFolder(tmp_path).last_checkpoint.parent.mkdir()
+    RunFolder(tmp_path).last_checkpoint.touch()
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(RECIPE))
     return tmp_path
 
 
 def test_an_unfinished_run_of_the_same_config_is_gone_on_with(out: Path) -> None:
-    assert unfinished_run(out, RECIPE) == last_checkpoint(out)
+    assert unfinished_run(out, RECIPE) == RunFolder(out).last_checkpoint
     elsewhere = changed(out="b", trainer__devices=8, trainer__logger=False, quiet=True)
-    assert unfinished_run(out, elsewhere) == last_checkpoint(out)
+    assert unfinished_run(out, elsewhere) == RunFolder(out).last_checkpoint
 
 
 def test_a_finished_run_or_none_is_not_gone_on_with(out: Path, tmp_path: Path) -> None:
-    save(last_checkpoint(out), ended=True)
+    save(RunFolder(out).last_checkpoint, ended=True)
     (out / "results.json").touch()
     assert unfinished_run(out, changed(trainer__max_steps=9)) is None
     assert unfinished_run(tmp_path / "empty", RECIPE) is None
 
 
 def test_a_run_that_was_scored_in_the_middle_is_unfinished(out: Path) -> None:
-    save(last_checkpoint(out), ended=False)
+    save(RunFolder(out).last_checkpoint, ended=False)
     (out / "results.json").touch()
-    assert unfinished_run(out, RECIPE) == last_checkpoint(out)
+    assert unfinished_run(out, RECIPE) == RunFolder(out).last_checkpoint
 
 
 def save(path: Path, ended: bool) -> None:
@@ -65,7 +66,7 @@ def save(path: Path, ended: bool) -> None:
 
 
 def test_only_what_is_gone_on_with_stays(out: Path, tmp_path: Path) -> None:
-    last, other = last_checkpoint(out), tmp_path / "other.ckpt"
+    last, other = RunFolder(out).last_checkpoint, tmp_path / "other.ckpt"
     leftovers = [out / ".results.12.part.json", last.with_name(".last.7.part.ckpt")]
     leftovers.append(out / "logs" / ".metrics.7.part.csv")
     kept = [out / ".film.partial", out / "other" / ".results.12.part.json", last]

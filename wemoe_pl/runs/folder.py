@@ -18,8 +18,8 @@ CONFIG_HEADER = "# The resolved config of this run, written by wemoe-pl"
 RESULT_KEYS = {"suite", "method", "tasks", "accuracy", "mean"}
 # What else a run leaves beside the files that have a property below: see `is_of_run`.
 OTHER_FILES = (
-    "*.png", "*.svg", "routing.csv", "encoder.safetensors", "heads", "predictions.*", "*.parquet", "wandb",
-    "lightning_logs", ".replaces", ".*.part*",
+    "*.png", "*.svg", "routing.csv", "encoder.safetensors", "heads", "predictions.*", "*.parquet",
+    "wandb", "lightning_logs", ".replaces", ".*.part*",
 )  # fmt: skip
 TRIAL = "fast_dev_run"  # the key of results that stand for nothing, and are in nobody's way
 
