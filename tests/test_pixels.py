@@ -297,7 +297,8 @@ def test_images_of_any_mode_are_prepared_as_rgb(mode: str) -> None:
     image = Image.new(mode, (50, 40))
     prepared = Preprocessing(TINY)(image)
     assert prepared.shape == Preprocessing(TINY).shape == (3, 28, 28)
-    assert torch.equal(prepared, Preprocessing(TINY)(image.convert("RGB")))
+    shown = Image.new("RGB", (50, 40), "white") if mode == "RGBA" else image.convert("RGB")
+    assert torch.equal(prepared, Preprocessing(TINY)(shown))
 
 
 def test_images_are_read_when_their_batch_is_asked_for(tmp_path: Path) -> None:
