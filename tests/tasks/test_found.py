@@ -87,7 +87,10 @@ def test_images_in_parquet_files_are_found_by_their_column(form: str, tmp_path: 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"label": [1], "name": ["a"]}, r"has no column of images, only label, name\.$"),
+        (
+            {"label": [1], "name": ["a"]},
+            r"has no column of images \(the bytes .*\), only label, name\.$",
+        ),
         ({"a": [b"x"], "b": [b"y"]}, r"has 2 columns of images \(a, b\): leave one\.$"),
     ],
 )

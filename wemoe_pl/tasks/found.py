@@ -6,18 +6,17 @@ from pathlib import Path
 
 from wemoe_pl.errors import DataError
 from wemoe_pl.tasks.base import UNLABELLED, Images, hashed
+from wemoe_pl.tasks.columns import check_images, image_column
 from wemoe_pl.tasks.file_names import printable
 from wemoe_pl.tasks.image_files import ImageFiles, names_and_sizes
 from wemoe_pl.tasks.listing import IMAGE_SUFFIXES, chosen, files_of, matching_files
 from wemoe_pl.tasks.parquet import (
+    TABLE,
     ParquetImages,
-    encoded_column,
-    image_column,
     read_table,
     table_facts,
 )
 
-TABLE = ".parquet"
 SUFFIXES = IMAGE_SUFFIXES | {TABLE}
 
 
@@ -65,7 +64,7 @@ def table_images(files: Sequence[Path], source: str) -> Images:
     """The images in the rows of parquet files."""
     table = read_table(files, source)
     column = image_column(table, source)
-    rows = encoded_column(table, column, source)
+    check_images(table, column, source)
     identity = hashed("parquet", names_and_sizes(files), column)
     facts = table_facts(files, column)
-    return ParquetImages(rows, column, [UNLABELLED] * len(rows), source, facts, identity)
+    return ParquetImages(table, column, [UNLABELLED] * len(table), source, facts, identity)

@@ -65,7 +65,9 @@ def keep_readable(images: Images, corrupt: Corrupt) -> Images:
     named = name_some(images.name(index) for index in sorted(failed))
     message = f"{len(failed)} of {len(images)} images cannot be decoded: {named}."
     if corrupt == "error" or len(failed) == len(images):
-        raise DataError(f"{message} Repair or remove them, or set `corrupt: skip`.")
+        error = DataError(f"{message} Repair or remove them, or set `corrupt: skip`.")
+        error.add_note(f"{why_unreadable(images, min(failed))}.")
+        raise error
     warnings.warn(f"{message} They are skipped.", stacklevel=2)
     return SelectedImages(images, [i for i in range(len(images)) if i not in failed])
 
@@ -86,6 +88,15 @@ def unreadable(images: Images) -> list[int]:
     with atomic_write(verdict) as temporary:
         temporary.write_text(json.dumps(failed))
     return failed
+
+
+def why_unreadable(images: Images, index: int) -> str:
+    """What is said of an image that cannot be decoded."""
+    try:
+        images[index]
+    except DataError as error:
+        return str(error).rstrip(".")
+    return f"{images.name(index)} can be decoded now: run the same command again"
 
 
 def is_readable(images: Images, index: int) -> bool:
