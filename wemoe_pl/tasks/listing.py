@@ -13,7 +13,7 @@ from wemoe_pl.errors import DataError
 from wemoe_pl.tasks.decoding import FORMATS
 from wemoe_pl.tasks.file_names import name_some, printable
 
-SAME_FORMATS = {"MPO": "JPEG"}  # what cameras of two lenses make
+SAME_FORMATS = {"MPO": "JPEG", "DIB": "BMP"}  # of cameras with two lenses, and of old Windows
 IMAGE_SUFFIXES = frozenset(
     suffix
     for suffix, form in Image.registered_extensions().items()
@@ -133,9 +133,9 @@ def entries(folder: Path, start: Path) -> list[Path]:
 
 
 def leads_back(path: Path, start: Path) -> bool:
-    """Is it a link to a folder that it lies in, on the way from `start`?"""
+    """Is it, by a link, one of the folders that lie on the way to it from `start`?"""
     way = path.parents[: len(path.parts) - len(start.parts)]
-    return path.is_symlink() and path.is_dir() and any(map(path.samefile, way))
+    return path.is_dir() and any(map(path.samefile, way))
 
 
 def is_hidden(path: Path) -> bool:
