@@ -27,7 +27,6 @@ from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.files import atomic_write, cache_folder
 from wemoe_pl.hub import size_in_words
 from wemoe_pl.tasks import Images, as_models_see, read_image
-from wemoe_pl.tasks.decoding import READER
 
 Pixels = NDArray[np.uint8]
 ImageSource = str | Path | Image.Image
@@ -99,9 +98,7 @@ class Preprocessing:
     @property
     def fingerprint(self) -> str:
         """All that determines the pixels."""
-        return (
-            f"{self.shape[0]} channels, {self._crop}, read by {READER} and Pillow {PIL.__version__}"
-        )
+        return f"{self.shape[0]} channels, {self._crop} by Pillow {PIL.__version__}"
 
 
 def data_config(backbone: Backbone) -> dict[str, Any]:

@@ -73,6 +73,15 @@ def test_another_order_and_other_labels_are_another_identity(folder: Path) -> No
     assert len({each.identity for each in (before, turned, relabelled)}) == 3
 
 
+def test_another_reader_makes_other_images(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which caches and answers of an earlier one are no part."""
+    before = files(folder)
+    fingerprint, identity = before.fingerprint, before.identity
+    monkeypatch.setattr("wemoe_pl.tasks.image_files.READER", 1)
+    assert before.fingerprint != fingerprint
+    assert before.identity == identity
+
+
 def test_no_images_have_an_identity_too() -> None:
     assert ImageFiles([], []).identity.startswith("files ")
 

@@ -15,7 +15,6 @@ from rich.progress import track
 from wemoe_pl.errors import DataError
 from wemoe_pl.files import atomic_write, cache_folder
 from wemoe_pl.tasks.base import Corrupt, Images, hashed
-from wemoe_pl.tasks.decoding import READER
 from wemoe_pl.tasks.file_names import name_some
 
 WORTH_A_BAR = 1000  # images
@@ -74,8 +73,7 @@ def keep_readable(images: Images, corrupt: Corrupt) -> Images:
 
 def unreadable(images: Images) -> list[int]:
     """Which images cannot be decoded; remembered."""
-    asked = f"{images.fingerprint} read by {READER} and Pillow {PIL.__version__}"
-    key = hashlib.sha256(asked.encode()).hexdigest()
+    key = hashlib.sha256(f"{images.fingerprint} {PIL.__version__}".encode()).hexdigest()
     verdict = cache_folder("readable") / f"{key}.json"
     with suppress(OSError, ValueError):
         remembered: list[int] = json.loads(verdict.read_text())
