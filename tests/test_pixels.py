@@ -369,7 +369,7 @@ def test_a_backbone_that_is_not_square_gets_the_middle_of_the_image(size: tuple[
     whole = image.resize((width, height), Image.Resampling.BICUBIC)
     expected = np.array(whole.crop((left, top, left + 16, top + 32)))
     np.testing.assert_array_equal(Preprocessing(backbone).pixels(image), expected)
-    assert backbone.skeleton().patch_embed.img_size == Preprocessing(backbone).shape[1:]
+    assert Preprocessing(backbone).shape == (3, 32, 16)
 
 
 def test_images_are_read_when_their_batch_is_asked_for(tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ RANGE = "and nothing states the range of such pixels: store them as uint8, or as
         ([[[0.5, 0.1]]], f"has lists of double, {RANGE}"),
         ([[[5, 1]]], f"has lists of int64, {RANGE}"),
         ([0.5], "has no images: name the one that has as `image`"),
+        ([{"x": 1, "y": 2}], "has no images: name the one that has as `image`"),
         ([None], "has no images: name the one that has as `image`"),
     ],
 )

@@ -219,7 +219,7 @@ def test_they_are_refused_of_pillow_too(mode: str) -> None:
 
 def on_white(colours: NDArray[np.generic], opacity: NDArray[np.generic]) -> NDArray[np.float64]:
     share = opacity.astype(float)[:, :, None] / 255
-    return colours * share + 255 * (1 - share)
+    return colours.astype(float) * share + 255 * (1 - share)
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "JPEG2000"])

@@ -194,10 +194,10 @@ def test_a_folder_that_is_missing_empty_or_closed_is_named(
     with pytest.raises(DataError, match=r"has no images: check its path\. Images end in \.apng, "):
         list_images(touch(tmp_path, "notes.txt"))
 
-    def refuse(folder: Path) -> Iterator[Path]:
-        raise PermissionError(13, "Permission denied")
+    def closed(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", closed)
     with pytest.raises(DataError, match=r"^The folder .* cannot be listed: Permission denied\.$"):
         list_images(tmp_path)
 

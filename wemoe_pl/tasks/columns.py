@@ -115,12 +115,10 @@ def holds_images(kind: pa.DataType) -> bool:
 
 def why_no_images(kind: pa.DataType) -> str | None:
     """What a column of a type has instead of images, and what to do; None if it can hold them."""
-    leaf, depth = innermost(kind)
-    if pa.types.is_struct(leaf) and depth == 0:
-        place = leaf.get_field_index("bytes")
-        leaf, depth = innermost(leaf.field(place).type) if place >= 0 else (pa.string(), 0)
-        if pa.types.is_null(leaf):  # of a column without any content
-            return None
+    content = content_type(kind)
+    leaf, depth = innermost(content)
+    if content is not kind and pa.types.is_null(content):  # no row has any
+        return None
     if is_a(leaf, TEXT) and depth == 0:
         return "has text, such as paths or base64, and no images: store the bytes of the files"
     if depth and (is_a(leaf, (*BINARY, *TEXT)) or pa.types.is_struct(leaf)):
@@ -135,6 +133,15 @@ def why_no_images(kind: pa.DataType) -> str | None:
             "uint8, or as the bytes of files"
         )
     return "has no images: name the one that has as `image`"
+
+
+def content_type(kind: pa.DataType) -> pa.DataType:
+    """The type of what is in a struct beside the path, or of the path if that is all."""
+    if pa.types.is_struct(kind):
+        for name in ("bytes", "path"):
+            if kind.get_field_index(name) >= 0:
+                return stored(kind.field(name).type)
+    return kind
 
 
 def has_only_paths(column: pa.ChunkedArray) -> bool:
