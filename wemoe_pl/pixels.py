@@ -93,7 +93,7 @@ class Preprocessing:
         [last] = [step for step in self._normalise.transforms if isinstance(step, Normalize)]
         mean, std = (torch.as_tensor(each)[:, None, None] for each in (last.mean, last.std))
         pixels: Pixels = (image * std + mean).clamp(0, 1).mul(255).round().byte().numpy()
-        return np.broadcast_to(pixels.transpose(1, 2, 0), (*pixels.shape[1:], 3))
+        return pixels.transpose(1, 2, 0).repeat(3 // len(pixels), axis=2)
 
     @property
     def fingerprint(self) -> str:

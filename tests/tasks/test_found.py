@@ -65,6 +65,7 @@ def test_a_name_that_is_no_utf_8_can_be_given_as_it_is_printed(folder: Path) -> 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
+        ("caf\udce9", r"There is no folder or file caf\xe9: check its path."),
         ("missing", "There is no folder or file missing: check its path."),
         ("*.tiff", "No file matches '*.tiff': check the pattern."),
         ("*.txt", "*.txt has no images: check its path. Images end in .apng, "),
