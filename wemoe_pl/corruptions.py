@@ -331,6 +331,11 @@ class CorruptedTask(VisionTask):
         return self.task.classes
 
     @property
+    def other_order(self) -> tuple[str, ...] | None:
+        """That of the task."""
+        return self.task.other_order
+
+    @property
     def prompts(self) -> tuple[str, ...]:
         """Those of the task."""
         return self.task.prompts

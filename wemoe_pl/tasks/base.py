@@ -44,6 +44,14 @@ class VisionTask(ABC):
         """Class names in label order; empty if only the task's head knows them."""
 
     @property
+    def other_order(self) -> tuple[str, ...] | None:
+        """The classes in timm's order, where nothing but torchvision's gives them theirs.
+
+        A head that does not name its classes may mean either. None if the order is given.
+        """
+        return None
+
+    @property
     def prompts(self) -> tuple[str, ...]:
         """Templates of zero-shot prompts, with `{}` in the place of a class name."""
         return DEFAULT_TEMPLATES

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
+from timm.utils import natural_key
+
 # Punctuation that file systems and habits put in the place of a space; no other sign is dropped.
 SPACING = frozenset("_/\\:;'\"")
 SPACING_CATEGORIES = frozenset({"Zs", "Zl", "Zp", "Ps", "Pe", "Pi", "Pf"})
@@ -76,17 +78,33 @@ def match_names(given: Iterable[str], classes: Sequence[str]) -> dict[str, int]:
 
 
 def repeated(names: Iterable[str]) -> str | None:
-    """The first name that comes a second time, in any Unicode form; None if all differ.
+    """The first name that comes a second time, in Unicode's NFC; None if all differ.
 
     >>> repeated(["cat", "Cat", "cat"])
     'cat'
     """
     seen = set()
-    for name in names:
-        if (form := canonical(name)) in seen:
+    for name in map(canonical, names):
+        if name in seen:
             return name
-        seen.add(form)
+        seen.add(name)
     return None
+
+
+def timm_order(names: Iterable[str]) -> list[str]:
+    """Names as timm sorts those of folders: by the numbers in them, and without capitals.
+
+    Names that are alike to timm, which leaves their order to chance, come in the reverse of their
+    plain order; names that it cannot sort, such as m², come in that order.
+
+    >>> timm_order(["10", "B", "a", "9"])
+    ['9', '10', 'a', 'B']
+    """
+    reverse = sorted(names, reverse=True)
+    try:
+        return sorted(reverse, key=natural_key)
+    except ValueError:  # of digits that are no numbers
+        return reverse[::-1]
 
 
 def first_mismatch(ours: Sequence[str], theirs: Sequence[str], loosely: bool = False) -> int | None:
