@@ -331,9 +331,9 @@ class CorruptedTask(VisionTask):
         return self.task.classes
 
     @property
-    def other_order(self) -> tuple[str, ...] | None:
-        """That of the task."""
-        return self.task.other_order
+    def orders(self) -> dict[str, tuple[str, ...]]:
+        """Those of the task."""
+        return self.task.orders
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -213,14 +213,14 @@ def test_a_folder_may_have_another_unicode_form_than_the_class(form: Any, tmp_pa
     write_image(tmp_path / "tea" / "0.png")
     assert ImageFolderTask(test=str(tmp_path)).classes == ("café", "tea")
     for given in ("NFC", "NFD"):
-        names = ("tea", unicodedata.normalize(given, "café"))  # type: ignore[arg-type]
+        names = ("tea", unicodedata.normalize(given, "café"))
         task = ImageFolderTask(test=str(tmp_path), class_names=names)
         assert task.images("test").labels == [1, 0]
 
 
 def test_two_folders_of_one_class_are_named_in_one_sentence(tmp_path: Path) -> None:
     for form in ("NFC", "NFD"):
-        write_image(tmp_path / unicodedata.normalize(form, "café") / "0.png")  # type: ignore[arg-type]
+        write_image(tmp_path / unicodedata.normalize(form, "café") / "0.png")
     for names in (None, ("café",)):
         with pytest.raises(DataError, match="has two folders 'café', whose names differ only in"):
             ImageFolderTask(test=str(tmp_path), class_names=names).images("test")
@@ -273,24 +273,27 @@ def test_classes_may_be_called_as_splits_and_may_all_be_deep(tmp_path: Path) -> 
     [["1", "2", "10"], ["apple", "Zebra"], ["cat", "dog"], ["b2", "B10", "a"], ["x", "Über", "z9"]],
     ids=str,
 )
-def test_the_other_order_is_that_of_timm(names: list[str], tmp_path: Path) -> None:
+def test_the_orders_are_those_of_torchvision_and_timm(names: list[str], tmp_path: Path) -> None:
     for name in names:
         write_image(tmp_path / name / "0.png")
     task = ImageFolderTask(test=str(tmp_path))
     _, class_to_idx = find_images_and_targets(str(tmp_path))
-    assert task.other_order == tuple(sorted(class_to_idx, key=lambda name: class_to_idx[name]))
-    assert task.classes == tuple(ImageFolder(tmp_path).classes)
-    assert ImageFolderTask(test=str(tmp_path), class_names=tuple(names)).other_order is None
-    assert ImageFolderTask(test=str(tmp_path), labelled=False).other_order is None
+    assert task.orders == {
+        "torchvision": tuple(ImageFolder(tmp_path).classes),
+        "timm": tuple(sorted(class_to_idx, key=lambda name: class_to_idx[name])),
+    }
+    assert task.classes == task.orders["torchvision"]
+    assert ImageFolderTask(test=str(tmp_path), class_names=tuple(names)).orders == {}
+    assert ImageFolderTask(test=str(tmp_path), labelled=False).orders == {}
 
 
 @pytest.mark.parametrize("names", [["A", "a", "b"], ["1", "01"]], ids=str)
 def test_an_order_that_timm_leaves_to_chance_is_another(names: list[str], tmp_path: Path) -> None:
     for name in names:
         write_image(tmp_path / name / "0.png")
-    task = ImageFolderTask(test=str(tmp_path))
-    assert task.other_order != task.classes
-    assert sorted(task.other_order or ()) == sorted(task.classes)
+    torchvision, timm = ImageFolderTask(test=str(tmp_path)).orders.values()
+    assert timm != torchvision
+    assert sorted(timm) == sorted(torchvision)
 
 
 # --- what cannot be decoded ------------------------------------------------------------------

@@ -44,12 +44,12 @@ class VisionTask(ABC):
         """Class names in label order; empty if only the task's head knows them."""
 
     @property
-    def other_order(self) -> tuple[str, ...] | None:
-        """The classes in timm's order, where nothing but torchvision's gives them theirs.
+    def orders(self) -> dict[str, tuple[str, ...]]:
+        """The orders in which programs number the classes, by program; {} if one order is given.
 
-        A head that does not name its classes may mean either. None if the order is given.
+        What names its classes does not depend on them. A head that has only weights does.
         """
-        return None
+        return {}
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -66,14 +66,17 @@ class ImageFolderTask(VisionTask):
         """Class names in label order."""
         if self.class_names or not self.labelled:
             return tuple(self.class_names or ())
-        return tuple(map(canonical, sorted(self._class_folders())))
+        return self.orders["torchvision"]
 
     @property
-    def other_order(self) -> tuple[str, ...] | None:
-        """The classes in timm's order, unless `class_names` gives another."""
+    def orders(self) -> dict[str, tuple[str, ...]]:
+        """Torchvision's and timm's, unless `class_names` gives another."""
         if self.class_names or not self.labelled:
-            return None
-        return tuple(map(canonical, timm_order(self._class_folders())))
+            return {}
+        folder = self._folder("test" if self.test else "train")
+        names = [p.name for p in folder.iterdir() if p.is_dir() and not is_hidden(Path(p.name))]
+        orders = {"torchvision": sorted(names), "timm": timm_order(names)}
+        return {program: tuple(map(canonical, order)) for program, order in orders.items()}
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -111,10 +114,6 @@ class ImageFolderTask(VisionTask):
                     + ("" if self.class_names else " Or give all classes as `class_names`.")
                 )
         return labels
-
-    def _class_folders(self) -> list[str]:
-        folder = self._folder("test" if self.test else "train")
-        return [p.name for p in folder.iterdir() if p.is_dir() and not is_hidden(Path(p.name))]
 
     def _folder(self, split: Split) -> Path:
         folder = self.train if split == "train" else self.test
