@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -155,6 +156,16 @@ def test_a_task_may_have_any_name_of_letters_and_digits(name: str, tiny_suite: S
 def test_a_name_that_pytorch_or_a_shell_refuses_is_refused(name: str, tiny_suite: Suite) -> None:
     with pytest.raises(ConfigError, match=rf"^'{name}' cannot be the name of a task: use letters"):
         replace(tiny_suite, tasks={name: MiniatureTask("dtd")}, experts={}, heads={})
+
+
+@pytest.mark.parametrize("part", ["tasks", "experts", "heads"])
+@pytest.mark.parametrize("name", [1, True, None])
+def test_a_name_that_yaml_took_for_something_else_is_to_be_quoted(
+    part: str, name: Any, tiny_suite: Suite
+) -> None:
+    parts: dict[str, Any] = {part: {name: getattr(tiny_suite, part)["dtd"]}}
+    with pytest.raises(ConfigError, match=rf"^The task {name} is no text to YAML: put quotes"):
+        replace(tiny_suite, **parts)
 
 
 # --- experts ---------------------------------------------------------------------------------

@@ -53,6 +53,8 @@ class Suite:
 
     def __post_init__(self) -> None:
         """Refuse names that no task can have, and experts and heads of tasks that are not there."""
+        for name in (*self.tasks, *self.experts, *self.heads):
+            check_is_text(name)
         for name in self.tasks:
             check_task_name(name)
         for part in (self.experts, self.heads):
@@ -258,6 +260,12 @@ def orders_in_words(orders: Mapping[str, Sequence[str]]) -> str:
     since = f"from class {start} on, " if start else ""
     shown = {by: name_some(o[start:]) if many else ", ".join(o) for by, o in orders.items()}
     return since + "; ".join(f"{by}'s is {names}" for by, names in shown.items())
+
+
+def check_is_text(name: object) -> None:
+    """Raise `ConfigError` for the name of a task that YAML has taken for something else."""
+    if not isinstance(name, str):
+        raise ConfigError(f"The task {name!r} is no text to YAML: put quotes around its name.")
 
 
 def check_task_name(name: str) -> None:
