@@ -31,3 +31,10 @@ def test_of_many_classes_without_images_a_few_are_named() -> None:
 def test_images_without_a_label_among_labelled_ones_are_counted() -> None:
     with pytest.warns(UserWarning, match="^pets has 2 images without a label among its 4: they"):
         tell_gaps([0, UNLABELLED, 1, UNLABELLED], ("cat", "dog"), "pets")
+
+
+def test_a_single_class_is_said_to_be_always_right() -> None:
+    with pytest.warns(
+        UserWarning, match="^pets has one class, 'cat', which every answer is: its a"
+    ):
+        tell_gaps([0, 0], ("cat",), "pets")

@@ -1,4 +1,4 @@
-"""What the labels of a split leave out is said: classes without images, images without a class."""
+"""What is scored in part or in vain is said: classes without images, images without a class."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,7 +8,10 @@ from wemoe_pl.tasks.readable import name_some
 
 
 def tell_gaps(labels: Sequence[int], classes: Sequence[str], where: str) -> None:
-    """Warn of classes without images, and of images without a label among labelled ones.
+    """Warn of what is not scored, or is scored in vain.
+
+    That is: classes without images, images without a label among labelled ones, and a task of one
+    class, of which every answer is right.
 
     Args:
         labels: of all images.
@@ -23,6 +26,11 @@ def tell_gaps(labels: Sequence[int], classes: Sequence[str], where: str) -> None
         warnings.warn(
             f"{where} has no images of {len(absent)} of its {len(classes)} classes: "
             f"{name_some(absent)}. Its figures are about the others.",
+            stacklevel=3,
+        )
+    if len(classes) == 1:
+        warnings.warn(
+            f"{where} has one class, '{classes[0]}', which every answer is: its accuracy is 1.",
             stacklevel=3,
         )
     if UNLABELLED in present:
