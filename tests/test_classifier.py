@@ -441,7 +441,9 @@ def test_a_head_of_one_class_is_certain_of_any_image_and_infers_no_task(
 ) -> None:
     single = CosineHead(torch.ones(1, 16), ["only"], 10.0)
     heads = {**{task: model.head(task) for task in model.tasks}, "one": single}
-    alone = MultiTaskClassifier(model.encoder, heads, model.backbone, model.experts)
+    alone = MultiTaskClassifier(
+        model.encoder, heads, backbone=model.backbone, experts=model.experts
+    )
     [told] = alone.predict(pictures[:1], "one", top=3)
     assert (told.class_name, told.probability, told.top) == ("only", 1.0, [("only", 1.0)])
     with pytest.raises(ConfigError, match=r"^The task 'one' has one class, .* the rule 'routing'"):
