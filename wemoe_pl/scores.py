@@ -32,7 +32,10 @@ class TaskScores:
         self._information = {task: Information(n).to(device) for task, n in sizes}
         self._diversity = {task: Diversity(n).to(device) for task, n in sizes}
         self._confusion = {
-            task: MulticlassConfusionMatrix(n, sync_on_compute=False, **checks(n)).to(device)
+            # A single class is counted rightly, but refused by torchmetrics' own checks.
+            task: MulticlassConfusionMatrix(n, validate_args=n > 1, sync_on_compute=False).to(
+                device
+            )
             for task, n in sizes
         }
 
@@ -79,11 +82,6 @@ class TaskScores:
         return {task: self._confusion[task].confmat.cpu() for task in self.images()}
 
 
-def checks(num_classes: int) -> dict[str, bool]:
-    """Options of torchmetrics, which counts a single class rightly but for its own checks."""
-    return {"validate_args": num_classes > 1}
-
-
 class CalibrationError(MulticlassCalibrationError):
     """Expected calibration error, whatever the order in which confidences were counted.
 
@@ -92,7 +90,7 @@ class CalibrationError(MulticlassCalibrationError):
     """
 
     def __init__(self, num_classes: int):
-        super().__init__(num_classes, sync_on_compute=False, **checks(num_classes))
+        super().__init__(num_classes, validate_args=num_classes > 1, sync_on_compute=False)
 
     def compute(self) -> Tensor:
         """From 0 to 1; float32 sums depend on their order."""

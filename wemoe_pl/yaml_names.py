@@ -28,10 +28,9 @@ def quote_names(text: str) -> str:
     """
     text = text.removeprefix(MARK)
     parts, done = [], 0
-    for name in unquoted_names(text):
-        end = name.end_mark.index
-        quoted = name.value.replace("'", "''")
-        parts += [text[done : end - len(name.value)], f"'{quoted}'"]  # it may begin with an anchor
+    for name, end in unquoted_names(text):
+        quoted = name.replace("'", "''")
+        parts += [text[done : end - len(name)], f"'{quoted}'"]
         done = end
     return "".join([*parts, text[done:]])
 
@@ -51,8 +50,8 @@ class Collection:
     pending: str | None = None
 
 
-def unquoted_names(text: str) -> Iterator[yaml.ScalarEvent]:
-    """The names in a text that have no quotes, in their order."""
+def unquoted_names(text: str) -> Iterator[tuple[str, int]]:
+    """The names in a text that have no quotes, in their order, with the places of their ends."""
     above = [Collection("", is_mapping=False)]
     for event in events(text):
         if isinstance(event, yaml.CollectionEndEvent):
@@ -60,8 +59,12 @@ def unquoted_names(text: str) -> Iterator[yaml.ScalarEvent]:
         if not isinstance(event, yaml.NodeEvent):
             continue
         parent = above[-1]
-        if isinstance(event, yaml.ScalarEvent) and is_plain(event) and is_name(event, parent):
-            yield event
+        if (
+            isinstance(event, yaml.ScalarEvent)
+            and is_name(event.value, parent)
+            and (end := end_of_plain(event)) is not None
+        ):
+            yield event.value, end
         key = parent.pending or ""
         if parent.is_mapping:
             is_key = parent.pending is None
@@ -70,19 +73,22 @@ def unquoted_names(text: str) -> Iterator[yaml.ScalarEvent]:
             above.append(Collection(key, isinstance(event, yaml.MappingStartEvent)))
 
 
-def is_plain(scalar: yaml.ScalarEvent) -> bool:
-    """Is a scalar something in one line without quotes?"""
-    one_line = scalar.start_mark.line == scalar.end_mark.line
-    return bool(scalar.value and scalar.implicit[0] and one_line)
+def end_of_plain(scalar: yaml.ScalarEvent) -> int | None:
+    """Where a scalar ends that is something in one line without quotes; None of others."""
+    start, end = scalar.start_mark, scalar.end_mark
+    if not (scalar.value and scalar.implicit[0] and start and end and start.line == end.line):
+        return None
+    place: int = end.index
+    return place
 
 
-def is_name(scalar: yaml.ScalarEvent, parent: Collection) -> bool:
+def is_name(value: str, parent: Collection) -> bool:
     """Does a scalar stand where the name of a class or a task does?"""
     if not parent.is_mapping:
         return last_part(parent.key) in ITEMS_ARE_NAMES
     if parent.pending is None:
-        return last_part(parent.key) in KEYS_ARE_NAMES and scalar.value != MERGE
-    return last_part(parent.pending) in VALUES_ARE_NAMES and scalar.value not in NULLS
+        return last_part(parent.key) in KEYS_ARE_NAMES and value != MERGE
+    return last_part(parent.pending) in VALUES_ARE_NAMES and value not in NULLS
 
 
 def last_part(key: str) -> str:
