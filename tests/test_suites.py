@@ -432,7 +432,7 @@ def test_classes_that_differ_in_a_sign_may_not_change_places(
     suite = suite_with_head(tiny_suite, tmp_path, pair)
     suite = replace(suite, tasks=suite.tasks | {"dtd": ImageFolderTask(class_names=pair[::-1])})
     with pytest.raises(
-        CheckpointError, match=r"names class 0 .*: put the classes in one order, the"
+        CheckpointError, match=r"names class 0 .*: put the classes in one order, for"
     ):
         suite.load_head("dtd")
 

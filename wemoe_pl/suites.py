@@ -179,7 +179,10 @@ class Suite:
             return  # only the head knows them
         advice = "use a head that was made for them."
         if len(match_names(theirs, ours)) == len(theirs):
-            advice = "put the classes in one order, the head's, as the task's `class_names`."
+            advice = (
+                "put the classes in one order, for folders and for labels that are names by giving "
+                "the head's as the task's `class_names`."
+            )
         if len(ours) != len(theirs):
             raise CheckpointError(
                 f"The head of '{task}' has {len(ours)} classes, but its images have "

@@ -18,7 +18,7 @@ TINY = torch.finfo(torch.float).tiny
 
 def has_entropies(num_classes: Mapping[str, int]) -> bool:
     """Are the heads' entropies worth a comparison? A head of one class is certain of any image."""
-    return min(num_classes.values()) > 1
+    return all(count > 1 for count in num_classes.values())
 
 
 class InferredTask(NamedTuple):

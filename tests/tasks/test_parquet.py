@@ -224,6 +224,14 @@ def test_another_number_of_classes_is_refused_with_both(check: Any, write: Write
         task.images("test")
 
 
+def test_training_images_have_the_names_of_the_test_images_in_one_order(write: Write) -> None:
+    write()
+    folder = write("train", names=["cow", "cat", "dog"])
+    assert ParquetTask(folder).classes == tuple(PETS)
+    with pytest.raises(DataError, match=r"Class 0 of .* is 'cow', but the task names it 'cat'"):
+        ParquetTask(folder).images("train")
+
+
 # --- labels ----------------------------------------------------------------------------------
 
 

@@ -89,7 +89,7 @@ class ImageFolderTask(VisionTask):
         paths = list_images(folder)
         if not self.labelled:
             return keep_readable(ImageFiles(paths, [UNLABELLED] * len(paths)), self.corrupt)
-        if self.class_names is None:
+        if not self.class_names:
             check_level(folder, paths)
         names = [class_folder(path, folder) for path in paths]
         labels = self._labels(Counter(names), folder)

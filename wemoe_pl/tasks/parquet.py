@@ -82,7 +82,7 @@ class ParquetTask(VisionTask):
         """Class names in label order; those of the label column need the test split."""
         if self.class_names or self.label is None:
             return tuple(self.class_names or ())
-        names = self._known_classes(self._labelled_table())
+        names = self._known_classes()
         if not names:
             raise DataError(
                 f"The column '{self.label}' of {self.dataset} does not name its classes: give "
@@ -95,7 +95,7 @@ class ParquetTask(VisionTask):
         """Those of a column of names, unless `class_names` or the table give another."""
         if self.class_names or self.label is None:
             return {}
-        table = self._labelled_table()
+        table = self._naming_table()
         if declared_names(table, self.label):
             return {}
         return orders_of_names(stored_labels(table, self.label))
@@ -115,7 +115,7 @@ class ParquetTask(VisionTask):
         facts = f"{file_facts(files)}, column {self.image}"
         of_rows = ParquetImages(rows, self.image, labels, where, facts)
         images = keep_readable(of_rows, self.corrupt)
-        tell_gaps(images.labels, self._known_classes(table), where)
+        tell_gaps(images.labels, self._known_classes(), where)
         return images
 
     def hub_files(self, split: Split) -> HubFiles | None:
@@ -158,19 +158,19 @@ class ParquetTask(VisionTask):
                 )
         return table
 
-    def _labelled_table(self) -> Dataset:
+    def _naming_table(self) -> Dataset:
         split: Split = "test" if self.test else "train"
         return self._table(split, self._files(split))
 
-    def _known_classes(self, table: Dataset) -> tuple[str, ...]:
+    def _known_classes(self) -> tuple[str, ...]:
         if self.class_names or self.label is None:
             return tuple(self.class_names or ())
-        return declared_names(table, self.label) or self.orders.get("datasets", ())
+        return declared_names(self._naming_table(), self.label) or self.orders.get("datasets", ())
 
     def _labels(self, table: Dataset) -> list[int]:
         if self.label is None:
             return [UNLABELLED] * len(table)
-        values, ours = stored_labels(table, self.label), self._known_classes(table)
+        values, ours = stored_labels(table, self.label), self._known_classes()
         if are_names(values):
             return labels_of_names(values, (self.label_names or ours, ours), self.dataset)
         theirs = declared_names(table, self.label)
