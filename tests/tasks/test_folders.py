@@ -226,6 +226,18 @@ def test_two_folders_of_one_class_are_named_in_one_sentence(tmp_path: Path) -> N
             ImageFolderTask(test=str(tmp_path), class_names=names).images("test")
 
 
+def test_a_class_folder_whose_name_is_no_text_is_to_be_renamed(folder: Path) -> None:
+    path = os.fsencode(folder) + b"/caf\xe9"
+    os.mkdir(path)  # noqa: PTH102 (a Path is text)
+    write_image(Path(os.fsdecode(path)) / "0.png")
+    sentence = (
+        "has a class folder 'caf\N{REPLACEMENT CHARACTER}' whose name is not in UTF-8: rename"
+    )
+    for names in (None, ("cat", "café", "dog")):
+        with pytest.raises(DataError, match=sentence):
+            ImageFolderTask(test=str(folder), class_names=names).images("test")
+
+
 # --- nested folders --------------------------------------------------------------------------
 
 

@@ -1,8 +1,9 @@
 """Tasks whose images lie in folders."""
 
 import hashlib
+import unicodedata
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +76,7 @@ class ImageFolderTask(VisionTask):
             return {}
         folder = self._folder("test" if self.test else "train")
         names = [p.name for p in folder.iterdir() if p.is_dir() and not is_hidden(Path(p.name))]
+        check_folders(names, folder)
         orders = {"torchvision": sorted(names), "timm": timm_order(names)}
         return {program: tuple(map(canonical, order)) for program, order in orders.items()}
 
@@ -100,11 +102,7 @@ class ImageFolderTask(VisionTask):
 
     def _labels(self, folders: Counter[str], parent: Path) -> dict[str, int]:
         """The labels of class folders, of which it is known how many images they have."""
-        if (name := repeated(folders)) is not None:
-            raise DataError(
-                f"{parent} has two folders '{name}', whose names differ only in their "
-                "Unicode form: move the images of one into the other."
-            )
+        check_folders(folders, parent)
         labels = match_names(folders, self.classes)
         for name, count in folders.items():
             if name not in labels:
@@ -133,6 +131,20 @@ def class_folder(path: Path, parent: Path) -> str:
             "the images have no classes."
         )
     return within[0]
+
+
+def check_folders(folders: Collection[str], parent: Path) -> None:
+    """Raise `DataError` for names of class folders that are no text, or the same text."""
+    for name in folders:
+        if any(unicodedata.category(character) == "Cs" for character in name):  # of other bytes
+            raise DataError(
+                f"{parent} has a class folder '{name}' whose name is not in UTF-8: rename it."
+            )
+    if (twice := repeated(folders)) is not None:
+        raise DataError(
+            f"{parent} has two folders '{twice}', whose names differ only in their Unicode form: "
+            "move the images of one into the other."
+        )
 
 
 def check_level(parent: Path, paths: Sequence[Path]) -> None:
