@@ -18,6 +18,8 @@ ORDER = [
     "configs",
     "launchers",
     "layouts",
+    "yaml_events",
+    "yaml_names",
     "plain_yaml",
     "commands",
     "options",
