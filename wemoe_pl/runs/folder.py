@@ -21,6 +21,7 @@ OTHER_FILES = (
     "*.png", "*.svg", "routing.csv", "encoder.safetensors", "heads", "predictions.*", "*.parquet",
     "wandb", "lightning_logs", ".replaces", ".*.part*",
 )  # fmt: skip
+NEXT = ".next"  # the folder of a run that is to replace the one above it
 TRIAL = "fast_dev_run"  # the key of results that stand for nothing, and are in nobody's way
 
 
@@ -82,7 +83,7 @@ class RunFolder:
     @property
     def next(self) -> "RunFolder":
         """Where `--fresh` builds the run that replaces this one when it has finished."""
-        return RunFolder(self.path / ".next")
+        return RunFolder(self.path / NEXT)
 
     @property
     def test(self) -> "RunFolder":
@@ -96,13 +97,13 @@ class RunFolder:
         It lies beside the folder, since `--fresh` puts another folder in the place of this one,
         and in it where that cannot be done.
         """
-        path = self.path.absolute()
+        path = self.path.resolve()
         return path.with_name(f".{path.name}.lock") if self.can_be_replaced else path / ".lock"
 
     @property
     def can_be_replaced(self) -> bool:
         """Can another folder be put in the place of this one, which no mount point lets go?"""
-        path = self.path.absolute()
+        path = self.path.resolve()
         return not path.is_dir() or (not path.is_mount() and os.access(path.parent, os.W_OK))
 
     def is_of_run(self, name: str) -> bool:
@@ -195,3 +196,12 @@ class RunFolder:
         self.results.unlink(missing_ok=True)
         if not keep_checkpoint:
             self.last_checkpoint.unlink(missing_ok=True)
+
+
+def where_it_ends(path: Path) -> Path:
+    """The path that a file or folder of a run has when the run has finished.
+
+    >>> where_it_ends(Path("runs/a/.next/logs")).as_posix()
+    'runs/a/logs'
+    """
+    return Path(*(part for part in path.parts if part != NEXT))

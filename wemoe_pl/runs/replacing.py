@@ -34,6 +34,7 @@ def replace_by_next(folder: RunFolder) -> None:
         WeMoEError: the file system does not let it be done; the next command there ends it.
     """
     with told_of(folder.path):
+        folder = RunFolder(folder.path.resolve())  # a link to the folder stays one
         (folder.next.path / MARK).touch()
         folder.next.path.rename(waiting_place(folder))
         finish(folder)
@@ -41,6 +42,7 @@ def replace_by_next(folder: RunFolder) -> None:
 
 def recover(folder: RunFolder) -> bool:
     """End a replacement that was killed in the middle; whether there was one."""
+    folder = RunFolder(folder.path.resolve())
     begun = any(place.exists() for place in (waiting_place(folder), old_place(folder)))
     if begun or (folder.path / MARK).exists():
         with told_of(folder.path):
@@ -72,14 +74,12 @@ def keep_others_files(replaced: Path, folder: RunFolder) -> None:
 
 def waiting_place(folder: RunFolder) -> Path:
     """Where the new run lies just before it takes the old one's place, and the old one after."""
-    path = folder.path.absolute()
-    return path.with_name(f".{path.name}.wemoe-next")
+    return folder.path.with_name(f".{folder.path.name}.wemoe-next")
 
 
 def old_place(folder: RunFolder) -> Path:
     """Where the old run goes on file systems that cannot exchange two folders at once."""
-    path = folder.path.absolute()
-    return path.with_name(f".{path.name}.wemoe-old")
+    return folder.path.with_name(f".{folder.path.name}.wemoe-old")
 
 
 def exchange(one: Path, other: Path) -> bool:
@@ -91,7 +91,7 @@ def exchange(one: Path, other: Path) -> bool:
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):
         return False
-    names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
+    names = os.fsencode(one), os.fsencode(other)
     if libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0:
         return True
     number = ctypes.get_errno()

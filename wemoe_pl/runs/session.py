@@ -4,7 +4,6 @@ import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -125,13 +124,13 @@ class Session:
             AlreadyFinished: it is the same, and has come to its end.
             ConfigError: it is another, or was made by another version of the program.
         """
-        history = compare(self.start, identity)
+        identity = compare(self.start, identity)
         if self.start.finished is not None:
             if self.start.replaces is not None:
                 self.put_in_place()
             raise AlreadyFinished(self.folder, self.start.finished)
-        self.notes += [f"This run goes on with another config. {each}" for each in history[-1:]]
-        return replace(identity, history=history)
+        self.notes += [f"This run went on with another config. {each}" for each in identity.history]
+        return identity
 
     def begin(self) -> None:
         """Let go of what an earlier run has left: only now, so that a mistake costs nothing."""
