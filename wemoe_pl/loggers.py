@@ -167,9 +167,7 @@ class WandbRun(WandbLogger):
         """Record in files only, and say why."""
         self._wandb_init["mode"] = "offline"
         run = super().experiment
-        folder = RunFolder(Path(self.save_dir or ".")).final.path / Path(
-            run.dir
-        ).parent.relative_to(Path(self.save_dir or ".").absolute())
+        folder = where_it_ends(Path(run.dir).parent)
         rank_zero_info(f"W&B is offline: {reason}. Send the run later: wandb sync {folder}")
         return run
 
