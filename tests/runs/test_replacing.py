@@ -61,6 +61,18 @@ def test_the_new_run_takes_the_place_of_the_old_one_and_files_of_others_stay(
     assert not recover(folder)
 
 
+def test_a_link_to_the_folder_leads_to_the_new_run(
+    exchanges: bool, folder: RunFolder, tmp_path: Path
+) -> None:
+    link = tmp_path / "elsewhere" / "latest"
+    link.parent.mkdir()
+    link.symlink_to(folder.path)
+    replace_by_next(RunFolder(link))
+    assert link.readlink() == folder.path
+    assert contents(folder) == REPLACED
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "run"]
+
+
 class KilledError(BaseException):
     """As by SIGKILL: nothing is tidied up."""
 

@@ -50,12 +50,12 @@ def recover(folder: RunFolder) -> bool:
 
 def finish(folder: RunFolder) -> None:
     """Go on with a replacement from wherever it was."""
-    waiting, old = waiting_place(folder), old_place(folder)
+    place, waiting, old = folder.place, waiting_place(folder), old_place(folder)
     if (waiting / MARK).is_file():
-        if folder.path.exists() and not exchange(waiting, folder.path):
-            folder.path.rename(old)
+        if place.exists() and not exchange(waiting, place):
+            place.rename(old)
         if (waiting / MARK).is_file():
-            waiting.rename(folder.path)
+            waiting.rename(place)
     for replaced in (waiting, old):
         if replaced.is_dir():
             keep_others_files(replaced, folder)
@@ -72,14 +72,12 @@ def keep_others_files(replaced: Path, folder: RunFolder) -> None:
 
 def waiting_place(folder: RunFolder) -> Path:
     """Where the new run lies just before it takes the old one's place, and the old one after."""
-    path = folder.path.absolute()
-    return path.with_name(f".{path.name}.wemoe-next")
+    return folder.place.with_name(f".{folder.place.name}.wemoe-next")
 
 
 def old_place(folder: RunFolder) -> Path:
     """Where the old run goes on file systems that cannot exchange two folders at once."""
-    path = folder.path.absolute()
-    return path.with_name(f".{path.name}.wemoe-old")
+    return folder.place.with_name(f".{folder.place.name}.wemoe-old")
 
 
 def exchange(one: Path, other: Path) -> bool:
