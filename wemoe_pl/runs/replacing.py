@@ -1,18 +1,12 @@
 """`--fresh`: a run is built below the one that it replaces, and takes its place when finished."""
 
-import ctypes
-import errno
-import os
 import shutil
 from pathlib import Path
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.files import told_of
+from wemoe_pl.files import exchange, told_of
 from wemoe_pl.runs.folder import RunFolder
 
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: <fcntl.h> and <linux/fs.h>
-# How kernels and file systems say that they cannot exchange two folders.
-NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 MARK = ".replaces"  # lies in a finished run until it has taken the place of the old one
 
 
@@ -78,21 +72,3 @@ def waiting_place(folder: RunFolder) -> Path:
 def old_place(folder: RunFolder) -> Path:
     """Where the old run goes on file systems that cannot exchange two folders at once."""
     return folder.place.with_name(f".{folder.place.name}.wemoe-old")
-
-
-def exchange(one: Path, other: Path) -> bool:
-    """Let two folders change places at once; false if the system cannot do that.
-
-    Raises:
-        OSError: it can, and it failed.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "renameat2"):
-        return False
-    names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
-    if libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in NO_EXCHANGE:
-        return False
-    raise OSError(number, os.strerror(number))
