@@ -18,8 +18,8 @@ CONFIG_HEADER = "# The resolved config of this run, written by wemoe-pl"
 RESULT_KEYS = {"suite", "method", "tasks", "accuracy", "mean"}
 # What else a run leaves beside the files that have a property below: see `is_of_run`.
 OTHER_FILES = (
-    "*.png", "*.svg", "routing.csv", "encoder.safetensors", "heads", "predictions.*", "*.parquet",
-    "wandb", "lightning_logs", ".replaces", ".*.part*",
+    "*.png", "*.svg", "routing.csv", "encoder.safetensors", "head.safetensors", "heads",
+    "predictions.*", "*.parquet", "wandb", "lightning_logs", ".replaces", ".*.part*",
 )  # fmt: skip
 NEXT = ".next"  # the folder of a run that is to replace the one above it
 TRIAL = "fast_dev_run"  # the key of results that stand for nothing, and are in nobody's way
@@ -91,20 +91,25 @@ class RunFolder:
         return RunFolder(self.path / "test")
 
     @property
+    def place(self) -> Path:
+        """Where it is, whatever links lead there: one lock, and no link that is replaced."""
+        return self.path.resolve()
+
+    @property
     def lock(self) -> Path:
         """The file that is locked while a process writes here.
 
         It lies beside the folder, since `--fresh` puts another folder in the place of this one,
         and in it where that cannot be done.
         """
-        path = self.path.resolve()
-        return path.with_name(f".{path.name}.lock") if self.can_be_replaced else path / ".lock"
+        place = self.place
+        return place.with_name(f".{place.name}.lock") if self.can_be_replaced else place / ".lock"
 
     @property
     def can_be_replaced(self) -> bool:
         """Can another folder be put in the place of this one, which no mount point lets go?"""
-        path = self.path.resolve()
-        return not path.is_dir() or (not path.is_mount() and os.access(path.parent, os.W_OK))
+        place = self.place
+        return not place.is_dir() or (not place.is_mount() and os.access(place.parent, os.W_OK))
 
     def is_of_run(self, name: str) -> bool:
         """Is a file or folder of this name in the folder one that a run leaves?"""
