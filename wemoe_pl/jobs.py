@@ -38,6 +38,7 @@ from wemoe_pl.files import atomic_write, digest
 from wemoe_pl.last_checkpoint import LastCheckpoint
 from wemoe_pl.launchers import Launcher, launcher
 from wemoe_pl.loggers import MetricsFile, WandbRun, identity
+from wemoe_pl.merging import NOT_ADAPTED
 from wemoe_pl.options import (
     ALLOW,
     CONFIG,
@@ -427,7 +428,8 @@ class WeMoECLI(LightningCLI):
             return
         predictions, images = self.config_init[self.subcommand].predictions, self.datamodule
         answers, unreadable = predictions.finish(images.batches_to_classify)
-        self.console.print(f"{answers} predictions are in {predictions.path}", highlight=False)
+        by = f", by {self.model.method}" if self.model.method.endswith(NOT_ADAPTED) else ""
+        self.console.print(f"{answers} predictions are in {predictions.path}{by}", highlight=False)
         if unreadable:
             logging.getLogger("lightning.pytorch").warning(
                 f"{len(unreadable)} of {len(images.to_classify)} images cannot be read, and have "

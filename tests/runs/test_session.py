@@ -14,6 +14,7 @@ import yaml
 from wemoe_pl import cli, jobs, load
 from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.files import sha256
+from wemoe_pl.provenance import program
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder, State
 from wemoe_pl.runs.session import AlreadyFinished, trial_of_sweep
@@ -84,13 +85,12 @@ def test_a_finished_run_of_which_the_code_or_torch_has_changed_is_not_shown_as_n
     command("fit")
     before = everything(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("wemoe_pl.runs.identity.code_hash", lambda: "another")
+        patch.setattr("wemoe_pl.runs.identity.program", lambda: program() | {"code": "another"})
         answer = command("fit")
     assert answer.status == 1
     assert "finished before the code of wemoe-pl (then " in answer.err
     assert "nothing was run. Give --fresh to run it anew." in answer.err
-    now = {**results("a")["versions"], "torch": "9.9"}
-    monkeypatch.setattr("wemoe_pl.runs.identity.versions", lambda: now)
+    monkeypatch.setattr("wemoe_pl.runs.identity.program", lambda: program() | {"torch": "9.9"})
     answer = command("fit")
     assert (answer.status, answer.out) == (1, "")
     assert re.search(r"before torch \(then \S+, now 9\.9\) was changed", answer.err)
@@ -309,6 +309,21 @@ def test_a_checkpoint_of_another_seed_is_not_gone_on_with_as_if_it_were_of_this_
     assert "is not of this run: seed_everything was 5 and is now 0" in answer.err
     assert command("fit", "--ckpt_path", "last").status == 0
     assert results("a")["run"]["history"] == ["From step 2: seed_everything was 5 and is now 0"]
+
+
+def test_a_run_that_goes_on_with_other_code_says_so(
+    command: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    command("fit")
+    Path("a/results.json").unlink()
+    other = program() | {"code": "other", "wemoe_pl": "9.9"}
+    monkeypatch.setattr("wemoe_pl.runs.identity.program", lambda: other)
+    assert command("fit").status == 0
+    [told] = results("a")["run"]["history"]
+    assert re.fullmatch(
+        r"From step 2: the code of wemoe-pl \(then \S+, now 9\.9\) has changed", told
+    )
+    assert told in caplog.text
 
 
 def test_a_checkpoint_that_was_put_beside_results_is_not_theirs(command: Command) -> None:

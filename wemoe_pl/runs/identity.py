@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wemoe_pl.provenance import code_hash, versions
+from wemoe_pl.provenance import program
 from wemoe_pl.runs.checkpoint import Sources, source_change
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.settings import difference, digest_of, first_change
@@ -44,7 +44,7 @@ class Identity:
             "images": self.images,
             "began_from": self.began_from,
             "history": self.history,
-            "code": code_hash(),
+            "program": program(),
         }
 
     @property
@@ -56,7 +56,7 @@ class Identity:
             "images": self.images,
             "began_from": self.began_from,
             "history": self.history,
-            "code": code_hash(),
+            "program": program(),
             "tested_checkpoint": self.checkpoint,
         }
 
@@ -90,11 +90,16 @@ def image_change(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     return ""
 
 
-def program_change(results: Mapping[str, Any]) -> str:
-    """Which part of the program is another than when a run finished; empty if none is."""
-    then, now = results["versions"], versions()
-    if results.get(RECORD, {}).get("code") != code_hash():
-        return f"the code of wemoe-pl (then {then['wemoe_pl']}, now {now['wemoe_pl']})"
+def program_change(left: Mapping[str, Any]) -> str:
+    """Which part of the program is another than when a run was made; empty if none is.
+
+    Args:
+        left: its results, or its checkpoint.
+    """
+    then, now = left.get(RECORD, {}).get("program", {}), program()
+    if then.get("code") != now["code"]:
+        before = then.get("wemoe_pl", "an earlier version")
+        return f"the code of wemoe-pl (then {before}, now {now['wemoe_pl']})"
     if then["torch"] != now["torch"]:
         return f"torch (then {then['torch']}, now {now['torch']})"
     return ""

@@ -128,7 +128,7 @@ class Session:
         if self.start.finished is not None:
             self.put_in_place()
             raise AlreadyFinished(self.folder, self.start.finished)
-        self.notes += [f"This run went on with another config. {each}" for each in identity.history]
+        self.notes += [f"This run is not made of one piece. {each}" for each in identity.history]
         return identity
 
     def begin(self) -> None:

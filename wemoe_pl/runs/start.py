@@ -142,7 +142,10 @@ def compare(start: Start, identity: Identity) -> Identity:
             f"{give_another(start.folder)}, "
             "`--ckpt_path last` to go on all the same, or --fresh to begin anew."
         )
-    told = [f"From step {checkpoint['global_step']}: {change}"] if change else []
+    changes = [change] if change else []
+    if record and (other := program_change(checkpoint)):
+        changes.append(f"{other} has changed")
+    told = [f"From step {checkpoint['global_step']}: {each}" for each in changes]
     return replace(
         identity,
         began_from=beginning(checkpoint) if start.goes_on else digest(start.checkpoint),
