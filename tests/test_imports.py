@@ -12,6 +12,7 @@ import wemoe_pl
 ORDER = [
     "__init__",
     "errors",
+    "public_names",
     "signals",
     "startup",
     "files",

@@ -65,8 +65,8 @@ from wemoe_pl.suites import Suite, restriction
 from wemoe_pl.tasks import name_some
 
 COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions", "quiet", "fresh")
-DEFAULT_CALLBACKS = [{"class_path": "wemoe_pl.report.StepProgressBar"}]
-DEFAULT_LOGGER = {"class_path": "wemoe_pl.loggers.MetricsFile"}
+DEFAULT_CALLBACKS = [{"class_path": "wemoe_pl.StepProgressBar"}]
+DEFAULT_LOGGER = {"class_path": "wemoe_pl.MetricsFile"}
 
 
 class SaveConfig(SaveConfigCallback):

@@ -8,6 +8,7 @@ import yaml
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.files import remove_leftovers
 from wemoe_pl.plain_yaml import load_plain
+from wemoe_pl.public_names import with_public_names
 from wemoe_pl.run_checkpoint import (
     CONFIG_FILE,
     ENDED,
@@ -85,7 +86,7 @@ def difference(config: Path, recipe: dict[str, Any]) -> str:
         then = None
     if not isinstance(then, dict):
         return f"{config.name} is damaged"
-    return first_change(then, recipe)
+    return first_change(with_public_names(then), with_public_names(recipe))
 
 
 def first_change(then: dict[str, Any], now: dict[str, Any], above: str = "") -> str:

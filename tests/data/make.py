@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -23,9 +24,13 @@ from wemoe_pl import CosineHead, PaperTask
 from wemoe_pl.checkpoints import save_tensors
 from wemoe_pl.heads import save_head
 
-BACKBONE = {
-    "model": "vit_tiny_patch16_224",
-    "options": {"img_size": 14, "patch_size": 7, "embed_dim": 8, "depth": 2, "num_heads": 2},
+MODEL = "vit_tiny_patch16_224"
+OPTIONS: dict[str, Any] = {
+    "img_size": 14,
+    "patch_size": 7,
+    "embed_dim": 8,
+    "depth": 2,
+    "num_heads": 2,
 }
 CLASSES = {
     "folder": ("cat", "dog"),
@@ -58,7 +63,7 @@ NAMED_FROM = {  # saved configs, by the shipped config that they are made of
     "finetune": ["--config=finetune_vitb32", "--task=folder", *FIT, *CALLBACKS, *LOGGERS],
     "samples": ["--config=regmean", *QUICK],
     "multitask": ["--config=multitask", *FIT],
-    "sharded": [*WEMOE, "--trainer.strategy=ShardedDictionary"],
+    "sharded": [*WEMOE, "--config=trainer/fsdp"],
 }
 
 
@@ -83,9 +88,9 @@ def make_suite() -> None:
     """The suite with its weights, its heads and its images."""
     for seed, name in enumerate(("pretrained", *CLASSES)):
         torch.manual_seed(seed)
-        encoder = timm.create_model(BACKBONE["model"], num_classes=0, **BACKBONE["options"])
-        for weight in encoder.parameters():
-            torch.nn.init.normal_(weight, mean=weight.mean().item(), std=0.2)
+        encoder = timm.create_model(MODEL, num_classes=0, **OPTIONS)
+        for parameter in encoder.parameters():
+            torch.nn.init.normal_(parameter, mean=parameter.mean().item(), std=0.2)
         save_tensors(Path(f"{name}.safetensors"), encoder.state_dict(), {})
     for seed, (task, classes) in enumerate(CLASSES.items()):
         weight = torch.randn(len(classes), 8, generator=torch.Generator().manual_seed(seed))
@@ -107,7 +112,7 @@ def make_suite() -> None:
     Dataset.from_dict(rows, features=features).to_parquet("images/parquet/rows.parquet")
     suite = {
         "name": "of everything",
-        "backbone": BACKBONE,
+        "backbone": {"model": MODEL, "options": OPTIONS},
         "pretrained": "pretrained.safetensors",
         "experts": {task: f"{task}.safetensors" for task in CLASSES},
         "heads": {task: f"head_{task}.safetensors" for task in CLASSES},
