@@ -367,7 +367,7 @@ class Alike:
     """Twelve times the same image."""
 
     labels = tuple(range(12))
-    fingerprint = "alike"
+    fingerprint = identity = "alike"
 
     def name(self, index: int) -> str:
         return f"alike {index}"
@@ -395,7 +395,7 @@ def test_a_corrupted_split_keeps_labels_and_names() -> None:
     assert images.name(3) == "alike 3"
 
 
-def test_fingerprints_tell_all_that_determines_the_images_apart(
+def test_fingerprints_and_identities_tell_all_that_determines_the_images_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     images = CorruptedImages(Alike(), "pixelate")
@@ -408,9 +408,12 @@ def test_fingerprints_tell_all_that_determines_the_images_apart(
     ]
     assert replace(images).fingerprint == images.fingerprint
     found = {each.fingerprint for each in [images, *others]}
+    identities = {each.identity for each in [images, *others]}
     monkeypatch.setattr("wemoe_pl.corruptions.__version__", "another")
     found |= {images.fingerprint, Alike.fingerprint}
     assert len(found) == 8
+    assert images.identity in identities
+    assert len(identities | {Alike.identity}) == 7
 
 
 # --- corrupted tasks -------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from wemoe_pl.recipes import describe, rebuild
 from wemoe_pl.run_checkpoint import read_checkpoint
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import ParquetTask, read_image
-from wemoe_pl.tasks.readable import FORMATS
+from wemoe_pl.tasks.decoding import FORMATS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # decoders warn of what is damaged
 Call = Callable[[], object]

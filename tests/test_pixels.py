@@ -46,7 +46,7 @@ class Pictures:
     def __init__(self, pictures: list[Image.Image], fingerprint: str = "some"):
         self.pictures = pictures
         self.labels = list(range(len(pictures)))
-        self.fingerprint = fingerprint
+        self.fingerprint = self.identity = fingerprint
         self.asked: list[int] = []
 
     def name(self, index: int) -> str:

@@ -22,7 +22,7 @@ from scipy import ndimage
 from wemoe_pl import __version__
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.hub import HubFiles
-from wemoe_pl.tasks import Images, PaperTask, Split, VisionTask
+from wemoe_pl.tasks import Images, PaperTask, Split, VisionTask, hashed
 
 Pixels = NDArray[np.float32]  # of an image (H, W, 3) or a layer over it (H, W), from 0 to 1
 
@@ -286,9 +286,17 @@ class CorruptedImages:
     @property
     def fingerprint(self) -> str:
         """That of the split, and all that determines the corruption."""
-        what = f"{self.kind} {self.severity} {self.seed} {self.published_pixelate}"
         by_what = f"{__version__} {np.__version__} {scipy.__version__} {PIL.__version__}"
-        return f"{self.images.fingerprint} corrupted: {what} by {by_what}"
+        return f"{self.images.fingerprint} corrupted: {self._what} by {by_what}"
+
+    @property
+    def identity(self) -> str:
+        """That of the split, and how it is corrupted."""
+        return hashed("corrupted", self.images.identity, self._what)
+
+    @property
+    def _what(self) -> str:
+        return f"{self.kind} {self.severity} {self.seed} {self.published_pixelate}"
 
     def name(self, index: int) -> str:
         """That of the image in the split."""

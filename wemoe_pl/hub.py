@@ -179,6 +179,13 @@ def cached_folder(repo: HubRepo) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def commit_and_names(repo: HubRepo, files: Sequence[Path]) -> tuple[str, list[str]]:
+    """The commit that files of the cache are of, and their names in the repository."""
+    folder = cached_folder(repo)
+    assert folder is not None  # as the files are there
+    return folder.name, [path.relative_to(folder).as_posix() for path in files]
+
+
 def is_complete(names: Sequence[str]) -> bool:
     """Is every shard there that the names speak of? Datasets count from 0, models from 1.
 

@@ -51,7 +51,7 @@ def test_images_are_named_by_all_that_they_are_drawn_from() -> None:
     assert name.startswith("image 7 of miniature gtsrb train 11 3 ")
 
 
-def test_splits_sizes_and_seeds_are_told_apart_by_their_fingerprints() -> None:
+def test_splits_sizes_and_seeds_are_told_apart_by_fingerprint_and_identity() -> None:
     """What is kept of the images on disk is found by it again."""
     ours = MiniatureTask("dtd", train_size=10, test_size=10)
     others = [
@@ -62,7 +62,9 @@ def test_splits_sizes_and_seeds_are_told_apart_by_their_fingerprints() -> None:
         ours.images("train"),
     ]
     assert len({images.fingerprint for images in others}) == 5
+    assert len({images.identity for images in others}) == 5
     assert ours.images("train").fingerprint == others[-1].fingerprint
+    assert ours.images("train").identity == others[-1].identity
 
 
 def test_another_version_may_draw_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def test_a_class_without_images_is_named(folder: Path, empty_folder: bool) -> No
 def test_a_folder_without_images_is_named_with_what_was_expected(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "notes.txt").touch()
-    with pytest.raises(DataError, match=r"has no images: check its path. Images end in \.bmp"):
+    with pytest.raises(DataError, match=r"has no images: check its path. Images end in \.apng"):
         ImageFolderTask(test=str(tmp_path)).images("test")
 
 

@@ -56,8 +56,8 @@ def test_a_path_or_pattern_stands_for_all_its_images_in_order(
     [
         ("missing", "There is no folder or file missing: check its path."),
         ("*.tiff", "No file matches '*.tiff': check the pattern."),
-        ("*.txt", "*.txt has no images: check its path. Images end in .bmp, "),
-        ("empty", "empty has no images: check its path. Images end in .bmp, "),
+        ("*.txt", "*.txt has no images: check its path. Images end in .apng, "),
+        ("empty", "empty has no images: check its path. Images end in .apng, "),
     ],
 )
 def test_a_source_without_images_is_refused(source: str, message: str, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,18 @@ def test_two_columns_of_images_in_one_file_are_told_apart(tmp_path: Path) -> Non
     left, right = (ParquetTask(str(tmp_path), image=name) for name in ("left", "right"))
     assert (greys_of(left), greys_of(right)) == ([10], [20])
     assert left.images("test").fingerprint != right.images("test").fingerprint
+    assert left.images("test").identity != right.images("test").identity
+
+
+def test_a_copy_of_the_files_has_the_same_identity_and_other_labels_another(
+    write: Write, tmp_path: Path
+) -> None:
+    before = ParquetTask(write()).images("test")
+    shutil.copytree(tmp_path / "pets", tmp_path / "elsewhere" / "copy")
+    copy = ParquetTask(str(tmp_path / "elsewhere" / "copy")).images("test")
+    assert copy.identity == before.identity
+    assert copy.fingerprint != before.fingerprint
+    assert ParquetTask(write(labels=[1, 2, 1, 1, 0])).images("test").identity != before.identity
 
 
 # --- names of classes ------------------------------------------------------------------------
@@ -472,3 +485,22 @@ def test_a_dataset_that_is_neither_here_nor_in_the_cache_needs_a_network(
         UnreachableError, match="dataset somebody/pets is neither here nor in the cache"
     ):
         ParquetTask("somebody/pets").images("test")
+
+
+def test_a_dataset_of_the_hub_is_identified_by_its_commit_wherever_the_cache_is(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def identity(cache: str, commit: str, source: str = "somebody/pets") -> str:
+        repo = tmp_path / cache / "datasets--somebody--pets"
+        (repo / "refs").mkdir(parents=True, exist_ok=True)
+        (repo / "refs" / "main").write_text(commit)
+        shutil.copytree(write(), repo / "snapshots" / commit, dirs_exist_ok=True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / cache))
+        return ParquetTask(source).images("test").identity
+
+    first, later = "a" * 40, "b" * 40
+    before = identity("here", first)
+    assert identity("there", first) == before
+    assert identity("there", first, f"somebody/pets@{first}") == before
+    assert identity("there", later) != before
+    assert ParquetTask(write()).images("test").identity != before

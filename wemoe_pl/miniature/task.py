@@ -10,7 +10,7 @@ from wemoe_pl import __version__
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.miniature.canvas import Picture
 from wemoe_pl.miniature.rendering import CLASSES, render_split
-from wemoe_pl.tasks import Split, VisionTask
+from wemoe_pl.tasks import Split, VisionTask, hashed
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,33 @@ class MiniatureTask(VisionTask):
     def images(self, split: Split) -> "RenderedImages":
         """The images of a split, all rendered now; label i is i modulo the class count."""
         size = self.train_size if split == "train" else self.test_size
-        facts = f"miniature {self.name} {split} {size} {self.seed} {__version__}"
+        facts = f"miniature {self.name} {split} {size} {self.seed}"
         return RenderedImages(*render_split(self.name, split, size, self.seed), facts)
 
 
 class RenderedImages:
-    """Pictures (n, 28, 28, 3) and their labels, served as PIL images."""
+    """Pictures (n, 28, 28, 3) and their labels, served as PIL images.
 
-    def __init__(self, pixels: Picture, labels: NDArray[np.int64], fingerprint: str):
+    Args:
+        pixels: of all pictures.
+        labels: (n,).
+        facts: what the pictures were rendered from.
+    """
+
+    def __init__(self, pixels: Picture, labels: NDArray[np.int64], facts: str):
         self.pixels = pixels
         self.labels: list[int] = labels.tolist()
-        self.fingerprint = fingerprint
+        self.facts = facts
+
+    @property
+    def fingerprint(self) -> str:
+        """What the pictures were rendered from, and by which version."""
+        return f"{self.facts} {__version__}"
+
+    @property
+    def identity(self) -> str:
+        """What the pictures were rendered from."""
+        return hashed("miniature", self.facts)
 
     def name(self, index: int) -> str:
         """What errors call the image."""

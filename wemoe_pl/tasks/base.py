@@ -1,5 +1,6 @@
 """What a vision task is: its classes, their prompts, and the images of its splits."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, Protocol
@@ -25,6 +26,13 @@ class Images(Protocol):
     def fingerprint(self) -> str:
         """Changes whenever an image or their order does: what caches are keyed by."""
 
+    @property
+    def identity(self) -> str:
+        """Which images in which order these are, and their labels: what runs are compared by.
+
+        It is the same on every machine: neither absolute paths nor times are a part of it.
+        """
+
     def name(self, index: int) -> str:
         """What errors call image `index`: its file, or its row."""
 
@@ -33,6 +41,11 @@ class Images(Protocol):
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         """Image `index` and its label; `DataError` if it cannot be decoded."""
+
+
+def hashed(word: str, *facts: object) -> str:
+    """A word and the SHA-256 of some facts, which are plain values."""
+    return f"{word} {hashlib.sha256(repr(facts).encode()).hexdigest()}"
 
 
 class VisionTask(ABC):

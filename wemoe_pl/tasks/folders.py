@@ -1,12 +1,8 @@
 """Tasks whose images lie in folders."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from PIL import Image
 
 from wemoe_pl.errors import DataError, did_you_mean
 from wemoe_pl.tasks.base import (
@@ -17,12 +13,10 @@ from wemoe_pl.tasks.base import (
     Split,
     VisionTask,
 )
+from wemoe_pl.tasks.image_files import ImageFiles
+from wemoe_pl.tasks.listing import is_hidden, list_images
 from wemoe_pl.tasks.names import plain
-from wemoe_pl.tasks.readable import keep_readable, read_image
-
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+from wemoe_pl.tasks.readable import keep_readable
 
 
 @dataclass(frozen=True)
@@ -102,51 +96,3 @@ class ImageFolderTask(VisionTask):
         if not Path(folder).expanduser().is_dir():
             raise DataError(f"There is no folder {folder}: check `{split}` in the config.")
         return Path(folder).expanduser()
-
-
-class ImageFiles:
-    """Image files, decoded to RGB when asked for."""
-
-    def __init__(self, paths: Sequence[Path], labels: Sequence[int]):
-        self.paths = list(paths)
-        self.labels = list(labels)
-
-    @property
-    def fingerprint(self) -> str:
-        """The paths, sizes and times of change of the files."""
-        facts = ((str(p.resolve()), (s := p.stat()).st_size, s.st_mtime_ns) for p in self.paths)
-        return "files " + hashlib.sha256(repr(list(facts)).encode()).hexdigest()
-
-    def name(self, index: int) -> str:
-        """The path."""
-        return str(self.paths[index])
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return read_image(self.paths[index]), self.labels[index]
-
-
-def list_images(folder: Path) -> list[Path]:
-    """All image files below a folder, sorted; `DataError` when there is none."""
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}: check its path.")
-    paths = files_below(folder, IMAGE_SUFFIXES)
-    if not paths:
-        raise DataError(
-            f"The folder {folder} has no images: check its path. "
-            f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
-        )
-    return paths
-
-
-def files_below(folder: Path, suffixes: Container[str]) -> list[Path]:
-    """The files below a folder whose names end in certain ways, sorted; without hidden ones."""
-    named = (p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
-    return sorted(p for p in named if p.is_file() and not is_hidden(p.relative_to(folder)))
-
-
-def is_hidden(path: Path) -> bool:
-    """Does a name in a path begin with a dot, as of what systems leave beside images?"""
-    return any(part.startswith(".") for part in path.parts)

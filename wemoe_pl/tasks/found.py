@@ -1,18 +1,20 @@
 """Images that are only there to be classified, wherever they are: in folders or parquet files."""
 
 from collections.abc import Sequence
-from glob import glob, has_magic
+from glob import has_magic
 from pathlib import Path
 
 from wemoe_pl.errors import DataError
-from wemoe_pl.tasks.base import UNLABELLED, Images
-from wemoe_pl.tasks.folders import IMAGE_SUFFIXES, ImageFiles, files_below
+from wemoe_pl.tasks.base import UNLABELLED, Images, hashed
+from wemoe_pl.tasks.file_names import printable
+from wemoe_pl.tasks.image_files import ImageFiles, names_and_sizes
+from wemoe_pl.tasks.listing import IMAGE_SUFFIXES, chosen, files_of, matching_files
 from wemoe_pl.tasks.parquet import (
     ParquetImages,
     encoded_column,
-    file_facts,
     image_column,
     read_table,
+    table_facts,
 )
 
 TABLE = ".parquet"
@@ -43,23 +45,20 @@ def find_files(source: str) -> list[Path]:
     path = Path(source).expanduser()
     if path.is_file():
         return [path]
-    matched = [path]
-    if not path.is_dir():
-        matched = [Path(p) for p in glob(str(path), recursive=True)]  # noqa: PTH207 (Path.glob takes hidden files too)
-    if not matched:
+    there = list(files_of(path)) if path.is_dir() else matching_files(path)
+    if not there and not path.is_dir():
         raise DataError(
-            f"No file matches '{source}': check the pattern."
+            f"No file matches '{printable(source)}': check the pattern."
             if has_magic(source)
-            else f"There is no folder or file {source}: check its path."
+            else f"There is no folder or file {printable(source)}: check its path."
         )
-    files = {p for p in matched if p.is_file() and p.suffix.lower() in SUFFIXES}
-    files |= {file for p in matched if p.is_dir() for file in files_below(p, SUFFIXES)}
+    files = chosen(there, SUFFIXES)
     if not files:
         raise DataError(
-            f"{source} has no images: check its path. Images end in "
+            f"{printable(source)} has no images: check its path. Images end in "
             f"{', '.join(sorted(IMAGE_SUFFIXES))}, tables of them in {TABLE}."
         )
-    return sorted(files)
+    return files
 
 
 def table_images(files: Sequence[Path], source: str) -> Images:
@@ -67,5 +66,6 @@ def table_images(files: Sequence[Path], source: str) -> Images:
     table = read_table(files, source)
     column = image_column(table, source)
     rows = encoded_column(table, column, source)
-    facts = f"{file_facts(files)}, column {column}"
-    return ParquetImages(rows, column, [UNLABELLED] * len(rows), source, facts)
+    identity = hashed("parquet", names_and_sizes(files), column)
+    facts = table_facts(files, column)
+    return ParquetImages(rows, column, [UNLABELLED] * len(rows), source, facts, identity)

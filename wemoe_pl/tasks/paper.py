@@ -10,7 +10,8 @@ from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.files import SHIPPED, locate
 from wemoe_pl.hub import HubFiles
 from wemoe_pl.tasks.base import Corrupt, Images, Split, VisionTask
-from wemoe_pl.tasks.folders import ImageFolderTask, is_hidden
+from wemoe_pl.tasks.folders import ImageFolderTask
+from wemoe_pl.tasks.listing import is_hidden
 from wemoe_pl.tasks.parquet import NameCheck, ParquetTask
 
 PAPER_TASKS = ("sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd")

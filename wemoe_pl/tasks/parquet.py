@@ -1,6 +1,5 @@
 """Tasks whose images are in parquet files, of a dataset of the hub or of a folder of one's own."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -14,10 +13,20 @@ from PIL import Image
 
 from wemoe_pl.errors import DataError, did_you_mean
 from wemoe_pl.files import locate
-from wemoe_pl.hub import HubFiles, HubRepo
-from wemoe_pl.tasks.base import DEFAULT_TEMPLATES, UNLABELLED, Corrupt, Images, Split, VisionTask
+from wemoe_pl.hub import HubFiles, HubRepo, commit_and_names
+from wemoe_pl.tasks.base import (
+    DEFAULT_TEMPLATES,
+    UNLABELLED,
+    Corrupt,
+    Images,
+    Split,
+    VisionTask,
+    hashed,
+)
+from wemoe_pl.tasks.decoding import read_image
+from wemoe_pl.tasks.image_files import file_facts, names_and_sizes
 from wemoe_pl.tasks.names import first_mismatch
-from wemoe_pl.tasks.readable import keep_readable, read_image
+from wemoe_pl.tasks.readable import keep_readable
 
 BINARY = ("binary", "large_binary")
 NameCheck = Literal["exact", "nearest", "off"]
@@ -80,8 +89,10 @@ class ParquetTask(VisionTask):
         rows = encoded_column(table, self.image, self.dataset)
         labels = self._labels(table)
         where = f"{self.dataset} ({self._pattern(split)})"
-        facts = f"{file_facts(files)}, column {self.image}"
-        return keep_readable(ParquetImages(rows, self.image, labels, where, facts), self.corrupt)
+        facts = table_facts(files, self.image)
+        identity = hashed("parquet", self._source(split, files), self.image, self.label, labels)
+        images = ParquetImages(rows, self.image, labels, where, facts, identity)
+        return keep_readable(images, self.corrupt)
 
     def hub_files(self, split: Split) -> HubFiles | None:
         """The files of the split, unless the dataset is a folder."""
@@ -90,6 +101,12 @@ class ParquetTask(VisionTask):
             return None
         pattern = self._pattern(split)
         return HubFiles(repo, partial(matching, pattern), f"parquet files '{pattern}'")
+
+    def _source(self, split: Split, files: Sequence[Path]) -> object:
+        """What says on every machine which files these are."""
+        if request := self.hub_files(split):
+            return request.repo.name, *commit_and_names(request.repo, files)
+        return names_and_sizes(files)
 
     def _pattern(self, split: Split) -> str:
         pattern = self.train if split == "train" else self.test
@@ -174,16 +191,24 @@ class ParquetImages:
         labels: of every row.
         where: what errors call the table.
         fingerprint: of its files.
+        identity: of its files and labels.
     """
 
     def __init__(
-        self, rows: Dataset, column: str, labels: Sequence[int], where: str, fingerprint: str
+        self,
+        rows: Dataset,
+        column: str,
+        labels: Sequence[int],
+        where: str,
+        fingerprint: str,
+        identity: str,
     ):
         self.rows = rows
         self.column = column
         self.labels = labels
         self.where = where
         self.fingerprint = fingerprint
+        self.identity = identity
 
     def name(self, index: int) -> str:
         """The row, and the file that it was made of where the table says so."""
@@ -260,7 +285,6 @@ def matching(pattern: str, names: Sequence[str]) -> list[str]:
     return [name for name in names if fnmatch(name, pattern) and name.endswith(".parquet")]
 
 
-def file_facts(files: Sequence[Path]) -> str:
-    """Changes whenever a file does: by their paths, sizes and times."""
-    facts = [(str(p.resolve()), (s := p.stat()).st_size, s.st_mtime_ns) for p in files]
-    return "parquet " + hashlib.sha256(repr(facts).encode()).hexdigest()
+def table_facts(files: Sequence[Path], column: str) -> str:
+    """The fingerprint of the images in a column of parquet files."""
+    return f"{hashed('parquet', file_facts(files))}, column {column}"

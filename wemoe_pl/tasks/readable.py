@@ -1,56 +1,24 @@
 """Which images can be decoded: found out once, named and counted, never replaced by others."""
 
 import hashlib
-import io
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import PIL
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from wemoe_pl.errors import DataError
 from wemoe_pl.files import atomic_write, cache_folder
-from wemoe_pl.tasks.base import Corrupt, Images
+from wemoe_pl.tasks.base import Corrupt, Images, hashed
+from wemoe_pl.tasks.decoding import READER
+from wemoe_pl.tasks.file_names import name_some
 
-# What images of vision tasks come in. Pillow reads more, some by running other programs.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-MOST_PIXELS = 89_478_485  # from where Pillow suspects a bomb: a quarter of a gigabyte in RGB
-SHOWN_AT_MOST = 5
 WORTH_A_BAR = 1000  # images
-
-
-def read_image(source: Path | bytes, name: str = "") -> Image.Image:
-    """Decode a file, or the bytes of one, to RGB.
-
-    Args:
-        source: path or content.
-        name: what to call it if it cannot be decoded; a path is its own name.
-
-    Raises:
-        DataError: it cannot be decoded to the last pixel, or is larger than `MOST_PIXELS`.
-    """
-    called = source if isinstance(source, Path) else name
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:  # says the header; nothing is decoded yet
-                raise Image.DecompressionBombError(
-                    f"it has {image.width} × {image.height} pixels, and {MOST_PIXELS} are the most "
-                    "that are decoded"
-                )
-            return image.convert("RGB")
-    except UnidentifiedImageError as error:  # which would call bytes by their address
-        raise DataError(
-            f"{called} is not a readable image: it is none of {', '.join(FORMATS)}"
-        ) from error
-    except Exception as error:  # decoders raise many kinds
-        raise DataError(f"{called} is not a readable image: {error}") from error
 
 
 class SelectedImages:
@@ -65,6 +33,11 @@ class SelectedImages:
     def fingerprint(self) -> str:
         """That of all images, and which of them were chosen."""
         return f"{self.images.fingerprint} {self.indices}"
+
+    @property
+    def identity(self) -> str:
+        """That of all images, and which of them were chosen."""
+        return hashed("selected", self.images.identity, self.indices)
 
     def name(self, index: int) -> str:
         """What errors call the image."""
@@ -99,7 +72,8 @@ def keep_readable(images: Images, corrupt: Corrupt) -> Images:
 
 def unreadable(images: Images) -> list[int]:
     """Which images cannot be decoded; remembered."""
-    key = hashlib.sha256(f"{images.fingerprint} {PIL.__version__}".encode()).hexdigest()
+    asked = f"{images.fingerprint} read by {READER} and Pillow {PIL.__version__}"
+    key = hashlib.sha256(asked.encode()).hexdigest()
     verdict = cache_folder("readable") / f"{key}.json"
     with suppress(OSError, ValueError):
         remembered: list[int] = json.loads(verdict.read_text())
@@ -128,10 +102,3 @@ def is_readable(images: Images, index: int) -> bool:
 def is_fault_of_disk(error: DataError) -> bool:
     """Has an image not been read for a reason that lies outside of it, and may go away?"""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
-
-
-def name_some(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
-    listed = list(names)
-    rest = len(listed) - SHOWN_AT_MOST
-    return ", ".join(listed[:SHOWN_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,52 @@
+"""Images that are files of their own."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from wemoe_pl.tasks.base import hashed
+from wemoe_pl.tasks.decoding import read_image
+from wemoe_pl.tasks.file_names import printable
+
+
+class ImageFiles:
+    """Image files, decoded when asked for."""
+
+    def __init__(self, paths: Sequence[Path], labels: Sequence[int]):
+        self.paths = list(paths)
+        self.labels = list(labels)
+
+    @property
+    def fingerprint(self) -> str:
+        """The paths, sizes and times of change of the files."""
+        return hashed("files", file_facts(self.paths))
+
+    @property
+    def identity(self) -> str:
+        """The names and sizes of the files, and the labels."""
+        return hashed("files", names_and_sizes(self.paths), self.labels)
+
+    def name(self, index: int) -> str:
+        """The path; see `printable`."""
+        return printable(self.paths[index])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return read_image(self.paths[index]), self.labels[index]
+
+
+def file_facts(files: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """The path, the size and the time of change of every file: changes whenever a file does."""
+    return [(str(p.resolve()), (s := p.stat()).st_size, s.st_mtime_ns) for p in files]
+
+
+def names_and_sizes(files: Sequence[Path]) -> list[tuple[str, int]]:
+    """The name of every file below the folder that has them all, and its size: copies agree."""
+    if not files:
+        return []
+    folder = os.path.commonpath([path.absolute().parent for path in files])
+    return [(p.absolute().relative_to(folder).as_posix(), p.stat().st_size) for p in files]
