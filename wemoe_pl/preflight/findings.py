@@ -1,0 +1,50 @@
+"""What a check has found: what would keep a job from starting, and what it would warn of."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from wemoe_pl.errors import WeMoEError, sentence_of
+
+
+@dataclass
+class Findings:
+    """All problems and warnings so far, each a sentence that begins with the part it is about."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def problem(self, part: str, sentence: str) -> None:
+        """Add what would keep the job from starting."""
+        add(self.problems, part, sentence)
+
+    def warning(self, part: str, sentence: str) -> None:
+        """Add what the job would go on with."""
+        add(self.warnings, part, sentence)
+
+    @contextmanager
+    def listed(self, part: str) -> Iterator[None]:
+        """List what a block warns of, and the error that ends it, and go on behind it.
+
+        >>> found = Findings()
+        >>> with found.listed("cars"):
+        ...     warnings.warn("2 images are skipped.")
+        ...     raise WeMoEError("There is no folder cars.")
+        >>> found
+        Findings(problems=['cars: There is no folder cars.'], warnings=['cars: 2 images are skipped.'])
+        """
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.filterwarnings("always", category=UserWarning)
+            try:
+                yield
+            except (WeMoEError, OSError) as error:
+                self.problem(part, sentence_of(error))
+        for each in caught:
+            self.warning(part, str(each.message))
+
+
+def add(sentences: list[str], part: str, sentence: str) -> None:
+    """Add a sentence about a part, unless it is there."""
+    if (told := f"{part}: {sentence}") not in sentences:
+        sentences.append(told)
