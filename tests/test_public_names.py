@@ -25,8 +25,8 @@ from wemoe_pl.loading import load, open_model
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.public_names import PLACE, public_name, short, with_public_names
 from wemoe_pl.recipes import describe, rebuild
-from wemoe_pl.resuming import difference
-from wemoe_pl.run_checkpoint import frozen_choices, read_checkpoint
+from wemoe_pl.runs.checkpoint import frozen_choices, read_checkpoint
+from wemoe_pl.runs.settings import difference, digest_of
 from wemoe_pl.tasks import VisionTask
 
 KEPT = Path(__file__).parent / "data" / "dotted_names"
@@ -116,6 +116,18 @@ def test_a_class_of_a_users_own_keeps_its_place_and_its_difference() -> None:
     assert public_name(type("WEMoE", (), {"__module__": "mine"})) == "mine.WEMoE"
     ours, theirs = ({"merge": {"class_path": f"{of}.WEMoE"}} for of in ("wemoe_pl", "mine"))
     assert frozen_choices(ours) != frozen_choices(theirs)
+
+
+def test_a_config_is_the_same_wherever_in_the_package_its_classes_were(tmp_path: Path) -> None:
+    was, now, mine = (
+        {"model": {"merge": {"class_path": f"{of}.WEMoE"}}}
+        for of in ("wemoe_pl.merging.wemoe", "wemoe_pl", "mine")
+    )
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(was))
+    assert difference(tmp_path / "config.yaml", now) == ""
+    assert digest_of(was) == digest_of(now) != digest_of(mine)
+    changed = "model.merge.class_path was wemoe_pl.WEMoE and is now mine.WEMoE"
+    assert difference(tmp_path / "config.yaml", mine) == changed
 
 
 # --- what was written before -----------------------------------------------------------------

@@ -54,8 +54,8 @@ def find_config(name: str) -> str:
 
 def find(kind: str, name: str, shipped: Path) -> str:
     """The path of a file by its own path, or by its name among the shipped ones of its kind."""
-    if Path(name).is_file():
-        return name
+    if (path := Path(name).expanduser()).is_file():
+        return str(path)
     for candidate in (name, f"{name}.yaml"):
         if (shipped / candidate).is_file():
             return str(shipped / candidate)

@@ -22,7 +22,7 @@ from wemoe_pl.loggers import WandbRun, one_line
 from wemoe_pl.pixels import Pixels
 from wemoe_pl.plots import plot_routing
 from wemoe_pl.report import accuracy_columns
-from wemoe_pl.run_checkpoint import last_checkpoint
+from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.scores import normalized_mean
 
 STEP = "trainer/global_step"  # the axis that Lightning's logger gives every metric
@@ -168,7 +168,7 @@ def tell(
     run.summary["report/normalized_mean"] = results["normalized_mean"]
     told = facts(results, module)
     run.config.update({"run": told}, allow_val_change=True)
-    checkpoint = last_checkpoint(trainer.default_root_dir)
+    checkpoint = RunFolder(Path(trainer.default_root_dir)).last_checkpoint
     if checkpoint.is_file():
         artifact = wandb.Artifact(f"routers-{run.id}", type="routers", metadata=told)
         artifact.add_file(str(checkpoint))

@@ -10,8 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 import lightning as L
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Subset
 
+from wemoe_pl.contents import Contents
 from wemoe_pl.corruptions import Corruption
 from wemoe_pl.errors import ConfigError, DataError, at_least
 from wemoe_pl.pixels import Preprocessing, cached_pixels
@@ -24,8 +26,10 @@ from wemoe_pl.streams import (
     NamedImages,
     NoTask,
     PreparedImages,
+    SeenBatch,
     Share,
     StepBatches,
+    TaskImages,
     WholeBatches,
     collate_named,
 )
@@ -39,6 +43,11 @@ class ImageSet(NamedTuple):
     task: str
     split: Split
     corrupted: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the set is called in messages and checkpoints."""
+        return f"{'corrupted ' if self.corrupted else ''}{self.split} images of '{self.task}'"
 
 
 class VisionData(L.LightningDataModule):
@@ -80,6 +89,7 @@ class VisionData(L.LightningDataModule):
         self.corruption = corruption
         self.adapt_on = adapt_on
         self.answered: Collection[int] = ()
+        self.contents = Contents()
         self._loaded: dict[ImageSet, PreparedImages] = {}
         # Of fewer images than processes, some process predicts none.
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -136,11 +146,10 @@ class VisionData(L.LightningDataModule):
                 f"trainer.val_check_interval {interval} counts batches, {accumulated} of which "
                 f"make a step (trainer.accumulate_grad_batches): give a multiple of {accumulated}."
             )
-        start = self.trainer.global_step * accumulated
         return DataLoader(
             batches,
             batch_size=None,
-            sampler=CountFrom(start),
+            sampler=CountFrom(partial(next_batch, self.trainer)),
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
         )
@@ -164,12 +173,12 @@ class VisionData(L.LightningDataModule):
         if not mine:
             return DataLoader(NoTask(), batch_size=None)
         return DataLoader(
-            loaded,
+            TaskImages(images.task, loaded),
             sampler=mine,
             batch_size=self.test_batch_size,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=partial(collate_task, images.task),
+            collate_fn=as_it_is,
         )
 
     @cached_property
@@ -215,8 +224,34 @@ class VisionData(L.LightningDataModule):
             images = self.task(wanted).images(wanted.split)
             cached = self.cache_images
             pixels = cached_pixels(images, self.preprocessing, wanted.task) if cached else None
-            self._loaded[wanted] = PreparedImages(images, self.preprocessing, pixels)
+            self._loaded[wanted] = PreparedImages(images, self.preprocessing, pixels, wanted.name)
+            self.contents.expect(wanted.name, images)
         return self._loaded[wanted]
+
+    def identities(self, stage: Literal["fit", "test"]) -> dict[str, str]:
+        """Which images a job of this kind reads, by the names of their sets."""
+        wanted = self.image_sets if stage == "fit" else self._scored
+        return {each.name: self.load(each).images.identity for each in wanted}
+
+    # What the images look like
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Note what the images of a batch look like, and compare them with what they were."""
+        if not isinstance(batch, SeenBatch):
+            return batch
+        for seen in batch.seen:
+            self.contents.note(seen)
+        return dict(batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the images looked like that all processes have read."""
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        return {"contents": self.contents.of_all_processes(device)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Expect the images of a fit that goes on to look as they did."""
+        if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            self.contents.recall(state_dict["contents"])
 
     def labelled(self, wanted: ImageSet) -> PreparedImages:
         """The images of a set, every one of which must have a label."""
@@ -331,10 +366,15 @@ class MultiTaskData(VisionData):
         )
 
 
-def collate_task(task: str, items: list[LabelledImage]) -> Batch:
-    """Images and labels of one task → a batch that names it."""
-    images, labels = zip(*items, strict=True)
-    return {task: (torch.stack(images), torch.tensor(labels))}
+def as_it_is(batch: Batch) -> Batch:
+    """A batch that is one already."""
+    return batch
+
+
+def next_batch(trainer: L.Trainer) -> int:
+    """The batch that an epoch of a fit begins with: no batch comes again, but when overfitting."""
+    done = trainer.global_step * trainer.accumulate_grad_batches
+    return done % int(trainer.overfit_batches) if trainer.overfit_batches else done
 
 
 def check_split(batch_size: int, processes: int) -> None:

@@ -22,7 +22,7 @@ from wemoe_pl.classifier import MultiTaskClassifier, Prediction
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.routing import Routing, RoutingStatistics
-from wemoe_pl.run_checkpoint import IDENTITY, check_sources, frozen_choices
+from wemoe_pl.runs.checkpoint import IDENTITY, check_sources, frozen_choices
 from wemoe_pl.scores import TaskScores, gather, mean
 from wemoe_pl.streams import Batch, NamedBatch
 from wemoe_pl.suites import Suite

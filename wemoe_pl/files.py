@@ -28,6 +28,11 @@ def locate(source: str) -> Path:
     return Path(source).expanduser()
 
 
+def expanded(path: str) -> str:
+    """A path in which `~` is the home folder, which shells write out in some places only."""
+    return str(Path(path).expanduser())
+
+
 def make_folder(path: Path, instead: str = "Choose another with --out.") -> Path:
     """Create a folder that can be written to, or raise `WeMoEError` that says why not.
 

@@ -2,6 +2,8 @@
 
 import logging
 import shlex
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from wemoe_pl.curves import Curves
 from wemoe_pl.dashboard import Dashboard, media_loggers, resumed_run
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
-from wemoe_pl.files import atomic_write, digest, make_folder
+from wemoe_pl.files import atomic_write, digest
 from wemoe_pl.last_checkpoint import LastCheckpoint
 from wemoe_pl.launchers import Launcher, launcher
 from wemoe_pl.loggers import MetricsFile, WandbRun, identity
@@ -53,14 +55,12 @@ from wemoe_pl.predictions import Predictions
 from wemoe_pl.processes import EndTogether, Requeue, end_others
 from wemoe_pl.report import accuracy_table, write_summary
 from wemoe_pl.results import collect_results, write_results
-from wemoe_pl.resuming import clear, is_own, unfinished_run
-from wemoe_pl.run_checkpoint import (
-    CONFIG_FILE,
-    RESULTS,
-    checkpoint_folder,
-    last_checkpoint,
-    read_checkpoint,
-)
+from wemoe_pl.runs.checkpoint import read_checkpoint
+from wemoe_pl.runs.folder import CONFIG_HEADER, TRIAL, RunFolder
+from wemoe_pl.runs.identity import Identity
+from wemoe_pl.runs.own import meant_run
+from wemoe_pl.runs.partial import check_limits, what_was_scored, what_was_validated
+from wemoe_pl.runs.session import AlreadyFinished, Session
 from wemoe_pl.suites import Suite, restriction
 from wemoe_pl.tasks import name_some
 
@@ -75,20 +75,34 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write `config.yaml`, from which the run can be repeated.
 
-        Scoring or using a run in its own folder leaves the config that it was made with.
+        What `--fresh` builds belongs to the folder whose place it takes.
         """
-        dumped = self.parser.dump(self.config, skip_unset=False)
+        folder = RunFolder(Path(trainer.default_root_dir))
+        dumped = self.parser.dump(as_it_ends(self.config, folder), skip_unset=False)
         for logger in media_loggers(trainer.loggers):
             logger.log_hyperparams(yaml.safe_load(dumped))
-        folder = Path(trainer.default_root_dir)
-        if stage != "fit" and (last_checkpoint(folder).is_file() or stage != "test"):
-            return
-        with atomic_write(folder / CONFIG_FILE) as temporary:
-            temporary.write_text(dumped)
+        if stage in ("fit", "test"):
+            with atomic_write(folder.config) as temporary:
+                temporary.write_text(f"{CONFIG_HEADER}.\n{dumped}", encoding="utf-8")
 
 
 class WeMoECLI(LightningCLI):
-    """LightningCLI in which one `suite` serves the model and the data, and one `out` every file."""
+    """LightningCLI in which one `suite` serves the model and the data, and one `out` every file.
+
+    Attributes:
+        session: what the command does with the folder of the run; None for a verb.
+    """
+
+    session: Session | None = None
+
+    def __init__(self, **kwargs: Any):
+        try:
+            super().__init__(**kwargs)
+        except AlreadyFinished as found:
+            self.show(found)
+        finally:
+            if self.session is not None:
+                self.session.close()
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser that knows the shipped configs."""
@@ -113,7 +127,7 @@ class WeMoECLI(LightningCLI):
             parser.link_arguments("task", f"{part}.init_args.task")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=checked_seed)
         parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
-        parser.link_arguments("out", "checkpoint.dirpath", compute_fn=checkpoint_folder)
+        parser.link_arguments("out", "checkpoint.dirpath", compute_fn=checkpoints_in)
         parser.add_lightning_class_args(CollapseGuard, "guard")
         parser.add_lightning_class_args(Dashboard, "dashboard")
         parser.add_lightning_class_args(Predictions, "predictions")
@@ -134,30 +148,26 @@ class WeMoECLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse; find the checkpoint that `last` means, and look at it before anything else."""
+        """Parse, and look at the folder of the run before anything else."""
         self.arguments = [str(argument) for argument in args] if isinstance(args, list) else []
         super().parse_arguments(parser, args)
         settings = self.config.get(self.config.get("subcommand"), self.config)
-        for name in ("lightning.pytorch", "lightning.fabric"):
-            logging.getLogger(name).setLevel(logging.WARNING if settings.quiet else logging.INFO)
+        self.only_tell(logging.WARNING if settings.quiet else logging.INFO)
         if settings.get("weights_only") is False:
             raise ConfigError(
                 "weights_only is false, which would run whatever a checkpoint contains: leave it "
                 "out."
             )
-        if settings.get("ckpt_path") == "last":
-            settings.ckpt_path = str(last_checkpoint(settings.out))
-        if settings.get("ckpt_path"):
-            read_checkpoint(Path(settings.ckpt_path))
+        check_parts(settings, values_of(self.arguments, ALLOW))
+        if self.config.get("subcommand"):
+            self.subcommand = self.config.subcommand
+            check_limits(settings.trainer)
+            self.enter_folder()
 
     def before_instantiate_classes(self) -> None:
-        """Find out now, not after an hour, that the run's folder cannot be written to."""
+        """Let loggers write to the run's folder, and the bar be drawn only where it is wanted."""
         trainer = self.settings.trainer
-        check_parts(self.settings, values_of(self.arguments, ALLOW))
-        if self.subcommand:
-            make_folder(self.out)
-            self.find_start()
-        else:  # a verb only prepares, maybe where there is no GPU
+        if not self.subcommand:  # a verb only prepares, maybe where there is no GPU
             trainer.accelerator, trainer.devices, trainer.precision = "cpu", 1, None
             trainer.strategy, trainer.plugins, trainer.logger = "auto", None, False
         for logger in loggers_of(trainer):
@@ -177,31 +187,92 @@ class WeMoECLI(LightningCLI):
             raise ConfigError(explain(str(error))) from error
         if self.subcommand:
             check_processes(self.trainer, started)
+            self.compare_with_folder()
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbRun):
-                logger.identify(self.identity)
+                logger.identify(self.place_on_dashboard)
             if isinstance(logger, MetricsFile):
                 logger.first_step = self.start_step if self.goes_on else 0
 
-    def find_start(self) -> None:
-        """Find the checkpoint that a fit goes on from, given or left by an interrupted run."""
-        settings, fitting = self.settings, self.subcommand == "fit"
-        given = settings.ckpt_path and Path(settings.ckpt_path)
+    def enter_folder(self) -> None:
+        """Lock the run's folder, and find the checkpoint that the command is about.
+
+        This comes before all else: where the run has finished, there is only one line to say.
+        """
+        settings, command = self.settings, str(self.subcommand)
         self.anew, settings.fresh = settings.fresh, False  # whoever repeats the run need not say it
-        if fitting and not (given or self.anew):
-            given = unfinished_run(self.out, self.recipe)
-        self.start = given if fitting else None
+        meant = meant_run(
+            command,
+            values_of(self.arguments, *CONFIG),
+            self.recipe,
+            is_out_given=bool(values_of(self.arguments, "--out")),
+        )
+        settings.ckpt_path = meant.checkpoint and str(meant.checkpoint)
+        self.session = Session(
+            command,
+            meant.out,
+            is_first=not rank_zero_only.rank,
+            is_trial=bool(settings.trainer.fast_dev_run),
+        )
+        self.session.notes += meant.notes
+        self.session.enter(self.recipe, meant.checkpoint if command == "fit" else None, self.anew)
+        self.write_to(self.session.folder.path)
+        self.start = self.session.start.checkpoint if command == "fit" else None
         self.start_step, self.start_run = 0, None
         if self.start:
             checkpoint = read_checkpoint(self.start)
             self.start_step, self.start_run = checkpoint["global_step"], resumed_run(checkpoint)
             of = f"step {self.start_step} of {settings.trainer.max_steps}"
             rank_zero_info(f"Going on from {of}: {self.start}")
+        if self.session.start.finished is not None:
+            self.only_tell(logging.WARNING)
+
+    def only_tell(self, level: int) -> None:
+        """Let Lightning tell nothing below a level."""
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(level)
+
+    def write_to(self, folder: Path) -> None:
+        """Let all parts write into a folder, as if it had been given as `--out`."""
+        settings = self.settings
+        settings.out = settings.predictions.folder = str(folder)
+        settings.trainer.default_root_dir = str(folder)
+        settings.checkpoint.dirpath = checkpoints_in(folder)
+
+    def compare_with_folder(self) -> None:
+        """Compare the config, the weights and the images of the run with those in its folder."""
+        assert self.session is not None
+        if self.session.scores:
+            with warnings.catch_warnings():
+                if self.session.start.finished is not None:  # when it ran, they were told
+                    warnings.simplefilter("ignore")
+                self.identity = self.session.compare(self.identity_of_run)
+            self.config_init[self.subcommand].checkpoint.identity = self.identity
+        for note in self.session.notes:
+            rank_zero_info(note)
+
+    @property
+    def identity_of_run(self) -> Identity:
+        """What the run belongs to."""
+        command, scored = str(self.subcommand), self.settings.ckpt_path
+        return Identity(
+            command=command,
+            recipe=self.recipe,
+            sources=self.model.frozen_sources,
+            images=self.datamodule.identities(command),
+            checkpoint=digest(Path(scored)) if scored and command == "test" else None,
+        )
+
+    def show(self, found: AlreadyFinished) -> None:
+        """Say that there is nothing to run, and print what there is."""
+        if not rank_zero_only.rank:
+            print(found.told, file=sys.stderr, flush=True)
+            self.console.print(accuracy_table(found.results))
 
     @property
     def goes_on(self) -> bool:
         """Is it the run of this folder, and not another, that a fit goes on with?"""
-        return self.start is not None and is_own(self.start, self.out)
+        return self.session is not None and self.session.start.goes_on
 
     def prepare_logger(self, logger: Namespace) -> None:
         """Let a logger write into the folder of the run, wherever its config is from."""
@@ -211,7 +282,7 @@ class WeMoECLI(LightningCLI):
             logger.init_args.version = self.log_folder
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def place_on_dashboard(self) -> dict[str, Any]:
         """Where the run appears among others; a resumed one in its own place."""
         found = identity(self.settings.as_dict(), str(self.subcommand))
         return found | ({"id": self.start_run} if self.start else {})
@@ -219,7 +290,7 @@ class WeMoECLI(LightningCLI):
     @property
     def log_folder(self) -> str:
         """Where below `logs` this command's own go, if a fit's are there already."""
-        beside = self.subcommand != "fit" and last_checkpoint(self.out).is_file()
+        beside = self.subcommand != "fit" and RunFolder(self.out).last_checkpoint.is_file()
         return str(self.subcommand) if beside else ""
 
     @property
@@ -254,13 +325,18 @@ class WeMoECLI(LightningCLI):
         interval = self.settings.trainer.val_check_interval
         if isinstance(interval, int | float) and interval <= 0:
             raise ConfigError(f"trainer.val_check_interval is {interval}: give a number from 1.")
-        rank_zero_only(clear)(self.out, self.start)  # only now: a mistake costs none
+        assert self.session is not None
+        self.session.begin()
 
     def before_validate(self) -> None:
         """Keep Lightning's table, a column per loader, out of the way of ours."""
         self.config_init[self.subcommand].verbose = False
 
-    before_test = before_validate
+    def before_test(self) -> None:
+        """See `before_validate`; let go of what a killed test has left."""
+        self.before_validate()
+        assert self.session is not None
+        self.session.begin()
 
     def after_validate(self) -> None:
         """Print the table."""
@@ -291,15 +367,33 @@ class WeMoECLI(LightningCLI):
         results = collect_results(model, self.settings.seed_everything, self.datamodule.corruption)
         results["command"] = shlex.join(["wemoe-pl", *self.arguments])
         init = self.config_init[self.subcommand]
+        results |= self.facts_of_run
         if self.subcommand == "fit":
             results["guard"] = init.guard.report
+        folder = RunFolder(self.out)
         pictures = write_pictures(self.out, model, results, self.curves.points)
-        write_summary(self.out / "summary.md", results, [path.name for path in pictures])
+        write_summary(folder.summary, results, [path.name for path in pictures])
         init.dashboard.finish(self.trainer, model, results, pictures, self.curves.points)
         self.close_loggers()
-        write_results(self.out / RESULTS, results)  # last: it says that the run is finished
+        write_results(folder.results, results)  # last: it says that the run is finished
+        assert self.session is not None
+        self.session.put_in_place()
         self.console.print(accuracy_table(results))
-        self.console.print(f"Results are in {self.out}", highlight=False)
+        self.console.print(f"Results are in {self.session.folder.path}", highlight=False)
+
+    @property
+    def facts_of_run(self) -> dict[str, Any]:
+        """What `results.json` says of the run itself, and of what part of it was made."""
+        assert self.session is not None
+        scored = RunFolder(self.out).last_checkpoint if self.subcommand == "fit" else None
+        given = self.settings.ckpt_path if self.subcommand == "test" else None
+        trial = {TRIAL: True} if self.trainer.fast_dev_run else {}
+        return {
+            **self.session.facts(self.identity, Path(given) if given else scored),
+            **trial,
+            "partial": what_was_scored(self.trainer),
+            "curves": what_was_validated(self.trainer),
+        }
 
     def before_predict(self) -> None:
         """Look for answers that an earlier start of the same command has left."""
@@ -359,8 +453,8 @@ def read_job(
     """Parse a job, and run it or only instantiate it."""
     with only_allowed(values_of(args, ALLOW)):
         return kind(
-            LightningModule,
-            LightningDataModule,
+            model_class=LightningModule,
+            datamodule_class=LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
@@ -370,6 +464,23 @@ def read_job(
             args=args,
             run=run,
         )
+
+
+def checkpoints_in(out: str | Path) -> str:
+    """The folder of the checkpoints of a run."""
+    return str(RunFolder(Path(out)).checkpoints)
+
+
+def as_it_ends(config: Namespace, folder: RunFolder) -> Namespace:
+    """The config of a run, in the folder that it will lie in when it has finished."""
+    if folder.path.name != folder.next.path.name:
+        return config
+    config, final = config.clone(), str(folder.path.parent)
+    config.out = final
+    for logger in loggers_of(config.trainer):
+        if "save_dir" in logger.init_args:
+            logger.init_args.save_dir = final
+    return config
 
 
 def check_processes(trainer: Trainer, started: Launcher | None) -> None:

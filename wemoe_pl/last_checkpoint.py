@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from wemoe_pl.errors import CheckpointError, ConfigError, WeMoEError
-from wemoe_pl.run_checkpoint import ENDED, LAST_CHECKPOINT, RESULTS, WholeFile
+from wemoe_pl.runs.checkpoint import ENDED, WholeFile
+from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.identity import RECORD, Identity
 from wemoe_pl.signals import REQUEST, Stopped, expect_lost_children
 
 
@@ -26,13 +28,18 @@ class LastCheckpoint(Checkpoint):
         dirpath: the folder, below that of the run.
         every_n_steps: save every so many steps too, the most that a power cut can cost; 0 saves at
             validations only.
+
+    Attributes:
+        identity: what the run belongs to, which its checkpoints say.
     """
 
     def __init__(self, dirpath: str, every_n_steps: int = 100):
         if every_n_steps < 0:
             raise ConfigError(f"every_n_steps is {every_n_steps}: give a number from 0.")
-        self.path = Path(dirpath) / LAST_CHECKPOINT
+        self.folder = RunFolder(Path(dirpath).parent)
+        self.path = Path(dirpath) / self.folder.last_checkpoint.name
         self.every_n_steps = every_n_steps
+        self.identity: Identity | None = None
         self.saved_step: int | None = None
         self.validated_step: int | None = None
         self._whole = False  # are the weights those of a whole step, and all that belongs to them?
@@ -59,7 +66,7 @@ class LastCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             if self._begun_elsewhere or not trainer.global_step:
                 self.path.unlink(missing_ok=True)  # first: it is never taken for this run's
-            (self.path.parent.parent / RESULTS).unlink(missing_ok=True)
+            self.folder.results.unlink(missing_ok=True)
         restore_rng(self._rng)
         self._whole, self._rng = True, rng_states()
         REQUEST.deferred = True
@@ -133,7 +140,7 @@ class LastCheckpoint(Checkpoint):
         """
         step = trainer.global_step
         resumable = getattr(trainer.lightning_module, "resumable", True)
-        if not ended and (step >= trainer.max_steps or not resumable):
+        if trainer.fast_dev_run or (not ended and (step >= trainer.max_steps or not resumable)):
             return
         for logger in trainer.loggers:
             logger.save()
@@ -157,6 +164,13 @@ class LastCheckpoint(Checkpoint):
         """Go on where the interrupted run was."""
         self._rng = state_dict["rng"]
         self.validated_step = state_dict["validated_step"]
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Say what the run belongs to."""
+        if self.identity is not None:
+            checkpoint[RECORD] = self.identity.of_checkpoint
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -185,8 +199,13 @@ def go_on_from(loop: dict[str, Any], step: int, trainer: L.Trainer, validated: b
     batches = step * trainer.accumulate_grad_batches
     due = isinstance(every, int) and batches % every == 0
     pending = due and not validated
-    loop["epoch_progress"] = counts(ready=1, started=1)
-    loop["epoch_loop.batch_progress"] = counts(batches, batches, batches, batches)
+    length = trainer.limit_train_batches  # of an epoch; a share of data without end is all of it
+    epoch, behind = divmod(batches, length) if isinstance(length, int) else (0, batches)
+    loop["epoch_progress"] = counts(epoch + 1, epoch + 1, epoch, epoch)
+    loop["epoch_loop.batch_progress"] = {
+        **counts(batches, batches, batches, batches),
+        "current": counts(behind, behind, behind, behind)["current"],
+    }
     loop["epoch_loop.val_loop.batch_progress"] = counts(int(pending), int(pending))
     loop["epoch_loop.state_dict"] = {"_batches_that_stepped": step - due}
 

@@ -1,6 +1,5 @@
 """`load`: the merged classifier of a run, of a checkpoint or of an export, here or on the hub."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,8 @@ from wemoe_pl.export.subject import Subject
 from wemoe_pl.hub import HubFiles, HubRepo
 from wemoe_pl.plain_yaml import load_plain
 from wemoe_pl.recipes import rebuild
-from wemoe_pl.run_checkpoint import (
-    CONFIG_FILE,
-    IDENTITY,
-    RESULTS,
-    check_sources,
-    checkpoint_folder,
-    last_checkpoint,
-    read_checkpoint,
-)
+from wemoe_pl.runs.checkpoint import IDENTITY, check_sources, read_checkpoint
+from wemoe_pl.runs.folder import RunFolder
 
 
 def load(source: str | Path, allow: Sequence[str] = ()) -> MultiTaskClassifier:
@@ -34,8 +26,9 @@ def load(source: str | Path, allow: Sequence[str] = ()) -> MultiTaskClassifier:
     experts and the heads that were used, whose hashes are checked. A bundle has all in itself.
 
     Args:
-        source: the folder of a run, one of its checkpoints, the folder of an adapter or a bundle,
-            its file there, or the id of one on the hub, `owner/name[@revision]`.
+        source: the folder of a run, its `config.yaml` or one of its checkpoints, the folder of an
+            adapter or a bundle, its file there, or the id of one on the hub,
+            `owner/name[@revision]`.
         allow: packages of which it may name classes, as `--allow` does.
 
     Raises:
@@ -45,7 +38,7 @@ def load(source: str | Path, allow: Sequence[str] = ()) -> MultiTaskClassifier:
     """
     folder = export_folder(source)
     if folder is None:
-        return open_run(Path(source), allow).classifier
+        return open_run(Path(source).expanduser(), allow).classifier
     manifest = read_manifest(folder / MANIFEST)
     if manifest.format == "bundle":
         manifest.check_files(folder)
@@ -64,12 +57,16 @@ def open_model(source: str | Path, allow: Sequence[str] = ()) -> Subject:
         WeMoEError: see `load`.
     """
     folder = export_folder(source)
-    return open_run(Path(source), allow) if folder is None else open_adapter(folder, allow)
+    return (
+        open_run(Path(source).expanduser(), allow)
+        if folder is None
+        else open_adapter(folder, allow)
+    )
 
 
 def export_folder(source: str | Path) -> Path | None:
     """The folder of the export that a source means; None if it means a run."""
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.is_dir():
         return path if (path / MANIFEST).is_file() else None
     if path.is_file():
@@ -110,15 +107,17 @@ def open_adapter(folder: Path, allow: Sequence[str]) -> Subject:
 
 
 def open_run(path: Path, allow: Sequence[str]) -> Subject:
-    """The model of a run's folder or of one of its checkpoints."""
-    last = last_checkpoint(path)
-    if path.is_file() or last.is_file():
-        return open_adapted(path if path.is_file() else last, allow)
-    if (path / CONFIG_FILE).is_file():
-        return open_static(path, allow)
+    """The model of a run, given by its folder, its config or one of its checkpoints."""
+    folder = RunFolder(path.parent if path.name == RunFolder(path.parent).config.name else path)
+    if path.is_file() and folder.path == path:
+        return open_adapted(path, allow)
+    if folder.last_checkpoint.is_file():
+        return open_adapted(folder.last_checkpoint, allow)
+    if folder.config.is_file():
+        return open_static(folder, allow)
     raise CheckpointError(
-        f"{path} is neither a checkpoint nor the folder of a run ({CONFIG_FILE}, checkpoints/) or "
-        f"of an export ({MANIFEST})."
+        f"{path} is neither a checkpoint nor the folder of a run ({folder.config.name}, "
+        f"{folder.checkpoints.name}/) or of an export ({MANIFEST})."
     )
 
 
@@ -131,28 +130,28 @@ def open_adapted(path: Path, allow: Sequence[str]) -> Subject:
     suite, merge = rebuild(recipe, allow)
     check_sources(checkpoint[IDENTITY]["sources"], suite.sources(), "The checkpoint")
     adapted = {k.removeprefix("classifier."): w for k, w in checkpoint["state_dict"].items()}
-    is_in_run = path.parent == Path(checkpoint_folder(path.parent.parent))
-    results = results_in(path.parent.parent) if is_in_run else None
-    return Subject.assemble(suite, merge, adapted, results)
+    return Subject.assemble(suite, merge, adapted, results_of(path))
 
 
-def open_static(folder: Path, allow: Sequence[str]) -> Subject:
+def results_of(checkpoint: Path) -> dict[str, Any] | None:
+    """What was scored with a checkpoint that lies in the folder of its run."""
+    folder = RunFolder(checkpoint.parent.parent)
+    if checkpoint.absolute() != folder.last_checkpoint.absolute():
+        return None
+    results = folder.read_results()
+    return results if results and folder.belongs_together(results) else None
+
+
+def open_static(folder: RunFolder, allow: Sequence[str]) -> Subject:
     """The model of a run that adapted nothing, from its resolved config."""
-    config = folder / CONFIG_FILE
     try:
-        settings = load_plain(config.read_text())
+        settings = load_plain(folder.config.read_text(encoding="utf-8"))
         recipe = {"suite": settings["suite"], "merge": settings["model"]["init_args"]["merge"]}
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{config} is not the config of a merged model.") from error
+        raise CheckpointError(f"{folder.config} is not the config of a merged model.") from error
     whole, method = rebuild(recipe, allow)
     suite = whole.restricted_to(settings.get("tasks"), settings.get("unseen") or ())
-    results = results_in(folder)
+    results = folder.read_results()
     if results is not None:
-        check_sources(results["sources"], suite.sources(), str(folder))
-    return Subject.assemble(suite, method, {}, results)
-
-
-def results_in(folder: Path) -> dict[str, Any] | None:
-    """What a run scored, if it did."""
-    path = folder / RESULTS
-    return json.loads(path.read_text()) if path.is_file() else None
+        check_sources(results["sources"], suite.sources(), str(folder.path))
+    return Subject.assemble(suite, method, {}, results, is_adapted=False)

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from wemoe_pl.files import atomic_write
-from wemoe_pl.run_checkpoint import LOGS
+from wemoe_pl.runs.folder import RunFolder
 
 SERVER = "https://api.wandb.ai"
 # Seconds that a server which does not answer may hold up a run: when it begins, and when it ends.
@@ -47,7 +47,7 @@ class MetricsFile(Logger):
 
     def __init__(self, save_dir: str = ".", version: str = ""):
         super().__init__()
-        self.path = Path(save_dir) / LOGS / version / "metrics.csv"
+        self.path = RunFolder(Path(save_dir)).logs / version / "metrics.csv"
         self.first_step = 0
         self._version = version
         self._rows: list[dict[str, Any]] | None = None
@@ -56,7 +56,7 @@ class MetricsFile(Logger):
     @property
     def name(self) -> str:
         """The folder in that of the run."""
-        return LOGS
+        return self.path.parent.name if not self._version else self.path.parent.parent.name
 
     @property
     def version(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier, build_classifiers
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
-from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic
+from wemoe_pl.merging import NOT_ADAPTED, Individual, MergeMethod, Pretrained, TaskArithmetic
 from wemoe_pl.recipes import describe
 from wemoe_pl.streams import Batch
 from wemoe_pl.suites import Suite
@@ -43,11 +43,14 @@ class MergedModule(ScoredModule):
         self.infer_task = infer_task
         self.only_task = task
         self.compare = references
+        self.is_adapted = False
 
     @property
     def method(self) -> str:
-        """The name of the merge method."""
-        return self.merge.label
+        """The name of the merge method, which says so if nothing of it was adapted yet."""
+        built = hasattr(self, "classifier")
+        unadapted = built and not self.is_adapted and bool(self.trained_parameters())
+        return f"{self.merge.label}{NOT_ADAPTED}" if unadapted else self.merge.label
 
     @property
     def predict_tasks(self) -> Sequence[str]:
@@ -89,6 +92,15 @@ class MergedModule(ScoredModule):
         methods = {name: m for name, m in self.columns.items() if name != self.own_reference}
         classifiers = build_classifiers(self.suite, list(methods.values()))
         return dict(zip(methods, classifiers, strict=True))
+
+    def on_train_start(self) -> None:
+        """From here on the model is an adapted one."""
+        self.is_adapted = True
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take what an adaptation has learned."""
+        super().on_load_checkpoint(checkpoint)
+        self.is_adapted = True
 
     @abstractmethod
     def training_step(self, batch: Batch, batch_idx: int) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from wemoe_pl.commands import COMMANDS, SUBCOMMANDS, wrong_command
 from wemoe_pl.configs import shipped_configs, shipped_suites, shipped_trainers
 from wemoe_pl.errors import ConfigError
+from wemoe_pl.files import expanded
 from wemoe_pl.layouts import LAYOUTS
 
 # The classes that `--model` takes.
@@ -65,7 +66,7 @@ JOB_OPTIONS = {
     "unseen": Option(
         "Tasks whose experts are left out, and that are scored all the same.", list[str], []
     ),
-    "out": Option("Folder of the run.", str, "runs/latest"),
+    "out": Option("Folder of the run.", expanded, "runs/latest"),
 }
 ALLOW = "--allow"
 ALLOW_HELP = "A package that you trust, of which configs may name classes too; can be repeated."
@@ -77,7 +78,7 @@ QUIET_OPTION: dict[str, Any] = {
 FRESH = "--fresh"
 FRESH_OPTION: dict[str, Any] = {
     "action": "store_true",
-    "help": "Begin anew, though --out holds an unfinished run.",
+    "help": "Begin anew, and replace the run in --out when the new one has finished.",
 }
 LANDSCAPE_OPTIONS = {
     "points": Option("Of the landscape's grid, on each axis.", int, 11),
@@ -138,8 +139,11 @@ def job_parser(command: str) -> OneSentence:
     add(ALLOW, metavar="PACKAGE", help=ALLOW_HELP)
     if command in SUBCOMMANDS:
         add(*QUIET, **QUIET_OPTION)
-        add("--ckpt_path", help="Checkpoint to go on from, or to score; `last` is that of --out.")
-    if command == "fit":
+        add(
+            "--ckpt_path",
+            help="Checkpoint to go on from, or to score; `last` is that of --out, `none` is none.",
+        )
+    if command in ("fit", "test", "predict"):
         add(FRESH, **FRESH_OPTION)
     return parser
 
@@ -197,7 +201,7 @@ def sweep_parser() -> OneSentence:
         metavar="KEY=A,B,C",
         help="values to try; can be repeated; KEY may be `config`",
     )
-    add("--out", default="runs/sweep", help="folder, with one below it per point")
+    add("--out", type=expanded, default="runs/sweep", help="folder, with one below it per point")
     add(
         "--command",
         choices=("auto", "fit", "test"),
@@ -219,11 +223,12 @@ def report_parser() -> OneSentence:
         description="One document of many runs, as Markdown, CSV or LaTeX, or a page of HTML.",
     )
     add = parser.add_argument
-    add("folders", nargs="+", metavar="DIR", help="runs, or folders of runs")
+    add("folders", nargs="+", type=expanded, metavar="DIR", help="runs, or folders of runs")
     add("--format", choices=tuple(LAYOUTS), default="markdown")
-    add("--out", metavar="FILE", help="where to; by default it is printed")
+    add("--out", type=expanded, metavar="FILE", help="where to; by default it is printed")
     add(
         "--html",
+        type=expanded,
         metavar="FILE",
         help="instead, a page with a section for every run; without --format and --out",
     )
@@ -246,11 +251,12 @@ def export_parser() -> OneSentence:
     add = parser.add_argument
     add(
         "source",
+        type=expanded,
         metavar="DIR",
         help="a run, a checkpoint of one, or an adapter, here or on the hub",
     )
     add("--format", choices=EXPORT_FORMATS, default="adapter")
-    add("--out", metavar="DIR", help="where to; by default runs/export-FORMAT")
+    add("--out", type=expanded, metavar="DIR", help="where to; by default runs/export-FORMAT")
     add("--precision", choices=PRECISIONS, help="of a bundle; by default as it is")
     add(
         "--dictionary",
@@ -283,7 +289,7 @@ def bench_parser() -> OneSentence:
     add("--precision", default="float32", help=f"Of {', '.join(PRECISIONS)}.")
     add("--threads", type=int, help="Of a CPU; by default what torch takes.")
     add("--seed", type=int, default=0, help="Of the random weights.")
-    add("--out", default="runs/bench", help="Folder of bench.json.")
+    add("--out", type=expanded, default="runs/bench", help="Folder of bench.json.")
     return parser
 
 

@@ -1,8 +1,10 @@
 """What a file says of how it was made: versions, revision, recipe, seed."""
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -19,6 +21,16 @@ PATIENCE = 5  # seconds that git has to answer
 def versions() -> dict[str, str]:
     """The versions of this program and of what its numbers depend on."""
     return {"wemoe_pl": __version__} | {name: version(name) for name in RECORDED_VERSIONS}
+
+
+@cache
+def code_hash() -> str:
+    """The SHA-256 of this program's code: of all modules of the package, by name and content."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def provenance(recipe: Mapping[str, Any], seed: int) -> dict[str, str]:

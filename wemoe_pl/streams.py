@@ -4,8 +4,9 @@ Batches of a stream follow from (seed, step) alone: not from the number of worke
 from when a run was interrupted. A resumed run therefore sees the images that it would have seen.
 """
 
+import hashlib
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
 
 from wemoe_pl.errors import DataError
 from wemoe_pl.pixels import PixelFile, Pixels, Preprocessing
@@ -22,6 +23,33 @@ from wemoe_pl.tasks import Images, is_fault_of_disk
 LabelledImage = tuple[Tensor, int]
 LabelledBatch = tuple[Tensor, Tensor]
 Batch = dict[str, LabelledBatch]
+
+
+class Seen(NamedTuple):
+    """What some images looked like when they were read.
+
+    Attributes:
+        name: of the set of images that they are from.
+        places: of each among all of the set.
+        hashes: of the pixels of each, from 1 to 2⁶³ - 1.
+    """
+
+    name: str
+    places: list[int]
+    hashes: list[int]
+
+
+class SeenBatch(Batch):
+    """A batch that says what its images looked like; see `contents`.
+
+    Args:
+        batch: images and labels by task.
+        seen: what was read for it.
+    """
+
+    def __init__(self, batch: Batch, seen: Sequence[Seen] = ()):
+        super().__init__(batch)
+        self.seen = list(seen)
 
 
 class Share(NamedTuple):
@@ -55,14 +83,20 @@ class PreparedImages(Dataset[LabelledImage]):
         images: the split.
         preprocessing: how they are resized, cropped and normalised.
         pixels: the result of the first half of it, if it was kept.
+        name: what `Seen` calls the split.
     """
 
     def __init__(
-        self, images: Images, preprocessing: Preprocessing, pixels: PixelFile | None = None
+        self,
+        images: Images,
+        preprocessing: Preprocessing,
+        pixels: PixelFile | None = None,
+        name: str = "",
     ):
         self.images = images
         self.preprocessing = preprocessing
         self.pixels = pixels
+        self.name = name
 
     def __len__(self) -> int:
         return len(self.images)
@@ -77,14 +111,48 @@ class PreparedImages(Dataset[LabelledImage]):
 
     def batch(self, indices: Sequence[int]) -> LabelledBatch:
         """Some of them, (B, 3, H, W), and their labels, (B)."""
+        return self.read(indices)[0]
+
+    def of_task(self, task: str, indices: Sequence[int]) -> SeenBatch:
+        """Some of them as a batch that names their task and says what they looked like."""
+        batch, seen = self.read(indices)
+        return SeenBatch({task: batch}, [seen])
+
+    def read(self, indices: Sequence[int]) -> tuple[LabelledBatch, Seen]:
+        """Some of them with their labels, and what they looked like."""
         pixels = np.stack([self._pixels(index) for index in indices])
         labels = torch.tensor([self.images.labels[index] for index in indices])
-        return self.preprocessing.normalise(pixels), labels
+        seen = Seen(self.name, list(indices), [hash_of(each) for each in pixels])
+        return (self.preprocessing.normalise(pixels), labels), seen
 
     def _pixels(self, index: int) -> Pixels:
         if self.pixels is not None:
             return self.pixels[index]
         return self.preprocessing.pixels(self.images[index][0])
+
+
+def hash_of(pixels: Pixels) -> int:
+    """A number from 1 to 2⁶³ - 1 by which the pixels of an image are known again."""
+    digest = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=8).digest()
+    return max(1, int.from_bytes(digest, "little") >> 1)
+
+
+class TaskImages(Dataset[SeenBatch]):
+    """The images of one task, of which some are taken at once as a batch that names it."""
+
+    def __init__(self, task: str, images: PreparedImages):
+        self.task = task
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> SeenBatch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> SeenBatch:
+        """Some of them: what torch's loader asks for, where there is such a method."""
+        return self.images.of_task(self.task, indices)
 
 
 class NoTask(Dataset[Batch]):
@@ -187,10 +255,12 @@ class StepBatches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         step, group = divmod(index, len(self.groups))
-        return {
-            task: self.tasks[task].batch(self.share.of_batch(self.indices(task, step)))
+        read = {
+            task: self.tasks[task].read(self.share.of_batch(self.indices(task, step)))
             for task in self.groups[group]
         }
+        batch = {task: labelled for task, (labelled, _) in read.items()}
+        return SeenBatch(batch, [seen for _, seen in read.values()])
 
     def indices(self, task: str, step: int) -> list[int]:
         """Which images of a task step `step` uses, in all processes together."""
@@ -205,24 +275,33 @@ class StepBatches(Dataset[Batch]):
         return stream.permutation(len(self.tasks[task]))
 
 
-class CountFrom(DistributedSampler[int]):
-    """Counts up from `start` without end: the trainer's `max_steps` decides when to stop.
+class OwnOrder(SequentialSampler, DistributedSampler[int]):
+    """A sampler that knows its order and the processes of the run already.
 
-    Every process counts alike, and takes its share of each batch. Lightning leaves samplers of
-    this kind alone, since they know of the processes already.
+    Lightning puts others in the place of samplers that are neither sequential nor distributed.
     """
 
-    def __init__(self, start: int):
+
+class CountFrom(OwnOrder):
+    """Counts up without end: the trainer's limits decide when to stop.
+
+    Every process counts alike, and takes its share of each batch.
+
+    Args:
+        start: the number that counting begins with, asked for whenever an epoch begins.
+    """
+
+    def __init__(self, start: Callable[[], int]):
         self.start = start
 
     def __iter__(self) -> Iterator[int]:
-        return count(self.start)
+        return count(self.start())
 
     def __len__(self) -> int:
         raise TypeError("There is no last step.")
 
 
-class WholeBatches(DistributedSampler[int]):
+class WholeBatches(OwnOrder):
     """The images of a process that scores every k-th batch: none is cut, padded or seen twice.
 
     An encoder therefore sees the very batches that it would see in one process.

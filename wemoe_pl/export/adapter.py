@@ -6,8 +6,9 @@ from pathlib import Path
 from wemoe_pl.checkpoints import open_file, save_tensors
 from wemoe_pl.export.manifest import MANIFEST, Manifest
 from wemoe_pl.export.subject import Subject
+from wemoe_pl.merging import NOT_ADAPTED
 from wemoe_pl.recipes import rebuild
-from wemoe_pl.run_checkpoint import check_sources
+from wemoe_pl.runs.checkpoint import check_sources
 
 ADAPTER_FILE = "adapter.safetensors"
 
@@ -27,4 +28,5 @@ def read_adapter(folder: Path, manifest: Manifest, allow: Sequence[str] = ()) ->
     suite, merge = rebuild(manifest.recipe, allow)
     check_sources(manifest.sources, suite.sources(), str(folder))
     adapted = dict(open_file(folder / ADAPTER_FILE))
-    return Subject.assemble(suite, merge, adapted, manifest.results)
+    is_adapted = manifest.method is None or not manifest.method.endswith(NOT_ADAPTED)
+    return Subject.assemble(suite, merge, adapted, manifest.results, is_adapted)

@@ -103,7 +103,8 @@ def model_card(
         difference: the largest between features of the model and of what was read back.
     """
     suite, merge = manifest.recipe["suite"], manifest.recipe["merge"]
-    method = (manifest.results or {}).get("method") or merge["class_path"].rpartition(".")[2]
+    named = (manifest.results or {}).get("method") or manifest.method
+    method = named or merge["class_path"].rpartition(".")[2]
     made_by = f", revision `{manifest.revision}`" if manifest.revision else ""
     return CARD.format(
         metadata=yaml.safe_dump(metadata(manifest, licences), sort_keys=False),

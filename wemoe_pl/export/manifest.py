@@ -36,6 +36,7 @@ class Manifest:
         heads: per task, the class names in label order, and the logit scale of a cosine head.
         experts: what was merged, in the order of the routing weights.
         results: what the run scored, if it did.
+        method: the name of the merge method, which says so if nothing of it was adapted.
         versions: of this program and of what it is built on.
         revision: of this program's source, if it is known.
         version: of this form of manifests.
@@ -50,6 +51,7 @@ class Manifest:
     heads: dict[str, dict[str, Any]]
     experts: list[str]
     results: dict[str, Any] | None = None
+    method: str | None = None
     versions: dict[str, str] = field(default_factory=versions)
     revision: str | None = None
     version: int = VERSION
@@ -68,6 +70,7 @@ class Manifest:
             heads={task: described_head(subject, task) for task in subject.classifier.tasks},
             experts=list(subject.classifier.experts),
             results=dict(results) if results else None,
+            method=subject.method,
             revision=revision(),
         )
 

@@ -12,10 +12,10 @@ from wemoe_pl.checkpoints import LazyState, State, first_difference, shapes_of
 from wemoe_pl.classifier import MultiTaskClassifier, build_classifier
 from wemoe_pl.dictionaries import Compression, DenseVectors, PrunedVectors
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.merging import MergeMethod, PerTaskEncoder, WEMoE, fold, folds
+from wemoe_pl.merging import NOT_ADAPTED, MergeMethod, PerTaskEncoder, WEMoE, fold, folds
 from wemoe_pl.pixels import Preprocessing
 from wemoe_pl.recipes import describe
-from wemoe_pl.run_checkpoint import Sources
+from wemoe_pl.runs.checkpoint import Sources
 from wemoe_pl.suites import Suite
 
 IMAGES = 3  # to compare by: neither one nor a power of two
@@ -32,6 +32,7 @@ class Subject:
         adapted: what was learned, by the classifier's own names before it was folded.
         sources: where each frozen part is from, with its SHA-256.
         results: what the run scored, if it did.
+        is_adapted: was anything learned, if there is anything to learn?
     """
 
     classifier: MultiTaskClassifier
@@ -40,6 +41,7 @@ class Subject:
     adapted: State
     sources: Sources
     results: Mapping[str, Any] | None = None
+    is_adapted: bool = True
 
     @classmethod
     def assemble(
@@ -48,6 +50,7 @@ class Subject:
         merge: MergeMethod,
         adapted: State,
         results: Mapping[str, Any] | None = None,
+        is_adapted: bool = True,
     ) -> "Subject":
         """Merge the suite's encoders, and put what was learned in its place.
 
@@ -65,8 +68,20 @@ class Subject:
         classifier.load_state_dict(dict(adapted), strict=False)
         if folds(classifier.encoder):
             classifier.encoder = fold(classifier.encoder)
-        sources = suite.sources()
-        return cls(classifier.eval(), suite, merge, {**learned, **adapted}, sources, results)
+        return cls(
+            classifier.eval(),
+            suite,
+            merge,
+            adapted={**learned, **adapted},
+            sources=suite.sources(),
+            results=results,
+            is_adapted=is_adapted or not learned,
+        )
+
+    @property
+    def method(self) -> str:
+        """The name of the merge method, which says so if nothing of it was adapted."""
+        return self.merge.label if self.is_adapted else f"{self.merge.label}{NOT_ADAPTED}"
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -126,7 +141,7 @@ class Subject:
                 "--dictionary."
             )
         merge = replace(self.merge, compression=compression)
-        return Subject.assemble(self.suite, merge, self.adapted, self.results)
+        return Subject.assemble(self.suite, merge, self.adapted, self.results, self.is_adapted)
 
     def cast(self, dtype: torch.dtype) -> "Subject":
         """The same with an encoder in another precision; the heads keep theirs."""

@@ -11,6 +11,7 @@ from wemoe_pl.task_vectors import Model, check_compatible, state_of
 
 ADAPTATION_LEARNING_RATE = 1e-3
 DEFAULT_LAMBDA = 0.3
+NOT_ADAPTED = ", not adapted"  # behind the name of a method of which nothing was adapted yet
 
 
 class MergeMethod(ABC):

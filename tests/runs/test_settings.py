@@ -128,15 +128,5 @@ def test_what_may_change_the_scores_is_looked_at_and_what_finds_mistakes_is_not(
     assert change == "data.init_args.test_batch_size was 1 and is now 2"
 
 
-def test_a_class_is_the_same_wherever_in_the_package_it_was(out: Path) -> None:
-    was, name = "wemoe_pl.merging.wemoe.WEMoE", "wemoe_pl.WEMoE"
-    then, now = ({"model": {"merge": {"class_path": path}}} for path in (was, name))
-    (out / "config.yaml").write_text(yaml.safe_dump(then))
-    assert unfinished_run(out, now) == last_checkpoint(out)
-    mine = {"model": {"merge": {"class_path": "mine.WEMoE"}}}
-    with pytest.raises(ConfigError, match=rf"was {name} and is now mine\.WEMoE"):
-        unfinished_run(out, mine)
-
-
 def test_only_whole_keys_are_of_no_matter() -> None:
     assert first_change({"outer": 1}, {"outer": 2}) == "outer was 1 and is now 2"

@@ -12,23 +12,9 @@ from wemoe_pl.errors import CheckpointError
 from wemoe_pl.files import atomic_write
 from wemoe_pl.public_names import with_public_names
 
-LAST_CHECKPOINT = "last.ckpt"
-CONFIG_FILE = "config.yaml"
-LOGS = "logs"
-RESULTS = "results.json"
 ENDED = "ended"  # the key under which `LastCheckpoint` says that training has
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
 Sources = Mapping[str, Mapping[str, str]]
-
-
-def checkpoint_folder(out: str | Path) -> str:
-    """Where a run keeps its checkpoints."""
-    return str(Path(out) / "checkpoints")
-
-
-def last_checkpoint(out: str | Path) -> Path:
-    """The last checkpoint of a run, whether or not it is there."""
-    return Path(checkpoint_folder(out)) / LAST_CHECKPOINT
 
 
 class WholeFile(TorchCheckpointIO):
@@ -77,6 +63,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def has_ended(last: Path) -> bool:
+    """Is a checkpoint one of a training that has come to its end?"""
+    callbacks: dict[str, Any] = read_checkpoint(last)["callbacks"]
+    return all(state.get(ENDED, True) for state in callbacks.values())
+
+
 def is_intact(path: Path) -> bool:
     """Do all parts of a file of `torch.save` have the checksums that were written with them?
 
@@ -91,15 +83,23 @@ def is_intact(path: Path) -> bool:
 
 def check_sources(then: Sources, now: Sources, owner: str) -> None:
     """Raise `CheckpointError` unless the frozen files are those that `owner` was made with."""
+    if change := source_change(then, now):
+        raise CheckpointError(
+            f"{owner} was trained with {change}. Use the suite that it was made with."
+        )
+
+
+def source_change(then: Sources, now: Sources) -> str:
+    """Which frozen file is another than it was, in words; empty if none is."""
     for part, source in now.items():
         known = then.get(part)
         if known is None or known["sha256"] != source["sha256"]:
             was = f"{known['source']} ({known['sha256'][:12]}…)" if known else "absent"
-            raise CheckpointError(
-                f"{owner} was trained with other {part}: it was {was} and is now "
-                f"{source['source']} ({source['sha256'][:12]}…). "
-                "Use the suite that it was made with."
+            return (
+                f"other {part}: it was {was} and is now {source['source']} "
+                f"({source['sha256'][:12]}…)"
             )
+    return ""
 
 
 def frozen_choices(recipe: Mapping[str, Any]) -> dict[str, Any]:

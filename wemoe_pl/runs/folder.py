@@ -1,0 +1,197 @@
+"""The folder of a run: which file lies there under which name, and what state the run is in."""
+
+import json
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatch
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from wemoe_pl.errors import CheckpointError
+from wemoe_pl.files import digest, remove_leftovers
+from wemoe_pl.runs.checkpoint import has_ended
+
+# The first words of a `config.yaml` that this program has written.
+CONFIG_HEADER = "# The resolved config of this run, written by wemoe-pl"
+RESULT_KEYS = {"suite", "method", "tasks", "accuracy", "mean"}
+# What else a run leaves beside the files that have a property below: see `is_of_run`.
+OTHER_FILES = (
+    "*.png", "*.svg", "routing.csv", "encoder.safetensors", "heads", "predictions.*", "*.parquet", "wandb",
+    "lightning_logs", ".replaces", ".*.part*",
+)  # fmt: skip
+TRIAL = "fast_dev_run"  # the key of results that stand for nothing, and are in nobody's way
+
+
+class State(StrEnum):
+    """What is in the folder of a run.
+
+    A run is finished when it has left its results, the last thing that it writes, and when those
+    were scored with the checkpoint that lies beside them. It is unfinished when it has kept a
+    checkpoint, and empty while it has kept nothing that could be lost. What this program has not
+    written under the names of a run is foreign.
+    """
+
+    EMPTY = "empty"
+    UNFINISHED = "unfinished"
+    FINISHED = "finished"
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run, whether or not it is there.
+
+    Args:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config, from which the run can be repeated."""
+        return self.path / "config.yaml"
+
+    @property
+    def results(self) -> Path:
+        """What the run comes to, and what made it; the last file that is written."""
+        return self.path / "results.json"
+
+    @property
+    def summary(self) -> Path:
+        """The run on one page."""
+        return self.path / "summary.md"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of `metrics.csv`."""
+        return self.path / "logs"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """What a fit goes on from, and what the model is made of when it has ended."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def next(self) -> "RunFolder":
+        """Where `--fresh` builds the run that replaces this one when it has finished."""
+        return RunFolder(self.path / ".next")
+
+    @property
+    def test(self) -> "RunFolder":
+        """Where a fit's folder has what `test` scores without another `--out`."""
+        return RunFolder(self.path / "test")
+
+    @property
+    def lock(self) -> Path:
+        """The file that is locked while a process writes here.
+
+        It lies beside the folder, since `--fresh` puts another folder in the place of this one,
+        and in it where that cannot be done.
+        """
+        path = self.path.absolute()
+        return path.with_name(f".{path.name}.lock") if self.can_be_replaced else path / ".lock"
+
+    @property
+    def can_be_replaced(self) -> bool:
+        """Can another folder be put in the place of this one, which no mount point lets go?"""
+        path = self.path.absolute()
+        return not path.is_dir() or (not path.is_mount() and os.access(path.parent, os.W_OK))
+
+    def is_of_run(self, name: str) -> bool:
+        """Is a file or folder of this name in the folder one that a run leaves?"""
+        own = (
+            self.config, self.results, self.summary, self.logs, self.checkpoints,
+            self.test.path, self.next.path,
+        )  # fmt: skip
+        return any(path.name == name for path in own) or any(
+            fnmatch(name, pattern) for pattern in OTHER_FILES
+        )
+
+    def read_results(self) -> dict[str, Any] | None:
+        """The contents of `results.json`; None if it is not there.
+
+        Raises:
+            CheckpointError: it is damaged, or another program's.
+        """
+        if not self.results.is_file():
+            return None
+        try:
+            results = json.loads(self.results.read_text(encoding="utf-8"))
+        except ValueError:
+            results = None
+        if not isinstance(results, dict) or not results.keys() >= RESULT_KEYS:
+            raise CheckpointError(
+                f"{self.results} is damaged or was not written by wemoe-pl: move it away, or "
+                "choose another folder."
+            )
+        return results
+
+    @property
+    def state(self) -> State:
+        """Whether a run has finished here, has begun, or neither.
+
+        Raises:
+            CheckpointError: the checkpoint is damaged.
+        """
+        try:
+            results = self.read_results()
+        except CheckpointError:
+            return State.FOREIGN
+        if results is not None and not results.get(TRIAL):
+            return State.FINISHED if self.belongs_together(results) else State.UNFINISHED
+        if self.last_checkpoint.is_file():
+            return State.UNFINISHED
+        return State.FOREIGN if self.has_foreign_config else State.EMPTY
+
+    def belongs_together(self, results: dict[str, Any]) -> bool:
+        """Were results scored with the checkpoint that lies here now, after its last step?"""
+        if not self.last_checkpoint.is_file():
+            return True  # a static merge has none, and who has deleted one keeps the results
+        if "checkpoint" not in results:  # of a version that did not note it
+            return has_ended(self.last_checkpoint)
+        scored = results["checkpoint"]
+        return scored is not None and scored["sha256"] == digest(self.last_checkpoint)
+
+    @property
+    def has_foreign_config(self) -> bool:
+        """Is there a `config.yaml` that this program has not written?"""
+        if not self.config.is_file():
+            return False
+        with self.config.open(encoding="utf-8", errors="replace") as file:
+            return not file.readline().startswith(CONFIG_HEADER)
+
+    @property
+    def holds_fit(self) -> bool:
+        """Does the folder belong to a fit, whose results no test may replace?"""
+        if self.last_checkpoint.is_file():
+            return True
+        results = self.read_results() or {}
+        return results.get("run", {}).get("command") == "fit"
+
+    def free_neighbour(self) -> Path:
+        """The first folder of a similar name in which nothing is yet."""
+        numbered = (self.path.with_name(f"{self.path.name}-{number}") for number in count(2))
+        return next(path for path in numbered if not path.exists())
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed process was writing here."""
+        for folder in (self.path, self.logs, self.checkpoints):
+            remove_leftovers(folder)
+
+    def let_go(self, keep_checkpoint: bool) -> None:
+        """Remove the results of an earlier run, and its checkpoint unless it is gone on with.
+
+        This comes before the config of the next run is written, so that neither is ever taken for
+        one of that.
+        """
+        self.results.unlink(missing_ok=True)
+        if not keep_checkpoint:
+            self.last_checkpoint.unlink(missing_ok=True)

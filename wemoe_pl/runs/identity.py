@@ -1,0 +1,96 @@
+"""What a run belongs to: its config, its weights and its images, as hashes and not as places."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wemoe_pl.provenance import code_hash, versions
+from wemoe_pl.runs.checkpoint import Sources, source_change
+from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.settings import difference, digest_of, first_change
+
+RECORD = "run"  # the key under which a checkpoint and `results.json` say what they belong to
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes a run what it is.
+
+    Args:
+        command: "fit" or "test".
+        recipe: the resolved config, as plain values.
+        sources: where each frozen part comes from, with its hash.
+        images: of every set of images, what `Images.identity` says.
+        checkpoint: the SHA-256 of the checkpoint that a test is about; None for the model as it
+            is merged.
+        history: one sentence for each time that the run went on with another config.
+    """
+
+    command: str
+    recipe: dict[str, Any]
+    sources: Sources
+    images: dict[str, str]
+    checkpoint: str | None = None
+    history: list[str] = field(default_factory=list)
+
+    @property
+    def of_checkpoint(self) -> dict[str, Any]:
+        """What a checkpoint of the run says of it; its sources are written down elsewhere."""
+        return {
+            "command": self.command,
+            "recipe": self.recipe,
+            "images": self.images,
+            "history": self.history,
+            "code": code_hash(),
+        }
+
+    @property
+    def of_results(self) -> dict[str, Any]:
+        """What the results of the run say of it; its config and sources are written down too."""
+        return {
+            "command": self.command,
+            "settings": digest_of(self.recipe),
+            "images": self.images,
+            "history": self.history,
+            "code": code_hash(),
+            "tested_checkpoint": self.checkpoint,
+        }
+
+    def change_since_checkpoint(self, record: Mapping[str, Any]) -> str:
+        """In what this run differs from the one that a checkpoint is of; empty if in nothing."""
+        if change := first_change(record.get("recipe", self.recipe), self.recipe):
+            return change
+        return image_change(record.get("images", {}), self.images)
+
+    def change_since_results(self, folder: RunFolder, results: Mapping[str, Any]) -> str:
+        """In what this run differs from a finished one; empty if in nothing."""
+        if change := difference(folder.config, self.recipe):
+            return change
+        if change := source_change(results["sources"], self.sources):
+            return change
+        record = results.get(RECORD)
+        if record is None:  # of a version that wrote none
+            return ""
+        if record["settings"] != digest_of(self.recipe):
+            return f"{folder.config.name} is not the one that {folder.results.name} was made with"
+        if record["tested_checkpoint"] != self.checkpoint:
+            return "it scored another checkpoint"
+        return image_change(record["images"], self.images)
+
+
+def image_change(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Which images are others than they were; empty if none are."""
+    for name, identity in now.items():
+        if name in then and then[name] != identity:
+            return f"the {name} images are others, by their names, sizes, order or classes"
+    return ""
+
+
+def program_change(results: Mapping[str, Any]) -> str:
+    """Which part of the program is another than when a run finished; empty if none is."""
+    then, now = results["versions"], versions()
+    if results.get(RECORD, {}).get("code") != code_hash():
+        return f"the code of wemoe-pl (then {then['wemoe_pl']}, now {now['wemoe_pl']})"
+    if then["torch"] != now["torch"]:
+        return f"torch (then {then['torch']}, now {now['torch']})"
+    return ""

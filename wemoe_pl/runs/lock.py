@@ -1,0 +1,137 @@
+"""The lock of a run's folder, in which one process writes at a time; a killed one holds none."""
+
+import errno
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
+
+from wemoe_pl.errors import WeMoEError
+from wemoe_pl.files import told_of
+
+PATIENCE = 120.0  # seconds that another host's lock is waited for
+POLL = 0.5  # seconds between two looks at it
+LEASE = 30.0  # seconds for which a lock holds where the file system knows none, unless renewed
+# How file systems say that they have no locks.
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+class Holder(NamedTuple):
+    """Who holds a lock.
+
+    Attributes:
+        host: the name of the machine.
+        pid: the number of the process.
+        since: the time at which it took the lock; empty if that is not known.
+    """
+
+    host: str
+    pid: int
+    since: str
+
+    @property
+    def is_here(self) -> bool:
+        """Is it a process of this machine?"""
+        return self.host == socket.gethostname()
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}{self.since and f', since {self.since}'}"
+
+
+@contextmanager
+def held(lock: Path, folder: Path, patience: float = PATIENCE) -> Iterator[None]:
+    """Hold the lock of a folder while a block writes there.
+
+    A process that is killed lets go of it, and so do those that it has forked to load images.
+
+    Args:
+        lock: the file that is locked.
+        folder: what the block writes to, for messages.
+        patience: seconds that a lock held by another host is waited for.
+
+    Raises:
+        WeMoEError: another process writes there, or the lock cannot be made.
+    """
+    with told_of(folder):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        taken = acquire(lock, folder, patience)
+    try:
+        yield
+    finally:
+        let_go(taken, lock)
+
+
+def acquire(lock: Path, folder: Path, patience: float) -> BaseFileLock:
+    """Take a lock, at once or when another host has let go of it."""
+    ends, said = time.monotonic() + patience, False
+    while True:
+        try:
+            return try_to_take(lock)
+        except Timeout:
+            holder = holder_of(lock)
+        waits = holder is None or not holder.is_here
+        if not waits or time.monotonic() >= ends:
+            by = holder or "another process"
+            raise WeMoEError(
+                f"{folder} is in use: {by} writes there. Wait until it has ended, or choose "
+                "another --out."
+            )
+        if holder and not said:
+            said = True
+            print(
+                f"{folder} is in use by {holder}: waiting up to {patience:.0f} seconds for it.",
+                file=sys.stderr,
+            )
+        time.sleep(min(POLL, max(0.0, ends - time.monotonic())))
+
+
+def try_to_take(path: Path) -> BaseFileLock:
+    """A lock that is taken at once; `Timeout` if another process holds it."""
+    lock: BaseFileLock = FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        lock = SoftFileLease(path, lease_duration=LEASE, timeout=0, thread_local=False)
+        lock.acquire()
+        return lock
+    path.write_text(json.dumps(Holder(socket.gethostname(), os.getpid(), now())))
+    return lock
+
+
+def let_go(taken: BaseFileLock, lock: Path) -> None:
+    """Release a lock, and remove its file while nobody else can hold it."""
+    if not isinstance(taken, SoftFileLease):  # which removes its own file
+        with suppress(OSError):
+            lock.unlink()
+    taken.release()
+
+
+def holder_of(lock: Path) -> Holder | None:
+    """Who holds a lock; None while that is being written down."""
+    try:
+        text = lock.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    try:
+        return Holder(*json.loads(text))
+    except (TypeError, ValueError):
+        pass
+    facts = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)  # of a lease
+    if {"host", "pid"} <= facts.keys() and facts["pid"].isdecimal():
+        return Holder(facts["host"], int(facts["pid"]), "")
+    return None
+
+
+def now() -> str:
+    """The time of day, for people."""
+    return datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")

@@ -1,0 +1,86 @@
+"""Which run a command is about: one given by its own config uses its own checkpoint by default."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wemoe_pl.configs import find_config
+from wemoe_pl.runs.checkpoint import read_checkpoint
+from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.settings import first_change, read_settings
+
+MODEL_KEYS = ("suite", "tasks", "unseen")
+LAST, NONE = "last", "none"  # what `--ckpt_path` takes beside the path of a file
+
+
+class Meant(NamedTuple):
+    """The run that a command is about.
+
+    Attributes:
+        out: the folder in which the command is to write.
+        checkpoint: what it goes on from, scores or uses; None for the model as it is merged.
+        notes: what a user is to know of both.
+    """
+
+    out: Path
+    checkpoint: Path | None
+    notes: list[str]
+
+
+def meant_run(
+    command: str, configs: Sequence[str], recipe: Mapping[str, Any], is_out_given: bool
+) -> Meant:
+    """Find out which folder and which checkpoint a command is about.
+
+    Args:
+        command: fit, validate, test or predict.
+        configs: the configs that it was given, by name or path.
+        recipe: what they and the command line come to, as plain values.
+        is_out_given: does the command line say where to write, and not only a config?
+
+    Raises:
+        CheckpointError: the checkpoint is not there, or damaged.
+    """
+    out, given = Path(recipe["out"]), recipe["ckpt_path"]
+    own = None if command == "fit" else run_of_config(configs)
+    if own is not None and not is_out_given:
+        out = own.path  # wherever it was moved to since
+    if own is not None and given is None and own.last_checkpoint.is_file():
+        if change := model_change(own, recipe):
+            unused = f"The checkpoint of {own.path} is not used, as the model is another: {change}."
+            return Meant(out, None, [unused])
+        read_checkpoint(own.last_checkpoint)
+        used = f"Using the checkpoint of this run: {own.last_checkpoint}"
+        return Meant(out, own.last_checkpoint, [used])
+    if given in (None, NONE):
+        return Meant(out, None, [])
+    last = RunFolder(out).last_checkpoint
+    checkpoint = last if given == LAST else Path(str(given)).expanduser()
+    read_checkpoint(checkpoint)
+    return Meant(out, checkpoint, [])
+
+
+def run_of_config(names: Sequence[str]) -> RunFolder | None:
+    """The fit in whose folder the last of some configs lies; None if none does."""
+    for name in reversed(names):
+        path = Path(find_config(name))
+        folder = RunFolder(path.parent)
+        if path.name == folder.config.name and folder.holds_fit:
+            return folder
+    return None
+
+
+def model_change(folder: RunFolder, recipe: Mapping[str, Any]) -> str:
+    """In what a model is another than the one of a run, in words; empty if it is the same."""
+    then = read_settings(folder.config)
+    if then is None:
+        return f"{folder.config.name} is damaged"
+    return first_change(model_of(then), model_of(recipe))
+
+
+def model_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a job that say which model it is about."""
+    model = recipe.get("model") or {}
+    about = {key: recipe.get(key) for key in MODEL_KEYS}
+    merge = (model.get("init_args") or {}).get("merge")
+    return {**about, "model": {"class_path": model.get("class_path"), "merge": merge}}

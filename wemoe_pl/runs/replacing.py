@@ -1,0 +1,100 @@
+"""`--fresh`: a run is built below the one that it replaces, and takes its place when finished."""
+
+import ctypes
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.files import told_of
+from wemoe_pl.runs.folder import RunFolder
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: <fcntl.h> and <linux/fs.h>
+# How kernels and file systems say that they cannot exchange two folders.
+NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+MARK = ".replaces"  # lies in a finished run until it has taken the place of the old one
+
+
+def check_replaceable(folder: RunFolder) -> None:
+    """Raise `ConfigError` where no folder can be put in the place of another."""
+    if not folder.can_be_replaced:
+        raise ConfigError(
+            f"--fresh cannot replace {folder.path}, which is a mount point or lies where nothing "
+            f"can be renamed: give a folder below it, such as {folder.path / 'run'}."
+        )
+
+
+def replace_by_next(folder: RunFolder) -> None:
+    """Put the finished run that was built below a folder in its place, in one rename.
+
+    Whoever looks sees the old run or the new one. What lies in the folder and is of no run stays.
+
+    Raises:
+        WeMoEError: the file system does not let it be done; the next command there ends it.
+    """
+    with told_of(folder.path):
+        (folder.next.path / MARK).touch()
+        folder.next.path.rename(waiting_place(folder))
+        finish(folder)
+
+
+def recover(folder: RunFolder) -> bool:
+    """End a replacement that was killed in the middle; whether there was one."""
+    begun = any(place.exists() for place in (waiting_place(folder), old_place(folder)))
+    if begun or (folder.path / MARK).exists():
+        with told_of(folder.path):
+            finish(folder)
+    return begun
+
+
+def finish(folder: RunFolder) -> None:
+    """Go on with a replacement from wherever it was."""
+    waiting, old = waiting_place(folder), old_place(folder)
+    if (waiting / MARK).is_file():
+        if folder.path.exists() and not exchange(waiting, folder.path):
+            folder.path.rename(old)
+        if (waiting / MARK).is_file():
+            waiting.rename(folder.path)
+    for replaced in (waiting, old):
+        if replaced.is_dir():
+            keep_others_files(replaced, folder)
+            shutil.rmtree(replaced)
+    (folder.path / MARK).unlink(missing_ok=True)
+
+
+def keep_others_files(replaced: Path, folder: RunFolder) -> None:
+    """Move what is of no run from the replaced folder into the new one."""
+    for path in replaced.iterdir():
+        if not folder.is_of_run(path.name) and not (folder.path / path.name).exists():
+            path.rename(folder.path / path.name)
+
+
+def waiting_place(folder: RunFolder) -> Path:
+    """Where the new run lies just before it takes the old one's place, and the old one after."""
+    path = folder.path.absolute()
+    return path.with_name(f".{path.name}.wemoe-next")
+
+
+def old_place(folder: RunFolder) -> Path:
+    """Where the old run goes on file systems that cannot exchange two folders at once."""
+    path = folder.path.absolute()
+    return path.with_name(f".{path.name}.wemoe-old")
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places at once; false if the system cannot do that.
+
+    Raises:
+        OSError: it can, and it failed.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
+    if libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number))

@@ -1,0 +1,167 @@
+"""What a command does with the folder of a run, from its lock to its results."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from wemoe_pl.files import digest, make_folder
+from wemoe_pl.runs.checkpoint import read_checkpoint
+from wemoe_pl.runs.folder import RunFolder, State
+from wemoe_pl.runs.identity import RECORD, Identity
+from wemoe_pl.runs.lock import held, now
+from wemoe_pl.runs.replacing import recover, replace_by_next
+from wemoe_pl.runs.start import Start, compare, find_start
+
+# By these an agent of Weights & Biases tells a command which trial of which sweep it is.
+SWEEP_VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID")
+
+
+class AlreadyFinished(Exception):  # noqa: N818 (it is no error)
+    """There is nothing to run: the same run has finished.
+
+    Args:
+        folder: where it is.
+        results: what it left.
+    """
+
+    def __init__(self, folder: RunFolder, results: Mapping[str, Any]):
+        super().__init__(f"{folder.path} holds this run already")
+        self.folder = folder
+        self.results = results
+
+    @property
+    def told(self) -> str:
+        """One line that says when the run has finished, and by what."""
+        then = self.results.get("finished")
+        if then is None:  # of a version that did not note it
+            changed = datetime.fromtimestamp(self.folder.results.stat().st_mtime).astimezone()
+            then = changed.isoformat(sep=" ", timespec="seconds")
+        version = self.results["versions"]["wemoe_pl"]
+        return f"Nothing was run: finished {then} by wemoe-pl {version}."
+
+
+class Session:
+    """The use that one command makes of the folder of a run.
+
+    Args:
+        command: fit, validate, test or predict.
+        out: the folder that it was given.
+        is_first: is this the first process of the command, which alone locks and writes?
+        is_trial: is it only tried whether the command runs (`fast_dev_run`)?
+
+    Attributes:
+        folder: where the command writes.
+        start: how it begins there.
+        notes: what a user is to know of both.
+    """
+
+    def __init__(self, command: str, out: Path, is_first: bool = True, is_trial: bool = False):
+        self.command = command
+        self.is_first = is_first
+        self.is_trial = is_trial
+        self.notes: list[str] = []
+        self._held = ExitStack()
+        self.folder = self.start_folder(RunFolder(trial_of_sweep(out)))
+        self.start = Start(self.folder)
+
+    @property
+    def scores(self) -> bool:
+        """Does the command leave results?"""
+        return self.command in ("fit", "test")
+
+    def start_folder(self, folder: RunFolder) -> RunFolder:
+        """Where the command writes if it was told to write to a folder."""
+        if self.command == "test" and folder.holds_fit:
+            self.notes.append(
+                f"{folder.path} holds a fit, whose results stay: the test's go to "
+                f"{folder.test.path}."
+            )
+            folder = folder.test
+        if self.is_trial and self.scores and folder.state is not State.EMPTY:
+            scratch = self._held.enter_context(tempfile.TemporaryDirectory(prefix="wemoe-pl-"))
+            self.notes.append(f"{folder.path} stays as it is: nothing of this trial is kept.")
+            folder = RunFolder(Path(scratch))
+        return folder
+
+    def enter(self, recipe: Mapping[str, Any], given: Path | None, fresh: bool) -> None:
+        """Find out how the command begins, and keep other processes from the folder.
+
+        A finished run is not locked, since nothing of it is written.
+
+        Args:
+            recipe: the resolved config of the command.
+            given: the checkpoint that a fit was told to go on from.
+            fresh: begin anew, whatever is there.
+
+        Raises:
+            WeMoEError: see `find_start` and `held`.
+        """
+        wanted = self.folder
+        if self.scores:
+            self.start = find_start(wanted, recipe, given, fresh)
+            if self.start.finished is not None and self.start.replaces is None:
+                return
+        if self.is_first:
+            self._held.enter_context(held(wanted.lock, wanted.path))
+            recovered = recover(wanted)
+            if self.scores:
+                self.start = find_start(wanted, recipe, given, fresh and not recovered)
+        self.folder = self.start.folder
+        make_folder(self.folder.path)
+
+    def compare(self, identity: Identity) -> Identity:
+        """Compare the run with what is in the folder; the same with what it went on from.
+
+        Raises:
+            AlreadyFinished: it is the same, and has come to its end.
+            ConfigError: it is another, or was made by another version of the program.
+        """
+        history = compare(self.start, identity)
+        if self.start.finished is not None:
+            if self.start.replaces is not None:
+                self.put_in_place()
+            raise AlreadyFinished(self.folder, self.start.finished)
+        self.notes += [f"This run goes on with another config. {each}" for each in history[-1:]]
+        return replace(identity, history=history)
+
+    def begin(self) -> None:
+        """Let go of what an earlier run has left: only now, so that a mistake costs nothing."""
+        if self.is_first and self.command == "fit":
+            self.folder.remove_leftovers()
+            self.folder.let_go(keep_checkpoint=self.start.goes_on)
+        elif self.is_first and self.command == "test":
+            self.folder.remove_leftovers()
+
+    def facts(self, identity: Identity, checkpoint: Path | None) -> dict[str, Any]:
+        """What `results.json` says of the run, of the checkpoint that was scored, and of the time.
+
+        Args:
+            identity: of the run.
+            checkpoint: what was scored; None for a model as it is merged.
+        """
+        scored = None
+        if checkpoint is not None:
+            step = read_checkpoint(checkpoint)["global_step"]
+            scored = {"sha256": digest(checkpoint), "step": step}
+        return {RECORD: identity.of_results, "checkpoint": scored, "finished": now()}
+
+    def put_in_place(self) -> None:
+        """Let a run that was built by `--fresh` take the place of the old one."""
+        if self.start.replaces is not None:
+            replace_by_next(self.start.replaces)
+            self.folder = self.start.replaces
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._held.close()
+
+
+def trial_of_sweep(out: Path) -> Path:
+    """A folder of its own for every trial of an agent's sweep, which all have the same `--out`."""
+    sweep, trial = (os.environ.get(name) for name in SWEEP_VARIABLES)
+    return out / trial if sweep and trial else out

@@ -1,0 +1,89 @@
+"""What of a config makes a run what it is, and where two configs differ in that."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wemoe_pl.plain_yaml import load_plain
+from wemoe_pl.public_names import with_public_names
+
+# Where and how a run is made, which changes nothing of what it comes to. Callbacks of one's own
+# may, but their list changes with the progress bar. The size of test batches is not among them: it
+# changes the scores where batches are routed.
+OF_NO_MATTER = frozenset({
+    "out", "quiet", "fresh", "ckpt_path", "weights_only", "verbose", "return_predictions",
+    "checkpoint", "dashboard", "predictions", "data.init_args.images",
+    "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
+    "trainer.plugins", "trainer.logger", "trainer.callbacks", "trainer.profiler",
+    "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.detect_anomaly",
+    "trainer.default_root_dir", "data.init_args.num_workers", "data.init_args.cache_images",
+})  # fmt: skip
+# Where files lie: they may be copied elsewhere, as long as the files are the same, which their
+# hashes say of weights, and their names and sizes of images.
+PLACES = re.compile(
+    r"suite\.(pretrained|(experts|heads)\.[^.]+|text_tower\.source"
+    r"|tasks\.[^.]+\.init_args\.(train|test|source|dataset))"
+)
+
+
+def digest_of(recipe: Mapping[str, Any]) -> str:
+    """The SHA-256 of all that matters in a config."""
+    return hashlib.sha256(json.dumps(dict(what_matters(recipe))).encode()).hexdigest()
+
+
+def what_matters(recipe: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings that a run depends on, by dotted key, without the places of its files."""
+    for key, value in recipe.items():
+        name = f"{above}{key}"
+        if name in OF_NO_MATTER:
+            continue
+        if isinstance(value, Mapping) and value:
+            yield from what_matters(value, f"{name}.")
+        else:
+            yield name, "a place" if is_place(name, value) else with_public_names(value)
+
+
+def is_place(name: str, value: Any) -> bool:
+    """Does a setting say where files lie, which is compared by what they are?"""
+    return isinstance(value, str) and PLACES.fullmatch(name) is not None
+
+
+def read_settings(config: Path) -> dict[str, Any] | None:
+    """The contents of a `config.yaml`; None if it is damaged or not there."""
+    try:
+        settings = load_plain(config.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, ValueError):
+        return None
+    return settings if isinstance(settings, dict) else None
+
+
+def difference(config: Path, recipe: Mapping[str, Any]) -> str:
+    """Where the config of a run differs from another, in words; empty if it does not."""
+    if not config.is_file():
+        return f"{config.name} is missing"
+    then = read_settings(config)
+    return f"{config.name} is damaged" if then is None else first_change(then, recipe)
+
+
+def first_change(then: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> str:
+    """The first key that matters and has changed, with both values; empty if none has.
+
+    >>> first_change({"out": "a", "model": {"rate": 1}}, {"out": "b", "model": {"rate": 2}})
+    'model.rate was 1 and is now 2'
+    """
+    for key in {**then, **now}:
+        name = f"{above}{key}"
+        old, new = (with_public_names(each.get(key)) for each in (then, now))
+        if name in OF_NO_MATTER or old == new or (is_place(name, old) and is_place(name, new)):
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            if change := first_change(old, new, f"{name}."):
+                return change
+        else:
+            return f"{name} was {old} and is now {new}"
+    return ""

@@ -1,0 +1,164 @@
+"""What a command does in a folder: begin, go on, show a finished run, or leave it alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.runs.checkpoint import read_checkpoint
+from wemoe_pl.runs.folder import RunFolder, State
+from wemoe_pl.runs.identity import RECORD, Identity, program_change
+from wemoe_pl.runs.replacing import check_replaceable
+from wemoe_pl.runs.settings import difference
+
+
+@dataclass
+class Start:
+    """How a command begins in the folder of a run.
+
+    Args:
+        folder: where it writes.
+        replaces: the run whose place the folder takes when the command has finished.
+        checkpoint: what a fit goes on from.
+        finished: the results of a run that has finished here, with which this one is compared
+            before anything is run.
+        asked_to_change: does the command go on from a checkpoint with whatever config it has?
+    """
+
+    folder: RunFolder
+    replaces: RunFolder | None = None
+    checkpoint: Path | None = None
+    finished: dict[str, Any] | None = None
+    asked_to_change: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Is it the run of this folder, and not another, that a fit goes on with?"""
+        return self.checkpoint is not None and is_same_file(
+            self.checkpoint, self.folder.last_checkpoint
+        )
+
+
+def find_start(
+    folder: RunFolder, recipe: Mapping[str, Any], given: Path | None = None, fresh: bool = False
+) -> Start:
+    """How a fit or a test begins in a folder, as far as configs can tell.
+
+    Args:
+        folder: where the run is to be.
+        recipe: the resolved config of the command.
+        given: the checkpoint that a fit was told to go on from.
+        fresh: begin anew, whatever is there.
+
+    Raises:
+        ConfigError: the folder holds another run, or what is no run.
+    """
+    state = folder.state
+    if state is State.FOREIGN:
+        raise ConfigError(
+            f"{folder.path} holds a {folder.results.name} or {folder.config.name} that is damaged "
+            f"or was not written by wemoe-pl: {give_another(folder)}."
+        )
+    if state is State.EMPTY:
+        return Start(folder, checkpoint=given, asked_to_change=given is not None)
+    if fresh:
+        return fresh_start(folder, recipe)
+    if state is State.FINISHED:
+        return start_in_finished(folder, recipe, given)
+    return start_in_unfinished(folder, recipe, given)
+
+
+def fresh_start(folder: RunFolder, recipe: Mapping[str, Any]) -> Start:
+    """Begin, or go on with, a run that is to replace the one of this folder."""
+    check_replaceable(folder)
+    state = folder.next.state
+    if state in (State.EMPTY, State.FOREIGN) or difference(folder.next.config, recipe):
+        return Start(folder.next, replaces=folder)
+    if state is State.FINISHED:  # killed before it was moved into place
+        return Start(folder.next, folder, finished=folder.next.read_results())
+    return Start(folder.next, folder, checkpoint=folder.next.last_checkpoint)
+
+
+def start_in_finished(folder: RunFolder, recipe: Mapping[str, Any], given: Path | None) -> Start:
+    """Show a finished run, or extend it where that is asked for."""
+    last = folder.last_checkpoint
+    differs = difference(folder.config, recipe)
+    if not differs and (given is None or is_same_file(given, last)):
+        return Start(folder, finished=folder.read_results())
+    if given is not None and is_same_file(given, last):
+        done, wanted = read_checkpoint(last)["global_step"], recipe["trainer"]["max_steps"]
+        if wanted > done:
+            return Start(folder, checkpoint=given, asked_to_change=True)
+        differs = f"it ended at step {done}, and trainer.max_steps is {wanted}"
+    raise ConfigError(
+        f"{folder.path} holds a finished run of another config: "
+        f"{differs or 'it did not begin from this checkpoint'}. {give_another(folder).capitalize()}"
+        ", --fresh to replace it when the new run has finished, or `--ckpt_path last` with more "
+        "trainer.max_steps to extend it."
+    )
+
+
+def start_in_unfinished(folder: RunFolder, recipe: Mapping[str, Any], given: Path | None) -> Start:
+    """Go on with an interrupted run, if the config is the same or was asked for."""
+    if given is not None:
+        return Start(folder, checkpoint=given, asked_to_change=True)
+    if differs := difference(folder.config, recipe):
+        raise ConfigError(
+            f"{folder.path} holds an unfinished run of another config: {differs}. "
+            f"{give_another(folder).capitalize()}, `--ckpt_path last` to go on with this config, "
+            "or --fresh to begin anew."
+        )
+    return Start(folder, checkpoint=folder.last_checkpoint)
+
+
+def compare(start: Start, identity: Identity) -> list[str]:
+    """Compare all that a run belongs to with what is there; what has changed on request.
+
+    Raises:
+        ConfigError: the folder holds a run of another seed, of other weights or other images; or
+            it has finished, and was made by another version of the program.
+    """
+    if start.finished is not None:
+        check_finished(start, start.finished, identity)
+        return []
+    if start.checkpoint is None:
+        return []
+    record = read_checkpoint(start.checkpoint).get(RECORD)
+    if record is None:  # of a version that wrote none
+        return []
+    change = identity.change_since_checkpoint(record)
+    history = list(record["history"])
+    if change and not start.asked_to_change:
+        raise ConfigError(
+            f"{start.checkpoint} is not of this run: {change}. {give_another(start.folder)}, "
+            "`--ckpt_path last` to go on all the same, or --fresh to begin anew."
+        )
+    if change:
+        history.append(f"From step {read_checkpoint(start.checkpoint)['global_step']}: {change}")
+    return history
+
+
+def check_finished(start: Start, results: Mapping[str, Any], identity: Identity) -> None:
+    """Raise `ConfigError` unless a finished run is what the same command would give now."""
+    folder = start.folder
+    if change := identity.change_since_results(folder, results):
+        raise ConfigError(
+            f"{folder.path} holds a finished run of something else: {change}. "
+            f"{give_another(folder).capitalize()}, or --fresh to replace it."
+        )
+    if change := program_change(results):
+        raise ConfigError(
+            f"{folder.path} holds this very run, finished before {change} was changed: nothing was "
+            "run. Give --fresh to run it anew."
+        )
+
+
+def give_another(folder: RunFolder) -> str:
+    """What to do about a folder that is taken, with a free one beside it."""
+    return f"give another --out, such as {folder.free_neighbour()}"
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Do two paths mean one file?"""
+    return one.resolve() == other.resolve()
