@@ -67,6 +67,7 @@ ORDER = [
     "loading",
     "collapse",
     "prepare",
+    "preflight",
     "published",
     "plots",
     "report",

@@ -31,8 +31,8 @@ class Findings:
         >>> with found.listed("cars"):
         ...     warnings.warn("2 images are skipped.")
         ...     raise WeMoEError("There is no folder cars.")
-        >>> found
-        Findings(problems=['cars: There is no folder cars.'], warnings=['cars: 2 images are skipped.'])
+        >>> found.problems, found.warnings
+        (['cars: There is no folder cars.'], ['cars: 2 images are skipped.'])
         """
         with warnings.catch_warnings(record=True) as caught:
             warnings.filterwarnings("always", category=UserWarning)

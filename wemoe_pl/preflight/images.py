@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from rich.markup import escape
 from rich.table import Table
 
-from wemoe_pl.data import ImageSet, VisionData
+from wemoe_pl.data import VisionData
+from wemoe_pl.hub import HubFiles
 from wemoe_pl.preflight.findings import Findings
-from wemoe_pl.tasks import UNLABELLED, Images, Split
+from wemoe_pl.tasks import UNLABELLED, Images, Split, name_some
 
 MOST_ROWS = 10  # of a task's classes, unless all are asked for
 LAST_ROWS = 2  # of these, how many are the last classes
-LONGEST_NAME = 36  # of an image, which is cut at its beginning
+LONGEST_NAME = 36  # of an image, unless whole names are asked for
 
 
 @dataclass(frozen=True)
@@ -50,40 +51,59 @@ class TaskImages:
     Args:
         classes: their names in label order; none if only the head knows them.
         splits: those that the job reads.
-        to_fetch: the splits that are on the hub and not here.
+        to_fetch: bytes of the splits that are on the hub and not here.
     """
 
     classes: tuple[str, ...] = ()
     splits: dict[Split, Counted] = field(default_factory=dict)
-    to_fetch: list[Split] = field(default_factory=list)
+    to_fetch: dict[Split, int] = field(default_factory=dict)
 
 
-def look_at_images(data: VisionData, findings: Findings) -> dict[str, TaskImages]:
-    """Read the lists of images that a job reads, by task; nothing is fetched from the hub."""
-    found = {task: TaskImages() for task in data.suite.tasks}
+def look_at_images(
+    data: VisionData, needs_labels: bool, findings: Findings
+) -> dict[str, TaskImages]:
+    """Read the lists of images that a job reads, by task; nothing is fetched from the hub.
+
+    Args:
+        data: the job's images.
+        needs_labels: must all images that it learns from have labels?
+        findings: where problems and warnings go.
+    """
+    found = {each.task: TaskImages() for each in data.image_sets}
     for each in data.image_sets:
+        task, images = data.task(each), found[each.task]
         with findings.listed(each.task):
-            read_split(data, each, found[each.task])
-    for name, task in found.items():
-        for split, counted in task.splits.items():
-            missing = [c for i, c in enumerate(task.classes) if not counted.counts[i]]
-            if missing and not counted.counts[UNLABELLED]:
-                some = ", ".join(f"'{each}'" for each in missing[:3])
-                more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-                findings.warning(name, f"No {split} images are of class {some}{more}.")
+            if size := size_to_fetch(task.hub_files(each.split)):
+                images.to_fetch[each.split] = size
+                continue
+            images.classes = tuple(task.classes)
+            images.splits[each.split] = Counted.of(data.load(each).images)
+            if needs_labels and each == data.streamed(each.task):
+                data.labelled(each)
+    for name, images in found.items():
+        for split, counted in images.splits.items():
+            warn_of_missing(name, split, images.classes, counted, findings)
     return found
 
 
-def read_split(data: VisionData, wanted: ImageSet, found: TaskImages) -> None:
-    """Count the images of a split as the job would read them."""
-    task = data.task(wanted)
-    request = task.hub_files(wanted.split)
-    if request is not None and request.cached() is None:
-        found.to_fetch.append(wanted.split)
-        return
-    images = task.images(wanted.split)
-    found.splits[wanted.split] = Counted.of(images)
-    found.classes = tuple(task.classes)
+def size_to_fetch(request: HubFiles | None) -> int:
+    """Bytes of files that the cache of the hub lacks; 0 for what is here.
+
+    Raises:
+        HubError: the hub does not have them either, or cannot be reached.
+    """
+    if request is None or request.cached() is not None:
+        return 0
+    return sum(file.size for file in request.announced())
+
+
+def warn_of_missing(
+    task: str, split: Split, classes: Sequence[str], counted: Counted, findings: Findings
+) -> None:
+    """Warn of classes that a labelled split has no image of."""
+    missing = [f"'{name}'" for i, name in enumerate(classes) if not counted.counts[i]]
+    if missing and not counted.counts[UNLABELLED]:
+        findings.warning(task, f"No {split} images are of class {name_some(missing)}.")
 
 
 def class_table(found: TaskImages, classes: Sequence[str], full: bool) -> Table:
@@ -110,19 +130,22 @@ def class_table(found: TaskImages, classes: Sequence[str], full: bool) -> Table:
         counts = (f"{counted.counts[label]:,}" for counted in found.splits.values())
         firsts = (counted.first.get(label) for counted in found.splits.values())
         first = next(filter(None, firsts), "–")
-        shown = first if full else end_of(first)
+        shown = first if full else shortened(first)
         number = "" if label == UNLABELLED else str(label)
         table.add_row(number, escape(visible(name)), *counts, escape(shown))
     return table
 
 
-def end_of(name: str) -> str:
-    """The end of a long name, which tells more than its beginning.
+def shortened(name: str) -> str:
+    """A long name without its middle, which tells least.
 
-    >>> end_of("/a/folder/far/away/from/all/others/cat/0.png")
-    '…/far/away/from/all/others/cat/0.png'
+    >>> shortened("/a/folder/far/away/from/all/others/cat/0.png")
+    '/a/folder/far…m/all/others/cat/0.png'
     """
-    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
+    if len(name) <= LONGEST_NAME:
+        return name
+    start = LONGEST_NAME // 3
+    return f"{name[: start + 1]}…{name[start - LONGEST_NAME + 2 :]}"
 
 
 def visible(name: str) -> str:

@@ -1,14 +1,16 @@
 """The memory that a job would take, counted on models without memory: nothing is allocated."""
 
+import re
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -17,7 +19,8 @@ from wemoe_pl.dictionaries import Dictionary
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.finetune import with_frozen_projection
 from wemoe_pl.merged import MergedModule
-from wemoe_pl.merging import AdaptiveEncoder, MergeMethod
+from wemoe_pl.merging import AdaptiveEncoder, MergeMethod, blocks_of
+from wemoe_pl.moe import WeightEnsemblingMoE
 from wemoe_pl.pixels import Preprocessing
 from wemoe_pl.suites import Suite
 
@@ -36,7 +39,7 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self, outside: Iterable[Tensor]):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.most = 0
         self._known = {id(tensor.untyped_storage()) for tensor in outside}
 
@@ -101,7 +104,8 @@ def estimate(
 ) -> Memory:
     """What a job takes on each device.
 
-    Activations are counted on the plain encoder: a merged MLP works in a bounded space beside it.
+    Activations are counted on the plain encoder. In its place a merged MLP keeps its hidden layer
+    once more for the backward pass, and works in a bounded space that is not counted.
 
     Args:
         module: the job's model, which is not built.
@@ -115,15 +119,19 @@ def estimate(
     backbone = module.suite.backbone
     model, compared = model_of(module), references_of(module)
     trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
-    step = activations(backbone, images, trains=gradients_of_weights(model))
-    step += nbytes(model.encoder) if isinstance(model, AdaptiveEncoder) else trained
+    anew = nbytes(model.encoder) if isinstance(model, AdaptiveEncoder) else 0  # merged each time
+    if anew or not isinstance(module, MergedModule):
+        step = anew + activations(backbone, images, "weights")
+    else:
+        step = trained + activations(backbone, images, "inputs")
+        step += hidden_layers(backbone, images) if mixtures_of(model) else 0
     counted = Memory(
         model=nbytes(model),
         task_vectors=sum(m.nbytes for m in model.modules() if isinstance(m, Dictionary)),
         optimizer=ADAM * trained,
         step=step,
         references=sum(map(nbytes, compared)),
-        scoring=activations(backbone, test_images),
+        scoring=anew + activations(backbone, test_images),
     )
     scale = dtype.itemsize / torch.float32.itemsize
     return Memory(**{name: round(scale * size) for name, size in asdict(counted).items()})
@@ -163,32 +171,51 @@ def nbytes(model: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
 
 
-def gradients_of_weights(model: nn.Module) -> bool:
-    """Do the encoder's own weights get gradients in a step, not only what merges them?"""
-    return isinstance(model, AdaptiveEncoder) or any(
-        p.requires_grad and name.startswith("blocks.") and ".router." not in name
-        for name, p in model.named_parameters()
-    )
+def mixtures_of(model: nn.Module) -> list[WeightEnsemblingMoE]:
+    """The upscaled MLPs of an encoder."""
+    return [module for module in model.modules() if isinstance(module, WeightEnsemblingMoE)]
 
 
-def activations(backbone: Backbone, images: int, trains: bool | None = None) -> int:
+def hidden_layers(backbone: Backbone, images: int) -> int:
+    """Bytes of the hidden layers of all MLPs of the plain encoder together."""
+    encoder, sizes = backbone.skeleton(), list[int]()
+    for block in blocks_of(encoder):
+        first = next(m for m in block.get_submodule("mlp").modules() if isinstance(m, nn.Linear))
+        first.register_forward_hook(lambda *passed: sizes.append(passed[-1].nbytes))
+    size = Preprocessing(backbone).config["input_size"]
+    with torch.no_grad():
+        encoder(torch.empty(images, *size, device="meta"))
+    return sum(sizes)
+
+
+def activations(
+    backbone: Backbone, images: int, to: Literal["weights", "inputs"] | None = None
+) -> int:
     """The most bytes at once of what a pass of the plain encoder makes.
 
     Args:
         backbone: of the encoder.
         images: in the batch.
-        trains: None for a forward pass alone; otherwise a backward one too, which gives gradients
-            to the weights (true) or only leads through them.
+        to: what the gradients of a backward pass go to, all weights or only what they lead
+            through; by default there is none.
     """
     encoder = backbone.skeleton()
     shapes = {n: t.shape for n, t in (*encoder.named_parameters(), *encoder.named_buffers())}
     size = Preprocessing(backbone).config["input_size"]
     with FakeTensorMode():
-        weights = {n: torch.empty(s, requires_grad=bool(trains)) for n, s in shapes.items()}
-        batch = torch.empty(images, *size, requires_grad=trains is not None)
-        outside = [batch, *weights.values()]
-        with LiveBytes(outside) as live, torch.set_grad_enabled(trains is not None):
+        weights = {n: torch.empty(s, requires_grad=to == "weights") for n, s in shapes.items()}
+        batch = torch.empty(images, *size, requires_grad=to is not None)
+        with LiveBytes([batch, *weights.values()]) as live, torch.set_grad_enabled(to is not None):
             features = functional_call(encoder, weights, (batch,))
-            if trains is not None:
+            if to is not None:
                 features.sum().backward()
     return live.most + batch.nbytes
+
+
+def free_bytes(accelerator: str) -> int | None:
+    """The memory that is free now where a job would run; None if the system does not say."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
+    about = Path("/proc/meminfo")
+    found = re.search(r"MemAvailable: +(\d+) kB", about.read_text()) if about.is_file() else None
+    return 1024 * int(found[1]) if found else None

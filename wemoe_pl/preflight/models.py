@@ -12,19 +12,20 @@ from wemoe_pl.checkpoints import (
     ENCODER_FILE,
     LazyState,
     encoder_state,
+    fingerprint,
     hub_request,
     open_weights,
 )
 from wemoe_pl.checkpoints.encoder import find_tower
-from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.heads import ClassificationHead, CosineHead
+from wemoe_pl.hub import size_in_words
 from wemoe_pl.preflight.findings import Findings
-from wemoe_pl.suites import Suite
+from wemoe_pl.preflight.images import size_to_fetch
+from wemoe_pl.suites import Suite, warn_of_twins
 from wemoe_pl.tasks import ImageFolderTask, PaperTask, ParquetTask, VisionTask
 
 # An expert lies near the model that it was fine-tuned from; two independent ones differ by 1.4.
 FAR = 0.5
-TO_FETCH = "to fetch"
 
 
 @dataclass(frozen=True)
@@ -45,25 +46,34 @@ class Encoder:
 def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
     """Read the pretrained encoder and the experts, a tensor at a time; nothing is fetched."""
     found: dict[str, Encoder] = {}
-    if is_to_fetch(suite.pretrained, ENCODER_FILE):
-        return {"pretrained": Encoder(suite.pretrained, TO_FETCH)}
     pretrained: LazyState | None = None
     with findings.listed("pretrained"):
-        pretrained = suite.open_pretrained()
-        found["pretrained"] = Encoder(suite.pretrained, form_of(suite.pretrained))
-        for key in pretrained:
-            _ = pretrained[key]  # which refuses numbers that are not finite
-    if pretrained is None:
-        return found
+        if waiting := to_fetch(suite.pretrained):
+            found["pretrained"] = waiting
+        else:
+            pretrained = suite.open_pretrained()
+            found["pretrained"] = Encoder(suite.pretrained, form_of(suite.pretrained))
+            for key in pretrained:
+                _ = pretrained[key]  # which refuses numbers that are not finite
+    digests = {}
     for task, source in suite.experts.items():
-        if is_to_fetch(source, ENCODER_FILE):
-            found[task] = Encoder(source, TO_FETCH)
-            continue
         with findings.listed(f"expert of {task}"):
-            state = encoder_state(source, suite.backbone, projection=suite.pretrained)
-            found[task] = Encoder(source, form_of(source), distance(state, pretrained))
-            judge(task, found[task], findings)
+            if waiting := to_fetch(source):
+                found[task] = waiting
+            elif pretrained is not None:  # from which some take their projection
+                state = encoder_state(source, suite.backbone, projection=suite.pretrained)
+                found[task] = Encoder(source, form_of(source), distance(state, pretrained))
+                judge(task, found[task], findings)
+                digests[task] = fingerprint(source, ENCODER_FILE)
+    with findings.listed("experts"):
+        warn_of_twins(digests, suite.experts)
     return found
+
+
+def to_fetch(source: str) -> Encoder | None:
+    """What is told of an encoder that is on the hub and not in its cache; None of any other."""
+    size = size_to_fetch(hub_request(source, ENCODER_FILE))
+    return Encoder(source, f"to fetch, {size_in_words(size)}") if size else None
 
 
 def judge(task: str, expert: Encoder, findings: Findings) -> None:
@@ -96,20 +106,6 @@ def form_of(source: str) -> str:
     return find_tower(open_weights(source, ENCODER_FILE)).form.name
 
 
-def is_to_fetch(source: str, own_name: str) -> bool:
-    """Is a source on the hub, and not in its cache?"""
-    request = hub_request(source, own_name)
-    return request is not None and request.cached() is None
-
-
-def look_at_sources(module: ScoredModule, findings: Findings) -> None:
-    """Hash all files of weights as the job would, which warns of experts that are the same."""
-    suite = module.frozen_suite
-    if suite and not any(is_to_fetch(*source) for source in suite.named_sources().values()):
-        with findings.listed("sources"):
-            _ = module.frozen_sources
-
-
 def look_at_head(
     suite: Suite, task: str, check_classes: bool, findings: Findings
 ) -> tuple[str, ClassificationHead | None]:
@@ -123,14 +119,15 @@ def look_at_head(
     """
     head = None
     source, name = suite.named_sources().get(f"heads/{task}", (suite.text_source, ENCODER_FILE))
-    if is_to_fetch(source, name):
-        return f"{source}, {TO_FETCH}", None
     with findings.listed(f"head of {task}"):
+        if size := size_to_fetch(hub_request(source, name)):
+            return f"{source}, to fetch, {size_in_words(size)}", None
         if task not in suite.heads:
             made = suite.zero_shot_head(task)
-            if not made.path.is_file():
-                return f"yet to be made, zero-shot, by the text tower of {source}", None
+            made.tower.check(source)
             source = f"zero-shot, by the text tower of {source}"
+            if not made.path.is_file():
+                return f"{source}, which a job or `wemoe-pl prepare` makes", None
         head = suite.load_head(task, check_classes)
     return source, head
 
@@ -164,10 +161,11 @@ def order_of(task: VisionTask, classes: Sequence[str]) -> str:
 def encoder_table(encoders: Mapping[str, Encoder]) -> Table:
     """A row per encoder."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for title in ("encoder", "source", "form"):
-        table.add_column(title, overflow="fold")
+    table.add_column("encoder", overflow="fold")
+    table.add_column("form")
     table.add_column("from pretrained", justify="right")
+    table.add_column("source", overflow="fold")
     for name, encoder in encoders.items():
         apart = "" if encoder.distance is None else f"{encoder.distance:.2%}"
-        table.add_row(name, escape(encoder.source), encoder.form, apart)
+        table.add_row(name, encoder.form, apart, escape(encoder.source))
     return table
