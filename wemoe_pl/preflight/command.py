@@ -1,6 +1,6 @@
 """`wemoe-pl check`: read all that a job would read, part by part, and list all that is wrong."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -9,8 +9,8 @@ import torch
 from lightning import Trainer
 from rich.console import Console
 
-from wemoe_pl.data import VisionData, check_split
-from wemoe_pl.errors import ConfigError
+from wemoe_pl.data import VisionData
+from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.files import digest
 from wemoe_pl.finetune import ExpertFineTuning
@@ -29,9 +29,11 @@ from wemoe_pl.preflight.models import (
 )
 from wemoe_pl.preflight.place import check_writable, contents, what_then
 from wemoe_pl.preflight.report import memory_facts, tell_findings, tell_part
+from wemoe_pl.preflight.settings import check_batches, check_devices, check_fit, number_of
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import Meant, meant_run
+from wemoe_pl.runs.partial import check_limits
 from wemoe_pl.runs.start import Start, compare, find_start
 
 DTYPES = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
@@ -67,8 +69,7 @@ class Job:
     @property
     def processes(self) -> int:
         """How many share the images of a step; 1 where that is for Lightning to find out."""
-        devices, nodes = self.settings["devices"], self.settings["num_nodes"]
-        return nodes * devices if isinstance(devices, int) and devices > 0 else 1
+        return self.settings["num_nodes"] * (number_of(self.settings["devices"]) or 1)
 
     @cached_property
     def fits(self) -> bool:
@@ -76,7 +77,10 @@ class Job:
         module = self.module
         if not isinstance(module, MergedModule) or isinstance(module.merge, SampleMethod):
             return True
-        return any(p.requires_grad for p in model_of(module).parameters())
+        try:
+            return any(p.requires_grad for p in model_of(module).parameters())
+        except WeMoEError:  # of which the estimate of its memory complains
+            return True
 
     @property
     def command(self) -> Literal["fit", "test"]:
@@ -132,7 +136,7 @@ def check(job: Job, console: Console, quiet: bool = False) -> None:
     start = tell_job(job, parts, findings)
     tell_models(job, parts, findings)
     tell_tasks(job, parts, findings)
-    if start is not None and not findings.problems:
+    if start is not None and not (findings.problems or findings.waiting):
         with findings.listed("out"):
             compare(start, job.identity)
     tell_memory(job, parts, findings)
@@ -153,7 +157,11 @@ def tell_job(job: Job, console: Console, findings: Findings) -> Start | None:
         "devices": f"{settings['accelerator']}, {settings['devices']}",
     }
     with findings.listed("trainer"):
-        look_at_devices(settings)
+        check_devices(settings["accelerator"], settings["devices"])
+    with findings.listed("trainer"):
+        check_limits(settings)
+    if job.fits:
+        look_at_settings(job, findings)
     with findings.listed("out"):
         out = job.meant.out
         facts["writes to"] = str(out)
@@ -166,19 +174,13 @@ def tell_job(job: Job, console: Console, findings: Findings) -> Start | None:
     return start
 
 
-def look_at_devices(settings: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` if this machine lacks the devices that are asked for."""
-    wanted, devices = settings["accelerator"], settings["devices"]
-    there = torch.cuda.device_count()
-    if wanted not in ("gpu", "cuda"):
-        return
-    if not there:
-        raise ConfigError(
-            f"trainer.accelerator is {wanted}, and this machine has no GPU: check the job where it "
-            "is to run, or with --trainer.accelerator cpu."
-        )
-    if isinstance(devices, int) and devices > there:
-        raise ConfigError(f"trainer.devices is {devices}, and this machine has {there} GPUs.")
+def look_at_settings(job: Job, findings: Findings) -> None:
+    """List what a fit would refuse of the config, whatever models and images it has."""
+    job.module.trainer = job.data.trainer = job.trainer
+    with findings.listed("config"):
+        check_fit(job.module, job.recipe["task"], job.settings["val_check_interval"])
+    with findings.listed("config"):
+        _ = job.module.total_steps
 
 
 def tell_models(job: Job, console: Console, findings: Findings) -> None:
@@ -194,9 +196,10 @@ def tell_models(job: Job, console: Console, findings: Findings) -> None:
 def tell_tasks(job: Job, console: Console, findings: Findings) -> None:
     """The classes and images of every task, and its head."""
     images = look_at_images(job.data, job.needs_labels, findings)
-    if not findings.problems and not any(task.to_fetch for task in images.values()):
+    if not findings.problems and not findings.waiting:
         with findings.listed("data"):
-            look_at_batches(job)
+            if job.fits:
+                check_batches(job.data, job.processes)
     for name, found in images.items():
         tell_task(job, name, found, console, findings)
 
@@ -218,21 +221,12 @@ def tell_task(job: Job, name: str, found: TaskImages, console: Console, findings
     tell_part(console, f"{name}: {type(task).__name__}", facts, table)
 
 
-def look_at_batches(job: Job) -> None:
-    """Make the stream of batches, which refuses sizes that do not go together."""
-    if job.fits:
-        check_split(job.data.batch_size, job.processes)
-        job.data.trainer = job.trainer
-        job.data.train_dataloader()
-    job.data.test_dataloader()
-
-
 def tell_memory(job: Job, console: Console, findings: Findings) -> None:
     """What the job would take on each device, and what is free."""
     data, precision = job.data, str(job.settings["precision"])
     dtype = DTYPES.get(precision, torch.float32)
     images = data.batch_size * data.tasks_per_batch // job.processes
-    with findings.listed("memory"):
+    with findings.listed("model"):
         memory = estimate(job.module, images, data.test_batch_size, dtype)
         room = free_bytes(job.settings["accelerator"])
         needed = max(memory.fit if job.fits else 0, memory.test)

@@ -6,14 +6,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from wemoe_pl.errors import WeMoEError, sentence_of
+from wemoe_pl.hub import HubFiles, HubRepo
 
 
 @dataclass
 class Findings:
-    """All problems and warnings so far, each a sentence that begins with the part it is about."""
+    """All that was found so far.
+
+    Args:
+        problems: what would keep the job from starting, sentences that begin with their part.
+        warnings: what it would go on with, likewise.
+        waiting: bytes of files on the hub that its cache lacks, by repository and kind of file.
+    """
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    waiting: dict[tuple[HubRepo, str], int] = field(default_factory=dict)
 
     def problem(self, part: str, sentence: str) -> None:
         """Add what would keep the job from starting."""
@@ -22,6 +30,18 @@ class Findings:
     def warning(self, part: str, sentence: str) -> None:
         """Add what the job would go on with."""
         add(self.warnings, part, sentence)
+
+    def size_to_fetch(self, request: HubFiles | None) -> int:
+        """Bytes of files that the cache of the hub lacks; 0 for what is here.
+
+        Raises:
+            HubError: the hub does not have them either, or cannot be reached.
+        """
+        if request is None or request.cached() is not None:
+            return 0
+        size = sum(file.size for file in request.announced())
+        self.waiting[request.repo, request.wanted] = size
+        return size
 
     @contextmanager
     def listed(self, part: str) -> Iterator[None]:
@@ -41,7 +61,8 @@ class Findings:
             except (WeMoEError, OSError) as error:
                 self.problem(part, sentence_of(error))
         for each in caught:
-            self.warning(part, str(each.message))
+            if issubclass(each.category, UserWarning):  # and none that is for programmers
+                self.warning(part, str(each.message))
 
 
 def add(sentences: list[str], part: str, sentence: str) -> None:

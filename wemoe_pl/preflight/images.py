@@ -8,7 +8,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from wemoe_pl.data import VisionData
-from wemoe_pl.hub import HubFiles
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.tasks import UNLABELLED, Images, Split, name_some
 
@@ -73,7 +72,7 @@ def look_at_images(
     for each in data.image_sets:
         task, images = data.task(each), found[each.task]
         with findings.listed(each.task):
-            if size := size_to_fetch(task.hub_files(each.split)):
+            if size := findings.size_to_fetch(task.hub_files(each.split)):
                 images.to_fetch[each.split] = size
                 continue
             images.classes = tuple(task.classes)
@@ -84,17 +83,6 @@ def look_at_images(
         for split, counted in images.splits.items():
             warn_of_missing(name, split, images.classes, counted, findings)
     return found
-
-
-def size_to_fetch(request: HubFiles | None) -> int:
-    """Bytes of files that the cache of the hub lacks; 0 for what is here.
-
-    Raises:
-        HubError: the hub does not have them either, or cannot be reached.
-    """
-    if request is None or request.cached() is not None:
-        return 0
-    return sum(file.size for file in request.announced())
 
 
 def warn_of_missing(

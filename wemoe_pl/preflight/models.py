@@ -20,7 +20,6 @@ from wemoe_pl.checkpoints.encoder import find_tower
 from wemoe_pl.heads import ClassificationHead, CosineHead
 from wemoe_pl.hub import size_in_words
 from wemoe_pl.preflight.findings import Findings
-from wemoe_pl.preflight.images import size_to_fetch
 from wemoe_pl.suites import Suite, warn_of_twins
 from wemoe_pl.tasks import ImageFolderTask, PaperTask, ParquetTask, VisionTask
 
@@ -48,7 +47,7 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
     found: dict[str, Encoder] = {}
     pretrained: LazyState | None = None
     with findings.listed("pretrained"):
-        if waiting := to_fetch(suite.pretrained):
+        if waiting := to_fetch(suite.pretrained, findings):
             found["pretrained"] = waiting
         else:
             pretrained = suite.open_pretrained()
@@ -58,7 +57,7 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
     digests = {}
     for task, source in suite.experts.items():
         with findings.listed(f"expert of {task}"):
-            if waiting := to_fetch(source):
+            if waiting := to_fetch(source, findings):
                 found[task] = waiting
             elif pretrained is not None:  # from which some take their projection
                 state = encoder_state(source, suite.backbone, projection=suite.pretrained)
@@ -70,9 +69,9 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
     return found
 
 
-def to_fetch(source: str) -> Encoder | None:
+def to_fetch(source: str, findings: Findings) -> Encoder | None:
     """What is told of an encoder that is on the hub and not in its cache; None of any other."""
-    size = size_to_fetch(hub_request(source, ENCODER_FILE))
+    size = findings.size_to_fetch(hub_request(source, ENCODER_FILE))
     return Encoder(source, f"to fetch, {size_in_words(size)}") if size else None
 
 
@@ -109,7 +108,7 @@ def form_of(source: str) -> str:
 def look_at_head(
     suite: Suite, task: str, check_classes: bool, findings: Findings
 ) -> tuple[str, ClassificationHead | None]:
-    """Where the head of a task is from, in words, and the head itself where it is there.
+    """Where the head of a task is from, in words, and the head itself if it is here.
 
     Args:
         suite: what the task belongs to.
@@ -120,7 +119,7 @@ def look_at_head(
     head = None
     source, name = suite.named_sources().get(f"heads/{task}", (suite.text_source, ENCODER_FILE))
     with findings.listed(f"head of {task}"):
-        if size := size_to_fetch(hub_request(source, name)):
+        if size := findings.size_to_fetch(hub_request(source, name)):
             return f"{source}, to fetch, {size_in_words(size)}", None
         if task not in suite.heads:
             made = suite.zero_shot_head(task)

@@ -63,6 +63,9 @@ def memory_facts(memory: Memory, fits: bool, room: int | None) -> dict[str, str]
 
 def tell_findings(console: Console, findings: Findings, quiet: bool) -> None:
     """Print all warnings and problems, and unless it is to be quiet that there are none."""
+    if size := sum(findings.waiting.values()):
+        told = f"{size_in_words(size)} are on the hub and not here, and were not looked at"
+        console.print(f"\n{told}: `wemoe-pl prepare` fetches them.", highlight=False)
     for title, sentences in (("Warnings", findings.warnings), ("Problems", findings.problems)):
         if not sentences:
             continue
@@ -72,7 +75,7 @@ def tell_findings(console: Console, findings: Findings, quiet: bool) -> None:
             line.add_column(width=1)
             line.add_column(overflow="fold")
             line.add_row("-", escape(sentence))
-            console.print(Padding(line, INDENT), highlight=False)
+            console.print(Padding(line, INDENT, expand=False), highlight=False)
     if not findings.problems and not quiet:
         told = "with the warnings above" if findings.warnings else "and nothing to warn of"
         console.print(f"\nNothing keeps this job from starting, {told}.", highlight=False)

@@ -33,7 +33,8 @@ PLACES = re.compile(
 
 def digest_of(recipe: Mapping[str, Any]) -> str:
     """The SHA-256 of all that matters in a config."""
-    return hashlib.sha256(json.dumps(dict(what_matters(recipe))).encode()).hexdigest()
+    told = json.dumps(dict(what_matters(recipe)), sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def what_matters(recipe: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
