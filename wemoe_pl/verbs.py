@@ -73,6 +73,10 @@ class LandscapeCLI(WeMoECLI):
             parser.add_argument(f"--{name}", **vars(option))
 
 
+# The commands that have keys of their own.
+KINDS: dict[str, type[WeMoECLI]] = {"check": CheckCLI, "landscape": LandscapeCLI}
+
+
 def run_verb(verb: str, args: list[str]) -> None:
     """Run a command that has no trainer."""
     refuse_several(verb)
@@ -85,8 +89,7 @@ def run_verb(verb: str, args: list[str]) -> None:
     if verb in runs:
         runs[verb](args)
         return
-    kinds = {"check": CheckCLI, "landscape": LandscapeCLI}
-    job = read_job(args, run=False, kind=kinds.get(verb, WeMoECLI))
+    job = read_job(args, run=False, kind=KINDS.get(verb, WeMoECLI))
     jobs: dict[str, Callable[[WeMoECLI], None]] = {
         "check": check_job,
         "prepare": prepare_job,
