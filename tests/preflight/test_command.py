@@ -210,7 +210,7 @@ def test_heads_that_are_yet_to_be_made_are_not_made(
     status, out, _ = check()
     assert status == 1
     [problem] = listed(out, "Problems")
-    assert problem.startswith("head of folder: ")
+    assert problem.startswith("text tower: ")
     assert "has no text tower" in problem
 
 

@@ -12,7 +12,7 @@ from wemoe_pl.data import MultiTaskData, TaskData
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.preflight.images import Counted, TaskImages, class_table, look_at_images, shortened
 from wemoe_pl.suites import Suite
-from wemoe_pl.tasks import UNLABELLED, ImageFolderTask
+from wemoe_pl.tasks import UNLABELLED, ImageFolderTask, VisionTask
 
 NAMES = tuple(f"class {i:03d}" for i in range(397))
 
@@ -30,7 +30,7 @@ def suite(tmp_path: Path) -> Suite:
         save(tmp_path / name)
     pets = ImageFolderTask(train=str(tmp_path / "train"), test=str(tmp_path / "test"))
     loose = ImageFolderTask(test=str(tmp_path / "loose"), labelled=False)
-    tasks = {"pets": pets, "loose": loose}
+    tasks: dict[str, VisionTask] = {"pets": pets, "loose": loose}
     return Suite("two", Backbone("vit_tiny_patch16_224"), "none.safetensors", tasks=tasks)
 
 

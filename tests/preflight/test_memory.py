@@ -73,7 +73,7 @@ def peak(run: Callable[[], Any]) -> int:
     """The most bytes that the allocator has given out at once, of what a function asked for."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
-    events = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
+    events = profiler.profiler.kineto_results.events()
     memory = sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns())
     return max(accumulate(event.nbytes() for event in memory))
 

@@ -1,17 +1,21 @@
 """Encoders and heads: whether they fit, and whether they are what they seem."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hub_content import write_clip
 from safetensors.torch import save_file
 
-from wemoe_pl.checkpoints import save_tensors
+from wemoe_pl.checkpoints import Backbone, save_tensors
+from wemoe_pl.miniature import MiniatureTask
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.preflight.models import described, look_at_encoders, look_at_head, order_of
 from wemoe_pl.recipes import read_suite
 from wemoe_pl.suites import Suite
+from wemoe_pl.zero_shot import TextTower
 
 
 @pytest.fixture
@@ -83,6 +87,38 @@ def test_a_head_in_another_order_is_a_problem(suite: Suite, change: Callable[...
         "head of folder: The head of 'folder' names class 0 'cat', but its images name it 'dog': "
         "put the classes in one order."
     ]
+
+
+def test_a_head_that_the_text_tower_makes_is_not_made_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEMOE_PL_CACHE", str(tmp_path / "cache"))
+    sizes = {"img_size": 64, "patch_size": 16, "embed_dim": 64, "depth": 2, "num_heads": 4}
+    text = {"embed_dim": 32, "width": 32, "heads": 2, "layers": 2}
+    write_clip(tmp_path / "clip", seed=0)
+    suite = Suite(
+        name="clip",
+        backbone=Backbone("vit_base_patch32_clip_quickgelu_224", {**sizes, "num_classes": 32}),
+        pretrained=str(tmp_path / "clip"),
+        text_tower=TextTower("ViT-B-32-quickgelu", options=text),
+        tasks={"mnist": MiniatureTask("mnist", train_size=10, test_size=10)},
+    )
+    findings, tower = Findings(), f"zero-shot, by the text tower of {tmp_path}/clip"
+    assert look_at_encoders(suite, findings)["pretrained"].form == "Hugging Face CLIP"
+    told = f"{tower}, which a job or `wemoe-pl prepare` makes"
+    assert look_at_head(suite, "mnist", True, findings) == (told, None)
+    assert not suite.zero_shot_head("mnist").path.exists()
+    made = suite.load_head("mnist")
+    source, head = look_at_head(suite, "mnist", True, findings)
+    assert source == tower
+    assert head is not None
+    assert head.weight.equal(made.weight)
+    assert findings == Findings()
+    wrong = replace(suite, text_tower=TextTower("ViT-B-32-quickgelu"))
+    assert look_at_head(wrong, "mnist", True, findings)[1] is None
+    [problem] = findings.problems
+    assert problem.startswith("text tower: The text tower in ")
+    assert "has shape" in problem
 
 
 def test_where_the_order_of_classes_is_from(suite: Suite, change: Callable[..., None]) -> None:

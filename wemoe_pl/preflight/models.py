@@ -17,11 +17,12 @@ from wemoe_pl.checkpoints import (
     open_weights,
 )
 from wemoe_pl.checkpoints.encoder import find_tower
-from wemoe_pl.heads import ClassificationHead, CosineHead
+from wemoe_pl.heads import HEAD_FILE, ClassificationHead, CosineHead
 from wemoe_pl.hub import size_in_words
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.suites import Suite, warn_of_twins
 from wemoe_pl.tasks import ImageFolderTask, PaperTask, ParquetTask, VisionTask
+from wemoe_pl.zero_shot import TextTower
 
 # An expert lies near the model that it was fine-tuned from; two independent ones differ by 1.4.
 FAR = 0.5
@@ -59,7 +60,9 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
         with findings.listed(f"expert of {task}"):
             if waiting := to_fetch(source, findings):
                 found[task] = waiting
-            elif pretrained is not None:  # from which some take their projection
+            elif pretrained is None:  # from which some take their projection
+                found[task] = Encoder(source, form_of(source))
+            else:
                 state = encoder_state(source, suite.backbone, projection=suite.pretrained)
                 found[task] = Encoder(source, form_of(source), distance(state, pretrained))
                 judge(task, found[task], findings)
@@ -116,19 +119,30 @@ def look_at_head(
         check_classes: compare the head's classes with those of the images, which must be here.
         findings: where problems go.
     """
-    head = None
-    source, name = suite.named_sources().get(f"heads/{task}", (suite.text_source, ENCODER_FILE))
+    source = suite.heads.get(task)
+    if source is None and suite.text_tower is not None:
+        return look_at_made_head(suite, task, suite.text_tower, check_classes, findings)
     with findings.listed(f"head of {task}"):
-        if size := findings.size_to_fetch(hub_request(source, name)):
+        if size := findings.size_to_fetch(hub_request(source or "", HEAD_FILE)):
             return f"{source}, to fetch, {size_in_words(size)}", None
-        if task not in suite.heads:
-            made = suite.zero_shot_head(task)
-            made.tower.check(source)
-            source = f"zero-shot, by the text tower of {source}"
-            if not made.path.is_file():
-                return f"{source}, which a job or `wemoe-pl prepare` makes", None
-        head = suite.load_head(task, check_classes)
-    return source, head
+        return source or "", suite.load_head(task, check_classes)
+    return source or "none", None
+
+
+def look_at_made_head(
+    suite: Suite, task: str, tower: TextTower, check_classes: bool, findings: Findings
+) -> tuple[str, ClassificationHead | None]:
+    """The same of a head that the text tower makes, and that may be in the cache."""
+    told = f"zero-shot, by the text tower of {suite.text_source}"
+    with findings.listed("text tower"):  # which several tasks may share
+        if size := findings.size_to_fetch(hub_request(suite.text_source, ENCODER_FILE)):
+            return f"{told}, to fetch, {size_in_words(size)}", None
+        tower.check(suite.text_source)
+        with findings.listed(f"head of {task}"):
+            if suite.zero_shot_head(task).path.is_file():
+                return told, suite.load_head(task, check_classes)
+            return f"{told}, which a job or `wemoe-pl prepare` makes", None
+    return told, None
 
 
 def described(head: ClassificationHead) -> str:
