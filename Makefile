@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: install  ## Adapt the miniature suite on a CPU; results in runs/demo.
-	$(BIN)/wemoe-pl fit --config adapt_miniature.yaml --out runs/demo
+	$(BIN)/wemoe-pl fit --config adapt_miniature.yaml --out runs/demo --fresh
 
 test: install  ## Run the tests; choose some with ARGS="-k moe".
 	$(BIN)/python -m pytest $(ARGS)
@@ -32,18 +32,19 @@ fuzz: install  ## Read ten thousand damaged and hostile files (ten minutes).
 	$(BIN)/python -m pytest tests/test_hostile_input.py --hypothesis-profile=fuzz $(ARGS)
 
 tables: install  ## Run every method and experiment on the miniature, into docs/miniature.md.
+	rm -rf runs/tables
 	$(BIN)/python benchmarks/miniature_tables.py
 
 # What the package ships, from nothing: a generalist, its heads, and an expert per task.
 MINIATURE := wemoe_pl/assets/miniature
 TASKS := sun397 cars resisc45 eurosat svhn gtsrb mnist dtd
 miniature: install  ## Train the miniature's weights anew, into the package (half an hour).
-	$(BIN)/wemoe-pl fit --config pretrain_miniature.yaml --out runs/miniature/generalist
+	$(BIN)/wemoe-pl fit --config pretrain_miniature.yaml --out runs/miniature/generalist --fresh
 	mkdir -p $(MINIATURE)/heads $(MINIATURE)/experts
 	cp runs/miniature/generalist/encoder.safetensors $(MINIATURE)/
 	cp runs/miniature/generalist/heads/*.safetensors $(MINIATURE)/heads/
 	for task in $(TASKS); do \
-	  $(BIN)/wemoe-pl fit --config finetune_miniature.yaml --task $$task --out runs/miniature/$$task \
+	  $(BIN)/wemoe-pl fit --config finetune_miniature.yaml --task $$task --out runs/miniature/$$task --fresh \
 	  && cp runs/miniature/$$task/encoder.safetensors $(MINIATURE)/experts/$$task.safetensors \
 	  || exit 1; \
 	done

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from wemoe_pl import jobs
-from wemoe_pl.run_checkpoint import last_checkpoint, read_checkpoint
+from wemoe_pl.runs.checkpoint import read_checkpoint
+from wemoe_pl.runs.folder import RunFolder
 
 STEPS = 40
 OPTIONS = {
@@ -17,7 +18,7 @@ OPTIONS = {
     "data.batch_size": 4, "checkpoint.every_n_steps": 4, "model.references": "false",
 }  # fmt: skip
 SPEED = "train/images_per_second"
-OF_THE_CLOCK = ("seconds", "command", "revision")
+OF_THE_CLOCK = ("seconds", "command", "revision", "finished", "checkpoint")
 
 Outcome = tuple[int, str]
 Fit = Callable[..., Outcome]
@@ -30,13 +31,13 @@ def draw_nothing() -> None:
 
 def learned(out: Path) -> dict[str, torch.Tensor]:
     """The routers."""
-    weights: dict[str, torch.Tensor] = read_checkpoint(last_checkpoint(out))["state_dict"]
+    weights: dict[str, torch.Tensor] = read_checkpoint(RunFolder(out).last_checkpoint)["state_dict"]
     return weights
 
 
 def kept_step(out: Path) -> int:
     """The step that is kept."""
-    return int(read_checkpoint(last_checkpoint(out))["global_step"])
+    return int(read_checkpoint(RunFolder(out).last_checkpoint)["global_step"])
 
 
 def curves(out: Path) -> list[list[str]]:
@@ -73,5 +74,5 @@ def raising(error: BaseException) -> Callable[[], None]:
 
 
 def kept(step: int, out: Path) -> str:
-    place = f"Step {step} of {STEPS} is kept in {last_checkpoint(out)}"
+    place = f"Step {step} of {STEPS} is kept in {RunFolder(out).last_checkpoint}"
     return f" {place}: the same command goes on from there.\n"

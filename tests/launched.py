@@ -14,7 +14,8 @@ from processes import CONTEXT, PATIENCE, Environment, be_command
 
 from wemoe_pl import cli
 
-DIFFERS = {"command", "seconds", "revision"}  # in the results of two runs that are the same
+# In the results of two runs that are the same.
+DIFFERS = {"command", "seconds", "revision", "finished", "checkpoint"}
 Args = Sequence[str | Path]
 
 

@@ -226,23 +226,27 @@ def test_a_run_can_be_scored_again_and_repeated_from_what_it_leaves(
     assert wemoe_pl("fit", *adapt, *TWO_STEPS, *learn, "--out", first).status == 0
     assert wemoe_pl("test", *saved, *checkpoint, "--out", scored).status == 0
     assert wemoe_pl("fit", *saved, "--out", repeated).status == 0
-    assert wemoe_pl("test", *saved, "--out", unadapted).status == 0
+    assert wemoe_pl("test", *saved, "--ckpt_path", "none", "--out", unadapted).status == 0
     for key in ("accuracy", "calibration_error", "reference", "sources"):
         assert results(scored)[key] == results(first)[key] == results(repeated)[key]
     assert results(unadapted)["calibration_error"] != results(first)["calibration_error"]
 
 
-def test_a_second_run_in_a_folder_replaces_the_first(
+def test_another_run_replaces_the_first_of_a_folder_only_when_asked(
     wemoe_pl: Command, adapt: tuple[str], tmp_path: Path
 ) -> None:
-    for rate in ("0.1", "0.2"):
-        learn = ("--model.learning_rate", rate)
-        assert wemoe_pl("fit", *adapt, *TWO_STEPS, *learn, "--out", tmp_path).status == 0
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
-    first = results(tmp_path)
+    out = tmp_path / "out"
+    job = ("fit", *adapt, *TWO_STEPS, "--out", out)
+    assert wemoe_pl(*job, "--model.learning_rate", "0.1").status == 0
+    refused = wemoe_pl(*job, "--model.learning_rate", "0.2")
+    assert refused.status == 1
+    assert "learning_rate was 0.1 and is now 0.2. Give another --out, such as" in refused.err
+    assert wemoe_pl(*job, "--model.learning_rate", "0.2", "--fresh").status == 0
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["last.ckpt"]
     checkpoint = ("--ckpt_path", "last")
-    assert wemoe_pl("test", *adapt, *checkpoint, "--out", tmp_path).status == 0
-    assert results(tmp_path)["calibration_error"] == first["calibration_error"]
+    assert wemoe_pl("test", *adapt, *checkpoint, "--out", out).status == 0
+    scored = results(out / "test")["calibration_error"]
+    assert scored == results(out)["calibration_error"]
 
 
 def test_scoring_in_the_folder_of_a_run_leaves_its_config_and_logs(

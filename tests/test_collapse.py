@@ -12,7 +12,8 @@ from wemoe_pl.collapse import MEMORY, Best, CollapseGuard
 from wemoe_pl.data import MultiTaskData
 from wemoe_pl.last_checkpoint import LastCheckpoint
 from wemoe_pl.merging import WEMoE
-from wemoe_pl.run_checkpoint import last_checkpoint, read_checkpoint
+from wemoe_pl.runs.checkpoint import read_checkpoint
+from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.scores import mean, spread
 from wemoe_pl.suites import Suite
 
@@ -64,7 +65,7 @@ def test_what_is_restored_is_what_the_last_checkpoint_holds(
     options = validating(guard, num_sanity_val_steps=-1, enable_checkpointing=True)
     trainer = quiet_trainer(**options | {"callbacks": callbacks})
     module = fitted(tiny_suite, trainer, 3.0, {})
-    saved = read_checkpoint(last_checkpoint(tmp_path))["state_dict"]
+    saved = read_checkpoint(RunFolder(tmp_path).last_checkpoint)["state_dict"]
     assert guard.best is not None
     for name, weight in module.trained_parameters().items():
         assert torch.equal(saved[name], weight)

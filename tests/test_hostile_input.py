@@ -31,7 +31,7 @@ from wemoe_pl.jobs import WeMoECLI, read_job
 from wemoe_pl.parser_policy import check_parts, only_allowed
 from wemoe_pl.plain_yaml import load_plain
 from wemoe_pl.recipes import describe, rebuild
-from wemoe_pl.run_checkpoint import read_checkpoint
+from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import ParquetTask, read_image
 from wemoe_pl.tasks.decoding import FORMATS

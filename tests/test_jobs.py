@@ -103,7 +103,7 @@ def test_corrupted_images_are_scored_and_adapted_on(adapt_on: str, job: Job, out
         "kind": "gaussian_noise", "severity": 5, "seed": 0, "source": "made",
         "published_pixelate": False,
     }  # fmt: skip
-    assert job("fit", *QUICK) == (0, "")
+    assert job("fit", *QUICK, "--fresh") == (0, "")
     assert results(out)["corruption"] is None
     assert results(out)["calibration_error"] != noisy["calibration_error"]
 
@@ -138,7 +138,7 @@ def test_the_guard_says_what_it_did(job: Job, out: Path) -> None:
     guard = results(out)["guard"]
     assert guard["action"] == "restore"
     assert guard["restored_step"] in (0, 1, 2)
-    assert job("fit", *QUICK) == (0, "")
+    assert job("fit", *QUICK, "--fresh") == (0, "")
     assert results(out)["guard"] == {"action": "warn", "collapsed": {}, "restored_step": None}
 
 

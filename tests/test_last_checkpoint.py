@@ -22,7 +22,8 @@ from wemoe_pl.finetune import ExpertFineTuning
 from wemoe_pl.last_checkpoint import LastCheckpoint, check_together
 from wemoe_pl.loggers import MetricsFile
 from wemoe_pl.merging import WEMoE
-from wemoe_pl.run_checkpoint import last_checkpoint, read_checkpoint
+from wemoe_pl.runs.checkpoint import read_checkpoint
+from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.suites import Suite
 
 STEPS = 8
@@ -71,7 +72,11 @@ def fit(quiet_trainer: Callable[..., L.Trainer], tmp_path: Path) -> Callable[...
             curves, guard = Curves(), CollapseGuard("restore")
             last = LastCheckpoint(str(folder / "checkpoints"), every_n_steps=every)
             logger = MetricsFile(str(folder))
-            start = last_checkpoint(folder) if last_checkpoint(folder).is_file() else None
+            start = (
+                RunFolder(folder).last_checkpoint
+                if RunFolder(folder).last_checkpoint.is_file()
+                else None
+            )
             logger.first_step = read_checkpoint(start)["global_step"] if start else 0
             trainer = quiet_trainer(
                 max_steps=STEPS,

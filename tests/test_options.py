@@ -102,7 +102,8 @@ def test_a_command_that_is_none_has_no_parser(name: str) -> None:
     ("command", "own"),
     [
         ("fit", {"--ckpt_path", "--fresh", "-q", "--quiet"}),
-        ("predict", {"--ckpt_path", "-q", "--quiet"}),
+        ("predict", {"--ckpt_path", "--fresh", "-q", "--quiet"}),
+        ("validate", {"--ckpt_path", "-q", "--quiet"}),
         ("check", {"--ckpt_path", "--fresh", "--full", "-q", "--quiet"}),
         ("prepare", set()),
         ("landscape", {"--points", "--images"}),

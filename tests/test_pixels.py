@@ -17,7 +17,7 @@ from timm.data import create_transform, resolve_data_config
 from torch import Tensor
 
 from wemoe_pl.checkpoints import Backbone
-from wemoe_pl.errors import DataError, WeMoEError
+from wemoe_pl.errors import ConfigError, DataError, WeMoEError
 from wemoe_pl.pixels import Preprocessing, cached_pixels, prepared_batches
 from wemoe_pl.suites import Suite
 
@@ -297,7 +297,79 @@ def test_images_of_any_mode_are_prepared_as_rgb(mode: str) -> None:
     image = Image.new(mode, (50, 40))
     prepared = Preprocessing(TINY)(image)
     assert prepared.shape == Preprocessing(TINY).shape == (3, 28, 28)
-    assert torch.equal(prepared, Preprocessing(TINY)(image.convert("RGB")))
+    shown = Image.new("RGB", (50, 40), "white") if mode == "RGBA" else image.convert("RGB")
+    assert torch.equal(prepared, Preprocessing(TINY)(shown))
+
+
+def turned(image: Image.Image) -> Image.Image:
+    """The same in another mode, turned, with EXIF data that say so."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = image.transpose(Image.Transpose.ROTATE_90).convert("RGBA")
+    stored.info["exif"] = exif.tobytes()
+    return stored
+
+
+def test_images_given_as_pillow_has_them_are_those_of_files(
+    tmp_path: Path, tiny: Preprocessing
+) -> None:
+    image = noise((50, 40))
+    turned(image).save(tmp_path / "a.png", exif=turned(image).info["exif"])
+    for given in (turned(image), Image.open(tmp_path / "a.png"), tmp_path / "a.png"):
+        [batch] = prepared_batches(given, tiny, 1)
+        assert torch.equal(batch[0], tiny(image))
+    assert torch.equal(tiny(turned(image)), tiny(image))
+
+
+def test_an_image_that_is_refused_is_named_by_its_number(tiny: Preprocessing) -> None:
+    given = [noise((50, 40)), noise((50, 40)), Image.new("F", (4, 4))]
+    batches = prepared_batches(given, tiny, 2)
+    next(batches)
+    with pytest.raises(DataError, match=r"^Image 2 is not a readable image: nothing states the"):
+        next(batches)
+
+
+# --- other channels and sizes ----------------------------------------------------------------
+
+
+def test_a_backbone_of_one_channel_gets_grey_values(cache: Path) -> None:
+    grey = Preprocessing(replace(TINY, options={**TINY.options, "in_chans": 1}))
+    assert grey.shape == (1, 28, 28)
+    image = noise((28, 28))
+    expected = (np.array(image.convert("L"), np.float32) / 255 - 0.5) / 0.5
+    np.testing.assert_allclose(grey(image)[0], expected, atol=1e-6)
+    assert grey.pixels(image).shape == (28, 28, 1)
+    np.testing.assert_array_equal(
+        grey.picture(grey(image)), np.array(image.convert("L"))[..., None].repeat(3, axis=2)
+    )
+    kept = cached_pixels(Pictures([image]), grey, "some")[0]
+    assert torch.equal(grey.normalise(kept), grey(image))
+    coloured = cached_pixels(Pictures([image]), Preprocessing(TINY), "some")[0]
+    assert coloured.shape == (28, 28, 3)
+
+
+def test_a_backbone_of_other_channels_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^The backbone takes 4 channels \(in_chans\), but images"
+    ):
+        Preprocessing(Backbone("vit_tiny_patch16_224", {"in_chans": 4}))
+    with pytest.raises(
+        ConfigError, match=r"^The backbone takes one channel \(in_chans\), but vit_b"
+    ):
+        Preprocessing(Backbone("vit_base_patch32_clip_224", {"in_chans": 1}))
+
+
+@pytest.mark.parametrize("size", [(32, 16), (100, 20), (20, 100), (33, 33)], ids=str)
+def test_a_backbone_that_is_not_square_gets_the_middle_of_the_image(size: tuple[int, int]) -> None:
+    options = {"img_size": [32, 16], "patch_size": 8, "depth": 1}
+    backbone, image = Backbone("vit_tiny_patch16_224", options), noise(size)
+    scale = max(16 / size[0], 32 / size[1])
+    width, height = (round(side * scale) for side in size)
+    left, top = round((width - 16) / 2), round((height - 32) / 2)
+    whole = image.resize((width, height), Image.Resampling.BICUBIC)
+    expected = np.array(whole.crop((left, top, left + 16, top + 32)))
+    np.testing.assert_array_equal(Preprocessing(backbone).pixels(image), expected)
+    assert Preprocessing(backbone).shape == (3, 32, 16)
 
 
 def test_images_are_read_when_their_batch_is_asked_for(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from wemoe_pl.errors import ConfigError, DataError, WeMoEError
 from wemoe_pl.evaluate import Answer
 from wemoe_pl.predictions import Predictions
 from wemoe_pl.streams import NamedBatch
+from wemoe_pl.tasks import path_of, printable
 
 HEADER = ["image", "task", "class", "probability", "task_confidence", "error"]
 BATCHES = {
@@ -49,6 +51,24 @@ def test_answers_become_a_table_in_the_order_of_the_images(tmp_path: Path) -> No
     with (tmp_path / "predictions.csv").open(newline="") as file:
         assert list(csv.reader(file)) == LINES
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.csv"]
+
+
+@pytest.mark.parametrize("file", ["answers.csv", "answers.parquet"])
+def test_every_name_can_be_written_and_that_of_an_image_be_read_back(
+    file: str, tmp_path: Path
+) -> None:
+    path = Path(os.fsdecode(b"img/caf\xe9\\.png"))
+    writer = begun(tmp_path, file)
+    keep(writer, 0, [Answer(printable(path), "pets", "d\udce9j\xe0", 0.5)])
+    writer.finish([0])
+    if file.endswith(".csv"):
+        with (tmp_path / file).open(newline="", encoding="utf-8") as table:
+            _, (name, _, answer, *_) = csv.reader(table)
+    else:
+        [row] = pq.read_table(tmp_path / file).to_pylist()
+        name, answer = row["image"], row["class"]
+    assert (name, path_of(name)) == (r"img/caf\xe9\\.png", path)
+    assert answer == r"d\udce9jà"
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 100])

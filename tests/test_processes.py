@@ -18,7 +18,7 @@ from wemoe_pl.errors import DataError
 from wemoe_pl.last_checkpoint import LastCheckpoint
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.processes import EndTogether, Requeue, explain, job_id
-from wemoe_pl.run_checkpoint import read_checkpoint
+from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.suites import Suite
 
 STEPS = 3

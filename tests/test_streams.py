@@ -90,7 +90,7 @@ def test_every_image_is_dealt_to_one_process_and_no_batch_is_cut(
 
 
 def test_a_stream_has_no_end() -> None:
-    steps = CountFrom(5)
+    steps = CountFrom(lambda: 5)
     assert list(islice(steps, 3)) == [5, 6, 7]
     with pytest.raises(TypeError, match="no last step"):
         len(steps)

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.provenance import code_hash, versions
+from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.lock import held
 from wemoe_pl.signals import Stopped
 from wemoe_pl.sweep import Processes, sweep
 
@@ -43,7 +46,9 @@ class FakeRunner:
         values = [float(a.partition("=")[2]) for a in command if a.startswith("--model.merge.sc")]
         value = values[0] if values else 0.5
         results: dict[str, Any] = {
-            "suite": "tiny", "tasks": ["cars"], "accuracy": {"cars": value}, "mean": value,
+            "suite": "tiny", "method": "TaskArithmetic", "tasks": ["cars"],
+            "accuracy": {"cars": value}, "mean": value,
+            "versions": versions(), "run": {"code": code_hash()},
             "information": {"cars": 1 - value}, "seconds": {"test": 1.5}, "seed": 0,
         }  # fmt: skip
         (log.parent / "results.json").write_text(json.dumps(results))
@@ -111,6 +116,30 @@ def test_results_of_another_command_are_neither_taken_nor_overwritten(tmp_path: 
     ):
         run(tmp_path, *JOB, "--data.test_batch_size", "7")
     assert sorted((tmp_path / "sweep").rglob("*")) == before
+
+
+def test_points_of_other_code_are_run_anew_only_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, *JOB)
+    monkeypatch.setattr("wemoe_pl.runs.identity.code_hash", lambda: "other")
+    with pytest.raises(ConfigError, match=r"the code of wemoe-pl .* give --fresh to run all"):
+        run(tmp_path, *JOB)
+    again = run(tmp_path, *JOB, "--fresh")
+    assert len(again.commands) == 4
+    assert all(command[-1] == "--fresh" for command in again.commands)
+
+
+def test_a_point_in_which_another_process_writes_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wemoe_pl.sweep.ORPHAN", 0.0)
+    taken = RunFolder(tmp_path / "sweep" / "scaling=0.2,seed_everything=0")
+    with (
+        held(taken.lock, taken.path),
+        pytest.raises(WeMoEError, match=r"1 of 4 points failed.* is in use: process \d+ on"),
+    ):
+        run(tmp_path, *JOB)
 
 
 def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path: Path) -> None:

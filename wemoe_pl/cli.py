@@ -8,7 +8,7 @@ from wemoe_pl.commands import wrong_command
 from wemoe_pl.configs import find_config
 from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError, sentence_of
 from wemoe_pl.options import CONFIG, completion_parser, parser_of, values_of
-from wemoe_pl.signals import Stopped, stoppable
+from wemoe_pl.signals import Stopped, end_with_parent, stoppable
 from wemoe_pl.startup import quick_imports
 
 
@@ -21,6 +21,7 @@ def main(args: list[str] | None = None) -> int:
     given = sys.argv[1:] if args is None else args
     try:
         with stoppable():
+            end_with_parent()
             said = answer(given)
             if said is None:
                 with quick_imports():  # only now: torch takes seconds to import

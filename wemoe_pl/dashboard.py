@@ -191,7 +191,16 @@ def declare_sources(run: Any, sources: Mapping[str, Mapping[str, str]]) -> None:
 
 def facts(results: Mapping[str, Any], module: ScoredModule) -> dict[str, Any]:
     """What exactly was run: sources with hashes, versions, revision and sizes."""
-    named = ("command", "sources", "versions", "revision", "parameters", "seed", "seconds")
+    named = (
+        "command",
+        "partial",
+        "sources",
+        "versions",
+        "revision",
+        "parameters",
+        "seed",
+        "seconds",
+    )
     dictionaries = (mixture.task_vectors.nbytes for mixture in module.classifier.mixtures)
     told = {name: results[name] for name in named if name in results}
     return told | {"dictionary_bytes": sum(dictionaries)}

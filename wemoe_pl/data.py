@@ -366,15 +366,16 @@ class MultiTaskData(VisionData):
         )
 
 
-def as_it_is(batch: Batch) -> Batch:
-    """A batch that is one already."""
+def as_it_is(batch: Any) -> Any:
+    """What a dataset has made a batch of already."""
     return batch
 
 
 def next_batch(trainer: L.Trainer) -> int:
     """The batch that an epoch of a fit begins with: no batch comes again, but when overfitting."""
     done = trainer.global_step * trainer.accumulate_grad_batches
-    return done % int(trainer.overfit_batches) if trainer.overfit_batches else done
+    repeated = int(getattr(trainer, "overfit_batches", 0))
+    return done % repeated if repeated else done
 
 
 def check_split(batch_size: int, processes: int) -> None:

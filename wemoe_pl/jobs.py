@@ -18,7 +18,7 @@ from lightning.pytorch.cli import (
     SaveConfigCallback,
 )
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 
 from wemoe_pl import (  # noqa: F401 (named by YAML)
@@ -53,14 +53,14 @@ from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
 from wemoe_pl.pictures import write_pictures
 from wemoe_pl.predictions import Predictions
 from wemoe_pl.preflight.settings import check_fit
-from wemoe_pl.processes import EndTogether, Requeue, end_others
+from wemoe_pl.processes import EndTogether, Requeue, end_others, is_first_process
 from wemoe_pl.report import accuracy_table, write_summary
 from wemoe_pl.results import collect_results, write_results
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.runs.folder import CONFIG_HEADER, TRIAL, RunFolder
+from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import meant_run
-from wemoe_pl.runs.partial import check_limits, what_was_scored, what_was_validated
+from wemoe_pl.runs.partial import PARTIAL, check_limits, what_was_scored, what_was_validated
 from wemoe_pl.runs.session import AlreadyFinished, Session
 from wemoe_pl.suites import Suite, restriction
 from wemoe_pl.tasks import name_some
@@ -212,7 +212,7 @@ class WeMoECLI(LightningCLI):
         self.session = Session(
             command,
             meant.out,
-            is_first=not rank_zero_only.rank,
+            is_first=is_first_process(),
             is_trial=bool(settings.trainer.fast_dev_run),
         )
         self.session.notes += meant.notes
@@ -266,7 +266,7 @@ class WeMoECLI(LightningCLI):
 
     def show(self, found: AlreadyFinished) -> None:
         """Say that there is nothing to run, and print what there is."""
-        if not rank_zero_only.rank:
+        if is_first_process():
             print(found.told, file=sys.stderr, flush=True)
             self.console.print(accuracy_table(found.results))
 
@@ -362,6 +362,7 @@ class WeMoECLI(LightningCLI):
         results["command"] = shlex.join(["wemoe-pl", *self.arguments])
         init = self.config_init[self.subcommand]
         results |= self.facts_of_run
+        results["method"] += PARTIAL if results["partial"] else ""
         if self.subcommand == "fit":
             results["guard"] = init.guard.report
         folder = RunFolder(self.out)
@@ -373,18 +374,19 @@ class WeMoECLI(LightningCLI):
         assert self.session is not None
         self.session.put_in_place()
         self.console.print(accuracy_table(results))
-        self.console.print(f"Results are in {self.session.folder.path}", highlight=False)
+        if not self.session.is_scratch:
+            self.console.print(f"Results are in {self.session.folder.path}", highlight=False)
 
     @property
     def facts_of_run(self) -> dict[str, Any]:
         """What `results.json` says of the run itself, and of what part of it was made."""
         assert self.session is not None
-        scored = RunFolder(self.out).last_checkpoint if self.subcommand == "fit" else None
-        given = self.settings.ckpt_path if self.subcommand == "test" else None
-        trial = {TRIAL: True} if self.trainer.fast_dev_run else {}
+        if self.subcommand == "test":
+            scored = Path(given) if (given := self.settings.ckpt_path) else None
+        else:
+            scored = RunFolder(self.out).last_checkpoint
         return {
-            **self.session.facts(self.identity, Path(given) if given else scored),
-            **trial,
+            **self.session.facts(self.identity, scored),
             "partial": what_was_scored(self.trainer),
             "curves": what_was_validated(self.trainer),
         }

@@ -140,7 +140,8 @@ class LastCheckpoint(Checkpoint):
         """
         step = trainer.global_step
         resumable = getattr(trainer.lightning_module, "resumable", True)
-        if trainer.fast_dev_run or (not ended and (step >= trainer.max_steps or not resumable)):
+        tried_out = getattr(trainer, "fast_dev_run", False)
+        if tried_out or (not ended and (step >= trainer.max_steps or not resumable)):
             return
         for logger in trainer.loggers:
             logger.save()

@@ -99,8 +99,8 @@ class MergedModule(ScoredModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take what an adaptation has learned."""
-        super().on_load_checkpoint(checkpoint)
         self.is_adapted = True
+        super().on_load_checkpoint(checkpoint)
 
     @abstractmethod
     def training_step(self, batch: Batch, batch_idx: int) -> Any:

@@ -215,6 +215,7 @@ def sweep_parser() -> OneSentence:
         default="auto",
         help="by default, the one that the config's first lines say",
     )
+    add(FRESH, action="store_true", help="run all points anew")
     add("--jobs", type=int, default=None, help="how many run at once")
     add("--gpus", help="numbers such as 0,1: one job at a time on each")
     add("--choose", action="store_true", help="mark the best without labels, in chosen.json")

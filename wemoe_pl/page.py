@@ -79,6 +79,9 @@ class Section:
             "mean": percent(results["mean"]),
             "normalized mean": percent(results.get("normalized_mean")),
             "parameters": parameters and "{total:,} ({trainable:,} trained)".format(**parameters),
+            "partial": results.get("partial"),
+            "curves": results.get("curves"),
+            "history": "; ".join(results.get("run", {}).get("history", [])) or None,
             "seconds": seconds and ", ".join(f"{name} {s:,.1f}" for name, s in seconds.items()),
         }
         return {name: str(value) for name, value in told.items() if value is not None}

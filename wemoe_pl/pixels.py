@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -17,14 +18,15 @@ from rich.console import Console
 from rich.progress import track
 from timm.data import create_transform, resolve_data_config
 from timm.data.transforms import MaybeToTensor
+from timm.layers import to_2tuple
 from torch import Tensor
 from torchvision.transforms import Compose, Normalize
 
 from wemoe_pl.checkpoints import Backbone
-from wemoe_pl.errors import DataError
+from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.files import atomic_write, cache_folder
 from wemoe_pl.hub import size_in_words
-from wemoe_pl.tasks import Images, read_image
+from wemoe_pl.tasks import Images, as_models_see, read_image
 
 Pixels = NDArray[np.uint8]
 ImageSource = str | Path | Image.Image
@@ -36,54 +38,94 @@ class Preprocessing:
     """The evaluation transform of a backbone, in two halves.
 
     The shorter side is resized to the model's and the middle is cropped, as CLIP does
-    (crop_pct 1.0); timm's default would cut the border off square images too.
+    (crop_pct 1.0); timm's default would cut the border off square images too. A model of one
+    channel gets grey values.
 
     Args:
-        backbone: gives size, interpolation, mean and standard deviation.
+        backbone: gives channels, size, interpolation, mean and standard deviation.
 
     Attributes:
         config: these, by the names that timm has for them.
+
+    Raises:
+        ConfigError: the backbone does not take images of one or three channels, or takes one and
+            says how to normalise three.
     """
 
     def __init__(self, backbone: Backbone):
-        size = {key: backbone.options[key] for key in ("img_size",) if key in backbone.options}
-        resolved = resolve_data_config(size, model=backbone.skeleton())
-        self.config = {**resolved, "crop_pct": 1.0}
+        self.config = data_config(backbone)
         steps = create_transform(**self.config, is_training=False).transforms
         half = next(i for i, step in enumerate(steps) if isinstance(step, MaybeToTensor))
         self._crop, self._normalise = Compose(steps[:half]), Compose(steps[half:])
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of what it makes of an image: (3, H, W)."""
+        """Of what it makes of an image: (C, H, W), where C is 3, or 1 of grey values."""
         channels, height, width = self.config["input_size"]
         return channels, height, width
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Image → (3, H, W), normalised."""
+        """Image → (C, H, W), normalised; `DataError` if it cannot be read."""
         return self.normalise(self.pixels(image))
 
-    def pixels(self, image: Image.Image) -> Pixels:
-        """Image → (H, W, 3), resized and cropped."""
-        return np.array(self._crop(image if image.mode == "RGB" else image.convert("RGB")))
+    def pixels(self, image: Image.Image, name: str = "The image") -> Pixels:
+        """Image → (H, W, C), resized and cropped.
+
+        Args:
+            image: of any mode; see `as_models_see`.
+            name: what to call it in errors.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        seen = as_models_see(image, name)
+        cropped = self._crop(seen if self.shape[0] == 3 else seen.convert("L"))
+        return np.array(cropped).reshape(*self.shape[1:], self.shape[0])
 
     def normalise(self, pixels: Pixels) -> Tensor:
-        """(…, H, W, 3) → (…, 3, H, W), normalised: many at once cost much less than one by one."""
+        """(…, H, W, C) → (…, C, H, W), normalised: many at once cost much less than one by one."""
         scaled = torch.from_numpy(pixels).movedim(-1, -3).contiguous().float().div(255)
         tensor: Tensor = self._normalise(scaled)
         return tensor
 
     def picture(self, image: Tensor) -> Pixels:
-        """(3, H, W), normalised → (H, W, 3), for eyes."""
+        """(C, H, W), normalised → (H, W, 3), for eyes."""
         [last] = [step for step in self._normalise.transforms if isinstance(step, Normalize)]
         mean, std = (torch.as_tensor(each)[:, None, None] for each in (last.mean, last.std))
         pixels: Pixels = (image * std + mean).clamp(0, 1).mul(255).round().byte().numpy()
-        return pixels.transpose(1, 2, 0)
+        return pixels.transpose(1, 2, 0).repeat(3 // len(pixels), axis=2)
 
     @property
     def fingerprint(self) -> str:
         """All that determines the pixels."""
-        return f"{self._crop} by Pillow {PIL.__version__}"
+        return f"{self.shape[0]} channels, {self._crop} by Pillow {PIL.__version__}"
+
+
+def data_config(backbone: Backbone) -> dict[str, Any]:
+    """What timm has of the images of a backbone, by its names for it; see `Preprocessing`."""
+    config = resolve_data_config(model=backbone.skeleton())
+    channels, *size = config["input_size"]
+    channels = backbone.options.get("in_chans", channels)
+    height, width = to_2tuple(backbone.options.get("img_size") or size)
+    mean, std = config["mean"], config["std"]
+    if channels not in (1, 3):
+        raise ConfigError(
+            f"The backbone takes {channels} channels (in_chans), but images have three, or one of "
+            "grey values: choose a backbone that takes so many."
+        )
+    if channels == 1 and (len({*mean}) > 1 or len({*std}) > 1):
+        raise ConfigError(
+            f"The backbone takes one channel (in_chans), but {backbone.model} is normalised by "
+            f"the mean {mean} and the standard deviation {std} of three, and nothing states those "
+            "of grey values: choose a model whose three are alike, or leave out in_chans."
+        )
+    return {
+        **config,
+        "input_size": (channels, height, width),
+        "mean": tuple(mean)[:channels],
+        "std": tuple(std)[:channels],
+        "crop_pct": 1.0,
+    }
 
 
 @dataclass(frozen=True)
@@ -91,7 +133,7 @@ class PixelFile:
     """The resized and cropped images of a split, in a file that is mapped to memory.
 
     Args:
-        path: of an array (n, H, W, 3).
+        path: of an array (n, H, W, C).
     """
 
     path: Path
@@ -104,10 +146,10 @@ class PixelFile:
 def prepared_batches(
     images: AnyImages, preprocessing: Preprocessing, batch_size: int
 ) -> Iterator[Tensor]:
-    """What an encoder takes, (B, 3, H, W), of images in any form; read when a batch is asked for.
+    """What an encoder takes, (B, C, H, W), of images in any form; read when a batch is asked for.
 
     Args:
-        images: an image, the path of one, some of these, or (n, 3, H, W) already prepared.
+        images: an image, the path of one, some of these, or (n, C, H, W) already prepared.
         preprocessing: of the encoder.
         batch_size: B, of all batches but perhaps the last.
 
@@ -122,8 +164,8 @@ def prepared_batches(
     if not listed:
         raise DataError(NO_IMAGES)
     for start in range(0, len(listed), batch_size):
-        batch = listed[start : start + batch_size]
-        pixels = [preprocessing.pixels(opened(each)) for each in batch]
+        batch = enumerate(listed[start : start + batch_size], start)
+        pixels = [preprocessing.pixels(opened(each), f"Image {i}") for i, each in batch]
         yield preprocessing.normalise(np.stack(pixels))
 
 
@@ -138,11 +180,10 @@ def opened(image: ImageSource) -> Image.Image:
 
 def check_prepared(images: Tensor, preprocessing: Preprocessing) -> None:
     """Raise `DataError` unless a tensor is what the preprocessing makes of some images."""
-    _, height, width = preprocessing.shape
     if images.ndim != 4 or images.shape[1:] != preprocessing.shape:
         raise DataError(
-            f"This model takes images of shape (B, 3, {height}, {width}), not "
-            f"{tuple(images.shape)}: prepare each with model.preprocess(image), and stack them."
+            f"This model takes images of shape (B, {', '.join(map(str, preprocessing.shape))}), "
+            f"not {tuple(images.shape)}: prepare each with model.preprocess(image), and stack them."
         )
     if not images.is_floating_point():
         raise DataError(

@@ -120,7 +120,14 @@ def kept(parts: Iterable[Path]) -> Iterator[Answer]:
             raise WeMoEError(
                 f"{part} is damaged: remove it and run the same command again to go on."
             ) from error
-        yield from (Answer(*row) for row in rows)
+        yield from (Answer(*map(writable, row)) for row in rows)
+
+
+def writable(value: Any) -> Any:
+    """A value without what no table can hold: class names may be of folders that are no UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
 
 
 def write_csv(path: Path, answers: Iterable[Answer]) -> None:

@@ -10,11 +10,16 @@ from typing import Any
 import lightning as L
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 from torch.distributed import DistBackendError, DistNetworkError, DistStoreError
 
 from wemoe_pl.last_checkpoint import LastCheckpoint
 from wemoe_pl.signals import REQUEST, Stopped
+
+
+def is_first_process() -> bool:
+    """Is this the process of a run that writes its files, as far as its environment says?"""
+    return not getattr(rank_zero_only, "rank", 0)
 
 
 class EndTogether(L.Callback):

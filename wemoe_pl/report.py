@@ -80,8 +80,9 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
         results: the contents of a `results.json`.
     """
     caption = f"Accuracy on {results['suite']}, %"
-    note = escape(results.get("note") or "")  # a stranger's brackets are no markup
-    table = Table(title=escape(caption), caption=note or None, min_width=len(caption))
+    notes = filter(None, (results.get("note"), results.get("partial")))
+    below = escape("\n".join(notes))  # a stranger's brackets are no markup
+    table = Table(title=escape(caption), caption=below or None, min_width=len(caption))
     titles, rows = accuracy_rows(results)
     for title in titles:
         style = "bold" if title == results["method"] else ""
@@ -166,11 +167,11 @@ def summary(results: Mapping[str, Any], pictures: Sequence[str]) -> str:
 
 def warnings_of(results: Mapping[str, Any]) -> list[str]:
     """What must be known before any number is read."""
-    told = [f"> {results['note']}"] if results.get("note") else []
+    told = [results.get("note"), results.get("partial"), results.get("curves")]
     if corruption := results.get("corruption"):
         kind, severity = corruption["kind"], corruption["severity"]
-        told.append(f"> The test images are corrupted: {kind} of severity {severity}.")
-    return told
+        told.append(f"The test images are corrupted: {kind} of severity {severity}.")
+    return [f"> {sentence}" for sentence in told if sentence]
 
 
 def accuracy_section(results: Mapping[str, Any]) -> list[str]:
@@ -214,6 +215,7 @@ def origin(results: Mapping[str, Any]) -> list[str]:
     facts = {"Seed": results["seed"], "Git revision": results.get("revision"), "Versions": versions}
     told = [f"- {name}: {fact}" for name, fact in facts.items() if fact is not None]
     told += [f"- {sentence}" for sentence in guard_sentences(results.get("guard", {}))]
+    told += [f"- {sentence}" for sentence in results.get("run", {}).get("history", [])]
     sources = [
         [part, source["source"], f"`{source['sha256'][:SHORT_HASH]}`"]
         for part, source in results["sources"].items()

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -54,6 +55,22 @@ class StopRequest:
 
 
 REQUEST = StopRequest()
+PARENT = "WEMOE_PL_PARENT"  # the variable that names the process without which this one ends
+LOOK_AGAIN = 1.0  # seconds between two looks at it
+
+
+def end_with_parent() -> None:
+    """End as by SIGTERM when the process has gone that has started this one, if it is named."""
+    parent = os.environ.pop(PARENT, "")
+    if parent.isdecimal():
+        threading.Thread(target=watch, args=(int(parent),), daemon=True).start()
+
+
+def watch(parent: int) -> None:
+    """Wait until this process has another parent, and ask it to end."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_AGAIN)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager

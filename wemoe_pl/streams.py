@@ -133,7 +133,7 @@ class PreparedImages(Dataset[LabelledImage]):
 
 def hash_of(pixels: Pixels) -> int:
     """A number from 1 to 2⁶³ - 1 by which the pixels of an image are known again."""
-    digest = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=8).digest()
+    digest = hashlib.blake2b(pixels.tobytes(), digest_size=8).digest()
     return max(1, int.from_bytes(digest, "little") >> 1)
 
 

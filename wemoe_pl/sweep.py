@@ -28,12 +28,16 @@ from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.files import atomic_write, make_folder
 from wemoe_pl.grids import folder_name, parse_grid, points, short_names
 from wemoe_pl.layouts import percent
-from wemoe_pl.options import sweep_parser
+from wemoe_pl.options import FRESH, sweep_parser
 from wemoe_pl.plots import plot_sweep
+from wemoe_pl.runs.folder import RunFolder, State
+from wemoe_pl.runs.identity import program_change
+from wemoe_pl.runs.lock import held
 from wemoe_pl.scores import mean
-from wemoe_pl.signals import Stopped
+from wemoe_pl.signals import PARENT, Stopped
 
 LAUNCH = ("-m", "wemoe_pl")
+ORPHAN = 120.0  # seconds that a child of a killed sweep has to come to an end
 PATIENCE = 20  # seconds that an interrupted run has to come to an end
 WIDEST = 1000  # columns of a table that is printed whole, even where lines then wrap
 SEED = "seed_everything"
@@ -68,10 +72,14 @@ class Point:
         return self.folder / "log.txt"
 
     @property
+    def run(self) -> RunFolder:
+        """The folder, as that of a run."""
+        return RunFolder(self.folder)
+
+    @property
     def results(self) -> dict[str, Any] | None:
         """What it left, if it came to its end."""
-        path = self.folder / "results.json"
-        return json.loads(path.read_text()) if path.is_file() else None
+        return self.run.read_results() if self.run.state is State.FINISHED else None
 
     @property
     def is_done(self) -> bool:
@@ -99,10 +107,10 @@ def sweep(args: list[str], run: Runner | None = None) -> None:
         for point in all_points:
             print(shlex.join(["wemoe-pl", *point.command]))
         return
-    refuse_others(all_points)
-    make_folder(out)
-    failed = run_all(all_points, options, run or Processes())
-    finish(all_points, list(grid), out, options.choose)
+    with held(RunFolder(out).lock, make_folder(out)):
+        check_points(all_points, options.fresh)
+        failed = run_all(all_points, options, run or Processes())
+        finish(all_points, list(grid), out, options.choose)
     if failed:
         told = "; ".join(f"{point.folder.name}: {last_words(point)}" for point in failed)
         raise WeMoEError(f"{len(failed)} of {len(all_points)} points failed. {told}")
@@ -145,13 +153,19 @@ def documented_command(configs: Sequence[str]) -> str:
     return "fit"
 
 
-def refuse_others(all_points: Iterable[Point]) -> None:
-    """Raise `ConfigError` if a folder holds the results of another command."""
+def check_points(all_points: Iterable[Point], fresh: bool) -> None:
+    """Raise `ConfigError` if a folder holds the results of another command, or of other code."""
     for point in all_points:
-        if point.results is not None and not point.is_done:
+        results = point.results
+        if results is not None and not point.is_done:
             raise ConfigError(
                 f"{point.folder} holds the results of another command: choose another --out, or "
                 "delete it."
+            )
+        if results is not None and not fresh and (change := program_change(results)):
+            raise ConfigError(
+                f"{point.folder} was finished before {change} was changed: give --fresh to run "
+                "all points anew, or another --out."
             )
 
 
@@ -165,13 +179,14 @@ def run_all(all_points: list[Point], options: Namespace, run: Runner) -> list[Po
     def work(point: Point) -> int:
         environment = free.get()
         try:
-            return run_point(point, environment, run)
+            return run_point(point, environment, run, options.fresh)
         finally:
             free.put(environment)
 
     failed = []
     with ThreadPoolExecutor(len(environments)) as pool:
-        running = {pool.submit(work, point): point for point in all_points if not point.is_done}
+        left = [point for point in all_points if options.fresh or not point.is_done]
+        running = {pool.submit(work, point): point for point in left}
         try:
             for number, future in enumerate(as_completed(running), start=1):
                 point = running[future]
@@ -194,12 +209,23 @@ def worker_environments(options: Namespace) -> list[dict[str, str]]:
     return [threads | os.environ for _ in range(jobs)]
 
 
-def run_point(point: Point, environment: Mapping[str, str], run: Runner) -> int:
-    """Write the command down, and run it."""
+def run_point(
+    point: Point, environment: Mapping[str, str], run: Runner, fresh: bool = False
+) -> int:
+    """Write the command down, and run it, once a child of a killed sweep has ended there."""
     make_folder(point.folder)
-    with atomic_write(point.record) as temporary:
-        temporary.write_text(json.dumps(point.command))
-    return run(point.command, point.log, environment)
+    try:
+        with (
+            held(point.run.lock, point.folder, patience_here=ORPHAN),
+            atomic_write(point.record) as temporary,
+        ):
+            temporary.write_text(json.dumps(point.command))
+    except WeMoEError as error:
+        with point.log.open("a") as file:
+            print(error, file=file)
+        return 1
+    anew = [FRESH] if fresh else []
+    return run([*point.command, *anew], point.log, environment)
 
 
 class Processes:
@@ -215,7 +241,7 @@ class Processes:
                 [sys.executable, *LAUNCH, *command],
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=dict(environment),
+                env={**environment, PARENT: str(os.getpid())},
             )
             self.running.append(process)
             return process.wait()
@@ -281,6 +307,7 @@ def row(point: Point, results: Mapping[str, Any]) -> dict[str, Any]:
         **point.settings,
         **{f"accuracy/{task}": value for task, value in results["accuracy"].items()},
         "mean": results["mean"],
+        "partial": results.get("partial"),
         "information": information(results),
         **{f"seconds/{stage}": value for stage, value in results["seconds"].items()},
         "folder": str(point.folder),
@@ -299,7 +326,10 @@ def sweep_table(
     first = finished[0][1]
     tasks = list(dict.fromkeys(task for _, results in finished for task in results["tasks"]))
     title = escape(f"Sweep on {first['suite']}, accuracy in %")
-    table = Table(title=title, caption=escape(first.get("note") or "") or None)
+    notes = dict.fromkeys(
+        results.get(key) for _, results in finished for key in ("note", "partial")
+    )
+    table = Table(title=title, caption=escape("\n".join(filter(None, notes))) or None)
     for name in short_names(keys).values():
         table.add_column(name)
     for name in (*tasks, "mean", "information"):

@@ -166,7 +166,7 @@ def tabular(runs: list[Run], options: Namespace) -> Tabular:
         rows = with_references(rows, runs, tasks, len(rules))
     if options.sort:
         rows.sort(key=lambda row: row.cells[len(tasks)].value or 0.0)
-    notes = [first.get("note", "")]
+    notes = [first.get("note", ""), *dict.fromkeys(run.results.get("partial") for run in runs)]
     if options.mean_over_seeds and (counts := {len(row.seeds) for row in rows if row.seeds}):
         notes.append(f"Mean ± standard deviation over seeds ({span(counts)} of them).")
     published: list[PublishedRow] = []

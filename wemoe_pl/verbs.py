@@ -33,6 +33,8 @@ from wemoe_pl.options import (
 )
 from wemoe_pl.preflight.command import Job, check
 from wemoe_pl.prepare import prepare, write_heads
+from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.lock import held
 from wemoe_pl.suites import Suite
 from wemoe_pl.sweep import sweep
 from wemoe_pl.tables import report
@@ -131,12 +133,14 @@ def make_heads(job: WeMoECLI) -> None:
             f"The suite '{suite.name}' has no zero-shot heads: all tasks have heads of their own, "
             "or there is no `text_tower`."
         )
-    tell(write_heads(suite, tasks, make_folder(job.out)))
+    with held(RunFolder(job.out).lock, make_folder(job.out)):
+        tell(write_heads(suite, tasks, job.out))
 
 
 def compare_task_vectors(job: WeMoECLI) -> None:
     """How near the task vectors are to one another, layer by layer."""
-    tell(write_similarity(job.model.suite, make_folder(job.out)))
+    with held(RunFolder(job.out).lock, make_folder(job.out)):
+        tell(write_similarity(job.model.suite, job.out))
 
 
 def draw_landscape(job: WeMoECLI) -> None:
@@ -145,22 +149,23 @@ def draw_landscape(job: WeMoECLI) -> None:
     if len(suite.experts) < 2:
         raise ConfigError("A landscape lies between two experts: give two with --tasks [a,b].")
     first, second, *_ = suite.experts
-    tell(
-        write_landscape(
+    with held(RunFolder(job.out).lock, make_folder(job.out)):
+        written = write_landscape(
             suite,
             job.datamodule,
             (first, second),
-            make_folder(job.out),
+            job.out,
             points=job.settings.points,
             images=job.settings.images,
         )
-    )
+    tell(written)
 
 
 def count_parameters(job: WeMoECLI) -> None:
     """How large the upscaled models are, by number of tasks."""
     suite: Suite = job.model.suite
-    tell(write_parameters(suite.backbone, UPSCALED, len(suite.tasks), make_folder(job.out)))
+    with held(RunFolder(job.out).lock, make_folder(job.out)):
+        tell(write_parameters(suite.backbone, UPSCALED, len(suite.tasks), job.out))
 
 
 def export_model(args: list[str]) -> None:
@@ -174,7 +179,8 @@ def export_model(args: list[str]) -> None:
     if options.precision:
         subject = subject.cast(getattr(torch, options.precision))
     out = Path(options.out or f"runs/export-{options.format}")
-    difference = export(subject, options.format, out, tell_line)
+    with held(RunFolder(out).lock, out):
+        difference = export(subject, options.format, out, tell_line)
     if subject is not found:
         before = found.features
         lost, largest = largest_difference(subject.features, before), before.abs().max()

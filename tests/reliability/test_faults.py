@@ -15,7 +15,7 @@ from interrupted import STEPS, Fit, assert_nothing_lost, kept, kept_step, learne
 from PIL import Image
 
 from wemoe_pl.miniature import CLASSES
-from wemoe_pl.run_checkpoint import last_checkpoint
+from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.streams import StepBatches
 
 
@@ -69,12 +69,12 @@ def test_a_damaged_checkpoint_is_told_and_not_replaced(
 ) -> None:
     at_step(7, raising(MemoryError()))
     assert fit()[0] == 1
-    last_checkpoint(out).write_bytes(last_checkpoint(out).read_bytes()[:-1000])
-    damaged = last_checkpoint(out).read_bytes()
+    RunFolder(out).last_checkpoint.write_bytes(RunFolder(out).last_checkpoint.read_bytes()[:-1000])
+    damaged = RunFolder(out).last_checkpoint.read_bytes()
     status, said = fit()
     assert status == 1
-    assert f"{last_checkpoint(out)} is damaged or no checkpoint" in said
-    assert last_checkpoint(out).read_bytes() == damaged
+    assert f"{RunFolder(out).last_checkpoint} is damaged or no checkpoint" in said
+    assert RunFolder(out).last_checkpoint.read_bytes() == damaged
 
 
 def test_a_disk_that_is_full_costs_nothing(

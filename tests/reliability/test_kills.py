@@ -13,7 +13,7 @@ import torch
 from interrupted import STEPS, assert_nothing_lost, draw_nothing, kept_step, state_of
 from processes import Running
 
-from wemoe_pl.run_checkpoint import last_checkpoint
+from wemoe_pl.runs.folder import RunFolder
 
 
 def save_slowly() -> None:
@@ -38,10 +38,10 @@ def is_saving(out: Path) -> bool:
 
 def kill_at(moment: str, run: Running, out: Path, generator: random.Random) -> None:
     """Wait for a moment, then a little longer, and kill."""
-    before = state_of(last_checkpoint(out))
+    before = state_of(RunFolder(out).last_checkpoint)
     moments: dict[str, tuple[Callable[[], bool], float]] = {
         "starting": (lambda: True, 2.0),
-        "stepping": (lambda: state_of(last_checkpoint(out)) != before, 0.1),
+        "stepping": (lambda: state_of(RunFolder(out).last_checkpoint) != before, 0.1),
         "saving": (lambda: is_saving(out), 0.01),
         "scoring": (lambda: "`max_steps" in run.output, 0.2),
     }
@@ -64,11 +64,11 @@ def test_a_run_that_is_killed_ten_times_ends_as_one_that_never_was(
     generator.shuffle(moments)
     command, torn = ["fit", *job, "--checkpoint.every_n_steps", "1", "--out", str(out)], 0
     for life, moment in enumerate([*moments, "scoring"]):
-        step = kept_step(out) if last_checkpoint(out).is_file() else 0
+        step = kept_step(out) if RunFolder(out).last_checkpoint.is_file() else 0
         with Running(command, tmp_path / f"{life}.log", save_slowly) as run:
             kill_at(moment, run, out, generator)
             assert run.wait() in (-signal.SIGKILL, 0), run.output
-        told = f"Going on from step {step} of {STEPS}: {last_checkpoint(out)}"
+        told = f"Going on from step {step} of {STEPS}: {RunFolder(out).last_checkpoint}"
         if step and "GPU available" in run.output:  # which is printed behind it
             assert told in run.output
         torn += is_saving(out)

@@ -13,7 +13,7 @@ from PIL import Image
 from processes import Running
 
 from wemoe_pl.adapt import TestTimeAdaptation
-from wemoe_pl.run_checkpoint import last_checkpoint
+from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.signals import REQUEST
 
 
@@ -59,14 +59,15 @@ def test_a_signal_ends_a_fit_with_what_it_has_learned(
         assert run.wait() == 128 + number, run.output
         assert not [process for process in run.others if "resource_tracker" not in process]
     stopped = f"wemoe-pl: Stopped by {number.name}; nothing was left half-written."
-    told = f" Step {kept} of {STEPS} is kept in {last_checkpoint(out)}: the same command goes on"
+    path = RunFolder(out).last_checkpoint
+    told = f" Step {kept} of {STEPS} is kept in {path}: the same command goes on"
     assert run.last_line == stopped + (f"{told} from there." if kept else "")
     assert "Traceback" not in run.output
     assert not (out / "results.json").exists()
     if kept:
         assert kept_step(out) == kept
     else:
-        assert not last_checkpoint(out).exists()
+        assert not RunFolder(out).last_checkpoint.exists()
 
 
 def test_a_second_ctrl_c_ends_at_once(job: list[str], out: Path, tmp_path: Path) -> None:
@@ -103,10 +104,10 @@ def test_a_run_that_is_stopped_again_and_again_ends_as_one_that_never_was(
 ) -> None:
     generator, command, stops = random.Random(seed), ["fit", *job, "--out", str(out)], 0
     while not (out / "results.json").exists():
-        before = state_of(last_checkpoint(out))
+        before = state_of(RunFolder(out).last_checkpoint)
         number = generator.choice([signal.SIGTERM, signal.SIGINT])
         with Running(command, tmp_path / f"{stops}.log", draw_nothing) as run:
-            run.wait_until(lambda before=before: state_of(last_checkpoint(out)) != before)  # type: ignore[misc]
+            run.wait_until(lambda before=before: state_of(RunFolder(out).last_checkpoint) != before)  # type: ignore[misc]
             time.sleep(generator.uniform(0, 0.03))
             run.send(number)
             assert run.wait() in (128 + number, 0), run.output

@@ -9,7 +9,7 @@ import torch
 
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.loading import load
-from wemoe_pl.run_checkpoint import read_checkpoint
+from wemoe_pl.runs.checkpoint import read_checkpoint
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path) -> None:

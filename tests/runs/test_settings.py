@@ -1,21 +1,25 @@
-"""Which runs are unfinished, and which configs are the same."""
+"""Which settings make a run what it is, and where two configs differ."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
-from wemoe_pl.errors import ConfigError
-from wemoe_pl.resuming import clear, first_change, unfinished_run
-from wemoe_pl.run_checkpoint import ENDED, IDENTITY, last_checkpoint
+from wemoe_pl.runs.settings import difference, digest_of, first_change, read_settings
 
 RECIPE: dict[str, Any] = {
     "out": "a",
+    "seed_everything": 0,
     "model": {"init_args": {"learning_rate": 0.1, "merge": {}}},
     "tasks": ["cars", "dtd"],
+    "data": {"init_args": {"test_batch_size": 1}},
     "trainer": {"max_steps": 5, "devices": 1, "logger": {"init_args": {"save_dir": "a"}}},
+    "suite": {
+        "pretrained": "base.safetensors",
+        "experts": {"cars": "cars.safetensors", "dtd": "dtd.safetensors"},
+        "tasks": {"cars": {"class_path": "Mine", "init_args": {"test": "/data/cars", "top": 3}}},
+    },
 }
 BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{f'*a{i - 1}, ' * 10}]\n" for i in range(1, 9))
 
@@ -32,101 +36,73 @@ def changed(**values: Any) -> dict[str, Any]:
     return recipe
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """The folder of a run that was interrupted."""
-    last_checkpoint(tmp_path).parent.mkdir()
-    last_checkpoint(tmp_path).touch()
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(RECIPE))
-    return tmp_path
-
-
-def test_an_unfinished_run_of_the_same_config_is_gone_on_with(out: Path) -> None:
-    assert unfinished_run(out, RECIPE) == last_checkpoint(out)
-    elsewhere = changed(out="b", trainer__devices=8, trainer__logger=False, quiet=True)
-    assert unfinished_run(out, elsewhere) == last_checkpoint(out)
-
-
-def test_a_finished_run_or_none_is_not_gone_on_with(out: Path, tmp_path: Path) -> None:
-    save(last_checkpoint(out), ended=True)
-    (out / "results.json").touch()
-    assert unfinished_run(out, changed(trainer__max_steps=9)) is None
-    assert unfinished_run(tmp_path / "empty", RECIPE) is None
-
-
-def test_a_run_that_was_scored_in_the_middle_is_unfinished(out: Path) -> None:
-    save(last_checkpoint(out), ended=False)
-    (out / "results.json").touch()
-    assert unfinished_run(out, RECIPE) == last_checkpoint(out)
-
-
-def save(path: Path, ended: bool) -> None:
-    torch.save({IDENTITY: {}, "callbacks": {"LastCheckpoint": {ENDED: ended}, "Curves": {}}}, path)
-
-
-def test_only_what_is_gone_on_with_stays(out: Path, tmp_path: Path) -> None:
-    last, other = last_checkpoint(out), tmp_path / "other.ckpt"
-    leftovers = [out / ".results.12.part.json", last.with_name(".last.7.part.ckpt")]
-    leftovers.append(out / "logs" / ".metrics.7.part.csv")
-    kept = [out / ".film.partial", out / "other" / ".results.12.part.json", last]
-    for path in (*leftovers, *kept):
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    clear(out, last)
-    assert not any(path.exists() for path in leftovers)
-    assert all(path.exists() for path in kept)
-    clear(out, other)
-    assert not last.exists()
-    last.touch()
-    clear(out, None)
-    assert not last.exists()
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"out": "b", "trainer__devices": 8, "trainer__logger": False, "quiet": True},
+        {"suite__pretrained": "/scratch/job7/base.safetensors"},
+        {"suite__experts__cars": "/scratch/job7/cars.safetensors"},
+        {"suite__tasks__cars__init_args__test": "/scratch/job7/cars"},
+        {"trainer__detect_anomaly": True, "data__init_args__num_workers": 9},
+    ],
+)
+def test_where_and_how_a_run_is_made_is_of_no_matter(values: dict[str, Any]) -> None:
+    other = changed(**values)
+    assert first_change(RECIPE, other) == ""
+    assert digest_of(RECIPE) == digest_of(other)
 
 
 @pytest.mark.parametrize(
-    ("other", "named"),
+    ("values", "named"),
     [
         ({"model__init_args__learning_rate": 0.2}, "learning_rate was 0.1 and is now 0.2"),
-        ({"tasks": ["dtd", "cars"]}, r"tasks was \['cars', 'dtd'\] and is now \['dtd', 'cars'\]"),
+        ({"seed_everything": 5}, "seed_everything was 0 and is now 5"),
+        ({"tasks": ["dtd", "cars"]}, "tasks was ['cars', 'dtd'] and is now ['dtd', 'cars']"),
         (
-            {"model__init_args__merge": {"class_path": "TIES"}},
-            "merge.class_path was None and is now TIES",
+            {"model__init_args__merge": {"class_path": "T"}},
+            "merge.class_path was None and is now T",
         ),
         ({"model__init_args__merge": None}, "merge was {} and is now None"),
         ({"trainer": {}}, "trainer.max_steps was 5 and is now None"),
+        ({"suite__tasks__cars__init_args__top": 4}, "init_args.top was 3 and is now 4"),
+        ({"suite__tasks__cars__init_args__test": None}, "test was /data/cars and is now None"),
+        ({"data__init_args__test_batch_size": 2}, "test_batch_size was 1 and is now 2"),
     ],
 )
-def test_an_unfinished_run_of_another_config_is_refused(
-    out: Path, other: dict[str, Any], named: str
-) -> None:
-    with pytest.raises(ConfigError, match=rf"unfinished run .*: .*{named}\. .*--out.* --fresh"):
-        unfinished_run(out, changed(**other))
+def test_the_first_key_that_has_changed_is_named(values: dict[str, Any], named: str) -> None:
+    other = changed(**values)
+    assert first_change(RECIPE, other).endswith(named)
+    assert digest_of(RECIPE) != digest_of(other)
 
 
-def test_an_unfinished_run_without_its_config_is_refused(out: Path) -> None:
-    (out / "config.yaml").unlink()
-    with pytest.raises(ConfigError, match=r"config\.yaml is missing\. Give another --out"):
-        unfinished_run(out, RECIPE)
-
-
-@pytest.mark.parametrize("damaged", ["a: [", "- out", "", "a: \0", BOMB, b"\xff"])
-def test_an_unfinished_run_whose_config_is_damaged_is_refused(
-    out: Path, damaged: str | bytes
-) -> None:
-    contents = damaged if isinstance(damaged, bytes) else damaged.encode()
-    (out / "config.yaml").write_bytes(contents)
-    with pytest.raises(ConfigError, match=r"config\.yaml is damaged\. Give another --out"):
-        unfinished_run(out, RECIPE)
-
-
-def test_what_may_change_the_scores_is_looked_at_and_what_finds_mistakes_is_not() -> None:
-    def of(size: int, anomalies: bool) -> dict[str, Any]:
-        data = {"init_args": {"test_batch_size": size}}
-        return {"data": data, "trainer": {"detect_anomaly": anomalies}}
-
-    assert first_change(of(1, False), of(1, True)) == ""
-    change = first_change(of(1, False), of(2, False))
-    assert change == "data.init_args.test_batch_size was 1 and is now 2"
+def test_the_order_of_experts_matters_as_routers_are_trained_in_it() -> None:
+    other = changed()
+    other["suite"]["experts"] = dict(reversed(RECIPE["suite"]["experts"].items()))
+    assert digest_of(RECIPE) != digest_of(other)
+    change = "the order of suite.experts was ['cars', 'dtd'] and is now ['dtd', 'cars']"
+    assert first_change(RECIPE, other) == change
 
 
 def test_only_whole_keys_are_of_no_matter() -> None:
     assert first_change({"outer": 1}, {"outer": 2}) == "outer was 1 and is now 2"
+
+
+def test_a_config_that_is_missing_is_another_one(tmp_path: Path) -> None:
+    assert difference(tmp_path / "config.yaml", RECIPE) == "config.yaml is missing"
+
+
+@pytest.mark.parametrize("damaged", ["a: [", "- out", "", "a: \0", BOMB, b"\xff"])
+def test_a_config_that_is_damaged_is_another_one(damaged: str | bytes, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+    assert read_settings(config) is None
+    assert difference(config, RECIPE) == "config.yaml is damaged"
+
+
+def test_a_config_is_compared_with_what_was_written(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(f"# a comment\n{yaml.safe_dump(changed(out='elsewhere'))}")
+    assert difference(config, RECIPE) == ""
+    assert difference(config, changed(trainer__max_steps=6)) == (
+        "trainer.max_steps was 5 and is now 6"
+    )

@@ -1,6 +1,7 @@
 """Images to classify are found by folder, file and pattern, in folders and in parquet files."""
 
 import io
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,6 +31,7 @@ def encoded() -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:1 of 5 files are passed over")
 @pytest.mark.parametrize(
     ("source", "found"),
     [
@@ -51,9 +53,19 @@ def test_a_path_or_pattern_stands_for_all_its_images_in_order(
     assert [images.name(i) for i in range(len(images))] == found
 
 
+def test_a_name_that_is_no_utf_8_can_be_given_as_it_is_printed(folder: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    (folder / name).mkdir()
+    Image.new("RGB", (4, 4)).save(folder / name / "1.png")
+    for source in (name, r"caf\xe9", r"caf\xe9/*.png", r"caf\xe9/1.png"):
+        images = find_images(source)
+        assert [images.name(i) for i in range(len(images))] == [r"caf\xe9/1.png"]
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
+        ("caf\udce9", r"There is no folder or file caf\xe9: check its path."),
         ("missing", "There is no folder or file missing: check its path."),
         ("*.tiff", "No file matches '*.tiff': check the pattern."),
         ("*.txt", "*.txt has no images: check its path. Images end in .apng, "),
@@ -87,7 +99,10 @@ def test_images_in_parquet_files_are_found_by_their_column(form: str, tmp_path: 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"label": [1], "name": ["a"]}, r"has no column of images, only label, name\.$"),
+        (
+            {"label": [1], "name": ["a"]},
+            r"has no column of images \(the bytes .*\), only label, name\.$",
+        ),
         ({"a": [b"x"], "b": [b"y"]}, r"has 2 columns of images \(a, b\): leave one\.$"),
     ],
 )

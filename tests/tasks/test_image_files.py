@@ -73,5 +73,25 @@ def test_another_order_and_other_labels_are_another_identity(folder: Path) -> No
     assert len({each.identity for each in (before, turned, relabelled)}) == 3
 
 
+def test_another_reader_makes_other_images(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which caches and answers of an earlier one are no part."""
+    before = files(folder)
+    fingerprint, identity = before.fingerprint, before.identity
+    monkeypatch.setattr("wemoe_pl.tasks.image_files.READER", 1)
+    assert before.fingerprint != fingerprint
+    assert before.identity == identity
+
+
 def test_no_images_have_an_identity_too() -> None:
     assert ImageFiles([], []).identity.startswith("files ")
+
+
+def test_the_fingerprint_follows_the_files_and_their_order(folder: Path) -> None:
+    paths = files(folder).paths
+    labels = [0] * len(paths)
+    before = ImageFiles(paths, labels).fingerprint
+    assert ImageFiles(paths, [1] * len(paths)).fingerprint == before
+    assert ImageFiles(paths[1:], labels).fingerprint != before
+    assert ImageFiles(paths[::-1], labels).fingerprint != before
+    os.utime(paths[0], ns=(1, 2))
+    assert ImageFiles(paths, labels).fingerprint != before

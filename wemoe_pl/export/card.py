@@ -174,7 +174,7 @@ def results_table(results: Mapping[str, Any] | None) -> str:
     table = grid(["task", "accuracy, %", "its own expert, %"], rows, align="---")
     corruption = results.get("corruption")
     note = [f"On corrupted images: {corruption}."] if corruption else []
-    note += [results["note"]] if results.get("note") else []
+    note += [results[key] for key in ("note", "partial") if results.get(key)]
     return "\n".join([table, "", f"Seed {results['seed']}. {' '.join(note)}".strip()])
 
 

@@ -17,7 +17,7 @@ MANIFEST = "wemoe_pl.json"
 VERSION = 1
 # What the table of a card needs of a run's results.
 RESULTS = (
-    *("suite", "note", "method", "tasks", "accuracy", "mean", "normalized_mean"),
+    *("suite", "note", "partial", "method", "tasks", "accuracy", "mean", "normalized_mean"),
     *("reference", "corruption", "seed"),
 )
 

@@ -18,8 +18,8 @@ CONFIG_HEADER = "# The resolved config of this run, written by wemoe-pl"
 RESULT_KEYS = {"suite", "method", "tasks", "accuracy", "mean"}
 # What else a run leaves beside the files that have a property below: see `is_of_run`.
 OTHER_FILES = (
-    "*.png", "*.svg", "routing.csv", "encoder.safetensors", "heads", "predictions.*", "*.parquet", "wandb",
-    "lightning_logs", ".replaces", ".*.part*",
+    "*.png", "*.svg", "routing.csv", "encoder.safetensors", "heads", "predictions.*", "*.parquet",
+    "wandb", "lightning_logs", ".replaces", ".*.part*",
 )  # fmt: skip
 TRIAL = "fast_dev_run"  # the key of results that stand for nothing, and are in nobody's way
 
@@ -125,7 +125,7 @@ class RunFolder:
             return None
         try:
             results = json.loads(self.results.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             results = None
         if not isinstance(results, dict) or not results.keys() >= RESULT_KEYS:
             raise CheckpointError(
@@ -157,8 +157,8 @@ class RunFolder:
             return True  # a static merge has none, and who has deleted one keeps the results
         if "checkpoint" not in results:  # of a version that did not note it
             return has_ended(self.last_checkpoint)
-        scored = results["checkpoint"]
-        return scored is not None and scored["sha256"] == digest(self.last_checkpoint)
+        scored = results["checkpoint"] or {}
+        return bool(scored.get("sha256") == digest(self.last_checkpoint))
 
     @property
     def has_foreign_config(self) -> bool:

@@ -47,7 +47,9 @@ class Holder(NamedTuple):
 
 
 @contextmanager
-def held(lock: Path, folder: Path, patience: float = PATIENCE) -> Iterator[None]:
+def held(
+    lock: Path, folder: Path, patience: float = PATIENCE, patience_here: float = 0.0
+) -> Iterator[None]:
     """Hold the lock of a folder while a block writes there.
 
     A process that is killed lets go of it, and so do those that it has forked to load images.
@@ -56,29 +58,30 @@ def held(lock: Path, folder: Path, patience: float = PATIENCE) -> Iterator[None]
         lock: the file that is locked.
         folder: what the block writes to, for messages.
         patience: seconds that a lock held by another host is waited for.
+        patience_here: the same for a lock held by another process of this host.
 
     Raises:
         WeMoEError: another process writes there, or the lock cannot be made.
     """
     with told_of(folder):
         lock.parent.mkdir(parents=True, exist_ok=True)
-        taken = acquire(lock, folder, patience)
+        taken = acquire(lock, folder, patience, patience_here)
     try:
         yield
     finally:
         let_go(taken, lock)
 
 
-def acquire(lock: Path, folder: Path, patience: float) -> BaseFileLock:
-    """Take a lock, at once or when another host has let go of it."""
-    ends, said = time.monotonic() + patience, False
+def acquire(lock: Path, folder: Path, patience: float, patience_here: float) -> BaseFileLock:
+    """Take a lock, at once or when its holder has let go of it."""
+    began, said = time.monotonic(), False
     while True:
         try:
             return try_to_take(lock)
         except Timeout:
             holder = holder_of(lock)
-        waits = holder is None or not holder.is_here
-        if not waits or time.monotonic() >= ends:
+        waits = patience_here if holder is not None and holder.is_here else patience
+        if time.monotonic() >= began + waits:
             by = holder or "another process"
             raise WeMoEError(
                 f"{folder} is in use: {by} writes there. Wait until it has ended, or choose "
@@ -87,10 +90,10 @@ def acquire(lock: Path, folder: Path, patience: float) -> BaseFileLock:
         if holder and not said:
             said = True
             print(
-                f"{folder} is in use by {holder}: waiting up to {patience:.0f} seconds for it.",
+                f"{folder} is in use by {holder}: waiting up to {waits:.0f} seconds for it.",
                 file=sys.stderr,
             )
-        time.sleep(min(POLL, max(0.0, ends - time.monotonic())))
+        time.sleep(POLL)
 
 
 def try_to_take(path: Path) -> BaseFileLock:

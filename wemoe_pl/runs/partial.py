@@ -7,6 +7,7 @@ from lightning import Trainer
 
 from wemoe_pl.errors import ConfigError
 
+PARTIAL = ", partial"  # behind the name of a method of which not all test images were scored
 # What each limit of the trainer leaves nothing of when it is 0.
 NOTHING_LEFT = {
     "limit_train_batches": "nothing would be learned",
@@ -40,33 +41,31 @@ def check_limits(settings: Mapping[str, Any]) -> None:
 
 def what_was_scored(trainer: Trainer) -> str | None:
     """Which part of the test images was scored, in words; None if all were."""
-    if trainer.fast_dev_run:
-        return (
-            f"Only a trial (trainer.fast_dev_run): {share(int(trainer.fast_dev_run))} of every "
-            "task was learned from and scored."
-        )
-    if trainer.limit_test_batches == 1.0 and isinstance(trainer.limit_test_batches, float):
-        return None
-    return (
-        f"Only {share(trainer.limit_test_batches)} of the test images of every task was scored "
-        "(trainer.limit_test_batches)."
-    )
+    if trial := int(getattr(trainer, "fast_dev_run", 0)):
+        return f"Only a trial: {share(trial)} of every task was learned from and scored."
+    limit = trainer.limit_test_batches
+    return None if is_all(limit) else f"Only {share(limit)} of every task was scored."
 
 
 def what_was_validated(trainer: Trainer) -> str | None:
     """Which part of the test images the curves are of, in words; None if of all."""
     limit = trainer.limit_val_batches
-    if limit == 0 or (limit == 1.0 and isinstance(limit, float)):
+    if limit == 0 or is_all(limit):
         return None
-    return f"Curves are of {share(limit)} of every task only (trainer.limit_val_batches)."
+    return f"Curves are of {share(limit)} of every task only."
+
+
+def is_all(limit: float) -> bool:
+    """Does a limit let all through? The number 1 is one batch, and 1.0 a share."""
+    return isinstance(limit, float) and limit == 1
 
 
 def share(limit: float) -> str:
-    """How much a limit lets through, in words.
+    """How much of some test images a limit lets through, in words.
 
-    >>> share(1), share(20), share(0.25)
-    ('the first batch', 'the first 20 batches', 'the first 25 %')
+    >>> share(1), share(0.25)
+    ('the first batch of test images', 'the first 25 % of the test images')
     """
     if isinstance(limit, float):
-        return f"the first {100 * limit:.3g} %"
-    return "the first batch" if limit == 1 else f"the first {limit} batches"
+        return f"the first {100 * limit:.3g} % of the test images"
+    return f"the first {'batch' if limit == 1 else f'{limit} batches'} of test images"

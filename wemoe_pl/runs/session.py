@@ -11,7 +11,7 @@ from typing import Any
 
 from wemoe_pl.files import digest, make_folder
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.runs.folder import RunFolder, State
+from wemoe_pl.runs.folder import TRIAL, RunFolder, State
 from wemoe_pl.runs.identity import RECORD, Identity
 from wemoe_pl.runs.lock import held, now
 from wemoe_pl.runs.replacing import recover, replace_by_next
@@ -57,16 +57,18 @@ class Session:
     Attributes:
         folder: where the command writes.
         start: how it begins there.
-        notes: what a user is to know of both.
+        is_scratch: is the folder one that is not kept?
+        notes: what a user is to know of all this.
     """
 
     def __init__(self, command: str, out: Path, is_first: bool = True, is_trial: bool = False):
         self.command = command
         self.is_first = is_first
         self.is_trial = is_trial
+        self.is_scratch = False
         self.notes: list[str] = []
         self._held = ExitStack()
-        self.folder = self.start_folder(RunFolder(trial_of_sweep(out)))
+        self.folder = self.choose_folder(RunFolder(trial_of_sweep(out)))
         self.start = Start(self.folder)
 
     @property
@@ -74,7 +76,7 @@ class Session:
         """Does the command leave results?"""
         return self.command in ("fit", "test")
 
-    def start_folder(self, folder: RunFolder) -> RunFolder:
+    def choose_folder(self, folder: RunFolder) -> RunFolder:
         """Where the command writes if it was told to write to a folder."""
         if self.command == "test" and folder.holds_fit:
             self.notes.append(
@@ -83,6 +85,7 @@ class Session:
             )
             folder = folder.test
         if self.is_trial and self.scores and folder.state is not State.EMPTY:
+            self.is_scratch = True
             scratch = self._held.enter_context(tempfile.TemporaryDirectory(prefix="wemoe-pl-"))
             self.notes.append(f"{folder.path} stays as it is: nothing of this trial is kept.")
             folder = RunFolder(Path(scratch))
@@ -106,6 +109,7 @@ class Session:
             self.start = find_start(wanted, recipe, given, fresh)
             if self.start.finished is not None and self.start.replaces is None:
                 return
+        make_folder(wanted.path)
         if self.is_first:
             self._held.enter_context(held(wanted.lock, wanted.path))
             recovered = recover(wanted)
@@ -145,10 +149,11 @@ class Session:
             checkpoint: what was scored; None for a model as it is merged.
         """
         scored = None
-        if checkpoint is not None:
+        if checkpoint is not None and not self.is_trial:  # of which no checkpoint is kept
             step = read_checkpoint(checkpoint)["global_step"]
             scored = {"sha256": digest(checkpoint), "step": step}
-        return {RECORD: identity.of_results, "checkpoint": scored, "finished": now()}
+        facts = {RECORD: identity.of_results, "checkpoint": scored, "finished": now()}
+        return facts | ({TRIAL: True} if self.is_trial else {})
 
     def put_in_place(self) -> None:
         """Let a run that was built by `--fresh` take the place of the old one."""

@@ -30,11 +30,14 @@ PLACES = re.compile(
     r"|tasks\.[^.]+\.init_args\.(train|test|source|dataset))"
 )
 
+ORDERED = "experts"  # the key of a suite whose order matters: routing weights follow it
+
 
 def digest_of(recipe: Mapping[str, Any]) -> str:
     """The SHA-256 of all that matters in a config."""
-    told = json.dumps(dict(what_matters(recipe)), sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
+    settings = sorted(what_matters(recipe))
+    experts = list((recipe.get("suite") or {}).get(ORDERED, ()))
+    return hashlib.sha256(json.dumps([settings, experts]).encode()).hexdigest()
 
 
 def what_matters(recipe: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -80,11 +83,13 @@ def first_change(then: Mapping[str, Any], now: Mapping[str, Any], above: str = "
     for key in {**then, **now}:
         name = f"{above}{key}"
         old, new = (with_public_names(each.get(key)) for each in (then, now))
-        if name in OF_NO_MATTER or old == new or (is_place(name, old) and is_place(name, new)):
+        if name in OF_NO_MATTER or (is_place(name, old) and is_place(name, new)):
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):
+            if key == ORDERED and list(old) != list(new) and old.keys() == new.keys():
+                return f"the order of {name} was {list(old)} and is now {list(new)}"
             if change := first_change(old, new, f"{name}."):
                 return change
-        else:
+        elif old != new:
             return f"{name} was {old} and is now {new}"
     return ""

@@ -31,7 +31,7 @@ def path_of(text: str) -> Path:
     >>> path_of(printable("a\\b.png")) == Path("a\\b.png")
     True
     """
-    encoded = ESCAPED.sub(lambda found: unescaped(found[1]), text.encode())
+    encoded = ESCAPED.sub(lambda found: unescaped(found[1]), os.fsencode(text))
     return Path(os.fsdecode(encoded))
 
 

@@ -6,18 +6,17 @@ from pathlib import Path
 
 from wemoe_pl.errors import DataError
 from wemoe_pl.tasks.base import UNLABELLED, Images, hashed
-from wemoe_pl.tasks.file_names import printable
+from wemoe_pl.tasks.columns import check_images, image_column
+from wemoe_pl.tasks.file_names import path_of, printable
 from wemoe_pl.tasks.image_files import ImageFiles, names_and_sizes
 from wemoe_pl.tasks.listing import IMAGE_SUFFIXES, chosen, files_of, matching_files
 from wemoe_pl.tasks.parquet import (
+    TABLE,
     ParquetImages,
-    encoded_column,
-    image_column,
     read_table,
     table_facts,
 )
 
-TABLE = ".parquet"
 SUFFIXES = IMAGE_SUFFIXES | {TABLE}
 
 
@@ -26,7 +25,8 @@ def find_images(source: str) -> Images:
 
     Args:
         source: an image, a parquet file, a folder below which there are some, or a pattern of
-            these, such as `photos/**/*.jpg`.
+            these, such as `photos/**/*.jpg`. A name that is no UTF-8 may be given as `printable`
+            shows it.
 
     Raises:
         DataError: there are none, or both images and parquet files.
@@ -43,6 +43,8 @@ def find_images(source: str) -> Images:
 def find_files(source: str) -> list[Path]:
     """The images and parquet files of a path or a pattern, sorted."""
     path = Path(source).expanduser()
+    if not path.exists():
+        path = path_of(str(path))  # configs and command lines are UTF-8, and names may be none
     if path.is_file():
         return [path]
     there = list(files_of(path)) if path.is_dir() else matching_files(path)
@@ -65,7 +67,7 @@ def table_images(files: Sequence[Path], source: str) -> Images:
     """The images in the rows of parquet files."""
     table = read_table(files, source)
     column = image_column(table, source)
-    rows = encoded_column(table, column, source)
+    check_images(table, column, source)
     identity = hashed("parquet", names_and_sizes(files), column)
     facts = table_facts(files, column)
-    return ParquetImages(rows, column, [UNLABELLED] * len(rows), source, facts, identity)
+    return ParquetImages(table, column, [UNLABELLED] * len(table), source, facts, identity)

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from wemoe_pl.tasks.base import hashed
-from wemoe_pl.tasks.decoding import read_image
+from wemoe_pl.tasks.decoding import READER, read_image
 from wemoe_pl.tasks.file_names import printable
 
 
@@ -20,7 +20,7 @@ class ImageFiles:
 
     @property
     def fingerprint(self) -> str:
-        """The paths, sizes and times of change of the files."""
+        """The paths, sizes and times of change of the files, and the version of their reader."""
         return hashed("files", file_facts(self.paths))
 
     @property
@@ -39,9 +39,10 @@ class ImageFiles:
         return read_image(self.paths[index]), self.labels[index]
 
 
-def file_facts(files: Sequence[Path]) -> list[tuple[str, int, int]]:
-    """The path, the size and the time of change of every file: changes whenever a file does."""
-    return [(str(p.resolve()), (s := p.stat()).st_size, s.st_mtime_ns) for p in files]
+def file_facts(files: Sequence[Path]) -> tuple[int, list[tuple[str, int, int]]]:
+    """What the images in some files depend on: who reads them, their paths, sizes and times."""
+    facts = [(str(p.resolve()), (s := p.stat()).st_size, s.st_mtime_ns) for p in files]
+    return READER, facts
 
 
 def names_and_sizes(files: Sequence[Path]) -> list[tuple[str, int]]:

@@ -13,7 +13,7 @@ from wemoe_pl.errors import DataError
 from wemoe_pl.tasks.decoding import FORMATS
 from wemoe_pl.tasks.file_names import name_some, printable
 
-SAME_FORMATS = {"MPO": "JPEG"}  # what cameras of two lenses make
+SAME_FORMATS = {"MPO": "JPEG", "DIB": "BMP"}  # of cameras with two lenses, and of old Windows
 IMAGE_SUFFIXES = frozenset(
     suffix
     for suffix, form in Image.registered_extensions().items()
@@ -86,56 +86,66 @@ def matching_files(pattern: Path) -> list[Path]:
     parts = list(pattern.parts)
     fixed = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
     start = Path(*parts[:fixed])
-    found = {start} if os.path.lexists(start) else set()
+    found = {start} if start.exists() else set()
     for part in parts[fixed:]:
         folders = [path for path in found if path.is_dir()]
         if part == "**":
-            found = {below for path in folders for below in folders_below(path, start)}
+            found = {below for path in folders for below, _, _ in walk(path, start)}
         elif has_magic(part):
-            inside = (path for folder in folders for path in entries(folder, start))
-            found = {path for path in inside if fnmatchcase(path.name, part)}
+            found = {each for path in folders for each in named(part, path, start)}
         else:
-            found = {path / part for path in folders if os.path.lexists(path / part)}
+            found = {path / part for path in folders if (path / part).exists()}
     folders = [path for path in found if path.is_dir()]
-    return [*found.difference(folders), *(f for each in folders for f in files_of(each, start))]
+    return [
+        *found.difference(folders),
+        *(file for path in folders for file in files_of(path, start)),
+    ]
+
+
+def named(pattern: str, folder: Path, start: Path) -> list[Path]:
+    """What in a folder has a name that matches."""
+    _, folders, files = next(walk(folder, start))
+    return [path for path in (*folders, *files) if fnmatchcase(path.name, pattern)]
 
 
 def files_of(folder: Path, start: Path | None = None) -> Iterator[Path]:
-    """All below a folder that is no folder itself; see `folders_below`."""
-    start = start or folder
-    for each in folders_below(folder, start):
-        yield from (path for path in entries(each, start) if not path.is_dir())
+    """All files below a folder; see `walk`."""
+    for _, _, files in walk(folder, start or folder):
+        yield from files
 
 
-def folders_below(folder: Path, start: Path) -> Iterator[Path]:
-    """A folder and all below it, behind links too, but what is hidden.
+def walk(folder: Path, start: Path) -> Iterator[tuple[Path, list[Path], list[Path]]]:
+    """A folder and all below it, behind links too, each with the folders and the files in it.
 
     Args:
-        folder: the first.
-        start: from where the search has come to it: links that lead back to what lies on the way
-            from there are not followed.
+        folder: where to begin.
+        start: from where the search has come there: what lies on the way is not gone into again.
+
+    Raises:
+        DataError: a folder cannot be listed.
     """
-    waiting = [folder]
-    while waiting:
-        yield (here := waiting.pop())
-        waiting += [path for path in entries(here, start) if path.is_dir()]
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        here = Path(place)
+        folders[:] = [name for name in shown(folders) if not leads_back(here / name, start)]
+        yield here, [here / name for name in folders], [here / name for name in shown(files)]
 
 
-def entries(folder: Path, start: Path) -> list[Path]:
-    """What is in a folder, but what is hidden or leads back."""
-    try:
-        there = [path for path in folder.iterdir() if not is_hidden(Path(path.name))]
-    except OSError as error:
-        raise DataError(
-            f"The folder {printable(folder)} cannot be listed: {error.strerror}."
-        ) from error
-    return [path for path in there if not leads_back(path, start)]
+def refuse(error: OSError) -> None:
+    """Raise `DataError` for a folder that cannot be listed."""
+    raise DataError(
+        f"The folder {printable(error.filename)} cannot be listed: {error.strerror}."
+    ) from error
 
 
-def leads_back(path: Path, start: Path) -> bool:
-    """Is it a link to a folder that it lies in, on the way from `start`?"""
-    way = path.parents[: len(path.parts) - len(start.parts)]
-    return path.is_symlink() and path.is_dir() and any(map(path.samefile, way))
+def shown(names: Iterable[str]) -> list[str]:
+    """Names without those that are hidden."""
+    return [name for name in names if not is_hidden(Path(name))]
+
+
+def leads_back(folder: Path, start: Path) -> bool:
+    """Is it, by a link, one of the folders that lie on the way to it from `start`?"""
+    way = folder.parents[: len(folder.parts) - len(start.parts)]
+    return any(map(folder.samefile, way))
 
 
 def is_hidden(path: Path) -> bool:

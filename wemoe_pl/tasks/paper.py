@@ -11,8 +11,8 @@ from wemoe_pl.files import SHIPPED, locate
 from wemoe_pl.hub import HubFiles
 from wemoe_pl.tasks.base import Corrupt, Images, Split, VisionTask
 from wemoe_pl.tasks.folders import ImageFolderTask
-from wemoe_pl.tasks.listing import is_hidden
-from wemoe_pl.tasks.parquet import NameCheck, ParquetTask
+from wemoe_pl.tasks.listing import files_below, is_hidden
+from wemoe_pl.tasks.parquet import TABLE, NameCheck, ParquetTask
 
 PAPER_TASKS = ("sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd")
 
@@ -92,7 +92,7 @@ class PaperTask(VisionTask):
         """The kind of task that its source makes it."""
         if self.source is not None:
             folder = locate(self.source)
-            if folder.is_dir() and next(folder.rglob("*.parquet"), None) is None:
+            if folder.is_dir() and not files_below(folder, {TABLE}):
                 return self._of_images(folder, split)
         corrupted = self.corruption and self.facts["corrupted"][self.corruption]
         return ParquetTask(

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import pyarrow as pa
 from datasets import ClassLabel, Dataset, load_dataset
-from datasets import Image as ImageColumn
 from PIL import Image
 
 from wemoe_pl.errors import DataError, did_you_mean
@@ -23,12 +23,14 @@ from wemoe_pl.tasks.base import (
     VisionTask,
     hashed,
 )
-from wemoe_pl.tasks.decoding import read_image
+from wemoe_pl.tasks.columns import check_images, content_and_path, read_cell
+from wemoe_pl.tasks.file_names import printable
 from wemoe_pl.tasks.image_files import file_facts, names_and_sizes
+from wemoe_pl.tasks.listing import files_below
 from wemoe_pl.tasks.names import first_mismatch
 from wemoe_pl.tasks.readable import keep_readable
 
-BINARY = ("binary", "large_binary")
+TABLE = ".parquet"
 NameCheck = Literal["exact", "nearest", "off"]
 
 
@@ -86,12 +88,12 @@ class ParquetTask(VisionTask):
         """The images of a split, in the order of the rows."""
         files = self._files(split)
         table = self._table(split, files)
-        rows = encoded_column(table, self.image, self.dataset)
+        check_images(table, self.image, self.dataset)
         labels = self._labels(table)
         where = f"{self.dataset} ({self._pattern(split)})"
         facts = table_facts(files, self.image)
         identity = hashed("parquet", self._source(split, files), self.image, self.label, labels)
-        images = ParquetImages(rows, self.image, labels, where, facts, identity)
+        images = ParquetImages(table, self.image, labels, where, facts, identity)
         return keep_readable(images, self.corrupt)
 
     def hub_files(self, split: Split) -> HubFiles | None:
@@ -122,7 +124,7 @@ class ParquetTask(VisionTask):
         folder, pattern = locate(self.dataset), self._pattern(split)
         if not folder.is_dir():
             raise DataError(f"There is no folder {folder}: check `dataset` in the config.")
-        there = [str(p.relative_to(folder)) for p in sorted(folder.rglob("*.parquet"))]
+        there = [str(path.relative_to(folder)) for path in files_below(folder, {TABLE})]
         names = matching(pattern, there)
         if not names:
             found = f"It has {', '.join(there[:3])} …" if there else "It has no parquet files"
@@ -212,18 +214,21 @@ class ParquetImages:
 
     def name(self, index: int) -> str:
         """The row, and the file that it was made of where the table says so."""
-        path = self.rows[index][self.column].get("path")
-        return f"row {index} of {self.where}" + (f", {path}" if path else "")
+        _, path = content_and_path(self._cell(index))
+        return self._row(index) + (f", {path}" if path else "")
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        encoded = self.rows[index][self.column]["bytes"]
-        name = f"row {index} of {self.where}"
-        if encoded is None:
-            raise DataError(f"{name} has no image.")
-        return read_image(encoded, name), self.labels[index]
+        return read_cell(self._cell(index), self._row(index)), self.labels[index]
+
+    def _row(self, index: int) -> str:
+        return f"row {index} of {printable(self.where)}"
+
+    def _cell(self, index: int) -> pa.Scalar:
+        # As it is stored: of a column that says it is one of images, paths would be opened.
+        return self.rows.data.column(self.column)[index]
 
 
 def read_table(files: Sequence[Path], called: str) -> Dataset:
@@ -249,35 +254,6 @@ def read_table(files: Sequence[Path], called: str) -> Dataset:
         raise DataError(
             f"{called} cannot be read ({str(cause).partition('.')[0]}): fetch or copy them again."
         ) from error
-
-
-def encoded_column(table: Dataset, column: str, where: str) -> Dataset:
-    """The images of a table, not yet decoded; `DataError` if the column has none."""
-    try:
-        return table.select_columns(column).cast_column(column, ImageColumn(decode=False))
-    except (NotImplementedError, TypeError, ValueError) as error:  # of pyarrow
-        raise DataError(
-            f"The column '{column}' of {where} has no images: name the one that has as `image`."
-        ) from error
-
-
-def image_column(table: Dataset, where: str) -> str:
-    """The only column of a table that can hold images; `DataError` unless there is just one."""
-    found = [name for name, feature in table.features.items() if holds_images(feature)]
-    if len(found) == 1:
-        return found[0]
-    columns = ", ".join(found or table.column_names)
-    raise DataError(
-        f"{where} has {len(found)} columns of images ({columns}): leave one."
-        if found
-        else f"{where} has no column of images, only {columns}."
-    )
-
-
-def holds_images(feature: Any) -> bool:
-    """Is a column declared to have images, or encoded ones, with or without their paths?"""
-    encoded = feature.get("bytes") if isinstance(feature, dict) else feature
-    return isinstance(encoded, ImageColumn) or getattr(encoded, "dtype", None) in BINARY
 
 
 def matching(pattern: str, names: Sequence[str]) -> list[str]:

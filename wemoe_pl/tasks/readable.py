@@ -15,7 +15,6 @@ from rich.progress import track
 from wemoe_pl.errors import DataError
 from wemoe_pl.files import atomic_write, cache_folder
 from wemoe_pl.tasks.base import Corrupt, Images, hashed
-from wemoe_pl.tasks.decoding import READER
 from wemoe_pl.tasks.file_names import name_some
 
 WORTH_A_BAR = 1000  # images
@@ -65,15 +64,16 @@ def keep_readable(images: Images, corrupt: Corrupt) -> Images:
     named = name_some(images.name(index) for index in sorted(failed))
     message = f"{len(failed)} of {len(images)} images cannot be decoded: {named}."
     if corrupt == "error" or len(failed) == len(images):
-        raise DataError(f"{message} Repair or remove them, or set `corrupt: skip`.")
+        error = DataError(f"{message} Repair or remove them, or set `corrupt: skip`.")
+        error.add_note(f"{why_unreadable(images, min(failed))}.")
+        raise error
     warnings.warn(f"{message} They are skipped.", stacklevel=2)
     return SelectedImages(images, [i for i in range(len(images)) if i not in failed])
 
 
 def unreadable(images: Images) -> list[int]:
     """Which images cannot be decoded; remembered."""
-    asked = f"{images.fingerprint} read by {READER} and Pillow {PIL.__version__}"
-    key = hashlib.sha256(asked.encode()).hexdigest()
+    key = hashlib.sha256(f"{images.fingerprint} {PIL.__version__}".encode()).hexdigest()
     verdict = cache_folder("readable") / f"{key}.json"
     with suppress(OSError, ValueError):
         remembered: list[int] = json.loads(verdict.read_text())
@@ -86,6 +86,15 @@ def unreadable(images: Images) -> list[int]:
     with atomic_write(verdict) as temporary:
         temporary.write_text(json.dumps(failed))
     return failed
+
+
+def why_unreadable(images: Images, index: int) -> str:
+    """What is said of an image that cannot be decoded."""
+    try:
+        images[index]
+    except DataError as error:
+        return str(error).rstrip(".")
+    return f"{images.name(index)} can be decoded now: run the same command again"
 
 
 def is_readable(images: Images, index: int) -> bool:
