@@ -8,12 +8,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from wemoe_pl.data import VisionData
+from wemoe_pl.errors import harmless
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.tasks import UNLABELLED, Images, Split, name_some
 
 MOST_ROWS = 10  # of a task's classes, unless all are asked for
 LAST_ROWS = 2  # of these, how many are the last classes
-LONGEST_NAME = 36  # of an image, unless whole names are asked for
+WIDEST_CLASS = 22  # columns, in which a longer name takes several lines
+LONGEST_NAME = 30  # of an image, unless whole names are asked for
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def class_table(found: TaskImages, classes: Sequence[str], full: bool) -> Table:
     """
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("label", justify="right")
-    table.add_column("class", overflow="fold")
+    table.add_column("class", overflow="fold", max_width=None if full else WIDEST_CLASS)
     for split in found.splits:
         table.add_column(split, justify="right")
     table.add_column("first image", overflow="fold")
@@ -118,7 +120,7 @@ def class_table(found: TaskImages, classes: Sequence[str], full: bool) -> Table:
         counts = (f"{counted.counts[label]:,}" for counted in found.splits.values())
         firsts = (counted.first.get(label) for counted in found.splits.values())
         first = next(filter(None, firsts), "–")
-        shown = first if full else shortened(first)
+        shown = harmless(first if full else shortened(first))
         number = "" if label == UNLABELLED else str(label)
         table.add_row(number, escape(visible(name)), *counts, escape(shown))
     return table
@@ -128,7 +130,7 @@ def shortened(name: str) -> str:
     """A long name without its middle, which tells least.
 
     >>> shortened("/a/folder/far/away/from/all/others/cat/0.png")
-    '/a/folder/far…m/all/others/cat/0.png'
+    '/a/folder/f…l/others/cat/0.png'
     """
     if len(name) <= LONGEST_NAME:
         return name
@@ -137,5 +139,9 @@ def shortened(name: str) -> str:
 
 
 def visible(name: str) -> str:
-    """A class name with quotes around it where it begins or ends in what is not seen."""
-    return name if name.strip() == name and name else repr(name)
+    r"""A class name, in quotes where something in it is not seen, such as a blank at its end.
+
+    >>> visible("dog"), visible("dog "), visible("d\tog")
+    ('dog', "'dog '", "'d\\tog'")
+    """
+    return name if name and name.isprintable() and name.strip() == name else repr(name)

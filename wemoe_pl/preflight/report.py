@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from wemoe_pl.errors import harmless
 from wemoe_pl.hub import size_in_words
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.preflight.memory import Memory
@@ -30,7 +31,7 @@ def tell_part(
     told.add_column(no_wrap=True)
     told.add_column(overflow="fold")
     for name, value in facts.items():
-        told.add_row(escape(name), escape(value))
+        told.add_row(escape(name), escape(harmless(value)))
     for each in (told, table):
         if each is not None and each.row_count:
             console.print(Padding(each, INDENT, expand=False), highlight=False)
@@ -74,7 +75,7 @@ def tell_findings(console: Console, findings: Findings, quiet: bool) -> None:
             line = Table.grid(padding=(0, 1))
             line.add_column(width=1)
             line.add_column(overflow="fold")
-            line.add_row("-", escape(sentence))
+            line.add_row("-", escape(harmless(sentence)))
             console.print(Padding(line, INDENT, expand=False), highlight=False)
     if not findings.problems and not quiet:
         told = "with the warnings above" if findings.warnings else "and nothing to warn of"
