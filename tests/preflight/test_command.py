@@ -68,10 +68,11 @@ def test_all_that_is_wrong_is_listed_at_once(check: Check, change: Change, folde
     (folder / "images/mnist/test/3/0.png").write_text("no image")
     (folder / "images/folder/cat/notes.txt").write_text("of mine")
     status, out, err = check("--task=mnist", "--trainer.max_steps=0", "--trainer.devices=3")
-    assert (status, err) == (1, "wemoe-pl: 7 problems keep this job from starting.\n")
+    assert (status, err) == (1, "wemoe-pl: 8 problems keep this job from starting.\n")
     assert [problem.split(" ")[:4] for problem in listed(out, "Problems")] == [
         ["config:", "--task", "has", "no"],
         ["config:", "Give", "the", "number"],
+        ["config:", "data.batch_size", "16", "does"],
         ["expert", "of", "mnist:", "There"],
         ["parquet:", "images/parquet", "has", "no"],
         ["mnist:", "1", "of", "20"],

@@ -1,6 +1,7 @@
 """The estimate of memory beside what is there, and what the allocator says of a step."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -136,6 +137,23 @@ def test_a_pass_of_the_plain_encoder_takes_exactly_what_is_counted() -> None:
     encoder, images = BACKBONE.build().requires_grad_(False), torch.randn(IMAGES, 3, 112, 112)
     counted = activations(BACKBONE, IMAGES)
     assert counted == pytest.approx(peak(lambda: encoder(images.clone())), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("beit_base_patch16_224", {"depth": 2, "embed_dim": 32, "num_heads": 2}),
+        ("eva02_tiny_patch14_224", {"depth": 2, "embed_dim": 32, "num_heads": 2}),
+        ("vit_small_patch14_dinov2", {"depth": 2, "embed_dim": 32, "num_heads": 2, "img_size": 56}),
+    ],
+)
+def test_backbones_of_other_kinds_are_counted_too(
+    model: str, options: dict[str, Any], suite: Suite
+) -> None:
+    other = replace(suite, backbone=Backbone(model, options))
+    for module in (TestTimeAdaptation(other, WEMoE()), ExpertFineTuning(other, "cars")):
+        memory = estimate(module, 2, 2)
+        assert 0 < memory.scoring < memory.step < memory.fit
 
 
 def test_what_is_free_is_told_of_this_machine() -> None:

@@ -9,7 +9,7 @@ import torch
 from lightning import Trainer
 from rich.console import Console
 
-from wemoe_pl.data import VisionData
+from wemoe_pl.data import VisionData, check_split
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.files import digest
@@ -29,7 +29,7 @@ from wemoe_pl.preflight.models import (
 )
 from wemoe_pl.preflight.place import check_writable, contents, what_then
 from wemoe_pl.preflight.report import memory_facts, tell_findings, tell_part
-from wemoe_pl.preflight.settings import check_batches, check_devices, check_fit, number_of
+from wemoe_pl.preflight.settings import check_devices, check_fit, number_of
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import Meant, meant_run
@@ -181,6 +181,8 @@ def look_at_settings(job: Job, findings: Findings) -> None:
         check_fit(job.module, job.recipe["task"], job.settings["val_check_interval"])
     with findings.listed("config"):
         _ = job.module.total_steps
+    with findings.listed("config"):
+        check_split(job.data.batch_size, job.processes)
 
 
 def tell_models(job: Job, console: Console, findings: Findings) -> None:
@@ -196,10 +198,9 @@ def tell_models(job: Job, console: Console, findings: Findings) -> None:
 def tell_tasks(job: Job, console: Console, findings: Findings) -> None:
     """The classes and images of every task, and its head."""
     images = look_at_images(job.data, job.needs_labels, findings)
-    if not findings.problems and not findings.waiting:
-        with findings.listed("data"):
-            if job.fits:
-                check_batches(job.data, job.processes)
+    if job.fits and not (findings.problems or findings.waiting):
+        with findings.listed("config"):
+            job.data.train_dataloader()  # which refuses batches and steps that do not go together
     for name, found in images.items():
         tell_task(job, name, found, console, findings)
 
@@ -227,7 +228,12 @@ def tell_memory(job: Job, console: Console, findings: Findings) -> None:
     dtype = DTYPES.get(precision, torch.float32)
     images = data.batch_size * data.tasks_per_batch // job.processes
     with findings.listed("model"):
-        memory = estimate(job.module, images, data.test_batch_size, dtype)
+        try:
+            memory = estimate(job.module, images, data.test_batch_size, dtype)
+        except RuntimeError as error:  # of torch, for what is not computed without data
+            told = str(error).partition("\n")[0]
+            findings.warning("memory", f"It cannot be estimated for this backbone: {told}.")
+            return
         room = free_bytes(job.settings["accelerator"])
         needed = max(memory.fit if job.fits else 0, memory.test)
         if room is not None and needed > room:

@@ -200,10 +200,13 @@ def activations(
             through; by default there is none.
     """
     encoder = backbone.skeleton()
-    shapes = {n: t.shape for n, t in (*encoder.named_parameters(), *encoder.named_buffers())}
+    tensors = (*encoder.named_parameters(), *encoder.named_buffers())
+    kinds = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors}
     size = Preprocessing(backbone).config["input_size"]
     with FakeTensorMode():
-        weights = {n: torch.empty(s, requires_grad=to == "weights") for n, s in shapes.items()}
+        weights = {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in kinds.items()}
+        for weight in weights.values():
+            weight.requires_grad_(to == "weights" and weight.is_floating_point())
         batch = torch.empty(images, *size, requires_grad=to is not None)
         with LiveBytes([batch, *weights.values()]) as live, torch.set_grad_enabled(to is not None):
             features = functional_call(encoder, weights, (batch,))

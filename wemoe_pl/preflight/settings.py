@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 
-from wemoe_pl.data import VisionData, check_split
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.finetune import ExpertFineTuning
@@ -52,14 +51,3 @@ def number_of(devices: Any) -> int | None:
     if isinstance(devices, list):
         return len(devices)
     return int(devices) if str(devices).isdecimal() else None
-
-
-def check_batches(data: VisionData, processes: int) -> None:
-    """Raise `ConfigError` unless batches, steps and validations go together.
-
-    Args:
-        data: the images, which know their trainer.
-        processes: how many share the images of a step.
-    """
-    check_split(data.batch_size, processes)
-    data.train_dataloader()
