@@ -19,6 +19,8 @@ ORDER = [
     "configs",
     "launchers",
     "layouts",
+    "yaml_events",
+    "yaml_names",
     "plain_yaml",
     "commands",
     "options",

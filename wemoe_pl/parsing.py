@@ -1,6 +1,7 @@
 """The parser of jobs: shipped configs by bare name, errors of one sentence."""
 
 import re
+from ast import literal_eval
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,6 +34,7 @@ CHOSEN_BY_KEY: dict[str, type] = {
     "callbacks": Callback,
 }
 NO_CONFIG = "It is no config: expected lines of the form `key: value`."
+QUOTE_NAMES = "Put quotes around a name that YAML takes for something else, as in '1' or 'yes'."
 SEE_KEYS = "Add --print_config to see all keys."
 # Lines of jsonargparse's reports that say where it looked, not what is wrong.
 BOILERPLATE = re.compile(
@@ -200,7 +202,21 @@ def explain_value(message: str, where: str) -> str:
         r"Expected an? (?:<class '|typing\.)?(.*?)(?:'>|$|\. Got)", "\n".join(told), re.M
     )
     given = re.findall(r"(?:Got|Given) value: (.*)", message)[-1]
-    return f"{where}: expected {' or '.join(dict.fromkeys(types))}, got '{given}'."
+    expected = f"{where}: expected {' or '.join(dict.fromkeys(types))}, got '{given}'."
+    return f"{expected} {QUOTE_NAMES}" if "str" in types and is_no_text(given) else expected
+
+
+def is_no_text(value: str) -> bool:
+    """Has YAML made numbers, truth values or nothing of what may have been names?
+
+    >>> is_no_text("[1, 'a']"), is_no_text("None"), is_no_text("['a']"), is_no_text("a")
+    (True, True, False, False)
+    """
+    try:
+        read = literal_eval(value)
+    except (ValueError, SyntaxError):
+        return False
+    return any(not isinstance(each, str) for each in (read if isinstance(read, list) else [read]))
 
 
 def nearest(name: str, candidates: Iterable[str], otherwise: str = "") -> str:

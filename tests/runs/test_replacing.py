@@ -1,6 +1,7 @@
 """`--fresh`: the new run takes the place of the old one at once, wherever it is killed."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def killed_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("rename", "touch", "unlink"):
         monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
     monkeypatch.setattr(replacing, "exchange", counted(replacing.exchange))
-    monkeypatch.setattr(replacing.shutil, "rmtree", counted(replacing.shutil.rmtree))
+    monkeypatch.setattr(shutil, "rmtree", counted(shutil.rmtree))
 
 
 @pytest.mark.parametrize("call", range(1, 10))
