@@ -73,7 +73,7 @@ ALLOW_HELP = "A package that you trust, of which configs may name classes too; c
 QUIET = ("-q", "--quiet")
 QUIET_OPTION: dict[str, Any] = {
     "action": "store_true",
-    "help": "Print nothing but what goes wrong; no progress, no table.",
+    "help": "Print nothing but what goes wrong.",
 }
 FRESH = "--fresh"
 FRESH_OPTION: dict[str, Any] = {
@@ -83,7 +83,7 @@ FRESH_OPTION: dict[str, Any] = {
 FULL = "--full"
 FULL_OPTION: dict[str, Any] = {
     "action": "store_true",
-    "help": "Tell all classes of every task, and whole names of images.",
+    "help": "Tell all classes, and whole names of images.",
 }
 LANDSCAPE_OPTIONS = {
     "points": Option("Of the landscape's grid, on each axis.", int, 11),
