@@ -1,7 +1,8 @@
 """What a run has left that was interrupted, beside one to which nothing happened."""
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from wemoe_pl import jobs
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.folder import RunFolder, State
 
 STEPS = 40
 OPTIONS = {
@@ -18,6 +19,7 @@ OPTIONS = {
     "data.batch_size": 4, "checkpoint.every_n_steps": 4, "model.references": "false",
 }  # fmt: skip
 SPEED = "train/images_per_second"
+# The checkpoint is named by a hash of its file, of which `seconds` are a part.
 OF_THE_CLOCK = ("seconds", "command", "revision", "finished", "checkpoint")
 
 Outcome = tuple[int, str]
@@ -53,13 +55,34 @@ def results(out: Path) -> dict[str, Any]:
     return {key: value for key, value in contents.items() if key not in OF_THE_CLOCK}
 
 
-def assert_nothing_lost(out: Path, uninterrupted: Path) -> None:
-    """All that a run leaves is as if nothing had happened, and nothing more."""
+def assert_nothing_lost(out: Path, uninterrupted: Path, but: Iterable[Path] = ()) -> None:
+    """All that a run leaves is as if nothing had happened, and nothing more but some folders."""
+    assert_consistent(out)
     torch.testing.assert_close(learned(out), learned(uninterrupted), rtol=0, atol=0)
     assert curves(out) == curves(uninterrupted)
     assert results(out) == results(uninterrupted)
-    left = {path.relative_to(out) for path in out.rglob("*")}
-    assert left == {p.relative_to(uninterrupted) for p in uninterrupted.rglob("*")} - {Path("log")}
+    assert names(out, but) == names(uninterrupted)
+
+
+def names(out: Path, but: Iterable[Path] = ()) -> set[str]:
+    """What lies in a folder, without what tests and sweeps write there."""
+    excluded = [out / name for name in ("log", "log.txt", "command.json")] + list(but)
+    return {
+        path.relative_to(out).as_posix()
+        for path in out.rglob("*")
+        if not any(path.is_relative_to(each) for each in excluded)
+    }
+
+
+def assert_consistent(out: Path) -> None:
+    """Whatever a killed process has left: results were scored with the checkpoint beside them."""
+    folder = RunFolder(out)
+    assert folder.state is not State.FOREIGN
+    if folder.results.is_file():
+        scored = json.loads(folder.results.read_text())["checkpoint"]
+        weights = folder.last_checkpoint.read_bytes()
+        assert scored["sha256"] == hashlib.sha256(weights).hexdigest()
+        assert scored["step"] == kept_step(out)
 
 
 def state_of(path: Path) -> int:

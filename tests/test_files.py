@@ -17,6 +17,7 @@ from wemoe_pl.files import (
     digest,
     locate,
     make_folder,
+    remove_folders_left,
     remove_leftovers,
     sha256,
 )
@@ -157,7 +158,12 @@ def test_a_temporary_file_that_cannot_be_removed_does_not_hide_why(
         write_half(tmp_path / "note.txt", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
 
-def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_folder_appears_when_the_block_ends(
+    at_once: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not at_once:  # as on systems that cannot exchange two folders
+        monkeypatch.setattr(files, "exchange", lambda one, other: False)
     target = tmp_path / "new" / "folder"
     for text in ("first", "second"):
         with atomic_folder(target, "ours") as temporary:
@@ -177,6 +183,19 @@ def test_a_folder_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     assert (target / "ours").read_text() == "first"
+
+
+def test_what_killed_processes_were_writing_is_removed(tmp_path: Path) -> None:
+    for name in (
+        ".folder.12.wemoe-part",
+        ".folder.12.wemoe-part.replaced",
+        ".folder.2024",
+        "folder",
+    ):
+        (tmp_path / name / "deep").mkdir(parents=True)
+    remove_folders_left(tmp_path / "folder")
+    remove_folders_left(tmp_path / "nowhere" / "folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".folder.2024", "folder"]
 
 
 def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:

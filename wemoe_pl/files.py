@@ -1,5 +1,7 @@
 """Files are written under a temporary name and moved into place: none is ever half there."""
 
+import ctypes
+import errno
 import hashlib
 import os
 import re
@@ -12,12 +14,16 @@ from tempfile import TemporaryFile
 
 from platformdirs import user_cache_path
 
-from wemoe_pl.errors import WeMoEError
+from wemoe_pl.errors import ConfigError, WeMoEError
 
 SHIPPED = Path(__file__).parent / "assets"
 SHIPPED_PREFIX = "shipped:"
 SHA256 = re.compile(r"[0-9a-f]{64}")
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: <fcntl.h> and <linux/fs.h>
+# How kernels and file systems say that they cannot exchange two folders.
+NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 PART = ".part"  # in the names of files that are being written
+FOLDER_PART = ".wemoe-part"  # the same of folders
 LEFTOVER = re.compile(rf"\..+\.\d+\{PART}(\.\w+)?")
 
 
@@ -29,8 +35,17 @@ def locate(source: str) -> Path:
 
 
 def expanded(path: str) -> str:
-    """A path in which `~` is the home folder, which shells write out in some places only."""
-    return str(Path(path).expanduser())
+    """A path in which `~` is the home folder, which shells write out in some places only.
+
+    Raises:
+        ConfigError: there is no such home.
+    """
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"There is no home folder for the ~ in '{path}': write the path in full."
+        ) from error
 
 
 def make_folder(path: Path, instead: str = "Choose another with --out.") -> Path:
@@ -115,19 +130,47 @@ def atomic_folder(path: Path, ours: str) -> Iterator[Path]:
     """
     if path.exists() and not (path / ours).is_file() and (path.is_file() or any(path.iterdir())):
         raise WeMoEError(f"{path} is there already, and not such a folder: choose another --out.")
-    path = path.absolute()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    path = path.resolve()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{FOLDER_PART}")
     replaced = temporary.with_name(f"{temporary.name}.replaced")
     try:
         with told_of(path):
             temporary.mkdir(parents=True)
             yield temporary
-            if path.exists():
-                path.replace(replaced)
-            temporary.replace(path)
+            if not (path.exists() and exchange(temporary, path)):
+                if path.exists():
+                    path.replace(replaced)
+                temporary.replace(path)
         shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folders_left(path: Path) -> None:
+    """Remove what killed processes were writing by `atomic_folder`, of which none runs any more."""
+    path = path.resolve()
+    left = re.compile(rf"\.{re.escape(path.name)}\.\d+{re.escape(FOLDER_PART)}(\.replaced)?")
+    for folder in path.parent.iterdir() if path.parent.is_dir() else ():
+        if left.fullmatch(folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places at once; false if the system cannot do that.
+
+    Raises:
+        OSError: it can, and it failed.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
+    if libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number))
 
 
 def sha256(path: Path) -> str:

@@ -57,7 +57,7 @@ from wemoe_pl.processes import EndTogether, Requeue, end_others, is_first_proces
 from wemoe_pl.report import accuracy_table, write_summary
 from wemoe_pl.results import collect_results, write_results
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder
+from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder, where_it_ends
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import meant_run
 from wemoe_pl.runs.partial import PARTIAL, check_limits, what_was_scored, what_was_validated
@@ -469,9 +469,10 @@ def checkpoints_in(out: str | Path) -> str:
 
 def as_it_ends(config: Namespace, folder: RunFolder) -> Namespace:
     """The config of a run, in the folder that it will lie in when it has finished."""
-    if folder.path.name != folder.next.path.name:
+    final = str(where_it_ends(folder.path))
+    if final == str(folder.path):
         return config
-    config, final = config.clone(), str(folder.path.parent)
+    config = config.clone()
     config.out = final
     for logger in loggers_of(config.trainer):
         if "save_dir" in logger.init_args:

@@ -16,7 +16,7 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.export.bundle import form_of
 from wemoe_pl.export.formats import export, largest_difference
 from wemoe_pl.export.push import destination, push
-from wemoe_pl.files import make_folder
+from wemoe_pl.files import make_folder, remove_folders_left
 from wemoe_pl.jobs import WeMoECLI, read_job
 from wemoe_pl.launchers import refuse_several
 from wemoe_pl.loading import open_model
@@ -180,6 +180,7 @@ def export_model(args: list[str]) -> None:
         subject = subject.cast(getattr(torch, options.precision))
     out = Path(options.out or f"runs/export-{options.format}")
     with held(RunFolder(out).lock, out):
+        remove_folders_left(out)
         difference = export(subject, options.format, out, tell_line)
     if subject is not found:
         before = found.features

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from interrupted import OPTIONS, Fit, Outcome, draw_nothing
-from processes import Running
+from killing import run_whole
 
 from wemoe_pl import cli, jobs
 from wemoe_pl.adapt import TestTimeAdaptation
@@ -21,12 +21,28 @@ def job(tiny_suite_yaml: Path) -> list[str]:
     ]  # fmt: skip
 
 
+OTHER = ("--model.learning_rate", "0.5")
+
+
 @pytest.fixture(scope="session")
 def uninterrupted(job: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run to which nothing happened."""
     folder = tmp_path_factory.mktemp("uninterrupted")
-    with Running(["fit", *job, "--out", str(folder)], folder / "log", draw_nothing) as run:
-        assert run.wait() == 0, run.output
+    run_whole(["fit", *job, "--out", str(folder)], folder / "log", draw_nothing)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def other_job(job: list[str]) -> list[str]:
+    """The same job with another learning rate."""
+    return [*job, *OTHER]
+
+
+@pytest.fixture(scope="session")
+def other(other_job: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of another config, to which nothing happened."""
+    folder = tmp_path_factory.mktemp("other")
+    run_whole(["fit", *other_job, "--out", str(folder)], folder / "log", draw_nothing)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -43,6 +44,20 @@ def test_a_mistake_costs_no_checkpoint(
     assert (status, said) == (1, "wemoe-pl: learning_rate is -1.0: give a number above 0.\n")
     assert kept_step(out) == 7
     assert fit()[0] == 0
+    assert_nothing_lost(out, uninterrupted)
+
+
+def test_what_replaces_a_run_keeps_nothing_of_another_attempt(
+    fit: Fit, out: Path, at_step: Callable[..., None], uninterrupted: Path
+) -> None:
+    shutil.copytree(uninterrupted, out)
+    at_step(7, raising(MemoryError()))
+    assert fit("--fresh", "--model.learning_rate", "0.5")[0] == 1
+    attempt = RunFolder(out).next
+    assert kept_step(attempt.path) == 7
+    (attempt.path / "encoder.safetensors").touch()
+    assert_nothing_lost(out, uninterrupted, but=[attempt.path])
+    assert fit("--fresh")[0] == 0
     assert_nothing_lost(out, uninterrupted)
 
 
@@ -102,20 +117,28 @@ def fill(path: Path) -> None:
             return
 
 
-def test_a_disk_that_becomes_read_only_costs_nothing(
+def test_a_folder_that_becomes_read_only_costs_nothing(
     fit: Fit, out: Path, at_step: Callable[..., None], uninterrupted: Path, disk: Path
 ) -> None:
-    at_step(7, lambda: remount(disk, "ro"))
-    status, said = fit()
-    assert status == 1
-    assert "Read-only file system" in said
-    assert said.endswith(kept(4, out))
-    status, said = fit()
-    assert (status, said.count("\n")) == (1, 1)
-    assert f"Cannot write to the folder {out}: Read-only file system." in said
-    remount(disk, "rw")
+    at_step(7, lambda: let_nobody_write(out))
+    try:
+        status, said = fit()
+        assert status == 1
+        assert "Read-only file system" in said
+        assert said.endswith(kept(4, out))
+        status, said = fit()
+        assert (status, said.count("\n")) == (1, 1)
+        assert f"Cannot write to the folder {out}: Read-only file system." in said
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
     assert fit()[0] == 0
     assert_nothing_lost(out, uninterrupted)
+
+
+def let_nobody_write(folder: Path) -> None:
+    """As a system does that has found a fault of the disk."""
+    subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
 
 
 @pytest.fixture
@@ -127,10 +150,6 @@ def disk(out: Path) -> Iterator[Path]:
         pytest.skip("no disk can be mounted here: that takes root")
     yield out.parent
     subprocess.run(["umount", str(out.parent)], check=True)
-
-
-def remount(disk: Path, mode: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{mode}", str(disk)], check=True)
 
 
 def test_a_killed_loading_process_costs_nothing(

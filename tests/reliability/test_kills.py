@@ -1,6 +1,7 @@
 """A run that is killed, at whatever moment, loses nothing: docs/reliability.md says how often."""
 
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -10,10 +11,22 @@ from typing import Any
 
 import pytest
 import torch
-from interrupted import STEPS, assert_nothing_lost, draw_nothing, kept_step, state_of
+from interrupted import (
+    STEPS,
+    assert_consistent,
+    assert_nothing_lost,
+    draw_nothing,
+    kept_step,
+    results,
+    state_of,
+)
+from killing import contents, copy_of, run_whole
 from processes import Running
 
+from wemoe_pl.files import exchange
+from wemoe_pl.runs import replacing
 from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.replacing import old_place, waiting_place
 
 
 def save_slowly() -> None:
@@ -32,47 +45,140 @@ def save_slowly() -> None:
     torch.save = slow  # type: ignore[assignment]
 
 
-def is_saving(out: Path) -> bool:
-    return any(out.glob("checkpoints/.*.part*"))
+def replace_slowly() -> None:
+    """A disk on which every step of a replacement takes a while."""
+    draw_nothing()
+
+    def slowly(act: Callable[..., Any]) -> Callable[..., Any]:
+        def slow(*args: Any, **options: Any) -> Any:
+            time.sleep(0.1)
+            return act(*args, **options)
+
+        return slow
+
+    replacing.exchange = slowly(exchange)  # type: ignore[attr-defined]
+    replacing.finish = slowly(replacing.finish)
+    replacing.keep_others_files = slowly(replacing.keep_others_files)
+    shutil.rmtree = slowly(shutil.rmtree)  # type: ignore[assignment]
 
 
-def kill_at(moment: str, run: Running, out: Path, generator: random.Random) -> None:
-    """Wait for a moment, then a little longer, and kill."""
-    before = state_of(RunFolder(out).last_checkpoint)
+def is_saving(folder: RunFolder) -> bool:
+    return any(folder.checkpoints.glob(".*.part*"))
+
+
+def is_replacing(folder: RunFolder) -> bool:
+    """Is a run that `--fresh` has built about to take its place, or doing so?"""
+    places = (folder.next.results, waiting_place(folder), old_place(folder))
+    return any(place.exists() for place in places)
+
+
+def kill_at(moment: str, run: Running, folder: RunFolder, generator: random.Random) -> int:
+    """Wait for a moment, then a little longer, and kill; the exit status."""
+    last = [folder.last_checkpoint, folder.next.last_checkpoint]
+    before = [state_of(path) for path in last]
     moments: dict[str, tuple[Callable[[], bool], float]] = {
         "starting": (lambda: True, 2.0),
-        "stepping": (lambda: state_of(RunFolder(out).last_checkpoint) != before, 0.1),
-        "saving": (lambda: is_saving(out), 0.01),
+        "stepping": (lambda: [state_of(path) for path in last] != before, 0.1),
+        "saving": (lambda: is_saving(folder), 0.01),
         "scoring": (lambda: "`max_steps" in run.output, 0.2),
+        "replacing": (lambda: is_replacing(folder), 0.6),
     }
     reached, longest = moments[moment]
     run.wait_until(reached)
-    time.sleep(generator.uniform(0, longest))
+    run.process.join(generator.uniform(0, longest))
     run.send(signal.SIGKILL)
-    run.wait()
+    status = run.wait()
+    assert status in (-signal.SIGKILL, 0), run.output
+    return status
+
+
+def few_and_many(*few: tuple[int, ...], many: list[tuple[int, ...]]) -> list[Any]:
+    """Parameters of which most are for `make soak`."""
+    return [*few, *(pytest.param(*values, marks=pytest.mark.soak) for values in many)]
 
 
 @pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 21))]
+    ("seed", "workers", "kills"),
+    few_and_many(
+        (0, 0, 4),
+        (0, 2, 4),
+        many=[(seed, workers, 10) for seed in range(1, 16) for workers in (0, 2)],
+    ),
 )
-def test_a_run_that_is_killed_ten_times_ends_as_one_that_never_was(
-    seed: int, job: list[str], out: Path, uninterrupted: Path, tmp_path: Path,
-    record_property: Any,
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_never_was(
+    seed: int, workers: int, kills: int, job: list[str], out: Path, uninterrupted: Path,
+    tmp_path: Path, record_property: Any,
 ) -> None:  # fmt: skip
-    generator = random.Random(seed)
-    moments = ["saving", "saving", *generator.choices(["starting", "stepping", "saving"], k=7)]
+    generator, folder = random.Random(f"{seed} {workers}"), RunFolder(out)
+    some = generator.choices(["starting", "stepping", "saving"], k=kills - 3)
+    moments = ["saving", "saving", *some]
     generator.shuffle(moments)
-    command, torn = ["fit", *job, "--checkpoint.every_n_steps", "1", "--out", str(out)], 0
+    options = ["--checkpoint.every_n_steps", "1", "--data.num_workers", str(workers)]
+    command, torn = ["fit", *job, *options, "--out", str(out)], 0
     for life, moment in enumerate([*moments, "scoring"]):
-        step = kept_step(out) if RunFolder(out).last_checkpoint.is_file() else 0
+        step = kept_step(out) if folder.last_checkpoint.is_file() else 0
         with Running(command, tmp_path / f"{life}.log", save_slowly) as run:
-            kill_at(moment, run, out, generator)
-            assert run.wait() in (-signal.SIGKILL, 0), run.output
-        told = f"Going on from step {step} of {STEPS}: {RunFolder(out).last_checkpoint}"
+            kill_at(moment, run, folder, generator)
+        assert_consistent(out)
+        assert "in use" not in run.output  # those that load images may live a little longer
+        told = f"Going on from step {step} of {STEPS}: {folder.last_checkpoint}"
         if step and "GPU available" in run.output:  # which is printed behind it
             assert told in run.output
-        torn += is_saving(out)
+        torn += is_saving(folder)
     record_property("torn", torn)
-    with Running(command, tmp_path / "last.log", draw_nothing) as run:
-        assert run.wait() == 0, run.output
+    run_whole(command, tmp_path / "last.log", draw_nothing)
     assert_nothing_lost(out, uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("seed", "kills"), few_and_many((0, 3), many=[(seed, 10) for seed in range(1, 6)])
+)
+def test_a_run_is_as_it_was_until_the_one_has_finished_that_replaces_it(
+    seed: int, kills: int, job: list[str], out: Path, uninterrupted: Path, other: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    generator, folder = random.Random(seed), RunFolder(copy_of(other, out))
+    (out / "notes.txt").write_text("mine")
+    command, old, new = ["fit", *job, "--fresh", "--out", str(out)], contents(out), False
+    moments = generator.choices(["starting", "stepping", "stepping"], k=kills - 1)
+    for life, moment in enumerate([*moments, "replacing"]):
+        with Running(command, tmp_path / f"{life}.log", replace_slowly) as run:
+            kill_at(moment, run, folder, generator)
+        assert_consistent(out)
+        left = {name: b for name, b in contents(out).items() if not name.startswith(".next/")}
+        new = new or left != old
+        if new:
+            assert results(out) == results(uninterrupted)
+    run_whole(command, tmp_path / "last.log", draw_nothing)
+    assert (out / "notes.txt").read_text() == "mine"
+    assert_nothing_lost(out, uninterrupted, but=[out / "notes.txt"])
+
+
+LONGER = ("--ckpt_path", "last", "--trainer.max_steps", str(STEPS + 20))
+
+
+@pytest.fixture(scope="session")
+def extended(job: list[str], uninterrupted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that went on for some steps when it had finished, to which nothing happened."""
+    folder = copy_of(uninterrupted, tmp_path_factory.mktemp("extended"))
+    run_whole(["fit", *job, *LONGER, "--out", str(folder)], folder / "log", draw_nothing)
+    assert kept_step(folder) == STEPS + 20
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("seed", "kills"), few_and_many((0, 3), many=[(seed, 10) for seed in range(1, 6)])
+)
+def test_an_extension_that_is_killed_ends_as_one_that_never_was(
+    seed: int, kills: int, job: list[str], out: Path, uninterrupted: Path, extended: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    generator, folder = random.Random(seed), RunFolder(copy_of(uninterrupted, out))
+    command = ["fit", *job, *LONGER, "--checkpoint.every_n_steps", "1", "--out", str(out)]
+    moments = generator.choices(["starting", "stepping", "saving"], k=kills)
+    for life, moment in enumerate(moments):
+        with Running(command, tmp_path / f"{life}.log", save_slowly) as run:
+            kill_at(moment, run, folder, generator)
+        assert_consistent(out)
+    run_whole(command, tmp_path / "last.log", draw_nothing)
+    assert_nothing_lost(out, extended)

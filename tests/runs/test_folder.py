@@ -139,6 +139,7 @@ def test_only_what_is_gone_on_with_stays(folder: RunFolder) -> None:
     [
         ("results.json", True), ("checkpoints", True), ("test", True), (".next", True),
         ("routing.png", True), ("accuracy.svg", True), ("encoder.safetensors", True),
+        ("head.safetensors", True),
         ("notes.txt", False), ("command.json", False), ("log.txt", False), ("export", False),
     ],
 )  # fmt: skip
@@ -157,3 +158,15 @@ def test_the_lock_lies_beside_the_folder_and_in_a_mount_point(
     monkeypatch.setattr(Path, "is_mount", lambda path: path == folder.path)
     assert folder.lock == folder.path / ".lock"
     assert not folder.can_be_replaced
+
+
+def test_all_links_to_a_folder_have_one_lock(
+    folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.path.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "latest"
+    link.symlink_to(folder.path)
+    assert RunFolder(link).lock == folder.lock
+    monkeypatch.chdir(folder.path)
+    assert RunFolder(Path()).lock == folder.lock

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.files import exchange
 from wemoe_pl.runs import replacing
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.replacing import check_replaceable, recover, replace_by_next
@@ -62,6 +63,18 @@ def test_the_new_run_takes_the_place_of_the_old_one_and_files_of_others_stay(
     assert not recover(folder)
 
 
+def test_a_link_to_the_folder_leads_to_the_new_run(
+    exchanges: bool, folder: RunFolder, tmp_path: Path
+) -> None:
+    link = tmp_path / "elsewhere" / "latest"
+    link.parent.mkdir()
+    link.symlink_to(folder.path)
+    replace_by_next(RunFolder(link))
+    assert link.readlink() == folder.path
+    assert contents(folder) == REPLACED
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "run"]
+
+
 class KilledError(BaseException):
     """As by SIGKILL: nothing is tidied up."""
 
@@ -82,7 +95,7 @@ def killed_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in ("rename", "touch", "unlink"):
         monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
-    monkeypatch.setattr(replacing, "exchange", counted(replacing.exchange))
+    monkeypatch.setattr(replacing, "exchange", counted(exchange))
     monkeypatch.setattr(shutil, "rmtree", counted(shutil.rmtree))
 
 

@@ -132,6 +132,40 @@ def test_more_steps_extend_a_finished_run_when_that_is_asked_for(command: Comman
     assert "it ended at step 4, and trainer.max_steps is 3" in fewer.err
 
 
+def test_a_run_that_began_from_the_checkpoint_of_another_is_finished_and_gone_on_with_too(
+    command: Command,
+) -> None:
+    command("fit")
+    begun = ("fit", "--ckpt_path", "a/checkpoints/last.ckpt", "--trainer.max_steps", "4")
+    assert command(*begun, out="b").status == 0
+    left = results("b")["run"]
+    assert left["began_from"] == sha256(Path("a/checkpoints/last.ckpt"))
+    assert left["history"] == ["From step 2: trainer.max_steps was 2 and is now 4"]
+    assert command(*begun, out="b").err.startswith("Nothing was run: finished ")
+    refused = command("fit", "--trainer.max_steps", "4", "--ckpt_path", "b/checkpoints/last.ckpt")
+    assert refused.status == 1
+    Path("b/results.json").unlink()
+    assert command(*begun, out="b").status == 0
+    assert results("b")["run"] == left
+
+
+def test_a_link_to_a_folder_is_the_folder(command: Command) -> None:
+    Path("real").mkdir()
+    Path("a").symlink_to("real")
+    assert command("fit").status == 0
+    assert command("fit", out="real").err.startswith("Nothing was run: finished ")
+    assert command("fit", "--seed_everything", "1", "--fresh").status == 0
+    assert Path("a").is_symlink()
+    assert results("real")["seed"] == 1
+    assert RunFolder(Path("a")).lock == RunFolder(Path("real")).lock
+
+
+def test_a_home_that_is_not_there_is_told(command: Command) -> None:
+    answer = command("fit", "--out=~nobody-of-this-name/x", out="")
+    assert answer.status == 1
+    assert "There is no home folder for the ~ in '~nobody-of-this-name/x'" in answer.err
+
+
 def test_fresh_replaces_a_finished_run_when_the_new_one_has_finished(command: Command) -> None:
     command("fit")
     Path("a/notes.txt").write_text("mine")
@@ -292,7 +326,7 @@ def test_a_folder_of_something_else_is_left_alone(command: Command) -> None:
         answer = command(verb, "--fresh")
         assert answer.status == 1
         assert "a holds a results.json or config.yaml that is damaged or was not" in answer.err
-        assert "give another --out, such as a-2" in answer.err
+        assert "Give another --out, such as a-2" in answer.err
     assert Path("a/config.yaml").read_text() == "mine: 1\n"
 
 

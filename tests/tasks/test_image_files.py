@@ -66,6 +66,14 @@ def test_other_files_have_another_identity(change: Callable[[Path], None], folde
     assert files(folder).identity != before
 
 
+def test_the_identity_of_files_is_the_one_that_they_had_at_first(folder: Path) -> None:
+    before = files(folder)
+    identity = before.identity
+    (folder / "cat" / "0.png").unlink()  # in the middle of a run, of which this is no other one
+    assert before.identity == identity
+    assert files(folder).identity != identity
+
+
 def test_another_order_and_other_labels_are_another_identity(folder: Path) -> None:
     before = files(folder)
     turned = ImageFiles(before.paths[::-1], before.labels[::-1])

@@ -18,9 +18,10 @@ CONFIG_HEADER = "# The resolved config of this run, written by wemoe-pl"
 RESULT_KEYS = {"suite", "method", "tasks", "accuracy", "mean"}
 # What else a run leaves beside the files that have a property below: see `is_of_run`.
 OTHER_FILES = (
-    "*.png", "*.svg", "routing.csv", "encoder.safetensors", "heads", "predictions.*", "*.parquet",
-    "wandb", "lightning_logs", ".replaces", ".*.part*",
+    "*.png", "*.svg", "routing.csv", "encoder.safetensors", "head.safetensors", "heads",
+    "predictions.*", "*.parquet", "wandb", "lightning_logs", ".replaces", ".*.part*",
 )  # fmt: skip
+NEXT = ".next"  # the folder of a run that is to replace the one above it
 TRIAL = "fast_dev_run"  # the key of results that stand for nothing, and are in nobody's way
 
 
@@ -82,12 +83,17 @@ class RunFolder:
     @property
     def next(self) -> "RunFolder":
         """Where `--fresh` builds the run that replaces this one when it has finished."""
-        return RunFolder(self.path / ".next")
+        return RunFolder(self.path / NEXT)
 
     @property
     def test(self) -> "RunFolder":
         """Where a fit's folder has what `test` scores without another `--out`."""
         return RunFolder(self.path / "test")
+
+    @property
+    def place(self) -> Path:
+        """Where it is, whatever links lead there: one lock, and no link that is replaced."""
+        return self.path.resolve()
 
     @property
     def lock(self) -> Path:
@@ -96,14 +102,14 @@ class RunFolder:
         It lies beside the folder, since `--fresh` puts another folder in the place of this one,
         and in it where that cannot be done.
         """
-        path = self.path.absolute()
-        return path.with_name(f".{path.name}.lock") if self.can_be_replaced else path / ".lock"
+        place = self.place
+        return place.with_name(f".{place.name}.lock") if self.can_be_replaced else place / ".lock"
 
     @property
     def can_be_replaced(self) -> bool:
         """Can another folder be put in the place of this one, which no mount point lets go?"""
-        path = self.path.absolute()
-        return not path.is_dir() or (not path.is_mount() and os.access(path.parent, os.W_OK))
+        place = self.place
+        return not place.is_dir() or (not place.is_mount() and os.access(place.parent, os.W_OK))
 
     def is_of_run(self, name: str) -> bool:
         """Is a file or folder of this name in the folder one that a run leaves?"""
@@ -195,3 +201,12 @@ class RunFolder:
         self.results.unlink(missing_ok=True)
         if not keep_checkpoint:
             self.last_checkpoint.unlink(missing_ok=True)
+
+
+def where_it_ends(path: Path) -> Path:
+    """The path that a file or folder of a run has when the run has finished.
+
+    >>> where_it_ends(Path("runs/a/.next/logs")).as_posix()
+    'runs/a/logs'
+    """
+    return Path(*(part for part in path.parts if part != NEXT))

@@ -23,6 +23,7 @@ class Identity:
         images: of every set of images, what `Images.identity` says.
         checkpoint: the SHA-256 of the checkpoint that a test is about; None for the model as it
             is merged.
+        began_from: the SHA-256 of the other run's checkpoint that a fit began with, if it did.
         history: one sentence for each time that the run went on with another config.
     """
 
@@ -31,6 +32,7 @@ class Identity:
     sources: Sources
     images: dict[str, str]
     checkpoint: str | None = None
+    began_from: str | None = None
     history: list[str] = field(default_factory=list)
 
     @property
@@ -40,6 +42,7 @@ class Identity:
             "command": self.command,
             "recipe": self.recipe,
             "images": self.images,
+            "began_from": self.began_from,
             "history": self.history,
             "code": code_hash(),
         }
@@ -51,6 +54,7 @@ class Identity:
             "command": self.command,
             "settings": digest_of(self.recipe),
             "images": self.images,
+            "began_from": self.began_from,
             "history": self.history,
             "code": code_hash(),
             "tested_checkpoint": self.checkpoint,

@@ -1,18 +1,12 @@
 """`--fresh`: a run is built below the one that it replaces, and takes its place when finished."""
 
-import ctypes
-import errno
-import os
 import shutil
 from pathlib import Path
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.files import told_of
+from wemoe_pl.files import exchange, told_of
 from wemoe_pl.runs.folder import RunFolder
 
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: <fcntl.h> and <linux/fs.h>
-# How kernels and file systems say that they cannot exchange two folders.
-NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 MARK = ".replaces"  # lies in a finished run until it has taken the place of the old one
 
 
@@ -50,12 +44,12 @@ def recover(folder: RunFolder) -> bool:
 
 def finish(folder: RunFolder) -> None:
     """Go on with a replacement from wherever it was."""
-    waiting, old = waiting_place(folder), old_place(folder)
+    place, waiting, old = folder.place, waiting_place(folder), old_place(folder)
     if (waiting / MARK).is_file():
-        if folder.path.exists() and not exchange(waiting, folder.path):
-            folder.path.rename(old)
+        if place.exists() and not exchange(waiting, place):
+            place.rename(old)
         if (waiting / MARK).is_file():
-            waiting.rename(folder.path)
+            waiting.rename(place)
     for replaced in (waiting, old):
         if replaced.is_dir():
             keep_others_files(replaced, folder)
@@ -72,29 +66,9 @@ def keep_others_files(replaced: Path, folder: RunFolder) -> None:
 
 def waiting_place(folder: RunFolder) -> Path:
     """Where the new run lies just before it takes the old one's place, and the old one after."""
-    path = folder.path.absolute()
-    return path.with_name(f".{path.name}.wemoe-next")
+    return folder.place.with_name(f".{folder.place.name}.wemoe-next")
 
 
 def old_place(folder: RunFolder) -> Path:
     """Where the old run goes on file systems that cannot exchange two folders at once."""
-    path = folder.path.absolute()
-    return path.with_name(f".{path.name}.wemoe-old")
-
-
-def exchange(one: Path, other: Path) -> bool:
-    """Let two folders change places at once; false if the system cannot do that.
-
-    Raises:
-        OSError: it can, and it failed.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "renameat2"):
-        return False
-    names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
-    if libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in NO_EXCHANGE:
-        return False
-    raise OSError(number, os.strerror(number))
+    return folder.place.with_name(f".{folder.place.name}.wemoe-old")

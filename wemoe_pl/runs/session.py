@@ -1,10 +1,10 @@
 """What a command does with the folder of a run, from its lock to its results."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,6 @@ class Session:
             if self.scores:
                 self.start = find_start(wanted, recipe, given, fresh and not recovered)
         self.folder = self.start.folder
-        make_folder(self.folder.path)
 
     def compare(self, identity: Identity) -> Identity:
         """Compare the run with what is in the folder; the same with what it went on from.
@@ -125,21 +124,22 @@ class Session:
             AlreadyFinished: it is the same, and has come to its end.
             ConfigError: it is another, or was made by another version of the program.
         """
-        history = compare(self.start, identity)
+        identity = compare(self.start, identity)
         if self.start.finished is not None:
-            if self.start.replaces is not None:
-                self.put_in_place()
+            self.put_in_place()
             raise AlreadyFinished(self.folder, self.start.finished)
-        self.notes += [f"This run goes on with another config. {each}" for each in history[-1:]]
-        return replace(identity, history=history)
+        self.notes += [f"This run went on with another config. {each}" for each in identity.history]
+        return identity
 
     def begin(self) -> None:
         """Let go of what an earlier run has left: only now, so that a mistake costs nothing."""
-        if self.is_first and self.command == "fit":
-            self.folder.remove_leftovers()
+        if not self.is_first:
+            return
+        if self.start.replaces is not None and not self.start.goes_on:
+            shutil.rmtree(self.folder.path, ignore_errors=True)  # of another config, not finished
+        self.folder.remove_leftovers()
+        if self.command == "fit":
             self.folder.let_go(keep_checkpoint=self.start.goes_on)
-        elif self.is_first and self.command == "test":
-            self.folder.remove_leftovers()
 
     def facts(self, identity: Identity, checkpoint: Path | None) -> dict[str, Any]:
         """What `results.json` says of the run, of the checkpoint that was scored, and of the time.
@@ -158,7 +158,8 @@ class Session:
     def put_in_place(self) -> None:
         """Let a run that was built by `--fresh` take the place of the old one."""
         if self.start.replaces is not None:
-            replace_by_next(self.start.replaces)
+            if self.is_first:
+                replace_by_next(self.start.replaces)
             self.folder = self.start.replaces
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
@@ -23,9 +24,9 @@ class ImageFiles:
         """The paths, sizes and times of change of the files, and the version of their reader."""
         return hashed("files", file_facts(self.paths))
 
-    @property
+    @cached_property
     def identity(self) -> str:
-        """The names and sizes of the files, and the labels."""
+        """The names and sizes that the files had when it was asked for first, and the labels."""
         return hashed("files", names_and_sizes(self.paths), self.labels)
 
     def name(self, index: int) -> str:
