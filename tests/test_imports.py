@@ -12,6 +12,7 @@ import wemoe_pl
 ORDER = [
     "__init__",
     "errors",
+    "public_names",
     "signals",
     "startup",
     "files",
@@ -68,6 +69,7 @@ ORDER = [
     "loading",
     "collapse",
     "prepare",
+    "preflight",
     "published",
     "plots",
     "report",

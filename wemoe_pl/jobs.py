@@ -53,6 +53,7 @@ from wemoe_pl.parser_policy import check_parts, only_allowed
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
 from wemoe_pl.pictures import write_pictures
 from wemoe_pl.predictions import Predictions
+from wemoe_pl.preflight.settings import check_fit
 from wemoe_pl.processes import EndTogether, Requeue, end_others, is_first_process
 from wemoe_pl.report import accuracy_table, write_summary
 from wemoe_pl.results import collect_results, write_results
@@ -66,8 +67,8 @@ from wemoe_pl.suites import Suite, restriction
 from wemoe_pl.tasks import name_some
 
 COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions", "quiet", "fresh")
-DEFAULT_CALLBACKS = [{"class_path": "wemoe_pl.report.StepProgressBar"}]
-DEFAULT_LOGGER = {"class_path": "wemoe_pl.loggers.MetricsFile"}
+DEFAULT_CALLBACKS = [{"class_path": "wemoe_pl.StepProgressBar"}]
+DEFAULT_LOGGER = {"class_path": "wemoe_pl.MetricsFile"}
 
 
 class SaveConfig(SaveConfigCallback):
@@ -318,14 +319,7 @@ class WeMoECLI(LightningCLI):
     def before_fit(self) -> None:
         """Refuse a task that no part asks for, and an interval of 0; go on, or make room."""
         self.config_init[self.subcommand].ckpt_path = self.start and str(self.start)
-        if self.settings.task and not isinstance(self.model, finetune.ExpertFineTuning):
-            raise ConfigError(
-                f"--task has no part in this job, which is for all tasks of the suite: leave out "
-                f"'{self.settings.task}'. It is for fine-tuning, and for predict."
-            )
-        interval = self.settings.trainer.val_check_interval
-        if isinstance(interval, int | float) and interval <= 0:
-            raise ConfigError(f"trainer.val_check_interval is {interval}: give a number from 1.")
+        check_fit(self.model, self.settings.task, self.settings.trainer.val_check_interval)
         assert self.session is not None
         self.session.begin()
 

@@ -20,6 +20,7 @@ from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.options import ALLOW
 from wemoe_pl.parser_policy import DENIED, PLAIN_YAML, no_module, not_allowed
+from wemoe_pl.public_names import short
 from wemoe_pl.tasks import VisionTask
 
 # The keys that take the name of a class, and what that class must be.
@@ -72,7 +73,7 @@ class WeMoEParser(LightningArgumentParser):
 
     def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
         """Parse; a suite that is given as a whole replaces the config's instead of joining it."""
-        given = without_allowed([str(arg) for arg in args or ()])
+        given = with_names_found(without_allowed([str(arg) for arg in args or ()]))
         self.replaces_suite = any(arg.partition("=")[0] == "--suite" for arg in given)
         try:
             return super().parse_args(with_suite_found(given), *others, **options)
@@ -112,6 +113,16 @@ def without_allowed(args: list[str]) -> list[str]:
         for option, arg in zip(before, args, strict=False)
         if ALLOW not in (option, arg.partition("=")[0])
     ]
+
+
+def with_names_found(args: list[str]) -> list[str]:
+    """Arguments in which every place of a public class has become the public name.
+
+    >>> with_names_found(["--model.merge=wemoe_pl.merging.wemoe.WEMoE", "--out", "runs/a=b"])
+    ['--model.merge=wemoe_pl.WEMoE', '--out', 'runs/a=b']
+    """
+    split = (arg.rpartition("=") for arg in args)
+    return [f"{key}{equals}{short(value)}" for key, equals, value in split]
 
 
 def with_suite_found(args: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.files import atomic_write
+from wemoe_pl.public_names import with_public_names
 
 ENDED = "ended"  # the key under which `LastCheckpoint` says that training has
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
@@ -105,7 +106,7 @@ def frozen_choices(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What shapes the frozen part of a model beside its files; nothing for an empty recipe."""
     suite = recipe.get("suite", {})
     return {
-        "merge method": recipe.get("merge"),
+        "merge method": with_public_names(recipe.get("merge")),
         "backbone": suite.get("backbone"),
         "order of experts": list(suite.get("experts", {})),
     }
