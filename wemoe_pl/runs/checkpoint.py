@@ -58,9 +58,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds
         raise CheckpointError(f"{path} is damaged or no checkpoint: {hint}.") from error
-    if not isinstance(checkpoint, dict) or IDENTITY not in checkpoint:
+    if not isinstance(checkpoint, dict) or not is_ours(checkpoint):
         raise CheckpointError(f"{path} was not written by wemoe-pl: {hint}.")
     return checkpoint
+
+
+def is_ours(checkpoint: Mapping[str, Any]) -> bool:
+    """Does a checkpoint have the parts that ours have, each of its kind?"""
+    kinds: dict[str, type] = {IDENTITY: dict, "global_step": int, "callbacks": dict}
+    return all(isinstance(checkpoint.get(name), kind) for name, kind in kinds.items())
 
 
 def has_ended(last: Path) -> bool:
