@@ -399,6 +399,8 @@ class WeMoECLI(LightningCLI):
 
     def before_predict(self) -> None:
         """Look for answers that an earlier start of the same command has left."""
+        assert self.session is not None
+        self.session.begin()
         init = self.config_init[self.subcommand]
         init.return_predictions = False  # they are on the disk
         answered = init.predictions.begin(self.question, self.anew)

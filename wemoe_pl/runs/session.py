@@ -3,8 +3,8 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -166,6 +166,21 @@ class Session:
     def close(self) -> None:
         """Let go of the folder."""
         self._held.close()
+
+
+@contextmanager
+def writing_to(out: Path) -> Iterator[None]:
+    """Keep other processes from a folder while a block writes there, and make it first.
+
+    What killed processes were writing there is removed.
+
+    Raises:
+        WeMoEError: another process writes there, or nothing can be written.
+    """
+    folder = RunFolder(out)
+    with held(folder.lock, make_folder(out)):
+        folder.remove_leftovers()
+        yield
 
 
 def trial_of_sweep(out: Path) -> Path:
