@@ -18,6 +18,7 @@ from PIL import Image
 
 from wemoe_pl.miniature import CLASSES
 from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.replacing import MARK, waiting_place
 from wemoe_pl.streams import StepBatches
 
 
@@ -60,6 +61,33 @@ def test_what_replaces_a_run_keeps_nothing_of_another_attempt(
     assert_nothing_lost(out, uninterrupted, but=[attempt.path])
     assert fit("--fresh")[0] == 0
     assert_nothing_lost(out, uninterrupted)
+
+
+def test_what_was_to_replace_a_run_is_begun_anew_where_it_cannot_be_gone_on_with(
+    fit: Fit, out: Path, at_step: Callable[..., None], uninterrupted: Path, other: Path
+) -> None:
+    copy_of(other, out)
+    attempt = RunFolder(out).next
+    at_step(7, raising(MemoryError()))
+    assert fit("--fresh")[0] == 1
+    checkpoint = torch.load(attempt.last_checkpoint, weights_only=True)
+    checkpoint["run"]["images"] = dict.fromkeys(checkpoint["run"]["images"], "others")
+    torch.save(checkpoint, attempt.last_checkpoint)
+    assert fit("--fresh")[0] == 0
+    assert_nothing_lost(out, uninterrupted)
+
+
+def test_files_of_others_are_back_whichever_command_ends_a_replacement(
+    fit: Fit, out: Path, uninterrupted: Path, other: Path
+) -> None:
+    copy_of(uninterrupted, out)  # killed just when it had taken the place of the other
+    (out / MARK).touch()
+    copy_of(other, waiting_place(RunFolder(out)))
+    (waiting_place(RunFolder(out)) / "notes.txt").write_text("mine")
+    status, said = fit()
+    assert (status, said.partition(":")[0]) == (0, "Nothing was run")
+    assert (out / "notes.txt").read_text() == "mine"
+    assert_nothing_lost(out, uninterrupted, but=[out / "notes.txt"])
 
 
 @pytest.mark.parametrize("options", [("--ckpt_path", "last"), ("--fresh",)])
