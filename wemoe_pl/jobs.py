@@ -219,7 +219,6 @@ class WeMoECLI(LightningCLI):
         self.session.notes += meant.notes
         self.session.enter(self.recipe, meant.checkpoint if command == "fit" else None, self.anew)
         self.write_to(self.session.folder.path)
-        self.start = self.session.start.checkpoint if command == "fit" else None
         self.start_step, self.start_run = 0, None
         if self.start:
             checkpoint = read_checkpoint(self.start)
@@ -249,6 +248,7 @@ class WeMoECLI(LightningCLI):
                 if self.session.start.finished is not None:  # when it ran, they were told
                     warnings.simplefilter("ignore")
                 self.identity = self.session.compare(self.identity_of_run)
+            self.only_tell(logging.WARNING if self.settings.quiet else logging.INFO)
             self.config_init[self.subcommand].checkpoint.identity = self.identity
         for note in self.session.notes:
             rank_zero_info(note)
@@ -270,6 +270,13 @@ class WeMoECLI(LightningCLI):
         if is_first_process():
             print(found.told, file=sys.stderr, flush=True)
             self.console.print(accuracy_table(found.results))
+
+    @property
+    def start(self) -> Path | None:
+        """The checkpoint that a fit goes on from."""
+        if self.session is None or self.subcommand != "fit":
+            return None
+        return self.session.start.checkpoint
 
     @property
     def goes_on(self) -> bool:
@@ -394,6 +401,8 @@ class WeMoECLI(LightningCLI):
 
     def before_predict(self) -> None:
         """Look for answers that an earlier start of the same command has left."""
+        assert self.session is not None
+        self.session.begin()
         init = self.config_init[self.subcommand]
         init.return_predictions = False  # they are on the disk
         answered = init.predictions.begin(self.question, self.anew)

@@ -33,6 +33,7 @@ from wemoe_pl.plots import plot_sweep
 from wemoe_pl.runs.folder import RunFolder, State
 from wemoe_pl.runs.identity import program_change
 from wemoe_pl.runs.lock import held
+from wemoe_pl.runs.session import writing_to
 from wemoe_pl.scores import mean
 from wemoe_pl.signals import PARENT, Stopped
 
@@ -107,7 +108,7 @@ def sweep(args: list[str], run: Runner | None = None) -> None:
         for point in all_points:
             print(shlex.join(["wemoe-pl", *point.command]))
         return
-    with held(RunFolder(out).lock, make_folder(out)):
+    with writing_to(out):
         check_points(all_points, options.fresh)
         failed = run_all(all_points, options, run or Processes())
         finish(all_points, list(grid), out, options.choose)

@@ -16,7 +16,7 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.export.bundle import form_of
 from wemoe_pl.export.formats import export, largest_difference
 from wemoe_pl.export.push import destination, push
-from wemoe_pl.files import make_folder, remove_folders_left
+from wemoe_pl.files import remove_folders_left
 from wemoe_pl.jobs import WeMoECLI, read_job
 from wemoe_pl.launchers import refuse_several
 from wemoe_pl.loading import open_model
@@ -35,6 +35,7 @@ from wemoe_pl.preflight.command import Job, check
 from wemoe_pl.prepare import prepare, write_heads
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.lock import held
+from wemoe_pl.runs.session import writing_to
 from wemoe_pl.suites import Suite
 from wemoe_pl.sweep import sweep
 from wemoe_pl.tables import report
@@ -133,13 +134,13 @@ def make_heads(job: WeMoECLI) -> None:
             f"The suite '{suite.name}' has no zero-shot heads: all tasks have heads of their own, "
             "or there is no `text_tower`."
         )
-    with held(RunFolder(job.out).lock, make_folder(job.out)):
+    with writing_to(job.out):
         tell(write_heads(suite, tasks, job.out))
 
 
 def compare_task_vectors(job: WeMoECLI) -> None:
     """How near the task vectors are to one another, layer by layer."""
-    with held(RunFolder(job.out).lock, make_folder(job.out)):
+    with writing_to(job.out):
         tell(write_similarity(job.model.suite, job.out))
 
 
@@ -149,7 +150,7 @@ def draw_landscape(job: WeMoECLI) -> None:
     if len(suite.experts) < 2:
         raise ConfigError("A landscape lies between two experts: give two with --tasks [a,b].")
     first, second, *_ = suite.experts
-    with held(RunFolder(job.out).lock, make_folder(job.out)):
+    with writing_to(job.out):
         written = write_landscape(
             suite,
             job.datamodule,
@@ -164,7 +165,7 @@ def draw_landscape(job: WeMoECLI) -> None:
 def count_parameters(job: WeMoECLI) -> None:
     """How large the upscaled models are, by number of tasks."""
     suite: Suite = job.model.suite
-    with held(RunFolder(job.out).lock, make_folder(job.out)):
+    with writing_to(job.out):
         tell(write_parameters(suite.backbone, UPSCALED, len(suite.tasks), job.out))
 
 

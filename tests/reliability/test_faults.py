@@ -13,10 +13,12 @@ import pytest
 import torch
 import yaml
 from interrupted import STEPS, Fit, assert_nothing_lost, kept, kept_step, learned, raising
+from killing import copy_of
 from PIL import Image
 
 from wemoe_pl.miniature import CLASSES
 from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.replacing import MARK, waiting_place
 from wemoe_pl.streams import StepBatches
 
 
@@ -59,6 +61,33 @@ def test_what_replaces_a_run_keeps_nothing_of_another_attempt(
     assert_nothing_lost(out, uninterrupted, but=[attempt.path])
     assert fit("--fresh")[0] == 0
     assert_nothing_lost(out, uninterrupted)
+
+
+def test_what_was_to_replace_a_run_is_begun_anew_where_it_cannot_be_gone_on_with(
+    fit: Fit, out: Path, at_step: Callable[..., None], uninterrupted: Path, other: Path
+) -> None:
+    copy_of(other, out)
+    attempt = RunFolder(out).next
+    at_step(7, raising(MemoryError()))
+    assert fit("--fresh")[0] == 1
+    checkpoint = torch.load(attempt.last_checkpoint, weights_only=True)
+    checkpoint["run"]["images"] = dict.fromkeys(checkpoint["run"]["images"], "others")
+    torch.save(checkpoint, attempt.last_checkpoint)
+    assert fit("--fresh")[0] == 0
+    assert_nothing_lost(out, uninterrupted)
+
+
+def test_files_of_others_are_back_whichever_command_ends_a_replacement(
+    fit: Fit, out: Path, uninterrupted: Path, other: Path
+) -> None:
+    copy_of(uninterrupted, out)  # killed just when it had taken the place of the other
+    (out / MARK).touch()
+    copy_of(other, waiting_place(RunFolder(out)))
+    (waiting_place(RunFolder(out)) / "notes.txt").write_text("mine")
+    status, said = fit()
+    assert (status, said.partition(":")[0]) == (0, "Nothing was run")
+    assert (out / "notes.txt").read_text() == "mine"
+    assert_nothing_lost(out, uninterrupted, but=[out / "notes.txt"])
 
 
 @pytest.mark.parametrize("options", [("--ckpt_path", "last"), ("--fresh",)])
@@ -104,6 +133,24 @@ def test_a_disk_that_is_full_costs_nothing(
     assert kept_step(out) >= 4
     filler.unlink()
     assert fit()[0] == 0
+    assert_nothing_lost(out, uninterrupted)
+
+
+def test_a_disk_that_is_full_costs_neither_the_old_run_nor_the_one_that_is_to_replace_it(
+    fit: Fit, out: Path, at_step: Callable[..., None], uninterrupted: Path, other: Path, disk: Path
+) -> None:
+    copy_of(other, out)
+    filler = disk / "filler"
+    at_step(7, lambda: fill(filler))
+    status, said = fit("--fresh")
+    assert status == 1
+    assert "No space left on device. Free some space" in said
+    assert_nothing_lost(out, other, but=[RunFolder(out).next.path])
+    filler.unlink()
+    step = kept_step(RunFolder(out).next.path)
+    assert said.endswith(kept(step, RunFolder(out).next.path))
+    assert step >= 4
+    assert fit("--fresh")[0] == 0
     assert_nothing_lost(out, uninterrupted)
 
 
@@ -174,22 +221,35 @@ def test_a_killed_loading_process_costs_nothing(
     assert_nothing_lost(out, uninterrupted)
 
 
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    """A picture of every car, all files of one size."""
+    paths = [tmp_path / "pictures" / name / "1.bmp" for name in CLASSES["cars"]]
+    for place, path in enumerate(paths):
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (28, 28), (20 * place, 0, 0)).save(path)
+    return paths
+
+
+def suite_of(pictures: Path, tiny_suite_yaml: Path) -> tuple[str, str]:
+    """The options that take the pictures of a folder for those of cars."""
+    suite = yaml.safe_load(tiny_suite_yaml.read_text())
+    folder = {"class_path": "ImageFolderTask", "init_args": {"test": str(pictures)}}
+    suite["tasks"]["cars"] = folder
+    path = pictures.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump(suite))
+    return "--suite", str(path)
+
+
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_file_that_vanishes_is_named_and_costs_nothing(
     fit: Fit, out: Path, at_step: Callable[..., None], tiny_suite_yaml: Path, tmp_path: Path,
-    workers: str,
+    pictures: list[Path], workers: str,
 ) -> None:  # fmt: skip
-    suite = yaml.safe_load(tiny_suite_yaml.read_text())
-    pictures = tmp_path / "pictures"
-    for place, name in enumerate(CLASSES["cars"]):
-        (pictures / name).mkdir(parents=True)
-        Image.new("RGB", (28, 28), (20 * place, 0, 0)).save(pictures / name / "1.png")
-    folder = {"class_path": "ImageFolderTask", "init_args": {"test": str(pictures)}}
-    suite["tasks"]["cars"] = folder
-    (tmp_path / "suite.yaml").write_text(yaml.safe_dump(suite))
-    options = ("--suite", str(tmp_path / "suite.yaml"), "--data.num_workers", workers)
-    vanished = pictures / CLASSES["cars"][3] / "1.png"
-    at_step(7, lambda: vanished.rename(tmp_path / "elsewhere.png"))
+    suite = suite_of(tmp_path / "pictures", tiny_suite_yaml)
+    options = (*suite, "--data.num_workers", workers)
+    vanished = pictures[3]
+    at_step(7, lambda: vanished.rename(tmp_path / "elsewhere.bmp"))
     status, said = fit(*options)
     assert status == 1
     assert f"{vanished} is not a readable image: " in said
@@ -198,9 +258,94 @@ def test_a_file_that_vanishes_is_named_and_costs_nothing(
     step = kept_step(out)
     assert step >= 7
     assert said.endswith(kept(step, out))
-    (tmp_path / "elsewhere.png").rename(vanished)
+    (tmp_path / "elsewhere.bmp").rename(vanished)
     assert fit(*options)[0] == 0
     assert kept_step(out) == STEPS
+
+
+def test_an_image_that_was_replaced_since_is_named_and_can_be_put_back(
+    fit: Fit, out: Path, at_step: Callable[..., None], tiny_suite_yaml: Path, tmp_path: Path,
+    pictures: list[Path],
+) -> None:  # fmt: skip
+    suite = suite_of(tmp_path / "pictures", tiny_suite_yaml)
+    at_step(9, raising(MemoryError()))
+    assert fit(*suite)[0] == 1
+    before, old = pictures[3].stat(), pictures[3].read_bytes()
+    Image.new("RGB", (28, 28), (0, 200, 0)).save(pictures[3])
+    os.utime(pictures[3], ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert pictures[3].stat().st_size == before.st_size
+    status, said = fit(*suite)
+    assert status == 1
+    assert f"{pictures[3]} is another image than when this run read it before: put the" in said
+    assert kept_step(out) >= 9
+    pictures[3].write_bytes(old)
+    assert fit(*suite)[0] == 0
+    assert kept_step(out) == STEPS
+
+
+def test_images_that_were_copied_elsewhere_since_are_gone_on_with(
+    fit: Fit, out: Path, at_step: Callable[..., None], tiny_suite_yaml: Path, tmp_path: Path,
+    pictures: list[Path],
+) -> None:  # fmt: skip
+    there = suite_of(tmp_path / "pictures", tiny_suite_yaml)
+    assert fit(*there)[0] == 0
+    undisturbed = out.rename(tmp_path / "undisturbed")
+    at_step(9, raising(MemoryError()))
+    assert fit(*there)[0] == 1
+    copy = tmp_path / "scratch" / "images"
+    shutil.copytree(tmp_path / "pictures", copy, copy_function=shutil.copyfile)
+    for path in copy.rglob("*.bmp"):
+        os.utime(path, ns=(1, 2))
+    shutil.rmtree(tmp_path / "pictures")
+    assert fit(*suite_of(copy, tiny_suite_yaml))[0] == 0
+    assert_nothing_lost(out, undisturbed)
+
+
+def test_a_checkpoint_of_another_run_is_refused(
+    fit: Fit, out: Path, at_step: Callable[..., None], uninterrupted: Path, other: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    last = RunFolder(out).last_checkpoint
+    at_step(7, raising(MemoryError()))
+    assert fit("--seed_everything", "5")[0] == 1
+    of_seed_5 = last.rename(tmp_path / "of_seed_5.ckpt")
+    shutil.rmtree(out)
+    at_step(9, raising(MemoryError()))
+    assert fit()[0] == 1
+    own = last.read_bytes()
+    shutil.copy(of_seed_5, last)
+    status, said = fit()
+    assert status == 1
+    assert f"{last} is not of this run: seed_everything was 5 and is now 0. " in said
+    assert last.read_bytes() == of_seed_5.read_bytes()
+    last.write_bytes(own)
+    assert fit()[0] == 0
+    assert_nothing_lost(out, uninterrupted)
+    shutil.copy(RunFolder(other).last_checkpoint, last)  # beside results that are not of it
+    status, said = fit()
+    assert status == 1
+    assert "is not of this run: model.init_args.learning_rate was 0.5 and is now 0.005. " in said
+
+
+def test_a_finished_run_is_shown_and_no_file_of_it_changed(
+    fit: Fit, out: Path, uninterrupted: Path
+) -> None:
+    copy_of(uninterrupted, out)
+    before = facts(out)
+    status, said = fit("--data.num_workers", "1")
+    assert status == 0
+    first = said.splitlines()[0]
+    assert re.fullmatch(r"Nothing was run: finished \S+ \S+ by wemoe-pl \S+\.", first)
+    assert facts(out) == before
+    assert not list(out.parent.glob(".*"))
+
+
+def facts(folder: Path) -> dict[Path, tuple[int, int, int]]:
+    """What changes when a file is written to."""
+    return {
+        path: ((stat := path.stat()).st_ino, stat.st_size, stat.st_ctime_ns)
+        for path in (folder, *folder.rglob("*"))
+    }
 
 
 def test_a_batch_that_is_no_number_spoils_nothing(

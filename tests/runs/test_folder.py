@@ -111,10 +111,14 @@ def test_a_folder_holds_a_fit_if_there_is_a_checkpoint_or_results_of_one(
     assert folder.holds_fit
 
 
-def test_a_free_folder_beside_it_is_proposed(folder: RunFolder) -> None:
+def test_a_free_folder_beside_it_is_proposed(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert folder.free_neighbour() == folder.path.with_name("run-2")
     folder.path.with_name("run-2").mkdir()
     assert folder.free_neighbour() == folder.path.with_name("run-3")
+    monkeypatch.chdir(folder.path.with_name("run-2"))
+    assert RunFolder(Path()).free_neighbour() == folder.path.with_name("run-2-2")
 
 
 def test_only_what_is_gone_on_with_stays(folder: RunFolder) -> None:

@@ -148,6 +148,33 @@ def test_where_there_are_no_locks_a_lease_is_taken_and_given_back(
     assert not lock.exists()
 
 
+@pytest.mark.parametrize("forks", [False, True])
+def test_a_lease_of_a_killed_process_is_taken_at_once(
+    forks: bool, without_locks: None, lock: Path
+) -> None:
+    process, child = holding(lock, forks)
+    end(process)
+    try:
+        with held(lock, Path("a")):
+            pass
+    finally:
+        if forks:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_lease_is_renewed_while_it_is_held(
+    without_locks: None, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wemoe_pl.runs.lock.LEASE", 0.5)
+    with held(lock, Path("a")):
+        time.sleep(1.5)
+        with (
+            pytest.raises(WeMoEError, match=f"in use: process {os.getpid()}"),
+            held(lock, Path("a")),
+        ):
+            pass
+
+
 def test_who_holds_a_lock_is_not_known_before_it_is_written_down(lock: Path) -> None:
     assert holder_of(lock) is None
     lock.parent.mkdir()

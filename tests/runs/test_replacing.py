@@ -133,6 +133,16 @@ def test_a_mount_point_cannot_be_replaced_which_is_said_before_the_work(
         check_replaceable(folder)
 
 
+def test_the_folder_in_which_one_is_cannot_be_replaced(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.next.path)
+    with pytest.raises(ConfigError, match=r"--fresh cannot replace .*run, in which it was started"):
+        check_replaceable(RunFolder(Path("..")))
+    replace_by_next(RunFolder(Path("..")))
+    assert contents(folder) == REPLACED
+
+
 def test_what_the_system_refuses_is_told(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

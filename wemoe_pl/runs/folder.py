@@ -184,7 +184,8 @@ class RunFolder:
 
     def free_neighbour(self) -> Path:
         """The first folder of a similar name in which nothing is yet."""
-        numbered = (self.path.with_name(f"{self.path.name}-{number}") for number in count(2))
+        path = self.path if self.path.name not in ("", "..") else self.place
+        numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
         return next(path for path in numbered if not path.exists())
 
     def remove_leftovers(self) -> None:

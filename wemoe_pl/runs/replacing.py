@@ -17,6 +17,11 @@ def check_replaceable(folder: RunFolder) -> None:
             f"--fresh cannot replace {folder.path}, which is a mount point or lies where nothing "
             f"can be renamed: give a folder below it, such as {folder.path / 'run'}."
         )
+    if Path.cwd().is_relative_to(folder.place):
+        raise ConfigError(
+            f"--fresh cannot replace {folder.place}, in which it was started: start it elsewhere, "
+            "with this folder as --out."
+        )
 
 
 def replace_by_next(folder: RunFolder) -> None:
@@ -28,28 +33,35 @@ def replace_by_next(folder: RunFolder) -> None:
         WeMoEError: the file system does not let it be done; the next command there ends it.
     """
     with told_of(folder.path):
+        folder = RunFolder(folder.place)  # even if it was called "..", of a folder that now moves
         (folder.next.path / MARK).touch()
         folder.next.path.rename(waiting_place(folder))
         finish(folder)
 
 
+def is_unfinished(folder: RunFolder) -> bool:
+    """Was a replacement killed in the middle?"""
+    places = (waiting_place(folder), old_place(folder), folder.path / MARK)
+    return any(place.exists() for place in places)
+
+
 def recover(folder: RunFolder) -> bool:
     """End a replacement that was killed in the middle; whether there was one."""
-    begun = any(place.exists() for place in (waiting_place(folder), old_place(folder)))
-    if begun or (folder.path / MARK).exists():
+    unfinished = is_unfinished(folder)
+    if unfinished:
         with told_of(folder.path):
-            finish(folder)
-    return begun
+            finish(RunFolder(folder.place))
+    return unfinished
 
 
 def finish(folder: RunFolder) -> None:
     """Go on with a replacement from wherever it was."""
-    place, waiting, old = folder.place, waiting_place(folder), old_place(folder)
+    waiting, old = waiting_place(folder), old_place(folder)
     if (waiting / MARK).is_file():
-        if place.exists() and not exchange(waiting, place):
-            place.rename(old)
+        if folder.path.exists() and not exchange(waiting, folder.path):
+            folder.path.rename(old)
         if (waiting / MARK).is_file():
-            waiting.rename(place)
+            waiting.rename(folder.path)
     for replaced in (waiting, old):
         if replaced.is_dir():
             keep_others_files(replaced, folder)

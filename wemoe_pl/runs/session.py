@@ -3,18 +3,20 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.files import digest, make_folder
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import TRIAL, RunFolder, State
 from wemoe_pl.runs.identity import RECORD, Identity
 from wemoe_pl.runs.lock import held, now
-from wemoe_pl.runs.replacing import recover, replace_by_next
+from wemoe_pl.runs.replacing import is_unfinished, recover, replace_by_next
+from wemoe_pl.runs.settings import difference
 from wemoe_pl.runs.start import Start, compare, find_start
 
 # By these an agent of Weights & Biases tells a command which trial of which sweep it is.
@@ -107,24 +109,32 @@ class Session:
         wanted = self.folder
         if self.scores:
             self.start = find_start(wanted, recipe, given, fresh)
-            if self.start.finished is not None and self.start.replaces is None:
+            shown = self.start.finished is not None and self.start.replaces is None
+            if shown and not is_unfinished(wanted):
                 return
         make_folder(wanted.path)
         if self.is_first:
             self._held.enter_context(held(wanted.lock, wanted.path))
-            recovered = recover(wanted)
+            is_done = recover(wanted) and not difference(wanted.config, recipe)
             if self.scores:
-                self.start = find_start(wanted, recipe, given, fresh and not recovered)
+                self.start = find_start(wanted, recipe, given, fresh and not is_done)
         self.folder = self.start.folder
 
     def compare(self, identity: Identity) -> Identity:
         """Compare the run with what is in the folder; the same with what it went on from.
 
+        What `--fresh` had built of another is let go of.
+
         Raises:
             AlreadyFinished: it is the same, and has come to its end.
             ConfigError: it is another, or was made by another version of the program.
         """
-        identity = compare(self.start, identity)
+        try:
+            identity = compare(self.start, identity)
+        except ConfigError:
+            if self.start.replaces is None:
+                raise
+            self.start = Start(self.folder, self.start.replaces)
         if self.start.finished is not None:
             self.put_in_place()
             raise AlreadyFinished(self.folder, self.start.finished)
@@ -165,6 +175,21 @@ class Session:
     def close(self) -> None:
         """Let go of the folder."""
         self._held.close()
+
+
+@contextmanager
+def writing_to(out: Path) -> Iterator[None]:
+    """Keep other processes from a folder while a block writes there, and make it first.
+
+    What killed processes were writing there is removed.
+
+    Raises:
+        WeMoEError: another process writes there, or nothing can be written.
+    """
+    folder = RunFolder(out)
+    with held(folder.lock, make_folder(out)):
+        folder.remove_leftovers()
+        yield
 
 
 def trial_of_sweep(out: Path) -> Path:
