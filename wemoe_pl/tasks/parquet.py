@@ -126,7 +126,8 @@ class ParquetTask(VisionTask):
         identity = hashed("parquet", self._source(split, files), self.image, self.label, labels)
         of_rows = ParquetImages(table, self.image, labels, where, facts, identity)
         images = keep_readable(of_rows, self.corrupt)
-        tell_gaps(images.labels, self._known_classes(), where)
+        if self.label is not None:
+            tell_gaps(images.labels, self._known_classes(), where)
         return images
 
     def hub_files(self, split: Split) -> HubFiles | None:
