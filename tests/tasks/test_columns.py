@@ -47,6 +47,7 @@ STRUCT = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 FORMS: dict[str, Callable[[bytes], pa.Array]] = {
     "binary": lambda content: pa.array([content], pa.binary()),
     "large binary": lambda content: pa.array([content], pa.large_binary()),
+    "binary view": lambda content: pa.array([content], pa.binary_view()),  # of Polars
     "struct": lambda content: pa.array([{"bytes": content, "path": "a.png"}], STRUCT),
     "struct without a path": lambda content: pa.array([{"bytes": content}]),
     "struct of a list": lambda content: pa.array([{"bytes": [*content], "path": "a.png"}]),

@@ -199,9 +199,10 @@ def test_a_tiff_of_12_bits_is_scaled_by_12() -> None:
         tiff(noise(4, 6).astype(np.float32) / 255, 32, kind=3),
         tiff(noise(4, 6).astype(np.int32), 32, kind=2),
         tiff(noise(4, 6).astype(np.int16), 16, kind=2),
+        tiff(noise(4, 6).astype(np.int8), 8, kind=2),
         b"Pf 1 1 -1.0\n" + struct.pack("<f", 0.5),
     ],
-    ids=["float", "float to 1", "int32", "int16", "pfm"],
+    ids=["float", "float to 1", "int32", "int16", "int8", "pfm"],
 )
 def test_values_whose_range_nothing_states_are_refused(content: bytes) -> None:
     with pytest.raises(DataError, match=r"^x is not a readable image: nothing states the range "):
@@ -243,6 +244,12 @@ def test_grey_values_and_palettes_may_be_transparent_too() -> None:
     for form in ("PNG", "GIF"):
         read = read_image(saved(palette, form, transparency=0))
         assert [read.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (40, 50, 60)]
+
+
+def test_the_transparent_value_of_16_bits_is_compared_in_16_bits() -> None:
+    values = np.array([[300, 301, 302]], np.uint16)  # all of them 1 in eight bits
+    read = read_image(saved(Image.fromarray(values), "PNG", transparency=301))
+    assert [read.getpixel((x, 0)) for x in range(3)] == [(1, 1, 1), (255, 255, 255), (1, 1, 1)]
 
 
 # --- sizes -----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Folders of images: what is in them, in which order, and what is said of a bad one."""
 
 import os
+import re
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,17 @@ def test_a_folder_may_spell_a_class_otherwise(tmp_path: Path) -> None:
     task = ImageFolderTask(test=str(tmp_path), class_names=("polka-dotted", "banded"))
     assert list(task.images("test").labels) == [1, 0]  # by path: capitals first
     assert task.classes == ("polka-dotted", "banded")
+
+
+@pytest.mark.parametrize("name", [".net", "recycler", "lost+found"])
+def test_a_class_whose_folder_would_be_passed_over_is_refused(name: str, tmp_path: Path) -> None:
+    write_image(tmp_path / "cat" / "0.png")
+    write_image(tmp_path / name / "0.png")
+    task = ImageFolderTask(test=str(tmp_path), class_names=("cat", name))
+    with pytest.raises(DataError, match=f"for the class '{re.escape(name)}', .* to '_") as caught:
+        task.images("test")
+    (tmp_path / name).rename(tmp_path / str(caught.value).split("'")[3])  # as it advises
+    assert sorted(task.images("test").labels) == [0, 1]
 
 
 def test_two_classes_of_one_name_are_refused() -> None:

@@ -8,8 +8,8 @@ from wemoe_pl.tasks import UNLABELLED
 from wemoe_pl.tasks.gaps import tell_gaps
 
 
-@pytest.mark.parametrize("labels", [[0, 1, 2, 1], [UNLABELLED] * 3, []])
-def test_nothing_is_said_of_whole_labels_or_of_none(labels: list[int]) -> None:
+@pytest.mark.parametrize("labels", [[0, 1, 2, 1], []])
+def test_nothing_is_said_of_whole_labels_or_of_no_images(labels: list[int]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tell_gaps(labels, ("cat", "dog", "cow"), "pets")
@@ -26,6 +26,11 @@ def test_of_many_classes_without_images_a_few_are_named() -> None:
         UserWarning, match=r"no images of 9 of its 10 classes: 1, 2, 3, 4, 5 and 4 m"
     ):
         tell_gaps([0], [str(label) for label in range(10)], "digits")
+
+
+def test_that_no_image_has_a_label_is_said() -> None:
+    with pytest.warns(UserWarning, match="^pets has no label for any of its 3 images: they can be"):
+        tell_gaps([UNLABELLED] * 3, ("cat", "dog"), "pets")
 
 
 def test_images_without_a_label_among_labelled_ones_are_counted() -> None:

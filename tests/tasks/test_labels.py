@@ -23,5 +23,12 @@ def test_the_first_vocabulary_that_has_all_names_is_taken() -> None:
         labels_of_names(["a", "c"], words, "t")
 
 
+@pytest.mark.parametrize("twin", ["café", "cafe\u0301"])
+def test_names_do_not_tell_two_classes_of_one_name_apart(twin: str) -> None:
+    with pytest.raises(DataError, match=r"^The labels of t are names, .*'café' is given twice"):
+        labels_of_names(["tea", "café"], [("tea", "café", twin)], "t")
+    assert labels_of_numbers([0, 1, 2], 3, "t") == [0, 1, 2]  # as numbers do
+
+
 def test_a_column_of_numbers_has_no_names_to_order() -> None:
     assert orders_of_names([0, 1, None]) == {}

@@ -12,8 +12,13 @@ from PIL import Image
 from wemoe_pl.errors import DataError
 from wemoe_pl.tasks.decoding import as_models_see, read_image
 
-TEXT = (pa.types.is_string, pa.types.is_large_string)
-BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+BINARY = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,  # of Polars
+    pa.types.is_fixed_size_binary,
+)
 LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 PIXELS = (pa.types.is_uint8, pa.types.is_uint16)  # other numbers do not say what white is
 

@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
-from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PHOTOMETRIC_INTERPRETATION,
+    SAMPLEFORMAT,
+    TiffImageFile,
+)
 
 from wemoe_pl.errors import DataError
 from wemoe_pl.tasks.file_names import printable
@@ -17,11 +22,12 @@ from wemoe_pl.tasks.file_names import printable
 PHOTOGRAPHS = ("PNG", "JPEG", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "TIFF", "PPM")
 Image.init()
 FORMATS = tuple(form for form in PHOTOGRAPHS if form in Image.OPEN)
-READER = 2  # the version of this module: raised whenever it makes other pixels of some image
+READER = 3  # the version of this module: raised whenever it makes other pixels of some image
 MOST_PIXELS = 89_478_485  # from where Pillow suspects a bomb: a quarter of a gigabyte in RGB
 MOST_ELONGATED = 250  # longer side by shorter; resized to 224 pixels, 38 megabytes
 SIXTEEN_BITS = 2**16 - 1
 WHITE_IS_ZERO = 0
+SIGNED = 2
 # From what EXIF says of the first row and column to what puts them upright.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -117,8 +123,12 @@ def orientation(image: Image.Image) -> int:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """An image of grey values in more than eight bits, scaled to eight; any other as it is."""
-    if image.mode not in ("F", "I") and not image.mode.startswith("I;16"):
+    """An image of grey values in more than eight bits, scaled to eight; any other as it is.
+
+    The one value that a PNG may call transparent is looked for before, at its own precision.
+    """
+    many_bits = image.mode in ("F", "I") or image.mode.startswith("I;16")
+    if not many_bits and not is_signed(image):
         return image
     largest = largest_value(image)
     if largest is None:
@@ -127,19 +137,28 @@ def eight_bits(image: Image.Image) -> Image.Image:
             f"nothing states the range of its {kind} values: save it with 8 or 16 bits per pixel"
         )
     values = np.asarray(image).astype(np.uint32)
+    opaque = values != image.info.get("transparency", -1)
     if is_negative(image):
         values = largest - values
-    return Image.fromarray(((values * 255 + largest // 2) // largest).astype(np.uint8))
+    grey = Image.fromarray(((values * 255 + largest // 2) // largest).astype(np.uint8))
+    if not opaque.all():
+        grey.putalpha(Image.fromarray(opaque))
+    return grey
 
 
 def largest_value(image: Image.Image) -> int | None:
     """What white is in an image of grey values, by its format; None if that is not known."""
     if isinstance(image, TiffImageFile):
         bits: int = image.tag_v2.get(BITSPERSAMPLE, (16,))[0]
-        return None if image.mode in ("F", "I") else 2**bits - 1
+        return None if image.mode in ("F", "I") or is_signed(image) else 2**bits - 1
     if image.mode == "I" and image.format in ("PNG", "PPM"):  # formats of at most 16 bits
         return SIXTEEN_BITS
     return SIXTEEN_BITS if image.mode.startswith("I;16") else None
+
+
+def is_signed(image: Image.Image) -> bool:
+    """Are its values signed? Pillow takes those of eight bits for others."""
+    return isinstance(image, TiffImageFile) and SIGNED in image.tag_v2.get(SAMPLEFORMAT, ())
 
 
 def is_negative(image: Image.Image) -> bool:

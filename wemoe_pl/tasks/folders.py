@@ -83,6 +83,7 @@ class ImageFolderTask(VisionTask):
     def images(self, split: Split) -> Images:
         """The images of a split, in the order of their paths."""
         folder = self._folder(split)
+        check_shown(self.class_names or (), folder)
         paths = list_images(folder)
         if not self.labelled:
             return keep_readable(ImageFiles(paths, [UNLABELLED] * len(paths)), self.corrupt)
@@ -140,6 +141,17 @@ def check_folders(folders: Collection[str], parent: Path) -> None:
             f"{parent} has two folders '{twice}', whose names differ only in their Unicode form: "
             "move the images of one into the other."
         )
+
+
+def check_shown(classes: Sequence[str], parent: Path) -> None:
+    """Raise `DataError` for a class whose folder is passed over, since systems leave such ones."""
+    for path in sorted(parent.iterdir()):
+        if path.name in classes and is_hidden(Path(path.name)) and path.is_dir():
+            raise DataError(
+                f"{parent} has a folder for the class '{path.name}', but folders of this name are "
+                "passed over, since systems leave such ones beside images: rename the folder to "
+                f"'_{path.name}', which is taken for this class."
+            )
 
 
 def check_level(parent: Path, paths: Sequence[Path]) -> None:

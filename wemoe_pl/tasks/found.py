@@ -10,12 +10,8 @@ from wemoe_pl.tasks.columns import check_images, image_column
 from wemoe_pl.tasks.file_names import path_of, printable
 from wemoe_pl.tasks.image_files import ImageFiles, names_and_sizes
 from wemoe_pl.tasks.listing import IMAGE_SUFFIXES, chosen, files_of, matching_files
-from wemoe_pl.tasks.parquet import (
-    TABLE,
-    ParquetImages,
-    read_table,
-    table_facts,
-)
+from wemoe_pl.tasks.parquet import ParquetImages
+from wemoe_pl.tasks.tables import TABLE, read_table, table_facts
 
 SUFFIXES = IMAGE_SUFFIXES | {TABLE}
 

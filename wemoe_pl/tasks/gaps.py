@@ -10,8 +10,8 @@ from wemoe_pl.tasks.file_names import name_some
 def tell_gaps(labels: Sequence[int], classes: Sequence[str], where: str) -> None:
     """Warn of what is not scored, or is scored in vain.
 
-    That is: classes without images, images without a label among labelled ones, and a task of one
-    class, of which every answer is right.
+    That is: classes without images, images without a label where labels were looked for, and a task
+    of one class, of which every answer is right.
 
     Args:
         labels: of all images.
@@ -19,7 +19,14 @@ def tell_gaps(labels: Sequence[int], classes: Sequence[str], where: str) -> None
         where: what the warning calls the images.
     """
     present = set(labels)
-    if present <= {UNLABELLED}:
+    if not present:
+        return
+    if present == {UNLABELLED}:
+        warnings.warn(
+            f"{where} has no label for any of its {len(labels)} images: they can be adapted to, "
+            "and are not scored.",
+            stacklevel=3,
+        )
         return
     absent = [name for label, name in enumerate(classes) if label not in present]
     if absent:

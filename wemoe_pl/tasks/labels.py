@@ -7,7 +7,7 @@ from datasets import ClassLabel, Dataset
 
 from wemoe_pl.errors import DataError, did_you_mean
 from wemoe_pl.tasks.base import UNLABELLED
-from wemoe_pl.tasks.names import canonical, match_names
+from wemoe_pl.tasks.names import canonical, match_names, repeated
 
 
 def stored_labels(table: Dataset, column: str) -> list[Any]:
@@ -85,16 +85,27 @@ def labels_of_names(
         where: what errors call the table.
 
     Raises:
-        DataError: no list has all of them; names the first row that is not of the last list.
+        DataError: no list has all of them, which names the first row that is not of the last list;
+            or the one that has gives two classes one name.
     """
     names = [value for value in dict.fromkeys(values) if value is not None]
     matched: dict[str, int] = {}
     for classes in vocabularies:
         matched = match_names(names, classes)
         if len(matched) == len(names):
+            check_distinct(classes, where)
             return [UNLABELLED if value is None else matched[value] for value in values]
     row, name = next((r, v) for r, v in enumerate(values) if v is not None and v not in matched)
     raise DataError(
         f"Row {row} of {where} has the label '{name}', which is no class of the task: give all "
         f"classes as `class_names`. {did_you_mean(name, vocabularies[-1])}"
     )
+
+
+def check_distinct(classes: Sequence[str], where: str) -> None:
+    """Raise `DataError` if two classes have one name, which labels that are names cannot tell."""
+    if (twice := repeated(classes)) is not None:
+        raise DataError(
+            f"The labels of {where} are names, and the class name '{twice}' is given twice: give "
+            "each class a name of its own, or labels that are numbers."
+        )

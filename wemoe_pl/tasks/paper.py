@@ -12,7 +12,8 @@ from wemoe_pl.hub import HubFiles
 from wemoe_pl.tasks.base import Corrupt, Images, Split, VisionTask
 from wemoe_pl.tasks.folders import ImageFolderTask
 from wemoe_pl.tasks.listing import files_below, is_hidden
-from wemoe_pl.tasks.parquet import TABLE, NameCheck, ParquetTask
+from wemoe_pl.tasks.parquet import NameCheck, ParquetTask
+from wemoe_pl.tasks.tables import TABLE
 
 PAPER_TASKS = ("sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd")
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 from PIL import Image
 
 from wemoe_pl.errors import DataError, did_you_mean
@@ -26,7 +25,7 @@ from wemoe_pl.tasks.base import (
 from wemoe_pl.tasks.columns import check_images, content_and_path, read_cell
 from wemoe_pl.tasks.file_names import printable
 from wemoe_pl.tasks.gaps import tell_gaps
-from wemoe_pl.tasks.image_files import file_facts, names_and_sizes
+from wemoe_pl.tasks.image_files import names_and_sizes
 from wemoe_pl.tasks.labels import (
     are_names,
     declared_names,
@@ -38,8 +37,8 @@ from wemoe_pl.tasks.labels import (
 from wemoe_pl.tasks.listing import files_below
 from wemoe_pl.tasks.names import first_mismatch
 from wemoe_pl.tasks.readable import keep_readable
+from wemoe_pl.tasks.tables import TABLE, matching, read_table, table_facts
 
-TABLE = ".parquet"
 NameCheck = Literal["exact", "nearest", "off"]
 
 
@@ -127,7 +126,8 @@ class ParquetTask(VisionTask):
         identity = hashed("parquet", self._source(split, files), self.image, self.label, labels)
         of_rows = ParquetImages(table, self.image, labels, where, facts, identity)
         images = keep_readable(of_rows, self.corrupt)
-        tell_gaps(images.labels, self._known_classes(), where)
+        if self.label is not None:
+            tell_gaps(images.labels, self._known_classes(), where)
         return images
 
     def hub_files(self, split: Split) -> HubFiles | None:
@@ -257,38 +257,3 @@ class ParquetImages:
     def _cell(self, index: int) -> pa.Scalar:
         # As it is stored: of a column that says it is one of images, paths would be opened.
         return self.rows.data.column(self.column)[index]
-
-
-def read_table(files: Sequence[Path], called: str) -> Dataset:
-    """The rows of parquet files, mapped to memory.
-
-    Args:
-        files: of one table.
-        called: what errors call them.
-
-    Raises:
-        DataError: they cannot be read, or there is no space.
-    """
-    names = [str(path) for path in files]
-    try:
-        return load_dataset("parquet", data_files={"rows": names}, split="rows")
-    except Exception as error:  # `datasets` and pyarrow raise many kinds
-        cause = error.__cause__ or error
-        if isinstance(cause, OSError) and cause.errno is not None:
-            raise DataError(
-                f"{called} cannot be unpacked: {cause.strerror}. Free some space, or set HF_HOME "
-                "to a folder on another disk."
-            ) from error
-        raise DataError(
-            f"{called} cannot be read ({str(cause).partition('.')[0]}): fetch or copy them again."
-        ) from error
-
-
-def matching(pattern: str, names: Sequence[str]) -> list[str]:
-    """The parquet files among these names that a pattern means."""
-    return [name for name in names if fnmatch(name, pattern) and name.endswith(".parquet")]
-
-
-def table_facts(files: Sequence[Path], column: str) -> str:
-    """The fingerprint of the images in a column of parquet files."""
-    return f"{hashed('parquet', file_facts(files))}, column {column}"
