@@ -27,6 +27,7 @@ def replace_by_next(folder: RunFolder) -> None:
     Raises:
         WeMoEError: the file system does not let it be done; the next command there ends it.
     """
+    folder = RunFolder(folder.place)  # "." means the old run until the end
     with told_of(folder.path):
         (folder.next.path / MARK).touch()
         folder.next.path.rename(waiting_place(folder))
@@ -35,6 +36,7 @@ def replace_by_next(folder: RunFolder) -> None:
 
 def recover(folder: RunFolder) -> bool:
     """End a replacement that was killed in the middle; whether there was one."""
+    folder = RunFolder(folder.place)
     begun = any(place.exists() for place in (waiting_place(folder), old_place(folder)))
     if begun or (folder.path / MARK).exists():
         with told_of(folder.path):
@@ -43,32 +45,33 @@ def recover(folder: RunFolder) -> bool:
 
 
 def finish(folder: RunFolder) -> None:
-    """Go on with a replacement from wherever it was."""
-    place, waiting, old = folder.place, waiting_place(folder), old_place(folder)
+    """Go on with a replacement from wherever it was, in a folder that is given in full."""
+    waiting, old = waiting_place(folder), old_place(folder)
     if (waiting / MARK).is_file():
-        if place.exists() and not exchange(waiting, place):
-            place.rename(old)
+        if folder.path.exists() and not exchange(waiting, folder.path):
+            folder.path.rename(old)
         if (waiting / MARK).is_file():
-            waiting.rename(place)
+            waiting.rename(folder.path)
     for replaced in (waiting, old):
         if replaced.is_dir():
-            keep_others_files(replaced, folder)
+            keep_others_files(RunFolder(replaced), folder)
             shutil.rmtree(replaced)
     (folder.path / MARK).unlink(missing_ok=True)
 
 
-def keep_others_files(replaced: Path, folder: RunFolder) -> None:
+def keep_others_files(replaced: RunFolder, folder: RunFolder) -> None:
     """Move what is of no run from the replaced folder into the new one."""
-    for path in replaced.iterdir():
-        if not folder.is_of_run(path.name) and not (folder.path / path.name).exists():
-            path.rename(folder.path / path.name)
+    for path in replaced.others_files:
+        kept = folder.path / path.relative_to(replaced.path)
+        if not kept.exists():
+            path.rename(kept)
 
 
 def waiting_place(folder: RunFolder) -> Path:
     """Where the new run lies just before it takes the old one's place, and the old one after."""
-    return folder.place.with_name(f".{folder.place.name}.wemoe-next")
+    return folder.path.with_name(f".{folder.path.name}.wemoe-next")
 
 
 def old_place(folder: RunFolder) -> Path:
     """Where the old run goes on file systems that cannot exchange two folders at once."""
-    return folder.place.with_name(f".{folder.place.name}.wemoe-old")
+    return folder.path.with_name(f".{folder.path.name}.wemoe-old")
