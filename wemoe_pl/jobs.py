@@ -208,6 +208,7 @@ class WeMoECLI(LightningCLI):
             values_of(self.arguments, *CONFIG),
             self.recipe,
             is_out_given=bool(values_of(self.arguments, "--out")),
+            is_checkpoint_given=bool(values_of(self.arguments, "--ckpt_path")),
         )
         settings.ckpt_path = meant.checkpoint and str(meant.checkpoint)
         self.session = Session(
@@ -220,6 +221,8 @@ class WeMoECLI(LightningCLI):
         self.session.enter(self.recipe, meant.checkpoint if command == "fit" else None, self.anew)
         self.write_to(self.session.folder.path)
         self.start = self.session.start.checkpoint if command == "fit" else None
+        if self.goes_on:
+            settings.ckpt_path = None  # the folder has it, wherever that is moved to
         self.start_step, self.start_run = 0, None
         if self.start:
             checkpoint = read_checkpoint(self.start)
