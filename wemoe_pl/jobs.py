@@ -163,7 +163,7 @@ class WeMoECLI(LightningCLI):
         check_parts(settings, values_of(self.arguments, ALLOW))
         if self.config.get("subcommand"):
             self.subcommand = self.config.subcommand
-            check_limits(settings.trainer)
+            check_limits(settings.trainer, self.subcommand)
             self.enter_folder()
 
     def before_instantiate_classes(self) -> None:
@@ -208,6 +208,7 @@ class WeMoECLI(LightningCLI):
             values_of(self.arguments, *CONFIG),
             self.recipe,
             is_out_given=bool(values_of(self.arguments, "--out")),
+            is_checkpoint_given=bool(values_of(self.arguments, "--ckpt_path")),
         )
         settings.ckpt_path = meant.checkpoint and str(meant.checkpoint)
         self.session = Session(
@@ -219,6 +220,8 @@ class WeMoECLI(LightningCLI):
         self.session.notes += meant.notes
         self.session.enter(self.recipe, meant.checkpoint if command == "fit" else None, self.anew)
         self.write_to(self.session.folder.path)
+        if self.goes_on:
+            settings.ckpt_path = None  # the folder has it, wherever that is moved to
         self.start_step, self.start_run = 0, None
         if self.start:
             checkpoint = read_checkpoint(self.start)
@@ -346,8 +349,11 @@ class WeMoECLI(LightningCLI):
             model: ScoredModule = self.model
             accuracy = model.scores.accuracy()
             suite = {"suite": model.suite.name, "note": model.suite.note}
-            scored = {"method": model.method, "tasks": list(accuracy), "accuracy": accuracy}
-            self.console.print(accuracy_table({**suite, **scored, "reference": {}}))
+            partial = what_was_scored(self.trainer)
+            method = model.method + (PARTIAL if partial else "")
+            scored = {"method": method, "tasks": list(accuracy), "accuracy": accuracy}
+            told = {**suite, **scored, "partial": partial, "reference": {}}
+            self.console.print(accuracy_table(told))
             self.close_loggers()
 
     def after_fit(self) -> None:

@@ -141,10 +141,11 @@ def test_only_what_is_gone_on_with_stays(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("name", "is_of_run"),
     [
-        ("results.json", True), ("checkpoints", True), ("test", True), (".next", True),
+        ("results.json", True), ("checkpoints", True), (".next", True),
         ("routing.png", True), ("accuracy.svg", True), ("encoder.safetensors", True),
         ("head.safetensors", True),
         ("notes.txt", False), ("command.json", False), ("log.txt", False), ("export", False),
+        ("test", False), ("photo.png", False), ("images.parquet", False),
     ],
 )  # fmt: skip
 def test_the_files_of_a_run_are_known_by_name(

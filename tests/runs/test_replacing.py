@@ -22,6 +22,7 @@ def folder(tmp_path: Path) -> RunFolder:
     contents = {
         "results.json": "old", "routing.png": "old", "checkpoints/last.ckpt": "old",
         "test/results.json": "old", "notes.txt": "mine", "export/model": "mine",
+        "photo.png": "mine", "images.parquet": "mine", "checkpoints/expert.safetensors": "mine",
         ".next/results.json": "new", ".next/checkpoints/last.ckpt": "new",
     }  # fmt: skip
     for name, text in contents.items():
@@ -38,7 +39,8 @@ def contents(folder: RunFolder) -> dict[str, str]:
 
 REPLACED = {
     "results.json": "new", "checkpoints/last.ckpt": "new", "notes.txt": "mine",
-    "export/model": "mine",
+    "export/model": "mine", "photo.png": "mine", "images.parquet": "mine",
+    "checkpoints/expert.safetensors": "mine",
 }  # fmt: skip
 
 
@@ -73,6 +75,27 @@ def test_a_link_to_the_folder_leads_to_the_new_run(
     assert link.readlink() == folder.path
     assert contents(folder) == REPLACED
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "run"]
+
+
+def test_the_folder_in_which_the_command_is_run_is_replaced_as_any_other(
+    exchanges: bool, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.path)
+    replace_by_next(RunFolder(Path()))
+    monkeypatch.chdir(folder.path.parent)
+    assert contents(folder) == REPLACED
+    assert [path.name for path in Path().iterdir()] == ["run"]
+
+
+def test_images_that_lie_in_a_folder_called_test_are_not_taken_for_a_test(
+    exchanges: bool, folder: RunFolder
+) -> None:
+    folder.test.results.unlink()
+    image = folder.test.path / "cat" / "1.png"
+    image.parent.mkdir()
+    image.write_text("mine")
+    replace_by_next(folder)
+    assert contents(folder) == REPLACED | {"test/cat/1.png": "mine"}
 
 
 class KilledError(BaseException):

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.files import digest, remove_leftovers
+from wemoe_pl.files import LEFTOVER, digest, remove_leftovers
 from wemoe_pl.runs.checkpoint import has_ended
 
 # The first words of a `config.yaml` that this program has written.
 CONFIG_HEADER = "# The resolved config of this run, written by wemoe-pl"
 RESULT_KEYS = {"suite", "method", "tasks", "accuracy", "mean"}
+PICTURES = ("accuracy", "adaptation", "confusion", "routing", "routing_share")
 # What else a run leaves beside the files that have a property below: see `is_of_run`.
 OTHER_FILES = (
-    "*.png", "*.svg", "routing.csv", "encoder.safetensors", "head.safetensors", "heads",
-    "predictions.*", "*.parquet", "wandb", "lightning_logs", ".replaces", ".*.part*",
+    *(f"{picture}.{suffix}" for picture in PICTURES for suffix in ("png", "svg")),
+    "routing.csv", "encoder.safetensors", "head.safetensors", "heads", "predictions.*",
+    "wandb", "lightning_logs", ".replaces", ".*.part*",
 )  # fmt: skip
+CHECKPOINT = ".ckpt"  # the suffix of what a trainer saves
 NEXT = ".next"  # the folder of a run that is to replace the one above it
 TRIAL = "fast_dev_run"  # the key of results that stand for nothing, and are in nobody's way
 
@@ -114,12 +117,20 @@ class RunFolder:
     def is_of_run(self, name: str) -> bool:
         """Is a file or folder of this name in the folder one that a run leaves?"""
         own = (
-            self.config, self.results, self.summary, self.logs, self.checkpoints,
-            self.test.path, self.next.path,
+            self.config, self.results, self.summary, self.logs, self.checkpoints, self.next.path,
         )  # fmt: skip
+        if name == self.test.path.name:  # which a folder of images may be called, too
+            return self.test.config.is_file() or self.test.results.is_file()
         return any(path.name == name for path in own) or any(
             fnmatch(name, pattern) for pattern in OTHER_FILES
         )
+
+    @property
+    def others_files(self) -> list[Path]:
+        """The files and folders that no run has left here, nor among its checkpoints."""
+        here = [path for path in contents(self.path) if not self.is_of_run(path.name)]
+        weights = [path for path in contents(self.checkpoints) if path.suffix != CHECKPOINT]
+        return here + [path for path in weights if not LEFTOVER.fullmatch(path.name)]
 
     def read_results(self) -> dict[str, Any] | None:
         """The contents of `results.json`; None if it is not there.
@@ -202,6 +213,11 @@ class RunFolder:
         self.results.unlink(missing_ok=True)
         if not keep_checkpoint:
             self.last_checkpoint.unlink(missing_ok=True)
+
+
+def contents(folder: Path) -> list[Path]:
+    """The files and folders in a folder; none if it is not there."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def where_it_ends(path: Path) -> Path:

@@ -28,7 +28,11 @@ class Meant(NamedTuple):
 
 
 def meant_run(
-    command: str, configs: Sequence[str], recipe: Mapping[str, Any], is_out_given: bool
+    command: str,
+    configs: Sequence[str],
+    recipe: Mapping[str, Any],
+    is_out_given: bool,
+    is_checkpoint_given: bool = False,
 ) -> Meant:
     """Find out which folder and which checkpoint a command is about.
 
@@ -37,6 +41,7 @@ def meant_run(
         configs: the configs that it was given, by name or path.
         recipe: what they and the command line come to, as plain values.
         is_out_given: does the command line say where to write, and not only a config?
+        is_checkpoint_given: does it say which checkpoint to use?
 
     Raises:
         CheckpointError: the checkpoint is not there, or damaged.
@@ -45,6 +50,8 @@ def meant_run(
     own = None if command == "fit" else run_of_config(configs)
     if own is not None and not is_out_given:
         out = own.path  # wherever it was moved to since
+    if own is not None and not is_checkpoint_given and given == beginning_of(own):
+        given = None  # what the run began with is not what it came to
     if own is not None and given is None and own.last_checkpoint.is_file():
         if change := model_change(own, recipe):
             unused = f"The checkpoint of {own.path} is not used, as the model is another: {change}."
@@ -68,6 +75,11 @@ def run_of_config(names: Sequence[str]) -> RunFolder | None:
         if path.name == folder.config.name and folder.holds_fit:
             return folder
     return None
+
+
+def beginning_of(folder: RunFolder) -> Any:
+    """What the config of a run says of the checkpoint that it began with."""
+    return (read_settings(folder.config) or {}).get("ckpt_path")
 
 
 def model_change(folder: RunFolder, recipe: Mapping[str, Any]) -> str:

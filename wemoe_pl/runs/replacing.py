@@ -55,7 +55,7 @@ def recover(folder: RunFolder) -> bool:
 
 
 def finish(folder: RunFolder) -> None:
-    """Go on with a replacement from wherever it was."""
+    """Go on with a replacement from wherever it was, in a folder that is given in full."""
     waiting, old = waiting_place(folder), old_place(folder)
     if (waiting / MARK).is_file():
         if folder.path.exists() and not exchange(waiting, folder.path):
@@ -64,23 +64,24 @@ def finish(folder: RunFolder) -> None:
             waiting.rename(folder.path)
     for replaced in (waiting, old):
         if replaced.is_dir():
-            keep_others_files(replaced, folder)
+            keep_others_files(RunFolder(replaced), folder)
             shutil.rmtree(replaced)
     (folder.path / MARK).unlink(missing_ok=True)
 
 
-def keep_others_files(replaced: Path, folder: RunFolder) -> None:
+def keep_others_files(replaced: RunFolder, folder: RunFolder) -> None:
     """Move what is of no run from the replaced folder into the new one."""
-    for path in replaced.iterdir():
-        if not folder.is_of_run(path.name) and not (folder.path / path.name).exists():
-            path.rename(folder.path / path.name)
+    for path in replaced.others_files:
+        kept = folder.path / path.relative_to(replaced.path)
+        if not kept.exists():
+            path.rename(kept)
 
 
 def waiting_place(folder: RunFolder) -> Path:
     """Where the new run lies just before it takes the old one's place, and the old one after."""
-    return folder.place.with_name(f".{folder.place.name}.wemoe-next")
+    return folder.path.with_name(f".{folder.path.name}.wemoe-next")
 
 
 def old_place(folder: RunFolder) -> Path:
     """Where the old run goes on file systems that cannot exchange two folders at once."""
-    return folder.place.with_name(f".{folder.place.name}.wemoe-old")
+    return folder.path.with_name(f".{folder.path.name}.wemoe-old")
