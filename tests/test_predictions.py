@@ -112,8 +112,10 @@ def test_a_table_with_gaps_is_not_written(tmp_path: Path) -> None:
 
 def test_no_table_is_written_of_nothing_but_errors(tmp_path: Path) -> None:
     writer = begun(tmp_path)
-    keep(writer, 0, [Answer("c.png", error="torn")])
-    with pytest.raises(DataError, match=r"^None of the images can be read: c\.png\.$"):
+    keep(writer, 0, [Answer("c.png", error="c.png is torn")])
+    with pytest.raises(
+        DataError, match=r"^None of the images can be read: c\.png\. c\.png is torn\.$"
+    ):
         writer.finish([0])
     assert not list(tmp_path.iterdir())
 

@@ -96,18 +96,21 @@ class Predictions(Callback):
                 f"{missing} of {len(parts)} batches are not answered yet: run the same command "
                 "again to go on."
             )
-        answers, unreadable = 0, []
+        answers, unreadable, reasons = 0, [], []
         for row in kept(parts):
             if row.error is None:
                 answers += 1
             else:
                 unreadable.append(row.image)
+                reasons.append(row.error)
         if answers:
             with atomic_write(self.path) as temporary:
                 WRITERS[self.path.suffix](temporary, kept(parts))
         shutil.rmtree(self.parts)
         if not answers:
-            raise DataError(f"None of the images can be read: {name_some(unreadable)}.")
+            raise DataError(
+                f"None of the images can be read: {name_some(unreadable)}. {reasons[0]}."
+            )
         return answers, unreadable
 
 
