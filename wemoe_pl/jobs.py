@@ -163,7 +163,7 @@ class WeMoECLI(LightningCLI):
         check_parts(settings, values_of(self.arguments, ALLOW))
         if self.config.get("subcommand"):
             self.subcommand = self.config.subcommand
-            check_limits(settings.trainer)
+            check_limits(settings.trainer, self.subcommand)
             self.enter_folder()
 
     def before_instantiate_classes(self) -> None:
@@ -342,8 +342,11 @@ class WeMoECLI(LightningCLI):
             model: ScoredModule = self.model
             accuracy = model.scores.accuracy()
             suite = {"suite": model.suite.name, "note": model.suite.note}
-            scored = {"method": model.method, "tasks": list(accuracy), "accuracy": accuracy}
-            self.console.print(accuracy_table({**suite, **scored, "reference": {}}))
+            partial = what_was_scored(self.trainer)
+            method = model.method + (PARTIAL if partial else "")
+            scored = {"method": method, "tasks": list(accuracy), "accuracy": accuracy}
+            told = {**suite, **scored, "partial": partial, "reference": {}}
+            self.console.print(accuracy_table(told))
             self.close_loggers()
 
     def after_fit(self) -> None:

@@ -504,6 +504,26 @@ def test_a_run_of_an_earlier_version_is_shown_with_the_time_of_its_file(
     assert re.fullmatch(r"Nothing was run: finished \d{4}-.* by wemoe-pl \S+\.", told)
 
 
+def test_a_validation_of_a_part_says_so_and_one_of_nothing_is_refused(command: Command) -> None:
+    command("fit")
+    limited = ("validate", "--data.test_batch_size", "3", "--trainer.limit_val_batches")
+    answer = command(*limited, "1", config="a/config.yaml", out="")
+    assert "WEMoE, partial" in answer.out
+    assert "Only the first batch of test images" in " ".join(answer.out.split())
+    trial = command("validate", "--trainer.fast_dev_run", "true", config="a/config.yaml", out="")
+    assert "WEMoE, partial" in trial.out
+    assert "partial" not in command(*limited, "1.0", config="a/config.yaml", out="").out
+    nothing = command(*limited, "0", config="a/config.yaml", out="")
+    assert nothing.status == 1
+    assert "limit_val_batches is 0, and so nothing would be scored" in nothing.err
+
+
+def test_a_limit_beyond_the_last_batch_leaves_nothing_out(command: Command) -> None:
+    command("test", "--trainer.limit_test_batches", "1000")
+    assert results("a")["partial"] is None
+    assert results("a")["method"] == "WEMoE, not adapted"
+
+
 def test_a_run_that_was_extended_uses_its_own_checkpoint_wherever_it_is_moved(
     command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:

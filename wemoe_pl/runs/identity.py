@@ -86,7 +86,7 @@ def image_change(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Which images are others than they were; empty if none are."""
     for name, identity in now.items():
         if name in then and then[name] != identity:
-            return f"the {name} images are others, by their names, sizes, order or classes"
+            return f"the {name} are others, by their names, sizes, order or classes"
     return ""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from wemoe_pl.errors import ConfigError
 
@@ -12,16 +13,21 @@ PARTIAL = ", partial"  # behind the name of a method of which not all test image
 NOTHING_LEFT = {
     "limit_train_batches": "nothing would be learned",
     "limit_test_batches": "nothing would be scored",
+    "limit_predict_batches": "nothing would be predicted",
 }
+# A fit may leave its validations out.
+OF_VALIDATION = {"limit_val_batches": "nothing would be scored"}
 
 
-def check_limits(settings: Mapping[str, Any]) -> None:
+def check_limits(settings: Mapping[str, Any], command: str = "fit") -> None:
     """Raise `ConfigError` for a limit of a trainer that no run can be made with.
 
     Args:
         settings: of the trainer.
+        command: fit, validate, test or predict.
     """
-    for name, consequence in NOTHING_LEFT.items():
+    needed = NOTHING_LEFT | (OF_VALIDATION if command == "validate" else {})
+    for name, consequence in needed.items():
         limit = settings.get(name)
         if limit == 0 and limit is not False:
             raise ConfigError(f"trainer.{name} is {limit}, and so {consequence}: leave it out.")
@@ -40,11 +46,24 @@ def check_limits(settings: Mapping[str, Any]) -> None:
 
 
 def what_was_scored(trainer: Trainer) -> str | None:
-    """Which part of the test images was scored, in words; None if all were."""
+    """Which part of the test images was scored, in words; None if all were.
+
+    Args:
+        trainer: which has just tested or validated.
+    """
     if trial := int(getattr(trainer, "fast_dev_run", 0)):
-        return f"Only a trial: {share(trial)} of every task was learned from and scored."
-    limit = trainer.limit_test_batches
-    return None if is_all(limit) else f"Only {share(limit)} of every task was scored."
+        return f"Only a trial: {share(trial)} of every task was read."
+    if trainer.state.fn == TrainerFn.VALIDATING:
+        limit, numbers, loaders = (
+            trainer.limit_val_batches, trainer.num_val_batches, trainer.val_dataloaders,
+        )  # fmt: skip
+    else:
+        limit, numbers, loaders = (
+            trainer.limit_test_batches, trainer.num_test_batches, trainer.test_dataloaders,
+        )  # fmt: skip
+    if is_all(limit) or all(n >= len(each) for n, each in zip(numbers, loaders or (), strict=True)):
+        return None
+    return f"Only {share(limit)} of every task was scored."
 
 
 def what_was_validated(trainer: Trainer) -> str | None:
