@@ -118,6 +118,25 @@ def test_results_of_another_command_are_neither_taken_nor_overwritten(tmp_path: 
     assert sorted((tmp_path / "sweep").rglob("*")) == before
 
 
+def test_points_of_a_config_that_was_edited_are_left_to_the_command_to_compare(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("model: {init_args: {references: false}}\n")
+    job = (*JOB, "--config", str(config))
+    assert len(run(tmp_path, *job).commands) == 4
+    assert run(tmp_path, *job).commands == []
+    config.write_text("model: {init_args: {references: true}}\n")
+    refusing = FakeRunner(failing=[f"scaling=0.2,seed_everything={seed}" for seed in (0, 1)])
+    with pytest.raises(WeMoEError, match="2 of 4 points failed"):
+        run(tmp_path, *job, runner=refusing)
+    assert len(refusing.commands) == 4
+    table = (tmp_path / "sweep" / "sweep.csv").read_text()
+    assert "scaling=0.4" in table
+    assert "scaling=0.2" not in table  # whose results are of the config before
+    assert len(run(tmp_path, *job).commands) == 2
+
+
 def test_points_of_other_code_are_run_anew_only_when_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

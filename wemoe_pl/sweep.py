@@ -25,10 +25,10 @@ from rich.table import Table
 
 from wemoe_pl.configs import find_config
 from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.files import atomic_write, make_folder
+from wemoe_pl.files import atomic_write, digest, make_folder
 from wemoe_pl.grids import folder_name, parse_grid, points, short_names
 from wemoe_pl.layouts import percent
-from wemoe_pl.options import FRESH, sweep_parser
+from wemoe_pl.options import CONFIG, FRESH, sweep_parser, values_of
 from wemoe_pl.plots import plot_sweep
 from wemoe_pl.runs.folder import RunFolder, State
 from wemoe_pl.runs.identity import program_change
@@ -82,10 +82,39 @@ class Point:
         return self.run.read_results() if self.run.state is State.FINISHED else None
 
     @property
+    def files(self) -> dict[str, str]:
+        """What the files that the command names contain, as hashes."""
+        words = [word.rpartition("=")[2] for word in self.command]
+        names = [find_config(name) for name in values_of(self.command, *CONFIG)] + words
+        return {name: digest(Path(name)) for name in names if Path(name).is_file()}
+
+    def write_down(self, is_done: bool = False) -> None:
+        """Write down the command, and what it was made with when it is done."""
+        record = {"command": self.command, "files": self.files if is_done else None}
+        with atomic_write(self.record) as temporary:
+            temporary.write_text(json.dumps(record))
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What was written down when the point was last run; empty if it never was."""
+        if not self.record.is_file():
+            return {}
+        record = json.loads(self.record.read_text())
+        return record if isinstance(record, dict) else {"command": record}  # of an earlier version
+
+    @property
+    def is_of_command(self) -> bool:
+        """Is it this very command that was run in the folder?"""
+        return self.recorded.get("command") == list(self.command)
+
+    @property
     def is_done(self) -> bool:
-        """Did this very command come to its end?"""
-        begun = self.record.is_file() and json.loads(self.record.read_text()) == list(self.command)
-        return begun and self.results is not None
+        """Did this very command come to its end, with configs as they are now?
+
+        Where a config has changed, the command is run, which itself knows whether that matters.
+        """
+        has_ended = self.is_of_command and self.recorded.get("files") == self.files
+        return has_ended and self.results is not None
 
 
 def sweep(args: list[str], run: Runner | None = None) -> None:
@@ -110,7 +139,7 @@ def sweep(args: list[str], run: Runner | None = None) -> None:
     with held(RunFolder(out).lock, make_folder(out)):
         check_points(all_points, options.fresh)
         failed = run_all(all_points, options, run or Processes())
-        finish(all_points, list(grid), out, options.choose)
+        finish([each for each in all_points if each not in failed], list(grid), out, options.choose)
     if failed:
         told = "; ".join(f"{point.folder.name}: {last_words(point)}" for point in failed)
         raise WeMoEError(f"{len(failed)} of {len(all_points)} points failed. {told}")
@@ -157,7 +186,7 @@ def check_points(all_points: Iterable[Point], fresh: bool) -> None:
     """Raise `ConfigError` if a folder holds the results of another command, or of other code."""
     for point in all_points:
         results = point.results
-        if results is not None and not point.is_done:
+        if results is not None and not point.is_of_command:
             raise ConfigError(
                 f"{point.folder} holds the results of another command: choose another --out, or "
                 "delete it."
@@ -191,7 +220,8 @@ def run_all(all_points: list[Point], options: Namespace, run: Runner) -> list[Po
             for number, future in enumerate(as_completed(running), start=1):
                 point = running[future]
                 failed += [point] if future.result() else []
-                Console().print(progress(point, number, len(running)), highlight=False)
+                outcome = progress(point, number, len(running), has_failed=point in failed)
+                Console().print(outcome, highlight=False)
         except (KeyboardInterrupt, Stopped):
             pool.shutdown(wait=False, cancel_futures=True)
             run.stop()
@@ -215,17 +245,17 @@ def run_point(
     """Write the command down, and run it, once a child of a killed sweep has ended there."""
     make_folder(point.folder)
     try:
-        with (
-            held(point.run.lock, point.folder, patience_here=ORPHAN),
-            atomic_write(point.record) as temporary,
-        ):
-            temporary.write_text(json.dumps(point.command))
+        with held(point.run.lock, point.folder, patience_here=ORPHAN):
+            point.write_down()
     except WeMoEError as error:
         with point.log.open("a") as file:
             print(error, file=file)
         return 1
     anew = [FRESH] if fresh else []
-    return run([*point.command, *anew], point.log, environment)
+    status = run([*point.command, *anew], point.log, environment)
+    if status == 0:
+        point.write_down(is_done=True)
+    return status
 
 
 class Processes:
@@ -263,9 +293,9 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         process.kill()
 
 
-def progress(point: Point, number: int, of: int) -> str:
+def progress(point: Point, number: int, of: int, has_failed: bool) -> str:
     """One line on a point that has ended."""
-    results = point.results
+    results = None if has_failed else point.results  # which may be of another config
     outcome = f"mean {percent(results['mean'])}" if results else f"failed: {last_words(point)}"
     return f"{number}/{of} {point.folder.name}: {outcome}"
 
