@@ -115,6 +115,7 @@ def check_job(job: WeMoECLI) -> None:
         recipe=job.asked,
         configs=values_of(job.arguments, *CONFIG),
         is_out_given=bool(values_of(job.arguments, "--out")),
+        is_checkpoint_given=bool(values_of(job.arguments, "--ckpt_path")),
         full=bool(job.asked.pop(FULL.removeprefix("--"))),
     )
     check(found, Console(), quiet=bool(job.asked["quiet"]))

@@ -114,7 +114,7 @@ def test_another_config_in_the_folder_of_a_finished_run_is_refused_with_a_free_o
     answer = command("fit", *options)
     assert answer.status == 1
     assert "a holds a finished run of another config: " in answer.err
-    assert f"{change}. Give another --out, such as a-2, --fresh to replace it" in answer.err
+    assert f"{change}. Give another --out, such as a-2, or --fresh to replace it" in answer.err
     assert everything(tmp_path) == before
 
 
@@ -477,6 +477,7 @@ def test_the_trials_of_an_agent_have_a_folder_each(monkeypatch: pytest.MonkeyPat
     assert trial_of_sweep(Path("a")) == Path("a")  # set by a user who names a run
     monkeypatch.setenv("WANDB_SWEEP_ID", "s")
     assert trial_of_sweep(Path("a")) == Path("a/x1")
+    assert trial_of_sweep(Path("a/x1")) == Path("a/x1")  # of a trial that is scored again
 
 
 def test_trials_of_an_agent_are_never_refused(

@@ -50,6 +50,7 @@ class Job:
         recipe: the resolved config, as it was given.
         configs: the names of the configs that it comes from.
         is_out_given: does the command line say where to write, and not only a config?
+        is_checkpoint_given: does it say which checkpoint to use?
         full: tell all classes of all tasks.
     """
 
@@ -59,6 +60,7 @@ class Job:
     recipe: dict[str, Any]
     configs: Sequence[str] = ()
     is_out_given: bool = False
+    is_checkpoint_given: bool = False
     full: bool = False
 
     @property
@@ -90,7 +92,8 @@ class Job:
     @cached_property
     def meant(self) -> Meant:
         """Its folder and its checkpoint, as a job finds them."""
-        return meant_run(self.command, self.configs, self.recipe, self.is_out_given)
+        given = self.is_out_given, self.is_checkpoint_given
+        return meant_run(self.command, self.configs, self.recipe, *given)
 
     @property
     def identity(self) -> Identity:

@@ -32,7 +32,7 @@ def meant_run(
     configs: Sequence[str],
     recipe: Mapping[str, Any],
     is_out_given: bool,
-    is_checkpoint_given: bool = False,
+    is_checkpoint_given: bool,
 ) -> Meant:
     """Find out which folder and which checkpoint a command is about.
 

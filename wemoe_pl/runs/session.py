@@ -195,4 +195,4 @@ def writing_to(out: Path) -> Iterator[None]:
 def trial_of_sweep(out: Path) -> Path:
     """A folder of its own for every trial of an agent's sweep, which all have the same `--out`."""
     sweep, trial = (os.environ.get(name) for name in SWEEP_VARIABLES)
-    return out / trial if sweep and trial else out
+    return out / trial if sweep and trial and out.name != trial else out

@@ -95,10 +95,11 @@ def start_in_finished(folder: RunFolder, recipe: Mapping[str, Any], given: Path 
         if done is None or wanted > done:
             return Start(folder, checkpoint=given, asked_to_change=True)
         differs = f"it ended at step {done}, and trainer.max_steps is {wanted}"
+    extend = ", or `--ckpt_path last` with more trainer.max_steps to extend it"
     raise ConfigError(
         f"{folder.path} holds a finished run of another config: {differs}. "
-        f"{give_another(folder)}, --fresh to replace it when the new run has finished, "
-        "or `--ckpt_path last` with more trainer.max_steps to extend it."
+        f"{give_another(folder)}, or --fresh to replace it when the new run has finished"
+        f"{extend if 'trainer.max_steps' in differs else ''}."
     )
 
 
