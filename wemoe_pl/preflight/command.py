@@ -162,7 +162,7 @@ def tell_job(job: Job, console: Console, findings: Findings) -> Start | None:
     with findings.listed("trainer"):
         check_devices(settings["accelerator"], settings["devices"])
     with findings.listed("trainer"):
-        check_limits(settings)
+        check_limits(settings, job.command)
     if job.fits:
         look_at_settings(job, findings)
     with findings.listed("out"):
