@@ -1,6 +1,7 @@
 """A run that is killed, at whatever moment, loses nothing: docs/reliability.md says how often."""
 
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -54,10 +55,9 @@ def replace_slowly() -> None:
 
         return slow
 
-    replacing.exchange = slowly(replacing.exchange)
-    replacing.finish = slowly(replacing.finish)
-    replacing.keep_others_files = slowly(replacing.keep_others_files)
-    replacing.shutil.rmtree = slowly(replacing.shutil.rmtree)  # type: ignore[assignment]
+    acts = [(replacing, "exchange"), (replacing, "finish"), (replacing, "keep_others_files")]
+    for owner, name in [*acts, (shutil, "rmtree")]:
+        setattr(owner, name, slowly(getattr(owner, name)))
 
 
 def is_saving(folder: RunFolder) -> bool:

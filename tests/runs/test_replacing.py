@@ -1,6 +1,7 @@
 """`--fresh`: the new run takes the place of the old one at once, wherever it is killed."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,10 +92,9 @@ def killed_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
         return act
 
-    for name in ("rename", "touch", "unlink"):
-        monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
-    monkeypatch.setattr(replacing, "exchange", counted(replacing.exchange))
-    monkeypatch.setattr(replacing.shutil, "rmtree", counted(replacing.shutil.rmtree))
+    changes = [(Path, name) for name in ("rename", "touch", "unlink")]
+    for owner, name in [*changes, (replacing, "exchange"), (shutil, "rmtree")]:
+        monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
 
 
 @pytest.mark.parametrize("call", range(1, 10))
