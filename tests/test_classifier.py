@@ -434,3 +434,18 @@ def test_individual_experts_must_be_told_the_task(tiny_suite: Suite) -> None:
     assert len(model.predict(IMAGES[:, :, :28, :28], "cars")) == len(IMAGES)
     with pytest.raises(ConfigError, match=r"an encoder per task: say which task the images are of"):
         model.predict(IMAGES[:, :, :28, :28])
+
+
+def test_a_head_of_one_class_is_certain_of_any_image_and_infers_no_task(
+    model: MultiTaskClassifier, pictures: list[Path]
+) -> None:
+    single = CosineHead(torch.ones(1, 16), ["only"], 10.0)
+    heads = {**{task: model.head(task) for task in model.tasks}, "one": single}
+    alone = MultiTaskClassifier(
+        model.encoder, heads, backbone=model.backbone, experts=model.experts
+    )
+    [told] = alone.predict(pictures[:1], "one", top=3)
+    assert (told.class_name, told.probability, told.top) == ("only", 1.0, [("only", 1.0)])
+    with pytest.raises(ConfigError, match=r"^The task 'one' has one class, .* the rule 'routing'"):
+        alone.predict(pictures[:1])
+    assert alone.predict(pictures[:1], rule="routing")[0].task in model.tasks

@@ -69,6 +69,7 @@ def test_all_options_of_a_command_are_offered_each_by_one_name(command: str) -> 
         ("fit --ta", ["--task", "--tasks"]),
         ("fit --c", ["--config", "--ckpt_path"]),
         ("prepare --c", ["--config"]),
+        ("check --f", ["--full", "--fresh"]),
         ("landscape --po", ["--points"]),
         ("sweep --gr", ["--grid"]),
         ("report --me", ["--mean-over-seeds"]),

@@ -437,6 +437,7 @@ def test_all_else_is_the_tasks_own() -> None:
     inner = PaperTask("eurosat")
     task = CorruptedTask(inner, "spatter")
     assert (task.classes, task.prompts) == (inner.classes, inner.prompts)
+    assert task.orders == inner.orders
     request, own = task.hub_files("test"), inner.hub_files("test")
     assert request is not None
     assert own is not None

@@ -182,7 +182,7 @@ def test_a_resumed_run_goes_on_in_the_same_one(tiny_suite_yaml: Path, tmp_path: 
     first = read_back(tmp_path)
     for folder in (tmp_path / "wandb").glob("offline-run-*"):
         folder.rename(tmp_path / folder.name)
-    run(*job(tiny_suite_yaml, tmp_path, 20), "--ckpt_path", checkpoint)
+    run(*job(tiny_suite_yaml, tmp_path, 30), "--ckpt_path", checkpoint)
     assert read_back(tmp_path).run["id"] == first.run["id"]
 
 

@@ -245,7 +245,8 @@ def test_a_config_cannot_have_a_checkpoint_run(refused: Refused) -> None:
 def test_what_a_checkpoint_says_of_its_model_is_held_to_the_same_list(
     settings: object, refused: Refused, tmp_path: Path
 ) -> None:
-    torch.save({"wemoe_pl": {}, "hyper_parameters": settings}, tmp_path / "stranger.ckpt")
+    parts = {"wemoe_pl": {}, "global_step": 0, "callbacks": {}}
+    torch.save({**parts, "hyper_parameters": settings}, tmp_path / "stranger.ckpt")
     sentence = refused({}, "--ckpt_path", str(tmp_path / "stranger.ckpt"))
     assert "A config may not name 'evil_module.Evil'" in sentence
 

@@ -74,6 +74,17 @@ def test_a_wrong_value_is_answered_with_the_type() -> None:
     assert explain(report) == "out: expected int, got 'two'."
 
 
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [("[1, 'a']", True), ("[True]", True), ("None", True), ("['a']", False), ("{'a': 'b'}", True)],
+)
+def test_what_yaml_took_for_no_text_is_to_be_quoted(value: str, hint: bool) -> None:
+    report = f"Parser key \"tasks\":\n  Expected a <class 'str'>. Got value: {value}"
+    expected = f"tasks: expected str, got '{value}'."
+    quotes = " Put quotes around a name that YAML takes for something else, as in '1' or 'yes'."
+    assert explain(report) == expected + quotes * hint
+
+
 def test_all_types_of_a_union_are_named() -> None:
     report = UNION.format(
         key="seed_everything",

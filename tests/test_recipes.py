@@ -164,7 +164,7 @@ def test_a_shipped_suite_comes_back_as_it_was(path: Path) -> None:
 def test_what_can_be_chosen_by_class_is_described_with_its_class() -> None:
     described = describe(MIXED)
     assert described["tasks"]["mnist"] == {
-        "class_path": "wemoe_pl.tasks.paper.PaperTask",
+        "class_path": "wemoe_pl.PaperTask",
         "init_args": asdict(PaperTask("mnist", "owner/mnist@v1", "off", "skip")),
     }
     assert described["backbone"] == {

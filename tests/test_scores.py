@@ -24,6 +24,29 @@ def test_accuracy_counts_samples_not_classes() -> None:
     assert scores.accuracy()["rare"] == pytest.approx(0.8)  # averaged over classes, 1/3
 
 
+def test_a_single_class_is_always_right_and_says_nothing() -> None:
+    scores = TaskScores({"one": 1, "two": 2})
+    for labels in (torch.tensor([0, 0, UNLABELLED]), torch.tensor([0])):
+        scores.update("one", torch.randn(len(labels), 1), labels)
+    scores.gather()
+    assert scores.images() == {"one": 3}
+    assert scores.accuracy() == {"one": 1.0}
+    assert scores.calibration_error() == {"one": 0.0}
+    assert scores.information() == {"one": 0.0}
+    assert scores.diversity() == {"one": 1.0}
+    assert scores.confusion()["one"].tolist() == [[3]]
+
+
+def test_a_class_without_images_leaves_all_figures_finite() -> None:
+    scores = TaskScores({"pets": 3})
+    logits = torch.tensor([[2.0, 0, 1], [0, 2, 1], [0, 1, 2], [3, 0, 0]])
+    scores.update("pets", logits, torch.tensor([0, 1, 1, 0]))
+    assert scores.accuracy() == {"pets": 0.75}
+    assert scores.confusion()["pets"].tolist() == [[2, 0, 0], [0, 1, 1], [0, 0, 0]]
+    others = [scores.calibration_error(), scores.information(), scores.diversity()]
+    assert all(math.isfinite(figures["pets"]) for figures in others)
+
+
 def test_accuracy_is_correct_answers_over_answers_in_any_batches() -> None:
     scores = TaskScores({"cars": 7, "unseen": 2})
     logits, labels = random_scores(classes=7, samples=50)

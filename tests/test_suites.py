@@ -2,15 +2,21 @@
 
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hub_content import read_model, write_clip, write_expert
+from PIL import Image
 from safetensors.torch import load_file
+from timm.data.readers.reader_image_folder import find_images_and_targets
 from torch import nn
+from torchvision.datasets import ImageFolder
 
 from wemoe_pl.checkpoints import ENCODER_FILE, Backbone, LazyState, State, save_tensors
 from wemoe_pl.errors import CheckpointError, ConfigError
@@ -18,7 +24,7 @@ from wemoe_pl.files import sha256
 from wemoe_pl.heads import HEAD_FILE, CosineHead, LinearHead, save_head
 from wemoe_pl.miniature import CLASSES, MiniatureTask
 from wemoe_pl.suites import Suite
-from wemoe_pl.tasks import ImageFolderTask
+from wemoe_pl.tasks import ImageFolderTask, ParquetTask, VisionTask
 from wemoe_pl.zero_shot import TextTower
 
 SIZES = {"img_size": 64, "patch_size": 16, "embed_dim": 64, "depth": 2, "num_heads": 4}
@@ -150,6 +156,16 @@ def test_a_task_may_have_any_name_of_letters_and_digits(name: str, tiny_suite: S
 def test_a_name_that_pytorch_or_a_shell_refuses_is_refused(name: str, tiny_suite: Suite) -> None:
     with pytest.raises(ConfigError, match=rf"^'{name}' cannot be the name of a task: use letters"):
         replace(tiny_suite, tasks={name: MiniatureTask("dtd")}, experts={}, heads={})
+
+
+@pytest.mark.parametrize("part", ["tasks", "experts", "heads"])
+@pytest.mark.parametrize("name", [1, True, None])
+def test_a_name_that_yaml_took_for_something_else_is_to_be_quoted(
+    part: str, name: Any, tiny_suite: Suite
+) -> None:
+    parts: dict[str, Any] = {part: {name: getattr(tiny_suite, part)["dtd"]}}
+    with pytest.raises(ConfigError, match=rf"^The task {name} is no text to YAML: put quotes"):
+        replace(tiny_suite, **parts)
 
 
 # --- experts ---------------------------------------------------------------------------------
@@ -308,6 +324,128 @@ def test_a_head_for_other_features_is_refused_with_both_widths(
     suite = suite_with_head(tiny_suite, tmp_path, CLASSES["dtd"], width=512)
     with pytest.raises(CheckpointError, match=r"for 512 features, but 'vit_tiny_.*' has 16: use"):
         suite.load_head("dtd")
+
+
+# --- heads without names ---------------------------------------------------------------------
+
+
+def suite_of_classifier(suite: Suite, folder: Path, task: VisionTask, count: int) -> Suite:
+    """The suite, with a head that does not name its classes, as timm saves one."""
+    layer = {"head.weight": torch.randn(count, 16), "head.bias": torch.randn(count)}
+    save_tensors(folder / "model.safetensors", load_file(suite.pretrained) | layer, {})
+    return replace(
+        suite,
+        tasks=suite.tasks | {"dtd": task},
+        heads=suite.heads | {"dtd": str(folder / "model.safetensors")},
+    )
+
+
+def folders(parent: Path, names: Iterable[str]) -> str:
+    for name in names:
+        (parent / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(parent / name / "0.png")
+    return str(parent)
+
+
+@pytest.mark.parametrize("names", [["1", "2", "3"], ["cat", "dog", "cow"], ["a1", "a2", "b"]])
+def test_folders_in_one_order_to_torchvision_and_timm_name_the_classes_of_a_head(
+    names: list[str], tiny_suite: Suite, tmp_path: Path
+) -> None:
+    task = ImageFolderTask(test=folders(tmp_path / "images", names))
+    head = suite_of_classifier(tiny_suite, tmp_path, task, 3).load_head("dtd")
+    _, timm = find_images_and_targets(str(tmp_path / "images"))
+    assert head.classes == tuple(timm) == tuple(ImageFolder(tmp_path / "images").classes)
+
+
+@pytest.mark.parametrize(
+    ("names", "orders"),
+    [
+        (["1", "2", "10"], "torchvision's is 1, 10, 2; timm's is 1, 2, 10"),
+        (["ant", "Bee"], "torchvision's is Bee, ant; timm's is ant, Bee"),
+        (["A", "a"], "torchvision's is A, a; timm's is a, A"),
+        (
+            [str(number) for number in range(100)],
+            "from class 2 on, torchvision's is 10, 11, 12, 13, 14 and 93 more; timm's is 2, 3, 4, "
+            "5, 6 and 93 more",
+        ),
+    ],
+    ids=str,
+)
+def test_folders_that_determine_no_order_are_refused_with_both_until_one_is_given(
+    names: list[str], orders: str, tiny_suite: Suite, tmp_path: Path
+) -> None:
+    images = folders(tmp_path / "images", names)
+    suite = suite_of_classifier(tiny_suite, tmp_path, ImageFolderTask(test=images), len(names))
+    for check in (True, False):
+        with pytest.raises(CheckpointError) as error:
+            suite.load_head("dtd", check)
+        assert str(error.value) == (
+            "The head of 'dtd' does not name its classes, and nothing tells in which of these "
+            f"orders it has them: {orders}. Give the right one as the task's `class_names`."
+        )
+    task = ImageFolderTask(test=images, class_names=tuple(names))
+    assert replace(suite, tasks={**suite.tasks, "dtd": task}).load_head("dtd").classes == (*names,)
+
+
+def test_a_head_that_names_its_classes_does_not_depend_on_the_order_of_folders(
+    tiny_suite: Suite, tmp_path: Path
+) -> None:
+    task = ImageFolderTask(test=folders(tmp_path / "images", ["1", "2", "10"]))
+    suite = suite_with_head(tiny_suite, tmp_path, ("1", "10", "2"))
+    suite = replace(suite, tasks=suite.tasks | {"dtd": task})
+    assert suite.load_head("dtd").classes == ("1", "10", "2")
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_column_of_names_determines_no_order_unless_it_is_sorted(
+    listed: bool, tiny_suite: Suite, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    table = pa.table({"image": [{"bytes": b"", "path": None}] * 2, "label": ["dog", "cat"]})
+    pq.write_table(table, tmp_path / "data" / "test-0.parquet")
+    task = ParquetTask(str(tmp_path), class_names=("dog", "cat") if listed else None)
+    suite = suite_of_classifier(tiny_suite, tmp_path, task, 2)
+    if listed:
+        assert suite.load_head("dtd").classes == ("dog", "cat")
+        return
+    with pytest.raises(
+        CheckpointError, match=r"datasets's is cat, dog; pandas's is dog, cat\. Giv"
+    ):
+        suite.load_head("dtd")
+
+
+# --- names of classes ------------------------------------------------------------------------
+
+
+def test_a_head_may_spell_a_class_otherwise_where_that_is_unique(
+    tiny_suite: Suite, tmp_path: Path
+) -> None:
+    suite = suite_with_head(tiny_suite, tmp_path, ("Cafe\N{COMBINING ACUTE ACCENT}", "Hot_Dog"))
+    task = ImageFolderTask(class_names=("café", "hot dog"))
+    assert len(replace(suite, tasks=suite.tasks | {"dtd": task}).load_head("dtd").classes) == 2
+
+
+@pytest.mark.parametrize("pair", [("+1", "-1"), ("A", "a"), ("C", "C++"), ("का", "कि")], ids=str)
+def test_classes_that_differ_in_a_sign_may_not_change_places(
+    pair: tuple[str, str], tiny_suite: Suite, tmp_path: Path
+) -> None:
+    suite = suite_with_head(tiny_suite, tmp_path, pair)
+    suite = replace(suite, tasks=suite.tasks | {"dtd": ImageFolderTask(class_names=pair[::-1])})
+    with pytest.raises(
+        CheckpointError, match=r"names class 0 .*: put the classes in one order, for"
+    ):
+        suite.load_head("dtd")
+
+
+def test_a_class_that_only_the_head_knows_can_be_named(tiny_suite: Suite, tmp_path: Path) -> None:
+    suite = suite_with_head(tiny_suite, tmp_path, ("cat", "cow", "dog"))
+    images = folders(tmp_path / "images", ["cat", "dog"])
+    suite = replace(suite, tasks=suite.tasks | {"dtd": ImageFolderTask(test=images)})
+    with pytest.raises(CheckpointError, match=r"3 classes, but its images have 2: .*`class_names`"):
+        suite.load_head("dtd")
+    named = ImageFolderTask(test=images, class_names=("cat", "cow", "dog"))
+    suite = replace(suite, tasks=suite.tasks | {"dtd": named})
+    assert suite.load_head("dtd").classes == ("cat", "cow", "dog")
 
 
 # --- zero-shot heads -------------------------------------------------------------------------

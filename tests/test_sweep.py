@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.provenance import code_hash, versions
+from wemoe_pl.provenance import program, versions
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.lock import held
 from wemoe_pl.signals import Stopped
@@ -48,7 +48,7 @@ class FakeRunner:
         results: dict[str, Any] = {
             "suite": "tiny", "method": "TaskArithmetic", "tasks": ["cars"],
             "accuracy": {"cars": value}, "mean": value,
-            "versions": versions(), "run": {"code": code_hash()},
+            "versions": versions(), "run": {"program": program()},
             "information": {"cars": 1 - value}, "seconds": {"test": 1.5}, "seed": 0,
         }  # fmt: skip
         (log.parent / "results.json").write_text(json.dumps(results))
@@ -122,7 +122,7 @@ def test_points_of_other_code_are_run_anew_only_when_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path, *JOB)
-    monkeypatch.setattr("wemoe_pl.runs.identity.code_hash", lambda: "other")
+    monkeypatch.setattr("wemoe_pl.runs.identity.program", lambda: program() | {"code": "other"})
     with pytest.raises(ConfigError, match=r"the code of wemoe-pl .* give --fresh to run all"):
         run(tmp_path, *JOB)
     again = run(tmp_path, *JOB, "--fresh")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from answers import CLASSES, TASKS, random_logits, random_routing
 
-from wemoe_pl.task_inference import infer_task, task_by_entropy, task_by_routing
+from wemoe_pl.task_inference import has_entropies, infer_task, task_by_entropy, task_by_routing
 
 
 def test_entropies_are_compared_as_shares_of_the_largest_possible() -> None:
@@ -62,3 +62,8 @@ def test_the_confidence_of_routing_is_the_largest_mean_weight() -> None:
     inferred = task_by_routing(weights, ["dtd", "cars"], TASKS)
     assert inferred.place.tolist() == [0, 0, 0]
     assert inferred.confidence.tolist() == pytest.approx([0.9, 1.0, 0.0])
+
+
+def test_entropies_are_compared_where_every_head_has_two_classes() -> None:
+    assert has_entropies({"a": 2, "b": 10})
+    assert not has_entropies({"a": 1, "b": 10})

@@ -35,6 +35,13 @@ def test_right_is_the_right_class_of_the_right_task() -> None:
         }
 
 
+def test_entropies_that_are_not_worth_a_comparison_are_not_compared() -> None:
+    scores = UnknownTaskScores(TASKS, TASKS, by_entropy=False)
+    scores.update("cars", random_logits(), torch.zeros(N, dtype=torch.long), random_routing())
+    assert list(scores.compute()) == ["routing"]
+    assert UnknownTaskScores(TASKS, [], by_entropy=False).compute() == {}
+
+
 def test_a_model_without_routers_has_one_rule_and_tasks_without_labels_no_score() -> None:
     scores = UnknownTaskScores(TASKS, [])
     scores.update("cars", random_logits(), torch.full((N,), UNLABELLED), [])

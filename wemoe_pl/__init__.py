@@ -51,7 +51,11 @@ _HOMES = {
     "MultiTaskTraining": "finetune",
     "TestTimeAdaptation": "adapt",
     "SampleMerging": "sample_merging",
+    "ShardedDictionary": "sharding",
     "load": "loading",
+    "StepProgressBar": "report",
+    "MetricsFile": "loggers",
+    "WandbRun": "loggers",
 }
 
 __all__ = [*_HOMES]

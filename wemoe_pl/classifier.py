@@ -15,7 +15,7 @@ from wemoe_pl.merging import MergeMethod, PerTaskEncoder
 from wemoe_pl.moe import WeightEnsemblingMoE
 from wemoe_pl.pixels import AnyImages, Preprocessing, prepared_batches
 from wemoe_pl.suites import Suite
-from wemoe_pl.task_inference import BEST_RULE, Rule, infer_task
+from wemoe_pl.task_inference import BEST_RULE, Rule, has_entropies, infer_task
 
 Ranking = list[tuple[str, float]]
 
@@ -212,6 +212,13 @@ class MultiTaskClassifier(nn.Module):
         if rule == "routing" and not self.mixtures:
             raise ConfigError(
                 "This model has no routers to infer the task by: use the rule 'entropy'."
+            )
+        if rule == "entropy" and not has_entropies(self.num_classes):
+            single = min(self.num_classes, key=lambda task: self.num_classes[task])
+            raise ConfigError(
+                f"The task '{single}' has one class, of which its head is certain for any image: "
+                "say which task the images are of"
+                + (", or infer it by the rule 'routing'." if self.mixtures else ".")
             )
 
     def forward_tasks(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:

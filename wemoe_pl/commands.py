@@ -11,6 +11,7 @@ SUBCOMMANDS = {
 }
 # Without one.
 VERBS = {
+    "check": "Tell what a job would read, write and take, and all that is wrong with it.",
     "prepare": "Fetch and verify all that a fit needs of the hub.",
     "heads": "Build the suite's zero-shot heads into --out, a file each.",
     "sweep": "Run a job for every point of a grid, resume it, and end in one table.",

@@ -339,6 +339,11 @@ class CorruptedTask(VisionTask):
         return self.task.classes
 
     @property
+    def orders(self) -> dict[str, tuple[str, ...]]:
+        """Those of the task."""
+        return self.task.orders
+
+    @property
     def prompts(self) -> tuple[str, ...]:
         """Those of the task."""
         return self.task.prompts

@@ -14,10 +14,18 @@ class WeMoEError(Exception):
         >>> str(WeMoEError("There is no file a\x1b[2Jb."))
         'There is no file a�[2Jb.'
         """
-        said = super().__str__()
-        return "".join(
-            c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in said
-        )
+        return harmless(super().__str__())
+
+
+def harmless(text: str) -> str:
+    r"""A text in which names that strangers chose cannot steer a terminal.
+
+    >>> harmless("a\x1b[2Jb")
+    'a�[2Jb'
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
 
 
 class ConfigError(WeMoEError):

@@ -26,7 +26,7 @@ from wemoe_pl.runs.checkpoint import IDENTITY, check_sources, frozen_choices
 from wemoe_pl.scores import TaskScores, gather, mean
 from wemoe_pl.streams import Batch, NamedBatch
 from wemoe_pl.suites import Suite
-from wemoe_pl.task_inference import Rule
+from wemoe_pl.task_inference import Rule, has_entropies
 from wemoe_pl.tasks import UNLABELLED
 from wemoe_pl.unknown_task import UnknownTaskScores
 
@@ -259,8 +259,10 @@ class ScoredModule(L.LightningModule):
         self.samples = {}
         tasks = self.classifier.tasks
         experts = list(self.suite.experts) if self.classifier.mixtures else []
-        one_encoder = len(tasks) > 1 and not isinstance(self.classifier.encoder, PerTaskEncoder)
-        self.unknown_task = UnknownTaskScores(tasks, experts, self.device) if one_encoder else None
+        self.unknown_task: UnknownTaskScores | None = None
+        if len(tasks) > 1 and not isinstance(self.classifier.encoder, PerTaskEncoder):
+            by_entropy = has_entropies(self.classifier.num_classes)
+            self.unknown_task = UnknownTaskScores(tasks, experts, self.device, by_entropy)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Score one batch of one task, by this model and by every reference."""

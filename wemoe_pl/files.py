@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 
 from platformdirs import user_cache_path
 
-from wemoe_pl.errors import WeMoEError
+from wemoe_pl.errors import ConfigError, WeMoEError
 
 SHIPPED = Path(__file__).parent / "assets"
 SHIPPED_PREFIX = "shipped:"
@@ -35,8 +35,17 @@ def locate(source: str) -> Path:
 
 
 def expanded(path: str) -> str:
-    """A path in which `~` is the home folder, which shells write out in some places only."""
-    return str(Path(path).expanduser())
+    """A path in which `~` is the home folder, which shells write out in some places only.
+
+    Raises:
+        ConfigError: there is no such home.
+    """
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"There is no home folder for the ~ in '{path}': write the path in full."
+        ) from error
 
 
 def make_folder(path: Path, instead: str = "Choose another with --out.") -> Path:

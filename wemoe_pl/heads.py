@@ -127,7 +127,7 @@ def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> 
     if len(names) != count:
         raise CheckpointError(
             f"The head in {weights.name} has {count} classes, but its images have {len(names)}: "
-            "use a head that was made for them."
+            "use a head that was made for them, or give all its classes as `class_names`."
             if names
             else f"The head in {weights.name} does not name its {count} classes: give them as the "
             "task's `class_names`."

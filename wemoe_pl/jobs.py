@@ -38,6 +38,7 @@ from wemoe_pl.files import atomic_write, digest
 from wemoe_pl.last_checkpoint import LastCheckpoint
 from wemoe_pl.launchers import Launcher, launcher
 from wemoe_pl.loggers import MetricsFile, WandbRun, identity
+from wemoe_pl.merging import NOT_ADAPTED
 from wemoe_pl.options import (
     ALLOW,
     CONFIG,
@@ -52,11 +53,12 @@ from wemoe_pl.parser_policy import check_parts, only_allowed
 from wemoe_pl.parsing import ShippedConfig, WeMoEParser, explain
 from wemoe_pl.pictures import write_pictures
 from wemoe_pl.predictions import Predictions
+from wemoe_pl.preflight.settings import check_fit
 from wemoe_pl.processes import EndTogether, Requeue, end_others, is_first_process
 from wemoe_pl.report import accuracy_table, write_summary
 from wemoe_pl.results import collect_results, write_results
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder
+from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder, where_it_ends
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import meant_run
 from wemoe_pl.runs.partial import PARTIAL, check_limits, what_was_scored, what_was_validated
@@ -65,8 +67,8 @@ from wemoe_pl.suites import Suite, restriction
 from wemoe_pl.tasks import name_some
 
 COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions", "quiet", "fresh")
-DEFAULT_CALLBACKS = [{"class_path": "wemoe_pl.report.StepProgressBar"}]
-DEFAULT_LOGGER = {"class_path": "wemoe_pl.loggers.MetricsFile"}
+DEFAULT_CALLBACKS = [{"class_path": "wemoe_pl.StepProgressBar"}]
+DEFAULT_LOGGER = {"class_path": "wemoe_pl.MetricsFile"}
 
 
 class SaveConfig(SaveConfigCallback):
@@ -324,14 +326,7 @@ class WeMoECLI(LightningCLI):
     def before_fit(self) -> None:
         """Refuse a task that no part asks for, and an interval of 0; go on, or make room."""
         self.config_init[self.subcommand].ckpt_path = self.start and str(self.start)
-        if self.settings.task and not isinstance(self.model, finetune.ExpertFineTuning):
-            raise ConfigError(
-                f"--task has no part in this job, which is for all tasks of the suite: leave out "
-                f"'{self.settings.task}'. It is for fine-tuning, and for predict."
-            )
-        interval = self.settings.trainer.val_check_interval
-        if isinstance(interval, int | float) and interval <= 0:
-            raise ConfigError(f"trainer.val_check_interval is {interval}: give a number from 1.")
+        check_fit(self.model, self.settings.task, self.settings.trainer.val_check_interval)
         assert self.session is not None
         self.session.begin()
 
@@ -436,7 +431,8 @@ class WeMoECLI(LightningCLI):
             return
         predictions, images = self.config_init[self.subcommand].predictions, self.datamodule
         answers, unreadable = predictions.finish(images.batches_to_classify)
-        self.console.print(f"{answers} predictions are in {predictions.path}", highlight=False)
+        by = f", by {self.model.method}" if self.model.method.endswith(NOT_ADAPTED) else ""
+        self.console.print(f"{answers} predictions are in {predictions.path}{by}", highlight=False)
         if unreadable:
             logging.getLogger("lightning.pytorch").warning(
                 f"{len(unreadable)} of {len(images.to_classify)} images cannot be read, and have "
@@ -484,9 +480,10 @@ def checkpoints_in(out: str | Path) -> str:
 
 def as_it_ends(config: Namespace, folder: RunFolder) -> Namespace:
     """The config of a run, in the folder that it will lie in when it has finished."""
-    if folder.path.name != folder.next.path.name:
+    final = str(where_it_ends(folder.path))
+    if final == str(folder.path):
         return config
-    config, final = config.clone(), str(folder.path.parent)
+    config = config.clone()
     config.out = final
     for logger in loggers_of(config.trainer):
         if "save_dir" in logger.init_args:

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from wemoe_pl.files import atomic_write
-from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.folder import RunFolder, where_it_ends
 
 SERVER = "https://api.wandb.ai"
 # Seconds that a server which does not answer may hold up a run: when it begins, and when it ends.
@@ -167,7 +167,7 @@ class WandbRun(WandbLogger):
         """Record in files only, and say why."""
         self._wandb_init["mode"] = "offline"
         run = super().experiment
-        folder = Path(run.dir).parent
+        folder = where_it_ends(Path(run.dir).parent)
         rank_zero_info(f"W&B is offline: {reason}. Send the run later: wandb sync {folder}")
         return run
 

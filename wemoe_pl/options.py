@@ -73,12 +73,17 @@ ALLOW_HELP = "A package that you trust, of which configs may name classes too; c
 QUIET = ("-q", "--quiet")
 QUIET_OPTION: dict[str, Any] = {
     "action": "store_true",
-    "help": "Print nothing but what goes wrong; no progress, no table.",
+    "help": "Print nothing but what goes wrong.",
 }
 FRESH = "--fresh"
 FRESH_OPTION: dict[str, Any] = {
     "action": "store_true",
     "help": "Begin anew, and replace the run in --out when the new one has finished.",
+}
+FULL = "--full"
+FULL_OPTION: dict[str, Any] = {
+    "action": "store_true",
+    "help": "Tell all classes, and whole names of images.",
 }
 LANDSCAPE_OPTIONS = {
     "points": Option("Of the landscape's grid, on each axis.", int, 11),
@@ -137,13 +142,15 @@ def job_parser(command: str) -> OneSentence:
     for name, option in (JOB_OPTIONS | more).items():
         add(f"--{name}", help=option.told)
     add(ALLOW, metavar="PACKAGE", help=ALLOW_HELP)
-    if command in SUBCOMMANDS:
+    if command == "check":
+        add(FULL, **FULL_OPTION)
+    if command in (*SUBCOMMANDS, "check"):
         add(*QUIET, **QUIET_OPTION)
         add(
             "--ckpt_path",
             help="Checkpoint to go on from, or to score; `last` is that of --out, `none` is none.",
         )
-    if command in ("fit", "test", "predict"):
+    if command in ("fit", "test", "predict", "check"):
         add(FRESH, **FRESH_OPTION)
     return parser
 

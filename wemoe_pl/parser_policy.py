@@ -18,14 +18,15 @@ from jsonargparse._optionals import _get_config_read_mode
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.options import ALLOW
 from wemoe_pl.plain_yaml import load_plain
+from wemoe_pl.public_names import with_public_names
 
 # The mode of a parser that reads YAML as what strangers may have written.
 PLAIN_YAML = "plain_yaml"
 
 
 def load_settings(text: str) -> Any:
-    """Read a config, in which the file of a suite is called such that it cannot be a module."""
-    settings = load_plain(text, get_loader("yaml"))
+    """Read a config: its classes by their public names, and a suite's file never as a module."""
+    settings = with_public_names(load_plain(text, get_loader("yaml")))
     if isinstance(settings, dict) and isinstance(suite := settings.get("suite"), str):
         return settings | {"suite": no_module(suite)}
     return settings

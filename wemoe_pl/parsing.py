@@ -1,6 +1,7 @@
 """The parser of jobs: shipped configs by bare name, errors of one sentence."""
 
 import re
+from ast import literal_eval
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +20,7 @@ from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.options import ALLOW
 from wemoe_pl.parser_policy import DENIED, PLAIN_YAML, no_module, not_allowed
+from wemoe_pl.public_names import short
 from wemoe_pl.tasks import VisionTask
 
 # The keys that take the name of a class, and what that class must be.
@@ -32,6 +34,7 @@ CHOSEN_BY_KEY: dict[str, type] = {
     "callbacks": Callback,
 }
 NO_CONFIG = "It is no config: expected lines of the form `key: value`."
+QUOTE_NAMES = "Put quotes around a name that YAML takes for something else, as in '1' or 'yes'."
 SEE_KEYS = "Add --print_config to see all keys."
 # Lines of jsonargparse's reports that say where it looked, not what is wrong.
 BOILERPLATE = re.compile(
@@ -70,7 +73,7 @@ class WeMoEParser(LightningArgumentParser):
 
     def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
         """Parse; a suite that is given as a whole replaces the config's instead of joining it."""
-        given = without_allowed([str(arg) for arg in args or ()])
+        given = with_names_found(without_allowed([str(arg) for arg in args or ()]))
         self.replaces_suite = any(arg.partition("=")[0] == "--suite" for arg in given)
         try:
             return super().parse_args(with_suite_found(given), *others, **options)
@@ -110,6 +113,16 @@ def without_allowed(args: list[str]) -> list[str]:
         for option, arg in zip(before, args, strict=False)
         if ALLOW not in (option, arg.partition("=")[0])
     ]
+
+
+def with_names_found(args: list[str]) -> list[str]:
+    """Arguments in which every place of a public class has become the public name.
+
+    >>> with_names_found(["--model.merge=wemoe_pl.merging.wemoe.WEMoE", "--out", "runs/a=b"])
+    ['--model.merge=wemoe_pl.WEMoE', '--out', 'runs/a=b']
+    """
+    split = (arg.rpartition("=") for arg in args)
+    return [f"{key}{equals}{short(value)}" for key, equals, value in split]
 
 
 def with_suite_found(args: list[str]) -> list[str]:
@@ -189,7 +202,21 @@ def explain_value(message: str, where: str) -> str:
         r"Expected an? (?:<class '|typing\.)?(.*?)(?:'>|$|\. Got)", "\n".join(told), re.M
     )
     given = re.findall(r"(?:Got|Given) value: (.*)", message)[-1]
-    return f"{where}: expected {' or '.join(dict.fromkeys(types))}, got '{given}'."
+    expected = f"{where}: expected {' or '.join(dict.fromkeys(types))}, got '{given}'."
+    return f"{expected} {QUOTE_NAMES}" if "str" in types and is_no_text(given) else expected
+
+
+def is_no_text(value: str) -> bool:
+    """Has YAML made numbers, truth values or nothing of what may have been names?
+
+    >>> is_no_text("[1, 'a']"), is_no_text("None"), is_no_text("['a']"), is_no_text("a")
+    (True, True, False, False)
+    """
+    try:
+        read = literal_eval(value)
+    except (ValueError, SyntaxError):
+        return False
+    return any(not isinstance(each, str) for each in (read if isinstance(read, list) else [read]))
 
 
 def nearest(name: str, candidates: Iterable[str], otherwise: str = "") -> str:

@@ -34,7 +34,8 @@ def write_pictures(
         plot_accuracy(written[-1], accuracy_columns(results), title)
     if not curves.keys().isdisjoint(CURVES):
         written.append(out / "adaptation.png")
-        plot_adaptation(written[-1], curves, title)
+        only = results.get("curves")  # of which part of the images they are, if not of all
+        plot_adaptation(written[-1], curves, f"{title}\n{only}" if only else title)
     if module.routing:
         about = f"Routing of {title}"
         paths = write_routing(out, module.routing, list(module.suite.experts), about)

@@ -1,16 +1,19 @@
 """YAML from strangers: plain values, each key once, in bounded time and memory."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from wemoe_pl.yaml_events import events
+from wemoe_pl.yaml_names import quote_names
+
 DEEPEST = 100  # levels: a config of ours has ten
 MOST_VALUES = 100_000  # counted again wherever an alias repeats them
 HUGE = re.compile(r"[-+]?(\d[\d_]{19,}|0x[\da-fA-F_]{17,}|0b[01_]{65,})")  # beyond 64 bits
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class RefusedYaml(yaml.YAMLError):
@@ -21,7 +24,8 @@ def load_plain(text: str, load: Callable[[str], Any] = yaml.safe_load) -> Any:
     """Read YAML, or raise `yaml.YAMLError`.
 
     Refused are tags (`!!python/object`), keys that come twice, and what is nested or repeated
-    without measure, since a few lines of aliases of aliases stand for billions of values.
+    without measure, since a few lines of aliases of aliases stand for billions of values. Names of
+    classes and tasks are text even where YAML would make values of them: see `quote_names`.
 
     Args:
         text: the YAML.
@@ -30,6 +34,8 @@ def load_plain(text: str, load: Callable[[str], Any] = yaml.safe_load) -> Any:
     >>> load_plain("depth: 2")
     {'depth': 2}
     """
+    with suppress(yaml.YAMLError):  # `check` says what is wrong
+        text = quote_names(text)
     check(text)
     try:
         return load(text)
@@ -85,16 +91,6 @@ def check(text: str) -> None:
                     "if it is a name."
                 )
             count(above, sizes, event.anchor, 1, event)
-
-
-def events(text: str) -> Iterator[yaml.Event]:
-    """What a parser sees, one after another, without making anything of it."""
-    parser = Loader(text)
-    try:
-        while parser.check_event():
-            yield parser.get_event()
-    finally:
-        parser.dispose()
 
 
 def note_key(above: list[Collection], event: yaml.NodeEvent) -> None:

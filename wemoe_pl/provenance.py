@@ -33,6 +33,12 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
+def program() -> dict[str, str]:
+    """What a run must not be taken for the same without: this program's code, and torch."""
+    known = versions()
+    return {"code": code_hash(), "wemoe_pl": known["wemoe_pl"], "torch": known["torch"]}
+
+
 def provenance(recipe: Mapping[str, Any], seed: int) -> dict[str, str]:
     """What a file of weights says of how it was made."""
     return {

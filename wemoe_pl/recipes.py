@@ -1,7 +1,6 @@
 """Suites and merge methods as plain values, as a YAML or a checkpoint holds them, and back."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from wemoe_pl.parser_policy import (
     not_allowed,
     only_allowed,
 )
+from wemoe_pl.public_names import public_name, with_public_names
 from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import VisionTask
 
@@ -25,7 +25,7 @@ from wemoe_pl.tasks import VisionTask
 def describe(value: Any) -> Any:
     """Plain values for a suite, a merge method, or anything inside one.
 
-    What can be chosen by class is described as `class_path` and `init_args`.
+    What can be chosen by class is described as `class_path`, its public name, and `init_args`.
 
     >>> from wemoe_pl.merging import TaskArithmetic
     >>> describe(TaskArithmetic(0.2))["init_args"]
@@ -34,8 +34,7 @@ def describe(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         options = {field.name: describe(getattr(value, field.name)) for field in fields(value)}
         if isinstance(value, MergeMethod | VisionTask | Compression):
-            kind = type(value)
-            return {"class_path": f"{kind.__module__}.{kind.__name__}", "init_args": options}
+            return {"class_path": public_name(type(value)), "init_args": options}
         return options
     if isinstance(value, Mapping):
         return {key: describe(item) for key, item in value.items()}
@@ -79,7 +78,7 @@ def rebuild(recipe: Mapping[str, Any], allow: Sequence[str] = ()) -> tuple[Suite
     parser.add_argument("--merge", type=MergeMethod)
     try:
         with only_allowed(allow):
-            parsed = parser.parse_object(deepcopy(dict(recipe)))  # which it changes
+            parsed = parser.parse_object(with_public_names(recipe))
             check_parts(parsed, allow)
             built = parser.instantiate(parsed)
     except ConfigError:

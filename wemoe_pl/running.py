@@ -31,6 +31,7 @@ NOISE = (
     r"The dirpath has changed",  # a checkpoint of another run is scored
     r"It is recommended to use `self\.log",  # what is logged is of all processes already
     r"The ``compute`` method of metric",  # a process may have no share of a task's few images
+    r"You're resuming from a checkpoint that ended before",  # batches follow from the step alone
     r"torch\.distributed\.nn\.functional\.all_gather is deprecated",  # Lightning gathers by it
     r"Total length of `DataLoader` across ranks is zero",  # the same, of what is predicted
     r"FSDP2-wrapped module .* returned a view tensor",  # into which nothing of ours writes

@@ -32,7 +32,10 @@ class TaskScores:
         self._information = {task: Information(n).to(device) for task, n in sizes}
         self._diversity = {task: Diversity(n).to(device) for task, n in sizes}
         self._confusion = {
-            task: MulticlassConfusionMatrix(n, sync_on_compute=False).to(device)
+            # A single class is counted rightly, but refused by torchmetrics' own checks.
+            task: MulticlassConfusionMatrix(n, validate_args=n > 1, sync_on_compute=False).to(
+                device
+            )
             for task, n in sizes
         }
 
@@ -76,7 +79,7 @@ class TaskScores:
 
     def confusion(self) -> dict[str, Tensor]:
         """How often each class was taken for each, (C, C), true classes in rows."""
-        return {task: self._confusion[task].compute().cpu() for task in self.images()}
+        return {task: self._confusion[task].confmat.cpu() for task in self.images()}
 
 
 class CalibrationError(MulticlassCalibrationError):
@@ -87,7 +90,7 @@ class CalibrationError(MulticlassCalibrationError):
     """
 
     def __init__(self, num_classes: int):
-        super().__init__(num_classes, sync_on_compute=False)
+        super().__init__(num_classes, validate_args=num_classes > 1, sync_on_compute=False)
 
     def compute(self) -> Tensor:
         """From 0 to 1; float32 sums depend on their order."""

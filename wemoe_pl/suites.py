@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,9 +17,10 @@ from wemoe_pl.checkpoints import (
     fingerprint,
     load_encoder,
 )
-from wemoe_pl.errors import CheckpointError, ConfigError, did_you_mean
+from wemoe_pl.errors import FEW, CheckpointError, ConfigError, did_you_mean
 from wemoe_pl.heads import HEAD_FILE, ClassificationHead, load_head
-from wemoe_pl.tasks import VisionTask
+from wemoe_pl.tasks import VisionTask, name_some
+from wemoe_pl.tasks.names import first_mismatch, match_names
 from wemoe_pl.zero_shot import TextTower, ZeroShotHead
 
 TEXT_TOWER = "text tower"
@@ -52,6 +53,8 @@ class Suite:
 
     def __post_init__(self) -> None:
         """Refuse names that no task can have, and experts and heads of tasks that are not there."""
+        for name in (*self.tasks, *self.experts, *self.heads):
+            check_is_text(name)
         for name in self.tasks:
             check_task_name(name)
         for part in (self.experts, self.heads):
@@ -135,6 +138,14 @@ class Suite:
         return self.zero_shot_head(task).load(task)
 
     def _class_names(self, task: str) -> tuple[str, ...]:
+        """The classes for a head that does not name its own, unless their order is a guess."""
+        orders = self.task(task).orders
+        if len(set(orders.values())) > 1:
+            raise CheckpointError(
+                f"The head of '{task}' does not name its classes, and nothing tells in which of "
+                f"these orders it has them: {orders_in_words(orders)}. Give the right one as the "
+                "task's `class_names`."
+            )
         return self.task(task).classes
 
     def zero_shot_head(self, task: str) -> ZeroShotHead:
@@ -163,20 +174,26 @@ class Suite:
         return (self.text_tower and self.text_tower.source) or self.pretrained
 
     def _check_classes(self, task: str, head: ClassificationHead) -> None:
-        classes = self.task(task).classes
-        if not classes:
+        ours, theirs = head.classes, self.task(task).classes
+        if not theirs:
             return  # only the head knows them
-        if len(head.classes) != len(classes):
-            raise CheckpointError(
-                f"The head of '{task}' has {len(head.classes)} classes, but its images have "
-                f"{len(classes)}: use a head that was made for them."
+        advice = "use a head that was made for them."
+        if len(match_names(theirs, ours)) == len(theirs):
+            advice = (
+                "put the classes in one order, for folders and for labels that are names by giving "
+                "the head's as the task's `class_names`."
             )
-        for label, (ours, theirs) in enumerate(zip(head.classes, classes, strict=True)):
-            if ours != theirs:
-                raise CheckpointError(
-                    f"The head of '{task}' names class {label} '{ours}', but its images name it "
-                    f"'{theirs}': put the classes in one order."
-                )
+        if len(ours) != len(theirs):
+            raise CheckpointError(
+                f"The head of '{task}' has {len(ours)} classes, but its images have "
+                f"{len(theirs)}: {advice}"
+            )
+        label = first_mismatch(ours, theirs)
+        if label is not None:
+            raise CheckpointError(
+                f"The head of '{task}' names class {label} '{ours[label]}', but its images name it "
+                f"'{theirs[label]}': {advice}"
+            )
 
     @property
     def tasks_with_made_heads(self) -> list[str]:
@@ -232,6 +249,26 @@ def restriction(
         "experts": {t: e for t, e in suite.experts.items() if t in kept and t not in unseen},
         "heads": {t: h for t, h in suite.heads.items() if t in kept},
     }
+
+
+def orders_in_words(orders: Mapping[str, Sequence[str]]) -> str:
+    """Several orders of the same names by who gives them; of many, from where they part.
+
+    >>> orders_in_words({"torchvision": ["1", "10", "2"], "timm": ["1", "2", "10"]})
+    "torchvision's is 1, 10, 2; timm's is 1, 2, 10"
+    """
+    labels = list(zip(*orders.values(), strict=True))
+    many = len(labels) > FEW
+    start = next(i for i, names in enumerate(labels) if len(set(names)) > 1) if many else 0
+    since = f"from class {start} on, " if start else ""
+    shown = {by: name_some(o[start:]) if many else ", ".join(o) for by, o in orders.items()}
+    return since + "; ".join(f"{by}'s is {names}" for by, names in shown.items())
+
+
+def check_is_text(name: object) -> None:
+    """Raise `ConfigError` for the name of a task that YAML has taken for something else."""
+    if not isinstance(name, str):
+        raise ConfigError(f"The task {name!r} is no text to YAML: put quotes around its name.")
 
 
 def check_task_name(name: str) -> None:

@@ -104,7 +104,7 @@ def read_runs(folders: Iterable[str]) -> list[Run]:
         folder = Path(name)
         if not folder.is_dir():
             raise ConfigError(f"There is no folder {folder}: give the folder of a run.")
-        paths = sorted(folder.rglob("results.json"))
+        paths = [path for path in sorted(folder.rglob("results.json")) if is_open(path, folder)]
         if not paths:
             raise ConfigError(
                 f"No results.json lies in {folder} or below it: run `wemoe-pl fit` or `test` first."
@@ -112,6 +112,11 @@ def read_runs(folders: Iterable[str]) -> list[Run]:
         for path in paths:
             found.setdefault(path.resolve(), read_run(path))
     return list(found.values())
+
+
+def is_open(path: Path, folder: Path) -> bool:
+    """Does a file lie in no hidden folder, as runs do that are not finished?"""
+    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def read_run(path: Path) -> Run:

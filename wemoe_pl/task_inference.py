@@ -16,6 +16,11 @@ CONFIDENCE_POWER = 2
 TINY = torch.finfo(torch.float).tiny
 
 
+def has_entropies(num_classes: Mapping[str, int]) -> bool:
+    """Are the heads' entropies worth a comparison? A head of one class is certain of any image."""
+    return all(count > 1 for count in num_classes.values())
+
+
 class InferredTask(NamedTuple):
     """The task that each image of a batch seems to be of.
 

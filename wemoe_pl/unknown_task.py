@@ -48,13 +48,19 @@ class UnknownTaskScores:
         tasks: those that have a head.
         experts: in the order of the routing weights; none for a model without routers.
         device: of the counts.
+        by_entropy: are the heads' entropies worth a comparison?
     """
 
     def __init__(
-        self, tasks: Sequence[str], experts: Sequence[str], device: torch.device | str = "cpu"
+        self,
+        tasks: Sequence[str],
+        experts: Sequence[str],
+        device: torch.device | str = "cpu",
+        by_entropy: bool = True,
     ):
         self.experts = experts
-        rules: list[Rule] = ["entropy", "routing"] if experts else ["entropy"]
+        allowed: dict[Rule, bool] = {"entropy": by_entropy, "routing": bool(experts)}
+        rules = [rule for rule, is_allowed in allowed.items() if is_allowed]
         self._metrics: dict[Rule, dict[str, UnknownTaskAccuracy]] = {
             rule: {t: UnknownTaskAccuracy(place).to(device) for place, t in enumerate(tasks)}
             for rule in rules

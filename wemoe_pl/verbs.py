@@ -1,11 +1,13 @@
 """The commands that need no trainer: what each is given, and what it leaves."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import LightningArgumentParser
+import yaml
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from rich.console import Console
 
 from wemoe_pl.analysis import write_landscape, write_parameters, write_similarity
@@ -19,7 +21,17 @@ from wemoe_pl.jobs import WeMoECLI, read_job
 from wemoe_pl.launchers import refuse_several
 from wemoe_pl.loading import open_model
 from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
-from wemoe_pl.options import LANDSCAPE_OPTIONS, export_parser
+from wemoe_pl.options import (
+    CONFIG,
+    FRESH,
+    FULL,
+    FULL_OPTION,
+    LANDSCAPE_OPTIONS,
+    QUIET,
+    export_parser,
+    values_of,
+)
+from wemoe_pl.preflight.command import Job, check
 from wemoe_pl.prepare import prepare, write_heads
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.lock import held
@@ -36,6 +48,24 @@ UPSCALED: dict[str, MergeMethod] = {
 }
 
 
+class CheckCLI(WeMoECLI):
+    """A job that is only looked at, with its config as it was given."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add how much is told."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument(FULL, **FULL_OPTION)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, and keep the config before a verb's own devices are put into it."""
+        given = args if isinstance(args, list) else []
+        switches = {FRESH: FRESH, **dict.fromkeys(QUIET, QUIET[-1])}  # keys with values, of a verb
+        args = [f"{switches[arg]}=true" if arg in switches else arg for arg in given]
+        super().parse_arguments(parser, args)
+        self.only_tell(logging.WARNING)
+        self.asked = yaml.safe_load(parser.dump(self.config, skip_unset=False))
+
+
 class LandscapeCLI(WeMoECLI):
     """A job of which the landscape between two of its experts is drawn."""
 
@@ -44,6 +74,10 @@ class LandscapeCLI(WeMoECLI):
         super().add_arguments_to_parser(parser)
         for name, option in LANDSCAPE_OPTIONS.items():
             parser.add_argument(f"--{name}", **vars(option))
+
+
+# The commands that have keys of their own.
+KINDS: dict[str, type[WeMoECLI]] = {"check": CheckCLI, "landscape": LandscapeCLI}
 
 
 def run_verb(verb: str, args: list[str]) -> None:
@@ -58,9 +92,9 @@ def run_verb(verb: str, args: list[str]) -> None:
     if verb in runs:
         runs[verb](args)
         return
-    kind = LandscapeCLI if verb == "landscape" else WeMoECLI
-    job = read_job(args, run=False, kind=kind)
+    job = read_job(args, run=False, kind=KINDS.get(verb, WeMoECLI))
     jobs: dict[str, Callable[[WeMoECLI], None]] = {
+        "check": check_job,
         "prepare": prepare_job,
         "heads": make_heads,
         "similarity": compare_task_vectors,
@@ -68,6 +102,22 @@ def run_verb(verb: str, args: list[str]) -> None:
         "parameters": count_parameters,
     }
     jobs[verb](job)
+
+
+def check_job(job: WeMoECLI) -> None:
+    """Tell what a job would do."""
+    assert isinstance(job, CheckCLI)
+    job.datamodule.cache_images = False  # which would decode them all
+    found = Job(
+        job.model,
+        job.datamodule,
+        job.trainer,
+        recipe=job.asked,
+        configs=values_of(job.arguments, *CONFIG),
+        is_out_given=bool(values_of(job.arguments, "--out")),
+        full=bool(job.asked.pop(FULL.removeprefix("--"))),
+    )
+    check(found, Console(), quiet=bool(job.asked["quiet"]))
 
 
 def prepare_job(job: WeMoECLI) -> None:

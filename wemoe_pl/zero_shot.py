@@ -74,14 +74,24 @@ class TextTower:
                 f"{error}. If it is not CLIP's own, give heads as files under `suite.heads`."
             ) from error
 
+    def check(self, source: str) -> None:
+        """Raise `CheckpointError` unless a file holds weights of this tower; none is read."""
+        with torch.device("meta"):
+            tower = self.build()
+        text_state(source, needed(tower))
+
     def load(self, source: str) -> "TextEncoder":
         """The tower with the weights of a full CLIP model, in one of the forms of an encoder."""
         tower = self.build().float()  # whatever precision the trainer has
-        reference = {**shapes_of(tower.state_dict()), LOGIT_SCALE: torch.Size([])}
-        state = dict(text_state(source, reference))
+        state = dict(text_state(source, needed(tower)))
         logit_scale = state.pop(LOGIT_SCALE)
         tower.load_state_dict(state)
         return TextEncoder(tower.eval().requires_grad_(False), logit_scale.exp().item())
+
+
+def needed(tower: TextTransformer) -> dict[str, torch.Size]:
+    """The shapes of what a tower needs of a full CLIP model."""
+    return {**shapes_of(tower.state_dict()), LOGIT_SCALE: torch.Size([])}
 
 
 class TextEncoder(nn.Module):

@@ -1,7 +1,6 @@
 """What lies in the folder of a run, and what state that is."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,16 @@ from wemoe_pl.files import sha256
 from wemoe_pl.runs.checkpoint import ENDED, IDENTITY
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder, State
 
-RESULTS = {"suite": "s", "method": "m", "tasks": [], "accuracy": {}, "mean": None}
-Save = Callable[..., None]
+RESULTS: dict[str, Any] = {"suite": "s", "method": "m", "tasks": [], "accuracy": {}, "mean": None}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
+
+
+def state_of(folder: RunFolder) -> State:
+    return folder.state
 
 
 def save(folder: RunFolder, ended: bool = True, step: int = 1) -> None:
@@ -35,34 +37,34 @@ def score(folder: RunFolder, **more: Any) -> None:
 
 
 def test_a_folder_in_which_nothing_could_be_lost_is_empty(folder: RunFolder) -> None:
-    assert folder.state is State.EMPTY
+    assert state_of(folder) == State.EMPTY
     folder.path.mkdir()
     for name in ("log.txt", "predictions.csv"):
         (folder.path / name).touch()
     folder.config.write_text(f"{CONFIG_HEADER}.\nout: a\n")
-    assert folder.state is State.EMPTY
+    assert state_of(folder) == State.EMPTY
 
 
 def test_a_checkpoint_without_results_is_of_an_unfinished_run(folder: RunFolder) -> None:
     save(folder)
-    assert folder.state is State.UNFINISHED
+    assert state_of(folder) == State.UNFINISHED
 
 
 def test_results_that_belong_to_the_checkpoint_are_of_a_finished_run(folder: RunFolder) -> None:
     save(folder)
     score(folder, checkpoint={"sha256": sha256(folder.last_checkpoint), "step": 1})
-    assert folder.state is State.FINISHED
+    assert state_of(folder) == State.FINISHED
     save(folder, step=2)
-    assert folder.state is State.UNFINISHED
+    assert state_of(folder) == State.UNFINISHED
 
 
 def test_results_without_any_checkpoint_are_of_a_static_merge_that_was_scored(
     folder: RunFolder,
 ) -> None:
     score(folder, checkpoint=None)
-    assert folder.state is State.FINISHED
+    assert state_of(folder) == State.FINISHED
     save(folder)  # which somebody has put there
-    assert folder.state is State.UNFINISHED
+    assert state_of(folder) == State.UNFINISHED
 
 
 @pytest.mark.parametrize(("ended", "state"), [(True, State.FINISHED), (False, State.UNFINISHED)])
@@ -71,12 +73,12 @@ def test_results_of_earlier_versions_are_finished_if_the_training_had_ended(
 ) -> None:
     save(folder, ended)
     score(folder)
-    assert folder.state is state
+    assert state_of(folder) == state
 
 
 def test_the_results_of_a_trial_are_in_nobodys_way(folder: RunFolder) -> None:
     score(folder, fast_dev_run=True)
-    assert folder.state is State.EMPTY
+    assert state_of(folder) == State.EMPTY
 
 
 @pytest.mark.parametrize("contents", ["", "[", "[]", "{}", '{"suite": 1}', "[" * 100_000])
@@ -85,7 +87,7 @@ def test_results_of_another_program_are_foreign_and_refused(
 ) -> None:
     folder.path.mkdir()
     folder.results.write_text(contents)
-    assert folder.state is State.FOREIGN
+    assert state_of(folder) == State.FOREIGN
     with pytest.raises(CheckpointError, match=r"results\.json is damaged or was not written by"):
         folder.read_results()
 
@@ -93,7 +95,7 @@ def test_results_of_another_program_are_foreign_and_refused(
 def test_a_config_of_ones_own_is_foreign(folder: RunFolder) -> None:
     folder.path.mkdir()
     folder.config.write_text("suite: mine.yaml\n")
-    assert folder.state is State.FOREIGN
+    assert state_of(folder) == State.FOREIGN
 
 
 def test_a_folder_holds_a_fit_if_there_is_a_checkpoint_or_results_of_one(

@@ -6,15 +6,16 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from filelock import FileLock, SoftFileLease
+from filelock import FileLock
 
 from wemoe_pl.errors import WeMoEError
+from wemoe_pl.runs import lock as module
 from wemoe_pl.runs.lock import Holder, held, holder_of
 
 CONTEXT = multiprocessing.get_context("fork")
@@ -123,12 +124,13 @@ def kill_soon(pid: int) -> None:
 def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a file system that has none."""
 
-    def refuse(self: FileLock, *_: Any, **__: Any) -> None:
+    def refuse() -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(type(FileLock("nowhere")), "acquire", refuse)
-    original: Callable[..., Any] = SoftFileLease.__mro__[1].acquire
-    monkeypatch.setattr(SoftFileLease, "acquire", original, raising=False)
+    def no_lock(*_: Any, **__: Any) -> Any:
+        return SimpleNamespace(acquire=refuse)
+
+    monkeypatch.setattr(module, "FileLock", no_lock)
 
 
 def test_where_there_are_no_locks_a_lease_is_taken_and_given_back(

@@ -72,6 +72,13 @@ def curves(folder: Path, kind: str) -> dict[tuple[str, str], float]:
         }
 
 
+def hashes(folder: Path) -> dict[str, Tensor]:
+    """Of the images that a run has read, by the name of their set."""
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    contents = checkpoint["MultiTaskData"]["contents"]
+    return {name: each["hashes"] for name, each in contents.items()}
+
+
 def assert_same_training(several: Path, one: Path) -> None:
     """Weights and curves within what sums in another order differ by."""
     expected, found = trained(one), trained(several)
@@ -87,6 +94,9 @@ def test_four_processes_adapt_routers_as_one(adapted: Path, suite: Args, tmp_pat
     several = together(4, "fit", (*suite, *ADAPT, *LARGE), tmp_path / "run")
     assert_same_training(several, adapted)
     assert results(several)["images"] == results(adapted)["images"]
+    seen, expected = hashes(several), hashes(adapted)
+    assert seen.keys() == expected.keys()
+    assert all(seen[name].equal(expected[name]) and seen[name].all() for name in expected)
     written = {path.name for path in adapted.iterdir()}
     assert {path.name for path in several.iterdir()} == written
 

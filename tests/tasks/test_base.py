@@ -19,3 +19,4 @@ def test_a_task_needs_only_classes_and_images() -> None:
     assert task.prompts == DEFAULT_TEMPLATES == ("a photo of a {}.",)
     assert task.hub_files("test") is None
     assert len(task.images("test")) == 0
+    assert task.orders == {}  # it gives its classes their order

@@ -1,9 +1,12 @@
 """Class names agree when they mean the same, and two classes that changed places are found."""
 
+import unicodedata
+from itertools import permutations
+
 import pytest
 
 from wemoe_pl.tasks import PAPER_TASKS, PaperTask
-from wemoe_pl.tasks.names import first_mismatch, nearest, plain
+from wemoe_pl.tasks.names import first_mismatch, match_names, nearest, plain, repeated
 
 # As the land-cover data set was published, and what its prompts call the same classes.
 EUROSAT = ["AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture",
@@ -11,6 +14,30 @@ EUROSAT = ["AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industria
 WORDED = ["annual crop land", "forest", "herbaceous vegetation", "highway or road",
           "industrial buildings", "pasture land", "permanent crop land",
           "residential buildings or homes", "river", "lake or sea"]  # fmt: skip
+
+
+# Names that differ only in what a loose look could drop.
+CLOSE = [
+    ["+", "-", "="],
+    ["C", "C++", "C#"],
+    ["-1", "+1", "1"],
+    ["1.0", "1.5", "10", "15"],
+    ["0.5", ".5", "5"],
+    ["A", "A+", "A-", "a"],
+    ["का", "कि", "की", "क"],
+    ["กา", "กี", "ก"],
+    ["😀", "😢"],
+    ["👨‍👩‍👧", "👨👩👧"],
+    ["♀", "♂"],
+    ["m", "m²"],
+    ["é", "e"],
+    ["<", ">", "<="],
+    ["grade 1", "grade -1"],
+    ["-inf", "inf"],
+    ["50%", "50"],
+    ["e-mail", "email"],
+    ["1 0", "10"],
+]
 
 
 def swapped(names: list[str], i: int) -> list[str]:
@@ -26,10 +53,55 @@ def test_capitals_spaces_and_signs_do_not_tell_names_apart(spelling: str) -> Non
     assert first_mismatch(["baseball diamond"], [spelling]) is None
 
 
-def test_letters_and_digits_do() -> None:
+def test_letters_digits_and_signs_do() -> None:
     assert plain("BMW M3 Coupe 2012") != plain("BMW M3 Coupe 2010")
     assert plain("Straße") == "strasse"
     assert first_mismatch(["cat", "dog"], ["cat", "dogs"]) == 1
+
+
+@pytest.mark.parametrize("names", CLOSE, ids=str)
+def test_names_that_differ_in_a_sign_are_names_of_their_own(names: list[str]) -> None:
+    assert match_names(names, names) == {name: label for label, name in enumerate(names)}
+    for order in permutations(names):
+        for loosely in (False, True):
+            assert (first_mismatch(names, order, loosely) is None) == (list(order) == names)
+
+
+@pytest.mark.parametrize(
+    ("given", "classes"),
+    [("-1", "+1"), ("1", "-1"), ("10", "1.0"), ("C", "C++"), ("5", ".5"), ("inf", "-inf"),
+     ("कि", "का"), ("A", "A-"), ("😢", "😀"), ("-", "+"), ("_", "-"), ("m", "m²"), ("50", "50%"),
+     ("10", "1 0")],
+)  # fmt: skip
+def test_a_sign_is_not_dropped_even_where_the_other_name_is_absent(
+    given: str, classes: str
+) -> None:
+    assert match_names([given], [classes, "zebra"]) == {}
+    assert first_mismatch([classes], [given]) == 0
+
+
+def test_another_unicode_form_is_the_same_name() -> None:
+    words = ["café", "Ångström", "한국", "가"]
+    others = [unicodedata.normalize("NFD", word) for word in words]
+    assert not set(words) & set(others)
+    assert match_names(others, words) == {other: label for label, other in enumerate(others)}
+    assert first_mismatch(words, others) is None
+    assert repeated(["tea", words[0], others[0]]) == words[0]
+    assert repeated(["tea", "Tea", "te a"]) is None
+
+
+def test_a_looser_form_counts_only_if_it_is_unique_on_both_sides() -> None:
+    assert match_names(["CAT", "dog"], ["cat", "dog"]) == {"CAT": 0, "dog": 1}
+    assert match_names(["CAT", "Cat"], ["cat", "dog"]) == {}
+    assert match_names(["CAT", "cat"], ["cat", "dog"]) == {"cat": 0}
+    assert match_names(["CAT"], ["cat", "Cat"]) == {}
+    assert match_names(["cat"], ["cat", "Cat"]) == {"cat": 0}
+
+
+def test_names_that_a_data_set_has_twice_agree_with_themselves() -> None:
+    """ImageNet has two classes that are called crane."""
+    assert first_mismatch(["crane", "crane", "cat"], ["crane", "crane", "cat"]) is None
+    assert first_mismatch(["crane", "crane", "cat"], ["crane", "cat", "crane"]) == 1
 
 
 def test_the_first_of_several_mismatches_is_given() -> None:
@@ -71,8 +143,28 @@ def test_names_that_are_only_numbers_say_nothing_unless_they_are_out_of_order() 
     assert first_mismatch(ours, ["00", "01", "02"], loosely=True) is None
     assert first_mismatch(ours, ["1", "0", "2"], loosely=True) is not None
     assert first_mismatch(ours, ["0", "1", "2"]) == 0
+    assert first_mismatch(["1", "0", "2"], ["0", "1", "2"], loosely=True) == 0
+    assert first_mismatch(["1", "2", "3"], ["0", "1", "2"], loosely=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "agree"),
+    [
+        (["limit of 20", "limit of 30"], ["20 km/h", "30 km/h"], True),
+        (["limit of 20", "limit of 30"], ["30 km/h", "20 km/h"], False),
+        (["limit of 20", "no limit"], ["limit 30", "none"], False),
+        (["Ford F-150 Cab", "Ford F-250 Cab"], ["F150 Cab Ford", "F250 Cab Ford"], True),
+        (["a score of +1", "a score of -1"], ["-1", "+1"], False),
+        (["left hand", "right hand"], ["something", "else"], False),
+    ],
+)
+def test_a_loose_look_never_takes_one_number_for_another(
+    ours: list[str], theirs: list[str], agree: bool
+) -> None:
+    assert (first_mismatch(ours, theirs, loosely=True) is None) == agree
 
 
 def test_the_nearest_name_shares_the_most() -> None:
     assert nearest("sealake", ["river", "lakeorsea", "forest"]) == 1
-    assert nearest("river", ["river", "river"]) == 0
+    assert nearest("river", ["river", "river"]) is None
+    assert nearest("xyz", ["lake", "moon"]) is None

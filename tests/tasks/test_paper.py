@@ -273,11 +273,12 @@ def test_a_folder_with_a_class_that_is_not_published_is_refused(tmp_path: Path) 
         task.images("test")
 
 
-def test_a_folder_that_lacks_a_class_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_lacks_a_class_is_read_and_the_class_is_named(tmp_path: Path) -> None:
     task = write_folders(tmp_path, "eurosat")
     (tmp_path / "test" / "river" / "x.jpg").unlink()
-    with pytest.raises(DataError, match="no images of class 'river'"):
-        task.images("test")
+    with pytest.warns(UserWarning, match="no images of 1 of its 10 classes: river"):
+        images = task.images("test")
+    assert sorted(images.labels) == [label for label in range(10) if label != 8]
 
 
 def test_images_that_lie_in_the_test_folder_itself_have_no_labels(tmp_path: Path) -> None:

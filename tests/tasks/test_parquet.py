@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pandas  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -236,6 +237,14 @@ def test_another_number_of_classes_is_refused_with_both(check: Any, write: Write
         task.images("test")
 
 
+def test_training_images_have_the_names_of_the_test_images_in_one_order(write: Write) -> None:
+    write()
+    folder = write("train", names=["cow", "cat", "dog"])
+    assert ParquetTask(folder).classes == tuple(PETS)
+    with pytest.raises(DataError, match=r"Class 0 of .* is 'cow', but the task names it 'cat'"):
+        ParquetTask(folder).images("train")
+
+
 # --- labels ----------------------------------------------------------------------------------
 
 
@@ -256,10 +265,8 @@ def test_a_file_without_labels_needs_no_column_of_them(tmp_path: Path) -> None:
     assert task.classes == ("a", "b")
 
 
-@pytest.mark.parametrize(("label", "shown"), [(3, "3"), (-2, "-2"), (None, "None")])
-def test_a_label_out_of_range_is_named_with_its_row(
-    label: int | None, shown: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("label", "shown"), [(3, "3"), (-2, "-2"), (2**40, "1099511627776")])
+def test_a_label_out_of_range_is_named_with_its_row(label: int, shown: str, tmp_path: Path) -> None:
     folder = write_rows(tmp_path / "pets", [grey(0), grey(1)], [2, label])
     names = tuple(PETS)
     complaint = rf"^Row 1 of .*pets has the label {shown}: expected a number from 0 to 2\.$"
@@ -270,24 +277,161 @@ def test_a_label_out_of_range_is_named_with_its_row(
 def test_labels_of_classes_that_are_named_by_the_column_must_be_in_range_too(
     tmp_path: Path,
 ) -> None:
-    folder = write_rows(tmp_path / "pets", [grey(0), grey(1)], [0, None])
-    with pytest.raises(DataError, match=r"Row 1 of .* has the label None"):
+    folder = write_rows(tmp_path / "pets", [grey(0), grey(1)], [0, 3])
+    with pytest.raises(DataError, match=r"Row 1 of .* has the label 3: expected a number from 0"):
         ParquetTask(folder).images("test")
 
 
-def test_labels_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    table = pa.table({"image": [{"bytes": grey(7), "path": None}], "label": ["cat"]})
-    pq.write_table(table, tmp_path / "data" / "test-0.parquet")
-    with pytest.raises(
-        DataError, match=r"Row 0 of .* has the label 'cat': expected a whole number"
-    ):
-        ParquetTask(str(tmp_path)).images("test")
+@pytest.mark.parametrize("no_label", [UNLABELLED, None])
+def test_rows_that_the_file_marks_as_unlabelled_stay_so_and_are_counted(
+    no_label: int | None, tmp_path: Path
+) -> None:
+    folder = write_rows(tmp_path / "pets", [grey(0), grey(1)], [2, no_label])
+    with pytest.warns(UserWarning, match="has 1 images without a label among its 2"):
+        images = ParquetTask(folder).images("test")
+    assert list(images.labels) == [2, UNLABELLED]
 
 
-def test_rows_that_the_file_marks_as_unlabelled_stay_so(tmp_path: Path) -> None:
-    folder = write_rows(tmp_path / "pets", [grey(0), grey(1)], [2, UNLABELLED])
-    assert list(ParquetTask(folder).images("test").labels) == [2, UNLABELLED]
+# --- a column of names -----------------------------------------------------------------------
+
+
+def write_labels(folder: Path, labels: Any, split: str = "test") -> str:
+    """A dataset of grey images whose labels are of any kind, and not described."""
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    images = [{"bytes": grey(place), "path": None} for place in range(len(labels))]
+    table = pa.table({"image": images, "label": labels})
+    pq.write_table(table, folder / "data" / f"{split}-0.parquet")
+    return str(folder)
+
+
+KINDS = [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_names_are_labels_of_the_classes_that_are_called_so(kind: Any, tmp_path: Path) -> None:
+    folder = write_labels(tmp_path, pa.array(["Dog", "cat", "+1", "dog"[::-1]]).cast(kind))
+    images = ParquetTask(folder, class_names=("god", "+1", "cat", "dog")).images("test")
+    assert list(images.labels) == [3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_names_that_nobody_lists_are_sorted_as_datasets_sorts_them(
+    kind: Any, tmp_path: Path
+) -> None:
+    names = ["cow", "10", "B", "a", "2", "cow"]
+    folder = write_labels(tmp_path, pa.array(names).cast(kind))
+    task = ParquetTask(folder)
+    theirs = datasets.Dataset.from_dict({"label": names}).class_encode_column("label")
+    assert task.classes == tuple(theirs.features["label"].names)
+    assert list(task.images("test").labels) == theirs["label"][:]
+    codes, first_seen = pandas.factorize(pandas.Series(names))
+    assert task.orders == {"datasets": task.classes, "pandas": tuple(first_seen)}
+    assert [task.orders["pandas"][code] for code in codes] == names
+
+
+def test_an_order_of_names_that_is_given_is_the_only_one(write: Write, tmp_path: Path) -> None:
+    folder = write_labels(tmp_path / "names", ["dog", "cat"])
+    assert ParquetTask(folder, class_names=("cat", "dog")).orders == {}
+    assert ParquetTask(folder, label=None).orders == {}
+    assert ParquetTask(write()).orders == {}
+
+
+def test_a_row_without_a_name_has_no_label(tmp_path: Path) -> None:
+    folder = write_labels(tmp_path, ["cat", None, "dog"])
+    with pytest.warns(UserWarning, match="has 1 images without a label among its 3"):
+        assert list(ParquetTask(folder).images("test").labels) == [0, UNLABELLED, 1]
+
+
+def test_a_name_that_is_no_class_is_answered_with_its_row_and_the_nearest(tmp_path: Path) -> None:
+    folder = write_labels(tmp_path, ["cat", "dgo"])
+    with pytest.raises(DataError) as error:
+        ParquetTask(folder, class_names=("cat", "dog")).images("test")
+    assert str(error.value) == (
+        f"Row 1 of {folder} has the label 'dgo', which is no class of the task: give all classes "
+        "as `class_names`. Did you mean 'dog'? Valid names: cat, dog."
+    )
+
+
+def test_numbers_in_a_column_of_text_are_names_and_not_labels(tmp_path: Path) -> None:
+    folder = write_labels(tmp_path, ["1", "0"])
+    assert list(ParquetTask(folder, class_names=("1", "0")).images("test").labels) == [0, 1]
+    with pytest.raises(DataError, match="has the label '1', which is no class of the task"):
+        ParquetTask(folder, class_names=("cat", "dog")).images("test")
+
+
+def test_a_name_of_the_training_images_alone_asks_for_all_classes(tmp_path: Path) -> None:
+    write_labels(tmp_path, ["cat", "cow", "dog"], "train")
+    folder = write_labels(tmp_path, ["cat", "dog"])
+    with pytest.raises(DataError, match=r"'cow', which is no .*: give all classes as `class_nam"):
+        ParquetTask(folder).images("train")
+    task = ParquetTask(folder, class_names=("cat", "cow", "dog"))
+    assert list(task.images("train").labels) == [0, 1, 2]
+    with pytest.warns(UserWarning, match="no images of 1 of its 3 classes: cow"):
+        assert list(task.images("test").labels) == [0, 2]
+
+
+def test_training_names_without_any_test_name_ask_for_the_classes(tmp_path: Path) -> None:
+    write_labels(tmp_path, ["cat", "dog"], "train")
+    folder = write_labels(tmp_path, pa.array([None, None], pa.string()))
+    with pytest.raises(DataError, match=r"'cat', which is no .*: give all classes as `class_nam"):
+        ParquetTask(folder).images("train")
+
+
+def test_what_a_column_of_names_is_known_to_say_is_looked_up(tmp_path: Path) -> None:
+    folder = write_labels(tmp_path, ["AnnualCrop", "SeaLake"])
+    names = {"class_names": ("lake", "crop"), "label_names": ("SeaLake", "AnnualCrop")}
+    assert list(ParquetTask(folder, **names).images("test").labels) == [1, 0]  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="2 `class_names` and 1 `label_names`: give one for each"):
+        ParquetTask(folder, class_names=("lake", "crop"), label_names=("SeaLake",))
+
+
+# --- numbers of other kinds ------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*images without a label among")
+@pytest.mark.parametrize(
+    ("stored", "labels"),
+    [
+        (pa.array([1.0, 0.0, float("nan")]), [1, 0, UNLABELLED]),
+        (pa.array([1.0, 0.0, None]), [1, 0, UNLABELLED]),
+        (pa.array([True, False, None]), [1, 0, UNLABELLED]),
+        (pa.array([1, 0, 0], pa.uint64()), [1, 0, 0]),
+        (pa.array([1, 0, -1], pa.int8()), [1, 0, UNLABELLED]),
+        (pa.nulls(3), [UNLABELLED] * 3),
+    ],
+    ids=["nan", "float", "bool", "uint64", "int8", "nulls"],
+)
+def test_numbers_of_any_kind_are_labels_if_they_are_whole(
+    stored: Any, labels: list[int], tmp_path: Path
+) -> None:
+    folder = write_labels(tmp_path, stored)
+    images = ParquetTask(folder, class_names=("cat", "dog")).images("test")
+    assert list(images.labels) == labels
+    assert {type(label) for label in images.labels} == {int}
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        (pa.array([1.5]), "1.5"),
+        (pa.array([float("inf")]), "inf"),
+        (pa.array([[1]]), r"\[1\]"),
+        (pa.array([b"cat"]), "b'cat'"),
+        (pa.array([2**63 + 1], pa.uint64()), "9223372036854775809"),
+    ],
+    ids=["half", "infinite", "list", "bytes", "huge"],
+)
+def test_what_is_no_label_is_shown_with_its_row(stored: Any, shown: str, tmp_path: Path) -> None:
+    folder = write_labels(tmp_path, stored)
+    with pytest.raises(DataError, match=rf"^Row 0 of .* has the label {shown}: expected a number"):
+        ParquetTask(folder, class_names=("cat", "dog")).images("test")
+
+
+def test_names_that_differ_in_a_sign_may_not_change_places(write: Write) -> None:
+    folder = write(names=["+1", "-1", "a"])
+    for check in ("exact", "nearest"):
+        with pytest.raises(DataError, match=r"Class 0 of .* is '\+1', but the task names it '-1'"):
+            ParquetTask(folder, class_names=("-1", "+1", "a"), check_names=check).images("test")
 
 
 # --- what is missing or damaged --------------------------------------------------------------

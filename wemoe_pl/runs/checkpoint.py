@@ -10,6 +10,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.files import atomic_write
+from wemoe_pl.public_names import with_public_names
 
 ENDED = "ended"  # the key under which `LastCheckpoint` says that training has
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
@@ -57,9 +58,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds
         raise CheckpointError(f"{path} is damaged or no checkpoint: {hint}.") from error
-    if not isinstance(checkpoint, dict) or IDENTITY not in checkpoint:
+    if not isinstance(checkpoint, dict) or not is_ours(checkpoint):
         raise CheckpointError(f"{path} was not written by wemoe-pl: {hint}.")
     return checkpoint
+
+
+def is_ours(checkpoint: Mapping[str, Any]) -> bool:
+    """Does a checkpoint have the parts that ours have, each of its kind?"""
+    kinds: dict[str, type] = {IDENTITY: dict, "global_step": int, "callbacks": dict}
+    return all(isinstance(checkpoint.get(name), kind) for name, kind in kinds.items())
 
 
 def has_ended(last: Path) -> bool:
@@ -105,7 +112,7 @@ def frozen_choices(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What shapes the frozen part of a model beside its files; nothing for an empty recipe."""
     suite = recipe.get("suite", {})
     return {
-        "merge method": recipe.get("merge"),
+        "merge method": with_public_names(recipe.get("merge")),
         "backbone": suite.get("backbone"),
         "order of experts": list(suite.get("experts", {})),
     }

@@ -21,6 +21,7 @@ OTHER_FILES = (
     "*.png", "*.svg", "routing.csv", "encoder.safetensors", "head.safetensors", "heads",
     "predictions.*", "*.parquet", "wandb", "lightning_logs", ".replaces", ".*.part*",
 )  # fmt: skip
+NEXT = ".next"  # the folder of a run that is to replace the one above it
 TRIAL = "fast_dev_run"  # the key of results that stand for nothing, and are in nobody's way
 
 
@@ -82,7 +83,7 @@ class RunFolder:
     @property
     def next(self) -> "RunFolder":
         """Where `--fresh` builds the run that replaces this one when it has finished."""
-        return RunFolder(self.path / ".next")
+        return RunFolder(self.path / NEXT)
 
     @property
     def test(self) -> "RunFolder":
@@ -201,3 +202,12 @@ class RunFolder:
         self.results.unlink(missing_ok=True)
         if not keep_checkpoint:
             self.last_checkpoint.unlink(missing_ok=True)
+
+
+def where_it_ends(path: Path) -> Path:
+    """The path that a file or folder of a run has when the run has finished.
+
+    >>> where_it_ends(Path("runs/a/.next/logs")).as_posix()
+    'runs/a/logs'
+    """
+    return Path(*(part for part in path.parts if part != NEXT))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wemoe_pl.provenance import code_hash, versions
+from wemoe_pl.provenance import program
 from wemoe_pl.runs.checkpoint import Sources, source_change
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.settings import difference, digest_of, first_change
@@ -23,6 +23,7 @@ class Identity:
         images: of every set of images, what `Images.identity` says.
         checkpoint: the SHA-256 of the checkpoint that a test is about; None for the model as it
             is merged.
+        began_from: the SHA-256 of the other run's checkpoint that a fit began with, if it did.
         history: one sentence for each time that the run went on with another config.
     """
 
@@ -31,6 +32,7 @@ class Identity:
     sources: Sources
     images: dict[str, str]
     checkpoint: str | None = None
+    began_from: str | None = None
     history: list[str] = field(default_factory=list)
 
     @property
@@ -40,8 +42,9 @@ class Identity:
             "command": self.command,
             "recipe": self.recipe,
             "images": self.images,
+            "began_from": self.began_from,
             "history": self.history,
-            "code": code_hash(),
+            "program": program(),
         }
 
     @property
@@ -51,8 +54,9 @@ class Identity:
             "command": self.command,
             "settings": digest_of(self.recipe),
             "images": self.images,
+            "began_from": self.began_from,
             "history": self.history,
-            "code": code_hash(),
+            "program": program(),
             "tested_checkpoint": self.checkpoint,
         }
 
@@ -86,11 +90,16 @@ def image_change(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     return ""
 
 
-def program_change(results: Mapping[str, Any]) -> str:
-    """Which part of the program is another than when a run finished; empty if none is."""
-    then, now = results["versions"], versions()
-    if results.get(RECORD, {}).get("code") != code_hash():
-        return f"the code of wemoe-pl (then {then['wemoe_pl']}, now {now['wemoe_pl']})"
+def program_change(left: Mapping[str, Any]) -> str:
+    """Which part of the program is another than when a run was made; empty if none is.
+
+    Args:
+        left: its results, or its checkpoint.
+    """
+    then, now = left.get(RECORD, {}).get("program", {}), program()
+    if then.get("code") != now["code"]:
+        before = then.get("wemoe_pl", "an earlier version")
+        return f"the code of wemoe-pl (then {before}, now {now['wemoe_pl']})"
     if then["torch"] != now["torch"]:
         return f"torch (then {then['torch']}, now {now['torch']})"
     return ""

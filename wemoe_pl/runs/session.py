@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -131,16 +130,16 @@ class Session:
             ConfigError: it is another, or was made by another version of the program.
         """
         try:
-            history = compare(self.start, identity)
+            identity = compare(self.start, identity)
         except ConfigError:
             if self.start.replaces is None:
                 raise
-            self.start, history = Start(self.folder, self.start.replaces), []
+            self.start = Start(self.folder, self.start.replaces)
         if self.start.finished is not None:
             self.put_in_place()
             raise AlreadyFinished(self.folder, self.start.finished)
-        self.notes += [f"This run goes on with another config. {each}" for each in history[-1:]]
-        return replace(identity, history=history)
+        self.notes += [f"This run is not made of one piece. {each}" for each in identity.history]
+        return identity
 
     def begin(self) -> None:
         """Let go of what an earlier run has left: only now, so that a mistake costs nothing."""

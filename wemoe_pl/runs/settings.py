@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from wemoe_pl.plain_yaml import load_plain
+from wemoe_pl.public_names import with_public_names
 
 # Where and how a run is made, which changes nothing of what it comes to. Callbacks of one's own
 # may, but their list changes with the progress bar. The size of test batches is not among them: it
@@ -48,7 +49,7 @@ def what_matters(recipe: Mapping[str, Any], above: str = "") -> Iterator[tuple[s
         if isinstance(value, Mapping) and value:
             yield from what_matters(value, f"{name}.")
         else:
-            yield name, "a place" if is_place(name, value) else value
+            yield name, "a place" if is_place(name, value) else with_public_names(value)
 
 
 def is_place(name: str, value: Any) -> bool:
@@ -80,7 +81,8 @@ def first_change(then: Mapping[str, Any], now: Mapping[str, Any], above: str = "
     'model.rate was 1 and is now 2'
     """
     for key in {**then, **now}:
-        name, old, new = f"{above}{key}", then.get(key), now.get(key)
+        name = f"{above}{key}"
+        old, new = (with_public_names(each.get(key)) for each in (then, now))
         if name in OF_NO_MATTER or (is_place(name, old) and is_place(name, new)):
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):

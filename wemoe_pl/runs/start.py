@@ -1,11 +1,12 @@
 """What a command does in a folder: begin, go on, show a finished run, or leave it alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from wemoe_pl.errors import ConfigError
+from wemoe_pl.files import digest
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder, State
 from wemoe_pl.runs.identity import RECORD, Identity, program_change
@@ -58,7 +59,7 @@ def find_start(
     if state is State.FOREIGN:
         raise ConfigError(
             f"{folder.path} holds a {folder.results.name} or {folder.config.name} that is damaged "
-            f"or was not written by wemoe-pl: {give_another(folder)}."
+            f"or was not written by wemoe-pl. {give_another(folder)}."
         )
     if state is State.EMPTY:
         return Start(folder, checkpoint=given, asked_to_change=given is not None)
@@ -82,38 +83,46 @@ def fresh_start(folder: RunFolder, recipe: Mapping[str, Any]) -> Start:
 
 def start_in_finished(folder: RunFolder, recipe: Mapping[str, Any], given: Path | None) -> Start:
     """Show a finished run, or extend it where that is asked for."""
-    last = folder.last_checkpoint
+    results = folder.read_results() or {}
+    own = given is not None and is_same_file(given, folder.last_checkpoint)
     differs = difference(folder.config, recipe)
-    if not differs and (given is None or is_same_file(given, last)):
-        return Start(folder, finished=folder.read_results())
-    if given is not None and is_same_file(given, last):
-        done, wanted = read_checkpoint(last)["global_step"], recipe["trainer"]["max_steps"]
-        if wanted > done:
+    if given is not None and not own and beginning(results) != digest(given):
+        differs = differs or f"it did not begin from {given}"
+    if not differs:
+        return Start(folder, finished=results)
+    if own:
+        done, wanted = (results.get("checkpoint") or {}).get("step"), recipe["trainer"]["max_steps"]
+        if done is None or wanted > done:
             return Start(folder, checkpoint=given, asked_to_change=True)
         differs = f"it ended at step {done}, and trainer.max_steps is {wanted}"
     raise ConfigError(
-        f"{folder.path} holds a finished run of another config: "
-        f"{differs or 'it did not begin from this checkpoint'}. {give_another(folder).capitalize()}"
-        ", --fresh to replace it when the new run has finished, or `--ckpt_path last` with more "
-        "trainer.max_steps to extend it."
+        f"{folder.path} holds a finished run of another config: {differs}. "
+        f"{give_another(folder)}, --fresh to replace it when the new run has finished, "
+        "or `--ckpt_path last` with more trainer.max_steps to extend it."
     )
 
 
 def start_in_unfinished(folder: RunFolder, recipe: Mapping[str, Any], given: Path | None) -> Start:
     """Go on with an interrupted run, if the config is the same or was asked for."""
+    differs = difference(folder.config, recipe)
     if given is not None:
+        if not differs and beginning(read_checkpoint(folder.last_checkpoint)) == digest(given):
+            return Start(folder, checkpoint=folder.last_checkpoint)
         return Start(folder, checkpoint=given, asked_to_change=True)
-    if differs := difference(folder.config, recipe):
+    if differs:
         raise ConfigError(
             f"{folder.path} holds an unfinished run of another config: {differs}. "
-            f"{give_another(folder).capitalize()}, `--ckpt_path last` to go on with this config, "
+            f"{give_another(folder)}, `--ckpt_path last` to go on with this config, "
             "or --fresh to begin anew."
         )
     return Start(folder, checkpoint=folder.last_checkpoint)
 
 
-def compare(start: Start, identity: Identity) -> list[str]:
-    """Compare all that a run belongs to with what is there; what has changed on request.
+def compare(start: Start, identity: Identity) -> Identity:
+    """Compare all that a run belongs to with what is there.
+
+    Returns:
+        The identity, with what the run goes on from.
 
     Raises:
         ConfigError: the folder holds a run of another seed, of other weights or other images; or
@@ -121,22 +130,33 @@ def compare(start: Start, identity: Identity) -> list[str]:
     """
     if start.finished is not None:
         check_finished(start, start.finished, identity)
-        return []
+        return identity
     if start.checkpoint is None:
-        return []
-    record = read_checkpoint(start.checkpoint).get(RECORD)
-    if record is None:  # of a version that wrote none
-        return []
+        return identity
+    checkpoint = read_checkpoint(start.checkpoint)
+    record = checkpoint.get(RECORD) or {}  # of an earlier version there is none
     change = identity.change_since_checkpoint(record)
-    history = list(record["history"])
     if change and not start.asked_to_change:
         raise ConfigError(
-            f"{start.checkpoint} is not of this run: {change}. {give_another(start.folder)}, "
+            f"{start.checkpoint} is not of this run: {change}. "
+            f"{give_another(start.folder)}, "
             "`--ckpt_path last` to go on all the same, or --fresh to begin anew."
         )
-    if change:
-        history.append(f"From step {read_checkpoint(start.checkpoint)['global_step']}: {change}")
-    return history
+    changes = [change] if change else []
+    if record and (other := program_change(checkpoint)):
+        changes.append(f"{other} has changed")
+    told = [f"From step {checkpoint['global_step']}: {each}" for each in changes]
+    return replace(
+        identity,
+        began_from=beginning(checkpoint) if start.goes_on else digest(start.checkpoint),
+        history=[*record.get("history", ()), *told],
+    )
+
+
+def beginning(left: Mapping[str, Any]) -> str | None:
+    """The SHA-256 of the checkpoint of another run that a run began with, from what it has left."""
+    began_from: str | None = left.get(RECORD, {}).get("began_from")
+    return began_from
 
 
 def check_finished(start: Start, results: Mapping[str, Any], identity: Identity) -> None:
@@ -145,7 +165,7 @@ def check_finished(start: Start, results: Mapping[str, Any], identity: Identity)
     if change := identity.change_since_results(folder, results):
         raise ConfigError(
             f"{folder.path} holds a finished run of something else: {change}. "
-            f"{give_another(folder).capitalize()}, or --fresh to replace it."
+            f"{give_another(folder)}, or --fresh to replace it."
         )
     if change := program_change(results):
         raise ConfigError(
@@ -156,7 +176,7 @@ def check_finished(start: Start, results: Mapping[str, Any], identity: Identity)
 
 def give_another(folder: RunFolder) -> str:
     """What to do about a folder that is taken, with a free one beside it."""
-    return f"give another --out, such as {folder.free_neighbour()}"
+    return f"Give another --out, such as {folder.free_neighbour()}"
 
 
 def is_same_file(one: Path, other: Path) -> bool:

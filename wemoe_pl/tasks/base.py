@@ -57,6 +57,14 @@ class VisionTask(ABC):
         """Class names in label order; empty if only the task's head knows them."""
 
     @property
+    def orders(self) -> dict[str, tuple[str, ...]]:
+        """The orders in which programs number the classes, by program; {} if one order is given.
+
+        What names its classes does not depend on them. A head that has only weights does.
+        """
+        return {}
+
+    @property
     def prompts(self) -> tuple[str, ...]:
         """Templates of zero-shot prompts, with `{}` in the place of a class name."""
         return DEFAULT_TEMPLATES

@@ -1,16 +1,110 @@
 """Class names that mean the same though folders, tables and prompts spell them otherwise."""
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
+
+from timm.utils import natural_key
+
+# Punctuation that file systems and habits put in the place of a space; no other sign is dropped.
+SPACING = frozenset("_/\\:;'\"")
+SPACING_CATEGORIES = frozenset({"Zs", "Zl", "Zp", "Ps", "Pe", "Pi", "Pf"})
+# In a name whose spaces and hyphens are all alike. A hyphen that touches a word on one side only
+# is a sign (-1, A-), and a point or a comma before a digit belongs to a number (1.0, .5).
+MEANT = re.compile(
+    r"[^ .,-]"
+    r"|(?<=[^ .,-])-(?![^ .,-])|(?<![^ .,-])-(?=[^ .,-])"
+    r"|[.,](?=\d)"
+    r"|(?<=\d) (?=\d)"
+)
+BETWEEN_DIGITS = re.compile(r"(?<=\d)(?:-| +| *- +)(?=\d)")
+NUMBER = re.compile(r"(?:(?<!\w)[-+])?\d+(?:\.\d+)?")  # F-150 has no minus
+
+
+def canonical(name: str) -> str:
+    """A name in Unicode's NFC, in which an é is one character whatever system wrote it."""
+    return unicodedata.normalize("NFC", name)
 
 
 def plain(name: str) -> str:
-    """A class name reduced to its letters and digits.
+    """A class name without capitals, spaces and punctuation, but with signs that have a meaning.
 
-    >>> plain("Baseball_Diamond") == plain("baseball diamond")
+    >>> plain("Baseball_Diamond") == plain("baseball-diamond.")
     True
+    >>> [plain(name) for name in ("+1", "-1", "1.0", "C++", "C#", "C/C++")]
+    ['+1', '-1', '1.0', 'c++', 'c#', 'cc++']
     """
-    return "".join(c for c in name.casefold() if c.isalnum())
+    folded = "".join(map(spaced, canonical(canonical(name).casefold())))
+    return "".join(MEANT.findall(BETWEEN_DIGITS.sub(" ", folded)))
+
+
+def spaced(character: str) -> str:
+    """A character, or the space or hyphen that it is a form of."""
+    category = unicodedata.category(character)
+    if category == "Pd":
+        return "-"
+    return " " if character in SPACING or category in SPACING_CATEGORIES else character
+
+
+def match_names(given: Iterable[str], classes: Sequence[str]) -> dict[str, int]:
+    """The labels of the names that are those of classes; others are left out.
+
+    A name is that of the class with exactly this name, in Unicode's NFC. Without one, it is that of
+    the class which differs in no more than capitals, spaces and punctuation, provided that no other
+    class and no other name that is given does.
+
+    Args:
+        given: names, such as those of folders.
+        classes: class names in label order.
+
+    >>> match_names(["Cat", "hot-dog", "cow"], ["cat", "hot dog"])
+    {'Cat': 0, 'hot-dog': 1}
+    >>> match_names(["a", "A", "C"], ["A", "a", "C++"])
+    {'a': 1, 'A': 0}
+    """
+    names = list(dict.fromkeys(given))
+    exact = {canonical(name): label for label, name in enumerate(classes)}
+    of_classes = Counter(map(plain, exact))
+    of_names = Counter(map(plain, set(map(canonical, names))))
+    loose = {
+        form: label
+        for name, label in exact.items()
+        if (form := plain(name)) and of_classes[form] == 1 == of_names[form]
+    }
+    labels = {name: exact.get(canonical(name), loose.get(plain(name))) for name in names}
+    return {name: label for name, label in labels.items() if label is not None}
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that comes a second time, in Unicode's NFC; None if all differ.
+
+    >>> repeated(["cat", "Cat", "cat"])
+    'cat'
+    """
+    seen = set()
+    for name in map(canonical, names):
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+def timm_order(names: Iterable[str]) -> list[str]:
+    """Names as timm sorts those of folders: by the numbers in them, and without capitals.
+
+    Names that are alike to timm, which leaves their order to chance, come in the reverse of their
+    plain order; names that it cannot sort, such as m², come in that order.
+
+    >>> timm_order(["10", "B", "a", "9"])
+    ['9', '10', 'a', 'B']
+    """
+    reverse = sorted(names, reverse=True)
+    try:
+        return sorted(reverse, key=natural_key)
+    except ValueError:  # of digits that are no numbers
+        return reverse[::-1]
 
 
 def first_mismatch(ours: Sequence[str], theirs: Sequence[str], loosely: bool = False) -> int | None:
@@ -19,31 +113,55 @@ def first_mismatch(ours: Sequence[str], theirs: Sequence[str], loosely: bool = F
     Args:
         ours: names in label order.
         theirs: as many.
-        loosely: take names as agreeing that are spelled quite differently, as long as none is more
-            like the name of another class: `SeaLake` and `lake or sea`. Names that are only the
-            label's number say nothing and agree.
+        loosely: take names as agreeing that are spelled quite differently, as long as each is more
+            like the other than like the name of any other class, and no number in them differs:
+            `SeaLake` and `lake or sea`. Names that are only the label's number say nothing and
+            agree.
 
     >>> first_mismatch(["annual crop land", "lake or sea"], ["AnnualCrop", "SeaLake"], loosely=True)
     >>> first_mismatch(["cat", "dog", "cow"], ["Cat", "cow", "dog"])
     1
     """
-    if loosely and all(n.isdecimal() and int(n) == label for label, n in enumerate(theirs)):
+    if loosely and are_numbers_of_labels(theirs, ours):
         return None
-    candidates = [plain(name) for name in ours]
-    for label, name in enumerate(map(plain, theirs)):
-        if name == candidates[label]:
+    matched = match_names(theirs, ours)
+    for label, (our, their) in enumerate(zip(ours, theirs, strict=True)):
+        if canonical(our) == canonical(their) or matched.get(their) == label:
             continue
-        if not loosely or name in candidates or nearest(name, candidates) != label:
+        if not loosely or their in matched or not are_alike(label, ours, theirs):
             return label
     return None
 
 
-def nearest(name: str, candidates: Sequence[str]) -> int:
-    """The position of the candidate that is most like a name."""
+def are_numbers_of_labels(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Are names only the numbers of their labels, and none of these a name among others?"""
+    numbers = [int(name) if name.isdecimal() else None for name in names]
+    of_others = {int(name) for name in others if name.isdecimal()}
+    return numbers == list(range(len(names))) and of_others.isdisjoint(range(len(names)))
+
+
+def are_alike(label: int, ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Is each of two names of a label most like the other, and every number in both the same?"""
+    numbers = numbers_in(ours[label]), numbers_in(theirs[label])
+    if all(numbers) and numbers[0] != numbers[1]:
+        return False
+    our_forms, their_forms = list(map(plain, ours)), list(map(plain, theirs))
+    found = nearest(their_forms[label], our_forms), nearest(our_forms[label], their_forms)
+    return found == (label, label)
+
+
+def numbers_in(name: str) -> list[float]:
+    """The numbers in a name, with their signs."""
+    return [float(number) for number in NUMBER.findall(name)]
+
+
+def nearest(name: str, candidates: Sequence[str]) -> int | None:
+    """The position of the candidate that is most like a name; None unless there is just one."""
     matcher = SequenceMatcher(autojunk=False)
     matcher.set_seq2(name)
     ratios = []
     for candidate in candidates:
         matcher.set_seq1(candidate)
         ratios.append(matcher.ratio())
-    return ratios.index(max(ratios))
+    most = max(ratios)
+    return ratios.index(most) if most and ratios.count(most) == 1 else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-from datasets import ClassLabel, Dataset, load_dataset
+from datasets import Dataset, load_dataset
 from PIL import Image
 
 from wemoe_pl.errors import DataError, did_you_mean
@@ -25,7 +25,16 @@ from wemoe_pl.tasks.base import (
 )
 from wemoe_pl.tasks.columns import check_images, content_and_path, read_cell
 from wemoe_pl.tasks.file_names import printable
+from wemoe_pl.tasks.gaps import tell_gaps
 from wemoe_pl.tasks.image_files import file_facts, names_and_sizes
+from wemoe_pl.tasks.labels import (
+    are_names,
+    declared_names,
+    labels_of_names,
+    labels_of_numbers,
+    orders_of_names,
+    stored_labels,
+)
 from wemoe_pl.tasks.listing import files_below
 from wemoe_pl.tasks.names import first_mismatch
 from wemoe_pl.tasks.readable import keep_readable
@@ -43,13 +52,18 @@ class ParquetTask(VisionTask):
         train: pattern of the files of the training split; not needed for adaptation.
         test: pattern of the files to adapt to and to score on. Of the hub, only these are fetched.
         image: the column of images.
-        label: the column of labels; without one, images can be adapted to but not scored.
-        class_names: classes in label order; by default those of the label column.
+        label: the column of labels, which are numbers from 0 or class names; rows with -1 or
+            without a value have none, and without a column no row has: such images can be adapted
+            to but not scored.
+        class_names: classes in label order; by default those of the label column: the names that
+            the table gives its numbers, or, sorted, all names among the test images.
         label_names: what the label column calls the classes, where it is known to differ.
         templates: prompts for a zero-shot head, with `{}` in the place of the class name.
-        check_names: how the names of the label column must agree with `class_names` (or with
-            `label_names`): "exact" overlooks capitals, spaces and signs; "nearest" any spelling,
-            as long as no name is more like that of another class; "off" compares nothing.
+        check_names: how the names that the table gives its numbers must agree with `class_names`
+            (or with `label_names`): "exact" overlooks capitals, spaces and punctuation where that
+            is unique; "nearest" any spelling, as long as no name is more like that of another class
+            and no number in it differs; "off" compares nothing. A column of names is always
+            looked up as with "exact".
         corrupt: what to do about images that cannot be decoded: stop, or leave them out. Either
             way they are counted and named.
     """
@@ -65,19 +79,37 @@ class ParquetTask(VisionTask):
     check_names: NameCheck = "exact"
     corrupt: Corrupt = "error"
 
+    def __post_init__(self) -> None:
+        """Refuse names of the label column that are not one for each class."""
+        ours, theirs = self.class_names, self.label_names
+        if ours and theirs and len(ours) != len(theirs):
+            raise DataError(
+                f"{self.dataset} has {len(ours)} `class_names` and {len(theirs)} `label_names`: "
+                "give one for each class."
+            )
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in label order; those of the label column need the test split."""
         if self.class_names or self.label is None:
             return tuple(self.class_names or ())
-        split: Split = "test" if self.test else "train"
-        names = self._column_names(self._table(split, self._files(split)))
-        if names is None:
+        names = self._known_classes()
+        if not names:
             raise DataError(
                 f"The column '{self.label}' of {self.dataset} does not name its classes: give "
                 "them as `class_names`."
             )
         return names
+
+    @property
+    def orders(self) -> dict[str, tuple[str, ...]]:
+        """Those of a column of names, unless `class_names` or the table give another."""
+        if self.class_names or self.label is None:
+            return {}
+        table = self._naming_table()
+        if declared_names(table, self.label):
+            return {}
+        return orders_of_names(stored_labels(table, self.label))
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -93,8 +125,10 @@ class ParquetTask(VisionTask):
         where = f"{self.dataset} ({self._pattern(split)})"
         facts = table_facts(files, self.image)
         identity = hashed("parquet", self._source(split, files), self.image, self.label, labels)
-        images = ParquetImages(table, self.image, labels, where, facts, identity)
-        return keep_readable(images, self.corrupt)
+        of_rows = ParquetImages(table, self.image, labels, where, facts, identity)
+        images = keep_readable(of_rows, self.corrupt)
+        tell_gaps(images.labels, self._known_classes(), where)
+        return images
 
     def hub_files(self, split: Split) -> HubFiles | None:
         """The files of the split, unless the dataset is a folder."""
@@ -142,20 +176,25 @@ class ParquetTask(VisionTask):
                 )
         return table
 
-    def _column_names(self, table: Dataset) -> tuple[str, ...] | None:
-        feature = table.features[self.label]
-        return tuple(feature.names) if isinstance(feature, ClassLabel) else None
+    def _naming_table(self) -> Dataset:
+        split: Split = "test" if self.test else "train"
+        return self._table(split, self._files(split))
+
+    def _known_classes(self) -> tuple[str, ...]:
+        if self.class_names or self.label is None:
+            return tuple(self.class_names or ())
+        return declared_names(self._naming_table(), self.label) or self.orders.get("datasets", ())
 
     def _labels(self, table: Dataset) -> list[int]:
         if self.label is None:
             return [UNLABELLED] * len(table)
-        theirs = self._column_names(table)
-        ours = tuple(self.class_names or theirs or ())
-        if not ours:
-            return self._whole_numbers(table, None)
-        if theirs is not None and self.check_names != "off":
+        values, ours = stored_labels(table, self.label), self._known_classes()
+        if are_names(values):
+            return labels_of_names(values, (self.label_names or ours, ours), self.dataset)
+        theirs = declared_names(table, self.label)
+        if ours and theirs and self.check_names != "off":
             self._compare(ours, theirs)
-        return self._whole_numbers(table, len(ours))
+        return labels_of_numbers(values, len(ours) or None, self.dataset)
 
     def _compare(self, ours: Sequence[str], theirs: Sequence[str]) -> None:
         if len(ours) != len(theirs):
@@ -171,17 +210,6 @@ class ParquetTask(VisionTask):
                 f"'{ours[label]}': put `class_names` in the order of the labels, or set "
                 "`check_names: off` if only the spelling differs."
             )
-
-    def _whole_numbers(self, table: Dataset, count: int | None) -> list[int]:
-        # As they are stored: a column that says it is one of images would have its paths opened.
-        labels = table.data.column(self.label).to_pylist()
-        for row, label in enumerate(labels):
-            if not isinstance(label, int) or label < UNLABELLED or (count and label >= count):
-                allowed = f"a number from 0 to {count - 1}" if count else "a whole number"
-                raise DataError(
-                    f"Row {row} of {self.dataset} has the label {label!r}: expected {allowed}."
-                )
-        return labels
 
 
 class ParquetImages:

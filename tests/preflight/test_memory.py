@@ -1,0 +1,161 @@
+"""The estimate of memory beside what is there, and what the allocator says of a step."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import accumulate
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from wemoe_pl.adapt import TestTimeAdaptation
+from wemoe_pl.checkpoints import Backbone
+from wemoe_pl.classifier import build_classifiers
+from wemoe_pl.dictionaries import Dense, LowRank
+from wemoe_pl.finetune import ExpertFineTuning
+from wemoe_pl.merging import AdaMerging, EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.preflight.memory import activations, estimate, free_bytes, mixtures_of
+from wemoe_pl.suites import Suite
+
+# Of a size at which tensors, and not the tiles of a cache, make most of the memory.
+OPTIONS = {"img_size": 112, "patch_size": 16, "embed_dim": 96, "depth": 4, "num_heads": 3}
+BACKBONE = Backbone("vit_tiny_patch16_224", OPTIONS)
+IMAGES = 16
+TOLERANCE = 0.3
+METHODS: list[MergeMethod] = [
+    WEMoE(),
+    WEMoE(router_depth=0),
+    WEMoE(compression=LowRank(rank=8)),
+    EWEMoE(),
+    AdaMerging(),
+]
+
+
+def bytes_of(model: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in model.state_dict().values())
+
+
+def unshared(model: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+
+
+@pytest.mark.parametrize(
+    "method", [*METHODS, TaskArithmetic(), WEMoE(compression=Dense("bfloat16"))], ids=repr
+)
+def test_a_model_is_as_large_as_it_is_told(method: MergeMethod, tiny_suite: Suite) -> None:
+    module = TestTimeAdaptation(tiny_suite, method)
+    memory = estimate(module, 2, 2)
+    [classifier] = build_classifiers(tiny_suite, [method])
+    encoder = classifier.encoder
+    if isinstance(method, EWEMoE):  # how many entries a block has is known once it is pruned
+        assert memory.model == pytest.approx(unshared(encoder), rel=0.01)
+    else:
+        assert memory.model == unshared(encoder)
+    trained = sum(p.nbytes for p in encoder.parameters() if p.requires_grad)
+    assert memory.optimizer == 2 * trained
+    vectors = sum(mixture.task_vectors.nbytes for mixture in mixtures_of(encoder))
+    if not isinstance(method, AdaMerging):
+        assert memory.task_vectors == pytest.approx(vectors, rel=0.01)
+    columns = {n: m for n, m in module.columns.items() if n != module.own_reference}
+    references = build_classifiers(tiny_suite, list(columns.values()))
+    assert memory.references == sum(unshared(each.encoder) for each in references)
+
+
+def test_half_precision_takes_half(tiny_suite: Suite) -> None:
+    module = TestTimeAdaptation(tiny_suite, WEMoE(), references=False)
+    whole, half = estimate(module, 2, 4), estimate(module, 2, 4, torch.bfloat16)
+    assert half.fit == pytest.approx(whole.fit / 2, abs=4)
+    assert half.references == 0
+
+
+def peak(run: Callable[[], Any]) -> int:
+    """The most bytes that the allocator has given out at once, of what a function asked for."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    events = profiler.profiler.kineto_results.events()
+    memory = sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns())
+    return max(accumulate(event.nbytes() for event in memory))
+
+
+def random_suite(experts: int) -> tuple[nn.Module, dict[str, dict[str, torch.Tensor]]]:
+    pretrained, generator = BACKBONE.build(), torch.Generator().manual_seed(0)
+    states = {
+        str(i): {
+            key: weight + 0.01 * torch.randn(weight.shape, generator=generator)
+            for key, weight in pretrained.state_dict().items()
+        }
+        for i in range(experts)
+    }
+    return pretrained, states
+
+
+def step_of(encoder: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    images = torch.randn(IMAGES, 3, 112, 112)
+
+    def step() -> None:
+        encoder(images.clone()).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def estimated_step(suite: Suite, method: MergeMethod) -> int:
+    return estimate(TestTimeAdaptation(suite, method), IMAGES, IMAGES).step
+
+
+@pytest.fixture
+def suite(tiny_suite: Suite) -> Suite:
+    """The tiny suite with a larger backbone: only the names of its experts are looked at."""
+    sources = dict.fromkeys(tiny_suite.experts, "nowhere")
+    return Suite("larger", BACKBONE, "nowhere", tasks=tiny_suite.tasks, experts=sources)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_a_step_takes_what_is_estimated(method: MergeMethod, suite: Suite) -> None:
+    pretrained, states = random_suite(len(suite.experts))
+    encoder = method.merge(pretrained, states)
+    optimizer = torch.optim.Adam([p for p in encoder.parameters() if p.requires_grad])
+    step = step_of(encoder, optimizer)
+    step()  # Adam's means are there, and kernels are chosen
+    assert estimated_step(suite, method) == pytest.approx(peak(step), rel=TOLERANCE)
+
+
+def test_a_step_of_fine_tuning_takes_what_is_estimated(suite: Suite) -> None:
+    task = next(iter(suite.tasks))
+    encoder = BACKBONE.build()
+    step = step_of(encoder, torch.optim.Adam(encoder.parameters()))
+    step()
+    memory = estimate(ExpertFineTuning(suite, task), IMAGES, IMAGES)
+    assert memory.step == pytest.approx(peak(step), rel=TOLERANCE)
+    assert memory.optimizer == 2 * bytes_of(encoder)
+
+
+def test_a_pass_of_the_plain_encoder_takes_exactly_what_is_counted() -> None:
+    encoder, images = BACKBONE.build().requires_grad_(False), torch.randn(IMAGES, 3, 112, 112)
+    counted = activations(BACKBONE, IMAGES)
+    assert counted == pytest.approx(peak(lambda: encoder(images.clone())), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("beit_base_patch16_224", {"depth": 2, "embed_dim": 32, "num_heads": 2}),
+        ("eva02_tiny_patch14_224", {"depth": 2, "embed_dim": 32, "num_heads": 2}),
+        ("vit_small_patch14_dinov2", {"depth": 2, "embed_dim": 32, "num_heads": 2, "img_size": 56}),
+    ],
+)
+def test_backbones_of_other_kinds_are_counted_too(
+    model: str, options: dict[str, Any], suite: Suite
+) -> None:
+    other = replace(suite, backbone=Backbone(model, options))
+    for module in (TestTimeAdaptation(other, WEMoE()), ExpertFineTuning(other, "cars")):
+        memory = estimate(module, 2, 2)
+        assert 0 < memory.scoring < memory.step < memory.fit
+
+
+def test_what_is_free_is_told_of_this_machine() -> None:
+    free = free_bytes("cpu")
+    assert free is None or 0 < free < 2**50

@@ -1,0 +1,36 @@
+"""What a fit refuses of its config, told before it begins."""
+
+import pytest
+import torch
+
+from wemoe_pl.adapt import TestTimeAdaptation
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.finetune import ExpertFineTuning
+from wemoe_pl.merging import WEMoE
+from wemoe_pl.preflight.settings import check_devices, check_fit
+from wemoe_pl.suites import Suite
+
+
+def test_a_task_is_for_fine_tuning(tiny_suite: Suite) -> None:
+    check_fit(ExpertFineTuning(tiny_suite, "cars"), "cars", 100)
+    with pytest.raises(ConfigError, match=r"--task has no part in this job.*leave out 'cars'"):
+        check_fit(TestTimeAdaptation(tiny_suite, WEMoE()), "cars", 100)
+
+
+@pytest.mark.parametrize("interval", [0, -1, 0.0])
+def test_an_interval_is_above_0(tiny_suite: Suite, interval: float) -> None:
+    with pytest.raises(ConfigError, match=f"val_check_interval is {interval}: give a number"):
+        check_fit(TestTimeAdaptation(tiny_suite, WEMoE()), None, interval)
+
+
+def test_devices_that_are_not_here_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    for accelerator in ("cpu", "auto"):
+        check_devices(accelerator, 1)
+    with pytest.raises(ConfigError, match="accelerator is gpu, and this machine has no GPU"):
+        check_devices("gpu", "auto")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_devices("gpu", 2)
+    check_devices("gpu", -1)
+    with pytest.raises(ConfigError, match="devices is 4, and this machine has 2 GPUs"):
+        check_devices("gpu", 4)

@@ -1,0 +1,1 @@
+"""What a job would read, write and take, told before it begins."""

@@ -1,0 +1,247 @@
+"""`wemoe-pl check`: read all that a job would read, part by part, and list all that is wrong."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from lightning import Trainer
+from rich.console import Console
+
+from wemoe_pl.data import VisionData, check_split
+from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.evaluate import ScoredModule
+from wemoe_pl.files import digest
+from wemoe_pl.finetune import ExpertFineTuning
+from wemoe_pl.hub import size_in_words
+from wemoe_pl.merged import MergedModule
+from wemoe_pl.merging import SampleMethod
+from wemoe_pl.preflight.findings import Findings
+from wemoe_pl.preflight.images import TaskImages, class_table, look_at_images
+from wemoe_pl.preflight.memory import estimate, free_bytes, model_of
+from wemoe_pl.preflight.models import (
+    described,
+    encoder_table,
+    look_at_encoders,
+    look_at_head,
+    order_of,
+)
+from wemoe_pl.preflight.place import check_writable, contents, what_then
+from wemoe_pl.preflight.report import memory_facts, tell_findings, tell_part
+from wemoe_pl.preflight.settings import check_devices, check_fit, number_of
+from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.identity import Identity
+from wemoe_pl.runs.own import Meant, meant_run
+from wemoe_pl.runs.partial import check_limits
+from wemoe_pl.runs.start import Start, compare, find_start
+
+DTYPES = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that is not run.
+
+    Args:
+        module: its model, not built.
+        data: its images, not read.
+        trainer: one of its settings, on a CPU.
+        recipe: the resolved config, as it was given.
+        configs: the names of the configs that it comes from.
+        is_out_given: does the command line say where to write, and not only a config?
+        full: tell all classes of all tasks.
+    """
+
+    module: ScoredModule
+    data: VisionData
+    trainer: Trainer
+    recipe: dict[str, Any]
+    configs: Sequence[str] = ()
+    is_out_given: bool = False
+    full: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the trainer, as they were given."""
+        return dict(self.recipe["trainer"])
+
+    @property
+    def processes(self) -> int:
+        """How many share the images of a step; 1 where that is for Lightning to find out."""
+        return self.settings["num_nodes"] * (number_of(self.settings["devices"]) or 1)
+
+    @cached_property
+    def fits(self) -> bool:
+        """Is there something to fit, or only to score?"""
+        module = self.module
+        if not isinstance(module, MergedModule) or isinstance(module.merge, SampleMethod):
+            return True
+        try:
+            return any(p.requires_grad for p in model_of(module).parameters())
+        except WeMoEError:  # of which the estimate of its memory complains
+            return True
+
+    @property
+    def command(self) -> Literal["fit", "test"]:
+        """What it would be run with."""
+        return "fit" if self.fits else "test"
+
+    @cached_property
+    def meant(self) -> Meant:
+        """Its folder and its checkpoint, as a job finds them."""
+        return meant_run(self.command, self.configs, self.recipe, self.is_out_given)
+
+    @property
+    def identity(self) -> Identity:
+        """What the run would belong to, once all of that was read."""
+        scored = None if self.fits else self.meant.checkpoint
+        return Identity(
+            command=self.command,
+            recipe=self.recipe,
+            sources=self.module.frozen_sources,
+            images=self.data.identities(self.command),
+            checkpoint=None if scored is None else digest(scored),
+        )
+
+    @property
+    def needs_labels(self) -> bool:
+        """Must all images that it learns from have labels?"""
+        method = getattr(self.module, "merge", None)
+        by_method = isinstance(method, SampleMethod) and method.needs_labels
+        return self.module.needs_labels or by_method
+
+    @property
+    def tasks_with_heads(self) -> list[str]:
+        """The tasks whose heads it reads, and does not make."""
+        suite, module = self.module.frozen_suite, self.module
+        makes_own = isinstance(module, ExpertFineTuning) and not module.takes_head
+        return [] if suite is None or makes_own else list(suite.tasks)
+
+
+def check(job: Job, console: Console, quiet: bool = False) -> None:
+    """Tell what a job would read, write and take.
+
+    Nothing is written but to caches, fetched from the hub, or merged.
+
+    Args:
+        job: the job.
+        console: where it is told.
+        quiet: tell only what is wrong.
+
+    Raises:
+        ConfigError: something would keep the job from starting; all of it was printed.
+    """
+    findings, parts = Findings(), Console(quiet=True) if quiet else console
+    start = tell_job(job, parts, findings)
+    tell_models(job, parts, findings)
+    tell_tasks(job, parts, findings)
+    if start is not None and not (findings.problems or findings.waiting):
+        with findings.listed("out"):
+            compare(start, job.identity)
+    tell_memory(job, parts, findings)
+    tell_findings(console, findings, quiet)
+    if count := len(findings.problems):
+        told = "1 problem keeps" if count == 1 else f"{count} problems keep"
+        raise ConfigError(f"{told} this job from starting.")
+
+
+def tell_job(job: Job, console: Console, findings: Findings) -> Start | None:
+    """What would be run, on what, and where it would write; how it would begin there."""
+    settings, start = job.settings, None
+    facts = {
+        "suite": job.module.suite.name,
+        "method": job.module.method,
+        "command": "fit" if job.fits else "test, since a static merge has nothing to adapt",
+        "steps": str(settings["max_steps"]) if job.fits else "",
+        "devices": f"{settings['accelerator']}, {settings['devices']}",
+    }
+    with findings.listed("trainer"):
+        check_devices(settings["accelerator"], settings["devices"])
+    with findings.listed("trainer"):
+        check_limits(settings)
+    if job.fits:
+        look_at_settings(job, findings)
+    with findings.listed("out"):
+        out = job.meant.out
+        facts["writes to"] = str(out)
+        check_writable(out)
+        facts["what is there"] = contents(out)
+        given = job.meant.checkpoint if job.fits else None
+        start = find_start(RunFolder(out), job.recipe, given, bool(job.recipe["fresh"]))
+        facts[""] = " ".join([*job.meant.notes, what_then(start)]).strip()
+    tell_part(console, "Job", {name: fact for name, fact in facts.items() if fact})
+    return start
+
+
+def look_at_settings(job: Job, findings: Findings) -> None:
+    """List what a fit would refuse of the config, whatever models and images it has."""
+    job.module.trainer = job.data.trainer = job.trainer
+    with findings.listed("config"):
+        check_fit(job.module, job.recipe["task"], job.settings["val_check_interval"])
+    with findings.listed("config"):
+        _ = job.module.total_steps
+    with findings.listed("config"):
+        check_split(job.data.batch_size, job.processes)
+
+
+def tell_models(job: Job, console: Console, findings: Findings) -> None:
+    """The encoders that would be read."""
+    suite = job.module.frozen_suite
+    if suite is None:
+        tell_part(console, "Encoders", {"pretrained": "none: training is from scratch"})
+        return
+    encoders = look_at_encoders(suite, findings)
+    tell_part(console, "Encoders", {"backbone": suite.backbone.model}, encoder_table(encoders))
+
+
+def tell_tasks(job: Job, console: Console, findings: Findings) -> None:
+    """The classes and images of every task, and its head."""
+    images = look_at_images(job.data, job.needs_labels, findings)
+    if job.fits and not (findings.problems or findings.waiting):
+        with findings.listed("config"):
+            job.data.train_dataloader()  # which refuses batches and steps that do not go together
+    for name, found in images.items():
+        tell_task(job, name, found, console, findings)
+
+
+def tell_task(job: Job, name: str, found: TaskImages, console: Console, findings: Findings) -> None:
+    """One task: its head, the images of its splits, and a row for each class."""
+    task, classes = job.data.suite.task(name), found.classes
+    facts = {f"{split} images": str(counted) for split, counted in found.splits.items()}
+    for split, size in found.to_fetch.items():
+        facts[f"{split} images"] = f"to fetch from the hub, {size_in_words(size)}"
+    if name in job.tasks_with_heads:
+        suite = job.module.suite
+        source, head = look_at_head(suite, name, bool(classes), findings)
+        facts["head"] = f"{source} ({described(head)})" if head else source
+        classes = classes or (head.classes if head else ())
+    if found.splits:
+        facts["classes"] = f"{len(classes)}, {order_of(task, found.classes)}"
+    table = class_table(found, classes, job.full) if found.splits else None
+    tell_part(console, f"{name}: {type(task).__name__}", facts, table)
+
+
+def tell_memory(job: Job, console: Console, findings: Findings) -> None:
+    """What the job would take on each device, and what is free."""
+    data, precision = job.data, str(job.settings["precision"])
+    dtype = DTYPES.get(precision, torch.float32)
+    images = data.batch_size * data.tasks_per_batch // job.processes
+    with findings.listed("model"):
+        try:
+            memory = estimate(job.module, images, data.test_batch_size, dtype)
+        except RuntimeError as error:  # of torch, for what is not computed without data
+            told = str(error).partition("\n")[0]
+            findings.warning("memory", f"It cannot be estimated for this backbone: {told}.")
+            return
+        room = free_bytes(job.settings["accelerator"])
+        needed = max(memory.fit if job.fits else 0, memory.test)
+        if room is not None and needed > room:
+            findings.warning(
+                "memory",
+                f"About {size_in_words(needed)} are needed and {size_in_words(room)} are free: "
+                "lower data.batch_size or data.tasks_per_batch, or store the task vectors smaller "
+                "(model.merge.compression).",
+            )
+        facts = memory_facts(memory, job.fits, room)
+        tell_part(console, "Memory, estimated for each device", facts)

@@ -1,0 +1,71 @@
+"""What a check has found: what would keep a job from starting, and what it would warn of."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from wemoe_pl.errors import WeMoEError, sentence_of
+from wemoe_pl.hub import HubFiles, HubRepo
+
+
+@dataclass
+class Findings:
+    """All that was found so far.
+
+    Args:
+        problems: what would keep the job from starting, sentences that begin with their part.
+        warnings: what it would go on with, likewise.
+        waiting: bytes of files on the hub that its cache lacks, by repository and kind of file.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    waiting: dict[tuple[HubRepo, str], int] = field(default_factory=dict)
+
+    def problem(self, part: str, sentence: str) -> None:
+        """Add what would keep the job from starting."""
+        add(self.problems, part, sentence)
+
+    def warning(self, part: str, sentence: str) -> None:
+        """Add what the job would go on with."""
+        add(self.warnings, part, sentence)
+
+    def size_to_fetch(self, request: HubFiles | None) -> int:
+        """Bytes of files that the cache of the hub lacks; 0 for what is here.
+
+        Raises:
+            HubError: the hub does not have them either, or cannot be reached.
+        """
+        if request is None or request.cached() is not None:
+            return 0
+        size = sum(file.size for file in request.announced())
+        self.waiting[request.repo, request.wanted] = size
+        return size
+
+    @contextmanager
+    def listed(self, part: str) -> Iterator[None]:
+        """List what a block warns of, and the error that ends it, and go on behind it.
+
+        >>> found = Findings()
+        >>> with found.listed("cars"):
+        ...     warnings.warn("2 images are skipped.")
+        ...     raise WeMoEError("There is no folder cars.")
+        >>> found.problems, found.warnings
+        (['cars: There is no folder cars.'], ['cars: 2 images are skipped.'])
+        """
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.filterwarnings("always", category=UserWarning)
+            try:
+                yield
+            except (WeMoEError, OSError) as error:
+                self.problem(part, sentence_of(error))
+        for each in caught:
+            if issubclass(each.category, UserWarning):  # and none that is for programmers
+                self.warning(part, str(each.message))
+
+
+def add(sentences: list[str], part: str, sentence: str) -> None:
+    """Add a sentence about a part, unless it is there."""
+    if (told := f"{part}: {sentence}") not in sentences:
+        sentences.append(told)

@@ -1,0 +1,147 @@
+"""The images that a job would read: which classes in which order, and how many of each."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.markup import escape
+from rich.table import Table
+
+from wemoe_pl.data import VisionData
+from wemoe_pl.errors import harmless
+from wemoe_pl.preflight.findings import Findings
+from wemoe_pl.tasks import UNLABELLED, Images, Split, name_some
+
+MOST_ROWS = 10  # of a task's classes, unless all are asked for
+LAST_ROWS = 2  # of these, how many are the last classes
+WIDEST_CLASS = 22  # columns, in which a longer name takes several lines
+LONGEST_NAME = 30  # of an image, unless whole names are asked for
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The images of a split, counted.
+
+    Args:
+        counts: by label, how many there are.
+        first: by label, the name of the first.
+    """
+
+    counts: Counter[int]
+    first: dict[int, str]
+
+    @classmethod
+    def of(cls, images: Images) -> "Counted":
+        """Count images; none is decoded."""
+        first: dict[int, int] = {}
+        for index, label in enumerate(images.labels):
+            first.setdefault(label, index)
+        return cls(Counter(images.labels), {label: images.name(i) for label, i in first.items()})
+
+    def __str__(self) -> str:
+        total, unlabelled = self.counts.total(), self.counts[UNLABELLED]
+        if not unlabelled:
+            return f"{total:,}"
+        return f"{total:,}, {'all' if unlabelled == total else f'{unlabelled:,}'} without a label"
+
+
+@dataclass
+class TaskImages:
+    """What a job would read of a task's images.
+
+    Args:
+        classes: their names in label order; none if only the head knows them.
+        splits: those that the job reads.
+        to_fetch: bytes of the splits that are on the hub and not here.
+    """
+
+    classes: tuple[str, ...] = ()
+    splits: dict[Split, Counted] = field(default_factory=dict)
+    to_fetch: dict[Split, int] = field(default_factory=dict)
+
+
+def look_at_images(
+    data: VisionData, needs_labels: bool, findings: Findings
+) -> dict[str, TaskImages]:
+    """Read the lists of images that a job reads, by task; nothing is fetched from the hub.
+
+    Args:
+        data: the job's images.
+        needs_labels: must all images that it learns from have labels?
+        findings: where problems and warnings go.
+    """
+    found = {each.task: TaskImages() for each in data.image_sets}
+    for each in data.image_sets:
+        task, images = data.task(each), found[each.task]
+        with findings.listed(each.task):
+            if size := findings.size_to_fetch(task.hub_files(each.split)):
+                images.to_fetch[each.split] = size
+                continue
+            images.classes = tuple(task.classes)
+            images.splits[each.split] = Counted.of(data.load(each).images)
+            if needs_labels and each == data.streamed(each.task):
+                data.labelled(each)
+    for name, images in found.items():
+        for split, counted in images.splits.items():
+            warn_of_missing(name, split, images.classes, counted, findings)
+    return found
+
+
+def warn_of_missing(
+    task: str, split: Split, classes: Sequence[str], counted: Counted, findings: Findings
+) -> None:
+    """Warn of classes that a labelled split has no image of."""
+    missing = [f"'{name}'" for i, name in enumerate(classes) if not counted.counts[i]]
+    if missing and not counted.counts[UNLABELLED]:
+        findings.warning(task, f"No {split} images are of class {name_some(missing)}.")
+
+
+def class_table(found: TaskImages, classes: Sequence[str], full: bool) -> Table:
+    """A row per class in label order: its images of each split, and the first of them.
+
+    Args:
+        found: the task's images.
+        classes: their names, which may be the head's.
+        full: show all classes, and all of a name.
+    """
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    table.add_column("label", justify="right")
+    table.add_column("class", overflow="fold", max_width=None if full else WIDEST_CLASS)
+    for split in found.splits:
+        table.add_column(split, justify="right")
+    table.add_column("first image", overflow="fold")
+    labels = list(range(len(classes)))
+    labels += [UNLABELLED] if any(s.counts[UNLABELLED] for s in found.splits.values()) else []
+    cut = not full and len(labels) > MOST_ROWS
+    for label in [*labels[: MOST_ROWS - LAST_ROWS], *labels[-LAST_ROWS:]] if cut else labels:
+        if cut and label == labels[-LAST_ROWS]:
+            table.add_row("…", f"{len(labels) - MOST_ROWS} more", *["…"] * len(found.splits), "…")
+        name = classes[label] if label != UNLABELLED else "(no label)"
+        counts = (f"{counted.counts[label]:,}" for counted in found.splits.values())
+        firsts = (counted.first.get(label) for counted in found.splits.values())
+        first = next(filter(None, firsts), "–")
+        shown = harmless(first if full else shortened(first))
+        number = "" if label == UNLABELLED else str(label)
+        table.add_row(number, escape(visible(name)), *counts, escape(shown))
+    return table
+
+
+def shortened(name: str) -> str:
+    """A long name without its middle, which tells least.
+
+    >>> shortened("/a/folder/far/away/from/all/others/cat/0.png")
+    '/a/folder/f…l/others/cat/0.png'
+    """
+    if len(name) <= LONGEST_NAME:
+        return name
+    start = LONGEST_NAME // 3
+    return f"{name[: start + 1]}…{name[start - LONGEST_NAME + 2 :]}"
+
+
+def visible(name: str) -> str:
+    r"""A class name, in quotes where something in it is not seen, such as a blank at its end.
+
+    >>> visible("dog"), visible("dog "), visible("d\tog")
+    ('dog', "'dog '", "'d\\tog'")
+    """
+    return name if name and name.isprintable() and name.strip() == name else repr(name)

@@ -1,0 +1,224 @@
+"""The memory that a job would take, counted on models without memory: nothing is allocated."""
+
+import re
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from wemoe_pl.checkpoints import Backbone, LazyState
+from wemoe_pl.dictionaries import Dictionary
+from wemoe_pl.evaluate import ScoredModule
+from wemoe_pl.finetune import with_frozen_projection
+from wemoe_pl.merged import MergedModule
+from wemoe_pl.merging import AdaptiveEncoder, MergeMethod, blocks_of
+from wemoe_pl.moe import WeightEnsemblingMoE
+from wemoe_pl.pixels import Preprocessing
+from wemoe_pl.suites import Suite
+
+ADAM = 2  # numbers for each that is trained: the means of its gradient and of that squared
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of what the operations within it make, as long as it is there.
+
+    Args:
+        outside: tensors of which views are nothing new.
+
+    Attributes:
+        now: how many there are.
+        most: how many there have been at once.
+    """
+
+    def __init__(self, outside: Iterable[Tensor]):
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.most = 0
+        self._known = {id(tensor.untyped_storage()) for tensor in outside}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operation, and count its results."""
+        results = func(*args, **(kwargs or {}))
+        for result in tree_leaves(results):
+            if isinstance(result, Tensor):
+                self.count(result.untyped_storage())
+        return results
+
+    def count(self, storage: torch.UntypedStorage) -> None:
+        """Count what a tensor is kept in, once, until it is let go of."""
+        if id(storage) in self._known:
+            return
+        self._known.add(id(storage))
+        self.now += storage.nbytes()
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self.forget, id(storage), storage.nbytes())
+
+    def forget(self, key: int, size: int) -> None:
+        """It has gone."""
+        self._known.discard(key)
+        self.now -= size
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on a device.
+
+    Args:
+        model: the encoder whose parts are trained or scored, with all task vectors.
+        task_vectors: what of that they take.
+        optimizer: Adam's two means for each number that is trained.
+        step: the gradients, and the activations of one batch, forward and backward.
+        references: the encoders that the test compares with.
+        scoring: the activations of one batch of a test.
+    """
+
+    model: int
+    task_vectors: int
+    optimizer: int
+    step: int
+    references: int
+    scoring: int
+
+    @property
+    def fit(self) -> int:
+        """While it is trained."""
+        return self.model + self.optimizer + self.step
+
+    @property
+    def test(self) -> int:
+        """While it is scored, behind a fit."""
+        return self.model + self.optimizer + self.references + self.scoring
+
+
+def estimate(
+    module: ScoredModule, images: int, test_images: int, dtype: torch.dtype = torch.float32
+) -> Memory:
+    """What a job takes on each device.
+
+    Activations are counted on the plain encoder. In its place a merged MLP keeps its hidden layer
+    once more for the backward pass, and works in a bounded space that is not counted.
+
+    Args:
+        module: the job's model, which is not built.
+        images: in a batch of a step, of all tasks together.
+        test_images: in a batch of a test.
+        dtype: of weights and activations.
+
+    Raises:
+        MergeError: the backbone cannot be merged by the method.
+    """
+    backbone = module.suite.backbone
+    model, compared = model_of(module), references_of(module)
+    trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
+    anew = nbytes(model.encoder) if isinstance(model, AdaptiveEncoder) else 0  # merged each time
+    if anew or not isinstance(module, MergedModule):
+        step = anew + activations(backbone, images, "weights")
+    else:
+        step = trained + activations(backbone, images, "inputs")
+        step += hidden_layers(backbone, images) if mixtures_of(model) else 0
+    counted = Memory(
+        model=nbytes(model),
+        task_vectors=sum(m.nbytes for m in model.modules() if isinstance(m, Dictionary)),
+        optimizer=ADAM * trained,
+        step=step,
+        references=sum(map(nbytes, compared)),
+        scoring=anew + activations(backbone, test_images),
+    )
+    scale = dtype.itemsize / torch.float32.itemsize
+    return Memory(**{name: round(scale * size) for name, size in asdict(counted).items()})
+
+
+def model_of(module: ScoredModule) -> nn.Module:
+    """The encoder that a job trains or scores, without memory."""
+    if isinstance(module, MergedModule):
+        return merged(module.suite, module.merge)
+    return with_frozen_projection(module.suite.backbone.skeleton())
+
+
+def references_of(module: ScoredModule) -> list[nn.Module]:
+    """The encoders that the test compares with, without memory."""
+    suite = module.suite
+    if not isinstance(module, MergedModule):
+        return [suite.backbone.skeleton()]
+    own = module.own_reference
+    methods = [m for name, m in module.columns.items() if name != own] if module.compare else []
+    return [merged(suite, method) for method in methods]
+
+
+def merged(suite: Suite, method: MergeMethod) -> nn.Module:
+    """A suite's merged encoder, without memory."""
+    shapes = suite.backbone.shapes
+
+    def nothing(key: str) -> Tensor:
+        return torch.empty(shapes[key], device="meta")
+
+    experts = {task: LazyState(shapes, nothing) for task in suite.experts}
+    with torch.device("meta"):
+        return method.merge(suite.backbone.skeleton(), experts)
+
+
+def nbytes(model: nn.Module) -> int:
+    """Bytes of the weights of a model; those that are shared once."""
+    return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+
+
+def mixtures_of(model: nn.Module) -> list[WeightEnsemblingMoE]:
+    """The upscaled MLPs of an encoder."""
+    return [module for module in model.modules() if isinstance(module, WeightEnsemblingMoE)]
+
+
+def hidden_layers(backbone: Backbone, images: int) -> int:
+    """Bytes of the hidden layers of all MLPs of the plain encoder together."""
+    encoder, sizes = backbone.skeleton(), list[int]()
+    for block in blocks_of(encoder):
+        first = next(m for m in block.get_submodule("mlp").modules() if isinstance(m, nn.Linear))
+        first.register_forward_hook(lambda *passed: sizes.append(passed[-1].nbytes))
+    size = Preprocessing(backbone).config["input_size"]
+    with torch.no_grad():
+        encoder(torch.empty(images, *size, device="meta"))
+    return sum(sizes)
+
+
+def activations(
+    backbone: Backbone, images: int, to: Literal["weights", "inputs"] | None = None
+) -> int:
+    """The most bytes at once of what a pass of the plain encoder makes.
+
+    Args:
+        backbone: of the encoder.
+        images: in the batch.
+        to: what the gradients of a backward pass go to, all weights or only what they lead
+            through; by default there is none.
+    """
+    encoder = backbone.skeleton()
+    tensors = (*encoder.named_parameters(), *encoder.named_buffers())
+    kinds = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors}
+    size = Preprocessing(backbone).config["input_size"]
+    with FakeTensorMode():
+        weights = {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in kinds.items()}
+        for weight in weights.values():
+            weight.requires_grad_(to == "weights" and weight.is_floating_point())
+        batch = torch.empty(images, *size, requires_grad=to is not None)
+        with LiveBytes([batch, *weights.values()]) as live, torch.set_grad_enabled(to is not None):
+            features = functional_call(encoder, weights, (batch,))
+            if to is not None:
+                features.sum().backward()
+    return live.most + batch.nbytes
+
+
+def free_bytes(accelerator: str) -> int | None:
+    """The memory that is free now where a job would run; None if the system does not say."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
+    about = Path("/proc/meminfo")
+    found = re.search(r"MemAvailable: +(\d+) kB", about.read_text()) if about.is_file() else None
+    return 1024 * int(found[1]) if found else None

@@ -1,0 +1,184 @@
+"""The encoders and heads that a job would read: from where, in which form, and whether they fit."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from rich.markup import escape
+from rich.table import Table
+
+from wemoe_pl.checkpoints import (
+    ENCODER_FILE,
+    LazyState,
+    encoder_state,
+    fingerprint,
+    hub_request,
+    open_weights,
+)
+from wemoe_pl.checkpoints.encoder import find_tower
+from wemoe_pl.heads import HEAD_FILE, ClassificationHead, CosineHead
+from wemoe_pl.hub import size_in_words
+from wemoe_pl.preflight.findings import Findings
+from wemoe_pl.suites import Suite, warn_of_twins
+from wemoe_pl.tasks import ImageFolderTask, PaperTask, ParquetTask, VisionTask
+from wemoe_pl.zero_shot import TextTower
+
+# An expert lies near the model that it was fine-tuned from; two independent ones differ by 1.4.
+FAR = 0.5
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The weights of an encoder, of which every number was read once.
+
+    Args:
+        source: as the suite names it.
+        form: of the file.
+        distance: ‖θ − θ₀‖ ÷ ‖θ₀‖, how far it is from the pretrained one; None of that itself.
+    """
+
+    source: str
+    form: str
+    distance: float | None = None
+
+
+def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
+    """Read the pretrained encoder and the experts, a tensor at a time; nothing is fetched."""
+    found: dict[str, Encoder] = {}
+    pretrained: LazyState | None = None
+    with findings.listed("pretrained"):
+        if waiting := to_fetch(suite.pretrained, findings):
+            found["pretrained"] = waiting
+        else:
+            pretrained = suite.open_pretrained()
+            found["pretrained"] = Encoder(suite.pretrained, form_of(suite.pretrained))
+            for key in pretrained:
+                _ = pretrained[key]  # which refuses numbers that are not finite
+    digests = {}
+    for task, source in suite.experts.items():
+        with findings.listed(f"expert of {task}"):
+            if waiting := to_fetch(source, findings):
+                found[task] = waiting
+            elif pretrained is None:  # from which some take their projection
+                found[task] = Encoder(source, form_of(source))
+            else:
+                state = encoder_state(source, suite.backbone, projection=suite.pretrained)
+                found[task] = Encoder(source, form_of(source), distance(state, pretrained))
+                judge(task, found[task], findings)
+                digests[task] = fingerprint(source, ENCODER_FILE)
+    with findings.listed("experts"):
+        warn_of_twins(digests, suite.experts)
+    return found
+
+
+def to_fetch(source: str, findings: Findings) -> Encoder | None:
+    """What is told of an encoder that is on the hub and not in its cache; None of any other."""
+    size = findings.size_to_fetch(hub_request(source, ENCODER_FILE))
+    return Encoder(source, f"to fetch, {size_in_words(size)}") if size else None
+
+
+def judge(task: str, expert: Encoder, findings: Findings) -> None:
+    """Warn of an expert that was not fine-tuned, or not from the pretrained encoder."""
+    assert expert.distance is not None
+    if expert.distance == 0:
+        findings.warning(
+            f"expert of {task}", "It is the pretrained encoder itself, and adds nothing to it."
+        )
+    elif expert.distance > FAR:
+        findings.warning(
+            f"expert of {task}",
+            f"It differs from the pretrained encoder by {expert.distance:.0%} of its norm: was it "
+            "fine-tuned from that one?",
+        )
+
+
+def distance(state: LazyState, pretrained: LazyState) -> float:
+    """How far weights are from the pretrained ones, as a share of the norm of those."""
+    apart, size = [], []
+    for key in pretrained:
+        before = pretrained[key].float()
+        apart.append(torch.linalg.vector_norm(state[key].float() - before).item())
+        size.append(torch.linalg.vector_norm(before).item())
+    return math.hypot(*apart) / (math.hypot(*size) or 1.0)
+
+
+def form_of(source: str) -> str:
+    """The form of a file of weights, by its keys."""
+    return find_tower(open_weights(source, ENCODER_FILE)).form.name
+
+
+def look_at_head(
+    suite: Suite, task: str, check_classes: bool, findings: Findings
+) -> tuple[str, ClassificationHead | None]:
+    """Where the head of a task is from, in words, and the head itself if it is here.
+
+    Args:
+        suite: what the task belongs to.
+        task: its name.
+        check_classes: compare the head's classes with those of the images, which must be here.
+        findings: where problems go.
+    """
+    source = suite.heads.get(task)
+    if source is None and suite.text_tower is not None:
+        return look_at_made_head(suite, task, suite.text_tower, check_classes, findings)
+    with findings.listed(f"head of {task}"):
+        if size := findings.size_to_fetch(hub_request(source or "", HEAD_FILE)):
+            return f"{source}, to fetch, {size_in_words(size)}", None
+        return source or "", suite.load_head(task, check_classes)
+    return source or "none", None
+
+
+def look_at_made_head(
+    suite: Suite, task: str, tower: TextTower, check_classes: bool, findings: Findings
+) -> tuple[str, ClassificationHead | None]:
+    """The same of a head that the text tower makes, and that may be in the cache."""
+    told = f"zero-shot, by the text tower of {suite.text_source}"
+    with findings.listed("text tower"):  # which several tasks may share
+        if size := findings.size_to_fetch(hub_request(suite.text_source, ENCODER_FILE)):
+            return f"{told}, to fetch, {size_in_words(size)}", None
+        tower.check(suite.text_source)
+        with findings.listed(f"head of {task}"):
+            if suite.zero_shot_head(task).path.is_file():
+                return told, suite.load_head(task, check_classes)
+            return f"{told}, which a job or `wemoe-pl prepare` makes", None
+    return told, None
+
+
+def described(head: ClassificationHead) -> str:
+    """How many classes a head has, and of which kind it is."""
+    count = len(head.classes)
+    kind = f"cosine, scale {head.logit_scale:g}" if isinstance(head, CosineHead) else "linear"
+    return f"{count} class{'' if count == 1 else 'es'}, {kind}"
+
+
+def order_of(task: VisionTask, classes: Sequence[str]) -> str:
+    """Where the names of a task's classes, and their order, are from.
+
+    Args:
+        task: the task.
+        classes: what it says they are.
+    """
+    if not classes:
+        return "known to the head alone"
+    if getattr(task, "class_names", None):
+        return "as in `class_names`"
+    kinds: dict[type, str] = {
+        ImageFolderTask: "by the names of the folders",
+        ParquetTask: "as in the label column",
+        PaperTask: "as in the paper",
+    }
+    return kinds.get(type(task), f"as {type(task).__name__} says")
+
+
+def encoder_table(encoders: Mapping[str, Encoder]) -> Table:
+    """A row per encoder."""
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    table.add_column("encoder", overflow="fold")
+    table.add_column("form")
+    table.add_column("from pretrained", justify="right")
+    table.add_column("source", overflow="fold")
+    for name, encoder in encoders.items():
+        apart = "" if encoder.distance is None else f"{encoder.distance:.2%}"
+        table.add_row(name, encoder.form, apart, escape(encoder.source))
+    return table

@@ -1,0 +1,53 @@
+"""Settings that a fit refuses, whatever models and images it has."""
+
+from typing import Any
+
+import torch
+
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.evaluate import ScoredModule
+from wemoe_pl.finetune import ExpertFineTuning
+
+
+def check_fit(module: ScoredModule, task: str | None, val_check_interval: Any) -> None:
+    """Raise `ConfigError` for a task that no part asks for, and for an interval of 0.
+
+    Args:
+        module: what is fitted.
+        task: the one that was given, if any was.
+        val_check_interval: of the trainer.
+    """
+    if task and not isinstance(module, ExpertFineTuning):
+        raise ConfigError(
+            f"--task has no part in this job, which is for all tasks of the suite: leave out "
+            f"'{task}'. It is for fine-tuning, and for predict."
+        )
+    if isinstance(val_check_interval, int | float) and val_check_interval <= 0:
+        raise ConfigError(
+            f"trainer.val_check_interval is {val_check_interval}: give a number from 1."
+        )
+
+
+def check_devices(accelerator: str, devices: Any) -> None:
+    """Raise `ConfigError` if this machine lacks the devices that are asked for."""
+    there = torch.cuda.device_count()
+    if accelerator not in ("gpu", "cuda"):
+        return
+    if not there:
+        raise ConfigError(
+            f"trainer.accelerator is {accelerator}, and this machine has no GPU: check the job "
+            "where it is to run, or with --trainer.accelerator cpu."
+        )
+    if (number_of(devices) or 0) > there:
+        raise ConfigError(f"trainer.devices is {devices}, and this machine has {there} GPUs.")
+
+
+def number_of(devices: Any) -> int | None:
+    """How many devices a setting of the trainer means; None if all that are there.
+
+    >>> number_of("3"), number_of([0, 2]), number_of("auto"), number_of(-1)
+    (3, 2, None, None)
+    """
+    if isinstance(devices, list):
+        return len(devices)
+    return int(devices) if str(devices).isdecimal() else None
