@@ -193,6 +193,21 @@ def test_what_was_logged_behind_the_checkpoint_is_dropped(
     assert sorted(again.path.read_text().splitlines()) == sorted(lines)
 
 
+def test_it_is_dropped_with_the_next_checkpoint_even_if_nothing_was_logged_since(
+    tmp_path: Path,
+) -> None:
+    """Else who goes on from step 4 would keep what another life had logged at step 3."""
+    lines = log_three(MetricsFile(str(tmp_path)))
+    MetricsFile(str(tmp_path)).save()  # as of a command that logs nothing
+    logger = MetricsFile(str(tmp_path))
+    assert logger.path.read_text().splitlines() == lines
+    logger.first_step = 3
+    logger.save()
+    assert logger.path.read_text().splitlines() == ["loss,step", "0.5,1"]
+    logger.log_metrics({"loss": 2.5}, 4)
+    assert logger.path.read_text().splitlines() == ["loss,step", "0.5,1", "2.5,4"]
+
+
 def test_a_new_run_begins_a_new_file(tmp_path: Path) -> None:
     log_three(MetricsFile(str(tmp_path)))
     MetricsFile(str(tmp_path)).log_metrics({"loss": 1.0}, 1)

@@ -85,6 +85,17 @@ class MetricsFile(Logger):
             self._columns = sorted({key for each in self._rows for key in each})
             self.write_all()
 
+    @rank_zero_only
+    def save(self) -> None:
+        """Drop what was logged behind the step that is gone on from, if nothing was logged since.
+
+        The next checkpoint is of a later step, and who goes on from that would keep it.
+        """
+        if self._rows is None and self.first_step and self.path.is_file():
+            self._rows = rows_before(self.path, self.first_step)
+            self._columns = sorted({key for each in self._rows for key in each})
+            self.write_all()
+
     def add_line(self, row: Mapping[str, Any]) -> None:
         """Write one more line."""
         with self.path.open("a", newline="") as file:

@@ -282,7 +282,7 @@ class Forked:
 
 def fork_points() -> None:
     draw_nothing()
-    sweep.subprocess = SimpleNamespace(  # type: ignore[attr-defined, assignment]
+    vars(sweep)["subprocess"] = SimpleNamespace(
         Popen=Forked, STDOUT=subprocess.STDOUT, TimeoutExpired=subprocess.TimeoutExpired
     )
 

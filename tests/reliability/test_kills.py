@@ -23,7 +23,6 @@ from interrupted import (
 from killing import contents, copy_of, run_whole
 from processes import Running
 
-from wemoe_pl.files import exchange
 from wemoe_pl.runs import replacing
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.replacing import old_place, waiting_place
@@ -56,10 +55,9 @@ def replace_slowly() -> None:
 
         return slow
 
-    replacing.exchange = slowly(exchange)  # type: ignore[attr-defined]
-    replacing.finish = slowly(replacing.finish)
-    replacing.keep_others_files = slowly(replacing.keep_others_files)
-    shutil.rmtree = slowly(shutil.rmtree)  # type: ignore[assignment]
+    acts = [(replacing, "exchange"), (replacing, "finish"), (replacing, "keep_others_files")]
+    for owner, name in [*acts, (shutil, "rmtree")]:
+        setattr(owner, name, slowly(getattr(owner, name)))
 
 
 def is_saving(folder: RunFolder) -> bool:

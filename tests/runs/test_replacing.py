@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.files import exchange
 from wemoe_pl.runs import replacing
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.replacing import check_replaceable, recover, replace_by_next
@@ -116,10 +115,9 @@ def killed_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
         return act
 
-    for name in ("rename", "touch", "unlink"):
-        monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
-    monkeypatch.setattr(replacing, "exchange", counted(exchange))
-    monkeypatch.setattr(shutil, "rmtree", counted(shutil.rmtree))
+    changes = [(Path, name) for name in ("rename", "touch", "unlink")]
+    for owner, name in [*changes, (replacing, "exchange"), (shutil, "rmtree")]:
+        monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
 
 
 @pytest.mark.parametrize("call", range(1, 10))
