@@ -83,6 +83,7 @@ ORDER = [
     "grids",
     "sweep",
     "parsing",
+    "job_config",
     "jobs",
     "verbs",
     "faults",

@@ -15,7 +15,6 @@ from lightning.pytorch.cli import (
     ArgsType,
     LightningArgumentParser,
     LightningCLI,
-    SaveConfigCallback,
 )
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_info
@@ -31,10 +30,17 @@ from wemoe_pl import (  # noqa: F401 (named by YAML)
 )
 from wemoe_pl.collapse import CollapseGuard
 from wemoe_pl.curves import Curves
-from wemoe_pl.dashboard import Dashboard, media_loggers, resumed_run
+from wemoe_pl.dashboard import Dashboard, resumed_run
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
-from wemoe_pl.files import atomic_write, digest
+from wemoe_pl.files import digest
+from wemoe_pl.job_config import (
+    SaveConfig,
+    checked_seed,
+    checkpoints_in,
+    loggers_of,
+    restricted,
+)
 from wemoe_pl.last_checkpoint import LastCheckpoint
 from wemoe_pl.launchers import Launcher, launcher
 from wemoe_pl.loggers import MetricsFile, WandbRun, identity
@@ -58,34 +64,17 @@ from wemoe_pl.processes import EndTogether, Requeue, end_others, is_first_proces
 from wemoe_pl.report import accuracy_table, write_summary
 from wemoe_pl.results import collect_results, write_results
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder, where_it_ends
+from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import meant_run
 from wemoe_pl.runs.partial import PARTIAL, check_limits, what_was_scored, what_was_validated
 from wemoe_pl.runs.session import AlreadyFinished, Session
-from wemoe_pl.suites import Suite, restriction
+from wemoe_pl.suites import Suite
 from wemoe_pl.tasks import name_some
 
 COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions", "quiet", "fresh")
 DEFAULT_CALLBACKS = [{"class_path": "wemoe_pl.StepProgressBar"}]
 DEFAULT_LOGGER = {"class_path": "wemoe_pl.MetricsFile"}
-
-
-class SaveConfig(SaveConfigCallback):
-    """Writes the resolved config to the run's folder, and to the loggers that show it."""
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write `config.yaml`, from which the run can be repeated.
-
-        What `--fresh` builds belongs to the folder whose place it takes.
-        """
-        folder = RunFolder(Path(trainer.default_root_dir))
-        dumped = self.parser.dump(as_it_ends(self.config, folder), skip_unset=False)
-        for logger in media_loggers(trainer.loggers):
-            logger.log_hyperparams(yaml.safe_load(dumped))
-        if stage in ("fit", "test"):
-            with atomic_write(folder.config) as temporary:
-                temporary.write_text(f"{CONFIG_HEADER}.\n{dumped}", encoding="utf-8")
 
 
 class WeMoECLI(LightningCLI):
@@ -479,24 +468,6 @@ def read_job(
         )
 
 
-def checkpoints_in(out: str | Path) -> str:
-    """The folder of the checkpoints of a run."""
-    return str(RunFolder(Path(out)).checkpoints)
-
-
-def as_it_ends(config: Namespace, folder: RunFolder) -> Namespace:
-    """The config of a run, in the folder that it will lie in when it has finished."""
-    final = str(where_it_ends(folder.path))
-    if final == str(folder.path):
-        return config
-    config = config.clone()
-    config.out = final
-    for logger in loggers_of(config.trainer):
-        if "save_dir" in logger.init_args:
-            logger.init_args.save_dir = final
-    return config
-
-
 def check_processes(trainer: Trainer, started: Launcher | None) -> None:
     """Raise `ConfigError` unless all processes of a run are there from its beginning.
 
@@ -511,26 +482,3 @@ def check_processes(trainer: Trainer, started: Launcher | None) -> None:
             "trainer.strategy begins its processes in the middle of a run, which does not hear "
             "from them what they scored: choose ddp."
         )
-
-
-def loggers_of(trainer: Namespace) -> list[Namespace]:
-    """The configs of a trainer's loggers: none, one or several."""
-    several = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
-    return [logger for logger in several if isinstance(logger, Namespace)]
-
-
-def checked_seed(seed: bool | int) -> int:
-    """The seed, of which `results.json` and the order of the images speak."""
-    if isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise ConfigError(
-            f"seed_everything is {seed}: give a number from 0 to {2**32 - 1}, so that the run can "
-            "be repeated."
-        )
-    return seed
-
-
-def restricted(suite: Namespace, tasks: list[str] | None, unseen: list[str]) -> Namespace:
-    """The config of a suite with the tasks that were chosen, and without the unseen experts."""
-    if not suite or suite.get("tasks") is None:
-        return suite  # none was given, of which the parser complains better
-    return Namespace({**vars(suite), **restriction(suite, tasks, unseen)})
