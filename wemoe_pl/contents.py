@@ -1,4 +1,4 @@
-"""What the images of a run look like: noted when they are read, and compared when read again."""
+"""Images are known by their pixels: noted when a run reads them, compared when it does again."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -48,7 +48,7 @@ class Contents:
         known[places] = hashes
 
     def of_all_processes(self, device: torch.device) -> dict[str, dict[str, Any]]:
-        """What any process of the run knows, by the name of the set, and which images those are."""
+        """All that the processes of the run know together, by the name of the set of images."""
         gathered = {name: hashes.to(device, copy=True) for name, hashes in self.known.items()}
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             for hashes in gathered.values():

@@ -1,1 +1,1 @@
-"""What a job would read, write and take, told before it begins."""
+"""A check tells what a job would read, write and take, before it begins."""

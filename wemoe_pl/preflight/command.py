@@ -65,12 +65,12 @@ class Job:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Of the trainer, as they were given."""
+        """The settings of the trainer, as they were given."""
         return dict(self.recipe["trainer"])
 
     @property
     def processes(self) -> int:
-        """How many share the images of a step; 1 where that is for Lightning to find out."""
+        """The number of processes that share a step; 1 where Lightning is to find it out."""
         return self.settings["num_nodes"] * (number_of(self.settings["devices"]) or 1)
 
     @cached_property
@@ -86,7 +86,7 @@ class Job:
 
     @property
     def command(self) -> Literal["fit", "test"]:
-        """What it would be run with."""
+        """The command that it would be run with."""
         return "fit" if self.fits else "test"
 
     @cached_property
@@ -97,7 +97,7 @@ class Job:
 
     @property
     def identity(self) -> Identity:
-        """What the run would belong to, once all of that was read."""
+        """The identity of the run, once all that it belongs to was read."""
         scored = None if self.fits else self.meant.checkpoint
         return Identity(
             command=self.command,
@@ -150,7 +150,7 @@ def check(job: Job, console: Console, quiet: bool = False) -> None:
 
 
 def tell_job(job: Job, console: Console, findings: Findings) -> Start | None:
-    """What would be run, on what, and where it would write; how it would begin there."""
+    """Tell what would be run, on what, where it would write, and how it would begin there."""
     settings, start = job.settings, None
     facts = {
         "suite": job.module.suite.name,
@@ -226,7 +226,7 @@ def tell_task(job: Job, name: str, found: TaskImages, console: Console, findings
 
 
 def tell_memory(job: Job, console: Console, findings: Findings) -> None:
-    """What the job would take on each device, and what is free."""
+    """Tell what memory the job would take on each device, and what is free."""
     data, precision = job.data, str(job.settings["precision"])
     dtype = DTYPES.get(precision, torch.float32)
     images = data.batch_size * data.tasks_per_batch // job.processes

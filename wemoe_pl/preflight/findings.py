@@ -1,4 +1,4 @@
-"""What a check has found: what would keep a job from starting, and what it would warn of."""
+"""A check collects what would keep a job from starting, and what it would warn of."""
 
 import warnings
 from collections.abc import Iterator

@@ -47,7 +47,7 @@ class Counted:
 
 @dataclass
 class TaskImages:
-    """What a job would read of a task's images.
+    """The images of a task that a job would read.
 
     Args:
         classes: their names in label order; none if only the head knows them.

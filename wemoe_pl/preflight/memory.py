@@ -102,7 +102,7 @@ class Memory:
 def estimate(
     module: ScoredModule, images: int, test_images: int, dtype: torch.dtype = torch.float32
 ) -> Memory:
-    """What a job takes on each device.
+    """The memory that a job takes on each device.
 
     Activations are counted on the plain encoder. In its place a merged MLP keeps its hidden layer
     once more for the backward pass, and works in a bounded space that is not counted.

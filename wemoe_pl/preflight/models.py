@@ -94,7 +94,7 @@ def judge(task: str, expert: Encoder, findings: Findings) -> None:
 
 
 def distance(state: LazyState, pretrained: LazyState) -> float:
-    """How far weights are from the pretrained ones, as a share of the norm of those."""
+    """The distance of weights from the pretrained ones, as a share of the norm of those."""
     apart, size = [], []
     for key in pretrained:
         before = pretrained[key].float()
@@ -111,7 +111,7 @@ def form_of(source: str) -> str:
 def look_at_head(
     suite: Suite, task: str, check_classes: bool, findings: Findings
 ) -> tuple[str, ClassificationHead | None]:
-    """Where the head of a task is from, in words, and the head itself if it is here.
+    """Tell where the head of a task is from, and load it if it is here.
 
     Args:
         suite: what the task belongs to.
@@ -132,7 +132,7 @@ def look_at_head(
 def look_at_made_head(
     suite: Suite, task: str, tower: TextTower, check_classes: bool, findings: Findings
 ) -> tuple[str, ClassificationHead | None]:
-    """The same of a head that the text tower makes, and that may be in the cache."""
+    """Look at a head that the text tower makes, and that may be in the cache."""
     told = f"zero-shot, by the text tower of {suite.text_source}"
     with findings.listed("text tower"):  # which several tasks may share
         if size := findings.size_to_fetch(hub_request(suite.text_source, ENCODER_FILE)):
@@ -146,14 +146,14 @@ def look_at_made_head(
 
 
 def described(head: ClassificationHead) -> str:
-    """How many classes a head has, and of which kind it is."""
+    """Tell how many classes a head has, and of which kind it is."""
     count = len(head.classes)
     kind = f"cosine, scale {head.logit_scale:g}" if isinstance(head, CosineHead) else "linear"
     return f"{count} class{'' if count == 1 else 'es'}, {kind}"
 
 
 def order_of(task: VisionTask, classes: Sequence[str]) -> str:
-    """Where the names of a task's classes, and their order, are from.
+    """Tell where the names of a task's classes, and their order, are from.
 
     Args:
         task: the task.

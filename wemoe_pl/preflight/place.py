@@ -1,4 +1,4 @@
-"""Where a job would write, and what is there."""
+"""The folder that a job would write to, and its contents."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ def check_writable(out: Path) -> None:
 
 
 def contents(out: Path) -> str:
-    """What is in the folder of a run: nothing, a run that has ended or has not, or other files.
+    """Tell what the folder of a run holds: nothing, a run in some state, or other files.
 
     Raises:
         CheckpointError: there is a checkpoint that is damaged.
@@ -40,7 +40,7 @@ def contents(out: Path) -> str:
 
 
 def what_then(start: Start) -> str:
-    """What the job does about what is there; nothing to be said of an empty folder."""
+    """Tell what the job does about what is there; nothing for an empty folder."""
     if start.finished is not None:
         return "It is this very job: it would only show its table."
     if start.replaces is not None:

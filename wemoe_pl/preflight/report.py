@@ -1,4 +1,4 @@
-"""What a check tells: plain tables and sentences, part by part."""
+"""A check tells its findings in plain tables and sentences, part by part."""
 
 from collections.abc import Mapping
 

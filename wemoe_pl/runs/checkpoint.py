@@ -109,7 +109,7 @@ def source_change(then: Sources, now: Sources) -> str:
 
 
 def frozen_choices(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What shapes the frozen part of a model beside its files; nothing for an empty recipe."""
+    """The choices that shape the frozen part of a model; nothing for an empty recipe."""
     suite = recipe.get("suite", {})
     return {
         "merge method": with_public_names(recipe.get("merge")),

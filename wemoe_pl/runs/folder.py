@@ -29,7 +29,7 @@ TRIAL = "fast_dev_run"  # the key of results that stand for nothing, and are in 
 
 
 class State(StrEnum):
-    """What is in the folder of a run.
+    """The state of the folder of a run.
 
     A run is finished when it has left its results, the last thing that it writes, and when those
     were scored with the checkpoint that lies beside them. It is unfinished when it has kept a
@@ -60,7 +60,7 @@ class RunFolder:
 
     @property
     def results(self) -> Path:
-        """What the run comes to, and what made it; the last file that is written."""
+        """The figures of the run, and what made them; the last file that is written."""
         return self.path / "results.json"
 
     @property
@@ -80,22 +80,22 @@ class RunFolder:
 
     @property
     def last_checkpoint(self) -> Path:
-        """What a fit goes on from, and what the model is made of when it has ended."""
+        """The checkpoint that a fit goes on from, and that the model is made of in the end."""
         return self.checkpoints / "last.ckpt"
 
     @property
     def next(self) -> "RunFolder":
-        """Where `--fresh` builds the run that replaces this one when it has finished."""
+        """The folder in which `--fresh` builds the run that replaces this one."""
         return RunFolder(self.path / NEXT)
 
     @property
     def test(self) -> "RunFolder":
-        """Where a fit's folder has what `test` scores without another `--out`."""
+        """The folder for what `test` scores of this fit, unless it is given another `--out`."""
         return RunFolder(self.path / "test")
 
     @property
     def place(self) -> Path:
-        """Where it is, whatever links lead there: one lock, and no link that is replaced."""
+        """The folder itself, whatever links lead there: it has one lock, and no link is replaced."""
         return self.path.resolve()
 
     @property

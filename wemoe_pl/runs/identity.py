@@ -1,4 +1,4 @@
-"""What a run belongs to: its config, its weights and its images, as hashes and not as places."""
+"""A run is known by its config, its weights and its images: by hashes, not by places."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ RECORD = "run"  # the key under which a checkpoint and `results.json` say what t
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes a run what it is.
+    """All that makes a run what it is.
 
     Args:
         command: "fit" or "test".
@@ -37,7 +37,7 @@ class Identity:
 
     @property
     def of_checkpoint(self) -> dict[str, Any]:
-        """What a checkpoint of the run says of it; its sources are written down elsewhere."""
+        """The part that a checkpoint of the run holds; its sources stand elsewhere in it."""
         return {
             "command": self.command,
             "recipe": self.recipe,
@@ -49,7 +49,7 @@ class Identity:
 
     @property
     def of_results(self) -> dict[str, Any]:
-        """What the results of the run say of it; its config and sources are written down too."""
+        """The part that the results of the run hold; its config and sources stand beside it."""
         return {
             "command": self.command,
             "settings": digest_of(self.recipe),

@@ -78,7 +78,7 @@ def run_of_config(names: Sequence[str]) -> RunFolder | None:
 
 
 def beginning_of(folder: RunFolder) -> Any:
-    """What the config of a run says of the checkpoint that it began with."""
+    """The checkpoint that a run began with, as its config names it."""
     return (read_settings(folder.config) or {}).get("ckpt_path")
 
 

@@ -81,7 +81,7 @@ def is_all(limit: float) -> bool:
 
 
 def share(limit: float) -> str:
-    """How much of some test images a limit lets through, in words.
+    """Tell in words how much of the test images a limit lets through.
 
     >>> share(1), share(0.25)
     ('the first batch of test images', 'the first 25 % of the test images')

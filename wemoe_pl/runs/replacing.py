@@ -78,10 +78,10 @@ def keep_others_files(replaced: RunFolder, folder: RunFolder) -> None:
 
 
 def waiting_place(folder: RunFolder) -> Path:
-    """Where the new run lies just before it takes the old one's place, and the old one after."""
+    """The place of the new run before the two are exchanged, and of the old one after."""
     return folder.path.with_name(f".{folder.path.name}.wemoe-next")
 
 
 def old_place(folder: RunFolder) -> Path:
-    """Where the old run goes on file systems that cannot exchange two folders at once."""
+    """The place of the old run on file systems that cannot exchange two folders at once."""
     return folder.path.with_name(f".{folder.path.name}.wemoe-old")

@@ -1,4 +1,4 @@
-"""What a command does with the folder of a run, from its lock to its results."""
+"""A command uses the folder of a run: from its lock to its results."""
 
 import os
 import shutil
@@ -79,7 +79,7 @@ class Session:
         return self.command in ("fit", "test")
 
     def choose_folder(self, folder: RunFolder) -> RunFolder:
-        """Where the command writes if it was told to write to a folder."""
+        """Choose the folder to write to: a fit keeps its own, and a trial disturbs no run."""
         if self.command == "test" and folder.holds_fit:
             self.notes.append(
                 f"{folder.path} holds a fit, whose results stay: the test's go to "
@@ -152,7 +152,7 @@ class Session:
             self.folder.let_go(keep_checkpoint=self.start.goes_on)
 
     def facts(self, identity: Identity, checkpoint: Path | None) -> dict[str, Any]:
-        """What `results.json` says of the run, of the checkpoint that was scored, and of the time.
+        """The part of `results.json` about the run, the checkpoint that was scored, and the time.
 
         Args:
             identity: of the run.

@@ -1,4 +1,4 @@
-"""What of a config makes a run what it is, and where two configs differ in that."""
+"""The settings that make a run what it is, and a comparison of two configs by them."""
 
 import hashlib
 import json
@@ -67,7 +67,7 @@ def read_settings(config: Path) -> dict[str, Any] | None:
 
 
 def difference(config: Path, recipe: Mapping[str, Any]) -> str:
-    """Where the config of a run differs from another, in words; empty if it does not."""
+    """Say where the config of a run differs from another; empty if it does not."""
     if not config.is_file():
         return f"{config.name} is missing"
     then = read_settings(config)

@@ -1,4 +1,4 @@
-"""What a command does in a folder: begin, go on, show a finished run, or leave it alone."""
+"""A command begins in a folder, goes on there, shows a finished run, or leaves it alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from wemoe_pl.runs.settings import difference
 
 @dataclass
 class Start:
-    """How a command begins in the folder of a run.
+    """The way in which a command begins in the folder of a run.
 
     Args:
         folder: where it writes.
@@ -44,7 +44,7 @@ class Start:
 def find_start(
     folder: RunFolder, recipe: Mapping[str, Any], given: Path | None = None, fresh: bool = False
 ) -> Start:
-    """How a fit or a test begins in a folder, as far as configs can tell.
+    """Find out how a fit or a test begins in a folder, as far as configs can tell.
 
     Args:
         folder: where the run is to be.
@@ -176,7 +176,7 @@ def check_finished(start: Start, results: Mapping[str, Any], identity: Identity)
 
 
 def give_another(folder: RunFolder) -> str:
-    """What to do about a folder that is taken, with a free one beside it."""
+    """Propose a free folder beside one that is taken."""
     return f"Give another --out, such as {folder.free_neighbour()}"
 
 
