@@ -95,7 +95,7 @@ class RunFolder:
 
     @property
     def place(self) -> Path:
-        """The folder itself, whatever links lead there: it has one lock, and no link is replaced."""
+        """The folder itself, whatever links lead there, so that it has one lock."""
         return self.path.resolve()
 
     @property
