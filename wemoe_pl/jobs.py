@@ -252,8 +252,8 @@ class WeMoECLI(LightningCLI):
         return Identity(
             command=command,
             recipe=self.recipe,
-            sources=self.model.frozen_sources,
             images=self.datamodule.identities(command),
+            sources=self.model.frozen_sources,
             checkpoint=digest(Path(scored)) if scored and command == "test" else None,
         )
 
