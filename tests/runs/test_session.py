@@ -88,7 +88,7 @@ def test_a_finished_run_of_which_the_code_or_torch_has_changed_is_not_shown_as_n
         patch.setattr("wemoe_pl.runs.identity.program", lambda: program() | {"code": "another"})
         answer = command("fit")
     assert answer.status == 1
-    assert "finished before the code of wemoe-pl (then " in answer.err
+    assert "finished before the code of wemoe-pl was changed: " in answer.err
     assert "nothing was run. Give --fresh to run it anew." in answer.err
     monkeypatch.setattr("wemoe_pl.runs.identity.program", lambda: program() | {"torch": "9.9"})
     answer = command("fit")

@@ -98,8 +98,9 @@ def program_change(left: Mapping[str, Any]) -> str:
     """
     then, now = left.get(RECORD, {}).get("program", {}), program()
     if then.get("code") != now["code"]:
-        before = then.get("wemoe_pl", "an earlier version")
-        return f"the code of wemoe-pl (then {before}, now {now['wemoe_pl']})"
+        before, after = then.get("wemoe_pl", "an earlier version"), now["wemoe_pl"]
+        versions = f" (then {before}, now {after})" if before != after else ""
+        return f"the code of wemoe-pl{versions}"
     if then["torch"] != now["torch"]:
         return f"torch (then {then['torch']}, now {now['torch']})"
     return ""
