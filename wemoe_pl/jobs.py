@@ -192,10 +192,11 @@ class WeMoECLI(LightningCLI):
         """
         settings, command = self.settings, str(self.subcommand)
         self.anew, settings.fresh = settings.fresh, False  # whoever repeats the run need not say it
+        recipe = self.recipe
         meant = meant_run(
             command,
             values_of(self.arguments, *CONFIG),
-            self.recipe,
+            recipe,
             is_out_given=bool(values_of(self.arguments, "--out")),
             is_checkpoint_given=bool(values_of(self.arguments, "--ckpt_path")),
         )
@@ -207,7 +208,7 @@ class WeMoECLI(LightningCLI):
             is_trial=bool(settings.trainer.fast_dev_run),
         )
         self.session.notes += meant.notes
-        self.session.enter(self.recipe, meant.checkpoint if command == "fit" else None, self.anew)
+        self.session.enter(recipe, meant.checkpoint if command == "fit" else None, self.anew)
         self.write_to(self.session.folder.path)
         if self.goes_on:
             settings.ckpt_path = None  # the folder has it, wherever that is moved to

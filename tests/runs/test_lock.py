@@ -66,10 +66,13 @@ def test_a_folder_in_use_is_refused_with_who_uses_it(lock: Path) -> None:
         end(process)
 
 
+@pytest.mark.parametrize("kind", ["lock", "lease"])
 @pytest.mark.parametrize("forks", [False, True])
 def test_a_killed_process_holds_nothing_even_if_one_lives_on_that_it_forked(
-    forks: bool, lock: Path
+    forks: bool, kind: str, lock: Path, request: pytest.FixtureRequest
 ) -> None:
+    if kind == "lease":
+        request.getfixturevalue("without_locks")
     process, child = holding(lock, forks)
     end(process)
     try:
@@ -146,20 +149,6 @@ def test_where_there_are_no_locks_a_lease_is_taken_and_given_back(
         ):
             pass
     assert not lock.exists()
-
-
-@pytest.mark.parametrize("forks", [False, True])
-def test_a_lease_of_a_killed_process_is_taken_at_once(
-    forks: bool, without_locks: None, lock: Path
-) -> None:
-    process, child = holding(lock, forks)
-    end(process)
-    try:
-        with held(lock, Path("a")):
-            pass
-    finally:
-        if forks:
-            os.kill(child, signal.SIGKILL)
 
 
 def test_a_lease_is_renewed_while_it_is_held(

@@ -136,5 +136,10 @@ def holder_of(lock: Path) -> Holder | None:
 
 
 def now() -> str:
-    """The time of day, for people."""
-    return datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    """The present time, for people."""
+    return time_in_words(time.time())
+
+
+def time_in_words(seconds: float) -> str:
+    """A time in seconds since 1970 as date and time of day, for people."""
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="seconds")

@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from wemoe_pl.files import digest, make_folder
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import TRIAL, RunFolder, State
 from wemoe_pl.runs.identity import RECORD, Identity
-from wemoe_pl.runs.lock import held, now
+from wemoe_pl.runs.lock import held, now, time_in_words
 from wemoe_pl.runs.replacing import is_unfinished, recover, replace_by_next
 from wemoe_pl.runs.settings import difference
 from wemoe_pl.runs.start import Start, compare, find_start
@@ -41,8 +40,7 @@ class AlreadyFinished(Exception):  # noqa: N818 (it is no error)
         """One line that says when the run has finished, and by what."""
         then = self.results.get("finished")
         if then is None:  # of a version that did not note it
-            changed = datetime.fromtimestamp(self.folder.results.stat().st_mtime).astimezone()
-            then = changed.isoformat(sep=" ", timespec="seconds")
+            then = time_in_words(self.folder.results.stat().st_mtime)
         version = self.results["versions"]["wemoe_pl"]
         return f"Nothing was run: finished {then} by wemoe-pl {version}."
 
