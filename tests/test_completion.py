@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from wemoe_pl.bench.names import BENCH_MEASURES
 from wemoe_pl.commands import COMMANDS
 from wemoe_pl.completion import BASH, FISH, SCRIPTS, ZSH, answer, candidates, script
 from wemoe_pl.configs import shipped_configs, shipped_suites, shipped_trainers
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.options import BENCH_MEASURES, CONFIG, MODELS, SHELLS, job_parser, parser_of
+from wemoe_pl.options import CONFIG, MODELS, SHELLS, job_parser, parser_of
 from wemoe_pl.tasks import PAPER_TASKS
 
 SHIPPED = [n.removesuffix(".yaml") for n in (*shipped_configs(), *shipped_trainers())]

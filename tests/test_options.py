@@ -6,19 +6,16 @@ from argparse import Namespace
 import pytest
 
 import wemoe_pl
+from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_SHAPES
 from wemoe_pl.commands import COMMANDS, SUBCOMMANDS
-from wemoe_pl.configs import shipped_configs, shipped_suites, shipped_trainers
+from wemoe_pl.configs import ALLOW, shipped_configs, shipped_suites, shipped_trainers
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.jobs import COMMAND_KEYS, WeMoECLI, read_job
 from wemoe_pl.options import (
-    ALLOW,
-    BENCH_MEASURES,
-    BENCH_SHAPES,
     JOB_OPTIONS,
     LANDSCAPE_OPTIONS,
     MODELS,
-    PRECISIONS,
     SHELLS,
     OneSentence,
     Option,
@@ -34,6 +31,7 @@ from wemoe_pl.options import (
     values_of,
 )
 from wemoe_pl.parsing import WeMoEParser, concrete
+from wemoe_pl.precisions import PRECISIONS
 from wemoe_pl.verbs import KINDS
 
 OF_NO_JOB = ("sweep", "report", "export", "bench", "completion")
@@ -157,6 +155,17 @@ def test_a_report_is_of_folders_in_one_layout() -> None:
     assert report_parser().parse_args(["a"]).format == "markdown"
     with pytest.raises(ConfigError, match=r"required: DIR\. See wemoe-pl report --help"):
         report_parser().parse_args([])
+    with pytest.raises(ConfigError, match=r"--format: invalid choice"):
+        report_parser().parse_args(["a", "--format", "word"])
+
+
+def test_help_of_a_report_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        report_parser().parse_args(["--help"])
+    assert leaving.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: wemoe-pl report")
+    assert len(out.splitlines()) < 40
 
 
 def test_a_benchmark_is_of_everything_unless_some_is_chosen() -> None:

@@ -1,4 +1,4 @@
-"""Reports of runs whose results and configs are written here, by the command's own function."""
+"""Reports of runs whose results and configs are written here."""
 
 import csv
 import json
@@ -13,8 +13,10 @@ import yaml
 
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.published import published_rows
-from wemoe_pl.tables import report
+from wemoe_pl.tables import TableOptions, report, report_page
 from wemoe_pl.tasks import PAPER_TASKS
+
+BARE = TableOptions()
 
 
 def write_run(
@@ -37,9 +39,11 @@ def write_run(
     return folder
 
 
-def printed(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> list[list[str]]:
+def printed(
+    capsys: pytest.CaptureFixture[str], *folders: Path, options: TableOptions = BARE
+) -> list[list[str]]:
     """The lines of the tables that a report prints, cell by cell."""
-    report([str(argument) for argument in arguments])
+    report([str(folder) for folder in folders], options=options)
     lines = capsys.readouterr().out.splitlines()
     return [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
 
@@ -95,7 +99,7 @@ def test_means_over_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     values = [0.5, 0.6, 0.62]
     for seed, value in enumerate(values):
         write_run(tmp_path / str(seed), "WEMoE", {"cars": value, "dtd": 0.1}, seed)
-    report([str(tmp_path), "--mean-over-seeds"])
+    report([str(tmp_path)], options=TableOptions(mean_over_seeds=True))
     told = f"| WEMoE | {100 * mean(values):.1f} ± {100 * stdev(values):.1f} | 10.0 ± 0.0 |"
     out = capsys.readouterr().out
     assert told in out
@@ -124,7 +128,7 @@ def test_references_and_unknown_tasks(tmp_path: Path, capsys: pytest.CaptureFixt
         reference={"pretrained": {"cars": 0.4}, "individual": {"cars": 0.8}},
         unknown_task={"entropy": {"mean": 0.3}, "routing": {"mean": 0.55}},
     )  # fmt: skip
-    lines = printed(capsys, tmp_path, "--references")
+    lines = printed(capsys, tmp_path, options=TableOptions(references=True))
     assert lines[0][-2:] == ["task unknown (entropy)", "task unknown (routing)"]
     assert lines[2:] == [
         ["Pretrained", "40.0", "40.0", "50.0", "–", "–"],
@@ -146,12 +150,13 @@ def test_published_rows_stand_below_marked_with_their_source(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run(tmp_path / "a", "WEMoE", dict.fromkeys(PAPER_TASKS, 0.5), suite="CLIP ViT-B/32")
-    lines = printed(capsys, tmp_path, "--published")
+    options = TableOptions(published=True)
+    lines = printed(capsys, tmp_path, options=options)
     rows = published_rows("CLIP ViT-B/32", "eight tasks")
     assert [line[0] for line in lines[3:]] == [f"{row.method} †" for row in rows]
     for line, row in zip(lines[3:], rows, strict=True):
         assert line[1:9] == [f"{100 * row.accuracy[task]:.1f}" for task in PAPER_TASKS]
-    report([str(tmp_path), "--published", "--format", "csv", "--out", str(tmp_path / "t.csv")])
+    report([str(tmp_path)], "csv", tmp_path / "t.csv", options)
     with (tmp_path / "t.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert {line["source"] for line in table[1:]} == {row.source for row in rows}
@@ -162,7 +167,7 @@ def test_where_nothing_is_published_a_sentence_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run(tmp_path / "a", "WEMoE", {"cars": 0.6})
-    report([str(tmp_path), "--published"])
+    report([str(tmp_path)], options=TableOptions(published=True))
     assert "Nothing is published of this suite and experiment." in capsys.readouterr().out
 
 
@@ -171,7 +176,8 @@ def test_rows_can_be_sorted_by_their_mean(
 ) -> None:
     for name, value in (("A", 0.9), ("B", 0.2), ("C", 0.5)):
         write_run(tmp_path / name, name, {"cars": value})
-    assert [line[0] for line in printed(capsys, tmp_path, "--sort", "mean")[2:]] == ["B", "C", "A"]
+    lines = printed(capsys, tmp_path, options=TableOptions(sort="mean"))
+    assert [line[0] for line in lines[2:]] == ["B", "C", "A"]
 
 
 def test_results_of_an_older_version_are_read(
@@ -216,8 +222,6 @@ def test_a_damaged_config_is_named(damaged: str, tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"There is no folder .*nowhere"):
         report([str(tmp_path / "nowhere")])
-    with pytest.raises(ConfigError, match=r"--format: invalid choice"):
-        report([str(tmp_path), "--format", "word"])
 
 
 def test_a_page_has_the_rows_of_the_document_and_a_section_for_every_run(
@@ -228,9 +232,9 @@ def test_a_page_has_the_rows_of_the_document_and_a_section_for_every_run(
     reference = {"pretrained": {"cars": 0.4}, "individual": {"cars": 0.95}}
     write_run(tmp_path / "runs" / "ties", "TIES", {"cars": 0.5}, reference=reference)
     out = tmp_path / "pages" / "runs.html"
-    options = ["--references", "--mean-over-seeds", "--sort", "mean"]
-    lines = printed(capsys, tmp_path / "runs", *options)
-    report([str(tmp_path / "runs"), *options, "--html", str(out)])
+    options = TableOptions(references=True, mean_over_seeds=True, sort="mean")
+    lines = printed(capsys, tmp_path / "runs", options=options)
+    report_page([str(tmp_path / "runs")], out, options)
     assert capsys.readouterr().out == ""
     page = out.read_text()
     rows = re.findall(r'<th scope="row">(?:<a [^>]*>)?([^<]*)', page)
@@ -239,29 +243,11 @@ def test_a_page_has_the_rows_of_the_document_and_a_section_for_every_run(
     assert re.findall("<h3>(.*)</h3>", page) == ["WEMoE (seed 0)", "WEMoE (seed 1)", "TIES"]
 
 
-@pytest.mark.parametrize("more", [["--format", "csv"], ["--format=markdown"], ["--out", "a.md"]])
-def test_a_page_is_no_document_in_another_format(more: list[str], tmp_path: Path) -> None:
-    write_run(tmp_path / "a", "WEMoE", {"cars": 0.6})
-    out = tmp_path / "out.html"
-    with pytest.raises(ConfigError, match=r"^--html makes a page, .* --format .* --out"):
-        report([str(tmp_path), "--html", str(out), *more])
-    assert not out.exists()
-
-
 def test_published_rows_of_a_page_stand_below_their_source(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "WEMoE", dict.fromkeys(PAPER_TASKS, 0.5), suite="CLIP ViT-B/32")
-    report([str(tmp_path), "--published", "--html", str(tmp_path / "out.html")])
+    report_page([str(tmp_path)], tmp_path / "out.html", TableOptions(published=True))
     page = unescape((tmp_path / "out.html").read_text())
     rows = published_rows("CLIP ViT-B/32", "eight tasks")
     assert re.findall(r"<th scope=.row.>(.*)\s†<", page) == [row.method for row in rows]
     [origin] = {(row.checkpoint_family, row.source) for row in rows}
     assert re.findall("Published, not run here: (.*) checkpoints, (.*)</span>", page) == [origin]
-
-
-def test_help_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as leaving:
-        report(["--help"])
-    assert leaving.value.code == 0
-    out = capsys.readouterr().out
-    assert out.startswith("usage: wemoe-pl report")
-    assert len(out.splitlines()) < 40

@@ -8,7 +8,9 @@ import pytest
 from launched import torchrun
 
 from wemoe_pl import cli
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.loading import load
+from wemoe_pl.verbs import run_verb
 
 Said = tuple[int, str, str]
 
@@ -133,3 +135,11 @@ def test_a_command_without_a_trainer_is_not_run_several_times(
     assert status == 1
     assert f"`wemoe-pl {verb}` is for one process, of which torchrun has started 2" in errors
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("more", [["--format", "csv"], ["--format=markdown"], ["--out", "a.md"]])
+def test_a_page_is_no_document_in_another_format(more: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out.html"
+    with pytest.raises(ConfigError, match=r"^--html makes a page, .* --format .* --out"):
+        run_verb("report", [str(tmp_path), "--html", str(out), *more])
+    assert not out.exists()

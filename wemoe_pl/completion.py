@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from wemoe_pl.bench.names import BENCH_MEASURES
 from wemoe_pl.commands import COMMANDS
 from wemoe_pl.configs import (
     find_config,
@@ -22,7 +23,6 @@ from wemoe_pl.configs import (
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.files import SHIPPED
 from wemoe_pl.options import (
-    BENCH_MEASURES,
     CONFIG,
     MODELS,
     SHELLS,

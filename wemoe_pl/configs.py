@@ -4,6 +4,8 @@ from pathlib import Path
 
 from wemoe_pl.errors import ConfigError, did_you_mean
 
+# The option with which a user trusts a package, whose classes configs may then name.
+ALLOW = "--allow"
 PACKAGE = Path(__file__).parent
 # Installed from a wheel, the configs lie inside the package; in a checkout, beside it.
 SHIPPED_CONFIGS = next(

@@ -13,14 +13,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
+from wemoe_pl.precisions import Precision
 
-Precision = Literal["float32", "bfloat16", "float16"]
 Reader = Callable[[int], Tensor]
 Tiles = Callable[[int], Tensor]  # the number of a tile → some lines of all task vectors
 # Entries of a block of a sparse task vector: the place of each in it fits in two bytes, and the

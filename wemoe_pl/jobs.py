@@ -29,6 +29,7 @@ from wemoe_pl import (  # noqa: F401 (named by YAML)
     sharding,
 )
 from wemoe_pl.collapse import CollapseGuard
+from wemoe_pl.configs import ALLOW
 from wemoe_pl.curves import Curves
 from wemoe_pl.dashboard import Dashboard, resumed_run
 from wemoe_pl.errors import ConfigError
@@ -46,7 +47,6 @@ from wemoe_pl.launchers import Launcher, launcher
 from wemoe_pl.loggers import MetricsFile, WandbRun, identity
 from wemoe_pl.merging import NOT_ADAPTED
 from wemoe_pl.options import (
-    ALLOW,
     CONFIG,
     FRESH,
     FRESH_OPTION,

@@ -7,24 +7,19 @@ from itertools import chain, pairwise, zip_longest
 from pathlib import PurePath
 from typing import Any, NoReturn
 
+from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_NOTE, BENCH_SHAPES
 from wemoe_pl.commands import COMMANDS, SUBCOMMANDS, wrong_command
-from wemoe_pl.configs import shipped_configs, shipped_suites, shipped_trainers
+from wemoe_pl.configs import ALLOW, shipped_configs, shipped_suites, shipped_trainers
 from wemoe_pl.errors import ConfigError
+from wemoe_pl.export.names import EXPORT_FORMATS
 from wemoe_pl.files import expanded
 from wemoe_pl.layouts import LAYOUTS
+from wemoe_pl.precisions import PRECISIONS
 
 # The classes that `--model` takes.
 MODELS = ("ExpertFineTuning", "MultiTaskTraining", "SampleMerging", "TestTimeAdaptation")
 SHELLS = ("bash", "zsh", "fish")
 CONFIG = ("-c", "--config")
-# What `bench` measures, and the models whose sizes it takes.
-BENCH_MEASURES = ("layer", "ways", "limits", "memory", "encoder", "build", "plan")
-BENCH_SHAPES = ("vitb32", "vitb16", "vitl14", "miniature")
-BENCH_NOTE = (
-    "Random weights and images: times and sizes, not accuracy. Ratios are to the plain model."
-)
-EXPORT_FORMATS = ("adapter", "bundle", "timm", "hf", "onnx", "torch-export")
-PRECISIONS = ("float32", "bfloat16", "float16")
 JOB_USAGE = "--config CONFIG [--out DIR] [--KEY VALUE ...]"
 JOB_EPILOG = """\
   --KEY VALUE           any other key of the config, for example
@@ -68,7 +63,6 @@ JOB_OPTIONS = {
     ),
     "out": Option("Folder of the run.", expanded, "runs/latest"),
 }
-ALLOW = "--allow"
 ALLOW_HELP = "A package that you trust, of which configs may name classes too; can be repeated."
 QUIET = ("-q", "--quiet")
 QUIET_OPTION: dict[str, Any] = {

@@ -15,8 +15,8 @@ from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
 from jsonargparse._common import parsing_settings  # nothing public takes a setting back
 from jsonargparse._optionals import _get_config_read_mode
 
+from wemoe_pl.configs import ALLOW
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.options import ALLOW
 from wemoe_pl.plain_yaml import load_plain
 from wemoe_pl.public_names import with_public_names
 

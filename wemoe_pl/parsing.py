@@ -12,13 +12,12 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
 from wemoe_pl.commands import wrong_command
-from wemoe_pl.configs import find_config, find_suite
+from wemoe_pl.configs import ALLOW, find_config, find_suite
 from wemoe_pl.data import VisionData
 from wemoe_pl.dictionaries import Compression
 from wemoe_pl.errors import FEW, ConfigError, did_you_mean
 from wemoe_pl.evaluate import ScoredModule
 from wemoe_pl.merging import MergeMethod
-from wemoe_pl.options import ALLOW
 from wemoe_pl.parser_policy import DENIED, PLAIN_YAML, no_module, not_allowed
 from wemoe_pl.public_names import short
 from wemoe_pl.tasks import VisionTask

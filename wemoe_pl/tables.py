@@ -1,7 +1,6 @@
 """`wemoe-pl report`: one document of many runs, as Markdown, CSV or LaTeX, or one page."""
 
 import json
-from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,6 @@ import yaml
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.files import atomic_write
 from wemoe_pl.layouts import LAYOUTS, Cell, Row, Tabular
-from wemoe_pl.options import report_parser
-from wemoe_pl.options import values_of as given
 from wemoe_pl.page import Experiment, Section, write_page
 from wemoe_pl.plain_yaml import load_plain
 from wemoe_pl.published import PublishedRow, experiment_of, published_rows
@@ -34,6 +31,23 @@ REFERENCES = {
     "individual": "Individual",
 }
 UNKNOWN = {"entropy": "task unknown (entropy)", "routing": "task unknown (routing)"}
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """What a table shows of its runs.
+
+    Args:
+        mean_over_seeds: has one row for runs that differ in the seed.
+        references: has rows for what the runs were compared with.
+        published: has the published rows of the same experiment below.
+        sort: "mean" for rows by their mean; none for the order in which they are found.
+    """
+
+    mean_over_seeds: bool = False
+    references: bool = False
+    published: bool = False
+    sort: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,38 +72,58 @@ class Run:
         return results["suite"], tuple(results["tasks"]), tuple(experts), corruption
 
 
-def report(args: list[str]) -> None:
-    """Write the report that the arguments describe.
+def report(
+    folders: Sequence[str],
+    layout: str = "markdown",
+    out: Path | None = None,
+    options: TableOptions = TableOptions(),
+) -> None:
+    """Write a document of some runs: a table for every experiment.
 
     Args:
-        args: the command line behind `wemoe-pl report`.
+        folders: of runs, or with runs below them.
+        layout: one of `LAYOUTS`.
+        out: where to; none prints it.
+        options: what the tables show.
 
     Raises:
-        ConfigError: the arguments are wrong, or a folder has no run.
+        ConfigError: a folder is not there, or has no run.
+        CheckpointError: a `results.json` or `config.yaml` cannot be read.
+    """
+    tables = [tabular(runs, options) for runs in experiments_in(folders)]
+    document = LAYOUTS[layout](tables)
+    if out is None:
+        print(document, end="")
+        return
+    with atomic_write(out) as temporary:
+        temporary.write_text(document)
+
+
+def report_page(folders: Sequence[str], out: Path, options: TableOptions = TableOptions()) -> None:
+    """Write a page of some runs: their tables, and a section for every run.
+
+    Args:
+        folders: of runs, or with runs below them.
+        out: where to.
+        options: what the tables show.
+
+    Raises:
+        ConfigError: a folder is not there, or has no run.
         CheckpointError: a `results.json` or `config.yaml` cannot be read.
         WeMoEError: see `write_page`.
     """
-    options = report_parser().parse_args(args)
-    if options.html and given(args, "--format", "--out"):
-        raise ConfigError(
-            "--html makes a page, which is no document in a --format with an --out of its own: "
-            "leave both out, or report twice."
-        )
+    experiments = [
+        Experiment(tabular(runs, options), sections_of(runs)) for runs in experiments_in(folders)
+    ]
+    write_page(out, experiments, folders, options.sort)
+
+
+def experiments_in(folders: Iterable[str]) -> list[list[Run]]:
+    """The runs in some folders, those of one experiment together; raises as `read_runs` does."""
     groups: dict[tuple[Any, ...], list[Run]] = {}
-    for run in read_runs(options.folders):
+    for run in read_runs(folders):
         groups.setdefault(run.experiment, []).append(run)
-    tables = [tabular(runs, options) for runs in groups.values()]
-    if options.html:
-        sections = map(sections_of, groups.values())
-        experiments = list(map(Experiment, tables, sections))
-        write_page(Path(options.html), experiments, options.folders, options.sort)
-        return
-    document = LAYOUTS[options.format](tables)
-    if options.out is None:
-        print(document, end="")
-        return
-    with atomic_write(Path(options.out)) as temporary:
-        temporary.write_text(document)
+    return list(groups.values())
 
 
 def read_runs(folders: Iterable[str]) -> list[Run]:
@@ -160,7 +194,7 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str
             yield name, value if isinstance(value, str) else json.dumps(value)
 
 
-def tabular(runs: list[Run], options: Namespace) -> Tabular:
+def tabular(runs: list[Run], options: TableOptions) -> Tabular:
     """The table of the runs of one experiment."""
     first = runs[0].results
     tasks = list(first["tasks"])

@@ -1,7 +1,9 @@
 """The commands that need no trainer: what each is given, and what it leaves."""
 
 import logging
-from collections.abc import Callable
+import shlex
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from rich.console import Console
 
 from wemoe_pl.analysis import write_landscape, write_parameters, write_similarity
 from wemoe_pl.bench.command import bench
-from wemoe_pl.errors import ConfigError
+from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_SHAPES
+from wemoe_pl.bench.subjects import Settings
+from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.export.bundle import form_of
 from wemoe_pl.export.formats import export, largest_difference
 from wemoe_pl.export.push import destination, push
@@ -28,9 +32,12 @@ from wemoe_pl.options import (
     FULL_OPTION,
     LANDSCAPE_OPTIONS,
     QUIET,
+    bench_parser,
     export_parser,
+    report_parser,
     values_of,
 )
+from wemoe_pl.precisions import PRECISIONS
 from wemoe_pl.preflight.command import Job, check
 from wemoe_pl.prepare import prepare, write_heads
 from wemoe_pl.runs.folder import RunFolder
@@ -38,7 +45,7 @@ from wemoe_pl.runs.lock import held
 from wemoe_pl.runs.session import writing_to
 from wemoe_pl.suites import Suite
 from wemoe_pl.sweep import sweep
-from wemoe_pl.tables import report
+from wemoe_pl.tables import TableOptions, report, report_page
 
 UPSCALED: dict[str, MergeMethod] = {
     "WEMoE, depth 2": WEMoE(),
@@ -84,9 +91,9 @@ def run_verb(verb: str, args: list[str]) -> None:
     """Run a command that has no trainer."""
     refuse_several(verb)
     runs: dict[str, Callable[[list[str]], None]] = {
-        "bench": bench,
+        "bench": run_bench,
         "export": export_model,
-        "report": report,
+        "report": run_report,
         "sweep": sweep,
     }
     if verb in runs:
@@ -191,6 +198,81 @@ def export_model(args: list[str]) -> None:
     if repo:
         push(out, repo, difference)
         tell_line(f"{out} is on the hub as {repo}.")
+
+
+def run_bench(args: list[str]) -> None:
+    """Take the measures that the arguments name."""
+    options = bench_parser().parse_args(args)
+    bench(
+        settings_of(options),
+        options.measures or BENCH_MEASURES,
+        Path(options.out),
+        seed=options.seed,
+        threads=options.threads,
+        command=shlex.join(["wemoe-pl", "bench", *args]),
+    )
+
+
+def settings_of(options: Namespace) -> Settings:
+    """Options as settings, or a `ConfigError` that names what is wrong."""
+    one_of("measure", options.measures, BENCH_MEASURES)
+    shapes = options.shapes.split(",")
+    one_of("shape", shapes, BENCH_SHAPES)
+    one_of("precision", [options.precision], PRECISIONS)
+    if options.device != "cpu" and not torch.cuda.is_available():
+        raise ConfigError(f"There is no device '{options.device}' here: leave out --device.")
+    for name in ("repeats", "blocks", "threads"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise ConfigError(f"--{name} is {value}: give a number from 1.")
+    return Settings(
+        shapes=tuple(shapes),
+        samples=whole_numbers("samples", options.samples),
+        experts=whole_numbers("experts", options.experts),
+        depths=whole_numbers("depths", options.depths, least=0, most=2),
+        blocks=options.blocks,
+        repeats=options.repeats,
+        device=options.device,
+        dtype=getattr(torch, options.precision),
+    )
+
+
+def one_of(what: str, given: Sequence[str], known: Sequence[str]) -> None:
+    """Raise `ConfigError` for a name that is not known."""
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"There is no {what} '{name}'. {did_you_mean(name, known)}")
+
+
+def whole_numbers(name: str, text: str, least: int = 1, most: int = 2**20) -> tuple[int, ...]:
+    """Numbers with commas between them."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(least <= number <= most for number in numbers):
+        raise ConfigError(f"--{name} is '{text}': give whole numbers from {least}, such as 1,2.")
+    return numbers
+
+
+def run_report(args: list[str]) -> None:
+    """Write a document or a page of the runs that the arguments name."""
+    options = report_parser().parse_args(args)
+    shown = TableOptions(
+        mean_over_seeds=options.mean_over_seeds,
+        references=options.references,
+        published=options.published,
+        sort=options.sort,
+    )
+    if not options.html:
+        out = None if options.out is None else Path(options.out)
+        report(options.folders, options.format, out, shown)
+        return
+    if values_of(args, "--format", "--out"):
+        raise ConfigError(
+            "--html makes a page, which is no document in a --format with an --out of its own: "
+            "leave both out, or report twice."
+        )
+    report_page(options.folders, Path(options.html), shown)
 
 
 def tell(paths: list[Any]) -> None:

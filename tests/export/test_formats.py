@@ -13,6 +13,7 @@ from wemoe_pl.errors import CheckpointError, ConfigError, MergeError, WeMoEError
 from wemoe_pl.export import formats
 from wemoe_pl.export.formats import FORMATS, TOLERANCE, export, largest_difference
 from wemoe_pl.export.manifest import MANIFEST
+from wemoe_pl.export.names import EXPORT_FORMATS
 from wemoe_pl.export.subject import Subject
 from wemoe_pl.merging import (
     AdaMerging,
@@ -22,7 +23,6 @@ from wemoe_pl.merging import (
     TaskArithmetic,
     WEMoE,
 )
-from wemoe_pl.options import EXPORT_FORMATS
 from wemoe_pl.recipes import read_suite
 
 MakeSubject = Callable[[MergeMethod], Subject]

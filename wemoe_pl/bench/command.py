@@ -1,8 +1,7 @@
-"""The command line of `wemoe-pl bench`, its table and its JSON."""
+"""The measures in processes of their own, their tables and their JSON."""
 
 import json
 import platform
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -15,10 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from wemoe_pl.bench.measures import MEASURES
+from wemoe_pl.bench.names import BENCH_NOTE
 from wemoe_pl.bench.subjects import Row, Settings
-from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.files import atomic_write, make_folder
-from wemoe_pl.options import BENCH_NOTE, BENCH_SHAPES, PRECISIONS, bench_parser
 from wemoe_pl.plots import plot_costs
 from wemoe_pl.provenance import versions
 
@@ -31,25 +29,36 @@ UNITS = {
 WIDEST = 140  # columns of a table that is printed whole, even where lines then wrap
 
 
-def bench(args: list[str]) -> None:
-    """Measure what the arguments ask for, print a table of each, and leave `bench.json`.
+def bench(
+    settings: Settings,
+    measures: Sequence[str],
+    out: Path,
+    *,
+    seed: int,
+    threads: int | None,
+    command: str,
+) -> None:
+    """Take some measures, print a table of each, and leave `bench.json`.
 
-    Raises:
-        ConfigError: the arguments are wrong, or there is no such device.
+    Args:
+        settings: of what, and how often.
+        measures: names of `MEASURES`.
+        out: the folder of `bench.json` and of the pictures.
+        seed: of the random weights.
+        threads: of a CPU; none for as many as torch takes.
+        command: the command line that asks for this, which is written down.
     """
-    options = bench_parser().parse_args(args)
-    settings = settings_of(options)
-    out = make_folder(Path(options.out))
+    make_folder(out)
     console = Console()
     console.width = max(console.width, WIDEST)
     measured: dict[str, list[Row]] = {}
-    for measure in options.measures or MEASURES:
+    for measure in measures:
         with console.status(f"Measuring {measure}"):
-            measured[measure] = alone(measure, settings, options.seed, options.threads)
+            measured[measure] = alone(measure, settings, seed, threads)
         console.print(table_of(measure, measured[measure]))
         if measure == "layer":
             draw_curves(out, measured[measure])
-        about = conditions(options.seed, options.threads, ["bench", *args])
+        about = conditions(seed, threads, command)
         with atomic_write(out / "bench.json") as temporary:
             temporary.write_text(json.dumps({"about": about, **measured}, indent=1) + "\n")
     console.print(f"{BENCH_NOTE}\n{out / 'bench.json'}", highlight=False, soft_wrap=True)
@@ -67,29 +76,6 @@ def rows(measure: str, settings: Settings, seed: int, threads: int | None) -> li
     if threads:
         torch.set_num_threads(threads)
     return [*MEASURES[measure](settings)]
-
-
-def settings_of(options: Any) -> Settings:
-    """Options as settings, or a `ConfigError` that names what is wrong."""
-    one_of("measure", options.measures, [*MEASURES])
-    shapes = options.shapes.split(",")
-    one_of("shape", shapes, BENCH_SHAPES)
-    one_of("precision", [options.precision], PRECISIONS)
-    if options.device != "cpu" and not torch.cuda.is_available():
-        raise ConfigError(f"There is no device '{options.device}' here: leave out --device.")
-    for name in ("repeats", "blocks", "threads"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise ConfigError(f"--{name} is {value}: give a number from 1.")
-    return Settings(
-        shapes=tuple(shapes),
-        samples=whole_numbers("samples", options.samples),
-        experts=whole_numbers("experts", options.experts),
-        depths=whole_numbers("depths", options.depths, least=0, most=2),
-        blocks=options.blocks,
-        repeats=options.repeats,
-        device=options.device,
-        dtype=getattr(torch, options.precision),
-    )
 
 
 def draw_curves(out: Path, measured: Sequence[Row]) -> None:
@@ -121,24 +107,6 @@ def middle(values: Iterable[int]) -> int:
     return median_low(sorted(set(values)))
 
 
-def one_of(what: str, given: Sequence[str], known: Sequence[str]) -> None:
-    """Raise `ConfigError` for a name that is not known."""
-    for name in given:
-        if name not in known:
-            raise ConfigError(f"There is no {what} '{name}'. {did_you_mean(name, known)}")
-
-
-def whole_numbers(name: str, text: str, least: int = 1, most: int = 2**20) -> tuple[int, ...]:
-    """Numbers with commas between them."""
-    try:
-        numbers = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers or not all(least <= number <= most for number in numbers):
-        raise ConfigError(f"--{name} is '{text}': give whole numbers from {least}, such as 1,2.")
-    return numbers
-
-
 def table_of(measure: str, measured: Sequence[Row]) -> Table:
     """One line per row."""
     table = Table(title=measure)
@@ -165,11 +133,11 @@ def cell(name: str, value: Any) -> str:
     return "–" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def conditions(seed: int, threads: int | None, command: Sequence[str]) -> dict[str, Any]:
+def conditions(seed: int, threads: int | None, command: str) -> dict[str, Any]:
     """What makes the numbers what they are."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
-        "command": shlex.join(["wemoe-pl", *command]),
+        "command": command,
         "note": BENCH_NOTE,
         "seed": seed,
         "versions": versions(),

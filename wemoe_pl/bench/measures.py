@@ -29,7 +29,6 @@ from wemoe_pl.kernels.merged import fastest
 from wemoe_pl.kernels.tiled import tiled_mlp
 from wemoe_pl.kernels.two_layers import TwoLayers, Way, two_layers
 from wemoe_pl.merging import WEMoE
-from wemoe_pl.options import BENCH_MEASURES
 from wemoe_pl.stopwatch import interleaved, peak_memory
 
 MOST_LOOPED = 16  # samples: what loops over more of them outgrows the memory of many machines
@@ -147,9 +146,15 @@ def build(settings: Settings) -> Iterator[Row]:
 
 
 Measure = Callable[[Settings], Iterator[Row]]
-MEASURES: dict[str, Measure] = dict(
-    zip(BENCH_MEASURES, (layer, ways, limits, memory, encoder, build, plan), strict=True)
-)
+MEASURES: dict[str, Measure] = {
+    "layer": layer,
+    "ways": ways,
+    "limits": limits,
+    "memory": memory,
+    "encoder": encoder,
+    "build": build,
+    "plan": plan,
+}
 WAYS: dict[str, Way] = {"weight space": tiled_mlp, "activation space": activation_mlp}
 
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from wemoe_pl.bench.rivals import Layer
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.moe import WeightEnsemblingMoE
-from wemoe_pl.options import BENCH_SHAPES
 
 Row = dict[str, Any]
 
@@ -45,13 +44,12 @@ class Shape:
         )
 
 
-SIZES = (
-    Shape(768, 50, 12, 12, 224, 32),
-    Shape(768, 197, 12, 12, 224, 16),
-    Shape(1024, 257, 24, 16, 224, 14),
-    Shape(96, 50, 4, 4, 28, 4),
-)
-SHAPES = dict(zip(BENCH_SHAPES, SIZES, strict=True))
+SHAPES = {
+    "vitb32": Shape(768, 50, 12, 12, 224, 32),
+    "vitb16": Shape(768, 197, 12, 12, 224, 16),
+    "vitl14": Shape(1024, 257, 24, 16, 224, 14),
+    "miniature": Shape(96, 50, 4, 4, 28, 4),
+}
 
 
 @dataclass(frozen=True)

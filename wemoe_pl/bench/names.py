@@ -1,0 +1,8 @@
+"""The names that `wemoe-pl bench` takes, known without importing torch."""
+
+BENCH_MEASURES = ("layer", "ways", "limits", "memory", "encoder", "build", "plan")
+# The models whose sizes are taken.
+BENCH_SHAPES = ("vitb32", "vitb16", "vitl14", "miniature")
+BENCH_NOTE = (
+    "Random weights and images: times and sizes, not accuracy. Ratios are to the plain model."
+)

@@ -1,0 +1,6 @@
+"""The precisions in which weights are stored, by torch's names, known without importing torch."""
+
+from typing import Literal, get_args
+
+Precision = Literal["float32", "bfloat16", "float16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
