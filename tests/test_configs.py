@@ -72,7 +72,7 @@ def test_an_unknown_config_is_answered_with_the_nearest(shipped: Path) -> None:
         find_config("adapt_vitb23")
     assert str(error.value) == (
         f"There is no config 'adapt_vitb23', neither here ({Path.cwd()}) nor among the shipped "
-        "ones. Did you mean 'adapt_vitb32'? Valid names: README, adapt_vitb32, adapt_vitl14."
+        "ones. Did you mean 'adapt_vitb32'? Valid names: adapt_vitb32, adapt_vitl14."
     )
 
 

@@ -86,6 +86,20 @@ def test_parquet_has_the_same_rows_and_all_digits(
     assert [list(row.values()) for row in table.to_pylist()] == expected
 
 
+def test_every_field_of_an_answer_has_a_column() -> None:
+    assert set(predictions.COLUMNS) == set(Answer._fields)
+
+
+def test_answers_that_an_earlier_version_has_kept_are_read(tmp_path: Path) -> None:
+    writer = begun(tmp_path)
+    for first, answers in BATCHES.items():
+        keep(writer, first, answers)
+        (writer.parts / f"{first}.json").write_text(json.dumps(answers))  # without names
+    writer.finish(BATCHES)
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == LINES
+
+
 def test_who_begins_again_is_told_what_is_answered(tmp_path: Path) -> None:
     keep(begun(tmp_path), 2, BATCHES[2])
     assert Predictions(str(tmp_path)).begin("what?") == {2}

@@ -167,6 +167,15 @@ def test_a_method_that_is_a_reference_itself_has_one_column(
     assert table[-1][0] == "normalized mean"
 
 
+@pytest.mark.parametrize("own", ["task_arithmetic", None])
+def test_results_say_themselves_which_reference_they_are(own: str | None) -> None:
+    for method in ("Mine", "TaskArithmetic"):
+        columns = accuracy_columns({**RESULTS, "method": method, "own_reference": own})
+        others = ["pretrained", "individual"] if own else ["pretrained", "task arithmetic"]
+        assert (method in columns, "task arithmetic" in columns) == (True, own is None)
+        assert set(others) < set(columns)
+
+
 @pytest.mark.parametrize("compared", [False, True])
 def test_a_run_without_labels_has_a_table_all_the_same(compared: bool) -> None:
     reference: dict[str, Any] = {name: {} for name in RESULTS["reference"]} if compared else {}

@@ -36,6 +36,7 @@ def test_results_keep_the_contract(
     assert {key: type(results[key]) for key in types} == types
     assert (results["suite"], results["seed"]) == ("tiny", 3)
     assert results["method"] == "WEMoE, not adapted"
+    assert results["own_reference"] is None
     assert results["tasks"] == list(results["accuracy"]) == TASKS
     assert {"pretrained", "individual"} <= set(results["reference"])
     for accuracy in (results["accuracy"], *results["reference"].values()):

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+import shlex
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from wemoe_pl.configs import find_config, shipped_configs
 from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.options import values_of
 from wemoe_pl.provenance import program, versions
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.lock import held
 from wemoe_pl.signals import Stopped
-from wemoe_pl.sweep import Processes, sweep
+from wemoe_pl.sweep import Processes, command_for, sweep
 
 
 class FakeRunner:
@@ -85,6 +89,10 @@ def test_every_point_is_a_command_in_a_folder_of_its_own(tmp_path: Path) -> None
         (("--config", "ties"), "test"),
         (("--config", "adapt_miniature", "--config", "robust"), "fit"),
         (("--config", "adapt_miniature", "--command", "test"), "test"),
+        (("--config", "ties", "--config", "wandb"), "test"),
+        (("--config", "ties", "--config", "trainer/ddp"), "test"),
+        (("--config", "adapt_miniature", "--model.merge", "SimpleAverage"), "test"),
+        (("--config", "ties", "--model.merge=wemoe_pl.WEMoE"), "fit"),
     ],
 )
 def test_the_command_is_the_one_that_the_config_documents(
@@ -92,6 +100,39 @@ def test_the_command_is_the_one_that_the_config_documents(
 ) -> None:
     commands = run(tmp_path, *arguments, "--grid", "seed_everything=0").commands
     assert [command[0] for command in commands] == [expected]
+
+
+@pytest.mark.parametrize("config", shipped_configs())
+def test_the_command_is_the_one_that_every_shipped_config_says(config: str) -> None:
+    text = Path(find_config(config)).read_text()
+    [line] = re.findall(r"^#   wemoe-pl ((?:fit|test) .*)$", text, re.MULTILINE)
+    command, *arguments = shlex.split(line)
+    assert command_for([config], []) == command
+    assert command_for(values_of(arguments, "--config"), arguments) == command
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("{class_path: TestTimeAdaptation, init_args: {merge: TIES}}", "test"),
+        ("{init_args: {merge: {class_path: wemoe_pl.merging.ties.TIES}}}", "test"),
+        ("{class_path: TestTimeAdaptation, init_args: {merge: {class_path: WEMoE}}}", "fit"),
+        ("{class_path: SampleMerging, init_args: {merge: Fisher}}", "fit"),
+        ("{class_path: MultiTaskTraining}", "fit"),
+        ("{class_path: mine.Model, init_args: {merge: mine.Merge}}", "fit"),
+        ("[", "fit"),
+    ],
+)
+def test_a_config_without_a_comment_is_known_by_its_model(
+    model: str, expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yaml").write_text(f"model: {model}\n")
+    assert command_for([str(tmp_path / "mine.yaml")], []) == expected
+
+
+def test_methods_that_are_swept_have_each_its_command(tmp_path: Path) -> None:
+    grid = ("--config", "adapt_miniature", "--grid", "model.merge=TIES,WEMoE")
+    assert [command[0] for command in run(tmp_path, *grid).commands] == ["test", "fit"]
 
 
 def test_whole_configs_can_be_swept(tmp_path: Path) -> None:

@@ -106,6 +106,20 @@ def test_means_over_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "over seeds (3 of them)" in out
 
 
+def test_how_a_run_was_made_makes_no_row_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, value in enumerate((0.5, 0.7)):
+        config = write_run(tmp_path / str(seed), "WEMoE", {"cars": value}, seed) / "config.yaml"
+        settings = yaml.safe_load(config.read_text()) | {"quiet": bool(seed)}
+        settings["trainer"]["devices"] = 1 + seed
+        config.write_text(yaml.safe_dump(settings))
+    labels = [line[0] for line in printed(capsys, tmp_path)[2:]]
+    assert labels == ["WEMoE (seed 0)", "WEMoE (seed 1)"]
+    [row] = printed(capsys, tmp_path, "--mean-over-seeds")[2:]
+    assert row[:2] == ["WEMoE", "60.0 ± 14.1"]
+
+
 def test_experiments_have_tables_of_their_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,10 +62,9 @@ def find(kind: str, name: str, shipped: Path) -> str:
         if (shipped / candidate).is_file():
             return str(shipped / candidate)
     ending = Path(name).suffix  # with or without which names are compared
-    paths = [
-        path.relative_to(shipped) for path in shipped.glob("trainer/*" if "/" in name else "*")
-    ]
-    names = [str(path if ending else path.with_suffix("")) for path in paths if path.suffix]
+    found = shipped.glob("trainer/*.yaml" if "/" in name else "*.yaml")
+    paths = [path.relative_to(shipped) for path in found]
+    names = [str(path if ending else path.with_suffix("")) for path in paths]
     raise ConfigError(
         f"There is no {kind} '{name}', neither here ({Path.cwd()}) nor among the shipped ones. "
         f"{did_you_mean(name, names)}"

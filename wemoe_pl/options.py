@@ -207,7 +207,7 @@ def sweep_parser() -> OneSentence:
         "--command",
         choices=("auto", "fit", "test"),
         default="auto",
-        help="by default, the one that the config's first lines say",
+        help="by default test for a static merge, which has nothing to fit, else fit",
     )
     add(FRESH, action="store_true", help="run all points anew")
     add("--jobs", type=int, default=None, help="how many run at once")

@@ -21,8 +21,15 @@ from wemoe_pl.files import atomic_write
 from wemoe_pl.streams import NamedBatch
 from wemoe_pl.tasks import name_some
 
-COLUMNS = ("image", "task", "class", "probability", "task_confidence", "error")  # of an `Answer`
-TYPES = (pa.string(), pa.string(), pa.string(), pa.float64(), pa.float64(), pa.string())
+# The column of every field of an `Answer`, in the order of the table.
+COLUMNS = {
+    "image": pa.field("image", pa.string()),
+    "task": pa.field("task", pa.string()),
+    "class_name": pa.field("class", pa.string()),
+    "probability": pa.field("probability", pa.float64()),
+    "task_confidence": pa.field("task_confidence", pa.float64()),
+    "error": pa.field("error", pa.string()),
+}
 ROWS_AT_ONCE = 65536  # in memory, and in a group of a parquet file
 
 
@@ -74,7 +81,8 @@ class Predictions(Callback):
     ) -> None:
         """Keep the answers of a batch."""
         with atomic_write(self.parts / f"{batch.first}.json") as temporary:
-            temporary.write_text(json.dumps(outputs), encoding="utf-8")
+            rows = [answer._asdict() for answer in outputs]
+            temporary.write_text(json.dumps(rows), encoding="utf-8")
 
     def finish(self, firsts: Iterable[int]) -> tuple[int, list[str]]:
         """Put all answers in the table, in the order of the images, and remove the parts.
@@ -123,7 +131,10 @@ def kept(parts: Iterable[Path]) -> Iterator[Answer]:
             raise WeMoEError(
                 f"{part} is damaged: remove it and run the same command again to go on."
             ) from error
-        yield from (Answer(*map(writable, row)) for row in rows)
+        for row in rows:
+            if isinstance(row, list):  # of an earlier version
+                row = dict(zip(COLUMNS, row, strict=True))
+            yield Answer(**{field: writable(value) for field, value in row.items()})
 
 
 def writable(value: Any) -> Any:
@@ -137,21 +148,23 @@ def write_csv(path: Path, answers: Iterable[Answer]) -> None:
     """Write answers as CSV, numbers with six decimals."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(
-            [f"{value:.6f}" if isinstance(value, float) else value for value in answer]
-            for answer in answers
-        )
+        writer.writerow(column.name for column in COLUMNS.values())
+        for answer in answers:
+            values = (getattr(answer, field) for field in COLUMNS)
+            writer.writerow(f"{each:.6f}" if isinstance(each, float) else each for each in values)
 
 
 def write_parquet(path: Path, answers: Iterable[Answer]) -> None:
     """Write answers as parquet."""
-    schema = pa.schema(zip(COLUMNS, TYPES, strict=True))
+    schema = pa.schema(COLUMNS.values())
     rows = iter(answers)
     with pq.ParquetWriter(path, schema) as writer:
         while group := list(islice(rows, ROWS_AT_ONCE)):
-            columns = map(pa.array, zip(*group, strict=True), TYPES)
-            writer.write_table(pa.Table.from_arrays(list(columns), schema=schema))
+            arrays = [
+                pa.array([getattr(answer, field) for answer in group], column.type)
+                for field, column in COLUMNS.items()
+            ]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
 WRITERS = {".csv": write_csv, ".parquet": write_parquet}

@@ -20,6 +20,11 @@ COLUMN_TITLES = {
     "task_arithmetic": "task arithmetic",
     "individual": "individual",
 }
+REFERENCE_METHODS = {
+    "pretrained": "Pretrained",
+    "task_arithmetic": "TaskArithmetic",
+    "individual": "Individual",
+}
 # What stands beside the progress of a fit: by key, its name, and how it is written.
 SHOWN_METRICS = {
     "train/loss": ("loss", "{:.3f}"),
@@ -119,7 +124,9 @@ def accuracy_columns(results: Mapping[str, Any]) -> dict[str, Mapping[str, float
         results["method"]: results["accuracy"],
         "individual": reference.get("individual"),
     }
-    own = next((n for n in reference if n.replace("_", "") == results["method"].lower()), None)
+    by_method = {method: name for name, method in REFERENCE_METHODS.items()}
+    # Results of an earlier version do not say which reference they are themselves.
+    own = results.get("own_reference", by_method.get(results["method"]))
     return {
         COLUMN_TITLES.get(name, name): values
         for name, values in columns.items()

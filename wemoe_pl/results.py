@@ -33,6 +33,7 @@ def collect_results(
         "corruption": describe(corruption),
         "tasks": list(accuracy),
         **module.test_results,
+        "own_reference": module.own_reference,
         "mean": mean(accuracy),
         "normalized_mean": normalized_mean(accuracy, reference.get("individual", {})),
         "parameters": parameter_counts(encoder),

@@ -23,6 +23,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from wemoe_pl import merging
+from wemoe_pl.completion import flatten
 from wemoe_pl.configs import find_config
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.files import atomic_write, digest, make_folder
@@ -34,6 +36,7 @@ from wemoe_pl.runs.folder import RunFolder, State
 from wemoe_pl.runs.identity import program_change
 from wemoe_pl.runs.lock import held
 from wemoe_pl.runs.session import writing_to
+from wemoe_pl.runs.settings import read_settings
 from wemoe_pl.scores import mean
 from wemoe_pl.signals import PARENT, Stopped
 
@@ -168,19 +171,30 @@ def make_point(
     """The command of a point, and where it goes."""
     configs = [*options.config, *([settings["config"]] if "config" in settings else [])]
     folder = out / folder_name(settings)
-    command = options.command if options.command != "auto" else documented_command(configs)
     values = (f"--{key}={value}" for key, value in settings.items() if key != "config")
+    arguments = (*passed_on, *values)
+    is_chosen = options.command != "auto"
+    command = options.command if is_chosen else command_for(configs, arguments)
     named = (part for config in configs for part in ("--config", config))
-    return Point(settings, folder, (command, *named, *passed_on, *values, "--out", str(folder)))
+    return Point(settings, folder, (command, *named, *arguments, "--out", str(folder)))
 
 
-def documented_command(configs: Sequence[str]) -> str:
-    """What the last config that says so is run with: fit or test."""
-    for config in reversed(configs):
-        header = Path(find_config(config)).read_text().partition("\n\n")[0]
-        if found := re.search(r"^#   wemoe-pl (fit|test) ", header, re.MULTILINE):
-            return found[1]
-    return "fit"
+def command_for(configs: Sequence[str], arguments: Sequence[str]) -> str:
+    """`test` for a job whose merge is static, with nothing to fit; else `fit`.
+
+    Args:
+        configs: those that are given, of which the later ones count.
+        arguments: what the command line says beside them, which counts more.
+
+    Raises:
+        ConfigError: there is no such config.
+    """
+    settings: dict[str, str] = {}
+    for config in configs:
+        settings |= flatten(read_settings(Path(find_config(config))) or {})
+    merge = [settings.get("model.merge", ""), *values_of(arguments, "--model.merge")][-1]
+    method = getattr(merging, merge.rpartition(".")[2], None)
+    return "test" if getattr(method, "is_static", False) else "fit"
 
 
 def check_points(all_points: Iterable[Point], fresh: bool) -> None:

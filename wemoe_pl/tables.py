@@ -14,22 +14,10 @@ from wemoe_pl.layouts import LAYOUTS, Cell, Row, Tabular
 from wemoe_pl.page import Experiment, Section, write_page
 from wemoe_pl.plain_yaml import load_plain
 from wemoe_pl.published import PublishedRow, experiment_of, published_rows
+from wemoe_pl.report import REFERENCE_METHODS
+from wemoe_pl.runs.settings import Effect, relevant_settings
 from wemoe_pl.scores import mean, normalized_mean
 
-# What differs between runs without making them other experiments.
-INCIDENTAL = (
-    *("seed_everything", "out", "ckpt_path", "task", "tasks", "unseen", "suite", "weights_only"),
-    *("verbose", "return_predictions", "checkpoint", "data.init_args.seed", "data.init_args.suite"),
-    *("data.init_args.num_workers", "data.init_args.test_batch_size", "model.init_args.suite"),
-    *("model.init_args.references", "trainer.logger", "trainer.callbacks", "trainer.accelerator"),
-    *("trainer.default_root_dir", "trainer.enable_progress_bar", "data.init_args.cache_images"),
-    *("trainer.val_check_interval", "trainer.accumulate_grad_batches", "trainer.deterministic"),
-)
-REFERENCES = {
-    "pretrained": "Pretrained",
-    "task_arithmetic": "TaskArithmetic",
-    "individual": "Individual",
-}
 UNKNOWN = {"entropy": "task unknown (entropy)", "routing": "task unknown (routing)"}
 
 
@@ -166,32 +154,26 @@ def read_run(path: Path) -> Run:
     return Run(path.parent, results, options_in(config) if config.is_file() else {})
 
 
-def options_in(config: Path) -> dict[str, Any]:
-    """What a run was given, by dotted keys.
+def options_in(config: Path) -> dict[str, str]:
+    """What makes the method of a run, by dotted keys.
 
     Raises:
         CheckpointError: the config is damaged.
     """
     try:
-        return dict(flatten(load_plain(config.read_text())))
+        settings = relevant_settings(load_plain(config.read_text()), Effect.METHOD)
+        return {name: as_text(name, value) for name, value in settings}
     except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{config} is damaged or was not written by wemoe-pl: delete it."
         ) from error
 
 
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """The leaves of nested settings by dotted keys, without what is incidental."""
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        if name in INCIDENTAL:
-            continue
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{name}.")
-        elif key == "class_path":  # of which there is a long and a short form
-            yield name, value.rpartition(".")[2]
-        else:
-            yield name, value if isinstance(value, str) else json.dumps(value)
+def as_text(name: str, value: Any) -> str:
+    """A setting as text; a class, which has a long and a short form, by its short one."""
+    if name.rpartition(".")[2] == "class_path":
+        return str(value.rpartition(".")[2])
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def tabular(runs: list[Run], options: TableOptions) -> Tabular:
@@ -301,11 +283,11 @@ def sections_of(runs: list[Run]) -> list[Section]:
 
 def with_references(rows: list[Row], runs: list[Run], tasks: list[str], rules: int) -> list[Row]:
     """The rows between those that the runs were compared with, equal ones once."""
-    ends: dict[str, list[Row]] = {name: [] for name in REFERENCES}
+    ends: dict[str, list[Row]] = {name: [] for name in REFERENCE_METHODS}
     known = {row.label for row in rows}
     for run in runs:
         individual = run.results.get("reference", {}).get("individual", {})
-        for name, label in REFERENCES.items():
+        for name, label in REFERENCE_METHODS.items():
             accuracy = run.results.get("reference", {}).get(name)
             if not accuracy or label in known:
                 continue

@@ -75,6 +75,10 @@ def test_the_first_key_that_has_changed_is_named(values: dict[str, Any], named: 
     assert digest_of(RECIPE) != digest_of(other)
 
 
+def test_a_run_that_was_finished_by_an_earlier_version_is_known_again() -> None:
+    assert digest_of(RECIPE) == "e1913250c15b7b0328c5f2910911fafcc700e91cd98f94a46d20616d8b484696"
+
+
 def test_the_order_of_experts_matters_as_routers_are_trained_in_it() -> None:
     other = changed()
     other["suite"]["experts"] = dict(reversed(RECIPE["suite"]["experts"].items()))

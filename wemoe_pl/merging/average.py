@@ -15,6 +15,8 @@ from wemoe_pl.task_vectors import Model
 class SimpleAverage(MergeMethod):
     """The mean of the experts' weights, which is task arithmetic with λ = 1/T."""
 
+    is_static = True
+
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """A frozen encoder with the mean weights; integer tensors are the pretrained one's."""
         base = pretrained.state_dict()

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import nn
 
@@ -19,7 +20,12 @@ class MergeMethod(ABC):
 
     Methods are dataclasses of plain fields, so that a YAML, a checkpoint and `results.json` can
     all hold one. None of them modifies the encoders that it is given.
+
+    Attributes:
+        is_static: is the merged encoder final, with nothing in it that a fit could change?
     """
+
+    is_static: ClassVar[bool] = False
 
     @abstractmethod
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:

@@ -14,6 +14,8 @@ from wemoe_pl.task_vectors import Model, state_of
 class Pretrained(MergeMethod):
     """The pretrained encoder, experts ignored: the lower end."""
 
+    is_static = True
+
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """A frozen copy of the pretrained encoder."""
         return deepcopy(pretrained).requires_grad_(False)
@@ -51,6 +53,8 @@ class PerTaskEncoder(nn.Module):
 @dataclass(frozen=True)
 class Individual(MergeMethod):
     """Each expert on its own task, nothing merged: the upper end."""
+
+    is_static = True
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """An encoder that becomes the expert of the task that it is told."""

@@ -20,6 +20,8 @@ class TaskArithmetic(MergeMethod):
         scaling: λ, from 0 to 1.
     """
 
+    is_static = True
+
     scaling: float = 0.3
 
     def __post_init__(self) -> None:

@@ -21,6 +21,8 @@ class TIES(MergeMethod):
         keep: the share of each task vector's entries that survives trimming.
     """
 
+    is_static = True
+
     scaling: float = 0.3
     keep: float = 0.2
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,38 @@ import yaml
 from wemoe_pl.plain_yaml import load_plain
 from wemoe_pl.public_names import with_public_names
 
-# Where and how a run is made, which changes nothing of what it comes to. Callbacks of one's own
-# may, but their list changes with the progress bar. The size of test batches is not among them: it
-# changes the scores where batches are routed.
-OF_NO_MATTER = frozenset({
-    "out", "quiet", "fresh", "ckpt_path", "weights_only", "verbose", "return_predictions",
-    "checkpoint", "dashboard", "predictions", "data.init_args.images",
-    "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
-    "trainer.plugins", "trainer.logger", "trainer.callbacks", "trainer.profiler",
-    "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.detect_anomaly",
-    "trainer.default_root_dir", "data.init_args.num_workers", "data.init_args.cache_images",
-})  # fmt: skip
+
+class Effect(IntEnum):
+    """What a setting changes: nothing, or the figures alone, or the method as well.
+
+    Runs are compared with an earlier start by all that changes anything. A report names its rows,
+    and tells them apart, by the method alone.
+    """
+
+    NOTHING = 0
+    FIGURES = 1
+    METHOD = 2
+
+
+# Every other setting changes the method. Callbacks of one's own may change something, but their
+# list changes with the progress bar. The size of test batches changes the scores where batches are
+# routed. The suite, its tasks and the seed have places of their own in a report.
+EFFECTS: dict[str, Effect] = {
+    **dict.fromkeys((
+        "out", "quiet", "fresh", "ckpt_path", "weights_only", "verbose", "return_predictions",
+        "checkpoint", "dashboard", "predictions", "data.init_args.images",
+        "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
+        "trainer.plugins", "trainer.logger", "trainer.callbacks", "trainer.profiler",
+        "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.detect_anomaly",
+        "trainer.default_root_dir", "data.init_args.num_workers", "data.init_args.cache_images",
+    ), Effect.NOTHING),
+    **dict.fromkeys((
+        "seed_everything", "suite", "task", "tasks", "unseen", "data.init_args.seed",
+        "data.init_args.suite", "data.init_args.test_batch_size", "model.init_args.suite",
+        "model.init_args.references", "trainer.val_check_interval",
+        "trainer.accumulate_grad_batches", "trainer.deterministic",
+    ), Effect.FIGURES),
+}  # fmt: skip
 # Where files lie: they may be copied elsewhere, as long as the files are the same, which their
 # hashes say of weights, and their names and sizes of images.
 PLACES = re.compile(
@@ -33,23 +55,33 @@ PLACES = re.compile(
 ORDERED = "experts"  # the key of a suite whose order matters: routing weights follow it
 
 
-def digest_of(recipe: Mapping[str, Any]) -> str:
-    """The SHA-256 of all that matters in a config."""
-    settings = sorted(what_matters(recipe))
-    experts = list((recipe.get("suite") or {}).get(ORDERED, ()))
-    return hashlib.sha256(json.dumps([settings, experts]).encode()).hexdigest()
+def effect_of(name: str) -> Effect:
+    """What the setting of a dotted key changes."""
+    return EFFECTS.get(name, Effect.METHOD)
 
 
-def what_matters(recipe: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """The settings that a run depends on, by dotted key, without the places of its files."""
+def relevant_settings(
+    recipe: Mapping[str, Any], least: Effect, above: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """The settings of a config that change at least so much, by dotted key."""
     for key, value in recipe.items():
         name = f"{above}{key}"
-        if name in OF_NO_MATTER:
+        if effect_of(name) < least:
             continue
         if isinstance(value, Mapping) and value:
-            yield from what_matters(value, f"{name}.")
+            yield from relevant_settings(value, least, f"{name}.")
         else:
-            yield name, "a place" if is_place(name, value) else with_public_names(value)
+            yield name, value
+
+
+def digest_of(recipe: Mapping[str, Any]) -> str:
+    """The SHA-256 of all that matters in a config, wherever its files lie."""
+    settings = sorted(
+        (name, "a place" if is_place(name, value) else with_public_names(value))
+        for name, value in relevant_settings(recipe, Effect.FIGURES)
+    )
+    experts = list((recipe.get("suite") or {}).get(ORDERED, ()))
+    return hashlib.sha256(json.dumps([settings, experts]).encode()).hexdigest()
 
 
 def is_place(name: str, value: Any) -> bool:
@@ -83,7 +115,8 @@ def first_change(then: Mapping[str, Any], now: Mapping[str, Any], above: str = "
     for key in {**then, **now}:
         name = f"{above}{key}"
         old, new = (with_public_names(each.get(key)) for each in (then, now))
-        if name in OF_NO_MATTER or (is_place(name, old) and is_place(name, new)):
+        is_moved = is_place(name, old) and is_place(name, new)
+        if is_moved or effect_of(name) == Effect.NOTHING:
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             if key == ORDERED and list(old) != list(new) and old.keys() == new.keys():
