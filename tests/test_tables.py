@@ -116,7 +116,7 @@ def test_how_a_run_was_made_makes_no_row_of_its_own(
         config.write_text(yaml.safe_dump(settings))
     labels = [line[0] for line in printed(capsys, tmp_path)[2:]]
     assert labels == ["WEMoE (seed 0)", "WEMoE (seed 1)"]
-    [row] = printed(capsys, tmp_path, "--mean-over-seeds")[2:]
+    [row] = printed(capsys, tmp_path, options=TableOptions(mean_over_seeds=True))[2:]
     assert row[:2] == ["WEMoE", "60.0 ± 14.1"]
 
 
