@@ -25,14 +25,14 @@ import yaml
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from hub_content import EXPERTS, write_clip, write_eight_datasets, write_expert  # noqa: E402
-from loopback_hub import LoopbackHub  # noqa: E402
+from helpers.hub_content import EXPERTS, write_clip, write_eight_datasets, write_expert  # noqa: E402
+from helpers.loopback_hub import LoopbackHub  # noqa: E402
 
-from wemoe_pl.configs import find_config  # noqa: E402
-from wemoe_pl.heads import CosineHead, save_head  # noqa: E402
+from wemoe_pl.checkpoints.heads import CosineHead, save_head  # noqa: E402
+from wemoe_pl.data.tasks import PAPER_TASKS, PaperTask  # noqa: E402
 from wemoe_pl.merging import WEMoE  # noqa: E402
-from wemoe_pl.recipes import describe, read_suite  # noqa: E402
-from wemoe_pl.tasks import PAPER_TASKS, PaperTask  # noqa: E402
+from wemoe_pl.model.recipe import describe, read_suite  # noqa: E402
+from wemoe_pl.system.configs import find_config  # noqa: E402
 
 BASE = {"width": 768, "layers": 12, "heads": 12, "embed_dim": 512, "text_width": 512}
 MODELS = {
@@ -53,10 +53,10 @@ MODELS = {
 BUILD = """
 import json, sys
 from pathlib import Path
-from wemoe_pl.configs import find_config
-from wemoe_pl.results import parameter_counts
+from wemoe_pl.system.configs import find_config
+from wemoe_pl.reporting.results import parameter_counts
 from wemoe_pl.merging import WEMoE
-from wemoe_pl.recipes import read_suite
+from wemoe_pl.model.recipe import read_suite
 def peak():  # of this process alone; ru_maxrss begins with what the one that started it held
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024

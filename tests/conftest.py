@@ -17,21 +17,21 @@ import pytest
 import timm
 import torch
 import yaml
-from hub_content import fill_hub
+from helpers.hub_content import fill_hub
+from helpers.loopback_hub import LoopbackHub
 from huggingface_hub import constants
 from hypothesis import Phase, settings
-from loopback_hub import LoopbackHub
 from PIL import Image
 from torch import nn
 
-from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.checkpoints import Backbone, save_tensors
-from wemoe_pl.data import MultiTaskData
-from wemoe_pl.heads import CosineHead, save_head
+from wemoe_pl.checkpoints.heads import CosineHead, save_head
+from wemoe_pl.data.datamodule import MultiTaskData
+from wemoe_pl.data.miniature import CLASSES, MiniatureTask
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.data.tasks import PAPER_TASKS, PaperTask
 from wemoe_pl.merging import WEMoE
-from wemoe_pl.miniature import CLASSES, MiniatureTask
-from wemoe_pl.suites import Suite
-from wemoe_pl.tasks import PAPER_TASKS, PaperTask
+from wemoe_pl.training.adapt import TestTimeAdaptation
 
 torch.set_num_threads(1)
 # The same few cases every time; `make fuzz` looks for others.

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from wemoe_pl import __version__
-from wemoe_pl.cli import main
+from wemoe_pl.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 DOCKER = ROOT / "docker"

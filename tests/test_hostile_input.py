@@ -17,24 +17,24 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from hub_content import encode, write_dataset
+from helpers.hub_content import encode, write_dataset
+from helpers.mutations import altered, damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mutations import altered, damaged
 from PIL import Image
 
 from wemoe_pl.checkpoints import Backbone, load_encoder
-from wemoe_pl.configs import SHIPPED_CONFIGS
+from wemoe_pl.checkpoints.heads import load_head
+from wemoe_pl.cli.job import WeMoECLI, read_job
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.data.tasks import ParquetTask, read_image
+from wemoe_pl.data.tasks.decoding import FORMATS
 from wemoe_pl.errors import WeMoEError
-from wemoe_pl.heads import load_head
-from wemoe_pl.jobs import WeMoECLI, read_job
-from wemoe_pl.parser_policy import check_parts, only_allowed
-from wemoe_pl.plain_yaml import load_plain
-from wemoe_pl.recipes import describe, rebuild
+from wemoe_pl.model.recipe import describe, rebuild
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.suites import Suite
-from wemoe_pl.tasks import ParquetTask, read_image
-from wemoe_pl.tasks.decoding import FORMATS
+from wemoe_pl.system.configs import SHIPPED_CONFIGS
+from wemoe_pl.system.plain_yaml import load_plain
+from wemoe_pl.system.trust import check_parts, only_allowed
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # decoders warn of what is damaged
 Call = Callable[[], object]

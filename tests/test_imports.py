@@ -3,112 +3,43 @@
 import ast
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import wemoe_pl
 
-ORDER = [
-    "__init__",
-    "errors",
-    "public_names",
-    "signals",
-    "files",
-    "configs",
-    "precisions",
-    "layouts",
-    "yaml_events",
-    "yaml_names",
-    "plain_yaml",
-    "parser_policy",
-    "provenance",
-    "hub",
-    "tasks",
-    "corruptions",
-    "miniature",
-    "checkpoints",
-    "heads",
-    "zero_shot",
-    "suites",
-    "task_vectors",
-    "dictionaries",
-    "stopwatch",
-    "kernels",
-    "moe",
-    "merging",
-    "architecture",
-    "recipes",
-    "entropy",
-    "task_inference",
-    "pixels",
-    "classifier",
-    "streams",
-    "contents",
-    "data",
-    "scores",
-    "routing",
-    "unknown_task",
-    "runs",
-    "last_checkpoint",
-    "processes",
-    "evaluate",
-    "predictions",
-    "results",
-    "curves",
-    "finetune",
-    "merged",
-    "adapt",
-    "sample_merging",
-    "sharding",
-    "export",
-    "loading",
-    "collapse",
-    "preflight",
-    "published",
-    "plots",
-    "report",
-    "analysis",
-    "page",
-    "tables",
-    "pictures",
-    "loggers",
-    "dashboard",
-    "bench",
-    "startup",
-    "launchers",
-    "commands",
-    "options",
-    "completion",
-    "prepare",
-    "grids",
-    "sweep",
-    "parsing",
-    "job_config",
-    "jobs",
-    "verbs",
-    "faults",
-    "running",
-    "cli",
-    "__main__",
-]
-PLAIN_TORCH = ORDER[: ORDER.index("classifier") + 1]
-COMMAND_LINE = ORDER[ORDER.index("startup") :]
-# Of packages that need torch, the files that do not.
-NAMES = ["bench/names", "export/names"]
-NO_TORCH = [
-    *ORDER[: ORDER.index("parser_policy")],
-    *NAMES,
-    *COMMAND_LINE[: COMMAND_LINE.index("completion") + 1],
-    *("cli", "__main__"),
-]
+# The folders of the package, each a stage that imports only from those above it.
+STAGES = [
+    "__init__", "errors", "system", "checkpoints", "data", "moe", "merging", "model", "runs",
+    "training", "callbacks", "reporting", "export", "bench", "preflight", "cli", "__main__",
+]  # fmt: skip
+PLAIN_TORCH = ("moe", "merging", "model")
+# What the command line needs for its help, for completion and for most mistakes.
+WITHOUT_TORCH = [
+    "__init__", "__main__", "bench.__init__", "bench.names", "cli.__init__", "cli.commands",
+    "cli.completion", "cli.launchers", "cli.main", "cli.options", "cli.startup", "errors",
+    "export.__init__", "export.names", "moe.__init__", "moe.precision", "reporting.__init__",
+    "reporting.table", "system.__init__", "system.configs", "system.files", "system.moved",
+    "system.plain_yaml", "system.public_names", "system.signals", "system.yaml_events",
+    "system.yaml_names",
+]  # fmt: skip
+QUICK = {"wemoe_pl", "lazy_loader", "platformdirs", "yaml", *sys.stdlib_module_names}
 PACKAGE = Path(wemoe_pl.__file__).parent
 
 
-def sources(module: str) -> list[Path]:
-    """The file of a module, or all files of a package."""
-    path = PACKAGE / module
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+def module_of(path: Path) -> str:
+    """The dotted name of a file below the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def stage_of(module: str) -> str:
+    """The folder, or the file at the top, that a module is in."""
+    return module.split(".")[0]
 
 
 def parts(node: ast.AST, at_once: bool) -> Iterator[ast.AST]:
@@ -119,7 +50,7 @@ def parts(node: ast.AST, at_once: bool) -> Iterator[ast.AST]:
             yield from parts(child, at_once)
 
 
-def imported_names(path: Path, at_once: bool) -> set[str]:
+def imported_names(path: Path, at_once: bool = False) -> set[str]:
     """The dotted names that a file imports: anywhere, or when it is imported itself."""
     names = set()
     for node in parts(ast.parse(path.read_text()), at_once):
@@ -131,48 +62,67 @@ def imported_names(path: Path, at_once: bool) -> set[str]:
     return names
 
 
-def names_in(module: str, at_once: bool = False) -> list[list[str]]:
-    """The names that a module imports, cut at their dots."""
-    found = [name for path in sources(module) for name in imported_names(path, at_once)]
-    return [name.split(".") for name in found]
+def libraries(path: Path, at_once: bool = False) -> set[str]:
+    """The top-level packages that a file imports."""
+    return {name.split(".")[0] for name in imported_names(path, at_once)}
 
 
-def libraries(module: str, at_once: bool = False) -> set[str]:
-    """The top-level packages that a module imports."""
-    return {name[0] for name in names_in(module, at_once)}
+def siblings(path: Path, at_once: bool = False) -> set[str]:
+    """The modules of the package that a file imports."""
+    names = (name for name in imported_names(path, at_once) if name.split(".")[0] == "wemoe_pl")
+    return {module_named(name) for name in names} - {module_of(path)}
 
 
-def siblings(module: str, at_once: bool = False) -> set[str]:
-    """The other modules of `wemoe_pl` that a module imports."""
-    own = [name[1:3] for name in names_in(module, at_once) if name[0] == "wemoe_pl"]
-    named = {path if (path := "/".join(name)) in NAMES else name[0] for name in own} - {module}
-    return {name if name in (*ORDER, *NAMES) else "__init__" for name in named}
+def module_named(name: str) -> str:
+    """The module that a dotted name is, or that it is in."""
+    inner = name.split(".")[1:]
+    ends = (".".join(inner[:end]) for end in range(len(inner), 0, -1))
+    found = (end if end in MODULES else f"{end}.__init__" for end in ends)
+    return next((module for module in found if module in MODULES), "__init__")
 
 
-def test_every_module_has_its_place_in_the_order() -> None:
-    modules = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py")}
-    assert {name.removesuffix(".py") for name in modules} == set(ORDER)
+def test_every_file_is_in_a_stage() -> None:
+    assert {stage_of(module) for module in MODULES} == set(STAGES)
 
 
-@pytest.mark.parametrize("module", ORDER)
-def test_a_module_imports_only_from_modules_above_it(module: str) -> None:
-    above = ORDER[: ORDER.index(module)]
-    assert {name.partition("/")[0] for name in siblings(module)} - {module} <= set(above)
+def test_few_names_lie_at_the_top() -> None:
+    ours = {path.name for path in PACKAGE.iterdir()} - {"__pycache__", "__init__.pyi"}
+    assert len(ours - {"__init__.py", "__main__.py", "py.typed"}) <= 16
 
 
-@pytest.mark.parametrize("module", PLAIN_TORCH)
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "__init__"])
+def test_a_file_imports_only_from_its_own_stage_and_those_above(module: str) -> None:
+    below = STAGES[STAGES.index(stage_of(module)) + 1 :]
+    assert {stage_of(name) for name in siblings(MODULES[module])}.isdisjoint(below)
+
+
+def test_the_package_itself_imports_nothing_but_the_old_names_of_its_modules() -> None:
+    assert siblings(MODULES["__init__"]) == {"system.moved"}
+
+
+def test_no_two_files_import_each_other() -> None:
+    # The package itself is left out: whoever asks it for a name waits until that is imported.
+    imports = {module: siblings(path) - {"__init__"} for module, path in MODULES.items()}
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        pytest.fail(f"They import each other: {error.args[1]}")
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if stage_of(m) in PLAIN_TORCH])
 def test_models_and_their_merging_know_nothing_of_lightning(module: str) -> None:
-    assert libraries(module).isdisjoint({"lightning", "pytorch_lightning", "torchmetrics"})
+    lightning = {"lightning", "pytorch_lightning", "torchmetrics"}
+    assert libraries(MODULES[module]).isdisjoint(lightning)
+    for name in siblings(MODULES[module]):
+        assert libraries(MODULES[name], at_once=True).isdisjoint(lightning), name
 
 
-@pytest.mark.parametrize("module", NO_TORCH)
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
 def test_what_is_answered_without_torch_imports_only_what_is_quick(module: str) -> None:
-    assert siblings(module, at_once=True) <= set(NO_TORCH)
-    quick = {"wemoe_pl", "platformdirs", "yaml", *sys.stdlib_module_names}
-    assert libraries(module, at_once=True) <= quick
+    assert siblings(MODULES[module], at_once=True) <= set(WITHOUT_TORCH)
+    assert libraries(MODULES[module], at_once=True) <= QUICK
 
 
 def test_only_the_command_line_waits_with_an_import_until_something_must_run() -> None:
-    late = {module for module in NO_TORCH if siblings(module) - set(NO_TORCH)}
-    assert late == {"cli"}
-    assert siblings("cli") - set(NO_TORCH) == {"running"}
+    late = {m: siblings(MODULES[m]) - set(WITHOUT_TORCH) for m in WITHOUT_TORCH}
+    assert {m: names for m, names in late.items() if names} == {"cli.main": {"cli.running"}}

@@ -1,26 +1,26 @@
 """The public names in the order of the pipeline, for type checkers and for `__init__.py` alike."""
 
 from .errors import WeMoEError as WeMoEError
-from .tasks import (
+from .data.tasks import (
     VisionTask as VisionTask,
     ImageFolderTask as ImageFolderTask,
     ParquetTask as ParquetTask,
     PaperTask as PaperTask,
 )
-from .corruptions import Corruption as Corruption, CorruptedTask as CorruptedTask
-from .miniature import MiniatureTask as MiniatureTask
+from .data.corruptions import Corruption as Corruption, CorruptedTask as CorruptedTask
+from .data.miniature import MiniatureTask as MiniatureTask
 from .checkpoints import Backbone as Backbone, load_encoder as load_encoder
-from .heads import (
+from .checkpoints.heads import (
     ClassificationHead as ClassificationHead,
     CosineHead as CosineHead,
     LinearHead as LinearHead,
     load_head as load_head,
 )
-from .zero_shot import TextTower as TextTower
-from .suites import Suite as Suite
-from .task_vectors import task_vector as task_vector, add_task_vectors as add_task_vectors
-from .dictionaries import Dense as Dense, Pruned as Pruned, LowRank as LowRank
-from .moe import Router as Router, WeightEnsemblingMoE as WeightEnsemblingMoE
+from .checkpoints.zero_shot import TextTower as TextTower
+from .data.suite import Suite as Suite
+from .moe.task_vectors import task_vector as task_vector, add_task_vectors as add_task_vectors
+from .moe.dictionary import Dense as Dense, Pruned as Pruned, LowRank as LowRank
+from .moe.layers import Router as Router, WeightEnsemblingMoE as WeightEnsemblingMoE
 from .merging import (
     MergeMethod as MergeMethod,
     Pretrained as Pretrained,
@@ -36,15 +36,18 @@ from .merging import (
     upscale as upscale,
     fold as fold,
 )
-from .classifier import MultiTaskClassifier as MultiTaskClassifier
-from .data import TaskData as TaskData, MultiTaskData as MultiTaskData
-from .finetune import ExpertFineTuning as ExpertFineTuning, MultiTaskTraining as MultiTaskTraining
-from .adapt import TestTimeAdaptation as TestTimeAdaptation
-from .sample_merging import SampleMerging as SampleMerging
-from .sharding import ShardedDictionary as ShardedDictionary
-from .loading import load as load
-from .report import StepProgressBar as StepProgressBar
-from .loggers import MetricsFile as MetricsFile, WandbRun as WandbRun
+from .model.classifier import MultiTaskClassifier as MultiTaskClassifier
+from .data.datamodule import TaskData as TaskData, MultiTaskData as MultiTaskData
+from .training.finetune import (
+    ExpertFineTuning as ExpertFineTuning,
+    MultiTaskTraining as MultiTaskTraining,
+)
+from .training.adapt import TestTimeAdaptation as TestTimeAdaptation
+from .training.sample_merging import SampleMerging as SampleMerging
+from .training.sharding import ShardedDictionary as ShardedDictionary
+from .export.loading import load as load
+from .callbacks.progress import StepProgressBar as StepProgressBar
+from .reporting.loggers import MetricsFile as MetricsFile, WandbRun as WandbRun
 
 __version__: str
 __all__: list[str]

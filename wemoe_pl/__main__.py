@@ -2,7 +2,7 @@
 
 import sys
 
-from wemoe_pl.cli import main
+from wemoe_pl.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,7 +7,7 @@ import pytest
 
 from wemoe_pl.bench.command import costs_by, draw_curves, middle
 from wemoe_pl.bench.subjects import Row
-from wemoe_pl.cli import main
+from wemoe_pl.cli.main import main
 
 SMALL = ("--shapes", "miniature", "--samples", "2", "--experts", "2", "--blocks", "1")
 

@@ -10,7 +10,7 @@ import wemoe_pl
 from wemoe_pl.bench.limits import Count
 from wemoe_pl.bench.plan import FORMS, plan, upscaled_block
 from wemoe_pl.bench.subjects import SHAPES, Row, Settings
-from wemoe_pl.moe import WeightEnsemblingMoE
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 SCALING = Path(wemoe_pl.__file__).parent.parent / "docs/scaling.md"
 PCIE, NVLINK, TENSOR_CORES = 64e9, 450e9, 989e12  # bytes and operations in a second

@@ -13,7 +13,7 @@ from torch import nn
 
 from wemoe_pl.bench.rivals import fusion_bench_layers, loop_over_samples
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.moe import WeightEnsemblingMoE
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 
 def test_the_loop_over_samples_gives_the_same_outputs_and_gradients() -> None:

@@ -8,8 +8,8 @@ import pytest
 import timm
 import torch
 import yaml
-from hub_content import write_clip, write_expert
-from loopback_hub import LoopbackHub
+from helpers.hub_content import write_clip, write_expert
+from helpers.loopback_hub import LoopbackHub
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -23,8 +23,8 @@ from wemoe_pl.checkpoints import (
     save_tensors,
     text_state,
 )
-from wemoe_pl.configs import find_config
 from wemoe_pl.errors import CheckpointError, HubError
+from wemoe_pl.system.configs import find_config
 
 OPTIONS = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2}
 BACKBONE = Backbone("vit_tiny_patch16_224", OPTIONS)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from loopback_hub import LoopbackHub
+from helpers.loopback_hub import LoopbackHub
 from safetensors.torch import load_file, save_file
 
 from wemoe_pl.checkpoints import fingerprint, hub_request, open_weights, weight_files
 from wemoe_pl.checkpoints.sources import WEIGHT_FILES
 from wemoe_pl.errors import CheckpointError, HubError
-from wemoe_pl.files import SHIPPED
-from wemoe_pl.hub import HubRepo
+from wemoe_pl.system.files import SHIPPED
+from wemoe_pl.system.hub import HubRepo
 
 OWN = "encoder.safetensors"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from wemoe_pl.cli import main
-from wemoe_pl.tasks import ImageFolderTask
+from wemoe_pl.cli.main import main
+from wemoe_pl.data.tasks import ImageFolderTask
 
 pytest.importorskip("skimage", reason="needs the extra 'examples'")
 pytest.importorskip("sklearn", reason="needs the extra 'examples'")

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from hub_content import write_clip, write_expert
+from helpers.hub_content import write_clip, write_expert
 from torch import nn
 
 from wemoe_pl.checkpoints import Backbone
-from wemoe_pl.classifier import build_classifier
-from wemoe_pl.export.subject import Subject
-from wemoe_pl.heads import CosineHead, LinearHead, save_head
+from wemoe_pl.checkpoints.heads import CosineHead, LinearHead, save_head
+from wemoe_pl.data.miniature import CLASSES, MiniatureTask
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.export.exported import Subject
 from wemoe_pl.merging import MergeMethod
-from wemoe_pl.miniature import CLASSES, MiniatureTask
-from wemoe_pl.suites import Suite
+from wemoe_pl.model.classifier import build_classifier
 
 MakeSubject = Callable[[MergeMethod], Subject]
 SIZES = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2}

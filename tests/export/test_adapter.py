@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import load_file
 
 from wemoe_pl.export.adapter import ADAPTER_FILE, write_adapter
-from wemoe_pl.export.subject import Subject
+from wemoe_pl.export.exported import Subject
 from wemoe_pl.merging import AdaMerging, EWEMoE, MergeMethod, TaskArithmetic, WEMoE
 
 

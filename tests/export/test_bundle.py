@@ -7,14 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from wemoe_pl.dictionaries import Compression, Dense, LowRank, Pruned
+from wemoe_pl.checkpoints.heads import CosineHead, LinearHead
 from wemoe_pl.errors import ConfigError, MergeError
 from wemoe_pl.export.bundle import BUNDLE_FILE, form_of
+from wemoe_pl.export.exported import Subject
 from wemoe_pl.export.formats import export, size_of
-from wemoe_pl.export.subject import Subject
-from wemoe_pl.heads import CosineHead, LinearHead
-from wemoe_pl.loading import load
+from wemoe_pl.export.loading import load
 from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
 
 MakeSubject = Callable[[MergeMethod], Subject]
 FORMS = [Dense(), Pruned(ratio=0.8), LowRank(rank=3)]

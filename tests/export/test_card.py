@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from wemoe_pl.export.card import model_card, without_folders
+from wemoe_pl.export.exported import Subject
 from wemoe_pl.export.formats import FORMATS
 from wemoe_pl.export.manifest import Manifest
-from wemoe_pl.export.subject import Subject
-from wemoe_pl.hub import HubRepo
 from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.system.hub import HubRepo
 
 Card = Callable[..., str]
 REPO = HubRepo("me/merged")
@@ -42,7 +42,7 @@ def test_a_card_says_how_it_is_loaded(card: Card, name: str) -> None:
 
 
 def test_timm_is_told_of_the_architecture_where_it_does_not_know_it(card: Card) -> None:
-    line = "import wemoe_pl.architecture"
+    line = "import wemoe_pl.model.architecture"
     assert line in card(WEMoE(), "timm")
     assert line not in card(TaskArithmetic(), "timm")
     assert "mixture of 2 experts" in card(WEMoE(), "timm")

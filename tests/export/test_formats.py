@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from wemoe_pl.configs import find_config
 from wemoe_pl.errors import CheckpointError, ConfigError, MergeError, WeMoEError
 from wemoe_pl.export import formats
+from wemoe_pl.export.exported import Subject
 from wemoe_pl.export.formats import FORMATS, TOLERANCE, export, largest_difference
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.names import EXPORT_FORMATS
-from wemoe_pl.export.subject import Subject
 from wemoe_pl.merging import (
     AdaMerging,
     EWEMoE,
@@ -23,7 +22,8 @@ from wemoe_pl.merging import (
     TaskArithmetic,
     WEMoE,
 )
-from wemoe_pl.recipes import read_suite
+from wemoe_pl.model.recipe import read_suite
+from wemoe_pl.system.configs import find_config
 
 MakeSubject = Callable[[MergeMethod], Subject]
 UPSCALED = [name for name in EXPORT_FORMATS if name != "hf"]

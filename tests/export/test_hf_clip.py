@@ -12,14 +12,14 @@ from PIL import Image
 from transformers import CLIPImageProcessor, CLIPVisionModel, CLIPVisionModelWithProjection
 
 from wemoe_pl.checkpoints import Backbone, load_encoder
+from wemoe_pl.checkpoints.heads import CosineHead, save_head
+from wemoe_pl.data.miniature import CLASSES
+from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import MergeError
+from wemoe_pl.export.exported import Subject
 from wemoe_pl.export.formats import export
 from wemoe_pl.export.hf_clip import plain_clip
-from wemoe_pl.export.subject import Subject
-from wemoe_pl.heads import CosineHead, save_head
 from wemoe_pl.merging import MergeMethod, Pretrained, TaskArithmetic
-from wemoe_pl.miniature import CLASSES
-from wemoe_pl.suites import Suite
 
 MakeSubject = Callable[[MergeMethod], Subject]
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from wemoe_pl.errors import CheckpointError
+from wemoe_pl.export.exported import Subject
 from wemoe_pl.export.formats import export
+from wemoe_pl.export.loading import load
 from wemoe_pl.export.manifest import MANIFEST, VERSION, read_manifest
-from wemoe_pl.export.subject import Subject
-from wemoe_pl.files import sha256
-from wemoe_pl.loading import load
 from wemoe_pl.merging import MergeMethod, WEMoE
+from wemoe_pl.system.files import sha256
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from wemoe_pl.export.exported import Subject
 from wemoe_pl.export.formats import export
 from wemoe_pl.export.programs import CLASSES_FILE, ONNX_FILE, PROGRAM_FILE
-from wemoe_pl.export.subject import Subject
 from wemoe_pl.merging import MergeMethod, WEMoE
 
 Run = Callable[[Tensor], dict[str, Tensor]]

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from helpers.loopback_hub import LoopbackHub
 from huggingface_hub import constants
-from loopback_hub import LoopbackHub
 
 from wemoe_pl.errors import ConfigError, HubError, UnreachableError
+from wemoe_pl.export.exported import Subject
 from wemoe_pl.export.formats import export
+from wemoe_pl.export.loading import load
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.push import destination, push
-from wemoe_pl.export.subject import Subject
-from wemoe_pl.loading import load
 from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
 
 MakeSubject = Callable[[MergeMethod], Subject]

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
+from wemoe_pl.export.exported import Subject
 from wemoe_pl.export.formats import export
-from wemoe_pl.export.subject import Subject
 from wemoe_pl.export.timm_folder import CONFIG_FILE, WEIGHTS_FILE
 from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
 

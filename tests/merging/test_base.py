@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
-from wemoe_pl.dictionaries import LowRank
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging import (
     AdaMerging,
@@ -22,6 +21,7 @@ from wemoe_pl.merging import (
     WEMoE,
     blocks_of,
 )
+from wemoe_pl.moe.dictionary import LowRank
 
 METHODS = [
     *(Pretrained(), Individual(), TaskArithmetic(), AdaMerging(), AdaMerging("task", keep=0.2)),

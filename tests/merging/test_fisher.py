@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wemoe_pl.heads import CosineHead
+from wemoe_pl.checkpoints.heads import CosineHead
 from wemoe_pl.merging import Fisher
 
 Experts = dict[str, nn.Module]

@@ -6,7 +6,7 @@ from torch import nn
 
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging import AdaMerging, EWEMoE, MergeMethod, TaskArithmetic, WEMoE, fold, folds
-from wemoe_pl.moe import WeightEnsemblingMoE
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 Experts = dict[str, nn.Module]
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from wemoe_pl.adapt import entropy_objective
 from wemoe_pl.merging import TIES, AdaMerging, RegMean, WEMoE
+from wemoe_pl.training.adapt import entropy_objective
 
 Experts = dict[str, nn.Module]
 Weights = dict[str, Tensor]

@@ -11,11 +11,11 @@ import torch
 from timm.layers import Mlp
 from torch import Tensor, nn
 
-from wemoe_pl.dictionaries import Pruned
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging import EWEMoE, TaskArithmetic, WEMoE, upscale
 from wemoe_pl.merging.wemoe import share_router
-from wemoe_pl.moe import WeightEnsemblingMoE
+from wemoe_pl.moe.dictionary import Pruned
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 TinyViT = Callable[..., nn.Module]
 Experts = dict[str, nn.Module]

@@ -9,9 +9,9 @@ import datasets
 import pytest
 import yaml
 
-from wemoe_pl.cli import main
+from wemoe_pl.cli.main import main
 
-KEPT = Path(__file__).parents[1] / "data" / "dotted_names"
+KEPT = Path(__file__).parents[1] / "kept" / "dotted_names"
 Answer = tuple[int, str, str]
 
 

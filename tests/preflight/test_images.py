@@ -8,11 +8,11 @@ from PIL import Image
 from rich.console import Console
 
 from wemoe_pl.checkpoints import Backbone
-from wemoe_pl.data import MultiTaskData, TaskData
+from wemoe_pl.data.datamodule import MultiTaskData, TaskData
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.data.tasks import UNLABELLED, ImageFolderTask, VisionTask
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.preflight.images import Counted, TaskImages, class_table, look_at_images, shortened
-from wemoe_pl.suites import Suite
-from wemoe_pl.tasks import UNLABELLED, ImageFolderTask, VisionTask
 
 NAMES = tuple(f"class {i:03d}" for i in range(397))
 

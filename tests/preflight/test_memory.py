@@ -10,14 +10,14 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.checkpoints import Backbone
-from wemoe_pl.classifier import build_classifiers
-from wemoe_pl.dictionaries import Dense, LowRank
-from wemoe_pl.finetune import ExpertFineTuning
+from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging import AdaMerging, EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.model.classifier import build_classifiers
+from wemoe_pl.moe.dictionary import Dense, LowRank
 from wemoe_pl.preflight.memory import activations, estimate, free_bytes, mixtures_of
-from wemoe_pl.suites import Suite
+from wemoe_pl.training.adapt import TestTimeAdaptation
+from wemoe_pl.training.finetune import ExpertFineTuning
 
 # Of a size at which tensors, and not the tiles of a cache, make most of the memory.
 OPTIONS = {"img_size": 112, "patch_size": 16, "embed_dim": 96, "depth": 4, "num_heads": 3}

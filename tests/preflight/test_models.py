@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub_content import write_clip
+from helpers.hub_content import write_clip
 from safetensors.torch import save_file
 
 from wemoe_pl.checkpoints import Backbone, save_tensors
-from wemoe_pl.miniature import MiniatureTask
+from wemoe_pl.checkpoints.zero_shot import TextTower
+from wemoe_pl.data.miniature import MiniatureTask
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.preflight.models import described, look_at_encoders, look_at_head, order_of
-from wemoe_pl.recipes import read_suite
-from wemoe_pl.suites import Suite
-from wemoe_pl.zero_shot import TextTower
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from wemoe_pl.adapt import TestTimeAdaptation
+from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.finetune import ExpertFineTuning
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.preflight.settings import check_devices, check_fit
-from wemoe_pl.suites import Suite
+from wemoe_pl.training.adapt import TestTimeAdaptation
+from wemoe_pl.training.finetune import ExpertFineTuning
 
 
 def test_a_task_is_for_fine_tuning(tiny_suite: Suite) -> None:

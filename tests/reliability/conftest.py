@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interrupted import OPTIONS, Fit, Outcome, draw_nothing
-from killing import run_whole
+from helpers.interrupted import OPTIONS, Fit, Outcome, draw_nothing
+from helpers.killing import run_whole
 
-from wemoe_pl import cli, jobs
-from wemoe_pl.adapt import TestTimeAdaptation
+from wemoe_pl.cli import main
+from wemoe_pl.training.adapt import TestTimeAdaptation
 
 
 @pytest.fixture(scope="session")
@@ -57,10 +57,10 @@ def fit(
 ) -> Fit:
     """`fit("--key", …)`: the job in this process; its status and errors."""
     monkeypatch.setattr("sys.argv", ["wemoe-pl"])
-    monkeypatch.setattr(jobs, "write_pictures", lambda *_: [])
+    monkeypatch.setattr("wemoe_pl.cli.job.write_pictures", lambda *_: [])
 
     def run(*options: str, command: str = "fit") -> Outcome:
-        status = cli.main([command, *job, "--out", str(out), *options])
+        status = main.main([command, *job, "--out", str(out), *options])
         return status, capsys.readouterr().err
 
     return run

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from interrupted import STEPS, Fit, assert_nothing_lost, kept, kept_step, learned, raising
-from killing import copy_of
+from helpers.interrupted import STEPS, Fit, assert_nothing_lost, kept, kept_step, learned, raising
+from helpers.killing import copy_of
 from PIL import Image
 
-from wemoe_pl.miniature import CLASSES
+from wemoe_pl.data.miniature import CLASSES
+from wemoe_pl.data.streams import StepBatches
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.replacing import MARK, waiting_place
-from wemoe_pl.streams import StepBatches
 
 
 def test_an_unfinished_run_of_another_config_is_neither_lost_nor_gone_on_with(

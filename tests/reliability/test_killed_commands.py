@@ -17,17 +17,17 @@ import open_clip
 import pytest
 import torch
 import yaml
+from helpers.interrupted import assert_consistent, assert_nothing_lost, draw_nothing
+from helpers.killing import contents, copy_of, kill_repeatedly, kill_until, run_whole
+from helpers.loopback_hub import LoopbackHub
+from helpers.processes import Running
 from huggingface_hub import constants
-from interrupted import assert_consistent, assert_nothing_lost, draw_nothing
-from killing import contents, copy_of, kill_repeatedly, kill_until, run_whole
-from loopback_hub import LoopbackHub
 from PIL import Image
-from processes import Running
 from safetensors import safe_open
 
-from wemoe_pl import cli, sweep
-from wemoe_pl.files import sha256
-from wemoe_pl.hub import is_blob_intact
+from wemoe_pl.cli import main, sweep
+from wemoe_pl.system.files import sha256
+from wemoe_pl.system.hub import is_blob_intact
 
 KILLS = pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.soak)])
 Look = Callable[[], object]
@@ -248,7 +248,10 @@ def assert_blobs_are_whole(caches: Path) -> None:
 
 def prepared(caches: Path) -> dict[str, str]:
     """The hashes of all files of the hub's snapshots, and of the heads."""
-    files = [*caches.glob("hub/*/snapshots/**/*"), *caches.glob("wemoe_pl/heads/*.safetensors")]
+    files = [
+        *caches.glob("hub/*/snapshots/**/*"),
+        *caches.glob("wemoe_pl/checkpoints/heads/*.safetensors"),
+    ]
     return {
         path.relative_to(caches).as_posix(): sha256(path)
         for path in files
@@ -272,7 +275,7 @@ class Forked:
             os.dup2(stdout.fileno(), 2)
             os.environ.clear()
             os.environ.update(env)
-            status = cli.main(list(command[3:]))
+            status = main.main(list(command[3:]))
             sys.stdout.flush()
             os._exit(status)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from interrupted import (
+from helpers.interrupted import (
     STEPS,
     assert_consistent,
     assert_nothing_lost,
@@ -20,8 +20,8 @@ from interrupted import (
     results,
     state_of,
 )
-from killing import contents, copy_of, run_whole
-from processes import Running
+from helpers.killing import contents, copy_of, run_whole
+from helpers.processes import Running
 
 from wemoe_pl.runs import replacing
 from wemoe_pl.runs.folder import RunFolder

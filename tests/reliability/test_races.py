@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interrupted import assert_nothing_lost, draw_nothing
-from killing import copy_of
-from processes import CONTEXT, Running
+from helpers.interrupted import assert_nothing_lost, draw_nothing
+from helpers.killing import copy_of
+from helpers.processes import CONTEXT, Running
 
 from wemoe_pl.runs.session import Session
 

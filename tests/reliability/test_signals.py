@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interrupted import STEPS, assert_nothing_lost, draw_nothing, kept_step, state_of
+from helpers.interrupted import STEPS, assert_nothing_lost, draw_nothing, kept_step, state_of
+from helpers.processes import Running
 from PIL import Image
-from processes import Running
 
-from wemoe_pl.adapt import TestTimeAdaptation
 from wemoe_pl.runs.folder import RunFolder
-from wemoe_pl.signals import REQUEST
+from wemoe_pl.system.signals import REQUEST
+from wemoe_pl.training.adapt import TestTimeAdaptation
 
 
 def wait_at(hook: str, call: int, marker: Path) -> None:

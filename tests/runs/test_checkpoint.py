@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.loading import load
+from wemoe_pl.export.loading import load
 from wemoe_pl.runs.checkpoint import read_checkpoint
 
 

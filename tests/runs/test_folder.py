@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.files import sha256
 from wemoe_pl.runs.checkpoint import ENDED, IDENTITY
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder, State
+from wemoe_pl.system.files import sha256
 
 RESULTS: dict[str, Any] = {"suite": "s", "method": "m", "tasks": [], "accuracy": {}, "mean": None}
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from wemoe_pl.provenance import program
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.identity import Identity, image_change, program_change
+from wemoe_pl.system.provenance import program
 
 SOURCES = {"pretrained": {"source": "a.safetensors", "sha256": "1" * 64}}
 IMAGES = {"test images of 'cars'": "files 1"}

@@ -11,13 +11,14 @@ import pytest
 import torch
 import yaml
 
-from wemoe_pl import cli, jobs, load
-from wemoe_pl.adapt import TestTimeAdaptation
-from wemoe_pl.files import sha256
-from wemoe_pl.provenance import program
+from wemoe_pl import load
+from wemoe_pl.cli import job, main
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder, State
 from wemoe_pl.runs.session import AlreadyFinished, trial_of_sweep
+from wemoe_pl.system.files import sha256
+from wemoe_pl.system.provenance import program
+from wemoe_pl.training.adapt import TestTimeAdaptation
 
 
 class Answer(NamedTuple):
@@ -37,7 +38,7 @@ def command(
 ) -> Command:  # fmt: skip
     """`command("fit", "--key", …)`: the main job on the tiny suite; by default into `a`."""
     monkeypatch.setattr("sys.argv", ["wemoe-pl"])
-    monkeypatch.setattr(jobs, "write_pictures", lambda *_: [])
+    monkeypatch.setattr(job, "write_pictures", lambda *_: [])
     monkeypatch.chdir(tmp_path)
 
     def run(verb: str, *options: object, config: str = "adapt_miniature", out: str = "a") -> Answer:
@@ -48,7 +49,7 @@ def command(
         if config == "adapt_miniature":
             job += [*quick, "--model.learning_rate", "0.5", "--trainer.accelerator", "cpu"]
         where = ["--out", out] if out else []
-        status = cli.main([verb, *job, *where, *map(str, options)])
+        status = main.main([verb, *job, *where, *map(str, options)])
         return Answer(status, *capsys.readouterr())
 
     return run
@@ -189,7 +190,7 @@ def test_a_fresh_run_that_is_interrupted_leaves_the_old_one_and_is_gone_on_with(
     before = everything(Path("a"))
     other = ("fit", "--seed_everything", "1", "--fresh", "--checkpoint.every_n_steps", "1")
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "collect_results", interrupt)
+        patch.setattr(job, "collect_results", interrupt)
         with pytest.raises(ZeroDivisionError):
             command(*other)
     left = everything(Path("a"))
@@ -256,7 +257,7 @@ def test_without_its_checkpoint_a_model_is_labelled_as_not_adapted(command: Comm
     assert results("b")["method"] == "WEMoE, not adapted"
     assert "WEMoE, not adapted" in answer.out
     assert Path("b/summary.md").read_text().startswith("# WEMoE, not adapted on tiny")
-    cli.main(["export", "b", "--out", "exported"])
+    main.main(["export", "b", "--out", "exported"])
     manifest = json.loads(Path("exported/wemoe_pl.json").read_text())
     assert manifest["method"] == "WEMoE, not adapted"
 
@@ -398,7 +399,7 @@ def test_what_was_scored_only_in_part_says_so_everywhere(
     assert f"> {told}" in summary
     assert f"> {left['curves']}" in summary
     assert "WEMoE, partial" in answer.out
-    cli.main(["report", "a"])
+    main.main(["report", "a"])
     reported = capsys.readouterr().out
     assert "WEMoE, partial" in reported
     assert told in reported

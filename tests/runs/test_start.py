@@ -9,10 +9,10 @@ import torch
 import yaml
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.files import sha256
 from wemoe_pl.runs.checkpoint import IDENTITY
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder
 from wemoe_pl.runs.start import Start, find_start
+from wemoe_pl.system.files import sha256
 
 RECIPE: dict[str, Any] = {"seed_everything": 0, "trainer": {"max_steps": 10}}
 LONGER: dict[str, Any] = {"seed_everything": 0, "trainer": {"max_steps": 20}}

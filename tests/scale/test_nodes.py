@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from processes import PATIENCE
+from helpers.processes import PATIENCE
 
-from wemoe_pl import cli
+from wemoe_pl.cli import main
 
 ADDRESSES = ("10.231.7.1", "10.231.7.2")
 
@@ -74,7 +74,7 @@ def test_two_nodes_adapt_and_score_as_one_process(
     said = "\n".join((tmp_path / f"{rank}.log").read_text() for rank in range(2))
     assert statuses == [0, 0], said
     monkeypatch.setattr("sys.argv", ["wemoe-pl"])
-    assert cli.main([*job, "--out", str(tmp_path / "one")]) == 0
+    assert main.main([*job, "--out", str(tmp_path / "one")]) == 0
     torch.use_deterministic_algorithms(False)
     one, two = (
         torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

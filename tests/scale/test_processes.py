@@ -11,11 +11,21 @@ from typing import Any
 
 import pytest
 import torch
-from launched import DIFFERS, Args, alone, outcome, run, started, together, torchrun, wait_until
-from processes import PATIENCE
+from helpers.launched import (
+    DIFFERS,
+    Args,
+    alone,
+    outcome,
+    run,
+    started,
+    together,
+    torchrun,
+    wait_until,
+)
+from helpers.processes import PATIENCE
 from torch import Tensor
 
-from wemoe_pl import cli
+from wemoe_pl.cli import main
 
 # Batches of 2 are 1, 1, 2, 3 and 4: of four processes, some have none of a task.
 ADAPT = (
@@ -152,7 +162,7 @@ def test_several_processes_go_on_where_one_has_stopped(
     args = (*suite, *ADAPT, *images, "--ckpt_path", adapted / "checkpoints" / "last.ckpt")
     one, several = alone("predict", args, tmp_path / "one"), tmp_path / "two"
     first = ("--trainer.limit_predict_batches", "1", "--out", several)
-    assert cli.main(["predict", *map(str, (*args, *first))]) == 1
+    assert main.main(["predict", *map(str, (*args, *first))]) == 1
     assert len(list(several.glob("predictions.csv.*/*.json"))) == 1
     together(2, "predict", args, several)
     rows = [(folder / "predictions.csv").read_text() for folder in (one, several)]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from launched import free_port, run, srun, started, wait_until
-from processes import PATIENCE
+from helpers.launched import free_port, run, srun, started, wait_until
+from helpers.processes import PATIENCE
 from torch import Tensor
 
 JOB = "4242"

@@ -16,9 +16,9 @@ from rich.table import Table
 from wemoe_pl.bench.measures import MEASURES
 from wemoe_pl.bench.names import BENCH_NOTE
 from wemoe_pl.bench.subjects import Row, Settings
-from wemoe_pl.files import atomic_write, make_folder
-from wemoe_pl.plots import plot_costs
-from wemoe_pl.provenance import versions
+from wemoe_pl.reporting.plots.figures import plot_costs
+from wemoe_pl.system.files import atomic_write, make_folder
+from wemoe_pl.system.provenance import versions
 
 PLANNED = ("fetched", "frozen", "learned", "sum", "moved")
 # What is told in a unit of its own, and how many of that unit it is.

@@ -7,9 +7,9 @@ from itertools import product
 import torch
 
 from wemoe_pl.bench.subjects import SHAPES, Row, Settings, Shape, mixture, there_and_back
-from wemoe_pl.kernels.merged import fastest
-from wemoe_pl.kernels.two_layers import two_layers
-from wemoe_pl.stopwatch import interleaved
+from wemoe_pl.moe.kernels.merged import fastest
+from wemoe_pl.moe.kernels.timing import interleaved
+from wemoe_pl.moe.kernels.two_layers import two_layers
 
 SIDE = 2048  # of the square matrices whose product is timed
 READ = 2**26  # numbers that are summed: more than any cache holds

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
-from wemoe_pl.adapt import entropy_objective
 from wemoe_pl.bench.limits import limits
 from wemoe_pl.bench.plan import plan
 from wemoe_pl.bench.rivals import Layer, fusion_bench_layers, loop_over_samples
@@ -24,12 +23,13 @@ from wemoe_pl.bench.subjects import (
     upscaled,
 )
 from wemoe_pl.checkpoints import save_tensors
-from wemoe_pl.kernels.activation_space import activation_mlp
-from wemoe_pl.kernels.merged import fastest
-from wemoe_pl.kernels.tiled import tiled_mlp
-from wemoe_pl.kernels.two_layers import TwoLayers, Way, two_layers
 from wemoe_pl.merging import WEMoE
-from wemoe_pl.stopwatch import interleaved, peak_memory
+from wemoe_pl.moe.kernels.activation_space import activation_mlp
+from wemoe_pl.moe.kernels.merged import fastest
+from wemoe_pl.moe.kernels.tiled import tiled_mlp
+from wemoe_pl.moe.kernels.timing import interleaved, peak_memory
+from wemoe_pl.moe.kernels.two_layers import TwoLayers, Way, two_layers
+from wemoe_pl.training.adapt import entropy_objective
 
 MOST_LOOPED = 16  # samples: what loops over more of them outgrows the memory of many machines
 CLASSES = 100  # of every task, about the mean of the eight

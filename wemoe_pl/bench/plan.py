@@ -8,8 +8,8 @@ from timm.layers.mlp import Mlp
 from torch import nn
 
 from wemoe_pl.bench.subjects import SHAPES, Row, Settings, Shape
-from wemoe_pl.dictionaries import Compression, Dense, LowRank, Pruned
-from wemoe_pl.moe import WeightEnsemblingMoE
+from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 FORMS: dict[str, Compression] = {
     "dense, float32": Dense("float32"),

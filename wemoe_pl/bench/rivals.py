@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from wemoe_pl.dictionaries import DenseVectors
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.moe import WeightEnsemblingMoE
+from wemoe_pl.moe.dictionary import DenseVectors
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 Layer = Callable[[Tensor], Tensor]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.bench.rivals import Layer
 from wemoe_pl.merging import WEMoE
-from wemoe_pl.moe import WeightEnsemblingMoE
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 Row = dict[str, Any]
 

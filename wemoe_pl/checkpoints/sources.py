@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from wemoe_pl.errors import CheckpointError, did_you_mean
-from wemoe_pl.files import digest, locate
-from wemoe_pl.hub import HubFiles, HubRepo, is_inside
+from wemoe_pl.system.files import digest, locate
+from wemoe_pl.system.hub import HubFiles, HubRepo, is_inside
 
 INDEX_SUFFIX = ".index.json"
 # Names under which folders and repositories keep weights, the better forms first.

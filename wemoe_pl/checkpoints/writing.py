@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from wemoe_pl.checkpoints.state import State
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.files import atomic_write
+from wemoe_pl.system.files import atomic_write
 
 
 def save_tensors(

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wemoe_pl.checkpoints import open_file, save_tensors
+from wemoe_pl.export.exported import Subject
 from wemoe_pl.export.manifest import MANIFEST, Manifest
-from wemoe_pl.export.subject import Subject
 from wemoe_pl.merging import NOT_ADAPTED
-from wemoe_pl.recipes import rebuild
+from wemoe_pl.model.recipe import rebuild
 from wemoe_pl.runs.checkpoint import check_sources
 
 ADAPTER_FILE = "adapter.safetensors"

@@ -6,15 +6,15 @@ from typing import Any
 
 from torch import Tensor
 
-from wemoe_pl.architecture import Architecture, own_state
 from wemoe_pl.checkpoints import Backbone, LazyState, open_file, save_tensors
-from wemoe_pl.classifier import MultiTaskClassifier
-from wemoe_pl.dictionaries import Compression, Dense, LowRank, Pruned
+from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, LinearHead
 from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.export.exported import Subject
 from wemoe_pl.export.manifest import MANIFEST, Manifest
-from wemoe_pl.export.subject import Subject
-from wemoe_pl.heads import ClassificationHead, CosineHead, LinearHead
 from wemoe_pl.merging import part_of
+from wemoe_pl.model.architecture import Architecture, own_state
+from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
 
 BUNDLE_FILE = "bundle.safetensors"
 ENCODER = "encoder."

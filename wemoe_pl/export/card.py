@@ -8,9 +8,9 @@ import yaml
 
 from wemoe_pl import __version__
 from wemoe_pl.export.manifest import Manifest
-from wemoe_pl.hub import HubRepo
-from wemoe_pl.layouts import grid, percent
-from wemoe_pl.scores import mean
+from wemoe_pl.reporting.table import grid, percent
+from wemoe_pl.system.hub import HubRepo
+from wemoe_pl.training.metrics import mean
 
 ZERO_SHOT = "zero-shot, by "  # how the source of a head begins that a text tower made
 LIBRARIES = {"timm": "timm", "hf": "transformers", "onnx": "onnx"}
@@ -157,7 +157,7 @@ def loading(manifest: Manifest, repo: HubRepo) -> str:
         repo=repo.name,
         task=next(iter(manifest.heads)),
         count=len(manifest.experts) + 1,
-        register="import wemoe_pl.architecture  # pip install wemoe_pl; timm then knows it\n"
+        register="import wemoe_pl.model.architecture  # pip install wemoe_pl; timm then knows it\n"
         if upscaled
         else "",
         tower="CLIPVisionModelWithProjection" if projected else "CLIPVisionModel",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import HEAD, HUGGING_FACE_CLIP, State
 from wemoe_pl.errors import MergeError
-from wemoe_pl.export.subject import Subject
+from wemoe_pl.export.exported import Subject
 
 if TYPE_CHECKING:
     from transformers import CLIPVisionConfig, PreTrainedModel

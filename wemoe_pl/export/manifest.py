@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from wemoe_pl.checkpoints.heads import CosineHead
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.export.subject import Subject
-from wemoe_pl.files import atomic_write, sha256
-from wemoe_pl.heads import CosineHead
-from wemoe_pl.hub import is_inside
-from wemoe_pl.provenance import revision, versions
+from wemoe_pl.export.exported import Subject
+from wemoe_pl.system.files import atomic_write, sha256
+from wemoe_pl.system.hub import is_inside
+from wemoe_pl.system.provenance import revision, versions
 
 MANIFEST = "wemoe_pl.json"
 VERSION = 1

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from wemoe_pl.classifier import MultiTaskClassifier
-from wemoe_pl.export.subject import Subject
+from wemoe_pl.export.exported import Subject
+from wemoe_pl.model.classifier import MultiTaskClassifier
 
 ONNX_FILE = "model.onnx"
 PROGRAM_FILE = "model.pt2"

@@ -9,10 +9,10 @@ import timm
 import torch
 from torch import Tensor
 
-from wemoe_pl.architecture import own_state
 from wemoe_pl.checkpoints import save_tensors
-from wemoe_pl.export.subject import Subject
-from wemoe_pl.files import atomic_write
+from wemoe_pl.export.exported import Subject
+from wemoe_pl.model.architecture import own_state
+from wemoe_pl.system.files import atomic_write
 
 CONFIG_FILE = "config.json"  # both names are timm's
 WEIGHTS_FILE = "model.safetensors"

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from wemoe_pl.dictionaries import DenseVectors, Dictionary
 from wemoe_pl.merging.base import MergeMethod, checked_states
-from wemoe_pl.moe import check_init_lambda
-from wemoe_pl.task_vectors import Model, check_keep, lazy_task_vector, trim
+from wemoe_pl.moe.dictionary import DenseVectors, Dictionary
+from wemoe_pl.moe.layers import check_init_lambda
+from wemoe_pl.moe.task_vectors import Model, check_keep, lazy_task_vector, trim
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import nn
 
 from wemoe_pl.merging.base import MergeMethod, checked_states
 from wemoe_pl.merging.task_arithmetic import add_experts
-from wemoe_pl.task_vectors import Model
+from wemoe_pl.moe.task_vectors import Model
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import nn
 
 from wemoe_pl.checkpoints import State
 from wemoe_pl.errors import MergeError
-from wemoe_pl.task_vectors import Model, check_compatible, state_of
+from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
 
 ADAPTATION_LEARNING_RATE = 1e-3
 DEFAULT_LAMBDA = 0.3

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from wemoe_pl.merging.base import MergeMethod, checked_states
-from wemoe_pl.task_vectors import Model, state_of
+from wemoe_pl.moe.task_vectors import Model, state_of
 
 
 @dataclass(frozen=True)

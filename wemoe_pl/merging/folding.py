@@ -5,7 +5,7 @@ from torch import nn
 from wemoe_pl.merging.adamerging import AdaptiveEncoder
 from wemoe_pl.merging.base import blocks_of
 from wemoe_pl.merging.wemoe import copy_without_mlps
-from wemoe_pl.moe import WeightEnsemblingMoE
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 
 def folds(encoder: nn.Module) -> bool:

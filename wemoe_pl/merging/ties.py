@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.merging.base import MergeMethod, checked_states
-from wemoe_pl.moe import check_init_lambda
-from wemoe_pl.task_vectors import Model, add_task_vectors, check_keep, lazy_task_vector, trim
+from wemoe_pl.moe.layers import check_init_lambda
+from wemoe_pl.moe.task_vectors import Model, add_task_vectors, check_keep, lazy_task_vector, trim
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from wemoe_pl.checkpoints import LazyState, State, shapes_of
-from wemoe_pl.dictionaries import Compression, Dense, Pruned
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.base import MergeMethod, blocks_of, checked_states
 from wemoe_pl.merging.task_arithmetic import add_experts
-from wemoe_pl.moe import (
+from wemoe_pl.moe.dictionary import Compression, Dense, Pruned
+from wemoe_pl.moe.layers import (
     ROUTER_INIT_STD,
     Routing,
     WeightEnsemblingMoE,
@@ -20,7 +20,7 @@ from wemoe_pl.moe import (
     check_router_depth,
     mlp_width,
 )
-from wemoe_pl.task_vectors import Model
+from wemoe_pl.moe.task_vectors import Model
 
 MLP_KEY = re.compile(r"blocks\.\d+\.mlp\.")
 

@@ -9,13 +9,8 @@ import torch
 from lightning import Trainer
 from rich.console import Console
 
-from wemoe_pl.data import VisionData, check_split
+from wemoe_pl.data.datamodule import VisionData, check_split
 from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.evaluate import ScoredModule
-from wemoe_pl.files import digest
-from wemoe_pl.finetune import ExpertFineTuning
-from wemoe_pl.hub import size_in_words
-from wemoe_pl.merged import MergedModule
 from wemoe_pl.merging import SampleMethod
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.preflight.images import TaskImages, class_table, look_at_images
@@ -35,6 +30,11 @@ from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import Meant, meant_run
 from wemoe_pl.runs.partial import check_limits
 from wemoe_pl.runs.start import Start, compare, find_start
+from wemoe_pl.system.files import digest
+from wemoe_pl.system.hub import size_in_words
+from wemoe_pl.training.finetune import ExpertFineTuning
+from wemoe_pl.training.merged_module import MergedModule
+from wemoe_pl.training.module import ScoredModule
 
 DTYPES = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
 

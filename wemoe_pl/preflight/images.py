@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from rich.markup import escape
 from rich.table import Table
 
-from wemoe_pl.data import VisionData
+from wemoe_pl.data.datamodule import VisionData
+from wemoe_pl.data.tasks import UNLABELLED, Images, Split, name_some
 from wemoe_pl.errors import harmless
 from wemoe_pl.preflight.findings import Findings
-from wemoe_pl.tasks import UNLABELLED, Images, Split, name_some
 
 MOST_ROWS = 10  # of a task's classes, unless all are asked for
 LAST_ROWS = 2  # of these, how many are the last classes

@@ -15,14 +15,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from wemoe_pl.checkpoints import Backbone, LazyState
-from wemoe_pl.dictionaries import Dictionary
-from wemoe_pl.evaluate import ScoredModule
-from wemoe_pl.finetune import with_frozen_projection
-from wemoe_pl.merged import MergedModule
+from wemoe_pl.data.preprocessing import Preprocessing
+from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging import AdaptiveEncoder, MergeMethod, blocks_of
-from wemoe_pl.moe import WeightEnsemblingMoE
-from wemoe_pl.pixels import Preprocessing
-from wemoe_pl.suites import Suite
+from wemoe_pl.moe.dictionary import Dictionary
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.training.finetune import with_frozen_projection
+from wemoe_pl.training.merged_module import MergedModule
+from wemoe_pl.training.module import ScoredModule
 
 ADAM = 2  # numbers for each that is trained: the means of its gradient and of that squared
 

@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
+from wemoe_pl.data.tasks import name_some
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder, State
 from wemoe_pl.runs.start import Start
-from wemoe_pl.tasks import name_some
 
 
 def check_writable(out: Path) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.evaluate import ScoredModule
-from wemoe_pl.finetune import ExpertFineTuning
+from wemoe_pl.training.finetune import ExpertFineTuning
+from wemoe_pl.training.module import ScoredModule
 
 
 def check_fit(module: ScoredModule, task: str | None, val_check_interval: Any) -> None:

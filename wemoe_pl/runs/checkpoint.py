@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.files import atomic_write
-from wemoe_pl.public_names import with_public_names
+from wemoe_pl.system.files import atomic_write
+from wemoe_pl.system.public_names import with_public_names
 
 ENDED = "ended"  # the key under which `LastCheckpoint` says that training has
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to

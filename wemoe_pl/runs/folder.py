@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.files import LEFTOVER, digest, remove_leftovers
 from wemoe_pl.runs.checkpoint import has_ended
+from wemoe_pl.system.files import LEFTOVER, digest, remove_leftovers
 
 # The first words of a `config.yaml` that this program has written.
 CONFIG_HEADER = "# The resolved config of this run, written by wemoe-pl"

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wemoe_pl.provenance import program
 from wemoe_pl.runs.checkpoint import Sources, source_change
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.settings import difference, digest_of, first_change
+from wemoe_pl.system.provenance import program
 
 RECORD = "run"  # the key under which a checkpoint and `results.json` say what they belong to
 

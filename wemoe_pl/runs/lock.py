@@ -15,7 +15,7 @@ from typing import NamedTuple
 from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
 from wemoe_pl.errors import WeMoEError
-from wemoe_pl.files import told_of
+from wemoe_pl.system.files import told_of
 
 PATIENCE = 120.0  # seconds that another host's lock is waited for
 POLL = 0.5  # seconds between two looks at it

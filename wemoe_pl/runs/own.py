@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wemoe_pl.configs import find_config
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.settings import first_change, read_settings
+from wemoe_pl.system.configs import find_config
 
 MODEL_KEYS = ("suite", "tasks", "unseen")
 LAST, NONE = "last", "none"  # what `--ckpt_path` takes beside the path of a file

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.files import exchange, told_of
 from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.system.files import exchange, told_of
 
 MARK = ".replaces"  # lies in a finished run until it has taken the place of the old one
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.files import digest, make_folder
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import TRIAL, RunFolder, State
 from wemoe_pl.runs.identity import RECORD, Identity
@@ -17,6 +16,7 @@ from wemoe_pl.runs.lock import held, now, time_in_words
 from wemoe_pl.runs.replacing import is_unfinished, recover, replace_by_next
 from wemoe_pl.runs.settings import difference
 from wemoe_pl.runs.start import Start, compare, find_start
+from wemoe_pl.system.files import digest, make_folder
 
 # By these an agent of Weights & Biases tells a command which trial of which sweep it is.
 SWEEP_VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID")

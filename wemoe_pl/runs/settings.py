@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from wemoe_pl.plain_yaml import load_plain
-from wemoe_pl.public_names import with_public_names
+from wemoe_pl.system.plain_yaml import load_plain
+from wemoe_pl.system.public_names import with_public_names
 
 
 class Effect(IntEnum):

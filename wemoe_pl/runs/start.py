@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.files import digest
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder, State
 from wemoe_pl.runs.identity import RECORD, Identity, program_change
 from wemoe_pl.runs.replacing import check_replaceable
 from wemoe_pl.runs.settings import difference
+from wemoe_pl.system.files import digest
 
 
 @dataclass

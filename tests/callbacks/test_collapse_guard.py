@@ -1,0 +1,132 @@
+"""The guard warns of predictions that concentrate on few classes, and restores better states."""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+
+from wemoe_pl.callbacks.collapse_guard import MEMORY, Best, CollapseGuard
+from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
+from wemoe_pl.data.datamodule import MultiTaskData
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.merging import WEMoE
+from wemoe_pl.runs.checkpoint import read_checkpoint
+from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.training.adapt import TestTimeAdaptation
+from wemoe_pl.training.metrics import mean, spread
+
+NewTrainer = Callable[..., L.Trainer]
+
+
+def fitted(
+    suite: Suite, trainer: L.Trainer, learning_rate: float, steps_seen: dict[int, float]
+) -> TestTimeAdaptation:
+    """A fitted module; `steps_seen` gets the mean information of every validation, by its step."""
+
+    class Noted(TestTimeAdaptation):
+        def on_validation_epoch_end(self) -> None:
+            super().on_validation_epoch_end()
+            steps_seen[self.trainer.global_step] = mean(self.scores.information()) or 0.0
+
+    module = Noted(suite, WEMoE(), learning_rate=learning_rate, references=False)
+    trainer.fit(module, MultiTaskData(suite, batch_size=4, test_batch_size=20))
+    return module
+
+
+def information(module: TestTimeAdaptation, trainer: L.Trainer) -> float:
+    trainer.test(module, MultiTaskData(module.suite, test_batch_size=20), verbose=False)
+    return mean(module.test_results["information"]) or 0.0
+
+
+def validating(guard: CollapseGuard, **options: Any) -> dict[str, Any]:
+    return {"max_steps": 6, "val_check_interval": 2, "callbacks": [guard], **options}
+
+
+@pytest.mark.parametrize("learning_rate", [1e-9, 0.1, 3.0])
+def test_restore_ends_with_the_best_state_of_those_validated(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, learning_rate: float
+) -> None:
+    guard, seen = CollapseGuard("restore"), dict[int, float]()
+    trainer = quiet_trainer(**validating(guard, num_sanity_val_steps=-1))
+    module = fitted(tiny_suite, trainer, learning_rate, seen)
+    assert set(seen) == {0, 2, 4, 6}
+    best = max(seen, key=lambda step: seen[step])
+    assert guard.report == {"action": "restore", "collapsed": {}, "restored_step": best}
+    assert information(module, trainer) == pytest.approx(seen[best], abs=1e-6)
+
+
+def test_what_is_restored_is_what_the_last_checkpoint_holds(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Any
+) -> None:
+    guard = CollapseGuard("restore")
+    callbacks = [LastCheckpoint(str(tmp_path / "checkpoints")), guard]
+    options = validating(guard, num_sanity_val_steps=-1, enable_checkpointing=True)
+    trainer = quiet_trainer(**options | {"callbacks": callbacks})
+    module = fitted(tiny_suite, trainer, 3.0, {})
+    saved = read_checkpoint(RunFolder(tmp_path).last_checkpoint)["state_dict"]
+    assert guard.best is not None
+    for name, weight in module.trained_parameters().items():
+        assert torch.equal(saved[name], weight)
+        assert torch.equal(saved[name], guard.best.weights[name])
+
+
+@pytest.mark.parametrize("action", ["warn", "off"])
+def test_without_restore_the_last_state_stays(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, action: Any
+) -> None:
+    guard, seen = CollapseGuard(action), dict[int, float]()
+    trainer = quiet_trainer(**validating(guard))
+    module = fitted(tiny_suite, trainer, 3.0, seen)
+    assert guard.report["restored_step"] is None
+    assert information(module, trainer) == pytest.approx(seen[6], abs=1e-6)
+
+
+def watched(guard: CollapseGuard, collapsing_from: int, steps: int) -> None:
+    """Predictions of ten classes alike, and then of one."""
+    for step in range(steps):
+        counts = torch.full((10,), 1.6) if step < collapsing_from else 16 * torch.eye(10)[0]
+        guard._histograms["eurosat"] = MEMORY * guard._histograms.get("eurosat", 0) + counts
+        if step >= 10 and "eurosat" not in guard.collapsed:
+            guard.watch("eurosat", step, spread(guard._histograms["eurosat"]))
+
+
+def test_a_task_whose_predictions_concentrate_is_named_once_and_early() -> None:
+    guard = CollapseGuard()
+    with pytest.warns(UserWarning, match="collapsing") as warned:
+        watched(guard, collapsing_from=30, steps=100)
+    [warning] = warned
+    assert str(warning.message).startswith("The predictions for 'eurosat' are collapsing: at step")
+    assert 30 < guard.collapsed["eurosat"] < 45
+
+
+def test_a_task_that_collapses_from_the_first_step_on_is_named_too() -> None:
+    guard = CollapseGuard()
+    with pytest.warns(UserWarning, match="for 'eurosat' are collapsing"):
+        watched(guard, collapsing_from=6, steps=60)
+    assert guard.collapsed["eurosat"] < 25
+
+
+def test_healthy_predictions_are_not_warned_of(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, recwarn: pytest.WarningsRecorder
+) -> None:
+    guard = CollapseGuard()
+    trainer = quiet_trainer(max_steps=30, limit_val_batches=0, callbacks=[guard])
+    fitted(tiny_suite, trainer, 1e-9, {})
+    assert guard.report == {"action": "warn", "collapsed": {}, "restored_step": None}
+    assert set(guard._widest) == set(tiny_suite.tasks)
+    assert not [w for w in recwarn if "collapsing" in str(w.message)]
+
+
+def test_a_resumed_run_goes_on_with_what_the_guard_knew() -> None:
+    guard = CollapseGuard("restore")
+    guard.best = Best(0.5, 100, {"router": torch.ones(2)})
+    guard.collapsed = {"dtd": 40}
+    guard._histograms = {"dtd": torch.ones(3)}
+    guard._widest = {"dtd": 2.5}
+    resumed = CollapseGuard("restore")
+    resumed.load_state_dict(guard.state_dict())
+    assert resumed.best == guard.best
+    assert resumed.report == guard.report
+    assert resumed.state_dict() == guard.state_dict()

@@ -1,0 +1,151 @@
+"""Which tasks a job is about, which experts it merges, and what it leaves."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from wemoe_pl.cli import main
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.export.loading import load
+from wemoe_pl.merging import folds
+
+Job = Callable[..., tuple[int, str]]
+QUICK = ("--trainer.max_steps", "2", "--data.batch_size", "4", "--model.references", "false")
+
+
+@pytest.fixture
+def job(
+    tiny_suite_yaml: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> Job:  # fmt: skip
+    """`job("fit", "--tasks", …)`: the main job on the tiny suite; its status and errors."""
+    monkeypatch.setattr("sys.argv", ["wemoe-pl"])
+
+    def run(command: str, *options: str) -> tuple[int, str]:
+        suite = ("--config", "adapt_miniature", "--suite", str(tiny_suite_yaml))
+        bar = ("--trainer.enable_progress_bar", "false", "--trainer.deterministic", "false")
+        status = main.main([command, *suite, *bar, "--out", str(tmp_path / "out"), *options])
+        return status, capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def results(out: Path) -> dict[str, Any]:
+    contents: dict[str, Any] = json.loads((out / "results.json").read_text())
+    return contents
+
+
+def test_unseen_tasks_are_scored_and_their_experts_left_out(job: Job, out: Path) -> None:
+    assert job("fit", *QUICK, "--unseen", "[dtd]") == (0, "")
+    left = results(out)
+    assert left["experts"] == ["cars", "mnist"]
+    assert set(left["accuracy"]) == {"cars", "dtd", "mnist"}
+    assert "experts/dtd" not in left["sources"]
+    assert set(left["unknown_task"]) == {"entropy", "routing"}
+    rows = (out / "routing.csv").read_text().splitlines()
+    assert len(rows) == 1 + 3 * 2 * 2  # tasks × blocks × experts
+
+
+def test_a_job_can_be_about_some_tasks(job: Job, out: Path) -> None:
+    assert job("fit", *QUICK, "--tasks", "[mnist,dtd]") == (0, "")
+    left = results(out)
+    assert left["tasks"] == ["mnist", "dtd"]
+    assert set(left["experts"]) == {"mnist", "dtd"}
+    assert set(left["sources"]) == {
+        "pretrained", "experts/mnist", "experts/dtd", "heads/mnist", "heads/dtd",
+    }  # fmt: skip
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    assert config["tasks"] == ["mnist", "dtd"]
+    assert set(config["suite"]["tasks"]) == {"cars", "dtd", "mnist"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--tasks", "[mnits]"), "The suite 'tiny' has no task 'mnits'. Did you mean 'mnist'?"),
+        (("--unseen", "[mnits]"), "'mnits' cannot be unseen: it is none of the tasks. Did you m"),
+        (("--tasks", "[dtd]", "--unseen", "[mnist]"), "'mnist' cannot be unseen"),
+        (("--data.corruption.kind", "spater"), "spater"),
+        (("--model.reliable", "2"), "reliable is 2.0: give a number above 0, up to 1, or null."),
+        (
+            ("--model.merge.compression", "Prund"),
+            "There is no class 'Prund'. Did you mean 'Pruned'",
+        ),
+        (("--model.merge.compression", "LowRank"), "takes either `rank` or `energy`"),
+    ],
+)
+def test_what_is_not_there_is_named(
+    options: tuple[str, ...], message: str, job: Job, out: Path
+) -> None:
+    status, err = job("fit", *QUICK, *options)
+    assert status == 1
+    [line] = err.splitlines()
+    assert message in line
+    assert not (out / "results.json").exists()
+
+
+@pytest.mark.parametrize("adapt_on", ["corrupted", "clean"])
+def test_corrupted_images_are_scored_and_adapted_on(adapt_on: str, job: Job, out: Path) -> None:
+    kind = ("--data.corruption.kind", "gaussian_noise", "--data.corruption.severity", "5")
+    assert job("fit", *QUICK, *kind, "--data.adapt_on", adapt_on) == (0, "")
+    noisy = results(out)
+    assert noisy["corruption"] == {
+        "kind": "gaussian_noise", "severity": 5, "seed": 0, "source": "made",
+        "published_pixelate": False,
+    }  # fmt: skip
+    assert job("fit", *QUICK, "--fresh") == (0, "")
+    assert results(out)["corruption"] is None
+    assert results(out)["calibration_error"] != noisy["calibration_error"]
+
+
+@pytest.mark.parametrize(
+    ("merge", "plain"),
+    [
+        (("--model.merge", "AdaMerging"), True),
+        (("--model.merge.router_depth", "0"), True),
+        (("--model.merge", "EWEMoE", "--model.merge.router_depth", "0"), True),
+        (("--model.merge", "EWEMoE"), False),
+    ],
+)
+def test_what_folds_is_left_as_a_plain_encoder(
+    merge: tuple[str, ...], plain: bool, job: Job, out: Path, tiny_suite: Suite
+) -> None:
+    assert job("fit", *QUICK, *merge) == (0, "")
+    path = out / "encoder.safetensors"
+    assert path.is_file() == plain
+    model = load(out)
+    assert not folds(model.encoder)
+    if plain:
+        left = load_file(path)
+        assert left.keys() == tiny_suite.load_pretrained().state_dict().keys()
+        for name, weight in model.encoder.state_dict().items():
+            assert weight.equal(left[name])
+
+
+def test_the_guard_says_what_it_did(job: Job, out: Path) -> None:
+    restore = ("--guard.action", "restore", "--trainer.num_sanity_val_steps", "-1")
+    assert job("fit", *QUICK, *restore, "--trainer.val_check_interval", "1") == (0, "")
+    guard = results(out)["guard"]
+    assert guard["action"] == "restore"
+    assert guard["restored_step"] in (0, 1, 2)
+    assert job("fit", *QUICK, "--fresh") == (0, "")
+    assert results(out)["guard"] == {"action": "warn", "collapsed": {}, "restored_step": None}
+
+
+def test_a_static_merge_of_some_experts_is_loaded_as_it_was_scored(job: Job, out: Path) -> None:
+    assert job("test", "--model.merge", "TaskArithmetic", "--unseen", "[dtd]") == (0, "")
+    model = load(out)
+    assert set(model.tasks) == {"cars", "dtd", "mnist"}
+    assert results(out)["sources"].keys() == {
+        "pretrained", "experts/cars", "experts/mnist", "heads/cars", "heads/dtd", "heads/mnist",
+    }  # fmt: skip

@@ -1,0 +1,145 @@
+"""The commands without a trainer, through the console script's own function."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers.launched import torchrun
+
+from wemoe_pl.cli import main
+from wemoe_pl.cli.verbs import run_verb
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.export.loading import load
+
+Said = tuple[int, str, str]
+
+
+@pytest.fixture
+def wemoe_pl(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Said]:
+    """`wemoe_pl("similarity", "--config", …)`: status, output and errors of a command."""
+    monkeypatch.setattr("sys.argv", ["wemoe-pl"])
+
+    def run(*arguments: str | Path) -> Said:
+        capsys.readouterr()
+        status = main.main([str(argument) for argument in arguments])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def job(tiny_suite_yaml: Path, tmp_path: Path) -> tuple[str | Path, ...]:
+    """The main job on the tiny suite."""
+    return "--config", "adapt_miniature", "--suite", tiny_suite_yaml, "--out", tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "files"),
+    [
+        ("similarity", (), ["similarity.csv", "similarity.png"]),
+        ("landscape", ("--points", "3", "--images", "5"), ["landscape.csv", "landscape.png"]),
+        ("parameters", (), ["parameters.csv", "parameters.png"]),
+    ],
+)
+def test_an_analysis_leaves_a_table_and_a_picture_and_says_where(
+    verb: str, options: tuple[str, ...], files: list[str],
+    wemoe_pl: Callable[..., Said], job: tuple[str | Path, ...], tmp_path: Path,
+) -> None:  # fmt: skip
+    status, out, err = wemoe_pl(verb, *job, *options)
+    assert (status, err) == (0, "")
+    vector = files[1].replace(".png", ".svg")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*files, vector]
+    assert out.splitlines() == [str(tmp_path / "out" / name) for name in files]
+
+
+def test_a_landscape_is_of_the_two_tasks_that_are_asked_for(
+    wemoe_pl: Callable[..., Said], job: tuple[str | Path, ...], tmp_path: Path
+) -> None:
+    status, _, err = wemoe_pl("landscape", *job, "--tasks", "[mnist,cars]", "--points", "2")
+    assert (status, err) == (0, "")
+    lines = (tmp_path / "out" / "landscape.csv").read_text().splitlines()
+    assert {line.split(",")[2] for line in lines[1:]} == {"mnist", "cars"}
+    status, _, err = wemoe_pl("landscape", *job, "--tasks", "[mnist]")
+    assert status == 1
+    assert err == ("wemoe-pl: A landscape lies between two experts: give two with --tasks [a,b].\n")
+
+
+def test_sweeps_and_reports_are_commands(
+    wemoe_pl: Callable[..., Said], job: tuple[str | Path, ...], tmp_path: Path
+) -> None:
+    status, out, err = wemoe_pl("sweep", *job, "--grid", "seed_everything=0,1", "--dry-run")
+    assert (status, err) == (0, "")
+    assert [line.split()[:2] for line in out.splitlines()] == [["wemoe-pl", "fit"]] * 2
+    results = {"suite": "tiny", "method": "TIES", "tasks": ["cars"], "accuracy": {"cars": 0.5}}
+    (tmp_path / "results.json").write_text(json.dumps(results | {"mean": 0.5, "seed": 0}))
+    status, out, err = wemoe_pl("report", tmp_path)
+    assert (status, err) == (0, "")
+    assert "| TIES | 50.0 | 50.0 | – |" in out
+
+
+def test_a_model_is_exported_and_how_it_went_is_told(
+    wemoe_pl: Callable[..., Said], checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "exports"
+    status, said, err = wemoe_pl("export", checkpoint, "--out", out)
+    assert (status, err) == (0, "")
+    lines = said.splitlines()
+    assert lines[0].startswith(f"{out} will take ")
+    assert lines[1] == "Read back, its features differ by at most 0.0e+00 from the model's."
+    small = ("--format", "bundle", "--precision", "bfloat16", "--dictionary", "pruned=0.5")
+    status, said, err = wemoe_pl("export", out, *small, "--out", tmp_path / "small")
+    assert (status, err) == (0, "")
+    assert said.splitlines()[2].startswith("Stored so, features changed by up to ")
+    assert load(tmp_path / "small").tasks == load(checkpoint).tasks
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("export", "nowhere", "--precision", "bfloat16"),
+            "--precision and --dictionary are of bundles: set --format bundle.",
+        ),
+        (
+            ("export", "nowhere", "--push", "me"),
+            "--push is 'me': give USER/NAME, such as me/eight-tasks.",
+        ),
+        (
+            ("export", "nowhere"),
+            "There is no nowhere: give the folder of a run or an export, a checkpoint, or the id "
+            "of a model on the hub.",
+        ),
+        (("export",), "the following arguments are required: DIR. See wemoe-pl export --help."),
+        (("report", "nowhere"), "There is no folder nowhere: give the folder of a run."),
+        (("report",), "the following arguments are required: DIR. See wemoe-pl report --help."),
+        (("sweep",), "There is nothing to sweep: give --grid KEY=A,B,C."),
+    ],
+)
+def test_mistakes_end_in_one_sentence(
+    arguments: tuple[str, ...], message: str, wemoe_pl: Callable[..., Said]
+) -> None:
+    assert wemoe_pl(*arguments) == (1, "", f"wemoe-pl: {message}\n")
+
+
+@pytest.mark.parametrize("verb", ["heads", "report", "similarity", "sweep"])
+def test_a_command_without_a_trainer_is_not_run_several_times(
+    verb: str, wemoe_pl: Callable[..., Said], job: tuple[str | Path, ...], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for name, value in torchrun(2)[1].items():
+        monkeypatch.setenv(name, value)
+    status, _, errors = wemoe_pl(verb, *job)
+    assert status == 1
+    assert f"`wemoe-pl {verb}` is for one process, of which torchrun has started 2" in errors
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("more", [["--format", "csv"], ["--format=markdown"], ["--out", "a.md"]])
+def test_a_page_is_no_document_in_another_format(more: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out.html"
+    with pytest.raises(ConfigError, match=r"^--html makes a page, .* --format .* --out"):
+        run_verb("report", [str(tmp_path), "--html", str(out), *more])
+    assert not out.exists()

@@ -1,0 +1,47 @@
+"""What is exported: a model put together from its recipe and from what was learned."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.errors import CheckpointError
+from wemoe_pl.export.exported import Subject
+from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.moe.dictionary import DenseVectors, PrunedVectors
+
+MakeSubject = Callable[[MergeMethod], Subject]
+
+
+def test_what_was_learned_must_belong_to_the_model(clip_suite: Suite) -> None:
+    with pytest.raises(CheckpointError, match=r"this TaskArithmetic: 'router' is not a part of it"):
+        Subject.assemble(clip_suite, TaskArithmetic(), {"router": torch.ones(1)})
+    wrong = {"encoder.blocks.0.mlp.router.out.bias": torch.ones(7)}
+    with pytest.raises(
+        CheckpointError, match=r"router\.out\.bias' has shape \(7,\) instead of \(2,"
+    ):
+        Subject.assemble(clip_suite, WEMoE(), wrong)
+
+
+def test_routers_that_were_not_adapted_are_kept_as_they_are(clip_suite: Suite) -> None:
+    model = Subject.assemble(clip_suite, WEMoE(), {})
+    again = Subject.assemble(clip_suite, WEMoE(), model.adapted)
+    assert again.features.equal(model.features)
+
+
+def test_images_to_compare_by_are_always_the_same(subject: MakeSubject) -> None:
+    model = subject(TaskArithmetic())
+    assert model.images.equal(subject(WEMoE()).images)
+    assert model.images.shape == (3, 3, 32, 32)
+    assert model.cast(torch.bfloat16).images.dtype == torch.bfloat16
+
+
+def test_sparse_task_vectors_unpack_to_the_same_function(subject: MakeSubject) -> None:
+    packed = subject(EWEMoE())
+    unpacked = packed.unpacked()
+    kinds = [{type(m) for m in s.classifier.modules()} for s in (packed, unpacked)]
+    assert PrunedVectors in kinds[0]
+    assert DenseVectors in kinds[1]
+    assert PrunedVectors not in kinds[1]
+    torch.testing.assert_close(unpacked.features, packed.features, rtol=0, atol=1e-5)

@@ -1,0 +1,190 @@
+"""Suites and merge methods as plain values: what a YAML or a checkpoint holds, and back."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from wemoe_pl.checkpoints import Backbone
+from wemoe_pl.checkpoints.zero_shot import TextTower
+from wemoe_pl.data.miniature import MiniatureTask
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.data.tasks import PAPER_TASKS, ImageFolderTask, PaperTask, ParquetTask
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.model.recipe import describe, read_suite, rebuild
+from wemoe_pl.system.configs import SHIPPED_CONFIGS
+
+SHIPPED_SUITES = sorted((SHIPPED_CONFIGS / "suites").glob("*.yaml"))
+
+# Of every option, a value that is not its default.
+MIXED = Suite(
+    name="mixed, “quoted”: yes",
+    backbone=Backbone("vit_base_patch32_clip_quickgelu_224.openai", {"num_classes": 512}),
+    pretrained="openai/clip-vit-base-patch32@main",
+    experts={"mnist": "experts/mnist", "pets": "owner/pets"},
+    heads={"pets": "heads/pets.safetensors"},
+    text_tower=TextTower("ViT-B-32-quickgelu", "clip.pt", {"embed_dim": 512, "layers": 12}),
+    note="Of many kinds.",
+    tasks={
+        "mnist": PaperTask("mnist", source="owner/mnist@v1", check_names="off", corrupt="skip"),
+        "pets": ParquetTask(
+            "owner/pets",
+            train=None,
+            test="test-*",
+            image="jpg",
+            label=None,
+            class_names=("1", "yes", "null"),
+            label_names=("one", "oui", "nichts"),
+            templates=("a photo of a {}.", "{}: a pet"),
+            check_names="off",
+            corrupt="skip",
+        ),
+        "flowers": ImageFolderTask(
+            test="images/flowers", labelled=False, class_names=("rose", "tulip")
+        ),
+        "digits": MiniatureTask("mnist", train_size=20, test_size=10),
+    },
+)
+PLAIN = Suite("plain", Backbone("vit_tiny_patch16_224"), "encoder.safetensors", tasks={})
+METHODS: list[MergeMethod] = [
+    Pretrained(),
+    Individual(),
+    TaskArithmetic(0.2),
+    WEMoE(init_lambda=0.4, router_depth=1),
+]
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+def test_suites_are_shipped() -> None:
+    assert {"miniature", "clip_vitb32", "clip_vitb16", "clip_vitl14"} <= {
+        path.stem for path in SHIPPED_SUITES
+    }
+
+
+@pytest.mark.parametrize("path", SHIPPED_SUITES, ids=lambda path: path.stem)
+def test_a_shipped_suite_is_read_as_it_is_written(path: Path) -> None:
+    suite, written = read_suite(str(path)), yaml.safe_load(path.read_text())
+    assert suite.name == written["name"]
+    assert suite.pretrained == written["pretrained"]
+    assert suite.backbone == Backbone(**written["backbone"])
+    assert suite.experts == written.get("experts", {})
+    assert suite.heads == written.get("heads", {})
+    assert list(suite.tasks) == list(written["tasks"])
+    for name, task in suite.tasks.items():
+        assert type(task).__name__ == written["tasks"][name]["class_path"].rpartition(".")[2]
+
+
+@pytest.mark.parametrize("model", ["vitb32", "vitb16", "vitl14"])
+def test_a_shipped_suite_of_clip_has_the_eight_tasks_of_the_paper(model: str) -> None:
+    suite = read_suite(str(SHIPPED_CONFIGS / "suites" / f"clip_{model}.yaml"))
+    assert tuple(suite.tasks) == tuple(suite.experts) == PAPER_TASKS
+    tasks = {name: replace(task, corrupt="error") for name, task in suite.tasks.items()}  # type: ignore[type-var]
+    assert tasks == {name: PaperTask(name) for name in PAPER_TASKS}
+    assert suite.text_tower is not None
+    assert suite.text_source == suite.pretrained
+    assert suite.text_tower.build().text_projection.shape[1] == suite.backbone.feature_dim
+
+
+@pytest.mark.parametrize("suite", [MIXED, PLAIN], ids=["mixed", "plain"])
+def test_a_described_suite_in_a_file_is_read_as_it_was(suite: Suite, tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    path.write_text(yaml.safe_dump(describe(suite)))
+    assert read_suite(str(path)) == suite
+
+
+def with_task(**task: Any) -> dict[str, Any]:
+    return describe(PLAIN) | {"tasks": {"pets": task}}
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "a list": ([1, 2], "is no suite"),
+    "a text": ("a text", "is no suite"),
+    "nothing": (None, "is no suite"),
+    "no backbone": ({k: v for k, v in describe(PLAIN).items() if k != "backbone"}, "backbone"),
+    "an unknown key": (describe(PLAIN) | {"expert": {"cars": "x"}}, "expert"),
+    "a number for a mapping": (describe(PLAIN) | {"experts": 3}, "experts"),
+    "an unknown class of task": (with_task(class_path="PapreTask"), "PapreTask"),
+    "a class that is no task": (with_task(class_path="torch.nn.Identity"), "Identity"),
+    "an unknown option of a task": (
+        with_task(class_path="PaperTask", init_args={"name": "mnist", "nmae": 1}),
+        "nmae",
+    ),
+    "an unknown task of the paper": (
+        with_task(class_path="PaperTask", init_args={"name": "mnits"}),
+        "Did you mean 'mnist'",
+    ),
+    "an expert of no task": (describe(PLAIN) | {"experts": {"cars": "x"}}, "no task 'cars'"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_file_that_is_no_suite_is_a_config_error(bad: str, tmp_path: Path) -> None:
+    written, named = BAD[bad]
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump(written))
+    with pytest.raises(ConfigError, match=named):
+        read_suite(str(path))
+
+
+def test_a_file_that_is_no_yaml_is_a_config_error(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: [unclosed")
+    with pytest.raises(ConfigError, match=r"bad\.yaml is no suite"):
+        read_suite(str(path))
+
+
+def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing\.yaml is no suite"):
+        read_suite(str(tmp_path / "missing.yaml"))
+
+
+# --- recipes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+@pytest.mark.parametrize("suite", [MIXED, PLAIN], ids=["mixed", "plain"])
+def test_a_recipe_is_plain_and_comes_back_as_it_was(suite: Suite, method: MergeMethod) -> None:
+    recipe = {"suite": describe(suite), "merge": describe(method)}
+    assert json.loads(json.dumps(recipe)) == recipe
+    assert rebuild(recipe) == (suite, method)
+
+
+@pytest.mark.parametrize("path", SHIPPED_SUITES, ids=lambda path: path.stem)
+def test_a_shipped_suite_comes_back_as_it_was(path: Path) -> None:
+    suite = read_suite(str(path))
+    assert rebuild({"suite": describe(suite), "merge": describe(WEMoE())}) == (suite, WEMoE())
+
+
+def test_what_can_be_chosen_by_class_is_described_with_its_class() -> None:
+    described = describe(MIXED)
+    assert described["tasks"]["mnist"] == {
+        "class_path": "wemoe_pl.PaperTask",
+        "init_args": asdict(PaperTask("mnist", "owner/mnist@v1", "off", "skip")),
+    }
+    assert described["backbone"] == {
+        "model": "vit_base_patch32_clip_quickgelu_224.openai",
+        "options": {"num_classes": 512},
+    }
+    assert described["text_tower"]["source"] == "clip.pt"
+    assert describe(PLAIN)["text_tower"] is None
+
+
+@pytest.mark.parametrize(
+    "merge",
+    [
+        {"class_path": "torch.nn.Identity"},
+        {"class_path": "wemoe_pl.merging.WEMoE", "init_args": {"init_lambda": "high"}},
+        {"class_path": "wemoe_pl.merging.WEMoE", "init_args": {"init_lambda": 7}},
+        "nonsense",
+    ],
+    ids=["foreign class", "no number", "out of range", "no class"],
+)
+def test_what_is_no_merge_method_is_a_config_error(merge: Any) -> None:
+    with pytest.raises(ConfigError, match="no recipe of a suite and a merge method"):
+        rebuild({"suite": describe(PLAIN), "merge": merge})

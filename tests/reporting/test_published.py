@@ -1,0 +1,76 @@
+"""The published tables: as they are in the file, and which of them belongs beside a run."""
+
+import csv
+from typing import Any
+
+import pytest
+
+from wemoe_pl.data.tasks import PAPER_TASKS
+from wemoe_pl.reporting.published import all_rows, experiment_of, published_rows
+from wemoe_pl.system.files import SHIPPED
+
+FOUR = ["cars", "eurosat", "resisc45", "gtsrb"]
+EIGHT = list(PAPER_TASKS)
+
+
+def results(tasks: list[str], experts: list[str] | None = None, kind: str = "") -> dict[str, Any]:
+    corruption = {"kind": kind, "severity": 2} if kind else None
+    return {"tasks": tasks, "experts": experts or tasks, "corruption": corruption}
+
+
+def test_every_line_of_the_file_is_in_one_row() -> None:
+    with (SHIPPED / "published_results.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    rows = {(r.suite, r.checkpoint_family, r.experiment, r.method, r.source): r for r in all_rows()}
+    assert len(rows) == len(all_rows())
+    for line in lines:
+        key = ("suite", "checkpoint_family", "experiment", "method", "source")
+        row = rows[tuple(line[part] for part in key)]  # type: ignore[index]
+        value = row.mean if line["task"] == "mean" else row.accuracy[line["task"]]
+        assert value == pytest.approx(float(line["accuracy_percent"]) / 100)
+
+
+def test_a_mean_that_is_not_published_is_computed() -> None:
+    rows = [row for row in all_rows() if "robustness" in row.experiment]
+    assert rows
+    for row in rows:
+        assert row.mean == pytest.approx(sum(row.accuracy.values()) / 4, abs=2e-3)
+
+
+@pytest.mark.parametrize("suite", ["CLIP ViT-B/32", "CLIP ViT-B/16", "CLIP ViT-L/14"])
+def test_suites_are_found_by_the_names_of_ours(suite: str) -> None:
+    rows = published_rows(suite, "eight tasks")
+    assert {"Pre-trained", "Task Arithmetic 0.3"} <= {row.method for row in rows}
+    assert all(set(row.accuracy) == set(PAPER_TASKS) for row in rows)
+    assert published_rows("miniature", "eight tasks") == []
+
+
+@pytest.mark.parametrize(
+    ("run", "experiment"),
+    [
+        (results(EIGHT), "eight tasks"),
+        (results(EIGHT[::-1]), "eight tasks"),
+        (results(EIGHT, [t for t in EIGHT if t not in ("mnist", "eurosat")]),
+         "generalisation: unseen mnist, eurosat"),
+        (results(EIGHT, [t for t in EIGHT if t not in ("svhn", "resisc45")]),
+         "generalisation: unseen resisc45, svhn"),
+        (results(EIGHT, EIGHT[:3]), None),
+        (results(FOUR), "robustness: clean"),
+        (results(FOUR, kind="spatter"), "robustness: spatter"),
+        (results(FOUR[:3]), None),
+        (results(EIGHT, kind="spatter"), None),
+        ({"tasks": EIGHT}, "eight tasks"),  # of an older version
+    ],
+)  # fmt: skip
+def test_the_experiment_of_a_run_is_known_by_its_tasks(
+    run: dict[str, Any], experiment: str | None
+) -> None:
+    assert experiment_of(run) == experiment
+    if experiment:
+        assert published_rows("CLIP ViT-B/32", experiment)
+
+
+def test_another_severity_is_not_the_published_experiment() -> None:
+    run = results(FOUR, kind="spatter")
+    run["corruption"]["severity"] = 3
+    assert experiment_of(run) is None

@@ -1,0 +1,103 @@
+"""The contract of `results.json`, and how large models are."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning as L
+import pytest
+
+from wemoe_pl.checkpoints import Backbone, save_tensors
+from wemoe_pl.data.datamodule import MultiTaskData
+from wemoe_pl.data.miniature import MiniatureTask
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.data.tasks import VisionTask
+from wemoe_pl.merging import Individual, TaskArithmetic, WEMoE
+from wemoe_pl.reporting.results import collect_results, parameter_counts, write_results
+from wemoe_pl.system.files import sha256
+from wemoe_pl.system.provenance import revision
+from wemoe_pl.training.adapt import TestTimeAdaptation
+
+TASKS = ["cars", "dtd", "mnist"]
+
+
+def test_results_keep_the_contract(
+    tiny_suite: Suite, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, WEMoE())
+    quiet_trainer().test(module, MultiTaskData(tiny_suite, test_batch_size=8), verbose=False)
+    write_results(tmp_path / "results.json", collect_results(module, seed=3))
+    results = json.loads((tmp_path / "results.json").read_text())
+    types = {
+        "suite": str, "method": str, "tasks": list, "accuracy": dict, "mean": float,
+        "reference": dict, "normalized_mean": float, "parameters": dict, "seconds": dict,
+        "versions": dict, "seed": int, "sources": dict,
+    }  # fmt: skip
+    assert {key: type(results[key]) for key in types} == types
+    assert (results["suite"], results["seed"]) == ("tiny", 3)
+    assert results["method"] == "WEMoE, not adapted"
+    assert results["own_reference"] is None
+    assert results["tasks"] == list(results["accuracy"]) == TASKS
+    assert {"pretrained", "individual"} <= set(results["reference"])
+    for accuracy in (results["accuracy"], *results["reference"].values()):
+        assert list(accuracy) == TASKS
+        assert all(0 <= value <= 1 for value in accuracy.values())
+    assert results["mean"] == pytest.approx(sum(results["accuracy"].values()) / 3)
+    encoder = module.classifier.encoder
+    trainable = sum(p.numel() for n, p in encoder.named_parameters() if ".router." in n)
+    total = sum(p.numel() for p in encoder.parameters())
+    assert results["parameters"] == {"total": total, "trainable": trainable}
+    assert results["sources"]["experts/cars"] == {
+        "source": tiny_suite.experts["cars"],
+        "sha256": sha256(Path(tiny_suite.experts["cars"])),
+    }
+    assert results["revision"] == revision()
+    assert results["seconds"]["test"] >= results["seconds"]["build"] > 0
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Suite:
+    """A pretrained encoder with a projection, as CLIP has, and two experts."""
+    sizes = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    backbone = Backbone("vit_base_patch32_clip_quickgelu_224", {**sizes, "num_classes": 8})
+    names = ("pretrained", "cars", "dtd")
+    for name in names:
+        save_tensors(tmp_path / f"{name}.safetensors", backbone.build().state_dict(), {})
+    files = {name: str(tmp_path / f"{name}.safetensors") for name in names}
+    pretrained = files.pop("pretrained")
+    tasks: dict[str, VisionTask] = {task: MiniatureTask(task) for task in files}
+    return Suite("clip", backbone, pretrained, tasks, files)
+
+
+def count(suite: Suite, part: str = "", but: str = "head.") -> int:
+    """The weights of the pretrained encoder whose names hold `part` and do not begin with `but`."""
+    named = suite.load_pretrained().named_parameters()
+    return sum(p.numel() for name, p in named if part in name and not name.startswith(but))
+
+
+def test_an_encoder_is_counted_without_its_projection(clip: Suite) -> None:
+    merged = TaskArithmetic().merge(clip.load_pretrained(), clip.load_experts())
+    assert parameter_counts(merged) == {"total": count(clip), "trainable": 0}
+    everything = sum(p.numel() for p in merged.parameters())
+    assert everything == count(clip) + 8 * 16 + 8
+
+
+def test_what_is_fine_tuned_is_counted_without_the_projection_too(clip: Suite) -> None:
+    assert parameter_counts(clip.load_pretrained()) == {
+        "total": count(clip),
+        "trainable": count(clip),
+    }
+
+
+def test_individual_experts_are_counted_all(clip: Suite) -> None:
+    individual = Individual().merge(clip.load_pretrained(), clip.load_experts())
+    assert parameter_counts(individual) == {"total": 2 * count(clip), "trainable": 0}
+
+
+def test_a_mixture_is_the_encoder_with_an_mlp_per_expert_and_its_routers(clip: Suite) -> None:
+    encoder = WEMoE().merge(clip.load_pretrained(), clip.load_experts())
+    routers = sum(p.numel() for n, p in encoder.named_parameters() if ".router." in n)
+    counts = parameter_counts(encoder)
+    assert counts == {"total": count(clip) + 2 * count(clip, ".mlp.") + routers,
+                      "trainable": routers}  # fmt: skip
+    assert routers > 0

@@ -1,0 +1,236 @@
+"""The table to the cell, and a run's page."""
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from wemoe_pl.reporting.summary import (
+    accuracy_columns,
+    accuracy_table,
+    summary,
+    write_summary,
+)
+
+RESULTS = {
+    "suite": "tiny",
+    "method": "WEMoE",
+    "tasks": ["cars", "mnist"],
+    "accuracy": {"cars": 0.6, "mnist": 0.95},
+    "reference": {
+        "pretrained": {"cars": 0.5, "mnist": 0.25},
+        "task_arithmetic": {"cars": 0.55, "mnist": 0.5},
+        "individual": {"cars": 0.8, "mnist": 1.0},
+    },
+}
+WHOLE = RESULTS | {
+    "note": "Rendered images.",
+    "corruption": {"kind": "motion_blur", "severity": 2},
+    "information": {"cars": 0.25, "mnist": 0.75, "unlabelled": 0.5},
+    "diversity": {"cars": 0.5, "mnist": 1.0, "unlabelled": 0.6},
+    "unknown_task": {
+        "entropy": {
+            "accuracy": {"cars": 0.3, "mnist": 0.7},
+            "mean": 0.5,
+            "task_accuracy": {"cars": 0.4, "mnist": 0.8},
+        },
+        "routing": {"accuracy": {}, "mean": None, "task_accuracy": {}},
+    },
+    "parameters": {"total": 1234567, "trainable": 890},
+    "seconds": {"build": 0.25, "fit": 61.04},
+    "versions": {"wemoe_pl": "1.2.3", "torch": "2.6"},
+    "revision": "0123abc-dirty",
+    "command": "wemoe-pl fit --config adapt_miniature",
+    "seed": 7,
+    "sources": {"pretrained": {"source": "a|b/file", "sha256": "0123456789abcdef" * 4}},
+    "guard": {"action": "restore", "collapsed": {"cars": 40}, "restored_step": 30},
+}
+PAGE = """\
+# WEMoE on tiny
+
+> Rendered images.
+
+> The test images are corrupted: motion_blur of severity 2.
+
+## Accuracy, %
+
+| task | pretrained | task arithmetic | WEMoE | individual |
+| --- | ---: | ---: | ---: | ---: |
+| cars | 50.0 | 55.0 | 60.0 | 80.0 |
+| mnist | 25.0 | 50.0 | 95.0 | 100.0 |
+| mean | 37.5 | 52.5 | 77.5 | 90.0 |
+| normalized mean | 43.8 | 59.4 | 85.0 | 100.0 |
+
+## Without labels
+
+| task | information, % | classes predicted, % |
+| --- | ---: | ---: |
+| cars | 25.0 | 50.0 |
+| mnist | 75.0 | 100.0 |
+| unlabelled | 50.0 | 60.0 |
+| mean | 50.0 | 70.0 |
+
+Information is what the predictions tell about the images: 100 when all are certain and all \
+classes equally frequent, 0 when all images get the same answer. Classes predicted is the share of \
+a task's classes that its predictions spread over.
+
+## When the task is not known
+
+| task | right task by entropy, % | right class by entropy, % |
+| --- | ---: | ---: |
+| cars | 40.0 | 30.0 |
+| mnist | 80.0 | 70.0 |
+| mean | 60.0 | 50.0 |
+
+## Size and time
+
+- Parameters of the encoder: 1,234,567, of which 890 trainable
+- Seconds: build 0.2, fit 61.0
+
+## How it was made
+
+```
+wemoe-pl fit --config adapt_miniature
+```
+
+- Seed: 7
+- Git revision: 0123abc-dirty
+- Versions: wemoe_pl 1.2.3, torch 2.6
+- The predictions for cars began to collapse at step 40
+- In the end the state of step 30 was restored, the best without labels
+
+| part | source | SHA-256 |
+| --- | --- | --- |
+| pretrained | a\\|b/file | `0123456789ab` |
+
+## Pictures
+
+![accuracy](accuracy.png)
+
+![routing share](routing_share.png)
+"""
+
+
+def rows(results: dict[str, Any]) -> list[list[str]]:
+    """The cells of the table as it is printed, without its frame."""
+    page = StringIO()
+    Console(file=page, width=200).print(accuracy_table(results))
+    lines = [line.replace("┃", "│").strip("│ \n") for line in page.getvalue().splitlines()]
+    return [[cell.strip() for cell in line.split("│")] for line in lines if "│" in line]
+
+
+def test_the_table_has_a_row_per_task_a_column_per_method_and_means() -> None:
+    assert rows(RESULTS) == [
+        ["task", "pretrained", "task arithmetic", "WEMoE", "individual"],
+        ["cars", "50.0", "55.0", "60.0", "80.0"],
+        ["mnist", "25.0", "50.0", "95.0", "100.0"],
+        ["mean", "37.5", "52.5", "77.5", "90.0"],
+        ["normalized mean", "43.8", "59.4", "85.0", "100.0"],
+    ]
+
+
+def test_a_task_without_expert_has_a_dash() -> None:
+    reference = {**RESULTS["reference"], "individual": {"mnist": 1.0}}  # type: ignore[dict-item]
+    table = rows({**RESULTS, "reference": reference})
+    assert table[1] == ["cars", "50.0", "55.0", "60.0", "–"]
+    assert table[-1] == ["normalized mean", "25.0", "50.0", "95.0", "100.0"]
+
+
+@pytest.mark.parametrize(
+    ("method", "own", "titles"),
+    [
+        ("Pretrained", "pretrained", ["task arithmetic", "Pretrained", "individual"]),
+        ("TaskArithmetic", "task_arithmetic", ["pretrained", "TaskArithmetic", "individual"]),
+        ("Individual", "individual", ["pretrained", "task arithmetic", "Individual"]),
+    ],
+)
+def test_a_method_that_is_a_reference_itself_has_one_column(
+    method: str, own: str, titles: list[str]
+) -> None:
+    accuracy = RESULTS["reference"][own]  # type: ignore[index]
+    table = rows({**RESULTS, "method": method, "accuracy": accuracy})
+    assert table[0] == ["task", *titles]
+    column = table[0].index(method)
+    assert [row[column] for row in table[1:3]] == [
+        f"{100 * value:.1f}" for value in accuracy.values()
+    ]
+    assert table[-1][0] == "normalized mean"
+
+
+@pytest.mark.parametrize("own", ["task_arithmetic", None])
+def test_results_say_themselves_which_reference_they_are(own: str | None) -> None:
+    for method in ("Mine", "TaskArithmetic"):
+        columns = accuracy_columns({**RESULTS, "method": method, "own_reference": own})
+        others = ["pretrained", "individual"] if own else ["pretrained", "task arithmetic"]
+        assert (method in columns, "task arithmetic" in columns) == (True, own is None)
+        assert set(others) < set(columns)
+
+
+@pytest.mark.parametrize("compared", [False, True])
+def test_a_run_without_labels_has_a_table_all_the_same(compared: bool) -> None:
+    reference: dict[str, Any] = {name: {} for name in RESULTS["reference"]} if compared else {}
+    page = StringIO()
+    nothing = {**RESULTS, "tasks": [], "accuracy": {}, "reference": reference}
+    Console(file=page, width=80).print(accuracy_table(nothing))
+    assert "Accuracy on tiny, %" in page.getvalue()
+    assert "cars" not in page.getvalue()
+
+
+def test_without_references_only_the_method_is_shown() -> None:
+    assert rows({**RESULTS, "reference": {}}) == [
+        ["task", "WEMoE"],
+        ["cars", "60.0"],
+        ["mnist", "95.0"],
+        ["mean", "77.5"],
+    ]
+
+
+def test_the_note_of_a_suite_stands_below_its_table() -> None:
+    page = StringIO()
+    Console(file=page, width=80).print(accuracy_table({**RESULTS, "note": "Rendered images."}))
+    assert page.getvalue().splitlines()[-1].strip() == "Rendered images."
+
+
+def test_the_title_is_on_one_line() -> None:
+    page = StringIO()
+    Console(file=page, width=80).print(accuracy_table({**RESULTS, "reference": {}}))
+    assert "Accuracy on tiny, %" in page.getvalue()
+
+
+def test_the_page_of_a_run_says_all_that_its_results_hold(tmp_path: Path) -> None:
+    pictures = ["accuracy.png", "routing_share.png"]
+    assert summary(WHOLE, pictures) == PAGE
+    write_summary(tmp_path / "summary.md", WHOLE, pictures)
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == PAGE
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.md"]
+
+
+def test_the_page_has_no_heading_above_nothing() -> None:
+    known = ("parameters", "seconds", "versions", "seed")
+    nothing: dict[str, Any] = {
+        "tasks": [],
+        "accuracy": {},
+        "reference": {},
+        "sources": {},
+        "revision": None,
+    }
+    quiet: dict[str, Any] = {"guard": {"action": "warn", "collapsed": {}, "restored_step": None}}
+    results = {"suite": "tiny", "method": "TIES"} | {key: WHOLE[key] for key in known}
+    assert summary(results | nothing | quiet, []) == (
+        "# TIES on tiny\n\n"
+        "## Size and time\n\n"
+        "- Parameters of the encoder: 1,234,567, of which 890 trainable\n"
+        "- Seconds: build 0.2, fit 61.0\n\n"
+        "## How it was made\n\n"
+        "- Seed: 7\n"
+        "- Versions: wemoe_pl 1.2.3, torch 2.6\n"
+    )
+
+
+def test_columns_are_those_of_the_table_in_its_order() -> None:
+    columns = accuracy_columns(RESULTS)
+    assert ["task", *columns] == rows(RESULTS)[0]
+    assert columns["task arithmetic"] == {"cars": 0.55, "mnist": 0.5}
+    assert columns["WEMoE"] == {"cars": 0.6, "mnist": 0.95}

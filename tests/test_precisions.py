@@ -1,9 +1,0 @@
-"""The precisions are torch's own."""
-
-import torch
-
-from wemoe_pl.precisions import PRECISIONS
-
-
-def test_every_precision_is_one_of_torch() -> None:
-    assert all(getattr(torch, name).is_floating_point for name in PRECISIONS)

@@ -1,0 +1,366 @@
+"""Test-time adaptation: the objective, and a loop that does what plain torch would do."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor
+from torch.optim import Adam
+
+from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
+from wemoe_pl.data.datamodule import ImageSet, MultiTaskData
+from wemoe_pl.data.streams import StepBatches
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.data.tasks import ImageFolderTask, VisionTask
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.model.classifier import build_classifier
+from wemoe_pl.reporting.results import collect_results
+from wemoe_pl.reporting.summary import COLUMN_TITLES, accuracy_table
+from wemoe_pl.training.adapt import TestTimeAdaptation, entropy_objective
+
+NewTrainer = Callable[..., L.Trainer]
+BATCH_SIZE = 4
+LEARNING_RATE = 0.01
+
+
+def adapt(
+    suite: Suite, trainer: L.Trainer, seed: int = 0, data: MultiTaskData | None = None, **fit: Any
+) -> TestTimeAdaptation:
+    torch.manual_seed(seed)
+    module = TestTimeAdaptation(suite, WEMoE(), learning_rate=LEARNING_RATE)
+    trainer.fit(module, data or MultiTaskData(suite, batch_size=BATCH_SIZE), **fit)
+    return module
+
+
+def routers(module: TestTimeAdaptation) -> dict[str, Tensor]:
+    return {name: weight.detach() for name, weight in module.trained_parameters().items()}
+
+
+def assert_identical(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("diversity", [0.0, 0.7])
+def test_the_objective_and_its_gradient_match_those_written_out(diversity: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(6, 5, generator=generator, dtype=torch.float64) * 3
+    logits = values.clone().requires_grad_()
+    objective, mean_entropy = entropy_objective(logits, diversity)
+    objective.backward()
+
+    p = [[math.exp(x) / sum(map(math.exp, row)) for x in row] for row in values.tolist()]
+    entropies = [-sum(x * math.log(x) for x in row) for row in p]
+    marginal = [sum(column) / 6 for column in zip(*p, strict=True)]
+    spread = -sum(x * math.log(x) for x in marginal)
+    assert mean_entropy.item() == pytest.approx(sum(entropies) / 6, rel=1e-12)
+    assert objective.item() == pytest.approx(sum(entropies) / 6 - diversity * spread, rel=1e-12)
+
+    assert logits.grad is not None
+    for b, row in enumerate(p):  # dH/dlogit = -p (log p + H); of the marginal, by the chain rule
+        across = sum(x * math.log(m) for x, m in zip(row, marginal, strict=True))
+        for c, x in enumerate(row):
+            own = -x * (math.log(x) + entropies[b])
+            shared = -x * (math.log(marginal[c]) - across)
+            expected = (own - diversity * shared) / 6
+            assert logits.grad[b, c].item() == pytest.approx(expected, rel=1e-9, abs=1e-14)
+
+
+@pytest.mark.parametrize("diversity", [0.0, 1.0])
+def test_the_objective_is_finite_for_certain_predictions(diversity: float) -> None:
+    logits = (torch.eye(3) * 1e4).requires_grad_()
+    objective, _ = entropy_objective(logits, diversity)
+    objective.backward()
+    assert objective.item() == pytest.approx(-diversity * math.log(3))
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_adaptation_changes_every_router_and_nothing_else(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, WEMoE(), learning_rate=LEARNING_RATE)
+    module.configure_model()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    quiet_trainer(max_steps=2).fit(module, MultiTaskData(tiny_suite, batch_size=BATCH_SIZE))
+    changed = {name for name, now in module.state_dict().items() if not now.equal(before[name])}
+    assert changed == {name for name in before if ".router." in name}
+
+
+def test_labels_are_not_looked_at(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falsified = MultiTaskData(tiny_suite, batch_size=BATCH_SIZE)
+    for task in tiny_suite.tasks:
+        images = falsified.load(ImageSet(task, "test")).images
+        monkeypatch.setattr(images, "labels", [0] * len(images))
+    honest = adapt(tiny_suite, quiet_trainer(max_steps=2))
+    misled = adapt(tiny_suite, quiet_trainer(max_steps=2), data=falsified)
+    assert_identical(routers(misled), routers(honest))
+
+
+def test_adaptation_matches_a_loop_written_out(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    steps = 3
+    module = adapt(tiny_suite, quiet_trainer(max_steps=steps))
+
+    torch.manual_seed(0)
+    classifier = build_classifier(tiny_suite, WEMoE())
+    trained = {n: p for n, p in classifier.named_parameters() if p.requires_grad}
+    optimizer = Adam(trained.values())
+    data = MultiTaskData(tiny_suite)
+    tasks = {task: data.load(ImageSet(task, "test")) for task in tiny_suite.tasks}
+    batches = StepBatches(tasks, BATCH_SIZE, tasks_per_batch=3, seed=0)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * step / steps)) / 2
+        optimizer.zero_grad()
+        for task, (images, _) in batches[step].items():
+            p = classifier(images, task).softmax(dim=-1)
+            (-(p * p.log()).sum(dim=-1).mean()).backward()
+        optimizer.step()
+    expected = {f"classifier.{name}": weight.detach() for name, weight in trained.items()}
+    torch.testing.assert_close(routers(module), expected, rtol=0, atol=1e-6)
+
+
+def test_tasks_one_after_another_give_the_same_step_as_all_at_once(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    split = MultiTaskData(tiny_suite, batch_size=BATCH_SIZE, tasks_per_batch=1)
+    in_parts = adapt(tiny_suite, quiet_trainer(max_steps=2, accumulate_grad_batches=3), data=split)
+    at_once = adapt(tiny_suite, quiet_trainer(max_steps=2))
+    torch.testing.assert_close(routers(in_parts), routers(at_once), rtol=0, atol=1e-6)
+
+
+def test_a_seed_decides_everything(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
+    one, again, other = (
+        routers(adapt(tiny_suite, quiet_trainer(max_steps=2), seed)) for seed in (0, 0, 1)
+    )
+    assert_identical(one, again)
+    assert not any(one[name].equal(other[name]) for name in one if name.endswith("weight"))
+
+
+class KilledInThirdStep(L.Callback):
+    """Ends a run as a power cut would."""
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        if batch_idx == 2:
+            raise RuntimeError("killed")
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    uninterrupted = adapt(tiny_suite, quiet_trainer(max_steps=4))
+    validated = {"val_check_interval": 2, "check_val_every_n_epoch": None}
+    callbacks = [LastCheckpoint(str(tmp_path)), KilledInThirdStep()]
+    with pytest.raises(RuntimeError, match="killed"):
+        adapt(
+            tiny_suite,
+            quiet_trainer(max_steps=4, enable_checkpointing=True, callbacks=callbacks, **validated),
+        )
+    last = tmp_path / "last.ckpt"
+    resumed = adapt(tiny_suite, quiet_trainer(max_steps=4, **validated), seed=9, ckpt_path=last)
+    assert_identical(routers(resumed), routers(uninterrupted))
+
+
+@pytest.mark.parametrize(
+    ("merge", "published"),
+    [
+        (WEMoE(router_depth=0), 1e-3),
+        (WEMoE(router_depth=1), 1e-4),
+        (WEMoE(router_depth=2), 1e-4),
+    ],
+)
+def test_the_default_learning_rate_is_the_published_one(
+    tiny_suite: Suite, merge: MergeMethod, published: float
+) -> None:
+    assert TestTimeAdaptation(tiny_suite, merge).learning_rate == published
+    assert TestTimeAdaptation(tiny_suite, merge, learning_rate=0.5).learning_rate == 0.5
+
+
+def test_the_learning_rate_is_annealed_to_zero(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    trainer = quiet_trainer(max_steps=3)
+    adapt(tiny_suite, trainer)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_entropy_of_every_task_is_logged(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
+    trainer = quiet_trainer(max_steps=1)
+    adapt(tiny_suite, trainer)
+    logged = trainer.logged_metrics
+    assert set(logged) == {"train/entropy", *(f"train/entropy/{task}" for task in tiny_suite.tasks)}
+    each = [logged[f"train/entropy/{task}"] for task in tiny_suite.tasks]
+    torch.testing.assert_close(logged["train/entropy"], torch.stack(each).mean())
+
+
+@pytest.mark.parametrize("merge", [TaskArithmetic(), Pretrained(), Individual()])
+def test_a_static_merge_has_nothing_to_adapt(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, merge: MergeMethod
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"static merge with nothing to adapt: score it with `wemoe-pl test`"
+    ):
+        quiet_trainer(max_steps=1).fit(
+            TestTimeAdaptation(tiny_suite, merge), MultiTaskData(tiny_suite)
+        )
+
+
+def test_the_number_of_steps_has_to_be_given(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
+    with pytest.raises(ConfigError, match=r"number of steps: trainer\.max_steps, from 1"):
+        adapt(tiny_suite, quiet_trainer(max_epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        ({"learning_rate": 0.0}, r"learning_rate is 0\.0: give a number above 0"),
+        ({"learning_rate": math.nan}, r"learning_rate is nan"),
+        ({"diversity": -1.0}, r"diversity is -1\.0: give a number from 0"),
+        ({"task": "crs"}, r"no task 'crs'\. Did you mean 'cars'"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(
+    tiny_suite: Suite, option: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        TestTimeAdaptation(tiny_suite, WEMoE(), **option)
+
+
+def test_routing_by_batch_is_adapted_on_one_device(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    two = quiet_trainer(max_steps=1, devices=2)
+    for routing in ("sample", "batch"):
+        module = TestTimeAdaptation(tiny_suite, WEMoE(routing=routing))
+        module.configure_model()
+        module.trainer = two
+        if routing == "sample":
+            module.on_fit_start()
+    with pytest.raises(ConfigError, match=r"set model\.merge\.routing to sample, or .* to 1\.$"):
+        module.on_fit_start()
+
+
+def test_predictions_can_be_asked_of_one_task(tiny_suite: Suite) -> None:
+    every, one = (TestTimeAdaptation(tiny_suite, WEMoE(), task=task) for task in (None, "dtd"))
+    every.configure_model()
+    assert list(every.predict_tasks) == ["cars", "dtd", "mnist"]
+    assert list(one.predict_tasks) == ["dtd"]
+
+
+# --- what it is compared with ----------------------------------------------------------------
+
+
+def scored(suite: Suite, trainer: L.Trainer, merge: MergeMethod) -> TestTimeAdaptation:
+    module = TestTimeAdaptation(suite, merge)
+    trainer.test(module, MultiTaskData(suite, test_batch_size=8), verbose=False)
+    return module
+
+
+OWN = pytest.mark.parametrize(
+    ("merge", "own"),
+    [
+        (Pretrained(), "pretrained"),
+        (TaskArithmetic(), "task_arithmetic"),
+        (TaskArithmetic(0.1), "task_arithmetic"),
+        (Individual(), "individual"),
+    ],
+)
+
+
+@OWN
+def test_a_method_of_the_table_is_its_own_reference_and_scored_once(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, merge: MergeMethod, own: str
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, merge)
+    assert module.own_reference == own
+    assert own not in module.build_references()
+    module = scored(tiny_suite, quiet_trainer(), merge)
+    assert set(module.reference_scores) == {"pretrained", "task_arithmetic", "individual"} - {own}
+    reference = module.test_results["reference"]
+    assert set(reference) == {"pretrained", "task_arithmetic", "individual"}
+    assert reference[own] == module.test_results["accuracy"]
+
+
+@OWN
+def test_a_method_of_the_table_has_no_second_column_there(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, merge: MergeMethod, own: str
+) -> None:
+    results = collect_results(scored(tiny_suite, quiet_trainer(), merge), seed=0)
+    titles = [str(column.header) for column in accuracy_table(results).columns]
+    assert len(titles) == 4
+    assert titles.count(type(merge).__name__) == 1
+    assert COLUMN_TITLES[own] not in titles
+
+
+def test_an_own_reference_is_scored_as_if_it_were_another(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    whole = scored(tiny_suite, quiet_trainer(), WEMoE()).test_results["reference"]
+    own = scored(tiny_suite, quiet_trainer(), TaskArithmetic()).test_results["reference"]
+    assert own == whole
+
+
+def test_the_normalized_mean_of_individual_experts_is_one(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    results = collect_results(scored(tiny_suite, quiet_trainer(), Individual()), seed=0)
+    assert results["normalized_mean"] == pytest.approx(1.0)
+
+
+def test_an_adapted_method_is_no_reference(tiny_suite: Suite) -> None:
+    module = TestTimeAdaptation(tiny_suite, WEMoE(0.2))
+    assert module.own_reference is None
+    assert set(module.build_references()) == {"pretrained", "task_arithmetic", "individual"}
+    assert module.columns["task_arithmetic"] == TaskArithmetic(0.2)
+
+
+def test_without_references_nothing_but_the_method_is_scored(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, Pretrained(), references=False)
+    quiet_trainer().test(module, MultiTaskData(tiny_suite), verbose=False)
+    assert not module.build_references()
+    assert not module.reference_scores
+    assert module.test_results["reference"] == {"pretrained": module.test_results["accuracy"]}
+
+
+# --- without labels --------------------------------------------------------------------------
+
+
+def test_images_without_labels_are_adapted_to_as_those_with(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    for task in tiny_suite.tasks:
+        images = tiny_suite.task(task).images("test")
+        for index in range(len(images)):
+            path = tmp_path / task / f"{index:02d}.png"
+            path.parent.mkdir(exist_ok=True)
+            images[index][0].save(path)
+    unlabelled: dict[str, VisionTask] = {
+        task: ImageFolderTask(test=str(tmp_path / task), labelled=False)
+        for task in tiny_suite.tasks
+    }
+    blind = adapt(replace(tiny_suite, tasks=unlabelled), quiet_trainer(max_steps=2))
+    seeing = adapt(tiny_suite, quiet_trainer(max_steps=2))
+    assert_identical(routers(blind), routers(seeing))
+
+
+def test_experts_alone_are_scored_on_the_tasks_that_have_one(
+    tiny_suite: Suite, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    suite = replace(tiny_suite, experts={"dtd": tiny_suite.experts["dtd"]})
+    module = TestTimeAdaptation(suite, Individual())
+    quiet_trainer().test(module, MultiTaskData(suite), verbose=False)
+    assert list(module.test_results["accuracy"]) == ["dtd"]
+    assert list(module.test_results["reference"]["pretrained"]) == list(suite.tasks)

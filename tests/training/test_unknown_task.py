@@ -1,0 +1,48 @@
+"""How often the inferred task is right, and the class too: against loops over images."""
+
+import pytest
+import torch
+from helpers.answers import TASKS, N, random_logits, random_routing
+
+from wemoe_pl.data.tasks import UNLABELLED
+from wemoe_pl.model.task_inference import infer_task
+from wemoe_pl.training.unknown_task import UnknownTaskScores
+
+
+def test_right_is_the_right_class_of_the_right_task() -> None:
+    logits, routing = random_logits(), random_routing()
+    labels = torch.arange(N) % 3
+    labels[::7] = UNLABELLED
+    scores = UnknownTaskScores(TASKS, TASKS)
+    for part in (slice(0, 25), slice(25, N)):
+        scores.update(
+            "cars",
+            {task: values[part] for task, values in logits.items()},
+            labels[part],
+            [block[part] for block in routing],
+        )
+    answers = scores.compute()
+    assert list(answers) == ["entropy", "routing"]
+    for rule in ("entropy", "routing"):
+        inferred = infer_task(rule, logits, routing, TASKS).place.tolist()
+        known = [i for i in range(N) if labels[i] != UNLABELLED]
+        right_task = [i for i in known if inferred[i] == 0]
+        right = [i for i in right_task if logits["cars"][i].argmax() == labels[i]]
+        assert answers[rule] == {
+            "accuracy": {"cars": pytest.approx(len(right) / len(known))},
+            "mean": pytest.approx(len(right) / len(known)),
+            "task_accuracy": {"cars": pytest.approx(len(right_task) / len(known))},
+        }
+
+
+def test_entropies_that_are_not_worth_a_comparison_are_not_compared() -> None:
+    scores = UnknownTaskScores(TASKS, TASKS, by_entropy=False)
+    scores.update("cars", random_logits(), torch.zeros(N, dtype=torch.long), random_routing())
+    assert list(scores.compute()) == ["routing"]
+    assert UnknownTaskScores(TASKS, [], by_entropy=False).compute() == {}
+
+
+def test_a_model_without_routers_has_one_rule_and_tasks_without_labels_no_score() -> None:
+    scores = UnknownTaskScores(TASKS, [])
+    scores.update("cars", random_logits(), torch.full((N,), UNLABELLED), [])
+    assert scores.compute() == {"entropy": {"accuracy": {}, "mean": None, "task_accuracy": {}}}

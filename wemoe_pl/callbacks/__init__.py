@@ -1,0 +1,1 @@
+"""Lightning callbacks: save, guard, record, answer and end together."""

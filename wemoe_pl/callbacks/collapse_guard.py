@@ -1,0 +1,128 @@
+"""A guard against collapse: one class, predicted for all images, has the least entropy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor
+
+from wemoe_pl.training.adapt import TestTimeAdaptation
+from wemoe_pl.training.metrics import mean, spread
+
+MEMORY = 0.9  # of what was predicted, per step: about ten steps count
+FEWER = 0.5  # a task whose predictions spread over less than this share of their classes collapses
+
+
+@dataclass
+class Best:
+    """The state that the label-free score likes best, and when it was reached."""
+
+    information: float
+    step: int
+    weights: dict[str, Tensor]
+
+
+class CollapseGuard(L.Callback):
+    """Watches the classes that are predicted for each task while a model adapts; needs no labels.
+
+    It warns when the predictions of a task concentrate on half as many classes as they once did,
+    counted as exp(H) of their histogram over the last steps, which is logged as a share of all
+    classes (`train/diversity/<task>`). And it can end a run with the state,
+    of all that were validated, whose predictions tell most about the images (`Information`, mean
+    over tasks). With `trainer.num_sanity_val_steps: -1` the initial state is one of them.
+
+    Args:
+        action: "warn"; "restore" also goes back to the best state; "off" does nothing.
+    """
+
+    def __init__(self, action: Literal["warn", "restore", "off"] = "warn"):
+        self.action = action
+        self.best: Best | None = None
+        self.collapsed: dict[str, int] = {}
+        self._predicted: dict[str, Tensor] = {}  # in the parts of a step so far
+        self._histograms: dict[str, Tensor] = {}
+        self._widest: dict[str, float] = {}
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count what was predicted in a whole step, and warn of each task once."""
+        if self.action == "off" or not isinstance(pl_module, TestTimeAdaptation):
+            return
+        self._predicted |= outputs["predicted"]
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        settled = trainer.global_step >= 1 / (1 - MEMORY)
+        predictions, self._predicted = self._predicted, {}
+        for task, predicted in predictions.items():
+            seen = self._histograms.get(task, torch.zeros_like(predicted, dtype=torch.float))
+            histogram = self._histograms[task] = MEMORY * seen + predicted
+            now = spread(histogram)
+            pl_module.log(f"train/diversity/{task}", now / len(histogram))
+            if settled and task not in self.collapsed:
+                self.watch(task, trainer.global_step, now)
+
+    def watch(self, task: str, step: int, now: float) -> None:
+        """Compare the spread of a task's predictions with the widest so far."""
+        before = self._widest[task] = max(now, self._widest.get(task, 0.0))
+        if now < FEWER * before:
+            self.collapsed[task] = step
+            rank_zero_warn(
+                f"The predictions for '{task}' are collapsing: at step {step} they spread over "
+                f"{now:.1f} classes, once over {before:.1f}. Set model.diversity to 1, or "
+                "guard.action to restore."
+            )
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep the state if it is the best so far."""
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        if self.action != "restore" or not fitting or not isinstance(pl_module, TestTimeAdaptation):
+            return
+        information = mean(pl_module.scores.information()) or 0.0
+        if self.best is None or information > self.best.information:
+            weights = pl_module.trained_parameters()
+            kept = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
+            self.best = Best(information, trainer.global_step, kept)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Go back to the best state; checkpoints are saved after this."""
+        if self.best is None or not isinstance(pl_module, TestTimeAdaptation):
+            return
+        pl_module.load_state_dict(self.best.weights, strict=False)
+        rank_zero_info(
+            f"The state of step {self.best.step} is the best without labels, of those validated."
+        )
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What `results.json` says: steps at which tasks collapsed, and the step gone back to."""
+        return {
+            "action": self.action,
+            "collapsed": self.collapsed,
+            "restored_step": self.best.step if self.best else None,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run goes on with."""
+        return {
+            "best": vars(self.best) if self.best else None,
+            "collapsed": self.collapsed,
+            "histograms": self._histograms,
+            "widest": self._widest,
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on where the interrupted run was."""
+        self.best = Best(**state_dict["best"]) if state_dict["best"] else None
+        self.collapsed = state_dict["collapsed"]
+        self._histograms = state_dict["histograms"]
+        self._widest = state_dict["widest"]

@@ -1,0 +1,258 @@
+"""`last.ckpt`: when it is saved, and how a fit goes on from it as if it had never ended."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from torch.optim import Optimizer
+
+from wemoe_pl.errors import CheckpointError, ConfigError, WeMoEError
+from wemoe_pl.runs.checkpoint import ENDED, WholeFile
+from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.identity import RECORD, Identity
+from wemoe_pl.system.signals import REQUEST, Stopped, expect_lost_children
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps `last.ckpt` in a folder, always of a whole step.
+
+    It is saved after every validation, every few steps, when training has ended, and when
+    something goes wrong or a signal asks the run to end. A fit that goes on from it ends with the
+    weights of one that was never interrupted, bit for bit on a CPU.
+
+    Args:
+        dirpath: the folder, below that of the run.
+        every_n_steps: save every so many steps too, the most that a power cut can cost; 0 saves at
+            validations only.
+
+    Attributes:
+        identity: what the run belongs to, which its checkpoints say.
+    """
+
+    def __init__(self, dirpath: str, every_n_steps: int = 100):
+        if every_n_steps < 0:
+            raise ConfigError(f"every_n_steps is {every_n_steps}: give a number from 0.")
+        self.folder = RunFolder(Path(dirpath).parent)
+        self.path = Path(dirpath) / self.folder.last_checkpoint.name
+        self.every_n_steps = every_n_steps
+        self.identity: Identity | None = None
+        self.saved_step: int | None = None
+        self.validated_step: int | None = None
+        self._whole = False  # are the weights those of a whole step, and all that belongs to them?
+        self._fitting = False  # is or was there a fit, of which there is something to say?
+        self._ended = False  # is the checkpoint one of a training that has ended?
+        self._begun_elsewhere = False  # does the command name the checkpoint of another run?
+        self._rng: dict[str, Tensor] = {}
+
+    # When it is saved
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Let checkpoints be whole, and verified."""
+        self._fitting = self._fitting or stage == TrainerFn.FITTING
+        trainer.strategy.checkpoint_io = WholeFile()
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """See whether the fit goes on from here, and from one step in all processes."""
+        check_together(trainer, self.saved_step or 0)
+        begun_from = trainer.ckpt_path and Path(trainer.ckpt_path).resolve()
+        self._begun_elsewhere = begun_from not in (None, self.path.resolve())
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Let go of what an earlier run has left, and begin or go on."""
+        if trainer.is_global_zero:
+            if self._begun_elsewhere or not trainer.global_step:
+                self.path.unlink(missing_ok=True)  # first: it is never taken for this run's
+            self.folder.results.unlink(missing_ok=True)
+        restore_rng(self._rng)
+        self._whole, self._rng = True, rng_states()
+        REQUEST.deferred = True
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Between two steps, all of the last one being logged: save now and then, or end."""
+        if batch_idx % trainer.accumulate_grad_batches:
+            return
+        end_if_asked(trainer)
+        step = trainer.global_step
+        if self.every_n_steps and step and step % self.every_n_steps == 0:
+            self.save(trainer)
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """From here on the weights change."""
+        self._whole = False
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """The weights have changed, and all other callbacks have seen it."""
+        if not self._whole:
+            self._whole, self._rng = True, rng_states()
+
+    def on_validation_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any
+    ) -> None:
+        """End within a validation of a fit, which may take long; it will be made up for."""
+        if REQUEST.deferred and trainer.world_size == 1:
+            REQUEST.obey()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save, if the validation is one of a training's that goes on."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self.validated_step, self._rng = trainer.global_step, rng_states()
+            self.save(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save what was trained."""
+        self.save(trainer, ended=True)
+        self._whole = False
+        end_if_asked(trainer)
+        REQUEST.deferred = False
+        if trainer.world_size == 1:
+            REQUEST.obey()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Save the last whole step, and say where it is."""
+        expect_lost_children()
+        agreed = isinstance(exception, Stopped)  # by all processes
+        if self._whole and trainer.global_step and (trainer.world_size == 1 or agreed):
+            try:
+                self.save(trainer)
+            except (WeMoEError, RuntimeError) as failed:  # what went wrong may be the disk
+                if agreed:
+                    exception.add_note(f"A later step could not be saved: {failed}")
+        self._whole = REQUEST.deferred = False
+        if self._fitting and self.saved_step is not None and self.path.is_file():
+            exception.add_note(self.progress(trainer))
+
+    def save(self, trainer: L.Trainer, ended: bool = False) -> None:
+        """Replace the last checkpoint by a whole one, behind all that was logged so far.
+
+        One of the last step says that training has ended: before that, there is none of it.
+        """
+        step = trainer.global_step
+        resumable = getattr(trainer.lightning_module, "resumable", True)
+        tried_out = getattr(trainer, "fast_dev_run", False)
+        if tried_out or (not ended and (step >= trainer.max_steps or not resumable)):
+            return
+        for logger in trainer.loggers:
+            logger.save()
+        self._ended = ended
+        trainer.save_checkpoint(self.path)
+        self.saved_step = step
+
+    def progress(self, trainer: L.Trainer) -> str:
+        """One sentence on what is kept, and how to go on."""
+        how = "`--ckpt_path last`" if self._begun_elsewhere else "the same command"
+        kept = f"Step {self.saved_step} of {trainer.max_steps} is kept in {self.path}"
+        return f"{kept}: {how} goes on from there."
+
+    # How a fit goes on
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run goes on with."""
+        return {"rng": self._rng, "validated_step": self.validated_step, ENDED: self._ended}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the interrupted run was."""
+        self._rng = state_dict["rng"]
+        self.validated_step = state_dict["validated_step"]
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Say what the run belongs to."""
+        if self.identity is not None:
+            checkpoint[RECORD] = self.identity.of_checkpoint
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Set Lightning's counters to the step that the checkpoint is of."""
+        step = self.saved_step = checkpoint["global_step"]
+        if trainer.state.fn == TrainerFn.FITTING and 0 < step < trainer.max_steps:
+            state = checkpoint["callbacks"].get(self.state_key, {})
+            validated = state.get("validated_step") == step
+            go_on_from(checkpoint["loops"]["fit_loop"], step, trainer, validated)
+
+
+def go_on_from(loop: dict[str, Any], step: int, trainer: L.Trainer, validated: bool) -> None:
+    """Let a fit go on behind a whole step, which is validated first if that is due.
+
+    Lightning counts batches, has several ways to restart depending on the hook that saved, and
+    takes the batches of a step that was cut short for done.
+
+    Args:
+        loop: the state of the fit loop in a checkpoint; changed in place.
+        step: how many steps are done.
+        trainer: whose step is a number of batches, with a validation every few of them.
+        validated: was the step validated already?
+    """
+    every = trainer.val_check_interval
+    batches = step * trainer.accumulate_grad_batches
+    due = isinstance(every, int) and batches % every == 0
+    pending = due and not validated
+    length = trainer.limit_train_batches  # of an epoch; a share of data without end is all of it
+    epoch, behind = divmod(batches, length) if isinstance(length, int) else (0, batches)
+    loop["epoch_progress"] = counts(epoch + 1, epoch + 1, epoch, epoch)
+    loop["epoch_loop.batch_progress"] = {
+        **counts(batches, batches, batches, batches),
+        "current": counts(behind, behind, behind, behind)["current"],
+    }
+    loop["epoch_loop.val_loop.batch_progress"] = counts(int(pending), int(pending))
+    loop["epoch_loop.state_dict"] = {"_batches_that_stepped": step - due}
+
+
+def counts(
+    ready: int = 0, started: int = 0, processed: int = 0, completed: int = 0
+) -> dict[str, Any]:
+    """Counts of epochs or batches, as Lightning keeps them."""
+    reached = {
+        "ready": ready, "started": started, "processed": processed, "completed": completed,
+    }  # fmt: skip
+    return {"total": reached, "current": reached, "is_last_batch": False}
+
+
+def check_together(trainer: L.Trainer, step: int) -> None:
+    """Raise `CheckpointError`, in all processes, unless they all go on from the same step."""
+    first = trainer.strategy.broadcast(step)
+    if trainer.strategy.reduce_boolean_decision(first != step, all=False):
+        raise CheckpointError(
+            f"The first process of this run goes on from step {first}, of which others do not see "
+            "the checkpoint: let all machines share the disk of --out, or give another --out to "
+            "begin anew."
+        )
+
+
+def end_if_asked(trainer: L.Trainer) -> None:
+    """Raise `Stopped`, in all processes, if a signal has asked one of them to end."""
+    if trainer.world_size == 1:
+        REQUEST.obey()
+        return
+    own = torch.tensor(REQUEST.signum or 0, device=trainer.strategy.root_device)
+    signum = int(trainer.strategy.reduce(own, reduce_op="max"))
+    if signum:
+        REQUEST.signum = signum  # what now goes wrong between them belongs to the end
+        raise Stopped(signum)
+
+
+def rng_states() -> dict[str, Tensor]:
+    """Of all that is random in a step, such as dropout."""
+    cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}
+    return {"cpu": torch.get_rng_state(), **cuda}
+
+
+def restore_rng(states: dict[str, Tensor]) -> None:
+    """Go on with the random numbers of an interrupted run."""
+    if "cpu" in states:
+        torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_initialized():
+        torch.cuda.set_rng_state(states["cuda"])

@@ -1,0 +1,170 @@
+"""What `predict` answers: kept batch by batch, so that a killed job goes on, and put in a table."""
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pyarrow as pa
+import pyarrow.parquet as pq
+from lightning import Callback
+from lightning.pytorch.utilities import rank_zero_only
+
+from wemoe_pl.data.streams import NamedBatch
+from wemoe_pl.data.tasks import name_some
+from wemoe_pl.errors import ConfigError, DataError, WeMoEError
+from wemoe_pl.system.files import atomic_write
+from wemoe_pl.training.module import Answer
+
+# The column of every field of an `Answer`, in the order of the table.
+COLUMNS = {
+    "image": pa.field("image", pa.string()),
+    "task": pa.field("task", pa.string()),
+    "class_name": pa.field("class", pa.string()),
+    "probability": pa.field("probability", pa.float64()),
+    "task_confidence": pa.field("task_confidence", pa.float64()),
+    "error": pa.field("error", pa.string()),
+}
+ROWS_AT_ONCE = 65536  # in memory, and in a group of a parquet file
+
+
+class Predictions(Callback):
+    """Keeps what is answered, a file per batch, and puts all in one table in the end.
+
+    A job that is killed, and started again with the same command, does not look at the batches
+    again that are answered already. The folder of their files is named by all that determines the
+    answers, so that none of another model or of other images gets among them.
+
+    Args:
+        folder: of the run.
+        file: the table in it: `.csv` or `.parquet`.
+    """
+
+    def __init__(self, folder: str, file: str = "predictions.csv"):
+        self.path = Path(folder) / file
+        if Path(file).name != file or self.path.suffix not in WRITERS:
+            raise ConfigError(
+                f"predictions.file is {file}: give a name that ends in {' or '.join(WRITERS)}, "
+                "without a folder."
+            )
+
+    def begin(self, asked: Any, anew: bool = False) -> set[int]:
+        """Look for answers to the same question.
+
+        Args:
+            asked: plain values that determine the answers.
+            anew: forget those that there are.
+
+        Returns:
+            The first image of every batch that is answered already.
+        """
+        question = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        self.parts = self.path.with_name(f"{self.path.name}.{question[:16]}")
+        if anew:
+            rank_zero_only(shutil.rmtree)(self.parts, ignore_errors=True)
+            return set()
+        return {int(part.stem) for part in self.parts.glob("[0-9]*.json")}
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Sequence[Answer],
+        batch: NamedBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the answers of a batch."""
+        with atomic_write(self.parts / f"{batch.first}.json") as temporary:
+            rows = [answer._asdict() for answer in outputs]
+            temporary.write_text(json.dumps(rows), encoding="utf-8")
+
+    def finish(self, firsts: Iterable[int]) -> tuple[int, list[str]]:
+        """Put all answers in the table, in the order of the images, and remove the parts.
+
+        Args:
+            firsts: the first image of every batch, in order.
+
+        Returns:
+            How many answers there are, and the names of the images that cannot be read.
+
+        Raises:
+            WeMoEError: some batches are not answered yet.
+            DataError: no image can be read.
+        """
+        parts = [self.parts / f"{first}.json" for first in firsts]
+        missing = sum(not part.is_file() for part in parts)
+        if missing:
+            raise WeMoEError(
+                f"{missing} of {len(parts)} batches are not answered yet: run the same command "
+                "again to go on."
+            )
+        answers, unreadable, reasons = 0, [], []
+        for row in kept(parts):
+            if row.error is None:
+                answers += 1
+            else:
+                unreadable.append(row.image)
+                reasons.append(row.error)
+        if answers:
+            with atomic_write(self.path) as temporary:
+                WRITERS[self.path.suffix](temporary, kept(parts))
+        shutil.rmtree(self.parts)
+        if not answers:
+            raise DataError(
+                f"None of the images can be read: {name_some(unreadable)}. {reasons[0]}."
+            )
+        return answers, unreadable
+
+
+def kept(parts: Iterable[Path]) -> Iterator[Answer]:
+    """The answers in files of batches; `WeMoEError` if one is damaged."""
+    for part in parts:
+        try:
+            rows = json.loads(part.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise WeMoEError(
+                f"{part} is damaged: remove it and run the same command again to go on."
+            ) from error
+        for row in rows:
+            if isinstance(row, list):  # of an earlier version
+                row = dict(zip(COLUMNS, row, strict=True))
+            yield Answer(**{field: writable(value) for field, value in row.items()})
+
+
+def writable(value: Any) -> Any:
+    """A value without what no table can hold: class names may be of folders that are no UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
+
+
+def write_csv(path: Path, answers: Iterable[Answer]) -> None:
+    """Write answers as CSV, numbers with six decimals."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(column.name for column in COLUMNS.values())
+        for answer in answers:
+            values = (getattr(answer, field) for field in COLUMNS)
+            writer.writerow(f"{each:.6f}" if isinstance(each, float) else each for each in values)
+
+
+def write_parquet(path: Path, answers: Iterable[Answer]) -> None:
+    """Write answers as parquet."""
+    schema = pa.schema(COLUMNS.values())
+    rows = iter(answers)
+    with pq.ParquetWriter(path, schema) as writer:
+        while group := list(islice(rows, ROWS_AT_ONCE)):
+            arrays = [
+                pa.array([getattr(answer, field) for answer in group], column.type)
+                for field, column in COLUMNS.items()
+            ]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+WRITERS = {".csv": write_csv, ".parquet": write_parquet}

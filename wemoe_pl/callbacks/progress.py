@@ -1,0 +1,51 @@
+"""The progress of a fit, drawn in optimiser steps."""
+
+import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Console
+from rich.progress import ProgressColumn, TextColumn, TimeRemainingColumn
+
+# What stands beside the progress of a fit: by key, its name, and how it is written.
+SHOWN_METRICS = {
+    "train/loss": ("loss", "{:.3f}"),
+    "train/entropy": ("entropy", "{:.3f} nats"),
+    "val/acc": ("accuracy", "{:.1%}"),
+}
+
+
+class StepProgressBar(RichProgressBar):
+    """Progress in optimiser steps, of runs whose data has no end, with entropy and accuracy.
+
+    It prints nothing where there is no terminal to draw on, as in a log file.
+    """
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Look at where the bar would go."""
+        super().setup(trainer, pl_module, stage)
+        if not Console(**self._console_kwargs).is_terminal:
+            self.disable()
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """All batches of the run, instead of Lightning's infinity."""
+        return self.trainer.max_steps * self.trainer.accumulate_grad_batches
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "Training"
+
+    def configure_columns(self, trainer: L.Trainer) -> list[ProgressColumn]:
+        """What is run, how far it is, and when it will have ended."""
+        description, bar, batches, *_ = super().configure_columns(trainer)
+        bar.bar_width = 10  # so that all fits into a line of 80 characters
+        return [description, bar, batches, TextColumn("ETA"), TimeRemainingColumn(compact=True)]
+
+    def get_metrics(
+        self, trainer: L.Trainer, pl_module: L.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """The metrics of the line, under names and in units for people."""
+        metrics = super().get_metrics(trainer, pl_module)
+        return {
+            name: form.format(metrics[key])
+            for key, (name, form) in SHOWN_METRICS.items()
+            if key in metrics
+        }

@@ -1,0 +1,209 @@
+"""Zero-shot heads: class names as CLIP's text tower sees them, built once and then cached."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from filelock import FileLock
+from open_clip.tokenizer import SimpleTokenizer
+from open_clip.transformer import QuickGELU, TextTransformer
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wemoe_pl.checkpoints import ENCODER_FILE, fingerprint, shapes_of, text_state
+from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, load_head, save_head
+from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.system.files import cache_folder
+
+PROMPTS_PER_BATCH = 256
+LOGIT_SCALE = "logit_scale"
+
+
+@dataclass(frozen=True)
+class TextTower:
+    """The text tower of a CLIP model, which makes zero-shot heads.
+
+    Args:
+        model: open_clip's name of the architecture, such as `ViT-B-32-quickgelu`.
+        source: full CLIP weights, as for an encoder; by default the suite's pretrained ones.
+        options: instead of open_clip's: `embed_dim`, `width`, `heads`, `layers`, …
+    """
+
+    model: str
+    source: str | None = None
+    options: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What open_clip knows of the model; `ConfigError` if nothing."""
+        if self.model not in open_clip.list_models():  # it could also read a file or ask the hub
+            raise ConfigError(
+                f"open_clip has no model '{self.model}'. "
+                f"{did_you_mean(self.model, open_clip.list_models())}"
+            )
+        config: dict[str, Any] = open_clip.get_model_config(self.model)
+        return config
+
+    @property
+    def is_quick(self) -> bool:
+        """Does it compute OpenAI's approximation of the GELU?"""
+        return bool(self.config.get("quick_gelu"))
+
+    def build(self) -> TextTransformer:
+        """The tower with random weights.
+
+        Raises:
+            ConfigError: open_clip does not know the model, or its text tower is not CLIP's.
+        """
+        config = self.config
+        text = {"output_dim": config["embed_dim"], **config["text_cfg"]}
+        options = {"output_dim" if k == "embed_dim" else k: v for k, v in self.options.items()}
+        activation = QuickGELU if self.is_quick else nn.GELU
+        try:
+            return TextTransformer(**{**text, **options}, act_layer=activation)
+        except Exception as error:  # whatever the layer raises that the option reaches
+            raise ConfigError(
+                f"The text tower of '{self.model}' cannot be built with options {self.options}: "
+                f"{error}. If it is not CLIP's own, give heads as files under `suite.heads`."
+            ) from error
+
+    def check(self, source: str) -> None:
+        """Raise `CheckpointError` unless a file holds weights of this tower; none is read."""
+        with torch.device("meta"):
+            tower = self.build()
+        text_state(source, needed(tower))
+
+    def load(self, source: str) -> "TextEncoder":
+        """The tower with the weights of a full CLIP model, in one of the forms of an encoder."""
+        tower = self.build().float()  # whatever precision the trainer has
+        state = dict(text_state(source, needed(tower)))
+        logit_scale = state.pop(LOGIT_SCALE)
+        tower.load_state_dict(state)
+        return TextEncoder(tower.eval().requires_grad_(False), logit_scale.exp().item())
+
+
+def needed(tower: TextTransformer) -> dict[str, torch.Size]:
+    """The shapes of what a tower needs of a full CLIP model."""
+    return {**shapes_of(tower.state_dict()), LOGIT_SCALE: torch.Size([])}
+
+
+class TextEncoder(nn.Module):
+    """A text tower with its tokenizer, in the form that open_clip's builder of heads takes.
+
+    Args:
+        tower: tokens (B, L) → embeddings (B, D).
+        logit_scale: multiplies the cosines: the exponential of what CLIP's file holds.
+    """
+
+    def __init__(self, tower: TextTransformer, logit_scale: float):
+        super().__init__()
+        self.tower = tower
+        self.logit_scale = logit_scale
+        self.tokenizer = SimpleTokenizer(context_length=tower.context_length)
+
+    def encode_text(self, tokens: Tensor, normalize: bool = False) -> Tensor:
+        """Tokens (B, L) → embeddings (B, D)."""
+        embeddings = self.tower(tokens)
+        return F.normalize(embeddings, dim=-1) if normalize else embeddings
+
+
+@dataclass(frozen=True)
+class ZeroShotHead:
+    """What a zero-shot head is made of; equal recipes give equal heads.
+
+    Args:
+        tower: the text tower.
+        source: its weights.
+        classes: class names in label order.
+        templates: prompts with `{}` in the place of the class name.
+    """
+
+    tower: TextTower
+    source: str
+    classes: tuple[str, ...]
+    templates: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse prompts that would be the same for all classes."""
+        if not self.classes or not self.templates:
+            raise ConfigError("A zero-shot head needs class names and at least one template.")
+        for template in self.templates:
+            if "{}" not in template:
+                raise ConfigError(
+                    f"The template '{template}' has no '{{}}' in the place of the class name."
+                )
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """All that determines the head; the weights by their hash, wherever they lie."""
+        return {
+            "model": self.tower.model,
+            "options": self.tower.options,
+            "weights": fingerprint(self.source, ENCODER_FILE),
+            "classes": list(self.classes),
+            "templates": list(self.templates),
+        }
+
+    @property
+    def described(self) -> str:
+        """The identity as text."""
+        return json.dumps(self.identity, sort_keys=True)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the identity."""
+        return hashlib.sha256(self.described.encode()).hexdigest()
+
+    @property
+    def path(self) -> Path:
+        """Where the cache keeps it."""
+        return cache_folder("heads") / f"{self.digest}.safetensors"
+
+    def load(self, name: str) -> ClassificationHead:
+        """The head from the cache, where it is built first if it is not there.
+
+        Args:
+            name: of the task, for the progress bar.
+        """
+        with FileLock(self.path.with_suffix(".lock")):  # of several processes, one builds
+            if not self.path.is_file():
+                save_head(self.path, self.build(name), {"identity": self.described})
+        return load_head(str(self.path))
+
+    def build(self, name: str) -> CosineHead:
+        """Fill every template with every class name, embed, normalise, average, normalise."""
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        encoder = self.tower.load(self.source).to(device)
+        templates = [partial(fill, template) for template in self.templates]
+        quiet = not Console().is_terminal
+        step = max(1, PROMPTS_PER_BATCH // len(templates))
+        starts = range(0, len(self.classes), step)
+        batches = [
+            open_clip.build_zero_shot_classifier(
+                encoder,
+                encoder.tokenizer,
+                self.classes[start : start + step],
+                templates,
+                num_classes_per_batch=None,
+                device=device,
+            )
+            for start in track(starts, f"Zero-shot head of {name}", disable=quiet)
+        ]
+        weight = torch.cat(batches, dim=1).T.cpu().contiguous()
+        return CosineHead(weight, self.classes, encoder.logit_scale)
+
+
+def fill(template: str, class_name: str) -> str:
+    """A prompt; names of folders are read as words.
+
+    >>> fill("a photo of a {}.", "fire_truck")
+    'a photo of a fire truck.'
+    """
+    return template.replace("{}", class_name.replace("_", " "))

@@ -1,0 +1,215 @@
+"""What a shell offers behind `wemoe-pl`: the script that it sources asks this program.
+
+`wemoe-pl completion --complete WORDS…` prints what the last word can become, a line each, with a
+tab and an explanation behind it. Where nothing is printed, the shell offers files.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wemoe_pl.bench.names import BENCH_MEASURES
+from wemoe_pl.cli.commands import COMMANDS
+from wemoe_pl.cli.options import (
+    CONFIG,
+    MODELS,
+    SHELLS,
+    OneSentence,
+    parser_of,
+    values_of,
+)
+from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.system.configs import (
+    find_config,
+    find_suite,
+    shipped_configs,
+    shipped_suites,
+    shipped_trainers,
+)
+from wemoe_pl.system.files import SHIPPED
+from wemoe_pl.system.plain_yaml import load_plain
+
+BASH = r"""
+_wemoe_pl() {
+    mapfile -t COMPREPLY < <(
+        "$1" completion --complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null | cut -f 1
+    )
+}
+complete -o default -F _wemoe_pl wemoe-pl
+"""
+ZSH = r"""
+_wemoe_pl() {
+    local -a lines names
+    lines=("${(@f)$("$words[1]" completion --complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    if [[ -z "$lines" ]]; then _files; return; fi
+    names=("${(@)lines%%$'\t'*}")
+    lines=("${(@)lines/$'\t'/  -- }")
+    compadd -l -d lines -- $names
+}
+compdef _wemoe_pl wemoe-pl
+"""
+FISH = r"""
+function __wemoe_pl
+    set -l words (commandline -opc) (commandline -ct)
+    set -l lines ($words[1] completion --complete $words[2..-1] 2>/dev/null)
+    if test (count $lines) -eq 0
+        __fish_complete_path (commandline -ct)
+    else
+        printf '%s\n' $lines
+    end
+end
+complete -c wemoe-pl -f -a '(__wemoe_pl)'
+"""
+# What commands take that is no option; of folders a shell knows more.
+WORDS: dict[str, Sequence[str]] = {
+    "bench": BENCH_MEASURES,
+    "completion": SHELLS,
+    "export": (),
+    "report": (),
+}
+SCRIPTS = dict(zip(SHELLS, (BASH, ZSH, FISH), strict=True))
+
+
+def script(shell: str) -> str:
+    """What a shell sources.
+
+    Raises:
+        ConfigError: there is none for this shell.
+    """
+    if shell not in SCRIPTS:
+        raise ConfigError(f"There is no script for '{shell}'. {did_you_mean(shell, SCRIPTS)}")
+    return SCRIPTS[shell].lstrip()
+
+
+def answer(words: Sequence[str]) -> str:
+    """The lines that a shell reads."""
+    lines = (f"{name}\t{' '.join(about.split())}" for name, about in candidates(words).items())
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def candidates(words: Sequence[str]) -> dict[str, str]:
+    """What the last of the words behind `wemoe-pl` can become, with what is said of each.
+
+    >>> list(candidates(["fit", "--config", "adapt_m"]))
+    ['adapt_miniature']
+    """
+    *before, current = without_equals(words)
+    option, equals, value = current.partition("=")
+    if equals and option.startswith("--"):  # zsh and fish leave it whole
+        found = candidates([*before, option, value])
+        found = {name: about for name, about in found.items() if not name.startswith("-")}
+        return {f"{option}={name}": about for name, about in found.items()}
+    found = offered(before, current)
+    return {name: about for name, about in found.items() if name.startswith(current)}
+
+
+def without_equals(words: Sequence[str]) -> list[str]:
+    """At least one word, and none that is only the `=` at which bash cuts `--config=NAME`.
+
+    >>> without_equals(["fit", "--config", "="])
+    ['fit', '--config', '']
+    """
+    is_cut = [word == "=" and option[:2] == "--" for option, word in pairwise(["", *words])]
+    rest = [word for word, cut in zip(words, is_cut, strict=True) if not cut]
+    return rest if rest and not is_cut[-1] else [*rest, ""]
+
+
+def offered(before: Sequence[str], current: str) -> dict[str, str]:
+    """What may stand behind some words, whatever it begins with."""
+    if not before:
+        return COMMANDS | {"--help": "", "--version": ""}
+    command, *args = before
+    if command not in COMMANDS:
+        return {}
+    parser = parser_of(command)
+    if args and expects_value(args[-1], parser):
+        return values(args, parser)
+    if command in WORDS and not current.startswith("-"):
+        return dict.fromkeys(WORDS[command], "")
+    return keys(args) | described_options(parser)
+
+
+def expects_value(word: str, parser: OneSentence) -> bool:
+    """Is what follows a word its value?"""
+    action = parser.options.get(word)
+    if action is None:  # a key of a config, or a value such as -1
+        return word.startswith("--") and "=" not in word
+    return action.nargs != 0
+
+
+def values(args: Sequence[str], parser: OneSentence) -> dict[str, str]:
+    """What the last of some arguments can be set to."""
+    name = args[-1]
+    known: dict[str, Callable[[], Iterable[str]]] = {
+        **dict.fromkeys(CONFIG, configs),
+        "--suite": shipped_suites,
+        "--task": lambda: tasks(args),
+        "--model": lambda: MODELS,
+    }
+    action = parser.options.get(name)
+    choices = (action and action.choices) or ()
+    return dict.fromkeys(known[name]() if name in known else choices, "")
+
+
+def described_options(parser: OneSentence) -> dict[str, str]:
+    """The options of a command, each by its longest name."""
+    actions = parser.options.values()
+    return {max(action.option_strings, key=len): action.help or "" for action in actions}
+
+
+def configs() -> list[str]:
+    """What `--config` takes: a shipped one, or a file here."""
+    names = (*shipped_configs(), *shipped_trainers())
+    shipped = [name.removesuffix(".yaml") for name in names]
+    return [*shipped, *sorted(str(path) for path in Path().glob("*.yaml"))]
+
+
+def tasks(args: Sequence[str]) -> list[str]:
+    """The tasks of the suite that is given, directly or by a config; else the paper's."""
+    found = [read(find_suite, name) for name in values_of(args, "--suite")]
+    if not found:
+        found = [suite_of(name) for name in values_of(args, *CONFIG)]
+    own: Any = next((suite["tasks"] for suite in reversed(found) if suite.get("tasks")), {})
+    if own and isinstance(own, dict):
+        return [str(task) for task in own]
+    return sorted(path.stem for path in (SHIPPED / "tasks").glob("*.json"))
+
+
+def suite_of(config: str) -> dict[str, Any]:
+    """The suite of a config: written in it, or in a file that is found from its folder."""
+    suite = read(find_config, config).get("suite")
+    if isinstance(suite, str):
+        return read(lambda name: str(Path(find_config(config)).parent / name), suite)
+    return suite if isinstance(suite, dict) else {}
+
+
+def keys(args: Sequence[str]) -> dict[str, str]:
+    """The keys of the configs that are given, as options, each with its value there."""
+    found = (read(find_config, name) for name in values_of(args, *CONFIG))
+    return {f"--{key}": value for config in found for key, value in flatten(config) if key}
+
+
+def flatten(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """The leaves of nested settings by dotted keys, in the short form that options have.
+
+    >>> list(flatten({"model": {"class_path": "A", "init_args": {"depth": 2}}}))
+    [('model', 'A'), ('model.depth', '2')]
+    """
+    if not isinstance(settings, dict):
+        yield key, str(settings)
+        return
+    for name, value in settings.items():
+        is_left_out = name in ("class_path", "init_args")
+        yield from flatten(value, key if is_left_out else f"{key}.{name}".lstrip("."))
+
+
+def read(find: Callable[[str], str], name: str) -> dict[str, Any]:
+    """The settings of a YAML file, or none: completion says nothing of what is wrong."""
+    try:
+        settings = load_plain(Path(find(name)).read_text())
+    except (ConfigError, OSError, ValueError, yaml.YAMLError):
+        return {}
+    return settings if isinstance(settings, dict) else {}

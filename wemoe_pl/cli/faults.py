@@ -1,0 +1,76 @@
+"""What goes wrong in the middle of a run, in one sentence each."""
+
+import re
+from traceback import walk_tb
+from typing import TypeVar
+
+import torch
+
+from wemoe_pl.callbacks.processes import explain
+from wemoe_pl.errors import WeMoEError, sentence_of
+
+Raised = TypeVar("Raised", bound=BaseException)
+
+OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
+LOST_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))?[\d, ]+\) (.*)", re.DOTALL)
+SHARED_MEMORY = re.compile(r"bus error|shared memory|shm", re.IGNORECASE)
+FEWER_BYTES = (
+    "What would fit: a smaller data.batch_size or data.test_batch_size; a step in parts, by a "
+    "smaller data.tasks_per_batch with trainer.accumulate_grad_batches to match; trainer.precision "
+    "bf16-mixed; a model.merge.compression. Go on with it by `--ckpt_path last`."
+)
+
+
+def explanation(error: Exception) -> WeMoEError | None:
+    """The error of one sentence that stands for what a library or the system has raised.
+
+    None if nothing is known of it.
+
+    >>> print(explanation(MemoryError()))  # doctest: +ELLIPSIS
+    There is not enough memory. What would fit: a smaller data.batch_size or ...
+    """
+    if is_out_of_memory(error):
+        device = " on the GPU" if isinstance(error, torch.OutOfMemoryError) else ""
+        return WeMoEError(f"There is not enough memory{device}. {FEWER_BYTES}")
+    if found := LOST_WORKER.match(str(error)):
+        return WeMoEError(lost_worker(found[1]))
+    if isinstance(error, ConnectionResetError) and is_of_loading(error):
+        return WeMoEError(lost_worker("has ended"))
+    if isinstance(error, OSError):
+        return WeMoEError(sentence_of(error))
+    if isinstance(error, RuntimeError) and (told := explain(error)):
+        return WeMoEError(told)
+    return None
+
+
+def with_notes(error: Raised, of: BaseException) -> Raised:
+    """An error with the notes of the one that it stands for, which say where the progress is."""
+    for note in getattr(of, "__notes__", []):
+        error.add_note(note)
+    return error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Is it an allocation that failed, on a GPU or not?"""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and bool(OUT_OF_MEMORY.search(str(error)))
+
+
+def is_of_loading(error: ConnectionResetError) -> bool:
+    """Was a process that loads images killed while it handed over a batch?"""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    return any(module.startswith("torch.utils.data.") for module in modules)
+
+
+def lost_worker(how: str) -> str:
+    """What to do about a process that loads images and is no more."""
+    reason = how.partition("\n")[0].rstrip(" .")
+    if SHARED_MEMORY.search(how):
+        advice = "shared memory is too small: enlarge /dev/shm (docker run --shm-size), or set "
+    else:
+        advice = "maybe for want of memory: set "
+    return (
+        f"A process that loads images {reason}, {advice}data.num_workers to a smaller number, or "
+        "to 0."
+    )

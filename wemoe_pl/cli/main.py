@@ -1,0 +1,79 @@
+"""`wemoe-pl`: one command per line, and one sentence when something is wrong."""
+
+import shlex
+import sys
+
+from wemoe_pl import __version__
+from wemoe_pl.cli import completion
+from wemoe_pl.cli.commands import wrong_command
+from wemoe_pl.cli.options import CONFIG, completion_parser, parser_of, values_of
+from wemoe_pl.cli.startup import quick_imports
+from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError, sentence_of
+from wemoe_pl.system.configs import find_config
+from wemoe_pl.system.signals import Stopped, end_with_parent, stoppable
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one command.
+
+    The exit status is 0, or 1 after an error of one sentence, or 128 and the number of the signal
+    that has ended it.
+    """
+    given = sys.argv[1:] if args is None else args
+    try:
+        with stoppable():
+            end_with_parent()
+            said = answer(given)
+            if said is None:
+                with quick_imports():  # only now: torch takes seconds to import
+                    from wemoe_pl.cli.running import run
+
+                run(given)
+            else:
+                print(said, end="")
+    except UnreachableError as error:
+        return complain(f"{sentence_of(error)} {where_to_fetch(given)}".rstrip(), error)
+    except (WeMoEError, OSError) as error:
+        return complain(sentence_of(error), error)
+    except Stopped as stopped:
+        complain(f"{stopped}; nothing was left half-written.", stopped)
+        return stopped.status
+    return 0
+
+
+def answer(args: list[str]) -> str | None:
+    """What can be said without torch: the version, help, completions; None if it must run.
+
+    Raises:
+        ConfigError: there is no such command, or no such config.
+    """
+    match args:
+        case ["--version"]:
+            return f"wemoe-pl {__version__}\n"
+        case ["completion", "--complete", *words]:
+            return completion.answer(words)
+    command = args[0] if args and not args[0].startswith("-") else ""
+    parser = parser_of(command)
+    if not {"-h", "--help"}.isdisjoint(args):
+        return parser.format_help()
+    if not args:
+        raise ConfigError(wrong_command())
+    if command == "completion":
+        return completion.script(completion_parser().parse_args(args[1:]).shell)
+    for name in values_of(args, *CONFIG):
+        find_config(name)
+    return None
+
+
+def where_to_fetch(args: list[str]) -> str:
+    """The command that fetches in advance what a job of these arguments lacks; none for others."""
+    if not values_of(args, *CONFIG):
+        return ""
+    command = f"wemoe-pl prepare {shlex.join(args[1:])}"
+    return f"Where there is a network, `{command}` fetches it in advance."
+
+
+def complain(sentence: str, error: BaseException) -> int:
+    """Print a sentence, and what is noted of the progress, where errors go; the exit status."""
+    print("wemoe-pl:", sentence, *getattr(error, "__notes__", ()), file=sys.stderr)
+    return 1

@@ -1,0 +1,20 @@
+"""Eight tiny rendered tasks with the names and roles of the paper's eight, for demo, tests and CI.
+
+Every image is drawn from a seed: vector shapes on a 4x canvas, box-filtered down to 28 pixels, with
+a little sensor noise. Colours, places, sizes and angles vary inside a class, so that a model has
+to look at shape; nothing is read from disk, not even a font.
+"""
+
+from wemoe_pl.data.miniature.canvas import SIZE
+from wemoe_pl.data.miniature.rendering import CLASSES, contact_sheet, render, render_split
+from wemoe_pl.data.miniature.task import MiniatureTask, RenderedImages
+
+__all__ = [
+    "CLASSES",
+    "SIZE",
+    "MiniatureTask",
+    "RenderedImages",
+    "contact_sheet",
+    "render",
+    "render_split",
+]

@@ -1,0 +1,63 @@
+"""Pictures of the eight tasks: one, a split, or a contact sheet of all."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wemoe_pl.data.miniature.aerial import AERIALS, render_resisc45
+from wemoe_pl.data.miniature.canvas import SIZE, Picture
+from wemoe_pl.data.miniature.cars import CARS, render_cars
+from wemoe_pl.data.miniature.colours import Rng
+from wemoe_pl.data.miniature.digits import NUMERALS, render_mnist, render_svhn
+from wemoe_pl.data.miniature.land_cover import LANDS, render_eurosat
+from wemoe_pl.data.miniature.scenes import SCENES, render_sun397
+from wemoe_pl.data.miniature.signs import SIGNS, render_gtsrb
+from wemoe_pl.data.miniature.textures import TEXTURES, render_dtd
+from wemoe_pl.data.tasks import Split
+
+# The place of a task and of a split is part of the seed of its pictures: new ones go last.
+_TASKS: dict[str, tuple[Callable[[str, Rng], Picture], Iterable[str]]] = {
+    "sun397": (render_sun397, SCENES),
+    "cars": (render_cars, CARS),
+    "resisc45": (render_resisc45, AERIALS),
+    "eurosat": (render_eurosat, LANDS),
+    "svhn": (render_svhn, NUMERALS),
+    "gtsrb": (render_gtsrb, SIGNS),
+    "mnist": (render_mnist, NUMERALS),
+    "dtd": (render_dtd, TEXTURES),
+}
+_SPLITS: tuple[Split, ...] = ("train", "test")
+
+CLASSES: dict[str, tuple[str, ...]] = {task: tuple(names) for task, (_, names) in _TASKS.items()}
+
+
+def render(task: str, label: int, rng: Rng) -> Picture:
+    """One picture (28, 28, 3) of class `label` of `task`, drawn from `rng` alone."""
+    draw, _ = _TASKS[task]
+    return draw(CLASSES[task][label], rng)
+
+
+def render_split(
+    task: str, split: Split, size: int, seed: int = 0
+) -> tuple[Picture, NDArray[np.int64]]:
+    """Pictures (size, 28, 28, 3) and their labels, balanced: label i is i modulo the class count.
+
+    Picture i depends on (seed, task, split, i) only: a smaller split is a prefix of a larger one.
+    """
+    stream = (seed, list(_TASKS).index(task), _SPLITS.index(split))
+    labels = np.arange(size) % len(CLASSES[task])
+    pixels = np.empty((size, SIZE, SIZE, 3), np.uint8)
+    for i, label in enumerate(labels.tolist()):
+        pixels[i] = render(task, label, np.random.default_rng([*stream, i]))
+    return pixels, labels
+
+
+def contact_sheet(columns: int = 20, scale: int = 2, seed: int = 0) -> Image.Image:
+    """One row per task: its first `columns` test pictures, enlarged."""
+    rows = [
+        np.concatenate(render_split(task, "test", columns, seed)[0], axis=1) for task in CLASSES
+    ]
+    sheet = Image.fromarray(np.concatenate(rows))
+    return sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST)

@@ -1,0 +1,243 @@
+"""From an image to what an encoder takes, by way of pixels that can be kept on disk."""
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from timm.data import create_transform, resolve_data_config
+from timm.data.transforms import MaybeToTensor
+from timm.layers import to_2tuple
+from torch import Tensor
+from torchvision.transforms import Compose, Normalize
+
+from wemoe_pl.checkpoints import Backbone
+from wemoe_pl.data.tasks import Images, as_models_see, read_image
+from wemoe_pl.errors import ConfigError, DataError
+from wemoe_pl.system.files import atomic_write, cache_folder
+from wemoe_pl.system.hub import size_in_words
+
+Pixels = NDArray[np.uint8]
+ImageSource = str | Path | Image.Image
+AnyImages = ImageSource | Iterable[ImageSource] | Tensor
+NO_IMAGES = "There are no images: give at least one."
+
+
+class Preprocessing:
+    """The evaluation transform of a backbone, in two halves.
+
+    The shorter side is resized to the model's and the middle is cropped, as CLIP does
+    (crop_pct 1.0); timm's default would cut the border off square images too. A model of one
+    channel gets grey values.
+
+    Args:
+        backbone: gives channels, size, interpolation, mean and standard deviation.
+
+    Attributes:
+        config: these, by the names that timm has for them.
+
+    Raises:
+        ConfigError: the backbone does not take images of one or three channels, or takes one and
+            says how to normalise three.
+    """
+
+    def __init__(self, backbone: Backbone):
+        self.config = data_config(backbone)
+        steps = create_transform(**self.config, is_training=False).transforms
+        half = next(i for i, step in enumerate(steps) if isinstance(step, MaybeToTensor))
+        self._crop, self._normalise = Compose(steps[:half]), Compose(steps[half:])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of what it makes of an image: (C, H, W), where C is 3, or 1 of grey values."""
+        channels, height, width = self.config["input_size"]
+        return channels, height, width
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Image → (C, H, W), normalised; `DataError` if it cannot be read."""
+        return self.normalise(self.pixels(image))
+
+    def pixels(self, image: Image.Image, name: str = "The image") -> Pixels:
+        """Image → (H, W, C), resized and cropped.
+
+        Args:
+            image: of any mode; see `as_models_see`.
+            name: what to call it in errors.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        seen = as_models_see(image, name)
+        cropped = self._crop(seen if self.shape[0] == 3 else seen.convert("L"))
+        return np.array(cropped).reshape(*self.shape[1:], self.shape[0])
+
+    def normalise(self, pixels: Pixels) -> Tensor:
+        """(…, H, W, C) → (…, C, H, W), normalised: many at once cost much less than one by one."""
+        scaled = torch.from_numpy(pixels).movedim(-1, -3).contiguous().float().div(255)
+        tensor: Tensor = self._normalise(scaled)
+        return tensor
+
+    def picture(self, image: Tensor) -> Pixels:
+        """(C, H, W), normalised → (H, W, 3), for eyes."""
+        [last] = [step for step in self._normalise.transforms if isinstance(step, Normalize)]
+        mean, std = (torch.as_tensor(each)[:, None, None] for each in (last.mean, last.std))
+        pixels: Pixels = (image * std + mean).clamp(0, 1).mul(255).round().byte().numpy()
+        return pixels.transpose(1, 2, 0).repeat(3 // len(pixels), axis=2)
+
+    @property
+    def fingerprint(self) -> str:
+        """All that determines the pixels."""
+        return f"{self.shape[0]} channels, {self._crop} by Pillow {PIL.__version__}"
+
+
+def data_config(backbone: Backbone) -> dict[str, Any]:
+    """What timm has of the images of a backbone, by its names for it; see `Preprocessing`."""
+    config = resolve_data_config(model=backbone.skeleton())
+    channels, *size = config["input_size"]
+    channels = backbone.options.get("in_chans", channels)
+    height, width = to_2tuple(backbone.options.get("img_size") or size)
+    mean, std = config["mean"], config["std"]
+    if channels not in (1, 3):
+        raise ConfigError(
+            f"The backbone takes {channels} channels (in_chans), but images have three, or one of "
+            "grey values: choose a backbone that takes so many."
+        )
+    if channels == 1 and (len({*mean}) > 1 or len({*std}) > 1):
+        raise ConfigError(
+            f"The backbone takes one channel (in_chans), but {backbone.model} is normalised by "
+            f"the mean {mean} and the standard deviation {std} of three, and nothing states those "
+            "of grey values: choose a model whose three are alike, or leave out in_chans."
+        )
+    return {
+        **config,
+        "input_size": (channels, height, width),
+        "mean": tuple(mean)[:channels],
+        "std": tuple(std)[:channels],
+        "crop_pct": 1.0,
+    }
+
+
+@dataclass(frozen=True)
+class PixelFile:
+    """The resized and cropped images of a split, in a file that is mapped to memory.
+
+    Args:
+        path: of an array (n, H, W, C).
+    """
+
+    path: Path
+
+    def __getitem__(self, index: int) -> Pixels:
+        mapped: Pixels = np.load(self.path, mmap_mode="r")
+        return np.array(mapped[index])
+
+
+def prepared_batches(
+    images: AnyImages, preprocessing: Preprocessing, batch_size: int
+) -> Iterator[Tensor]:
+    """What an encoder takes, (B, C, H, W), of images in any form; read when a batch is asked for.
+
+    Args:
+        images: an image, the path of one, some of these, or (n, C, H, W) already prepared.
+        preprocessing: of the encoder.
+        batch_size: B, of all batches but perhaps the last.
+
+    Raises:
+        DataError: there is no image, one is not readable, or a tensor is of another shape.
+    """
+    if isinstance(images, Tensor):
+        check_prepared(images, preprocessing)
+        yield from images.split(batch_size)
+        return
+    listed = [images] if isinstance(images, ImageSource) else list(images)
+    if not listed:
+        raise DataError(NO_IMAGES)
+    for start in range(0, len(listed), batch_size):
+        batch = enumerate(listed[start : start + batch_size], start)
+        pixels = [preprocessing.pixels(opened(each), f"Image {i}") for i, each in batch]
+        yield preprocessing.normalise(np.stack(pixels))
+
+
+def opened(image: ImageSource) -> Image.Image:
+    """An image, decoded if it is only its path."""
+    if isinstance(image, Image.Image):
+        return image
+    if not isinstance(image, str | Path):
+        raise DataError(f"An image is a path or one of Pillow's, not a {type(image).__name__}.")
+    return read_image(Path(image).expanduser())
+
+
+def check_prepared(images: Tensor, preprocessing: Preprocessing) -> None:
+    """Raise `DataError` unless a tensor is what the preprocessing makes of some images."""
+    if images.ndim != 4 or images.shape[1:] != preprocessing.shape:
+        raise DataError(
+            f"This model takes images of shape (B, {', '.join(map(str, preprocessing.shape))}), "
+            f"not {tuple(images.shape)}: prepare each with model.preprocess(image), and stack them."
+        )
+    if not images.is_floating_point():
+        raise DataError(
+            f"This model takes normalised images, not {images.dtype}: prepare each with "
+            "model.preprocess(image), and stack them."
+        )
+    if not len(images):
+        raise DataError(NO_IMAGES)
+
+
+def cached_pixels(images: Images, preprocessing: Preprocessing, name: str) -> PixelFile:
+    """The pixels of a split from the cache, where they are put first if they are not there.
+
+    The file is named by the images, their order, and all that is done to them.
+
+    Args:
+        images: the split.
+        preprocessing: how to resize and crop.
+        name: of the task, for the progress bar.
+
+    Raises:
+        DataError: an image cannot be decoded, or the disk has no space.
+    """
+    identity = f"{images.fingerprint} {preprocessing.fingerprint}"
+    key = hashlib.sha256(identity.encode()).hexdigest()
+    path = cache_folder("pixels") / f"{key}.npy"
+    with FileLock(path.with_suffix(".lock")):  # of several processes, one fills it
+        if not path.is_file():
+            fill(path, images, preprocessing, name)
+    return PixelFile(path)
+
+
+def fill(path: Path, images: Images, preprocessing: Preprocessing, name: str) -> None:
+    """Write the pixels of all images, whole or not at all."""
+    shape = (len(images), *preprocessing.pixels(images[0][0]).shape)
+    needed, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise DataError(
+            f"There is no space for the pixels of '{name}': {size_in_words(needed)} are needed and "
+            f"{path.parent} has {size_in_words(free)} left. Set `cache_images: false`, or "
+            "WEMOE_PL_CACHE to a folder on another disk."
+        )
+    with atomic_write(path) as temporary:
+        quiet = not Console().is_terminal
+        pixels = all_pixels(images, preprocessing)
+        rows = track(pixels, f"Pixels of {name}", len(images), disable=quiet)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        with temporary.open("wb") as file:  # mapped memory would crash, not raise, on a full disk
+            np.lib.format.write_array_header_1_0(file, header)
+            for row in rows:
+                file.write(row.tobytes())
+
+
+def all_pixels(images: Images, preprocessing: Preprocessing) -> Iterator[Pixels]:
+    """The pixels of all images in order, computed by as many threads as there are processors."""
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(lambda i: preprocessing.pixels(images[i][0]), range(len(images)))

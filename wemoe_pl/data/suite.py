@@ -1,0 +1,297 @@
+"""A suite = backbone + pretrained weights + experts + heads + tasks."""
+
+import re
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from wemoe_pl.checkpoints import (
+    ENCODER_FILE,
+    Backbone,
+    LazyState,
+    encoder_state,
+    fingerprint,
+    load_encoder,
+)
+from wemoe_pl.checkpoints.heads import HEAD_FILE, ClassificationHead, load_head
+from wemoe_pl.checkpoints.zero_shot import TextTower, ZeroShotHead
+from wemoe_pl.data.tasks import VisionTask, name_some
+from wemoe_pl.data.tasks.class_names import first_mismatch, match_names
+from wemoe_pl.errors import FEW, CheckpointError, ConfigError, did_you_mean
+
+TEXT_TOWER = "text tower"
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything that is given: models of one backbone, and the tasks they are for.
+
+    Args:
+        name: what tables call it.
+        backbone: the architecture that all encoders share.
+        pretrained: file, folder or hub id of the pretrained encoder; see `load_encoder`.
+        experts: per task, the same of its fine-tuned encoder. These are merged.
+        heads: per task, file or folder of its classification head, or a classifier with one.
+        text_tower: makes zero-shot heads for the tasks that have no other.
+        note: what every table of the suite must say, such as that its images are rendered.
+        tasks: per task, its classes and images. All are scored; those with an expert are adapted.
+    """
+
+    name: str
+    backbone: Backbone
+    pretrained: str
+    tasks: dict[str, VisionTask]
+    experts: dict[str, str] = field(default_factory=dict)
+    heads: dict[str, str] = field(default_factory=dict)
+    text_tower: TextTower | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse names that no task can have, and experts and heads of tasks that are not there."""
+        for name in (*self.tasks, *self.experts, *self.heads):
+            check_is_text(name)
+        for name in self.tasks:
+            check_task_name(name)
+        for part in (self.experts, self.heads):
+            for name in part:
+                self.task(name)
+        if self.text_tower and self.text_tower.is_quick != ("quickgelu" in self.backbone.model):
+            raise ConfigError(
+                f"The backbone '{self.backbone.model}' and the text tower "
+                f"'{self.text_tower.model}' have different activations: OpenAI's CLIP needs "
+                "`quickgelu` in both names, other CLIP models in neither."
+            )
+
+    def restricted_to(self, tasks: Collection[str] | None, unseen: Collection[str] = ()) -> "Suite":
+        """The part of the suite that an experiment is about.
+
+        Args:
+            tasks: those that it has; by default all.
+            unseen: of these, tasks whose experts are not merged, but which are scored all the same.
+
+        Raises:
+            ConfigError: a name is none of the tasks.
+        """
+        parts = restriction(self, tasks, unseen)
+        return replace(self, tasks=parts["tasks"], experts=parts["experts"], heads=parts["heads"])
+
+    def task(self, name: str) -> VisionTask:
+        """A task by name; `ConfigError` names the nearest one."""
+        if name not in self.tasks:
+            raise ConfigError(
+                f"The suite '{self.name}' has no task '{name}'. {did_you_mean(name, self.tasks)}"
+            )
+        return self.tasks[name]
+
+    def load_pretrained(self) -> nn.Module:
+        """The pretrained encoder."""
+        return load_encoder(self.pretrained, self.backbone)
+
+    def open_pretrained(self) -> LazyState:
+        """The weights of the pretrained encoder, read when asked for."""
+        return encoder_state(self.pretrained, self.backbone)
+
+    def load_experts(self) -> dict[str, LazyState]:
+        """The weights of the fine-tuned encoders, by task, read when asked for.
+
+        A vision tower without a projection gets the pretrained model's, which its fine-tuning
+        left as it was.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if not self.experts:
+            raise ConfigError(
+                f"The suite '{self.name}' has no expert: list at least one under `suite.experts`, "
+                "as `task: file or folder`."
+            )
+        return {
+            task: encoder_state(source, self.backbone, projection=self.pretrained)
+            for task, source in self.experts.items()
+        }
+
+    def load_head(self, task: str, check_classes: bool = True) -> ClassificationHead:
+        """The head of a task, checked against the backbone and the classes of its images.
+
+        Args:
+            task: its name.
+            check_classes: look at the task's images, which must then be there.
+        """
+        head = self._load_head(task)
+        if check_classes:
+            self._check_classes(task, head)
+        if (width := head.weight.shape[1]) != self.backbone.feature_dim:
+            raise CheckpointError(
+                f"The head of '{task}' is for {width} features, but '{self.backbone.model}' has "
+                f"{self.backbone.feature_dim}: use a head that was made for this backbone."
+            )
+        return head
+
+    def _load_head(self, task: str) -> ClassificationHead:
+        if task in self.heads:
+            return load_head(self.heads[task], partial(self._class_names, task))
+        return self.zero_shot_head(task).load(task)
+
+    def _class_names(self, task: str) -> tuple[str, ...]:
+        """The classes for a head that does not name its own, unless their order is a guess."""
+        orders = self.task(task).orders
+        if len(set(orders.values())) > 1:
+            raise CheckpointError(
+                f"The head of '{task}' does not name its classes, and nothing tells in which of "
+                f"these orders it has them: {orders_in_words(orders)}. Give the right one as the "
+                "task's `class_names`."
+            )
+        return self.task(task).classes
+
+    def zero_shot_head(self, task: str) -> ZeroShotHead:
+        """What the head of a task is made of that has none of its own.
+
+        Raises:
+            ConfigError: there is no text tower to make it.
+        """
+        if self.text_tower is None:
+            raise ConfigError(
+                f"The suite '{self.name}' has no head for '{task}': add `heads: {{{task}: FILE}}`, "
+                "or a `text_tower` to make it from the class names."
+            )
+        vision_task = self.task(task)
+        if not vision_task.classes:
+            raise ConfigError(
+                f"The classes of '{task}' are not known: give them as the task's `class_names`."
+            )
+        return ZeroShotHead(
+            self.text_tower, self.text_source, vision_task.classes, vision_task.prompts
+        )
+
+    @property
+    def text_source(self) -> str:
+        """The weights of the text tower: by default those of the pretrained model."""
+        return (self.text_tower and self.text_tower.source) or self.pretrained
+
+    def _check_classes(self, task: str, head: ClassificationHead) -> None:
+        ours, theirs = head.classes, self.task(task).classes
+        if not theirs:
+            return  # only the head knows them
+        advice = "use a head that was made for them."
+        if len(match_names(theirs, ours)) == len(theirs):
+            advice = (
+                "put the classes in one order, for folders and for labels that are names by giving "
+                "the head's as the task's `class_names`."
+            )
+        if len(ours) != len(theirs):
+            raise CheckpointError(
+                f"The head of '{task}' has {len(ours)} classes, but its images have "
+                f"{len(theirs)}: {advice}"
+            )
+        label = first_mismatch(ours, theirs)
+        if label is not None:
+            raise CheckpointError(
+                f"The head of '{task}' names class {label} '{ours[label]}', but its images name it "
+                f"'{theirs[label]}': {advice}"
+            )
+
+    @property
+    def tasks_with_made_heads(self) -> list[str]:
+        """The tasks whose heads the text tower makes."""
+        return [task for task in self.tasks if self.text_tower and task not in self.heads]
+
+    def named_sources(self) -> dict[str, tuple[str, str]]:
+        """The source of every file of weights, with what `wemoe-pl` calls such a file."""
+        named = {"pretrained": (self.pretrained, ENCODER_FILE)}
+        named |= {f"experts/{task}": (s, ENCODER_FILE) for task, s in self.experts.items()}
+        named |= {f"heads/{task}": (s, HEAD_FILE) for task, s in self.heads.items()}
+        if self.tasks_with_made_heads:
+            named[TEXT_TOWER] = (self.text_source, ENCODER_FILE)
+        return named
+
+    def sources(self) -> dict[str, dict[str, str]]:
+        """Where each frozen part comes from, with the SHA-256 of what determines it.
+
+        Warns when two experts are the same file: merging them counts that expert twice.
+        """
+        sources = {
+            part: {"source": source, "sha256": fingerprint(source, name)}
+            for part, (source, name) in self.named_sources().items()
+            if part != TEXT_TOWER
+        }
+        for task in self.tasks_with_made_heads:
+            head = self.zero_shot_head(task)
+            sources[f"heads/{task}"] = {
+                "source": f"zero-shot, by {head.source}",
+                "sha256": head.digest,
+            }
+        warn_of_twins({t: sources[f"experts/{t}"]["sha256"] for t in self.experts}, self.experts)
+        return sources
+
+
+def restriction(
+    suite: Any, tasks: Collection[str] | None, unseen: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """What `Suite.restricted_to` changes, of a suite or of the config of one."""
+    kept = suite.tasks if tasks is None else tasks
+    for task in kept:
+        if task not in suite.tasks:
+            raise ConfigError(
+                f"The suite '{suite.name}' has no task '{task}'. {did_you_mean(task, suite.tasks)}"
+            )
+    for task in unseen:
+        if task not in kept:
+            raise ConfigError(
+                f"'{task}' cannot be unseen: it is none of the tasks. {did_you_mean(task, kept)}"
+            )
+    return {
+        "tasks": {task: suite.tasks[task] for task in kept},
+        "experts": {t: e for t, e in suite.experts.items() if t in kept and t not in unseen},
+        "heads": {t: h for t, h in suite.heads.items() if t in kept},
+    }
+
+
+def orders_in_words(orders: Mapping[str, Sequence[str]]) -> str:
+    """Several orders of the same names by who gives them; of many, from where they part.
+
+    >>> orders_in_words({"torchvision": ["1", "10", "2"], "timm": ["1", "2", "10"]})
+    "torchvision's is 1, 10, 2; timm's is 1, 2, 10"
+    """
+    labels = list(zip(*orders.values(), strict=True))
+    many = len(labels) > FEW
+    start = next(i for i, names in enumerate(labels) if len(set(names)) > 1) if many else 0
+    since = f"from class {start} on, " if start else ""
+    shown = {by: name_some(o[start:]) if many else ", ".join(o) for by, o in orders.items()}
+    return since + "; ".join(f"{by}'s is {names}" for by, names in shown.items())
+
+
+def check_is_text(name: object) -> None:
+    """Raise `ConfigError` for the name of a task that YAML has taken for something else."""
+    if not isinstance(name, str):
+        raise ConfigError(f"The task {name!r} is no text to YAML: put quotes around its name.")
+
+
+def check_task_name(name: str) -> None:
+    """Raise `ConfigError` unless `nn.ModuleDict` takes a task of this name, and a shell its file.
+
+    >>> check_task_name("sun397")
+    """
+    if not TASK_NAME.fullmatch(name) or hasattr(nn.ModuleDict(), name):
+        raise ConfigError(
+            f"'{name}' cannot be the name of a task: use letters, digits, '-' and '_' (100 at "
+            "most), begin with a letter or digit, and avoid what PyTorch calls its own, such as "
+            "'type' or 'keys'."
+        )
+
+
+def warn_of_twins(digests: dict[str, str], sources: dict[str, str]) -> None:
+    """Warn of experts that are one and the same file."""
+    first: dict[str, str] = {}
+    for task, digest in digests.items():
+        twin = first.setdefault(digest, task)
+        if twin != task:
+            warnings.warn(
+                f"The experts of '{twin}' and '{task}' are the same weights ({sources[task]}): "
+                "check `suite.experts`, since merging them counts one expert twice.",
+                stacklevel=3,
+            )

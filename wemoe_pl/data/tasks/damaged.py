@@ -1,0 +1,113 @@
+"""Which images can be decoded: found out once, named and counted, never replaced by others."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import PIL
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from wemoe_pl.data.tasks.base import Corrupt, Images, hashed
+from wemoe_pl.data.tasks.file_names import name_some
+from wemoe_pl.errors import DataError
+from wemoe_pl.system.files import atomic_write, cache_folder
+
+WORTH_A_BAR = 1000  # images
+
+
+class SelectedImages:
+    """Some of the images of a split, in their order."""
+
+    def __init__(self, images: Images, indices: Sequence[int]):
+        self.images = images
+        self.indices = list(indices)
+        self.labels = [images.labels[index] for index in indices]
+
+    @property
+    def fingerprint(self) -> str:
+        """That of all images, and which of them were chosen."""
+        return f"{self.images.fingerprint} {self.indices}"
+
+    @property
+    def identity(self) -> str:
+        """That of all images, and which of them were chosen."""
+        return hashed("selected", self.images.identity, self.indices)
+
+    def name(self, index: int) -> str:
+        """What errors call the image."""
+        return self.images.name(self.indices[index])
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return self.images[self.indices[index]]
+
+
+def keep_readable(images: Images, corrupt: Corrupt) -> Images:
+    """Without those that cannot be decoded, which are named and counted, and skipped if asked for.
+
+    Every image is decoded once and the verdict is kept in the cache. To know it beforehand keeps
+    batches a function of (seed, step).
+
+    Raises:
+        DataError: some cannot be decoded and are not to be skipped, or none can.
+    """
+    failed = set(unreadable(images))
+    if not failed:
+        return images
+    named = name_some(images.name(index) for index in sorted(failed))
+    message = f"{len(failed)} of {len(images)} images cannot be decoded: {named}."
+    if corrupt == "error" or len(failed) == len(images):
+        error = DataError(f"{message} Repair or remove them, or set `corrupt: skip`.")
+        error.add_note(f"{why_unreadable(images, min(failed))}.")
+        raise error
+    warnings.warn(f"{message} They are skipped.", stacklevel=2)
+    return SelectedImages(images, [i for i in range(len(images)) if i not in failed])
+
+
+def unreadable(images: Images) -> list[int]:
+    """Which images cannot be decoded; remembered."""
+    key = hashlib.sha256(f"{images.fingerprint} {PIL.__version__}".encode()).hexdigest()
+    verdict = cache_folder("readable") / f"{key}.json"
+    with suppress(OSError, ValueError):
+        remembered: list[int] = json.loads(verdict.read_text())
+        return remembered
+    with ThreadPoolExecutor() as pool:
+        answers = pool.map(lambda index: is_readable(images, index), range(len(images)))
+        quiet = len(images) < WORTH_A_BAR or not Console().is_terminal
+        progress = track(answers, "Looking for damaged images", len(images), disable=quiet)
+        failed = [index for index, ok in enumerate(progress) if not ok]
+    with atomic_write(verdict) as temporary:
+        temporary.write_text(json.dumps(failed))
+    return failed
+
+
+def why_unreadable(images: Images, index: int) -> str:
+    """What is said of an image that cannot be decoded."""
+    try:
+        images[index]
+    except DataError as error:
+        return str(error).rstrip(".")
+    return f"{images.name(index)} can be decoded now: run the same command again"
+
+
+def is_readable(images: Images, index: int) -> bool:
+    """Can this image be decoded to the last pixel?"""
+    try:
+        images[index]
+    except DataError as error:
+        if is_fault_of_disk(error):
+            raise  # it is not to be remembered
+        return False
+    return True
+
+
+def is_fault_of_disk(error: DataError) -> bool:
+    """Has an image not been read for a reason that lies outside of it, and may go away?"""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno is not None

@@ -1,0 +1,180 @@
+"""From an encoded image, or one of Pillow's, to what models see: upright, RGB, eight bits."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PHOTOMETRIC_INTERPRETATION,
+    SAMPLEFORMAT,
+    TiffImageFile,
+)
+
+from wemoe_pl.data.tasks.file_names import printable
+from wemoe_pl.errors import DataError
+
+# What photographs come in. Pillow reads more, some by running other programs, and older ones less.
+PHOTOGRAPHS = ("PNG", "JPEG", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "TIFF", "PPM")
+Image.init()
+FORMATS = tuple(form for form in PHOTOGRAPHS if form in Image.OPEN)
+READER = 3  # the version of this module: raised whenever it makes other pixels of some image
+MOST_PIXELS = 89_478_485  # from where Pillow suspects a bomb: a quarter of a gigabyte in RGB
+MOST_ELONGATED = 250  # longer side by shorter; resized to 224 pixels, 38 megabytes
+SIXTEEN_BITS = 2**16 - 1
+WHITE_IS_ZERO = 0
+SIGNED = 2
+# From what EXIF says of the first row and column to what puts them upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_image(source: Path | bytes, name: str = "") -> Image.Image:
+    """Decode a file, or the bytes of one, to an upright RGB image.
+
+    Args:
+        source: path or content.
+        name: what to call it if it cannot be decoded; a path is its own name.
+
+    Raises:
+        DataError: it cannot be decoded to the last pixel, is too large or too elongated, or the
+            range of its values is not known.
+    """
+    file, called = (
+        (io.BytesIO(source), name) if isinstance(source, bytes) else (source, printable(source))
+    )
+    with explained(called), Image.open(file, formats=FORMATS) as image:
+        return upright_rgb(image)
+
+
+def as_models_see(image: Image.Image, name: str = "The image") -> Image.Image:
+    """An image of Pillow's, of any mode, as `read_image` gives those of files.
+
+    Args:
+        image: as it was opened or made; it is left as it is.
+        name: what to call it in errors.
+
+    Raises:
+        DataError: see `read_image`.
+    """
+    with explained(name):
+        check_size(image)
+        is_plain = type(image) is Image.Image and image.mode == "RGB" and not image.info
+        return image if is_plain else upright_rgb(image)
+
+
+@contextmanager
+def explained(called: str) -> Iterator[None]:
+    """Turn what decoders raise into one sentence that names the image."""
+    try:
+        yield
+    except UnidentifiedImageError as error:  # which would call bytes by their address
+        raise DataError(
+            f"{called} is not a readable image: it is none of {', '.join(FORMATS)}, or of a "
+            "variant that Pillow does not decode"
+        ) from error
+    except Exception as error:  # decoders raise many kinds
+        raise DataError(f"{called} is not a readable image: {error}") from error
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """The first picture of an image, turned as its EXIF data say, on white where transparent."""
+    check_size(image)  # as the header has it; nothing is decoded yet
+    image.load()  # some formats have their EXIF data behind the pixels
+    turn = TURNS.get(orientation(image))
+    rgb = on_white(eight_bits(image))
+    upright = rgb.transpose(turn) if turn is not None else rgb
+    upright.info.clear()  # so that nobody turns it again
+    return upright
+
+
+def check_size(image: Image.Image) -> None:
+    """Raise `ValueError` for an image of no pixels, of too many, or too long for its width."""
+    shorter, longer = sorted(image.size)
+    size = f"it has {image.width} × {image.height} pixels"
+    if not shorter:
+        raise ValueError(size)
+    if shorter * longer > MOST_PIXELS:
+        raise ValueError(f"{size}, and {MOST_PIXELS} are the most that are decoded")
+    if longer > MOST_ELONGATED * shorter:
+        raise ValueError(
+            f"{size}, and no side may be more than {MOST_ELONGATED} times as long as the other: "
+            "crop it"
+        )
+
+
+def orientation(image: Image.Image) -> int:
+    """Where the EXIF data of an image say that its first row and column are; 1 is upright."""
+    try:
+        return int(image.getexif().get(Base.Orientation, 1))
+    except Exception:  # damaged EXIF data say nothing, and the pixels are as good as without
+        return 1
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """An image of grey values in more than eight bits, scaled to eight; any other as it is.
+
+    The one value that a PNG may call transparent is looked for before, at its own precision.
+    """
+    many_bits = image.mode in ("F", "I") or image.mode.startswith("I;16")
+    if not many_bits and not is_signed(image):
+        return image
+    largest = largest_value(image)
+    if largest is None:
+        kind = "floating-point" if image.mode == "F" else "32-bit or signed"
+        raise ValueError(
+            f"nothing states the range of its {kind} values: save it with 8 or 16 bits per pixel"
+        )
+    values = np.asarray(image).astype(np.uint32)
+    opaque = values != image.info.get("transparency", -1)
+    if is_negative(image):
+        values = largest - values
+    grey = Image.fromarray(((values * 255 + largest // 2) // largest).astype(np.uint8))
+    if not opaque.all():
+        grey.putalpha(Image.fromarray(opaque))
+    return grey
+
+
+def largest_value(image: Image.Image) -> int | None:
+    """What white is in an image of grey values, by its format; None if that is not known."""
+    if isinstance(image, TiffImageFile):
+        bits: int = image.tag_v2.get(BITSPERSAMPLE, (16,))[0]
+        return None if image.mode in ("F", "I") or is_signed(image) else 2**bits - 1
+    if image.mode == "I" and image.format in ("PNG", "PPM"):  # formats of at most 16 bits
+        return SIXTEEN_BITS
+    return SIXTEEN_BITS if image.mode.startswith("I;16") else None
+
+
+def is_signed(image: Image.Image) -> bool:
+    """Are its values signed? Pillow takes those of eight bits for others."""
+    return isinstance(image, TiffImageFile) and SIGNED in image.tag_v2.get(SAMPLEFORMAT, ())
+
+
+def is_negative(image: Image.Image) -> bool:
+    """Is zero white? Pillow heeds that only in images of eight bits."""
+    return (
+        isinstance(image, TiffImageFile)
+        and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
+    )
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """An image in RGB; what is transparent shows white, as in CLIP's own preprocessing."""
+    if image.mode in ("La", "RGBa"):  # colours that are multiplied by their opacity
+        image = image.convert(image.mode.upper())
+    if "A" not in image.getbands() and image.info.get("transparency") is None:
+        return image.convert("RGB")
+    colours = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, colours).convert("RGB")

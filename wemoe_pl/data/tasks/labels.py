@@ -1,0 +1,111 @@
+"""A table's column of labels: numbers of classes, or their names."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from datasets import ClassLabel, Dataset
+
+from wemoe_pl.data.tasks.base import UNLABELLED
+from wemoe_pl.data.tasks.class_names import canonical, match_names, repeated
+from wemoe_pl.errors import DataError, did_you_mean
+
+
+def stored_labels(table: Dataset, column: str) -> list[Any]:
+    """The values of a column as they are stored.
+
+    Unlike those that `datasets` gives: a column that says it is one of images would have its paths
+    opened.
+    """
+    values: list[Any] = table.data.column(column).to_pylist()
+    return values
+
+
+def are_names(values: Sequence[Any]) -> bool:
+    """Is a column one of text?"""
+    return any(isinstance(value, str) for value in values)
+
+
+def declared_names(table: Dataset, column: str) -> tuple[str, ...] | None:
+    """The class names that a table gives its column of numbers, in label order, if it does."""
+    feature = table.features[column]
+    return tuple(feature.names) if isinstance(feature, ClassLabel) else None
+
+
+def orders_of_names(values: Sequence[Any]) -> dict[str, tuple[str, ...]]:
+    """The orders that programs give the names in a column of text, by who does; {} of numbers.
+
+    >>> orders_of_names(["dog", None, "cat", "dog"])
+    {'datasets': ('cat', 'dog'), 'pandas': ('dog', 'cat')}
+    """
+    names = tuple(dict.fromkeys(canonical(value) for value in values if isinstance(value, str)))
+    return {"datasets": tuple(sorted(names)), "pandas": names} if names else {}
+
+
+def labels_of_numbers(values: Sequence[Any], count: int | None, where: str) -> list[int]:
+    """Labels of stored numbers.
+
+    A null, a NaN and -1 are no label. Numbers with a point are taken if they are whole, as pandas
+    makes them of a column with gaps; false and true are 0 and 1.
+
+    Args:
+        values: as they are stored.
+        count: of classes; None if it is not known.
+        where: what errors call the table.
+
+    Raises:
+        DataError: a value is no label; names its row.
+    """
+    labels = list(map(whole_number, values))
+    for row, label in enumerate(labels):
+        if label is None or label < UNLABELLED or (count is not None and label >= count):
+            allowed = f"a number from 0 to {count - 1}" if count else "a whole number"
+            raise DataError(
+                f"Row {row} of {where} has the label {values[row]!r}: expected {allowed}."
+            )
+    return [label for label in labels if label is not None]
+
+
+def whole_number(value: Any) -> int | None:
+    """The label that a stored value stands for; None if it is none."""
+    if value is None or value != value:  # as a NaN is
+        return UNLABELLED
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return int(value) if isinstance(value, int) else None
+
+
+def labels_of_names(
+    values: Sequence[Any], vocabularies: Sequence[Sequence[str]], where: str
+) -> list[int]:
+    """Labels of stored names; a null is no label.
+
+    Args:
+        values: as they are stored.
+        vocabularies: lists of class names in label order, one of which has all that are stored.
+        where: what errors call the table.
+
+    Raises:
+        DataError: no list has all of them, which names the first row that is not of the last list;
+            or the one that has gives two classes one name.
+    """
+    names = [value for value in dict.fromkeys(values) if value is not None]
+    matched: dict[str, int] = {}
+    for classes in vocabularies:
+        matched = match_names(names, classes)
+        if len(matched) == len(names):
+            check_distinct(classes, where)
+            return [UNLABELLED if value is None else matched[value] for value in values]
+    row, name = next((r, v) for r, v in enumerate(values) if v is not None and v not in matched)
+    raise DataError(
+        f"Row {row} of {where} has the label '{name}', which is no class of the task: give all "
+        f"classes as `class_names`. {did_you_mean(name, vocabularies[-1])}"
+    )
+
+
+def check_distinct(classes: Sequence[str], where: str) -> None:
+    """Raise `DataError` if two classes have one name, which labels that are names cannot tell."""
+    if (twice := repeated(classes)) is not None:
+        raise DataError(
+            f"The labels of {where} are names, and the class name '{twice}' is given twice: give "
+            "each class a name of its own, or labels that are numbers."
+        )

@@ -1,0 +1,153 @@
+"""Which files below a folder are images, behind links too, and which are passed over."""
+
+import os
+import warnings
+from collections.abc import Container, Iterable, Iterator
+from fnmatch import fnmatchcase
+from glob import has_magic
+from pathlib import Path
+
+from PIL import Image
+
+from wemoe_pl.data.tasks.decoding import FORMATS
+from wemoe_pl.data.tasks.file_names import name_some, printable
+from wemoe_pl.errors import DataError
+
+SAME_FORMATS = {"MPO": "JPEG", "DIB": "BMP"}  # of cameras with two lenses, and of old Windows
+IMAGE_SUFFIXES = frozenset(
+    suffix
+    for suffix, form in Image.registered_extensions().items()
+    if SAME_FORMATS.get(form, form) in FORMATS
+)
+# What systems and network drives leave beside images, under names without a dot, in small letters.
+DEBRIS = frozenset(
+    {
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "@eadir",
+        "@recently-snapshot",
+        "@recycle",
+        "@tmp",
+        "__macosx",
+        "desktop.ini",
+        "ehthumbs.db",
+        "icon\r",
+        "lost+found",
+        "network trash folder",
+        "recycler",
+        "system volume information",
+        "temporary items",
+        "thumbs.db",
+    }
+)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted; other files are counted and named in a warning.
+
+    Raises:
+        DataError: there is no such folder, no image in it, or it cannot be listed.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {printable(folder)}: check its path.")
+    paths = chosen(files_of(folder), IMAGE_SUFFIXES)
+    if not paths:
+        raise DataError(
+            f"The folder {printable(folder)} has no images: check its path. "
+            f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
+        )
+    return paths
+
+
+def files_below(folder: Path, suffixes: Container[str]) -> list[Path]:
+    """The files below a folder whose names end in certain ways, sorted; without hidden ones."""
+    return sorted(p for p in files_of(folder) if p.suffix.lower() in suffixes and p.is_file())
+
+
+def chosen(files: Iterable[Path], suffixes: Container[str]) -> list[Path]:
+    """The files whose names end in certain ways, sorted; a warning counts and names the others."""
+    there = set(files)
+    paths = {p for p in there if p.suffix.lower() in suffixes and p.is_file()}
+    if paths and (others := sorted(there - paths)):
+        warnings.warn(
+            f"{len(others)} of {len(there)} files are passed over, for they have no suffix of an "
+            f"image or are links to nothing: {name_some(map(printable, others))}.",
+            stacklevel=3,
+        )
+    return sorted(paths)
+
+
+def matching_files(pattern: Path) -> list[Path]:
+    """The files that a pattern such as `photos/**/*.jpg` stands for, and those in its folders.
+
+    Unlike those of `glob`, links that lead back end, and what is hidden is not found by a `*`.
+    """
+    parts = list(pattern.parts)
+    fixed = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
+    start = Path(*parts[:fixed])
+    found = {start} if start.exists() else set()
+    for part in parts[fixed:]:
+        folders = [path for path in found if path.is_dir()]
+        if part == "**":
+            found = {below for path in folders for below, _, _ in walk(path, start)}
+        elif has_magic(part):
+            found = {each for path in folders for each in named(part, path, start)}
+        else:
+            found = {path / part for path in folders if (path / part).exists()}
+    folders = [path for path in found if path.is_dir()]
+    return [
+        *found.difference(folders),
+        *(file for path in folders for file in files_of(path, start)),
+    ]
+
+
+def named(pattern: str, folder: Path, start: Path) -> list[Path]:
+    """What in a folder has a name that matches."""
+    _, folders, files = next(walk(folder, start))
+    return [path for path in (*folders, *files) if fnmatchcase(path.name, pattern)]
+
+
+def files_of(folder: Path, start: Path | None = None) -> Iterator[Path]:
+    """All files below a folder; see `walk`."""
+    for _, _, files in walk(folder, start or folder):
+        yield from files
+
+
+def walk(folder: Path, start: Path) -> Iterator[tuple[Path, list[Path], list[Path]]]:
+    """A folder and all below it, behind links too, each with the folders and the files in it.
+
+    Args:
+        folder: where to begin.
+        start: from where the search has come there: what lies on the way is not gone into again.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        here = Path(place)
+        folders[:] = [name for name in shown(folders) if not leads_back(here / name, start)]
+        yield here, [here / name for name in folders], [here / name for name in shown(files)]
+
+
+def refuse(error: OSError) -> None:
+    """Raise `DataError` for a folder that cannot be listed."""
+    raise DataError(
+        f"The folder {printable(error.filename)} cannot be listed: {error.strerror}."
+    ) from error
+
+
+def shown(names: Iterable[str]) -> list[str]:
+    """Names without those that are hidden."""
+    return [name for name in names if not is_hidden(Path(name))]
+
+
+def leads_back(folder: Path, start: Path) -> bool:
+    """Is it, by a link, one of the folders that lie on the way to it from `start`?"""
+    way = folder.parents[: len(folder.parts) - len(start.parts)]
+    return any(map(folder.samefile, way))
+
+
+def is_hidden(path: Path) -> bool:
+    """Is a name in a path one of what systems leave beside images, or does it begin with a dot?"""
+    return any(part.startswith(".") or part.casefold() in DEBRIS for part in path.parts)

@@ -1,0 +1,133 @@
+"""The eight tasks of the paper: their class names, prompts and datasets on the hub."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from wemoe_pl.data.tasks.base import Corrupt, Images, Split, VisionTask
+from wemoe_pl.data.tasks.folders import ImageFolderTask
+from wemoe_pl.data.tasks.listing import files_below, is_hidden
+from wemoe_pl.data.tasks.parquet import NameCheck, ParquetTask
+from wemoe_pl.data.tasks.tables import TABLE
+from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.system.files import SHIPPED, locate
+from wemoe_pl.system.hub import HubFiles
+
+PAPER_TASKS = ("sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd")
+
+
+@dataclass(frozen=True)
+class PaperTask(VisionTask):
+    """One of the paper's eight tasks, with its published class names and prompts.
+
+    Args:
+        name: sun397, cars, resisc45, eurosat, svhn, gtsrb, mnist or dtd.
+        source: another place for its images than its dataset on the hub: another id
+            (`owner/name@revision`), a folder of the same parquet files, or a folder of images as
+            `train/class name/1.jpg` and `test/class name/1.jpg`. Images that lie in `test`
+            itself, without folders for classes, are adapted to and not scored.
+        check_names: how the names of a label column must agree with the classes; see
+            `ParquetTask`. What the prompts call a class, datasets abbreviate.
+        corrupt: what to do about images that cannot be decoded: stop, or leave them out. Either
+            way they are counted and named.
+        corruption: take for test images the corrupted ones that are published (of severity 2):
+            contrast, gaussian_noise, impulse_noise, jpeg_compression, motion_blur, pixelate or
+            spatter, of cars, resisc45, eurosat and gtsrb.
+    """
+
+    name: str
+    source: str | None = None
+    check_names: NameCheck = "nearest"
+    corrupt: Corrupt = "error"
+    corruption: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a name that is none of the eight, or a corruption that is not published."""
+        if self.name not in PAPER_TASKS:
+            raise ConfigError(
+                f"The paper has no task '{self.name}'. {did_you_mean(self.name, PAPER_TASKS)}"
+            )
+        corrupted = self.facts["corrupted"]
+        if self.corruption is not None and not corrupted:
+            others = ", ".join(name for name in PAPER_TASKS if published(name)["corrupted"])
+            raise ConfigError(
+                f"No corrupted images of '{self.name}' are published, only of {others}: "
+                "`data.corruption` with `source: made` makes them from any images."
+            )
+        if self.corruption is not None and self.corruption not in corrupted:
+            raise ConfigError(
+                f"No images of '{self.name}' with the corruption '{self.corruption}' are "
+                f"published. {did_you_mean(self.corruption, corrupted)}"
+            )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is published of the task: `dataset`, `train`, `test`, `class_names`, `templates`.
+
+        And `corrupted`: the files of its corrupted test images. And `label_names`: what its label
+        column calls the classes, if that is known to differ.
+        """
+        return published(self.name)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return tuple(self.facts["class_names"])
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The published templates."""
+        return tuple(self.facts["templates"])
+
+    def images(self, split: Split) -> Images:
+        """The images of a split."""
+        return self.data(split).images(split)
+
+    def hub_files(self, split: Split) -> HubFiles | None:
+        """The parquet files of the split, unless the images are in a folder."""
+        return self.data(split).hub_files(split)
+
+    def data(self, split: Split) -> VisionTask:
+        """The kind of task that its source makes it."""
+        if self.source is not None:
+            folder = locate(self.source)
+            if folder.is_dir() and not files_below(folder, {TABLE}):
+                return self._of_images(folder, split)
+        corrupted = self.corruption and self.facts["corrupted"][self.corruption]
+        return ParquetTask(
+            self.source or self.facts["dataset"],
+            train=self.facts["train"],
+            test=corrupted or self.facts["test"],
+            class_names=self.classes,
+            label_names=tuple(self.facts["label_names"]) or None,
+            check_names=self.check_names,
+            corrupt=self.corrupt,
+        )
+
+    def _of_images(self, folder: Path, split: Split) -> ImageFolderTask:
+        if self.corruption is not None and split == "test":
+            raise ConfigError(
+                f"{folder} has plain images, but the corrupted ones of '{self.name}' are published "
+                f"as parquet files '{self.facts['corrupted'][self.corruption]}': give a folder "
+                "of those, or let `data.corruption` with `source: made` make them from these."
+            )
+        of_split = folder / split
+        labelled = not of_split.is_dir() or any(
+            p.is_dir() and not is_hidden(Path(p.name)) for p in of_split.iterdir()
+        )
+        return ImageFolderTask(
+            train=str(folder / "train"),
+            test=str(folder / "test"),
+            class_names=self.classes,
+            labelled=labelled,
+            corrupt=self.corrupt,
+        )
+
+
+@cache
+def published(name: str) -> dict[str, Any]:
+    """The facts about one of the eight tasks, as the package ships them."""
+    facts: dict[str, Any] = json.loads((SHIPPED / "tasks" / f"{name}.json").read_text())
+    return facts

@@ -1,0 +1,259 @@
+"""Tasks whose images are in parquet files, of a dataset of the hub or of a folder of one's own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+from datasets import Dataset
+from PIL import Image
+
+from wemoe_pl.data.tasks.base import (
+    DEFAULT_TEMPLATES,
+    UNLABELLED,
+    Corrupt,
+    Images,
+    Split,
+    VisionTask,
+    hashed,
+)
+from wemoe_pl.data.tasks.class_names import first_mismatch
+from wemoe_pl.data.tasks.columns import check_images, content_and_path, read_cell
+from wemoe_pl.data.tasks.damaged import keep_readable
+from wemoe_pl.data.tasks.file_names import printable
+from wemoe_pl.data.tasks.gaps import tell_gaps
+from wemoe_pl.data.tasks.image_files import names_and_sizes
+from wemoe_pl.data.tasks.labels import (
+    are_names,
+    declared_names,
+    labels_of_names,
+    labels_of_numbers,
+    orders_of_names,
+    stored_labels,
+)
+from wemoe_pl.data.tasks.listing import files_below
+from wemoe_pl.data.tasks.tables import TABLE, matching, read_table, table_facts
+from wemoe_pl.errors import DataError, did_you_mean
+from wemoe_pl.system.files import locate
+from wemoe_pl.system.hub import HubFiles, HubRepo, commit_and_names
+
+NameCheck = Literal["exact", "nearest", "off"]
+
+
+@dataclass(frozen=True)
+class ParquetTask(VisionTask):
+    """A task whose images are in parquet files, as `datasets` writes them.
+
+    Args:
+        dataset: `owner/name[@revision]` on the hub, or a folder with the same layout.
+        train: pattern of the files of the training split; not needed for adaptation.
+        test: pattern of the files to adapt to and to score on. Of the hub, only these are fetched.
+        image: the column of images.
+        label: the column of labels, which are numbers from 0 or class names; rows with -1 or
+            without a value have none, and without a column no row has: such images can be adapted
+            to but not scored.
+        class_names: classes in label order; by default those of the label column: the names that
+            the table gives its numbers, or, sorted, all names among the test images.
+        label_names: what the label column calls the classes, where it is known to differ.
+        templates: prompts for a zero-shot head, with `{}` in the place of the class name.
+        check_names: how the names that the table gives its numbers must agree with `class_names`
+            (or with `label_names`): "exact" overlooks capitals, spaces and punctuation where that
+            is unique; "nearest" any spelling, as long as no name is more like that of another class
+            and no number in it differs; "off" compares nothing. A column of names is always
+            looked up as with "exact".
+        corrupt: what to do about images that cannot be decoded: stop, or leave them out. Either
+            way they are counted and named.
+    """
+
+    dataset: str
+    train: str | None = "data/train-*"
+    test: str | None = "data/test-*"
+    image: str = "image"
+    label: str | None = "label"
+    class_names: tuple[str, ...] | None = None
+    label_names: tuple[str, ...] | None = None
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES
+    check_names: NameCheck = "exact"
+    corrupt: Corrupt = "error"
+
+    def __post_init__(self) -> None:
+        """Refuse names of the label column that are not one for each class."""
+        ours, theirs = self.class_names, self.label_names
+        if ours and theirs and len(ours) != len(theirs):
+            raise DataError(
+                f"{self.dataset} has {len(ours)} `class_names` and {len(theirs)} `label_names`: "
+                "give one for each class."
+            )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order; those of the label column need the test split."""
+        if self.class_names or self.label is None:
+            return tuple(self.class_names or ())
+        names = self._known_classes()
+        if not names:
+            raise DataError(
+                f"The column '{self.label}' of {self.dataset} does not name its classes: give "
+                "them as `class_names`."
+            )
+        return names
+
+    @property
+    def orders(self) -> dict[str, tuple[str, ...]]:
+        """Those of a column of names, unless `class_names` or the table give another."""
+        if self.class_names or self.label is None:
+            return {}
+        table = self._naming_table()
+        if declared_names(table, self.label):
+            return {}
+        return orders_of_names(stored_labels(table, self.label))
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The templates."""
+        return self.templates
+
+    def images(self, split: Split) -> Images:
+        """The images of a split, in the order of the rows."""
+        files = self._files(split)
+        table = self._table(split, files)
+        check_images(table, self.image, self.dataset)
+        labels = self._labels(table)
+        where = f"{self.dataset} ({self._pattern(split)})"
+        facts = table_facts(files, self.image)
+        identity = hashed("parquet", self._source(split, files), self.image, self.label, labels)
+        of_rows = ParquetImages(table, self.image, labels, where, facts, identity)
+        images = keep_readable(of_rows, self.corrupt)
+        if self.label is not None:
+            tell_gaps(images.labels, self._known_classes(), where)
+        return images
+
+    def hub_files(self, split: Split) -> HubFiles | None:
+        """The files of the split, unless the dataset is a folder."""
+        repo = None if locate(self.dataset).exists() else HubRepo.parse(self.dataset, "dataset")
+        if repo is None:
+            return None
+        pattern = self._pattern(split)
+        return HubFiles(repo, partial(matching, pattern), f"parquet files '{pattern}'")
+
+    def _source(self, split: Split, files: Sequence[Path]) -> object:
+        """What says on every machine which files these are."""
+        if request := self.hub_files(split):
+            return request.repo.name, *commit_and_names(request.repo, files)
+        return names_and_sizes(files)
+
+    def _pattern(self, split: Split) -> str:
+        pattern = self.train if split == "train" else self.test
+        if pattern is None:
+            raise DataError(
+                f"{self.dataset} was given no {split} split: name its files as `{split}`."
+            )
+        return pattern
+
+    def _files(self, split: Split) -> list[Path]:
+        if request := self.hub_files(split):
+            return request.fetch()
+        folder, pattern = locate(self.dataset), self._pattern(split)
+        if not folder.is_dir():
+            raise DataError(f"There is no folder {folder}: check `dataset` in the config.")
+        there = [str(path.relative_to(folder)) for path in files_below(folder, {TABLE})]
+        names = matching(pattern, there)
+        if not names:
+            found = f"It has {', '.join(there[:3])} …" if there else "It has no parquet files"
+            raise DataError(f"{folder} has no parquet files '{pattern}'. {found}.")
+        return [folder / name for name in names]
+
+    def _table(self, split: Split, files: Sequence[Path]) -> Dataset:
+        pattern = self._pattern(split)
+        table = read_table(files, f"The parquet files '{pattern}' of {self.dataset}")
+        for column in filter(None, (self.image, self.label)):
+            if column not in table.column_names:
+                raise DataError(
+                    f"{self.dataset} has no column '{column}'. "
+                    f"{did_you_mean(column, table.column_names)}"
+                )
+        return table
+
+    def _naming_table(self) -> Dataset:
+        split: Split = "test" if self.test else "train"
+        return self._table(split, self._files(split))
+
+    def _known_classes(self) -> tuple[str, ...]:
+        if self.class_names or self.label is None:
+            return tuple(self.class_names or ())
+        return declared_names(self._naming_table(), self.label) or self.orders.get("datasets", ())
+
+    def _labels(self, table: Dataset) -> list[int]:
+        if self.label is None:
+            return [UNLABELLED] * len(table)
+        values, ours = stored_labels(table, self.label), self._known_classes()
+        if are_names(values):
+            return labels_of_names(values, (self.label_names or ours, ours), self.dataset)
+        theirs = declared_names(table, self.label)
+        if ours and theirs and self.check_names != "off":
+            self._compare(ours, theirs)
+        return labels_of_numbers(values, len(ours) or None, self.dataset)
+
+    def _compare(self, ours: Sequence[str], theirs: Sequence[str]) -> None:
+        if len(ours) != len(theirs):
+            raise DataError(
+                f"{self.dataset} has {len(theirs)} classes, but the task names {len(ours)}."
+            )
+        loosely = self.check_names == "nearest"
+        label = first_mismatch(ours, theirs, loosely)
+        known = self.label_names and first_mismatch(self.label_names, theirs) is None
+        if label is not None and not known:
+            raise DataError(
+                f"Class {label} of {self.dataset} is '{theirs[label]}', but the task names it "
+                f"'{ours[label]}': put `class_names` in the order of the labels, or set "
+                "`check_names: off` if only the spelling differs."
+            )
+
+
+class ParquetImages:
+    """Encoded images in the rows of a table, decoded to RGB when asked for.
+
+    Args:
+        rows: the table.
+        column: of the images.
+        labels: of every row.
+        where: what errors call the table.
+        fingerprint: of its files.
+        identity: of its files and labels.
+    """
+
+    def __init__(
+        self,
+        rows: Dataset,
+        column: str,
+        labels: Sequence[int],
+        where: str,
+        fingerprint: str,
+        identity: str,
+    ):
+        self.rows = rows
+        self.column = column
+        self.labels = labels
+        self.where = where
+        self.fingerprint = fingerprint
+        self.identity = identity
+
+    def name(self, index: int) -> str:
+        """The row, and the file that it was made of where the table says so."""
+        _, path = content_and_path(self._cell(index))
+        return self._row(index) + (f", {path}" if path else "")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return read_cell(self._cell(index), self._row(index)), self.labels[index]
+
+    def _row(self, index: int) -> str:
+        return f"row {index} of {printable(self.where)}"
+
+    def _cell(self, index: int) -> pa.Scalar:
+        # As it is stored: of a column that says it is one of images, paths would be opened.
+        return self.rows.data.column(self.column)[index]

@@ -1,0 +1,77 @@
+"""Parquet files: which ones a pattern means, and their rows as one table."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, load_dataset
+
+from wemoe_pl.data.tasks.base import hashed
+from wemoe_pl.data.tasks.file_names import printable
+from wemoe_pl.data.tasks.image_files import file_facts
+from wemoe_pl.errors import DataError
+
+TABLE = ".parquet"
+
+
+def read_table(files: Sequence[Path], called: str) -> Dataset:
+    """The rows of parquet files, mapped to memory; files without any add none.
+
+    Args:
+        files: of one table.
+        called: what errors call them.
+
+    Raises:
+        DataError: they cannot be read, differ in their columns, have no rows, or there is no space.
+    """
+    try:
+        filled = [str(path) for path in files if pq.read_metadata(path).num_rows]
+        if not filled:
+            raise DataError(f"{called} cannot be read: there are no rows.")
+        return load_dataset("parquet", data_files={"rows": filled}, split="rows")
+    except DataError:
+        raise
+    except Exception as error:  # `datasets` and pyarrow raise many kinds
+        cause = error.__cause__ or error
+        if isinstance(cause, OSError) and cause.errno is not None:
+            raise DataError(
+                f"{called} cannot be unpacked: {cause.strerror}. Free some space, or set HF_HOME "
+                "to a folder on another disk."
+            ) from error
+        if difference := difference_in_columns(files):
+            raise DataError(
+                f"{called} cannot be read as one table: {difference}. Give all the same columns."
+            ) from error
+        reason = " ".join(str(cause).partition(".")[0].split())
+        raise DataError(f"{called} cannot be read ({reason}): fetch or copy them again.") from error
+
+
+def difference_in_columns(files: Sequence[Path]) -> str | None:
+    """How the first file that has other columns than the first of all differs; None if none has."""
+    with suppress(pa.ArrowInvalid, OSError):  # of a damaged file, which differs in more
+        columns = [columns_in_words(pq.read_schema(path)) for path in files]
+        for path, words in zip(files, columns, strict=True):
+            if words != columns[0]:
+                return (
+                    f"{printable(files[0].name)} has {columns[0]}, and {printable(path.name)} has "
+                    f"{words}"
+                )
+    return None
+
+
+def columns_in_words(schema: pa.Schema) -> str:
+    """The names and types of columns, which may come in any order."""
+    return ", ".join(sorted(f"{field.name} ({field.type})" for field in schema))
+
+
+def matching(pattern: str, names: Sequence[str]) -> list[str]:
+    """The parquet files among these names that a pattern means."""
+    return [name for name in names if fnmatch(name, pattern) and name.endswith(TABLE)]
+
+
+def table_facts(files: Sequence[Path], column: str) -> str:
+    """The fingerprint of the images in a column of parquet files."""
+    return f"{hashed('parquet', file_facts(files))}, column {column}"

@@ -1,0 +1,69 @@
+"""Images that are only there to be classified, wherever they are: in folders or parquet files."""
+
+from collections.abc import Sequence
+from glob import has_magic
+from pathlib import Path
+
+from wemoe_pl.data.tasks.base import UNLABELLED, Images, hashed
+from wemoe_pl.data.tasks.columns import check_images, image_column
+from wemoe_pl.data.tasks.file_names import path_of, printable
+from wemoe_pl.data.tasks.image_files import ImageFiles, names_and_sizes
+from wemoe_pl.data.tasks.listing import IMAGE_SUFFIXES, chosen, files_of, matching_files
+from wemoe_pl.data.tasks.parquet import ParquetImages
+from wemoe_pl.data.tasks.tables import TABLE, read_table, table_facts
+from wemoe_pl.errors import DataError
+
+SUFFIXES = IMAGE_SUFFIXES | {TABLE}
+
+
+def find_images(source: str) -> Images:
+    """The images that a path or a pattern of paths stands for, in order, without labels.
+
+    Args:
+        source: an image, a parquet file, a folder below which there are some, or a pattern of
+            these, such as `photos/**/*.jpg`. A name that is no UTF-8 may be given as `printable`
+            shows it.
+
+    Raises:
+        DataError: there are none, or both images and parquet files.
+    """
+    paths = find_files(source)
+    tables = [path for path in paths if path.suffix.lower() == TABLE]
+    if not tables:
+        return ImageFiles(paths, [UNLABELLED] * len(paths))
+    if len(tables) < len(paths):
+        raise DataError(f"{source} has images and parquet files: classify one kind at a time.")
+    return table_images(tables, source)
+
+
+def find_files(source: str) -> list[Path]:
+    """The images and parquet files of a path or a pattern, sorted."""
+    path = Path(source).expanduser()
+    if not path.exists():
+        path = path_of(str(path))  # configs and command lines are UTF-8, and names may be none
+    if path.is_file():
+        return [path]
+    there = list(files_of(path)) if path.is_dir() else matching_files(path)
+    if not there and not path.is_dir():
+        raise DataError(
+            f"No file matches '{printable(source)}': check the pattern."
+            if has_magic(source)
+            else f"There is no folder or file {printable(source)}: check its path."
+        )
+    files = chosen(there, SUFFIXES)
+    if not files:
+        raise DataError(
+            f"{printable(source)} has no images: check its path. Images end in "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}, tables of them in {TABLE}."
+        )
+    return files
+
+
+def table_images(files: Sequence[Path], source: str) -> Images:
+    """The images in the rows of parquet files."""
+    table = read_table(files, source)
+    column = image_column(table, source)
+    check_images(table, column, source)
+    identity = hashed("parquet", names_and_sizes(files), column)
+    facts = table_facts(files, column)
+    return ParquetImages(table, column, [UNLABELLED] * len(table), source, facts, identity)

@@ -1,0 +1,176 @@
+"""What is exported: a merged classifier, with all that is known of how it was made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wemoe_pl.checkpoints import LazyState, State, first_difference, shapes_of
+from wemoe_pl.data.preprocessing import Preprocessing
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.merging import NOT_ADAPTED, MergeMethod, PerTaskEncoder, WEMoE, fold, folds
+from wemoe_pl.model.architecture import Architecture, own_state
+from wemoe_pl.model.classifier import MultiTaskClassifier, build_classifier
+from wemoe_pl.model.recipe import describe
+from wemoe_pl.moe.dictionary import Compression, DenseVectors, PrunedVectors
+from wemoe_pl.runs.checkpoint import Sources
+
+IMAGES = 3  # to compare by: neither one nor a power of two
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A merged classifier, and all that is known of how it was made.
+
+    Args:
+        classifier: what `load` gives: folded where it can be.
+        suite: what was merged.
+        merge: the merge method.
+        adapted: what was learned, by the classifier's own names before it was folded.
+        sources: where each frozen part is from, with its SHA-256.
+        results: what the run scored, if it did.
+        is_adapted: was anything learned, if there is anything to learn?
+    """
+
+    classifier: MultiTaskClassifier
+    suite: Suite
+    merge: MergeMethod
+    adapted: State
+    sources: Sources
+    results: Mapping[str, Any] | None = None
+    is_adapted: bool = True
+
+    @classmethod
+    def assemble(
+        cls,
+        suite: Suite,
+        merge: MergeMethod,
+        adapted: State,
+        results: Mapping[str, Any] | None = None,
+        is_adapted: bool = True,
+    ) -> "Subject":
+        """Merge the suite's encoders, and put what was learned in its place.
+
+        Raises:
+            CheckpointError: what was learned is not of this model; names the first such key.
+        """
+        classifier = build_classifier(suite, merge, check_classes=False)
+        learned = {n: p.detach() for n, p in classifier.named_parameters() if p.requires_grad}
+        state = shapes_of(classifier.state_dict())
+        known = {key: state[key] for key in adapted if key in state}
+        if difference := first_difference(shapes_of(adapted), known):
+            raise CheckpointError(
+                f"What was adapted is of another model than this {merge.label}: {difference}."
+            )
+        classifier.load_state_dict(dict(adapted), strict=False)
+        if folds(classifier.encoder):
+            classifier.encoder = fold(classifier.encoder)
+        return cls(
+            classifier.eval(),
+            suite,
+            merge,
+            adapted={**learned, **adapted},
+            sources=suite.sources(),
+            results=results,
+            is_adapted=is_adapted or not learned,
+        )
+
+    @property
+    def method(self) -> str:
+        """The name of the merge method, which says so if nothing of it was adapted."""
+        return self.merge.label if self.is_adapted else f"{self.merge.label}{NOT_ADAPTED}"
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What was merged, and how, as plain values."""
+        return {"suite": describe(self.suite), "merge": describe(self.merge)}
+
+    @property
+    def architecture(self) -> Architecture:
+        """That of the encoder."""
+        return Architecture.of(self.classifier.encoder, self.suite.backbone)
+
+    @property
+    def is_plain(self) -> bool:
+        """Is the encoder one of timm's, with nothing upscaled?"""
+        return not self.classifier.mixtures
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the encoder."""
+        return next(self.classifier.encoder.parameters()).dtype
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images are prepared for the encoder."""
+        return self.classifier.preprocess
+
+    @property
+    def images(self) -> Tensor:
+        """Some images of noise, always the same ones, (B, 3, H, W)."""
+        noise = torch.Generator().manual_seed(0)
+        size = self.preprocessing.config["input_size"]
+        return torch.randn(IMAGES, *size, generator=noise).to(self.dtype)
+
+    @property
+    def features(self) -> Tensor:
+        """The encoder's, of these images, (B, D)."""
+        with torch.no_grad():
+            return self.classifier.encode(self.images)
+
+    def check_is_one_model(self) -> None:
+        """Raise `ConfigError` for what has an encoder per task."""
+        if isinstance(self.classifier.encoder, PerTaskEncoder):
+            raise ConfigError(
+                f"{self.merge.label} has an encoder per task, and so is no one model to export: "
+                "choose a merge method."
+            )
+
+    def compressed(self, compression: Compression) -> "Subject":
+        """The same with another dictionary, stored anew from the suite's experts.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        if self.is_plain or not isinstance(self.merge, WEMoE):
+            raise ConfigError(
+                f"{self.merge.label} has no dictionary of task vectors here: leave out "
+                "--dictionary."
+            )
+        merge = replace(self.merge, compression=compression)
+        return Subject.assemble(self.suite, merge, self.adapted, self.results, self.is_adapted)
+
+    def cast(self, dtype: torch.dtype) -> "Subject":
+        """The same with an encoder in another precision; the heads keep theirs."""
+        state = own_state(self.classifier.encoder)
+
+        def read(key: str) -> Tensor:
+            tensor = state[key]
+            return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+        return self._with_weights(LazyState(shapes_of(state), read))
+
+    def unpacked(self) -> "Subject":
+        """The same function with all entries of task vectors, for what knows no sparse ones."""
+        encoder = self.classifier.encoder
+        state = own_state(encoder)
+        for name, module in encoder.named_modules():
+            if isinstance(module, PrunedVectors):
+                for part in module.state_dict():
+                    del state[f"{name}.{part}"]
+                dense = DenseVectors(module.mix(torch.eye(module.count)))
+                state[f"{name}.entries"] = dense.entries.to(module.values.dtype)
+        return self._with_weights(state)
+
+    def _with_weights(self, state: State) -> "Subject":
+        """The same classifier with other weights in its encoder."""
+        encoder = self.architecture.load(state, "The model")
+        heads = {task: self.classifier.head(task) for task in self.classifier.tasks}
+        experts = self.classifier.experts
+        classifier = MultiTaskClassifier(
+            encoder, heads, backbone=self.suite.backbone, experts=experts
+        )
+        return replace(self, classifier=classifier.eval())

@@ -1,0 +1,157 @@
+"""`load`: the merged classifier of a run, of a checkpoint or of an export, here or on the hub."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wemoe_pl.errors import CheckpointError
+from wemoe_pl.export.adapter import read_adapter
+from wemoe_pl.export.bundle import read_bundle
+from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.manifest import MANIFEST, read_manifest
+from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.model.recipe import rebuild
+from wemoe_pl.runs.checkpoint import IDENTITY, check_sources, read_checkpoint
+from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.system.hub import HubFiles, HubRepo
+from wemoe_pl.system.plain_yaml import load_plain
+
+
+def load(source: str | Path, allow: Sequence[str] = ()) -> MultiTaskClassifier:
+    """The merged multi-task classifier of a run or an export, ready for `model(images, task)`.
+
+    That of a run, a checkpoint or an adapter is made again from the pretrained encoder, the
+    experts and the heads that were used, whose hashes are checked. A bundle has all in itself.
+
+    Args:
+        source: the folder of a run, its `config.yaml` or one of its checkpoints, the folder of an
+            adapter or a bundle, its file there, or the id of one on the hub,
+            `owner/name[@revision]`.
+        allow: packages of which it may name classes, as `--allow` does.
+
+    Raises:
+        CheckpointError: there is no such thing, it is damaged, or its sources have changed.
+        ConfigError: it names classes of other packages.
+        HubError: the hub has no such model, or cannot be reached.
+    """
+    folder = export_folder(source)
+    if folder is None:
+        return open_run(Path(source).expanduser(), allow).classifier
+    manifest = read_manifest(folder / MANIFEST)
+    if manifest.format == "bundle":
+        manifest.check_files(folder)
+        return read_bundle(folder, manifest)
+    return open_adapter(folder, allow).classifier
+
+
+def open_model(source: str | Path, allow: Sequence[str] = ()) -> Subject:
+    """What `load` gives, with all that is known of how it was made.
+
+    Args:
+        source: see `load`; no bundle, which cannot be taken apart.
+        allow: see `load`.
+
+    Raises:
+        WeMoEError: see `load`.
+    """
+    folder = export_folder(source)
+    return (
+        open_run(Path(source).expanduser(), allow)
+        if folder is None
+        else open_adapter(folder, allow)
+    )
+
+
+def export_folder(source: str | Path) -> Path | None:
+    """The folder of the export that a source means; None if it means a run."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path if (path / MANIFEST).is_file() else None
+    if path.is_file():
+        if path.name == MANIFEST or (path.parent / MANIFEST).is_file():
+            return path.parent
+        if path.suffix == ".safetensors":
+            raise CheckpointError(f"{path} is part of no export: there is no {MANIFEST} beside it.")
+        return None
+    if repo := HubRepo.parse(str(source), "model"):
+        return fetch_export(repo)
+    raise CheckpointError(
+        f"There is no {path}: give the folder of a run or an export, a checkpoint, or the id of a "
+        "model on the hub."
+    )
+
+
+def fetch_export(repo: HubRepo) -> Path:
+    """The folder of an export in the cache of the hub, to where it is fetched."""
+
+    def all_of_it(names: Sequence[str]) -> list[str]:
+        return [name for name in names if name[0] != "."] if MANIFEST in names else []
+
+    wanted = f"manifest of wemoe-pl ({MANIFEST})"
+    paths = HubFiles(repo, all_of_it, wanted).fetch()
+    return next(path.parent for path in paths if path.name == MANIFEST)
+
+
+def open_adapter(folder: Path, allow: Sequence[str]) -> Subject:
+    """The model of an adapter, made again."""
+    manifest = read_manifest(folder / MANIFEST)
+    if manifest.format != "adapter":
+        raise CheckpointError(
+            f"{folder} is a model in the format '{manifest.format}', which is not read here: give "
+            "the run that it was exported from, an adapter or a bundle."
+        )
+    manifest.check_files(folder)
+    return read_adapter(folder, manifest, allow)
+
+
+def open_run(path: Path, allow: Sequence[str]) -> Subject:
+    """The model of a run, given by its folder, its config or one of its checkpoints."""
+    folder = RunFolder(path.parent if path.name == RunFolder(path.parent).config.name else path)
+    if path.is_file() and folder.path == path:
+        return open_adapted(path, allow)
+    if folder.last_checkpoint.is_file():
+        return open_adapted(folder.last_checkpoint, allow)
+    if folder.config.is_file():
+        return open_static(folder, allow)
+    raise CheckpointError(
+        f"{path} is neither a checkpoint nor the folder of a run ({folder.config.name}, "
+        f"{folder.checkpoints.name}/) or of an export ({MANIFEST})."
+    )
+
+
+def open_adapted(path: Path, allow: Sequence[str]) -> Subject:
+    """The model of an adaptation's checkpoint."""
+    checkpoint = read_checkpoint(path)
+    recipe = checkpoint[IDENTITY].get("recipe")
+    if not recipe:
+        raise CheckpointError(f"{path} is not a checkpoint of a test-time adaptation.")
+    suite, merge = rebuild(recipe, allow)
+    check_sources(checkpoint[IDENTITY]["sources"], suite.sources(), "The checkpoint")
+    adapted = {k.removeprefix("classifier."): w for k, w in checkpoint["state_dict"].items()}
+    return Subject.assemble(suite, merge, adapted, results_of(path))
+
+
+def results_of(checkpoint: Path) -> dict[str, Any] | None:
+    """What was scored with a checkpoint that lies in the folder of its run."""
+    folder = RunFolder(checkpoint.parent.parent)
+    if checkpoint.absolute() != folder.last_checkpoint.absolute():
+        return None
+    results = folder.read_results()
+    return results if results and folder.belongs_together(results) else None
+
+
+def open_static(folder: RunFolder, allow: Sequence[str]) -> Subject:
+    """The model of a run that adapted nothing, from its resolved config."""
+    try:
+        settings = load_plain(folder.config.read_text(encoding="utf-8"))
+        recipe = {"suite": settings["suite"], "merge": settings["model"]["init_args"]["merge"]}
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder.config} is not the config of a merged model.") from error
+    whole, method = rebuild(recipe, allow)
+    suite = whole.restricted_to(settings.get("tasks"), settings.get("unseen") or ())
+    results = folder.read_results()
+    if results is not None:
+        check_sources(results["sources"], suite.sources(), str(folder.path))
+    return Subject.assemble(suite, method, {}, results, is_adapted=False)

@@ -1,0 +1,45 @@
+"""Methods in closed form over samples of every task: what Fisher merging and RegMean share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from wemoe_pl.merging.average import SimpleAverage
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.moe.task_vectors import Model
+
+
+class Sums(ABC):
+    """What is summed over samples; its size depends on neither the samples nor the tasks."""
+
+    @abstractmethod
+    def add(self, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor) -> None:
+        """Add a batch of one task: its expert and head, images (B, 3, H, W) and labels (B,)."""
+
+    @abstractmethod
+    def solve(self, averages: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The merged weights of whatever the samples say something about.
+
+        Args:
+            averages: the simple average of the experts, by name.
+        """
+
+
+class SampleMethod(MergeMethod):
+    """A method that computes the merged weights from samples; before the first, it is the average.
+
+    Attributes:
+        needs_labels: must the samples have labels?
+    """
+
+    needs_labels: ClassVar[bool]
+
+    def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
+        """The simple average of the experts, all of whose weights are still to be computed."""
+        return SimpleAverage().merge(pretrained, experts).requires_grad_(True)
+
+    @abstractmethod
+    def start(self, pretrained: nn.Module) -> Sums:
+        """Sums over no samples, for encoders like the pretrained one, and where it is."""

@@ -1,0 +1,186 @@
+"""A merged encoder as an architecture: built before its weights are there, and known to timm.
+
+Once this module is imported, `timm.create_model` knows the architecture `wemoe`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from timm.models import build_model_with_cfg, register_model
+from torch import Tensor, nn
+
+from wemoe_pl.checkpoints import Backbone, State, first_difference, shapes_of
+from wemoe_pl.errors import CheckpointError
+from wemoe_pl.merging import WEMoE, part_of
+from wemoe_pl.moe.dictionary import Dictionary, Pruned, restored
+from wemoe_pl.moe.layers import Routing, WeightEnsemblingMoE
+
+NOTHING = Pruned(ratio=1.0)  # takes no memory until the task vectors are there
+TASK_VECTORS = ".task_vectors."
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What to build an encoder from before its weights are there.
+
+    Args:
+        backbone: the name of a timm vision transformer.
+        options: keyword arguments for `timm.create_model`.
+        experts: T, how many task vectors each MLP has; 0 for a plain encoder.
+        router_depth: 0, 1 or 2.
+        routing: by "sample" or by "batch".
+        shared_router: is there one router for all blocks?
+    """
+
+    backbone: str
+    options: dict[str, Any] = field(default_factory=dict)
+    experts: int = 0
+    router_depth: int = 2
+    routing: Routing = "sample"
+    shared_router: bool = False
+
+    @classmethod
+    def of(cls, encoder: nn.Module, backbone: Backbone) -> "Architecture":
+        """That of a plain encoder, or of one that was upscaled."""
+        mixtures = [*mixtures_of(encoder).values()]
+        if not mixtures:
+            return cls(backbone.model, backbone.options)
+        first = mixtures[0]
+        return cls(
+            backbone.model,
+            backbone.options,
+            experts=count_experts(first),
+            router_depth=first.router.depth,
+            routing=first.routing,
+            shared_router=len(mixtures) > 1 and mixtures[1].router is first.router,
+        )
+
+    def build(self) -> nn.Module:
+        """An encoder of random weights, whose task vectors, if it has any, are zero."""
+        plain = Backbone(self.backbone, self.options).build()
+        if not self.experts:
+            return plain
+        method = WEMoE(
+            router_depth=self.router_depth,
+            routing=self.routing,
+            shared_router=self.shared_router,
+            compression=NOTHING,
+        )
+        return method.merge(plain, {str(i): plain.state_dict() for i in range(self.experts)})
+
+    def load(self, state: State, owner: str) -> nn.Module:
+        """The encoder with the weights of a state dict, in evaluation mode.
+
+        Args:
+            state: what `own_state` gives, which is read once, and kept in its own precision.
+            owner: what errors call the state.
+
+        Raises:
+            CheckpointError: the state is of another architecture; names the first such key.
+        """
+        backbone = Backbone(self.backbone, self.options)
+        if count_numbers(backbone.shapes) > count_numbers(shapes_of(state)):
+            raise CheckpointError(  # before memory is taken for what a manifest makes up
+                f"{owner} is not what its manifest says: '{self.backbone}' with {self.options} is "
+                "larger."
+            )
+        encoder = self.build()
+        take_dictionaries(state, encoder)
+        places = own_state(encoder)
+        if difference := first_difference(shapes_of(state), shapes_of(places)):
+            raise CheckpointError(f"{owner} is not what its manifest says: {difference}.")
+        rest = {k: laid_out_as(place, state[k]) for k, place in places.items() if not is_vector(k)}
+        encoder.load_state_dict(rest, strict=False, assign=True)
+        encoder.requires_grad_(False)
+        for mixture in mixtures_of(encoder).values():
+            mixture.router.requires_grad_()  # the only part that does, as after merging
+        return encoder.eval()
+
+
+def count_numbers(shapes: Mapping[str, torch.Size]) -> int:
+    """How many there are in tensors of these shapes."""
+    return sum(shape.numel() for shape in shapes.values())
+
+
+def own_state(encoder: nn.Module) -> dict[str, Tensor]:
+    """The state dict of an encoder, with what several blocks share only once."""
+    parts = (*encoder.named_parameters(), *encoder.named_buffers())
+    own = {name for name, _ in parts}
+    return {key: tensor for key, tensor in encoder.state_dict().items() if key in own}
+
+
+def is_vector(key: str) -> bool:
+    """Does a key belong to a dictionary of task vectors?"""
+    return TASK_VECTORS in key
+
+
+def laid_out_as(place: Tensor, tensor: Tensor) -> Tensor:
+    """A tensor with its numbers in memory in the order that another one's are in."""
+    if place.shape != tensor.shape or place.stride() == tensor.stride():
+        return tensor
+    moved = torch.empty_strided(place.shape, place.stride(), dtype=tensor.dtype)
+    return moved.copy_(tensor)
+
+
+def mixtures_of(encoder: nn.Module) -> dict[str, WeightEnsemblingMoE]:
+    """The upscaled MLPs of an encoder, by the names of their places."""
+    named = encoder.named_modules()
+    return {name: module for name, module in named if isinstance(module, WeightEnsemblingMoE)}
+
+
+def count_experts(mixture: WeightEnsemblingMoE) -> int:
+    """T."""
+    return next(vectors.count for _, vectors in mixture.task_vectors.items())
+
+
+def take_dictionaries(state: State, encoder: nn.Module) -> None:
+    """Give an encoder's mixtures the dictionaries of a state dict, in the form they have there."""
+    for name, mixture in mixtures_of(encoder).items():
+        prefix, count = f"{name}{TASK_VECTORS}", count_experts(mixture)
+        mixture.task_vectors = Dictionary(
+            {
+                key: restored(part_of(state, f"{prefix}{key}."), weight, count)
+                for key, weight in mixture.mlp.named_parameters()
+            }
+        )
+
+
+def whole_state(state: State, encoder: nn.Module) -> dict[str, Tensor]:
+    """What `own_state` gave as timm takes it: with what is shared under each of its names.
+
+    The encoder's dictionaries become those of the state dict.
+    """
+    take_dictionaries(state, encoder)
+    names = [*encoder.named_parameters(remove_duplicate=False)]
+    first = {id(parameter): name for name, parameter in reversed(names)}
+    own = {name: first[id(parameter)] for name, parameter in names}
+    return {**state, **{name: state[key] for name, key in own.items() if key in state}}
+
+
+@register_model
+def wemoe(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """An upscaled encoder, by the name under which `timm.create_model` finds it.
+
+    Args:
+        pretrained: load the weights that timm's `pretrained_cfg` speaks of?
+        **kwargs: timm's own, and those of `Architecture`.
+    """
+    return build_model_with_cfg(
+        blank, "wemoe", pretrained, pretrained_filter_fn=whole_state, **kwargs
+    )
+
+
+def blank(
+    backbone: str,
+    options: dict[str, Any],
+    experts: int,
+    router_depth: int,
+    routing: Routing,
+    shared_router: bool,
+    **more: Any,
+) -> nn.Module:
+    """An upscaled encoder without task vectors; `more` are options of its backbone."""
+    options = options | more
+    return Architecture(backbone, options, experts, router_depth, routing, shared_router).build()

@@ -1,0 +1,95 @@
+"""Which task is an image of, when nobody says? Asked of the heads, or of the routers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from wemoe_pl.model.entropy import entropy
+
+Rule = Literal["entropy", "routing"]
+BEST_RULE: Rule = "entropy"  # right more often, and needs no routers: docs/miniature.md
+# Of the powers that were tried, the one whose confidences came true: docs/use.md
+CONFIDENCE_POWER = 2
+TINY = torch.finfo(torch.float).tiny
+
+
+def has_entropies(num_classes: Mapping[str, int]) -> bool:
+    """Are the heads' entropies worth a comparison? A head of one class is certain of any image."""
+    return all(count > 1 for count in num_classes.values())
+
+
+class InferredTask(NamedTuple):
+    """The task that each image of a batch seems to be of.
+
+    Attributes:
+        place: which of the tasks, (B,), counted in the order of their logits.
+        confidence: from 0 to 1, (B,).
+    """
+
+    place: Tensor
+    confidence: Tensor
+
+
+def infer_task(
+    rule: Rule,
+    logits: Mapping[str, Tensor],
+    routing_weights: Sequence[Tensor],
+    experts: Sequence[str],
+) -> InferredTask:
+    """The task of each image by a rule.
+
+    Args:
+        rule: "entropy" looks at the logits, "routing" at the routing weights.
+        logits: per task, (B, C).
+        routing_weights: per block, (B, T).
+        experts: the T experts, in the order of the routing weights.
+    """
+    if rule == "entropy":
+        return task_by_entropy(logits)
+    return task_by_routing(routing_weights, experts, list(logits))
+
+
+def task_by_entropy(logits: Mapping[str, Tensor]) -> InferredTask:
+    """The task whose head is the most certain of its answer.
+
+    Entropies are compared as shares of their largest value, log C: heads differ in their classes.
+    The smaller the winner's is beside the others', the higher is the confidence.
+
+    Args:
+        logits: per task, (B, C).
+
+    >>> inferred = task_by_entropy(
+    ...     {"cars": torch.tensor([[9.0, 0, 0]]), "mnist": torch.tensor([[1.0, 0]])}
+    ... )
+    >>> inferred.place
+    tensor([0])
+    >>> inferred.confidence > 0.99
+    tensor([True])
+    """
+    shares = torch.stack(
+        [
+            entropy(values.float().log_softmax(dim=-1)) / math.log(max(values.shape[1], 2))
+            for values in logits.values()
+        ]
+    )
+    smallest, place = shares.min(dim=0)
+    odds = ((smallest + TINY) / (shares + TINY)) ** CONFIDENCE_POWER
+    return InferredTask(place, 1 / odds.sum(dim=0))
+
+
+def task_by_routing(
+    routing_weights: Sequence[Tensor], experts: Sequence[str], tasks: Sequence[str]
+) -> InferredTask:
+    """The task whose expert has the largest mean routing weight over blocks: the confidence.
+
+    Args:
+        routing_weights: per block, (B, T).
+        experts: the T experts, in the order of the routing weights.
+        tasks: what the answer counts.
+    """
+    largest, column = torch.stack(list(routing_weights)).float().mean(dim=0).max(dim=-1)
+    places = torch.tensor([list(tasks).index(expert) for expert in experts], device=column.device)
+    return InferredTask(places[column], largest.clamp(0, 1))

@@ -1,0 +1,94 @@
+"""The form of MLP computed without its own `forward`: fc2(act(fc1 x)), with its task vectors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from timm import layers as timm_layers
+from timm.layers import Mlp
+from torch import Tensor, nn
+
+from wemoe_pl.moe.dictionary import Dictionary, TaskVectors
+
+# What treats every entry of its input alone, so that some of them can be computed without others.
+ELEMENTWISE = (
+    *(nn.GELU, nn.ReLU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh, nn.Sigmoid, nn.Identity),
+    *(timm_layers.GELU, timm_layers.GELUTanh, timm_layers.QuickGELU),
+)
+
+
+@dataclass(frozen=True)
+class MergedLayer:
+    """A linear layer of weights W0 + Σ_i r_bi τ_i.
+
+    Attributes:
+        weight: W0, (m, n).
+        vectors: its task vectors.
+        bias: the pretrained one, (m,), or None.
+        bias_vectors: its task vectors, or None.
+    """
+
+    weight: Tensor
+    vectors: TaskVectors
+    bias: Tensor | None
+    bias_vectors: TaskVectors | None
+
+    def merged_bias(self, routing_weights: Tensor) -> Tensor:
+        """Routing weights (B, T) → the bias of every sample, (B, m); zeros if there is none."""
+        if self.bias is None or self.bias_vectors is None:
+            return routing_weights.new_zeros(routing_weights.shape[0], len(self.weight))
+        return self.bias.to(routing_weights.dtype) + self.bias_vectors.mix(routing_weights)
+
+
+@dataclass(frozen=True)
+class TwoLayers:
+    """`second(act(first x))`."""
+
+    first: MergedLayer
+    act: Callable[[Tensor], Tensor]
+    second: MergedLayer
+
+    @property
+    def hidden(self) -> int:
+        """H, the width in between."""
+        return len(self.first.weight)
+
+
+# The layers, routing weights (B, T) and tokens (B, N, D) → (B, N, D).
+Way = Callable[[TwoLayers, Tensor, Tensor], Tensor]
+
+
+def two_layers(mlp: nn.Module, dictionary: Dictionary) -> TwoLayers | None:
+    """The layers of an MLP that does nothing else, elementwise activations aside; else None."""
+    # A subclass, or a hook, may compute something else.
+    if type(mlp) is not Mlp or mlp._forward_hooks or mlp._forward_pre_hooks:
+        return None
+    drops = mlp.training and (mlp.drop1.p or mlp.drop2.p)
+    linear = type(mlp.fc1) is nn.Linear and type(mlp.fc2) is nn.Linear
+    plain = linear and type(mlp.norm) is nn.Identity and type(mlp.act) in ELEMENTWISE
+    if drops or not plain or getattr(mlp.act, "inplace", False):
+        return None
+    vectors = dict(dictionary.items())
+
+    def layer(name: str) -> MergedLayer:
+        linear = mlp.get_submodule(name)
+        bias = linear.bias if isinstance(linear.bias, Tensor) else None
+        weight = linear.get_parameter("weight")
+        return MergedLayer(weight, vectors[f"{name}.weight"], bias, vectors.get(f"{name}.bias"))
+
+    return TwoLayers(layer("fc1"), mlp.act, layer("fc2"))
+
+
+def read_hidden_lines(mlp: nn.Module) -> nn.Module:
+    """Store the last layer of an MLP by columns, in place: what follows each hidden entry.
+
+    A row of `fc1` and a column of `fc2` belong to one hidden entry and are read together.
+
+    Returns:
+        The same MLP.
+    """
+    last = getattr(mlp, "fc2", None)
+    if isinstance(last, nn.Linear):
+        with torch.no_grad():
+            last.weight.data = last.weight.data.mT.contiguous().mT
+    return mlp

@@ -1,0 +1,246 @@
+"""The paper's analyses (§5), each a table as CSV and a picture of it as PNG."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wemoe_pl.checkpoints import Backbone, State
+from wemoe_pl.data.datamodule import VisionData
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.data.tasks import UNLABELLED
+from wemoe_pl.errors import ConfigError, DataError
+from wemoe_pl.merging import MergeMethod
+from wemoe_pl.moe.task_vectors import add_task_vectors, lazy_task_vector, state_of
+from wemoe_pl.reporting.plots.figures import (
+    plot_landscape,
+    plot_parameters,
+    plot_routing,
+    plot_routing_share,
+    plot_similarity,
+)
+from wemoe_pl.reporting.results import parameter_counts
+from wemoe_pl.system.files import atomic_write
+from wemoe_pl.training.routing import Routing
+
+Numbers = NDArray[np.float64]
+SPAN = (-0.5, 1.5)  # of both coefficients of a landscape
+MARKED_LAMBDA = 0.3
+BATCH = 64
+ROUTING_COLUMNS = ("task", "block", "expert", "mean_weight", "largest_share")
+
+
+def write_routing(
+    out: Path, routing: Mapping[str, Routing], experts: Sequence[str], title: str
+) -> list[Path]:
+    """Where each block sends the samples of each task.
+
+    Args:
+        out: folder of `routing.csv`, `routing.png` and `routing_share.png`.
+        routing: by task.
+        experts: in the order of the routing weights.
+        title: of the pictures.
+    """
+    rows = routing_rows(routing, experts)
+    written = [write_rows(out / "routing.csv", ROUTING_COLUMNS, rows), out / "routing.png"]
+    plot_routing(out / "routing.png", {t: r.mean.cpu() for t, r in routing.items()}, experts, title)
+    own = {t: routing[t].largest[:, i].tolist() for i, t in enumerate(experts) if t in routing}
+    if own:  # else only images of unseen tasks were routed
+        about = f"{title}\nown expert has the largest routing weight"
+        plot_routing_share(out / "routing_share.png", own, about)
+        written.append(out / "routing_share.png")
+    return written
+
+
+def routing_rows(
+    routing: Mapping[str, Routing], experts: Sequence[str]
+) -> Iterator[tuple[str, int, str, float, float]]:
+    """What `ROUTING_COLUMNS` name, in long form."""
+    for task, weights in routing.items():
+        for block in range(len(weights.mean)):
+            for i, expert in enumerate(experts):
+                pair = weights.mean[block, i].item(), weights.largest[block, i].item()
+                yield task, block, expert, *pair
+
+
+def write_similarity(suite: Suite, out: Path) -> list[Path]:
+    """Cosine similarity and distance of all pairs of task vectors, by layer and as a whole.
+
+    Args:
+        suite: whose experts are compared; of each tensor, all experts' are in memory at once.
+        out: folder of `similarity.csv` and `similarity.png`.
+
+    Raises:
+        ConfigError: there are fewer than two experts.
+    """
+    experts = list(suite.experts)
+    if len(experts) < 2:
+        raise ConfigError(f"Similarity takes two experts, and '{suite.name}' has {len(experts)}.")
+    grams = gram_matrices(suite.open_pretrained(), list(suite.load_experts().values()))
+    cosines = {layer: cosine_of(gram) for layer, gram in grams.items()}
+    distances = {layer: distance_of(gram) for layer, gram in grams.items()}
+    rows = (
+        (layer, experts[i], experts[j], cosines[layer][i, j], distances[layer][i, j])
+        for layer in grams
+        for i, j in combinations(range(len(experts)), 2)
+    )
+    header = ("layer", "task_a", "task_b", "cosine", "distance")
+    table = write_rows(out / "similarity.csv", header, rows)
+    plot_similarity(out / "similarity.png", experts, cosines, distances)
+    return [table, out / "similarity.png"]
+
+
+def gram_matrices(base: State, experts: Sequence[State]) -> dict[str, Numbers]:
+    """Inner products of all pairs of task vectors, (T, T), by layer and for "all", in float64."""
+    vectors = [lazy_task_vector(base, expert) for expert in experts]
+    grams: dict[str, Numbers] = {}
+    for key in vectors[0]:
+        rows = torch.stack([vector[key].flatten().double() for vector in vectors])
+        gram = (rows @ rows.T).numpy()
+        for layer in (layer_of(key), "all"):
+            grams[layer] = grams.get(layer, 0) + gram
+    return {**{k: gram for k, gram in grams.items() if k != "all"}, "all": grams["all"]}
+
+
+def layer_of(key: str) -> str:
+    """The part of a block that a weight is in, or what of the encoder lies outside the blocks.
+
+    >>> layer_of("blocks.3.mlp.fc1.weight"), layer_of("patch_embed.proj.weight")
+    ('blocks.3.mlp', 'patch_embed')
+    """
+    parts = key.split(".")
+    return ".".join(parts[:3]) if parts[0] == "blocks" else parts[0]
+
+
+def cosine_of(gram: Numbers) -> Numbers:
+    """Cosines from inner products; 0 where a task vector is 0."""
+    norms = np.sqrt(gram.diagonal())
+    products = np.outer(norms, norms)
+    return np.divide(gram, products, out=np.zeros_like(gram), where=products > 0)
+
+
+def distance_of(gram: Numbers) -> Numbers:
+    """Euclidean distances from inner products."""
+    squares = gram.diagonal()
+    return np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * gram, 0))
+
+
+def write_landscape(
+    suite: Suite,
+    data: VisionData,
+    tasks: tuple[str, str],
+    out: Path,
+    points: int = 11,
+    images: int = 256,
+) -> list[Path]:
+    """Loss and accuracy of two tasks over the plane θ0 + a τ_1 + b τ_2.
+
+    Args:
+        suite: the pretrained encoder, the two experts and the two heads.
+        data: gives the test images.
+        tasks: the two.
+        out: folder of `landscape.csv` and `landscape.png`.
+        points: values of a, and of b, from -0.5 to 1.5.
+        images: how many labelled test images of each task are looked at, the first ones.
+
+    Raises:
+        ConfigError: a value is out of range, or a task has no expert.
+        DataError: a task has no labelled images.
+    """
+    if points < 2 or images < 1:
+        raise ConfigError(
+            f"points is {points} and images is {images}: give at least 2 points and 1 image."
+        )
+    for task in tasks:
+        if task not in suite.experts:
+            raise ConfigError(f"'{task}' has no expert: choose two of {', '.join(suite.experts)}.")
+    encoder, experts = suite.load_pretrained(), suite.load_experts()
+    base = {key: weight.clone() for key, weight in encoder.state_dict().items()}
+    vectors = [dict(lazy_task_vector(base, experts[task])) for task in tasks]
+    batches = {task: labelled_images(data, task, images) for task in tasks}
+    heads = {task: suite.load_head(task) for task in tasks}
+    grid = np.linspace(*SPAN, points)
+    losses = {task: np.zeros((points, points)) for task in tasks}
+    rows = []
+    quiet = not Console().is_terminal
+    places = list(product(enumerate(grid), enumerate(grid)))
+    for (i, a), (j, b) in track(places, "Landscape", disable=quiet):
+        scaled = (
+            {k: share * v for k, v in vector.items()}
+            for share, vector in zip((a, b), vectors, strict=True)
+        )
+        encoder.load_state_dict(add_task_vectors(base, scaled, scaling=1.0))
+        for task in tasks:
+            losses[task][i, j], accuracy = score(encoder, heads[task], *batches[task])
+            rows.append((a, b, task, losses[task][i, j], accuracy))
+    table = write_rows(out / "landscape.csv", ("a", "b", "task", "loss", "accuracy"), rows)
+    plot_landscape(out / "landscape.png", grid, losses, MARKED_LAMBDA)
+    return [table, out / "landscape.png"]
+
+
+def labelled_images(data: VisionData, task: str, count: int) -> tuple[Tensor, Tensor]:
+    """The first test images of a task that have a label, (N, 3, H, W), and their labels."""
+    images = data.load(data.scored(task))
+    known = [i for i, label in enumerate(images.images.labels) if label != UNLABELLED][:count]
+    if not known:
+        raise DataError(f"'{task}' has no labelled test images: its loss cannot be measured.")
+    pictures, labels = zip(*(images[i] for i in known), strict=True)
+    return torch.stack(pictures), torch.tensor(labels)
+
+
+@torch.no_grad()
+def score(
+    encoder: nn.Module, head: nn.Module, images: Tensor, labels: Tensor
+) -> tuple[float, float]:
+    """Cross-entropy in nats, and accuracy."""
+    logits = torch.cat([head(encoder(batch)) for batch in images.split(BATCH)])
+    right = (logits.argmax(dim=-1) == labels).double()
+    return F.cross_entropy(logits, labels).item(), right.mean().item()
+
+
+def write_parameters(
+    backbone: Backbone, methods: Mapping[str, MergeMethod], max_tasks: int, out: Path
+) -> list[Path]:
+    """How large merged models are, by number of tasks; counted on models without memory.
+
+    Args:
+        backbone: of the encoders.
+        methods: by the name that table and picture call them.
+        max_tasks: the largest number.
+        out: folder of `parameters.csv` and `parameters.png`.
+    """
+    pretrained = backbone.skeleton()
+    counts = {
+        name: [sizes(method, pretrained, tasks) for tasks in range(1, max_tasks + 1)]
+        for name, method in methods.items()
+    }
+    rows = ((name, n, *pair) for name, pairs in counts.items() for n, pair in enumerate(pairs, 1))
+    header = ("method", "tasks", "total", "trainable")
+    table = write_rows(out / "parameters.csv", header, rows)
+    plot_parameters(out / "parameters.png", counts)
+    return [table, out / "parameters.png"]
+
+
+def sizes(method: MergeMethod, pretrained: nn.Module, tasks: int) -> tuple[int, int]:
+    """Total and trainable parameters of a merge of so many experts."""
+    experts = {f"task{i}": state_of(pretrained) for i in range(tasks)}
+    counts = parameter_counts(method.merge(pretrained, experts))
+    return counts["total"], counts["trainable"]
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    """Write a table as CSV, whole or not at all."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return path

@@ -1,0 +1,273 @@
+"""One page of many runs: a single file of HTML that fetches nothing.
+
+What it tells of a run is put together here; `assets/page` says how it looks.
+"""
+
+import csv
+import hashlib
+import io
+import shlex
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain, product
+from math import isfinite
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from wemoe_pl import __version__
+from wemoe_pl.errors import CheckpointError, DataError
+from wemoe_pl.reporting.analysis import ROUTING_COLUMNS
+from wemoe_pl.reporting.table import Cell, Row, Tabular
+from wemoe_pl.system.files import SHIPPED, atomic_write
+
+ASSETS = SHIPPED / "page"
+AGAIN = "runs/again"  # where a command goes that makes a run anew
+# The pictures that a run may have left, by their stem: what each shows.
+PICTURES = {
+    "accuracy": "Accuracy on every task, beside the references",
+    "adaptation": "Entropy, accuracy and diversity of the answers in the course of the adaptation",
+    "routing": "Mean routing weights of every block, for the images of each task",
+    "routing_share": "How often a task's own expert has the largest routing weight, by block",
+    "confusion": "What each class was taken for, in the task of least accuracy",
+}
+# The forms a picture may have: the first that lies there is shown.
+FORMS = {".svg": "image/svg+xml", ".png": "image/png"}
+SVG_ROOTS = ("svg", "{http://www.w3.org/2000/svg}svg")
+
+
+class Picture(NamedTuple):
+    """A picture, as a page holds it in itself."""
+
+    uri: str
+    shows: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a page tells of one run.
+
+    Attributes:
+        label: of the run's row in a table without means over seeds.
+        folder: of the run.
+        results: the contents of its `results.json`.
+    """
+
+    label: str
+    folder: Path
+    results: Mapping[str, Any]
+
+    @property
+    def anchor(self) -> str:
+        """Its place in the page, the same whatever other runs there are."""
+        return f"run-{hashlib.sha256(str(self.folder).encode(errors='replace')).hexdigest()[:10]}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is told in a few words, without what is not known."""
+        results = self.results
+        parameters, seconds = results.get("parameters"), results.get("seconds")
+        told = {
+            "method": results["method"],
+            "suite": results["suite"],
+            "seed": results.get("seed"),
+            "mean": percent(results["mean"]),
+            "normalized mean": percent(results.get("normalized_mean")),
+            "parameters": parameters and "{total:,} ({trainable:,} trained)".format(**parameters),
+            "partial": results.get("partial"),
+            "curves": results.get("curves"),
+            "history": "; ".join(results.get("run", {}).get("history", [])) or None,
+            "seconds": seconds and ", ".join(f"{name} {s:,.1f}" for name, s in seconds.items()),
+        }
+        return {name: str(value) for name, value in told.items() if value is not None}
+
+    @property
+    def collapsed(self) -> dict[str, int]:
+        """The tasks whose predictions collapsed, and the step at which each was seen to."""
+        return (self.results.get("guard") or {}).get("collapsed", {})
+
+    @property
+    def restored_step(self) -> int | None:
+        """The step that the guard went back to at the end, if it did."""
+        return (self.results.get("guard") or {}).get("restored_step")
+
+    @property
+    def command(self) -> str | None:
+        """What makes the run again: as it was given, or by its config; None if that is gone."""
+        if command := self.results.get("command"):
+            return str(command)
+        config = self.folder / "config.yaml"
+        if not config.is_file():
+            return None
+        was_fit = "guard" in self.results or (self.folder / "checkpoints").is_dir()
+        verb = "fit" if was_fit else "test"
+        return shlex.join(["wemoe-pl", verb, "--config", str(config), "--out", AGAIN])
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Those that lie in the folder, as vectors where there are any.
+
+        Raises:
+            DataError: one of them is none.
+        """
+        found = []
+        for stem, shows in PICTURES.items():
+            forms = [self.folder / f"{stem}{suffix}" for suffix in FORMS]
+            if path := next(filter(Path.is_file, forms), None):
+                found.append(Picture(data_uri(path), shows))
+        return found
+
+    @property
+    def routing(self) -> dict[str, list[Any]] | None:
+        """See `read_routing`; None if there were no routers."""
+        path = self.folder / "routing.csv"
+        return read_routing(path) if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table, and the runs that it is made of."""
+
+    table: Tabular
+    sections: Sequence[Section]
+
+    def anchor(self, label: str) -> str | None:
+        """The section of a row, unless the row is of several runs or of none."""
+        found = [section.anchor for section in self.sections if section.label == label]
+        return found[0] if len(found) == 1 else None
+
+    @property
+    def published(self) -> dict[tuple[str, str], list[Row]]:
+        """The published rows, by the family of their checkpoints and their source."""
+        grouped: dict[tuple[str, str], list[Row]] = {}
+        for row in self.table.published:
+            grouped.setdefault((row.family, row.source), []).append(row)
+        return grouped
+
+    @property
+    def without_a_row(self) -> list[Section]:
+        """The runs to which no row leads."""
+        reached = {self.anchor(row.label) for row in self.table.rows}
+        return [section for section in self.sections if section.anchor not in reached]
+
+
+def write_page(
+    path: Path, experiments: Sequence[Experiment], folders: Sequence[str], sort: str | None = None
+) -> None:
+    """Write a page of many runs, whole or not at all.
+
+    Args:
+        path: where to.
+        experiments: what it tells of.
+        folders: where the runs were found, as they were given.
+        sort: the column that rows are sorted by already, if they are.
+
+    Raises:
+        CheckpointError: a `routing.csv` is damaged.
+        DataError: a picture cannot be read.
+        WeMoEError: the page cannot be written.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = ((ASSETS / name).read_text("utf-8") for name in ("style.css", "script.js"))
+    page = environment.get_template("report.html.jinja").render(
+        experiments=experiments,
+        folders=folders,
+        sort=sort,
+        notes=notes_of(experiments),
+        made=datetime.now(UTC),
+        version=__version__,
+        policy=policy(style, script),
+        style=style,
+        script=script,
+    )
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, "utf-8", errors="replace")  # JSON may hold half a character
+
+
+def notes_of(experiments: Sequence[Experiment]) -> dict[str, str]:
+    """What must be said of the suites, by their names."""
+    every = (section.results for experiment in experiments for section in experiment.sections)
+    return {results["suite"]: results["note"] for results in every if results.get("note")}
+
+
+def policy(style: str, script: str) -> str:
+    """What a page may do: apply this style, run this script, show the pictures inside it."""
+    return (
+        f"default-src 'none'; style-src {allowed(style)}; script-src {allowed(script)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def allowed(text: str) -> str:
+    """What a Content-Security-Policy calls an inline text.
+
+    >>> allowed("")
+    "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
+    """
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def percent(share: float | None) -> str | None:
+    """A share in percent, with the sign; None if it was not measured."""
+    return None if share is None else f"{Cell(share).text} %"
+
+
+def data_uri(path: Path) -> str:
+    """A picture as a URI that holds all of it.
+
+    Raises:
+        DataError: it is damaged, or cannot be read.
+    """
+    try:
+        contents = path.read_bytes()
+        check_picture(contents, path.suffix)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read as a picture: delete it, or make the run again."
+        ) from error
+    return f"data:{FORMS[path.suffix]};base64,{b64encode(contents).decode()}"
+
+
+def check_picture(contents: bytes, suffix: str) -> None:
+    """Raise `OSError`, `SyntaxError` or `ValueError` unless bytes are what a suffix says."""
+    if suffix == ".png":
+        Image.open(io.BytesIO(contents), formats=["PNG"]).verify()
+    elif ElementTree.fromstring(contents).tag not in SVG_ROOTS:
+        raise ValueError("This is no SVG.")
+
+
+def read_routing(path: Path) -> dict[str, list[Any]]:
+    """The numbers of a `routing.csv`, as the script of the page takes them.
+
+    Returns:
+        The names of the `task`s, `block`s and `expert`s, and per quantity a number for every
+        combination of the three, the expert changing fastest.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = [[line[name] for name in ROUTING_COLUMNS] for line in csv.DictReader(file)]
+        columns = list(zip(*lines, strict=True))
+        names = [list(dict.fromkeys(column)) for column in columns[:3]]
+        numbers = [[float(value) for value in column] for column in columns[3:]]
+        is_whole = list(zip(*columns[:3], strict=True)) == list(product(*names))
+        if not (lines and is_whole and all(map(isfinite, chain(*numbers)))):
+            raise ValueError("Not a number for each combination.")
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise CheckpointError(
+            f"{path} is damaged or was not written by wemoe-pl: delete it, or make the run again."
+        ) from error
+    return dict(zip(ROUTING_COLUMNS, [*names, *numbers], strict=True))

@@ -1,0 +1,1 @@
+"""The pictures of a run, of its analyses and of a sweep."""

@@ -1,0 +1,90 @@
+"""The published tables, as package data: to be put beside one's own, and never mixed with them."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from wemoe_pl.data.corruptions import PUBLISHED_SEVERITY
+from wemoe_pl.data.tasks import PAPER_TASKS
+from wemoe_pl.system.files import SHIPPED
+from wemoe_pl.training.metrics import mean
+
+ROBUSTNESS_TASKS = {"cars", "eurosat", "resisc45", "gtsrb"}
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row of a published table.
+
+    Attributes:
+        suite: as the file calls it, such as clip-vit-b-32.
+        checkpoint_family: which fine-tuned checkpoints it was made with: "hub" or "authors".
+        experiment: such as "eight tasks".
+        method: as its source calls it.
+        accuracy: by task, 0 to 1.
+        mean: 0 to 1, as published, or of the above.
+        source: where it is from.
+    """
+
+    suite: str
+    checkpoint_family: str
+    experiment: str
+    method: str
+    accuracy: dict[str, float]
+    mean: float | None
+    source: str
+
+
+def published_rows(suite: str, experiment: str) -> list[PublishedRow]:
+    """The published rows of an experiment.
+
+    Args:
+        suite: the name of one of ours, such as "CLIP ViT-B/32".
+        experiment: see `experiment_of`.
+
+    >>> rows = published_rows("CLIP ViT-B/32", "eight tasks")
+    >>> [row.mean for row in rows if row.method == "WEMoE (depth 2)"]
+    [0.892]
+    """
+    name = suite.lower().replace(" ", "-").replace("/", "-")
+    return [row for row in all_rows() if (row.suite, row.experiment) == (name, experiment)]
+
+
+@cache
+def all_rows() -> list[PublishedRow]:
+    """All of them, in the order of the file."""
+    grouped: dict[tuple[str, ...], dict[str, float]] = {}
+    with (SHIPPED / "published_results.csv").open(newline="") as file:
+        for line in csv.DictReader(file):
+            parts = ("suite", "checkpoint_family", "experiment", "method", "source")
+            key = tuple(line[part] for part in parts)
+            grouped.setdefault(key, {})[line["task"]] = float(line["accuracy_percent"]) / 100
+    return [make_row(key, dict(scores)) for key, scores in grouped.items()]
+
+
+def make_row(key: tuple[str, ...], scores: dict[str, float]) -> PublishedRow:
+    """A row, whose mean is computed where none is published."""
+    suite, family, experiment, method, source = key
+    published = scores.pop("mean", None)
+    average = mean(scores) if published is None else published
+    return PublishedRow(suite, family, experiment, method, scores, average, source)
+
+
+def experiment_of(results: Mapping[str, Any]) -> str | None:
+    """What the published tables call the experiment of a `results.json`; None if they lack it."""
+    tasks, experts = set(results["tasks"]), set(results.get("experts", results["tasks"]))
+    corruption = results.get("corruption")
+    if tasks == ROBUSTNESS_TASKS == experts:
+        if corruption is None:
+            return "robustness: clean"
+        at_published = corruption["severity"] == PUBLISHED_SEVERITY
+        return f"robustness: {corruption['kind']}" if at_published else None
+    if tasks != set(PAPER_TASKS) or corruption is not None:
+        return None
+    unseen = tasks - experts
+    if not unseen:
+        return "eight tasks"
+    names = dict.fromkeys(row.experiment for row in all_rows())
+    return next((n for n in names if set(n.partition("unseen ")[2].split(", ")) == unseen), None)

@@ -1,0 +1,63 @@
+"""`results.json`: what a scored run comes to, and what made it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from wemoe_pl.checkpoints import HEAD
+from wemoe_pl.data.corruptions import Corruption
+from wemoe_pl.merging import PerTaskEncoder
+from wemoe_pl.model.recipe import describe
+from wemoe_pl.system.files import atomic_write
+from wemoe_pl.system.provenance import revision, versions
+from wemoe_pl.training.metrics import mean, normalized_mean
+from wemoe_pl.training.module import ScoredModule
+
+
+def collect_results(
+    module: ScoredModule, seed: int, corruption: Corruption | None = None
+) -> dict[str, Any]:
+    """Everything that `results.json` says about a tested module, and its images' corruption."""
+    accuracy = module.test_results["accuracy"]
+    reference = module.test_results["reference"]
+    encoder = module.classifier.encoder
+    return {
+        "suite": module.suite.name,
+        "note": module.suite.note,
+        "method": module.method,
+        "merge": module.recipe.get("merge"),
+        "experts": list(module.suite.experts),
+        "corruption": describe(corruption),
+        "tasks": list(accuracy),
+        **module.test_results,
+        "own_reference": module.own_reference,
+        "mean": mean(accuracy),
+        "normalized_mean": normalized_mean(accuracy, reference.get("individual", {})),
+        "parameters": parameter_counts(encoder),
+        "seconds": {stage: round(value, 3) for stage, value in module.seconds.items()},
+        "versions": versions(),
+        "revision": revision(),
+        "seed": seed,
+        "sources": module.frozen_sources,
+    }
+
+
+def parameter_counts(encoder: nn.Module) -> dict[str, int]:
+    """How large an encoder is, as published: without heads, and so without CLIP's projection."""
+    copies = len(encoder.experts) if isinstance(encoder, PerTaskEncoder) else 1
+    one = encoder.encoder if isinstance(encoder, PerTaskEncoder) else encoder
+    weights = ((name, p) for name, p in one.named_parameters() if p.is_floating_point())
+    counted = [p for name, p in weights if not name.startswith(HEAD)]
+    return {
+        "total": copies * sum(p.numel() for p in counted),
+        "trainable": sum(p.numel() for p in counted if p.requires_grad),
+    }
+
+
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Write `results.json`, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(results, indent=2) + "\n")

@@ -1,0 +1,1 @@
+"""What touches disk, network and signals, and what may be trusted of what comes from there."""

@@ -1,0 +1,71 @@
+"""Find a config or a suite by its path, or a shipped one by its bare name, from any folder."""
+
+from pathlib import Path
+
+from wemoe_pl.errors import ConfigError, did_you_mean
+
+# The option with which a user trusts a package, whose classes configs may then name.
+ALLOW = "--allow"
+PACKAGE = Path(__file__).parents[1]
+# Installed from a wheel, the configs lie inside the package; in a checkout, beside it.
+SHIPPED_CONFIGS = next(
+    (f for f in (PACKAGE / "assets/configs", PACKAGE.parent / "configs") if f.is_dir()),
+    PACKAGE / "assets/configs",
+)
+
+
+def shipped_configs() -> list[str]:
+    """The names of the shipped jobs, as `--config` takes them."""
+    return sorted(path.name for path in SHIPPED_CONFIGS.glob("*.yaml"))
+
+
+def shipped_trainers() -> list[str]:
+    """The names of the shipped settings of a trainer, as `--config` takes them beside a job's."""
+    folder = SHIPPED_CONFIGS / "trainer"
+    return sorted(f"{folder.name}/{path.name}" for path in folder.glob("*.yaml"))
+
+
+def shipped_suites() -> list[str]:
+    """The names of the shipped suites, as `--suite` takes them."""
+    return sorted(path.stem for path in (SHIPPED_CONFIGS / "suites").glob("*.yaml"))
+
+
+def find_suite(name: str) -> str:
+    """The path of a suite: `name` itself if it is there, else the shipped one of that name.
+
+    Raises:
+        ConfigError: neither; names the nearest shipped one.
+
+    >>> find_suite("miniature").endswith("configs/suites/miniature.yaml")
+    True
+    """
+    return find("suite", name, SHIPPED_CONFIGS / "suites")
+
+
+def find_config(name: str) -> str:
+    """The path of a config: `name` itself if it is there, else the shipped one of that name.
+
+    Raises:
+        ConfigError: neither; names the nearest shipped one.
+
+    >>> find_config("adapt_miniature").endswith("configs/adapt_miniature.yaml")
+    True
+    """
+    return find("config", name, SHIPPED_CONFIGS)
+
+
+def find(kind: str, name: str, shipped: Path) -> str:
+    """The path of a file by its own path, or by its name among the shipped ones of its kind."""
+    if (path := Path(name).expanduser()).is_file():
+        return str(path)
+    for candidate in (name, f"{name}.yaml"):
+        if (shipped / candidate).is_file():
+            return str(shipped / candidate)
+    ending = Path(name).suffix  # with or without which names are compared
+    found = shipped.glob("trainer/*.yaml" if "/" in name else "*.yaml")
+    paths = [path.relative_to(shipped) for path in found]
+    names = [str(path if ending else path.with_suffix("")) for path in paths]
+    raise ConfigError(
+        f"There is no {kind} '{name}', neither here ({Path.cwd()}) nor among the shipped ones. "
+        f"{did_you_mean(name, names)}"
+    )

@@ -1,0 +1,144 @@
+"""What parsers take from the configs of strangers: plain YAML, and classes of a few packages.
+
+Importing a module runs it, and so does calling a function: a config must not choose which.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pkgutil import resolve_name
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
+from jsonargparse._common import parsing_settings  # nothing public takes a setting back
+from jsonargparse._optionals import _get_config_read_mode
+
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.system.configs import ALLOW
+from wemoe_pl.system.plain_yaml import load_plain
+from wemoe_pl.system.public_names import with_public_names
+
+# The mode of a parser that reads YAML as what strangers may have written.
+PLAIN_YAML = "plain_yaml"
+
+
+def load_settings(text: str) -> Any:
+    """Read a config: its classes by their public names, and a suite's file never as a module."""
+    settings = with_public_names(load_plain(text, get_loader("yaml")))
+    if isinstance(settings, dict) and isinstance(suite := settings.get("suite"), str):
+        return settings | {"suite": no_module(suite)}
+    return settings
+
+
+def no_module(path: str) -> str:
+    """A path that is no dotted name, which jsonargparse takes for one of a class.
+
+    >>> no_module("suite.yaml"), no_module("suites/mine.yaml")
+    ('./suite.yaml', 'suites/mine.yaml')
+    """
+    return path if "/" in path or "." not in path else f"./{path}"
+
+
+set_loader(PLAIN_YAML, load_settings, (yaml.YAMLError,))
+
+
+ALLOWED = ("wemoe_pl", "lightning", "torch", "torchmetrics", "timm", "wandb")
+# Where the functions are that Lightning's classes expect to be given.
+FUNCTIONS = (
+    "lightning.pytorch.callbacks",
+    "torch.distributed.algorithms",
+    "torch.distributed.fsdp",
+)
+DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")  # what jsonargparse says
+
+
+@contextmanager
+def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
+    """Within, parsers import only what is of `ALLOWED` and of these packages, and read only files.
+
+    Raises:
+        ConfigError: one of these is not the name of a package that can be allowed.
+    """
+    before, reads_urls = dict(parsing_settings), "s" in _get_config_read_mode()
+    try:
+        try:
+            set_parsing_settings(
+                import_path_denylist=["*"],
+                import_path_allowlist=[*ALLOWED, *packages],
+                instantiate_subclass_spec_in_any=False,
+                config_read_mode_fsspec_enabled=False,  # which Lightning has switched on
+            )
+        except ValueError as error:
+            raise ConfigError(
+                f"{ALLOW} {' '.join(packages)}: give the name of a package, such as my_package."
+            ) from error
+        yield
+    finally:
+        parsing_settings.update(before)
+        set_parsing_settings(config_read_mode_fsspec_enabled=reads_urls)
+
+
+def check_parts(settings: Any, allowed: Sequence[str] = (), key: str = "") -> None:
+    """Raise `ConfigError` for a part of a parsed config that would be called, and not built.
+
+    Where a class expects a function, a config could name any, and even give its arguments.
+
+    Args:
+        settings: the parsed config, or a part of it.
+        allowed: packages that the user trusts.
+        key: of the part.
+    """
+    if isinstance(settings, Namespace | Mapping):
+        parts = vars(settings) if isinstance(settings, Namespace) else settings
+        if isinstance(path := parts.get("class_path"), str):
+            check_class(path, allowed, key)
+        for name, part in parts.items():
+            check_parts(part, allowed, f"{key}.{name}".lstrip("."))
+    elif isinstance(settings, list | tuple | set):
+        for part in settings:
+            check_parts(part, allowed, key)
+    elif inspect.isroutine(settings):
+        path = f"{settings.__module__}.{settings.__qualname__}"
+        if not is_within(path, [*FUNCTIONS, *allowed]):
+            raise ConfigError(f"{key}: {no_function(path)}")
+
+
+def check_class(path: str, allowed: Sequence[str], key: str) -> None:
+    """Raise `ConfigError` unless a path is that of a class whose instances are not called."""
+    if not is_within(path, [*ALLOWED, *allowed]):
+        raise ConfigError(f"{key}: {not_allowed(path)}")
+    try:
+        named = resolve_name(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{key}: There is no class '{path}'.") from error
+    has = set(dir(named))
+    is_called = "__call__" in has and "training_step" not in has  # Lightning calls those otherwise
+    if (is_called or not inspect.isclass(named)) and not is_within(path, allowed):
+        raise ConfigError(f"{key}: {no_function(path)}")
+
+
+def is_within(path: str, packages: Sequence[str]) -> bool:
+    """Is a dotted name that of one of these packages, or of something in one?"""
+    return any(path == name or path.startswith(f"{name}.") for name in packages)
+
+
+def not_allowed(path: str) -> str:
+    """The sentence for an import that a config may not cause.
+
+    >>> not_allowed("evil.Logger").partition(":")[0]
+    "A config may not name 'evil.Logger'"
+    """
+    return (
+        f"A config may not name '{path}': it is not of {', '.join(ALLOWED)}. If you trust that "
+        f"package, allow it on the command line with {ALLOW} {path.partition('.')[0]}."
+    )
+
+
+def no_function(path: str) -> str:
+    """The sentence for something to be called where a config may only name classes."""
+    return (
+        f"A config may not have '{path}' called: it may name classes, not functions. If you trust "
+        f"it, allow it on the command line with {ALLOW} {path}."
+    )

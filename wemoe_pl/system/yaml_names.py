@@ -1,0 +1,100 @@
+"""Names of classes and tasks in YAML stay as they are written, be they `no`, `00` or `1e3`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import yaml
+
+from wemoe_pl.system.yaml_events import events
+
+ITEMS_ARE_NAMES = frozenset({"class_names", "label_names", "tasks", "unseen"})
+KEYS_ARE_NAMES = frozenset({"tasks", "experts", "heads"})
+VALUES_ARE_NAMES = frozenset({"task", "name"})
+NULLS = frozenset({"null", "Null", "NULL", "~"})  # a value may be none, an item or a key may not
+MERGE = "<<"  # YAML's key for the keys of another mapping
+MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"  # may begin a file, and parsers do not count it
+
+
+def quote_names(text: str) -> str:
+    """YAML with quotes around the names that have none, so that no reader makes values of them.
+
+    Raises:
+        yaml.YAMLError: it is no YAML.
+
+    >>> quote_names("class_names: [yes, 00, cat]")
+    "class_names: ['yes', '00', 'cat']"
+    >>> quote_names("heads: {1: head.safetensors}")
+    "heads: {'1': head.safetensors}"
+    """
+    text = text.removeprefix(MARK)
+    parts, done = [], 0
+    for name, end in unquoted_names(text):
+        quoted = name.replace("'", "''")
+        parts += [text[done : end - len(name)], f"'{quoted}'"]
+        done = end
+    return "".join([*parts, text[done:]])
+
+
+@dataclass
+class Collection:
+    """A mapping or sequence that is being read.
+
+    Args:
+        key: what it is the value of; "" in a sequence.
+        is_mapping: or else a sequence.
+        pending: of a mapping, the key whose value comes next; None if a key comes next.
+    """
+
+    key: str
+    is_mapping: bool
+    pending: str | None = None
+
+
+def unquoted_names(text: str) -> Iterator[tuple[str, int]]:
+    """The names in a text that have no quotes, in their order, with the places of their ends."""
+    above = [Collection("", is_mapping=False)]
+    for event in events(text):
+        if isinstance(event, yaml.CollectionEndEvent):
+            above.pop()
+        if not isinstance(event, yaml.NodeEvent):
+            continue
+        parent = above[-1]
+        if (
+            isinstance(event, yaml.ScalarEvent)
+            and is_name(event.value, parent)
+            and (end := end_of_plain(event)) is not None
+        ):
+            yield event.value, end
+        key = parent.pending or ""
+        if parent.is_mapping:
+            is_key = parent.pending is None
+            parent.pending = str(getattr(event, "value", "")) if is_key else None
+        if isinstance(event, yaml.CollectionStartEvent):
+            above.append(Collection(key, isinstance(event, yaml.MappingStartEvent)))
+
+
+def end_of_plain(scalar: yaml.ScalarEvent) -> int | None:
+    """Where a scalar ends that is something in one line without quotes; None of others."""
+    start, end = scalar.start_mark, scalar.end_mark
+    if not (scalar.value and scalar.implicit[0] and start and end and start.line == end.line):
+        return None
+    place: int = end.index
+    return place
+
+
+def is_name(value: str, parent: Collection) -> bool:
+    """Does a scalar stand where the name of a class or a task does?"""
+    if not parent.is_mapping:
+        return last_part(parent.key) in ITEMS_ARE_NAMES
+    if parent.pending is None:
+        return last_part(parent.key) in KEYS_ARE_NAMES and value != MERGE
+    return last_part(parent.pending) in VALUES_ARE_NAMES and value not in NULLS
+
+
+def last_part(key: str) -> str:
+    """The last part of a key, which may be written with points.
+
+    >>> last_part("init_args.class_names")
+    'class_names'
+    """
+    return key.rpartition(".")[2]

@@ -1,0 +1,1 @@
+"""LightningModules: adapt routers, train experts, merge from samples, and score."""

@@ -1,0 +1,159 @@
+"""Test-time adaptation: one loop for every merge method with trainable parameters (paper §3.3)."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
+from torch.nn import functional as F
+from torch.optim import Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
+from wemoe_pl.data.streams import Batch
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.merging import MergeMethod, SampleMethod, fold, folds
+from wemoe_pl.model.entropy import entropy
+from wemoe_pl.model.task_inference import Rule
+from wemoe_pl.system.provenance import provenance
+from wemoe_pl.training.merged_module import MergedModule
+from wemoe_pl.training.module import checked_learning_rate, stepwise
+
+
+def entropy_objective(
+    logits: Tensor, diversity: float = 0.0, reliable: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """What adaptation minimises on one task's batch, and the entropy within it.
+
+    The objective is the mean entropy of the predictions, minus `diversity` times the entropy of
+    the mean prediction. With 0 it is the paper's; with 1, information maximisation (SHOT, arXiv
+    2002.08546), which cannot be minimised by predicting one class.
+
+    Args:
+        logits: (B, C).
+        diversity: weight of the second term, from 0.
+        reliable: leave samples out of the mean entropy whose own is above this share of log C
+            (EATA, arXiv 2204.02610, takes 0.4): what a model knows nothing about only misleads it.
+
+    Returns:
+        The objective and the mean entropy of all samples, both scalars in nats.
+    """
+    log_probabilities = logits.log_softmax(dim=-1)
+    entropies = entropy(log_probabilities)
+    minimised = entropies.mean()
+    if reliable is not None:
+        trusted = (entropies.detach() <= reliable * math.log(logits.shape[-1])).to(entropies)
+        minimised = (trusted * entropies).sum() / trusted.sum().clamp(min=1)
+    if diversity:
+        log_mean = log_probabilities.logsumexp(dim=0) - math.log(len(logits))
+        minimised = minimised - diversity * entropy(log_mean)
+    return minimised, entropies.mean()
+
+
+class TestTimeAdaptation(MergedModule):
+    """Adapt a merged model on unlabelled test images by minimising the entropy of its predictions.
+
+    Only what the merge method leaves trainable is adapted: the routers of WEMoE. A static method
+    has nothing to adapt and is scored with `test`.
+
+    Args:
+        suite: the pretrained encoder, experts, heads and tasks.
+        merge: the merge method.
+        learning_rate: of Adam; by default the published one for the method.
+        diversity: weight of the diversity term, 0 as published; see `entropy_objective`.
+        reliable: share of the largest possible entropy above which samples are not learned from;
+            by default all are.
+        task: the only task that `predict` answers; by default all that have a head.
+        infer_task: let `predict` find out the task of each image, by the "entropy" of the heads'
+            answers or by the "routing" weights, and answer for that one only.
+        references: also score pretrained, task arithmetic and the individual experts, for the
+            table and the normalized mean.
+    """
+
+    __test__ = False  # not a test, whatever pytest makes of its name
+
+    def __init__(
+        self,
+        suite: Suite,
+        merge: MergeMethod,
+        learning_rate: float | None = None,
+        diversity: float = 0.0,
+        reliable: float | None = None,
+        task: str | None = None,
+        infer_task: Rule | None = None,
+        references: bool = True,
+    ):
+        super().__init__(suite, merge, task, infer_task, references)
+        if isinstance(merge, SampleMethod):
+            raise ConfigError(
+                f"{merge.label} computes its weights from samples: set model.class_path to "
+                "SampleMerging."
+            )
+        if not diversity >= 0:
+            raise ConfigError(f"diversity is {diversity}: give a number from 0.")
+        if reliable is not None and not 0 < reliable <= 1:
+            raise ConfigError(f"reliable is {reliable}: give a number above 0, up to 1, or null.")
+        self.learning_rate = checked_learning_rate(
+            merge.learning_rate if learning_rate is None else learning_rate
+        )
+        self.diversity = diversity
+        self.reliable = reliable
+
+    def on_fit_start(self) -> None:
+        """Refuse to route by batch where no process has the whole of one."""
+        if self.trainer.world_size > 1 and self.classifier.routes_batches:
+            raise ConfigError(
+                "Routing by batch takes the mean over the images of a step, which several devices "
+                "share: set model.merge.routing to sample, or trainer.devices to 1."
+            )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Sum over tasks of the objective; the labels in the batch are not looked at.
+
+        Returns:
+            `loss`, and `predicted`: how often each class was predicted, per task.
+        """
+        logits = self.whole(
+            self.classifier.forward_tasks({task: images for task, (images, _) in batch.items()})
+        )
+        terms = {
+            task: entropy_objective(values, self.diversity, self.reliable)
+            for task, values in logits.items()
+        }
+        entropies = {task: mean_entropy for task, (_, mean_entropy) in terms.items()}
+        self.log("train/entropy", torch.stack(list(entropies.values())).mean(), prog_bar=True)
+        self.log_dict({f"train/entropy/{task}": value for task, value in entropies.items()})
+        # Lightning averages over accumulated batches, but a step is the sum over its tasks.
+        objective = torch.stack([value for value, _ in terms.values()]).sum()
+        predicted = {
+            task: F.one_hot(values.argmax(dim=-1), values.shape[1]).sum(dim=0)
+            for task, values in logits.items()
+        }
+        return {"loss": objective * self.trainer.accumulate_grad_batches, "predicted": predicted}
+
+    def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
+        """Write the encoder as plain weights, if what was adapted does not depend on the input.
+
+        Where the dictionary is shared out, no process has all of it: `load` folds it later.
+        """
+        encoder = self.classifier.encoder
+        if folds(encoder) and not isinstance(encoder, FSDPModule):
+            state = fold(encoder).state_dict()
+            save_tensors(out / ENCODER_FILE, state, provenance(recipe, seed))
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Adam, annealed to zero by a cosine over the run."""
+        trained = self.trained_parameters()
+        if not trained:
+            raise ConfigError(
+                f"{self.method} is a static merge with nothing to adapt: score it with "
+                "`wemoe-pl test` instead of `fit`."
+            )
+        optimizer = Adam(trained.values(), lr=self.learning_rate)
+        scheduler = CosineAnnealingLR(optimizer, self.total_steps)
+        return stepwise(optimizer, scheduler)

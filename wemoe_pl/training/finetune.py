@@ -1,0 +1,294 @@
+"""Train what is merged: experts, one per task, and a generalist on all tasks at once."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Adam, AdamW
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, OneCycleLR
+
+from wemoe_pl.checkpoints import ENCODER_FILE, HEAD, save_tensors
+from wemoe_pl.checkpoints.heads import (
+    HEAD_FILE,
+    ClassificationHead,
+    CosineHead,
+    prototype_head,
+    save_head,
+)
+from wemoe_pl.data.datamodule import VisionData
+from wemoe_pl.data.streams import Batch
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.merging import Pretrained
+from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.system.provenance import provenance
+from wemoe_pl.training.module import ScoredModule, checked_learning_rate, stepwise
+
+TRAINED_LOGIT_SCALE = 20.0
+Precision = Literal["float32", "float16"]
+
+
+class SupervisedTraining(ScoredModule):
+    """Cross-entropy on labelled images of one or several tasks; leaves safetensors behind."""
+
+    needs_labels = True
+
+    def __init__(self, suite: Suite, learning_rate: float, save_as: Precision):
+        super().__init__(suite)
+        self.learning_rate = checked_learning_rate(learning_rate)
+        self.save_as = save_as
+
+    @property
+    def data(self) -> VisionData | None:
+        """The trainer's data module, if it is one of ours."""
+        data = getattr(self.trainer, "datamodule", None)
+        return data if isinstance(data, VisionData) else None
+
+    def on_fit_start(self) -> None:
+        """Refuse to train on the images that are scored."""
+        if self.data is not None and self.data.stream != "train":
+            raise ConfigError("Training needs labelled training images: set data.stream to train.")
+
+    def on_train_start(self) -> None:
+        """Train with dropout and the like, where the backbone has any."""
+        self.classifier.train()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The mean over tasks of the cross-entropy of each task's batch."""
+        logits = self.whole(
+            self.classifier.forward_tasks({task: images for task, (images, _) in batch.items()})
+        )
+        labels = self.whole({task: labels for task, (_, labels) in batch.items()})
+        losses = {task: F.cross_entropy(logits[task], labels[task]) for task in batch}
+        loss = torch.stack(list(losses.values())).mean()
+        self.log("train/loss", loss, prog_bar=True)
+        self.log_dict({f"train/loss/{task}": value for task, value in losses.items()})
+        return loss
+
+    def prototypes(
+        self, encoder: nn.Module, task: str, shots: int | None = None
+    ) -> ClassificationHead:
+        """A new head from the features of the task's training images, or of a few per class."""
+        if self.data is None:
+            raise ConfigError("A prototype head needs images: give the trainer a data module.")
+        batches = self.data.few_shots(task, shots)
+        return prototype_head(encoder, batches, self.suite.task(task).classes)
+
+    @abstractmethod
+    def head_file(self, out: Path, task: str) -> Path:
+        """Where `export` puts the head of a task."""
+
+    def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
+        """Write the encoder and the heads as safetensors that name their recipe."""
+        dtype = getattr(torch, self.save_as)
+        metadata = provenance(recipe, seed)
+        encoder = self.classifier.encoder.state_dict()
+        save_tensors(out / ENCODER_FILE, encoder, metadata, dtype)
+        for task in self.classifier.tasks:
+            head = self.classifier.head(task)
+            save_head(self.head_file(out, task), head, metadata, dtype)
+
+
+class ExpertFineTuning(SupervisedTraining):
+    """Fine-tune the pretrained encoder on one task, its head frozen (paper, appendix A).
+
+    Leaves `encoder.safetensors` and `head.safetensors` in the run's folder: an expert.
+
+    Args:
+        suite: gives the pretrained encoder, whose projection stays frozen, and the head unless a
+            new one is made.
+        task: the task to fine-tune on.
+        learning_rate: of Adam; the published experts used 1e-5 for 4000 steps of 32 images.
+        outside_mlps: factor on the learning rate of everything outside the blocks' MLPs. Below 1,
+            the task vectors lie in the MLPs, where WEMoE can tell them apart; 1 as published.
+        schedule: "constant", as published, or "cosine" to zero over the run.
+        head: "suite" takes the suite's head; "prototypes" makes a new one from the mean features
+            of the training images, for a task that has none.
+        save_as: precision of the saved encoder.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        task: str,
+        learning_rate: float = 1e-5,
+        outside_mlps: float = 1.0,
+        schedule: Literal["constant", "cosine"] = "constant",
+        head: Literal["suite", "prototypes"] = "suite",
+        save_as: Precision = "float32",
+    ):
+        super().__init__(suite, learning_rate, save_as)
+        suite.task(task)
+        self.task = task
+        self.outside_mlps = outside_mlps
+        self.schedule = schedule
+        self.head_from = head
+
+    @property
+    def method(self) -> str:
+        """Its name in results."""
+        return "ExpertFineTuning"
+
+    def build(self) -> MultiTaskClassifier:
+        """The pretrained encoder, trainable, with the frozen head of the task."""
+        encoder = with_frozen_projection(self.suite.load_pretrained())
+        head = self._head(encoder)
+        return MultiTaskClassifier(encoder, {self.task: head}, backbone=self.suite.backbone)
+
+    def build_references(self) -> dict[str, MultiTaskClassifier]:
+        """The pretrained encoder with the same head."""
+        encoder = Pretrained().merge(self.suite.load_pretrained(), {})
+        head = {self.task: self.classifier.head(self.task)}
+        return {"pretrained": MultiTaskClassifier(encoder, head, backbone=self.suite.backbone)}
+
+    @property
+    def takes_head(self) -> bool:
+        """Is the head the suite's?"""
+        return self.head_from == "suite"
+
+    def _head(self, encoder: nn.Module) -> ClassificationHead:
+        if self.takes_head:
+            return self.suite.load_head(self.task)
+        return self.prototypes(encoder, self.task)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Adam on the encoder."""
+        trained = self.trained_parameters()
+        mlps = [weight for name, weight in trained.items() if ".mlp." in name]
+        others = [weight for name, weight in trained.items() if ".mlp." not in name]
+        groups = [
+            {"params": mlps, "lr": self.learning_rate},
+            {"params": others, "lr": self.learning_rate * self.outside_mlps},
+        ]
+        optimizer = Adam(groups)
+        steps = self.total_steps
+        scheduler = (
+            CosineAnnealingLR(optimizer, steps)
+            if self.schedule == "cosine"
+            else ConstantLR(optimizer, factor=1.0, total_iters=steps)
+        )
+        return stepwise(optimizer, scheduler)
+
+    @property
+    def frozen_suite(self) -> Suite:
+        """Its own task, without the suite's experts, which this run may be the first to make."""
+        return replace(
+            self.suite,
+            experts={},
+            tasks={self.task: self.suite.tasks[self.task]},
+            heads={t: h for t, h in self.suite.heads.items() if t == self.task and self.takes_head},
+            text_tower=self.suite.text_tower if self.takes_head else None,
+        )
+
+    def head_file(self, out: Path, task: str) -> Path:
+        """Beside the encoder."""
+        return out / HEAD_FILE
+
+
+class MultiTaskTraining(SupervisedTraining):
+    """Train one encoder on the labelled images of all tasks: traditional multi-task learning.
+
+    Leaves `encoder.safetensors` and `heads/<task>.safetensors` in the run's folder.
+
+    Args:
+        suite: gives the tasks and, unless training is from scratch, pretrained encoder and heads.
+        learning_rate: the highest, of AdamW; warmed up over a tenth of the run, then annealed.
+        weight_decay: of AdamW.
+        from_scratch: start from random weights and train the heads too, as for the miniature's
+            generalist; otherwise start from the pretrained encoder and keep the heads frozen.
+        head_shots: when training has ended, replace the heads by the mean features of so many
+            training images per class: imprecise, as the zero-shot heads of CLIP are.
+        save_as: precision of the saved encoder and heads.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        learning_rate: float = 1e-5,
+        weight_decay: float = 0.0,
+        from_scratch: bool = False,
+        head_shots: int | None = None,
+        save_as: Precision = "float32",
+    ):
+        super().__init__(suite, learning_rate, save_as)
+        self.weight_decay = weight_decay
+        self.from_scratch = from_scratch
+        self.head_shots = head_shots
+
+    @property
+    def method(self) -> str:
+        """Its name in results."""
+        return "MultiTaskTraining"
+
+    def build(self) -> MultiTaskClassifier:
+        """The encoder, trainable, with the heads of all tasks."""
+        if not self.from_scratch:
+            heads = {task: self.suite.load_head(task) for task in self.suite.tasks}
+            encoder = with_frozen_projection(self.suite.load_pretrained())
+            return MultiTaskClassifier(encoder, heads, backbone=self.suite.backbone)
+        encoder = self.suite.backbone.build()
+        heads = {
+            name: new_head(self.suite.backbone.feature_dim, task.classes)
+            for name, task in self.suite.tasks.items()
+        }
+        return MultiTaskClassifier(encoder, heads, backbone=self.suite.backbone)
+
+    def on_fit_start(self) -> None:
+        """Refuse what DDP would not average: heads without a part in the last batch of a step."""
+        super().on_fit_start()
+        several = self.trainer.world_size > 1 and self.trainer.accumulate_grad_batches > 1
+        if self.from_scratch and several:
+            raise ConfigError(
+                "Heads are not trained on several devices in steps of several batches: leave out "
+                "data.tasks_per_batch and trainer.accumulate_grad_batches, or set trainer.devices "
+                "to 1."
+            )
+
+    def on_train_epoch_end(self) -> None:
+        """Replace the trained heads, when few-shot ones are asked for, before they are saved."""
+        if self.head_shots:
+            encoder = self.classifier.encoder.eval()
+            for task in self.classifier.tasks:
+                head = self.prototypes(encoder, task, self.head_shots)
+                head.weight.requires_grad_(True)  # so that the checkpoint has it, like any trained
+                self.classifier.heads[task] = head.to(self.device)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW, one cycle of the learning rate over the run."""
+        trained = self.trained_parameters().values()
+        optimizer = AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
+        scheduler = OneCycleLR(
+            optimizer, self.learning_rate, total_steps=self.total_steps, pct_start=0.1
+        )
+        return stepwise(optimizer, scheduler)
+
+    @property
+    def frozen_suite(self) -> Suite | None:
+        """Where it started from, which is nowhere when training from scratch; never experts."""
+        return None if self.from_scratch else replace(self.suite, experts={})
+
+    def head_file(self, out: Path, task: str) -> Path:
+        """One file per task."""
+        return out / "heads" / f"{task}.safetensors"
+
+
+def with_frozen_projection(encoder: nn.Module) -> nn.Module:
+    """The encoder, its projection to CLIP's joint space frozen, as in the published experts."""
+    for name, parameter in encoder.named_parameters():
+        if name.startswith(HEAD):
+            parameter.requires_grad_(False)
+    return encoder
+
+
+def new_head(feature_dim: int, classes: tuple[str, ...]) -> CosineHead:
+    """A head of random directions, to be trained."""
+    vectors = torch.randn(len(classes), feature_dim)
+    head = CosineHead(vectors, classes, TRAINED_LOGIT_SCALE)
+    head.weight.requires_grad_(True)
+    return head

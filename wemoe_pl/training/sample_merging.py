@@ -1,0 +1,126 @@
+"""Merge in closed form from samples: one pass over some images of every task, and no optimiser."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.trainer.states import TrainerFn
+
+from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
+from wemoe_pl.data.streams import Batch
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.data.tasks import UNLABELLED
+from wemoe_pl.errors import ConfigError, DataError
+from wemoe_pl.merging import PerTaskEncoder, SampleMethod
+from wemoe_pl.model.task_inference import Rule
+from wemoe_pl.system.provenance import provenance
+from wemoe_pl.training.merged_module import MergedModule
+
+
+class SampleMerging(MergedModule):
+    """Fisher merging and RegMean: `fit` shows every expert samples of its own task.
+
+    A run has `trainer.max_steps` batches of every task. It leaves the merged weights as
+    `encoder.safetensors`, and in its checkpoint.
+
+    Args:
+        suite: the pretrained encoder, experts, heads and tasks.
+        merge: the merge method.
+        task: the only task that `predict` answers; by default all that have a head.
+        infer_task: let `predict` find out the task of each image, by the "entropy" of the heads'
+            answers, and answer for that one only.
+        references: also score pretrained, task arithmetic and the individual experts, for the
+            table and the normalized mean.
+    """
+
+    merge: SampleMethod
+    resumable = False  # what is counted is as large as a model for every task
+
+    def __init__(
+        self,
+        suite: Suite,
+        merge: SampleMethod,
+        task: str | None = None,
+        infer_task: Rule | None = None,
+        references: bool = True,
+    ):
+        super().__init__(suite, merge, task, infer_task, references)
+        self.solved = False
+
+    def on_fit_start(self) -> None:
+        """Start to count; the experts take turns in one encoder."""
+        _ = self.total_steps  # refuses a run without an end
+        if self.trainer.world_size > 1:
+            raise ConfigError(
+                f"{self.method} sums over its samples in one process: set trainer.devices to 1. "
+                "The checkpoint that it leaves can be scored on several."
+            )
+        frozen = self.suite.load_pretrained().requires_grad_(False).to(self.device)
+        self.experts = PerTaskEncoder(frozen, self.suite.load_experts())
+        self.sums = self.merge.start(frozen)
+
+    def configure_optimizers(self) -> None:
+        """None: Lightning then counts steps, and does nothing else."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count the samples of every task by its own expert."""
+        for task, (images, labels) in batch.items():
+            if self.merge.needs_labels and (labels == UNLABELLED).any():
+                raise DataError(
+                    f"{self.method} needs labelled samples, and those of '{task}' have no labels: "
+                    "set data.stream to train."
+                )
+            self.sums.add(self.experts.become(task), self.classifier.head(task), images, labels)
+
+    def on_validation_epoch_start(self) -> None:
+        """Score what the samples so far lead to."""
+        super().on_validation_epoch_start()
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            self.solve()
+
+    def on_train_epoch_end(self) -> None:
+        """Solve for the merged weights, before they are saved."""
+        self.solve()
+        del self.experts, self.sums
+
+    def solve(self) -> None:
+        """Put the merged weights in place."""
+        encoder = self.classifier.encoder
+        averages = self.merge.merge(self.suite.load_pretrained(), self.suite.load_experts())
+        state = {name: w.to(self.device) for name, w in averages.state_dict().items()}
+        encoder.load_state_dict(state | self.sums.solve(state))
+        self.solved = True
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take a finished run's weights; of an unfinished one there is no checkpoint."""
+        super().on_load_checkpoint(checkpoint)
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        if fitting and checkpoint["global_step"] != self.total_steps:
+            raise ConfigError(
+                f"A fit of {self.method} cannot be resumed, since it is one pass over its samples: "
+                "leave out --ckpt_path."
+            )
+        self.solved = True
+
+    def on_test_start(self) -> None:
+        """Refuse to score the average in the name of the method."""
+        self.check_solved()
+        super().on_test_start()
+
+    def on_predict_start(self) -> None:
+        """Refuse to answer in the name of the method."""
+        self.check_solved()
+        super().on_predict_start()
+
+    def check_solved(self) -> None:
+        """Raise `ConfigError` unless the weights have been computed."""
+        if not self.solved:
+            raise ConfigError(
+                f"{self.method} computes its weights from samples: run `wemoe-pl fit`, or give the "
+                "checkpoint of a fit with --ckpt_path DIR/checkpoints/last.ckpt."
+            )
+
+    def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
+        """Write the merged encoder."""
+        encoder = self.classifier.encoder.state_dict()
+        save_tensors(out / ENCODER_FILE, encoder, provenance(recipe, seed))

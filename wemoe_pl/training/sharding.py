@@ -1,0 +1,149 @@
+"""Dictionaries that do not fit one device: split over several, or kept in the memory of the CPU.
+
+Either way a block's task vectors are whole, and on the device, only while the block runs: they are
+fetched for its forward pass, let go of, and fetched once more for its backward pass. The rest, the
+routers among it, is on every device, as under DDP.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.modules.module import register_module_module_registration_hook
+
+from wemoe_pl.data.streams import NoTask
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.training.module import ScoredModule
+
+
+class ShardedDictionary(DDPStrategy):
+    """DDP, with the task vectors of every block shared out to the devices of a node by FSDP2.
+
+    What was trained, its optimiser and its checkpoints are those of DDP, and so of one process. A
+    model without a dictionary runs as under DDP.
+
+    Args:
+        offload: keep each device's share in the memory of the CPU. On a single device, whose share
+            is the whole dictionary, that alone makes room.
+    """
+
+    def __init__(self, offload: bool = False):
+        super().__init__()
+        self.offload = offload
+
+    def setup_environment(self) -> None:
+        """Refuse to predict on several devices, some of which may have no image at all."""
+        processes = self.num_nodes * self.num_processes
+        if self.job.trainer.state.fn == TrainerFn.PREDICTING and processes > 1:
+            raise ConfigError(
+                "Predictions with a sharded dictionary are made on one device: use "
+                "`--config trainer/stream.yaml`, or trainer/ddp.yaml where the dictionary fits."
+            )
+        super().setup_environment()
+
+    @contextmanager
+    def model_sharded_context(self) -> Iterator[None]:
+        """Share out each block's dictionary as soon as it is made, so that no process holds all."""
+        shape = (self.num_nodes, self.num_processes)
+        mesh = init_device_mesh(self.root_device.type, shape, mesh_dim_names=("node", "device"))
+
+        def share_out(parent: nn.Module, name: str, child: nn.Module | None) -> None:
+            if isinstance(child, WeightEnsemblingMoE):
+                shard(child, set(child.task_vectors.parameters()), mesh["device"], self.offload)
+
+        hook = register_module_module_registration_hook(share_out)
+        try:
+            yield
+        finally:
+            hook.remove()
+        encoder, mixtures = self.job.classifier.encoder, self.job.classifier.mixtures
+        if mixtures and not isinstance(encoder, FSDPModule):
+            below = shard(encoder, set(), mesh["device"], self.offload)  # it lets blocks overlap
+            for mixture in mixtures:
+                assert isinstance(mixture, FSDPModule)
+                # Left to itself, FSDP takes what was scored in between for part of the order.
+                mixture.set_modules_to_backward_prefetch([below])
+                below = mixture
+
+    @property
+    def job(self) -> ScoredModule:
+        """What is trained or scored."""
+        assert isinstance(self.lightning_module, ScoredModule)
+        return self.lightning_module
+
+    def model_to_device(self) -> None:
+        """Move what is whole; FSDP has put the rest where it belongs."""
+        assert self.model is not None
+        for tensor in chain(self.model.parameters(), self.model.buffers()):
+            if not isinstance(tensor, DTensor):
+                tensor.data = tensor.data.to(self.root_device)
+
+    def teardown(self) -> None:
+        """End what a stage has begun, but leave the model where it is, as it cannot be moved."""
+        assert self.cluster_environment is not None
+        assert self.accelerator is not None
+        self.cluster_environment.teardown()
+        self.precision_plugin.teardown()
+        self.accelerator.teardown()
+
+    def on_validation_start(self) -> None:
+        """See `keep_pace`."""
+        trainer = self.job.trainer
+        self.keep_pace(trainer.val_dataloaders, trainer.num_val_batches)
+
+    def on_test_start(self) -> None:
+        """See `keep_pace`."""
+        trainer = self.job.trainer
+        self.keep_pace(trainer.test_dataloaders, trainer.num_test_batches)
+
+    def keep_pace(self, loaders: Any, batches: Sequence[int | float]) -> None:
+        """Have a part in as many passes as the process with the most batches, without images.
+
+        A block runs once all processes have come to fetch its task vectors, and they do not all
+        score the same number of batches.
+
+        Args:
+            loaders: the images of each task to score, as Lightning holds them.
+            batches: how many batches of each.
+        """
+        pairs = zip(loaders, batches, strict=True)
+        own = int(sum(count for loader, count in pairs if not isinstance(loader.dataset, NoTask)))
+        most = self.reduce(torch.tensor(own, device=self.root_device), reduce_op="max")
+        for _ in range(int(most) - own):
+            for mixture in self.job.classifier.mixtures:
+                assert isinstance(mixture, FSDPModule)
+                mixture.unshard()
+                mixture.reshard()
+
+
+def shard(
+    module: nn.Module, tensors: set[nn.Parameter], mesh: DeviceMesh, offload: bool
+) -> FSDPModule:
+    """Share out some parameters of a module, which from then on fetches them whenever it runs.
+
+    Args:
+        module: it is changed in place.
+        tensors: which; all others stay as they are.
+        mesh: the devices, in one dimension.
+        offload: keep the shares in the memory of the CPU.
+
+    Returns:
+        The same module.
+    """
+    pinned = CPUOffloadPolicy(pin_memory=torch.cuda.is_available())
+    return fully_shard(
+        module,
+        mesh=mesh,
+        reshard_after_forward=True,
+        offload_policy=pinned if offload else OffloadPolicy(),
+        ignored_params=set(module.parameters()) - tensors,
+    )
