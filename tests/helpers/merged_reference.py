@@ -7,7 +7,9 @@ from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from wemoe_pl.moe.dictionary import Compression, Dense, Dictionary
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
+from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels import read_hidden_lines
 
 B, N, D, HIDDEN, T = 3, 4, 5, 300, 2

@@ -23,9 +23,13 @@ from torch.nn import functional
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.dictionary import Compression, Dense, DenseVectors, Dictionary, LowRank, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense, DenseVectors
+from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels import merged_mlp
 from wemoe_pl.moe.layers import Router, Routing, WeightEnsemblingMoE
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 B, N, D, HIDDEN, T = 4, 5, 6, 8, 3
 

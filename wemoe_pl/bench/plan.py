@@ -8,8 +8,11 @@ from timm.layers.mlp import Mlp
 from torch import nn
 
 from wemoe_pl.bench.subjects import SHAPES, Row, Settings, Shape
-from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 FORMS: dict[str, Compression] = {
     "dense, float32": Dense("float32"),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.moe.dictionary import DenseVectors
+from wemoe_pl.moe.dense import DenseVectors
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 Layer = Callable[[Tensor], Tensor]

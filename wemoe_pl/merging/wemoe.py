@@ -11,7 +11,8 @@ from wemoe_pl.checkpoints import LazyState, State, shapes_of
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.base import MergeMethod, blocks_of, checked_states
 from wemoe_pl.merging.task_arithmetic import add_experts
-from wemoe_pl.moe.dictionary import Compression, Dense, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.layers import (
     ROUTER_INIT_STD,
     Routing,
@@ -20,6 +21,7 @@ from wemoe_pl.moe.layers import (
     check_router_depth,
     mlp_width,
 )
+from wemoe_pl.moe.pruned import Pruned
 from wemoe_pl.moe.task_vectors import Model
 
 MLP_KEY = re.compile(r"blocks\.\d+\.mlp\.")

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from wemoe_pl.checkpoints import Backbone, State, first_difference, shapes_of
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.merging import WEMoE, part_of
-from wemoe_pl.moe.dictionary import Dictionary, Pruned, restored
+from wemoe_pl.moe.dictionary import Dictionary, restored
 from wemoe_pl.moe.layers import Routing, WeightEnsemblingMoE
+from wemoe_pl.moe.pruned import Pruned
 
 NOTHING = Pruned(ratio=1.0)  # takes no memory until the task vectors are there
 TASK_VECTORS = ".task_vectors."

@@ -9,7 +9,9 @@ from timm.layers import RmsNorm
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.dictionary import Compression, Dense, Dictionary, Reader
+from wemoe_pl.moe.compression import Compression, Reader
+from wemoe_pl.moe.dense import Dense
+from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels import hidden_mean, merged_mlp, read_hidden_lines
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
 

@@ -3,9 +3,12 @@
 import pytest
 from helpers.merged_reference import B, D, N, assert_same, by_hand, dictionary, small_mlp
 
-from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.kernels.activation_space import activation_mlp
 from wemoe_pl.moe.kernels.two_layers import two_layers
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 
 @pytest.mark.parametrize("column_major", [True, False])

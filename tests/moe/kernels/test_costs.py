@@ -6,10 +6,11 @@ import pytest
 from helpers.merged_reference import T, dictionary
 from timm.layers.mlp import Mlp
 
-from wemoe_pl.moe.dictionary import LowRank, Pruned
 from wemoe_pl.moe.kernels import costs
 from wemoe_pl.moe.kernels.costs import Load, activation_space_cost, weight_space_cost
 from wemoe_pl.moe.kernels.two_layers import TwoLayers, two_layers
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 D, H = 8, 32
 P = 2 * D * H

@@ -11,10 +11,11 @@ from timm.layers.mlp import Mlp
 from torch import Tensor
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.dictionary import LowRank, Pruned
 from wemoe_pl.moe.kernels import fused
 from wemoe_pl.moe.kernels.fused import available, fused_linear, fused_mlp, fuses, has_compiler
 from wemoe_pl.moe.kernels.two_layers import TwoLayers, two_layers
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 # B, N, K, M and T: nothing but one tile; several tiles, none of them full; many tokens and experts.
 SHAPES = [(1, 1, 3, 2, 1), (2, 17, 70, 130, 3), (3, 5, 33, 65, 2), (1, 300, 20, 20, 9)]

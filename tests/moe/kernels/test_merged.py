@@ -10,12 +10,15 @@ from timm.layers import GluMlp, SwiGLU
 from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
-from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.kernels import merged_mlp
 from wemoe_pl.moe.kernels.activation_space import activation_mlp
 from wemoe_pl.moe.kernels.merged import fastest
 from wemoe_pl.moe.kernels.tiled import tiled_mlp
 from wemoe_pl.moe.kernels.two_layers import two_layers
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 SHAPES = pytest.mark.parametrize("shape", [(B, N, D), (B, D), (B, 2, N, D)], ids=str)
 COMPRESSIONS = [Dense(), Pruned(ratio=0.8), LowRank(rank=2)]

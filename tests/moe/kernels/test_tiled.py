@@ -22,10 +22,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.kernels.tiled import tiled_mlp
 from wemoe_pl.moe.kernels.tiles import LINES, Room, Tiling
 from wemoe_pl.moe.kernels.two_layers import TwoLayers, two_layers
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 # Of one sample and the fewest hidden entries; of several of both; of everything.
 TIGHT, MIDDLE = Room(tile=1, kept=0, sums=0), Room(8 * D * LINES * 2, 10**6, 10**6)

@@ -39,7 +39,7 @@ def weight_space_cost(mlp: TwoLayers, load: Load) -> float:
     products = load.samples * (load.tokens * BATCHED + experts * MERGING)
     per_weight = products * (3 if load.learning else 1)
     reading = sum(layer.weight.numel() * experts * READING for layer in layers)
-    reading += sum(layer.vectors.unpacking for layer in layers)
+    reading += sum(layer.vectors.unpack_cost for layer in layers)
     weights = sum(layer.weight.numel() for layer in layers)
     return per_weight * weights + reading * (2 if load.learning else 1)
 
@@ -50,7 +50,7 @@ def activation_space_cost(mlp: TwoLayers, load: Load) -> float:
     The backward pass needs the products for the tokens only.
     """
     layers = (mlp.first, mlp.second)
-    applying = sum(layer.weight.numel() + layer.vectors.applying for layer in layers)
+    applying = sum(layer.weight.numel() + layer.vectors.apply_cost for layer in layers)
     reading = sum(layer.vectors.numbers * READING for layer in layers)
     per_pass = load.samples * load.tokens * applying + reading
     return per_pass * (2 if load.learning else 1)

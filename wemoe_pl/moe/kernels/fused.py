@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.dictionary import DenseVectors
+from wemoe_pl.moe.dense import DenseVectors
 from wemoe_pl.moe.kernels.two_layers import MergedLayer, TwoLayers
 
 try:

@@ -8,7 +8,8 @@ from timm import layers as timm_layers
 from timm.layers import Mlp
 from torch import Tensor, nn
 
-from wemoe_pl.moe.dictionary import Dictionary, TaskVectors
+from wemoe_pl.moe.compression import TaskVectors
+from wemoe_pl.moe.dictionary import Dictionary
 
 # What treats every entry of its input alone, so that some of them can be computed without others.
 ELEMENTWISE = (
