@@ -15,7 +15,7 @@ from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.layers import (
     ROUTER_INIT_STD,
-    Routing,
+    RoutingMode,
     WeightEnsemblingMoE,
     check_init_lambda,
     check_router_depth,
@@ -42,7 +42,7 @@ class WEMoE(MergeMethod):
 
     init_lambda: float = 0.3
     router_depth: int = 2
-    routing: Routing = "sample"
+    routing: RoutingMode = "sample"
     init_std: float = ROUTER_INIT_STD
     shared_router: bool = False
     compression: Compression = field(default_factory=Dense)
