@@ -14,7 +14,10 @@ from wemoe_pl.export.exported import Subject
 from wemoe_pl.export.formats import export, size_of
 from wemoe_pl.export.loading import load
 from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
-from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 MakeSubject = Callable[[MergeMethod], Subject]
 FORMS = [Dense(), Pruned(ratio=0.8), LowRank(rank=3)]

@@ -9,7 +9,8 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.exported import Subject
 from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
-from wemoe_pl.moe.dictionary import DenseVectors, PrunedVectors
+from wemoe_pl.moe.dense import DenseVectors
+from wemoe_pl.moe.pruned import PrunedVectors
 
 MakeSubject = Callable[[MergeMethod], Subject]
 

@@ -23,7 +23,7 @@ from wemoe_pl.export.loading import load, open_model
 from wemoe_pl.export.timm_folder import timm_features
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.model.recipe import describe, rebuild
-from wemoe_pl.moe.dictionary import Compression
+from wemoe_pl.moe.compression import Compression
 from wemoe_pl.runs.checkpoint import frozen_choices, read_checkpoint
 from wemoe_pl.runs.settings import difference, digest_of
 from wemoe_pl.system.public_names import PLACE, public_name, short, with_public_names

@@ -12,8 +12,8 @@ import yaml
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from rich.console import Console
 
-from wemoe_pl.bench.command import bench
 from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_SHAPES
+from wemoe_pl.bench.report import bench
 from wemoe_pl.bench.subjects import Settings
 from wemoe_pl.cli.job import WeMoECLI, read_job
 from wemoe_pl.cli.launchers import refuse_several

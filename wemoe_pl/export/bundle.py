@@ -14,7 +14,10 @@ from wemoe_pl.export.manifest import MANIFEST, Manifest
 from wemoe_pl.merging import part_of
 from wemoe_pl.model.architecture import Architecture, own_state
 from wemoe_pl.model.classifier import MultiTaskClassifier
-from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 BUNDLE_FILE = "bundle.safetensors"
 ENCODER = "encoder."

@@ -15,7 +15,9 @@ from wemoe_pl.merging import NOT_ADAPTED, MergeMethod, PerTaskEncoder, WEMoE, fo
 from wemoe_pl.model.architecture import Architecture, own_state
 from wemoe_pl.model.classifier import MultiTaskClassifier, build_classifier
 from wemoe_pl.model.recipe import describe
-from wemoe_pl.moe.dictionary import Compression, DenseVectors, PrunedVectors
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import DenseVectors
+from wemoe_pl.moe.pruned import PrunedVectors
 from wemoe_pl.runs.checkpoint import Sources
 
 IMAGES = 3  # to compare by: neither one nor a power of two
