@@ -14,7 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Subset
 
 from wemoe_pl.data.contents import Contents
-from wemoe_pl.data.corruptions import Corruption
+from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.preprocessing import Preprocessing, cached_pixels
 from wemoe_pl.data.streams import (
     ALONE,
