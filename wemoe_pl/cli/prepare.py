@@ -13,7 +13,8 @@ from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.errors import UnreachableError
-from wemoe_pl.system.hub import HubFile, HubFiles, check_room, is_blob_intact, size_in_words
+from wemoe_pl.system.disk_space import check_room, size_in_words
+from wemoe_pl.system.hub import HubFile, HubFiles, is_blob_intact
 from wemoe_pl.training.module import ScoredModule
 
 

@@ -25,8 +25,8 @@ from torchvision.transforms import Compose, Normalize
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.tasks import Images, as_models_see, read_image
 from wemoe_pl.errors import ConfigError, DataError
+from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import atomic_write, cache_folder
-from wemoe_pl.system.hub import size_in_words
 
 Pixels = NDArray[np.uint8]
 ImageSource = str | Path | Image.Image

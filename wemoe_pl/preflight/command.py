@@ -30,8 +30,8 @@ from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import Meant, meant_run
 from wemoe_pl.runs.partial import check_limits
 from wemoe_pl.runs.start import Start, compare, find_start
+from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import digest
-from wemoe_pl.system.hub import size_in_words
 from wemoe_pl.training.finetune import ExpertFineTuning
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import ScoredModule
