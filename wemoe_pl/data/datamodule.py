@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Subset
 
 from wemoe_pl.data.contents import Contents
 from wemoe_pl.data.corruptions.task import Corruption
-from wemoe_pl.data.preprocessing import Preprocessing, cached_pixels
+from wemoe_pl.data.pixel_cache import cached_pixels
+from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.streams import (
     ALONE,
     Batch,

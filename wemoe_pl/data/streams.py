@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
 
-from wemoe_pl.data.preprocessing import PixelFile, Pixels, Preprocessing
+from wemoe_pl.data.pixel_cache import PixelFile
+from wemoe_pl.data.preprocessing import Pixels, Preprocessing
 from wemoe_pl.data.tasks import Images, is_fault_of_disk
 from wemoe_pl.errors import DataError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.plain_images import constant, random_image
+from helpers.plain_images import array, constant, random_image
 from numpy.random import default_rng
 from numpy.typing import NDArray
 from PIL import Image
@@ -35,10 +35,6 @@ SPLASHES = ((0.62, 0.1, 0.7, 0.70, 0.5), (0.65, 0.1, 0.8, 0.70, 0.5), (0.65, 0.3
 FACTORS = (0.75, 0.50, 0.40, 0.30, 0.15)
 QUALITIES = (80, 65, 58, 50, 40)
 SCALES = (0.95, 0.90, 0.85, 0.75, 0.65)
-
-
-def array(image: Image.Image) -> Array:
-    return np.asarray(image, np.float64) / 255
 
 
 def assert_close(image: Image.Image, expected: Array) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.plain_images import constant, random_image
+from helpers.plain_images import array, constant, random_image
 from numpy.random import default_rng
 
 from wemoe_pl.data.corruptions.severities import CORRUPTIONS, SEVERITIES, corrupt
@@ -41,7 +41,7 @@ def test_the_more_severe_the_farther_from_the_image(kind: str, severities: list[
     pictures = MiniatureTask("sun397", test_size=10).images("test")
     images = [pictures[i][0].resize((64, 64)) for i in range(8)]
     distances = [
-        np.mean([np.abs(np.subtract(corrupt(i, kind, s, default_rng(n)), i, dtype=float)).mean()
+        np.mean([abs(array(corrupt(i, kind, s, default_rng(n))) - array(i)).mean()
                  for n, i in enumerate(images)])
         for s in severities
     ]  # fmt: skip
