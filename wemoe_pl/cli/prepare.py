@@ -72,8 +72,8 @@ def prepare(module: ScoredModule, data: VisionData, console: Console) -> None:
         bring(item)
     if suite := module.frozen_suite:
         check_models(suite)
-    for each in data.image_sets:
-        images = data.load(each).images
+    for each in data.sets.all:
+        images = data.sets.load(each).images
         labelled = sum(label != UNLABELLED for label in images.labels)
         console.print(f"{each.task}: {len(images)} {each.split} images, {labelled} with labels")
     if suite := module.frozen_suite:
@@ -88,8 +88,8 @@ def requests(module: ScoredModule, data: VisionData) -> dict[str, HubFiles]:
     found: dict[str, HubFiles | None] = {}
     if suite := module.frozen_suite:
         found |= {part: hub_request(*source) for part, source in suite.named_sources().items()}
-    for each in data.image_sets:
-        found[f"{each.split} images/{each.task}"] = data.task(each).hub_files(each.split)
+    for each in data.sets.all:
+        found[f"{each.split} images/{each.task}"] = data.sets.task(each).hub_files(each.split)
     return dict(distinct(found))
 
 

@@ -103,7 +103,7 @@ class Job:
             command=self.command,
             recipe=self.recipe,
             sources=self.module.frozen_sources,
-            images=self.data.identities(self.command),
+            images=self.data.sets.identities(self.command),
             checkpoint=None if scored is None else digest(scored),
         )
 
