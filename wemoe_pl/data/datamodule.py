@@ -16,14 +16,7 @@ from torch.utils.data import DataLoader, Subset, default_convert
 from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.image_sets import ImageSet, ImageSets
 from wemoe_pl.data.samplers import ALONE, CountFrom, Share, WholeBatches
-from wemoe_pl.data.streams import (
-    Batch,
-    LabelledImage,
-    NoTask,
-    SeenBatch,
-    StepBatches,
-    TaskBatches,
-)
+from wemoe_pl.data.streams import Batch, LabelledImage, NoTask, SeenBatch, StepBatches, TaskBatches
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import Split
 from wemoe_pl.data.to_classify import NamedImage, ToClassify

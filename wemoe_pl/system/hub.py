@@ -160,9 +160,7 @@ def listing(repo: HubRepo) -> dict[str, HubFile]:
             )
     return {
         file.rfilename: HubFile(
-            file.rfilename,
-            file.size or 0,
-            file.lfs.sha256 if file.lfs else file.blob_id or "",
+            file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else file.blob_id or ""
         )
         for file in siblings
     }

@@ -10,15 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from wemoe_pl.data.corruptions.kinds import (
-    contrast,
-    gaussian_noise,
-    impulse_noise,
-    jpeg_compression,
-    motion_blur,
-    pixelate,
-    spatter,
-)
+from wemoe_pl.data.corruptions import kinds
 from wemoe_pl.errors import ConfigError, did_you_mean
 
 PUBLISHED_SEVERITY = 2  # of the corrupted images on the hub, and of the paper
@@ -26,12 +18,12 @@ PUBLISHED_PIXELATE = (32, 32)  # their generator took every image for one of CIF
 
 # Of every kind, its parameters at severities 1 to 5.
 _KINDS: Mapping[str, tuple[Callable[..., Image.Image], Sequence[tuple[float, ...]]]] = {
-    "motion_blur": (motion_blur, [(6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)]),
-    "impulse_noise": (impulse_noise, [(0.01,), (0.02,), (0.03,), (0.05,), (0.07,)]),
-    "gaussian_noise": (gaussian_noise, [(0.04,), (0.06,), (0.08,), (0.09,), (0.10,)]),
-    "pixelate": (pixelate, [(0.95,), (0.90,), (0.85,), (0.75,), (0.65,)]),
+    "motion_blur": (kinds.motion_blur, [(6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)]),
+    "impulse_noise": (kinds.impulse_noise, [(0.01,), (0.02,), (0.03,), (0.05,), (0.07,)]),
+    "gaussian_noise": (kinds.gaussian_noise, [(0.04,), (0.06,), (0.08,), (0.09,), (0.10,)]),
+    "pixelate": (kinds.pixelate, [(0.95,), (0.90,), (0.85,), (0.75,), (0.65,)]),
     "spatter": (
-        spatter,
+        kinds.spatter,
         [
             (0.62, 0.1, 0.7, 0.70, 0.5, False),
             (0.65, 0.1, 0.8, 0.70, 0.5, False),
@@ -40,8 +32,8 @@ _KINDS: Mapping[str, tuple[Callable[..., Image.Image], Sequence[tuple[float, ...
             (0.65, 0.1, 0.5, 0.68, 0.6, True),
         ],
     ),
-    "contrast": (contrast, [(0.75,), (0.50,), (0.40,), (0.30,), (0.15,)]),
-    "jpeg_compression": (jpeg_compression, [(80,), (65,), (58,), (50,), (40,)]),
+    "contrast": (kinds.contrast, [(0.75,), (0.50,), (0.40,), (0.30,), (0.15,)]),
+    "jpeg_compression": (kinds.jpeg_compression, [(80,), (65,), (58,), (50,), (40,)]),
 }
 
 CORRUPTIONS: tuple[str, ...] = tuple(_KINDS)
@@ -49,11 +41,7 @@ SEVERITIES = range(1, 6)
 
 
 def corrupt(
-    image: Image.Image,
-    kind: str,
-    severity: int,
-    rng: Generator,
-    published_pixelate: bool = False,
+    image: Image.Image, kind: str, severity: int, rng: Generator, published_pixelate: bool = False
 ) -> Image.Image:
     """Corrupt an RGB image.
 
@@ -75,13 +63,13 @@ def corrupt(
     >>> corrupt(grey, "contrast", 2, np.random.default_rng(0)).getpixel((0, 0))
     (128, 128, 128)
     """
-    check_corruption(kind, severity)
+    check_kind(kind, severity)
     function, severities = _KINDS[kind]
     form = {"size": PUBLISHED_PIXELATE} if published_pixelate and kind == "pixelate" else {}
     return function(image, rng, *severities[severity - 1], **form)
 
 
-def check_corruption(kind: str, severity: int, seed: int = 0) -> None:
+def check_kind(kind: str, severity: int, seed: int = 0) -> None:
     """Refuse what is no corruption."""
     if kind not in CORRUPTIONS:
         raise ConfigError(f"There is no corruption '{kind}'. {did_you_mean(kind, CORRUPTIONS)}")

@@ -10,12 +10,7 @@ import scipy
 from PIL import Image
 
 from wemoe_pl import __version__
-from wemoe_pl.data.corruptions.severities import (
-    PUBLISHED_SEVERITY,
-    check_corruption,
-    corrupt,
-    stream,
-)
+from wemoe_pl.data.corruptions.severities import PUBLISHED_SEVERITY, check_kind, corrupt, stream
 from wemoe_pl.data.tasks import Images, PaperTask, Split, VisionTask, hashed
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.hub import HubFiles
@@ -92,7 +87,7 @@ class CorruptedTask(VisionTask):
     published_pixelate: bool = False
 
     def __post_init__(self) -> None:
-        check_corruption(self.kind, self.severity, self.seed)
+        check_kind(self.kind, self.severity, self.seed)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -143,7 +138,7 @@ class Corruption:
     published_pixelate: bool = False
 
     def __post_init__(self) -> None:
-        check_corruption(self.kind, self.severity, self.seed)
+        check_kind(self.kind, self.severity, self.seed)
         if self.source == "published" and self.severity != PUBLISHED_SEVERITY:
             raise ConfigError(
                 f"Corrupted images are published at severity {PUBLISHED_SEVERITY}, not "
