@@ -7,7 +7,7 @@ from .data.tasks import (
     ParquetTask as ParquetTask,
     PaperTask as PaperTask,
 )
-from .data.corruptions import Corruption as Corruption, CorruptedTask as CorruptedTask
+from .data.corruptions.task import Corruption as Corruption, CorruptedTask as CorruptedTask
 from .data.miniature import MiniatureTask as MiniatureTask
 from .checkpoints import Backbone as Backbone, load_encoder as load_encoder
 from .checkpoints.heads import (

@@ -14,7 +14,7 @@ from wemoe_pl.export.exported import Subject
 from wemoe_pl.export.formats import FORMATS
 from wemoe_pl.export.manifest import Manifest
 from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
-from wemoe_pl.system.hub import HubRepo
+from wemoe_pl.system.hub_repo import HubRepo
 
 Card = Callable[..., str]
 REPO = HubRepo("me/merged")

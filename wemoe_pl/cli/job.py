@@ -248,7 +248,7 @@ class WeMoECLI(LightningCLI):
         return Identity(
             command=command,
             recipe=self.recipe,
-            images=self.datamodule.identities(command),
+            images=self.datamodule.sets.identities(command),
             sources=self.model.frozen_sources,
             checkpoint=digest(Path(scored)) if scored and command == "test" else None,
         )
@@ -397,22 +397,23 @@ class WeMoECLI(LightningCLI):
         init = self.config_init[self.subcommand]
         init.return_predictions = False  # they are on the disk
         answered = init.predictions.begin(self.question, self.anew)
-        self.datamodule.answered = answered
+        self.datamodule.to_classify.leave_out(answered)
         if answered:
-            batches = len(self.datamodule.batches_to_classify)
+            batches = len(self.datamodule.to_classify.batches)
             rank_zero_info(f"Going on: {len(answered)} of {batches} batches are answered already")
 
     @property
     def question(self) -> dict[str, Any]:
         """All that determines what `predict` answers."""
-        recipe, images, checkpoint = self.recipe, self.datamodule, self.settings.ckpt_path
+        recipe, checkpoint = self.recipe, self.settings.ckpt_path
+        images = self.datamodule.to_classify
         return {
             "model": [recipe[key] for key in ("model", "suite", "task", "tasks", "unseen")],
             "precision": recipe["trainer"]["precision"],
             "checkpoint": checkpoint and digest(Path(checkpoint)),
             "sources": self.model.frozen_sources,
-            "images": [images.images, images.to_classify.fingerprint],
-            "batch_size": images.test_batch_size,
+            "images": [images.source, images.images.fingerprint],
+            "batch_size": images.batch_size,
         }
 
     def after_predict(self) -> None:
@@ -420,13 +421,14 @@ class WeMoECLI(LightningCLI):
         self.trainer.strategy.barrier()
         if not self.trainer.is_global_zero:
             return
-        predictions, images = self.config_init[self.subcommand].predictions, self.datamodule
-        answers, unreadable = predictions.finish(images.batches_to_classify)
+        predictions = self.config_init[self.subcommand].predictions
+        images = self.datamodule.to_classify
+        answers, unreadable = predictions.finish(images.batches)
         by = f", by {self.model.method}" if self.model.method.endswith(NOT_ADAPTED) else ""
         self.console.print(f"{answers} predictions are in {predictions.path}{by}", highlight=False)
         if unreadable:
             logging.getLogger("lightning.pytorch").warning(
-                f"{len(unreadable)} of {len(images.to_classify)} images cannot be read, and have "
+                f"{len(unreadable)} of {len(images.images)} images cannot be read, and have "
                 f"rows that say why: {name_some(unreadable)}."
             )
 

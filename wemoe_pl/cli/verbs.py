@@ -114,7 +114,7 @@ def run_verb(verb: str, args: list[str]) -> None:
 def check_job(job: WeMoECLI) -> None:
     """Tell what a job would do."""
     assert isinstance(job, CheckCLI)
-    job.datamodule.cache_images = False  # which would decode them all
+    job.datamodule.sets.cached = False  # which would decode them all
     found = Job(
         job.model,
         job.datamodule,

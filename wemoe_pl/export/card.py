@@ -9,7 +9,7 @@ import yaml
 from wemoe_pl import __version__
 from wemoe_pl.export.manifest import Manifest
 from wemoe_pl.reporting.table import grid, percent
-from wemoe_pl.system.hub import HubRepo
+from wemoe_pl.system.hub_repo import HubRepo
 from wemoe_pl.training.metrics import mean
 
 ZERO_SHOT = "zero-shot, by "  # how the source of a head begins that a text tower made

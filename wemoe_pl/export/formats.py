@@ -16,8 +16,8 @@ from wemoe_pl.export.hf_clip import hf_features, plain_clip, write_hf
 from wemoe_pl.export.manifest import MANIFEST, Manifest, read_manifest
 from wemoe_pl.export.programs import onnx_features, program_features, write_onnx, write_program
 from wemoe_pl.export.timm_folder import timm_features, write_timm
+from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import atomic_folder
-from wemoe_pl.system.hub import size_in_words
 
 # By how much features may differ, where the largest is 1: rounding, in another order of sums.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}

@@ -15,7 +15,8 @@ from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import rebuild
 from wemoe_pl.runs.checkpoint import IDENTITY, check_sources, read_checkpoint
 from wemoe_pl.runs.folder import RunFolder
-from wemoe_pl.system.hub import HubFiles, HubRepo
+from wemoe_pl.system.hub import HubFiles
+from wemoe_pl.system.hub_repo import HubRepo
 from wemoe_pl.system.plain_yaml import load_plain
 
 

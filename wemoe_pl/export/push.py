@@ -8,7 +8,8 @@ from wemoe_pl.errors import ConfigError, HubError
 from wemoe_pl.export.card import ZERO_SHOT, model_card, origin, without_folders
 from wemoe_pl.export.manifest import MANIFEST, Manifest, read_manifest
 from wemoe_pl.system.files import SHIPPED_PREFIX
-from wemoe_pl.system.hub import HubRepo, licence_of, upload
+from wemoe_pl.system.hub_repo import HubRepo
+from wemoe_pl.system.hub_upload import licence_of, upload
 
 CARD_FILE = "README.md"
 

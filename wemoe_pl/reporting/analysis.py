@@ -189,7 +189,7 @@ def write_landscape(
 
 def labelled_images(data: VisionData, task: str, count: int) -> tuple[Tensor, Tensor]:
     """The first test images of a task that have a label, (N, 3, H, W), and their labels."""
-    images = data.load(data.scored(task))
+    images = data.sets.load(data.sets.scored[task])
     known = [i for i, label in enumerate(images.images.labels) if label != UNLABELLED][:count]
     if not known:
         raise DataError(f"'{task}' has no labelled test images: its loss cannot be measured.")

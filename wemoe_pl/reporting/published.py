@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from wemoe_pl.data.corruptions import PUBLISHED_SEVERITY
+from wemoe_pl.data.corruptions.severities import PUBLISHED_SEVERITY
 from wemoe_pl.data.tasks import PAPER_TASKS
 from wemoe_pl.system.files import SHIPPED
 from wemoe_pl.training.metrics import mean

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from wemoe_pl.checkpoints import HEAD
-from wemoe_pl.data.corruptions import Corruption
+from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.system.files import atomic_write
