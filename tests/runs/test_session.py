@@ -38,7 +38,7 @@ def command(
 ) -> Command:  # fmt: skip
     """`command("fit", "--key", …)`: the main job on the tiny suite; by default into `a`."""
     monkeypatch.setattr("sys.argv", ["wemoe-pl"])
-    monkeypatch.setattr(job, "write_pictures", lambda *_: [])
+    monkeypatch.setattr(job, "write_figures", lambda *_: [])
     monkeypatch.chdir(tmp_path)
 
     def run(verb: str, *options: object, config: str = "adapt_miniature", out: str = "a") -> Answer:

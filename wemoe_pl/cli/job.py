@@ -51,7 +51,7 @@ from wemoe_pl.merging import NOT_ADAPTED
 from wemoe_pl.preflight.settings import check_fit
 from wemoe_pl.reporting.dashboard import Dashboard, resumed_run
 from wemoe_pl.reporting.loggers import MetricsFile, WandbRun, identity
-from wemoe_pl.reporting.plots.run import write_pictures
+from wemoe_pl.reporting.plots.run import write_figures
 from wemoe_pl.reporting.results import collect_results, write_results
 from wemoe_pl.reporting.summary import accuracy_table, write_summary
 from wemoe_pl.runs.checkpoint import read_checkpoint
@@ -365,7 +365,7 @@ class WeMoECLI(LightningCLI):
         if self.subcommand == "fit":
             results["guard"] = init.guard.report
         folder = RunFolder(self.out)
-        pictures = write_pictures(self.out, model, results, self.curves.points)
+        pictures = write_figures(self.out, model, results, self.curves.points)
         write_summary(folder.summary, results, [path.name for path in pictures])
         init.dashboard.finish(self.trainer, model, results, pictures, self.curves.points)
         self.close_loggers()

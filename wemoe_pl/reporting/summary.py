@@ -10,17 +10,8 @@ from rich.table import Table
 from wemoe_pl.reporting.table import grid, percent
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.training.metrics import mean, normalized_mean
+from wemoe_pl.training.references import REFERENCES
 
-COLUMN_TITLES = {
-    "pretrained": "pretrained",
-    "task_arithmetic": "task arithmetic",
-    "individual": "individual",
-}
-REFERENCE_METHODS = {
-    "pretrained": "Pretrained",
-    "task_arithmetic": "TaskArithmetic",
-    "individual": "Individual",
-}
 LABEL_FREE = {"information": "information, %", "diversity": "classes predicted, %"}
 LABEL_FREE_NOTE = (
     "Information is what the predictions tell about the images: 100 when all are certain and all "
@@ -69,21 +60,16 @@ def accuracy_columns(results: Mapping[str, Any]) -> dict[str, Mapping[str, float
     Args:
         results: the contents of a `results.json`.
     """
-    reference = results["reference"]
-    columns = {
-        "pretrained": reference.get("pretrained"),
-        "task_arithmetic": reference.get("task_arithmetic"),
-        results["method"]: results["accuracy"],
-        "individual": reference.get("individual"),
-    }
-    by_method = {method: name for name, method in REFERENCE_METHODS.items()}
+    by_label = {reference.label: key for key, reference in REFERENCES.items()}
     # Results of an earlier version do not say which reference they are themselves.
-    own = results.get("own_reference", by_method.get(results["method"]))
-    return {
-        COLUMN_TITLES.get(name, name): values
-        for name, values in columns.items()
-        if values and name != own
-    }
+    own = results.get("own_reference", by_label.get(results["method"]))
+    columns: dict[str, Mapping[str, float] | None] = {}
+    for key, reference in REFERENCES.items():
+        if reference.is_ceiling:
+            columns[results["method"]] = results["accuracy"]
+        if key != own:
+            columns[reference.title] = results["reference"].get(key)
+    return {title: values for title, values in columns.items() if values}
 
 
 def rows_by_task(tasks: Iterable[str], columns: Iterable[Mapping[str, float]]) -> list[list[str]]:
