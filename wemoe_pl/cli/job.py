@@ -353,7 +353,7 @@ class WeMoECLI(LightningCLI):
         self.after_test()
 
     def after_test(self) -> None:
-        """Write the pictures, `results.json` and `summary.md`, and print the table."""
+        """Write the figures, `results.json` and `summary.md`, and print the table."""
         if not self.trainer.is_global_zero:
             return
         model: ScoredModule = self.model
@@ -365,9 +365,9 @@ class WeMoECLI(LightningCLI):
         if self.subcommand == "fit":
             results["guard"] = init.guard.report
         folder = RunFolder(self.out)
-        pictures = write_figures(self.out, model, results, self.curves.points)
-        write_summary(folder.summary, results, [path.name for path in pictures])
-        init.dashboard.finish(self.trainer, model, results, pictures, self.curves.points)
+        figures = write_figures(self.out, model, results, self.curves.points)
+        write_summary(folder.summary, results, [path.name for path in figures])
+        init.dashboard.finish(self.trainer, model, results, figures, self.curves.points)
         self.close_loggers()
         write_results(folder.results, results)  # last: it says that the run is finished
         assert self.session is not None

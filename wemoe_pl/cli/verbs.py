@@ -41,7 +41,8 @@ from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
 from wemoe_pl.moe.precision import PRECISIONS
 from wemoe_pl.preflight.command import Job, check
 from wemoe_pl.reporting.analysis import write_landscape, write_parameters, write_similarity
-from wemoe_pl.reporting.comparison import TableOptions, report, report_page
+from wemoe_pl.reporting.comparison import TableOptions
+from wemoe_pl.reporting.report import report, report_page
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.lock import held
 from wemoe_pl.runs.session import writing_to
