@@ -33,7 +33,7 @@ from wemoe_pl.cli.prepare import prepare, write_heads
 from wemoe_pl.cli.sweep import sweep
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError, did_you_mean
-from wemoe_pl.export.bundle import form_of
+from wemoe_pl.export.bundle import parse_compression
 from wemoe_pl.export.formats import export, largest_difference
 from wemoe_pl.export.loading import open_model
 from wemoe_pl.export.push import destination, push
@@ -185,7 +185,9 @@ def export_model(args: list[str]) -> None:
         raise ConfigError("--precision and --dictionary are of bundles: set --format bundle.")
     repo = destination(options.push) if options.push else None
     found = open_model(options.source, options.allow)
-    subject = found.compressed(form_of(options.dictionary)) if options.dictionary else found
+    subject = (
+        found.compressed(parse_compression(options.dictionary)) if options.dictionary else found
+    )
     if options.precision:
         subject = subject.cast(getattr(torch, options.precision))
     out = Path(options.out or f"runs/export-{options.format}")
