@@ -68,7 +68,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which everything from before lies, as if somebody had cloned it."""
     shutil.copytree(KEPT, tmp_path / "kept")
     monkeypatch.chdir(tmp_path / "kept")
-    monkeypatch.setattr(job, "write_pictures", lambda *_: [])
+    monkeypatch.setattr(job, "write_figures", lambda *_: [])
     return tmp_path / "kept"
 
 

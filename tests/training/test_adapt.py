@@ -22,8 +22,9 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
 from wemoe_pl.model.classifier import build_classifier
 from wemoe_pl.reporting.results import collect_results
-from wemoe_pl.reporting.summary import COLUMN_TITLES, accuracy_table
+from wemoe_pl.reporting.summary import accuracy_table
 from wemoe_pl.training.adapt import TestTimeAdaptation, entropy_objective
+from wemoe_pl.training.references import REFERENCES
 
 NewTrainer = Callable[..., L.Trainer]
 BATCH_SIZE = 4
@@ -301,7 +302,7 @@ def test_a_method_of_the_table_has_no_second_column_there(
     titles = [str(column.header) for column in accuracy_table(results).columns]
     assert len(titles) == 4
     assert titles.count(type(merge).__name__) == 1
-    assert COLUMN_TITLES[own] not in titles
+    assert REFERENCES[own].title not in titles
 
 
 def test_an_own_reference_is_scored_as_if_it_were_another(

@@ -16,7 +16,7 @@ from rich.table import Table
 from wemoe_pl.bench.measures import MEASURES
 from wemoe_pl.bench.names import BENCH_NOTE
 from wemoe_pl.bench.subjects import BenchRow, Settings
-from wemoe_pl.reporting.plots.figures import plot_costs
+from wemoe_pl.reporting.plots.sweep import plot_costs
 from wemoe_pl.system.files import atomic_write, make_folder
 from wemoe_pl.system.provenance import versions
 

@@ -51,7 +51,7 @@ from wemoe_pl.merging import NOT_ADAPTED
 from wemoe_pl.preflight.settings import check_fit
 from wemoe_pl.reporting.dashboard import Dashboard, resumed_run
 from wemoe_pl.reporting.loggers import MetricsFile, WandbRun, identity
-from wemoe_pl.reporting.plots.run import write_pictures
+from wemoe_pl.reporting.plots.run import write_figures
 from wemoe_pl.reporting.results import collect_results, write_results
 from wemoe_pl.reporting.summary import accuracy_table, write_summary
 from wemoe_pl.runs.checkpoint import read_checkpoint
@@ -353,7 +353,7 @@ class WeMoECLI(LightningCLI):
         self.after_test()
 
     def after_test(self) -> None:
-        """Write the pictures, `results.json` and `summary.md`, and print the table."""
+        """Write the figures, `results.json` and `summary.md`, and print the table."""
         if not self.trainer.is_global_zero:
             return
         model: ScoredModule = self.model
@@ -365,9 +365,9 @@ class WeMoECLI(LightningCLI):
         if self.subcommand == "fit":
             results["guard"] = init.guard.report
         folder = RunFolder(self.out)
-        pictures = write_pictures(self.out, model, results, self.curves.points)
-        write_summary(folder.summary, results, [path.name for path in pictures])
-        init.dashboard.finish(self.trainer, model, results, pictures, self.curves.points)
+        figures = write_figures(self.out, model, results, self.curves.points)
+        write_summary(folder.summary, results, [path.name for path in figures])
+        init.dashboard.finish(self.trainer, model, results, figures, self.curves.points)
         self.close_loggers()
         write_results(folder.results, results)  # last: it says that the run is finished
         assert self.session is not None

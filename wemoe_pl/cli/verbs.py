@@ -33,7 +33,7 @@ from wemoe_pl.cli.prepare import prepare, write_heads
 from wemoe_pl.cli.sweep import sweep
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError, did_you_mean
-from wemoe_pl.export.bundle import form_of
+from wemoe_pl.export.bundle import parse_compression
 from wemoe_pl.export.formats import export, largest_difference
 from wemoe_pl.export.loading import open_model
 from wemoe_pl.export.push import destination, push
@@ -41,7 +41,8 @@ from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
 from wemoe_pl.moe.precision import PRECISIONS
 from wemoe_pl.preflight.command import Job, check
 from wemoe_pl.reporting.analysis import write_landscape, write_parameters, write_similarity
-from wemoe_pl.reporting.comparison import TableOptions, report, report_page
+from wemoe_pl.reporting.comparison import TableOptions
+from wemoe_pl.reporting.report import report, report_page
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.lock import held
 from wemoe_pl.runs.session import writing_to
@@ -184,7 +185,9 @@ def export_model(args: list[str]) -> None:
         raise ConfigError("--precision and --dictionary are of bundles: set --format bundle.")
     repo = destination(options.push) if options.push else None
     found = open_model(options.source, options.allow)
-    subject = found.compressed(form_of(options.dictionary)) if options.dictionary else found
+    subject = (
+        found.compressed(parse_compression(options.dictionary)) if options.dictionary else found
+    )
     if options.precision:
         subject = subject.cast(getattr(torch, options.precision))
     out = Path(options.out or f"runs/export-{options.format}")
