@@ -5,8 +5,8 @@ from traceback import walk_tb
 from typing import TypeVar
 
 import torch
+from torch.distributed import DistBackendError, DistNetworkError, DistStoreError
 
-from wemoe_pl.callbacks.processes import explain
 from wemoe_pl.errors import WeMoEError, sentence_of
 
 Raised = TypeVar("Raised", bound=BaseException)
@@ -38,8 +38,11 @@ def explanation(error: Exception) -> WeMoEError | None:
         return WeMoEError(lost_worker("has ended"))
     if isinstance(error, OSError):
         return WeMoEError(sentence_of(error))
-    if isinstance(error, RuntimeError) and (told := explain(error)):
-        return WeMoEError(told)
+    if isinstance(error, DistNetworkError | DistStoreError):
+        first = str(error).partition("\n")[0]
+        return WeMoEError(f"The processes of this run cannot reach one another: {first}")
+    if isinstance(error, DistBackendError) or is_of_gloo(error):
+        return WeMoEError("Another process of this run has ended: look at what it said.")
     return None
 
 
@@ -55,6 +58,11 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and bool(OUT_OF_MEMORY.search(str(error)))
+
+
+def is_of_gloo(error: Exception) -> bool:
+    """Is it from where processes talk on CPUs, which raises no class of its own?"""
+    return isinstance(error, RuntimeError) and "/gloo/" in str(error)
 
 
 def is_of_loading(error: ConnectionResetError) -> bool:

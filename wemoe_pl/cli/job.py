@@ -9,23 +9,24 @@ from typing import Any
 
 import yaml
 from jsonargparse import Namespace
-from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import (
     ArgsType,
     LightningArgumentParser,
     LightningCLI,
 )
-from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 
 import wemoe_pl
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.callbacks.curves import Curves
-from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
+from wemoe_pl.callbacks.last_checkpoint import IdentityRecord, LastCheckpoint
+from wemoe_pl.callbacks.lightning_private import starts_processes_midway
 from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.callbacks.processes import EndTogether, Requeue, end_others, is_first_process
+from wemoe_pl.callbacks.siblings import all_callbacks, callbacks_of
 from wemoe_pl.cli.job_config import (
     SaveConfig,
     checked_seed,
@@ -237,7 +238,7 @@ class WeMoECLI(LightningCLI):
                     warnings.simplefilter("ignore")
                 self.identity = self.session.compare(self.identity_of_run)
             self.only_tell(logging.WARNING if self.settings.quiet else logging.INFO)
-            self.config_init[self.subcommand].checkpoint.identity = self.identity
+            all_callbacks(self.trainer).append(IdentityRecord(self.identity))
         for note in self.session.notes:
             rank_zero_info(note)
 
@@ -293,8 +294,7 @@ class WeMoECLI(LightningCLI):
     @property
     def curves(self) -> Curves:
         """What was logged, by step."""
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        return next(each for each in callbacks if isinstance(each, Curves))
+        return callbacks_of(self.trainer, Curves)[0]
 
     @property
     def console(self) -> Console:
@@ -473,7 +473,7 @@ def check_processes(trainer: Trainer, started: Launcher | None) -> None:
     """
     if started is not None:
         started.check(trainer.num_devices, trainer.num_nodes)
-    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+    if starts_processes_midway(trainer):
         raise ConfigError(
             "trainer.strategy begins its processes in the middle of a run, which does not hear "
             "from them what they scored: choose ddp."
