@@ -1,6 +1,6 @@
 """All private parts of Lightning that are called here, each with the reason.
 
-They were tried with Lightning 2.6.6. A test names, in a sentence, those that another version changes.
+They were tried with Lightning 2.6.6. A test names those that another version changes.
 """
 
 from collections.abc import Callable
@@ -60,13 +60,13 @@ def set_progress(loop: dict[str, Any], step: int, trainer: L.Trainer, is_validat
     pending = int(due and not is_validated)
     length = trainer.limit_train_batches  # of an epoch; a share of data without end is all of it
     epoch, behind = divmod(batches, length) if isinstance(length, int) else (0, batches)
-    loop["epoch_progress"] = progress(epoch, begun=1)
-    loop["epoch_loop.batch_progress"] = progress(batches) | {"current": counts(behind)}
-    loop["epoch_loop.val_loop.batch_progress"] = progress(0, begun=pending)
+    loop["epoch_progress"] = loop_progress(epoch, begun=1)
+    loop["epoch_loop.batch_progress"] = loop_progress(batches) | {"current": counts(behind)}
+    loop["epoch_loop.val_loop.batch_progress"] = loop_progress(0, begun=pending)
     loop["epoch_loop.state_dict"] = {"_batches_that_stepped": step - due}
 
 
-def progress(done: int, begun: int = 0) -> dict[str, Any]:
+def loop_progress(done: int, begun: int = 0) -> dict[str, Any]:
     """The progress of a loop that has done some epochs or batches, and begun some more."""
     reached = counts(done, begun)
     return {"total": reached, "current": reached, "is_last_batch": False}

@@ -4,10 +4,10 @@ from typing import TypeVar
 
 import lightning as L
 
-Kind = TypeVar("Kind", bound=L.Callback)
+Sibling = TypeVar("Sibling", bound=L.Callback)
 
 
-def callbacks_of(trainer: L.Trainer, kind: type[Kind]) -> list[Kind]:
+def callbacks_of(trainer: L.Trainer, kind: type[Sibling]) -> list[Sibling]:
     """Find the callbacks of one class among those of a trainer, in their order."""
     return [callback for callback in all_callbacks(trainer) if isinstance(callback, kind)]
 

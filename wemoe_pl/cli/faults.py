@@ -41,7 +41,8 @@ def explanation(error: Exception) -> WeMoEError | None:
     if isinstance(error, DistNetworkError | DistStoreError):
         first = str(error).partition("\n")[0]
         return WeMoEError(f"The processes of this run cannot reach one another: {first}")
-    if isinstance(error, DistBackendError) or is_of_gloo(error):
+    is_of_gloo = isinstance(error, RuntimeError) and "/gloo/" in str(error)  # for CPUs
+    if is_of_gloo or isinstance(error, DistBackendError):
         return WeMoEError("Another process of this run has ended: look at what it said.")
     return None
 
@@ -58,11 +59,6 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and bool(OUT_OF_MEMORY.search(str(error)))
-
-
-def is_of_gloo(error: Exception) -> bool:
-    """Is it from where processes talk on CPUs, which raises no class of its own?"""
-    return isinstance(error, RuntimeError) and "/gloo/" in str(error)
 
 
 def is_of_loading(error: ConnectionResetError) -> bool:

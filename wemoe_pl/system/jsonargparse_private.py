@@ -1,6 +1,6 @@
 """All private parts of jsonargparse that are used here, each with the reason.
 
-They were tried with jsonargparse 4.53.0. A test names, in a sentence, those that another version changes.
+They were tried with jsonargparse 4.53.0. A test names those that another version changes.
 """
 
 from collections.abc import Iterator
