@@ -627,14 +627,14 @@ def test_what_happens_to_a_run_from_outside_is_said_in_one_line(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(running, "read_job", fail)
+    monkeypatch.setattr(running, "run_job", fail)
     assert wemoe_pl("fit") == (1, "", f"wemoe-pl: {sentence}\n")
 
 
 def test_a_command_that_is_stopped_says_so_and_ends_as_shells_expect(
     wemoe_pl: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "read_job", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(running, "run_job", lambda *_: signal.raise_signal(signal.SIGINT))
     said = "wemoe-pl: Stopped by SIGINT; nothing was left half-written.\n"
     assert wemoe_pl("fit") == (130, "", said)
 
@@ -645,7 +645,7 @@ def test_what_is_not_here_is_told_with_the_command_that_fetches_it(
     def fail(*_: Any, **__: Any) -> None:
         raise UnreachableError("An expert is not in the cache.")
 
-    monkeypatch.setattr(running, "read_job", fail)
+    monkeypatch.setattr(running, "run_job", fail)
     answer = wemoe_pl("fit", "--config", "adapt_vitb32", "--out", "my runs")
     fetch = "wemoe-pl prepare --config adapt_vitb32 --out 'my runs'"
     assert answer.err == (

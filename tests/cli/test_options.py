@@ -8,7 +8,8 @@ import pytest
 import wemoe_pl
 from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_SHAPES
 from wemoe_pl.cli.commands import COMMANDS, SUBCOMMANDS
-from wemoe_pl.cli.job import COMMAND_KEYS, WeMoECLI, read_job
+from wemoe_pl.cli.job import RunCLI, WeMoECLI, build_job
+from wemoe_pl.cli.job_keys import COMMAND_KEYS
 from wemoe_pl.cli.options import (
     JOB_OPTIONS,
     LANDSCAPE_OPTIONS,
@@ -216,7 +217,7 @@ def test_the_values_of_an_option_are_found_in_all_its_forms(
 def real_parser(command: str) -> WeMoEParser:
     """The parser by which a command is really read."""
     made: list[WeMoEParser] = []
-    kind = KINDS.get(command, WeMoECLI)
+    kind = RunCLI if command in SUBCOMMANDS else KINDS.get(command, WeMoECLI)
 
     class OnlyItsParser(kind):  # type: ignore[misc, valid-type]
         def parse_arguments(self, parser: WeMoEParser, args: object) -> None:
@@ -224,7 +225,7 @@ def real_parser(command: str) -> WeMoEParser:
             raise ConfigError("nothing else is wanted")
 
     with pytest.raises(ConfigError, match="nothing else is wanted"):
-        read_job([], run=command in SUBCOMMANDS, kind=OnlyItsParser)
+        build_job([], OnlyItsParser)
     return made[0].commands.get(command, made[0])
 
 

@@ -36,7 +36,7 @@ def unsilenced() -> Iterator[None]:
 def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What is called instead of what takes long, each with its arguments."""
     calls: list[tuple[Any, ...]] = []
-    for name in ("run_verb", "read_job"):
+    for name in ("run_verb", "run_job"):
         monkeypatch.setattr(running, name, lambda *args, name=name: calls.append((name, *args)))
     return calls
 
@@ -54,10 +54,10 @@ def test_everything_else_is_parsed_by_lightning(
     command: str, called: list[tuple[Any, ...]]
 ) -> None:
     run([command, "2"])
-    assert called == [("read_job", [command, "2"])]
+    assert called == [("run_job", [command, "2"])]
 
 
-@pytest.mark.parametrize(("name", "command"), [("run_verb", "prepare"), ("read_job", "fit")])
+@pytest.mark.parametrize(("name", "command"), [("run_verb", "prepare"), ("run_job", "fit")])
 def test_what_lightning_refuses_is_an_error_of_ours_and_ours_are_left_alone(
     name: str, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

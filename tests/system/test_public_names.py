@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import Strategy
 
 import wemoe_pl
-from wemoe_pl.cli import job
+from wemoe_pl.cli import job_results
 from wemoe_pl.cli.main import main
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.tasks import VisionTask
@@ -68,7 +68,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which everything from before lies, as if somebody had cloned it."""
     shutil.copytree(KEPT, tmp_path / "kept")
     monkeypatch.chdir(tmp_path / "kept")
-    monkeypatch.setattr(job, "write_figures", lambda *_: [])
+    monkeypatch.setattr(job_results, "write_figures", lambda *_: [])
     return tmp_path / "kept"
 
 

@@ -18,6 +18,7 @@ from wemoe_pl.errors import FEW, ConfigError, did_you_mean
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.system.configs import ALLOW, find_config, find_suite
+from wemoe_pl.system.jsonargparse_private import subcommand_parsers
 from wemoe_pl.system.public_names import short
 from wemoe_pl.system.trust import DENIED, PLAIN_YAML, no_module, not_allowed
 from wemoe_pl.training.module import ScoredModule
@@ -84,7 +85,7 @@ class WeMoEParser(LightningArgumentParser):
     @property
     def commands(self) -> dict[str, "WeMoEParser"]:
         """The sub-commands' parsers by name; none below the top."""
-        return next((a.choices for a in self._actions if isinstance(a.choices, dict)), {})
+        return subcommand_parsers(self)
 
     @property
     def known_keys(self) -> set[str]:

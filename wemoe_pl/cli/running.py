@@ -7,7 +7,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from wemoe_pl.cli.commands import VERBS
 from wemoe_pl.cli.faults import explanation, with_notes
-from wemoe_pl.cli.job import read_job
+from wemoe_pl.cli.job import run_job
 from wemoe_pl.cli.verbs import run_verb
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.system.signals import REQUEST, Stopped
@@ -51,7 +51,7 @@ def run(args: list[str]) -> None:
         if command in VERBS:
             run_verb(command, rest)
         else:
-            read_job(args)
+            run_job(args)
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     except Exception as error:

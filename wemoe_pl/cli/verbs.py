@@ -15,7 +15,7 @@ from rich.console import Console
 from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_SHAPES
 from wemoe_pl.bench.report import bench
 from wemoe_pl.bench.subjects import Settings
-from wemoe_pl.cli.job import WeMoECLI, read_job
+from wemoe_pl.cli.job import WeMoECLI, build_job, only_tell
 from wemoe_pl.cli.launchers import refuse_several
 from wemoe_pl.cli.options import (
     CONFIG,
@@ -70,7 +70,7 @@ class CheckCLI(WeMoECLI):
         switches = {FRESH: FRESH, **dict.fromkeys(QUIET, QUIET[-1])}  # keys with values, of a verb
         args = [f"{switches[arg]}=true" if arg in switches else arg for arg in given]
         super().parse_arguments(parser, args)
-        self.only_tell(logging.WARNING)
+        only_tell(logging.WARNING)
         self.asked = yaml.safe_load(parser.dump(self.config, skip_unset=False))
 
 
@@ -100,7 +100,7 @@ def run_verb(verb: str, args: list[str]) -> None:
     if verb in runs:
         runs[verb](args)
         return
-    job = read_job(args, run=False, kind=KINDS.get(verb, WeMoECLI))
+    job = build_job(args, KINDS.get(verb, WeMoECLI))
     jobs: dict[str, Callable[[WeMoECLI], None]] = {
         "check": check_job,
         "prepare": prepare_job,
