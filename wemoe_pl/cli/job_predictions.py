@@ -12,7 +12,7 @@ from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.callbacks.siblings import callbacks_of
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.tasks import name_some
-from wemoe_pl.data.to_classify import NamedImage
+from wemoe_pl.data.to_classify import ToClassify
 from wemoe_pl.merging import NOT_ADAPTED
 from wemoe_pl.system.files import digest
 from wemoe_pl.training.module import ScoredModule
@@ -30,7 +30,7 @@ def skip_answered(
         rank_zero_info(f"Going on: {len(answered)} of {batches} batches are answered already")
 
 
-def question_of(recipe: dict[str, Any], model: ScoredModule, images: NamedImage) -> dict[str, Any]:
+def question_of(recipe: dict[str, Any], model: ScoredModule, images: ToClassify) -> dict[str, Any]:
     """All that determines what `predict` answers, as plain values."""
     checkpoint = recipe["ckpt_path"]
     return {
