@@ -24,9 +24,7 @@ SEVERAL = (2, 4, 8)  # devices
 # Blocks that are on a device beside its share: the one that runs, what was gathered for it, and the
 # next; of a stream, the one that runs, and its larger half on the way.
 GATHERED, STREAMED = 3.0, 1.5
-LEARNED = (
-    5  # float32 count_parameters for each that is learned: itself, its gradient twice, Adam's two
-)
+LEARNED = 5  # float32 numbers for each that is learned: itself, its gradient twice, Adam's two
 
 
 def plan(settings: Settings) -> Iterator[BenchRow]:

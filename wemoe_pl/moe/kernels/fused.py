@@ -22,9 +22,13 @@ from wemoe_pl.moe.kernels.triton_kernels import (
     is_interpreted,
     merged_tile,
     multiply_tile,
-    triton,
 )
 from wemoe_pl.moe.kernels.two_layers import MergedLayer, TwoLayers
+
+try:
+    import triton  # type: ignore[import-untyped]
+except ImportError:  # it is there for Linux only
+    triton = None
 
 AMPERE = 8  # the first generation whose matrix units know bfloat16 and tf32
 FEWEST_TOKENS = 16  # of a tile, as matrix units want
