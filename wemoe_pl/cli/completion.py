@@ -4,7 +4,7 @@
 tab and an explanation behind it. Where nothing is printed, the shell offers files.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,9 @@ from typing import Any
 import yaml
 
 from wemoe_pl.bench.names import BENCH_MEASURES
-from wemoe_pl.cli.commands import COMMANDS
-from wemoe_pl.cli.options import (
-    CONFIG,
-    MODELS,
-    SHELLS,
-    OneSentence,
-    parser_of,
-    values_of,
-)
+from wemoe_pl.cli.help import MODELS, parser_of
+from wemoe_pl.cli.options import COMMANDS, CONFIG, OneSentence, flatten, values_of
+from wemoe_pl.cli.verb_parsers import SHELLS
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.system.configs import (
     find_config,
@@ -63,7 +57,7 @@ function __wemoe_pl
 end
 complete -c wemoe-pl -f -a '(__wemoe_pl)'
 """
-# What commands take that is no option; of folders a shell knows more.
+# What commands take that is no option; of folders a shell knows more than we do.
 WORDS: dict[str, Sequence[str]] = {
     "bench": BENCH_MEASURES,
     "completion": SHELLS,
@@ -84,8 +78,8 @@ def script(shell: str) -> str:
     return SCRIPTS[shell].lstrip()
 
 
-def answer(words: Sequence[str]) -> str:
-    """The lines that a shell reads."""
+def lines_for_shell(words: Sequence[str]) -> str:
+    """What the last of some words can become, in the lines that a shell reads."""
     lines = (f"{name}\t{' '.join(about.split())}" for name, about in candidates(words).items())
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
@@ -190,20 +184,6 @@ def keys(args: Sequence[str]) -> dict[str, str]:
     """The keys of the configs that are given, as options, each with its value there."""
     found = (read(find_config, name) for name in values_of(args, *CONFIG))
     return {f"--{key}": value for config in found for key, value in flatten(config) if key}
-
-
-def flatten(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """The leaves of nested settings by dotted keys, in the short form that options have.
-
-    >>> list(flatten({"model": {"class_path": "A", "init_args": {"depth": 2}}}))
-    [('model', 'A'), ('model.depth', '2')]
-    """
-    if not isinstance(settings, dict):
-        yield key, str(settings)
-        return
-    for name, value in settings.items():
-        is_left_out = name in ("class_path", "init_args")
-        yield from flatten(value, key if is_left_out else f"{key}.{name}".lstrip("."))
 
 
 def read(find: Callable[[str], str], name: str) -> dict[str, Any]:

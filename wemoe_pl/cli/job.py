@@ -43,7 +43,8 @@ from wemoe_pl.cli.options import (
     QUIET_OPTION,
     values_of,
 )
-from wemoe_pl.cli.parser import ShippedConfig, WeMoEParser, explain
+from wemoe_pl.cli.parser import ShippedConfig, WeMoEParser
+from wemoe_pl.cli.parser_errors import explain_report
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import name_some
 from wemoe_pl.errors import ConfigError
@@ -170,7 +171,7 @@ class WeMoECLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (ValueError, ImportError, MisconfigurationException) as error:
-            raise ConfigError(explain(str(error))) from error
+            raise ConfigError(explain_report(str(error))) from error
         if self.subcommand:
             check_processes(self.trainer, started)
             self.compare_with_folder()

@@ -13,8 +13,9 @@ from wemoe_pl.data.datamodule import VisionData, check_split
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.merging import SampleMethod
 from wemoe_pl.preflight.findings import Findings
-from wemoe_pl.preflight.images import TaskImages, class_table, look_at_images
-from wemoe_pl.preflight.memory import estimate, free_bytes, model_of
+from wemoe_pl.preflight.folder import check_writable, state_in_words, what_then
+from wemoe_pl.preflight.images import CountedTask, class_table, look_at_images
+from wemoe_pl.preflight.memory import encoder_of, estimate, free_bytes
 from wemoe_pl.preflight.models import (
     described,
     encoder_table,
@@ -22,7 +23,6 @@ from wemoe_pl.preflight.models import (
     look_at_head,
     order_of,
 )
-from wemoe_pl.preflight.place import check_writable, contents, what_then
 from wemoe_pl.preflight.report import memory_facts, tell_findings, tell_part
 from wemoe_pl.preflight.settings import check_devices, check_fit, number_of
 from wemoe_pl.runs.folder import RunFolder
@@ -80,7 +80,7 @@ class Job:
         if not isinstance(module, MergedModule) or isinstance(module.merge, SampleMethod):
             return True
         try:
-            return any(p.requires_grad for p in model_of(module).parameters())
+            return any(p.requires_grad for p in encoder_of(module).parameters())
         except WeMoEError:  # of which the estimate of its memory complains
             return True
 
@@ -122,7 +122,7 @@ class Job:
         return [] if suite is None or makes_own else list(suite.tasks)
 
 
-def check(job: Job, console: Console, quiet: bool = False) -> None:
+def preflight(job: Job, console: Console, quiet: bool = False) -> None:
     """Tell what a job would read, write and take.
 
     Nothing is written but to caches, fetched from the hub, or merged.
@@ -169,7 +169,7 @@ def tell_job(job: Job, console: Console, findings: Findings) -> Start | None:
         out = job.meant.out
         facts["writes to"] = str(out)
         check_writable(out)
-        facts["what is there"] = contents(out)
+        facts["what is there"] = state_in_words(out)
         given = job.meant.checkpoint if job.fits else None
         start = find_start(RunFolder(out), job.recipe, given, bool(job.recipe["fresh"]))
         facts[""] = " ".join([*job.meant.notes, what_then(start)]).strip()
@@ -208,7 +208,9 @@ def tell_tasks(job: Job, console: Console, findings: Findings) -> None:
         tell_task(job, name, found, console, findings)
 
 
-def tell_task(job: Job, name: str, found: TaskImages, console: Console, findings: Findings) -> None:
+def tell_task(
+    job: Job, name: str, found: CountedTask, console: Console, findings: Findings
+) -> None:
     """One task: its head, the images of its splits, and a row for each class."""
     task, classes = job.data.suite.task(name), found.classes
     facts = {f"{split} images": str(counted) for split, counted in found.splits.items()}

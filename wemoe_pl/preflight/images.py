@@ -46,8 +46,8 @@ class Counted:
 
 
 @dataclass
-class TaskImages:
-    """The images of a task that a job would read.
+class CountedTask:
+    """The images of a task that a job would read, counted.
 
     Args:
         classes: their names in label order; none if only the head knows them.
@@ -62,7 +62,7 @@ class TaskImages:
 
 def look_at_images(
     data: VisionData, needs_labels: bool, findings: Findings
-) -> dict[str, TaskImages]:
+) -> dict[str, CountedTask]:
     """Read the lists of images that a job reads, by task; nothing is fetched from the hub.
 
     Args:
@@ -70,7 +70,7 @@ def look_at_images(
         needs_labels: must all images that it learns from have labels?
         findings: where problems and warnings go.
     """
-    found = {each.task: TaskImages() for each in data.image_sets}
+    found = {each.task: CountedTask() for each in data.image_sets}
     for each in data.image_sets:
         task, images = data.task(each), found[each.task]
         with findings.listed(each.task):
@@ -96,7 +96,7 @@ def warn_of_missing(
         findings.warning(task, f"No {split} images are of class {name_some(missing)}.")
 
 
-def class_table(found: TaskImages, classes: Sequence[str], full: bool) -> Table:
+def class_table(found: CountedTask, classes: Sequence[str], full: bool) -> Table:
     """A row per class in label order: its images of each split, and the first of them.
 
     Args:

@@ -14,12 +14,12 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from wemoe_pl.checkpoints import Backbone, LazyState
+from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging import AdaptiveEncoder, MergeMethod, blocks_of
+from wemoe_pl.model.architecture import mixtures_of
 from wemoe_pl.moe.dictionary import Dictionary
-from wemoe_pl.moe.layers import WeightEnsemblingMoE
 from wemoe_pl.training.finetune import with_frozen_projection
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import ScoredModule
@@ -117,7 +117,7 @@ def estimate(
         MergeError: the backbone cannot be merged by the method.
     """
     backbone = module.suite.backbone
-    model, compared = model_of(module), references_of(module)
+    model, compared = encoder_of(module), references_of(module)
     trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     anew = nbytes(model.encoder) if isinstance(model, AdaptiveEncoder) else 0  # merged each time
     if anew or not isinstance(module, MergedModule):
@@ -137,7 +137,7 @@ def estimate(
     return Memory(**{name: round(scale * size) for name, size in asdict(counted).items()})
 
 
-def model_of(module: ScoredModule) -> nn.Module:
+def encoder_of(module: ScoredModule) -> nn.Module:
     """The encoder that a job trains or scores, without memory."""
     if isinstance(module, MergedModule):
         return merged(module.suite, module.merge)
@@ -156,24 +156,15 @@ def references_of(module: ScoredModule) -> list[nn.Module]:
 
 def merged(suite: Suite, method: MergeMethod) -> nn.Module:
     """A suite's merged encoder, without memory."""
-    shapes = suite.backbone.shapes
-
-    def nothing(key: str) -> Tensor:
-        return torch.empty(shapes[key], device="meta")
-
-    experts = {task: LazyState(shapes, nothing) for task in suite.experts}
+    backbone = suite.backbone
+    experts = {task: backbone.skeleton().state_dict() for task in suite.experts}
     with torch.device("meta"):
-        return method.merge(suite.backbone.skeleton(), experts)
+        return method.merge(backbone.skeleton(), experts)
 
 
 def nbytes(model: nn.Module) -> int:
     """Bytes of the weights of a model; those that are shared once."""
     return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
-
-
-def mixtures_of(model: nn.Module) -> list[WeightEnsemblingMoE]:
-    """The upscaled MLPs of an encoder."""
-    return [module for module in model.modules() if isinstance(module, WeightEnsemblingMoE)]
 
 
 def hidden_layers(backbone: Backbone, images: int) -> int:

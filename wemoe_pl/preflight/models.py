@@ -52,7 +52,7 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
             found["pretrained"] = waiting
         else:
             pretrained = suite.open_pretrained()
-            found["pretrained"] = Encoder(suite.pretrained, form_of(suite.pretrained))
+            found["pretrained"] = Encoder(suite.pretrained, form_name(suite.pretrained))
             for key in pretrained:
                 _ = pretrained[key]  # which refuses numbers that are not finite
     digests = {}
@@ -61,10 +61,10 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
             if waiting := to_fetch(source, findings):
                 found[task] = waiting
             elif pretrained is None:  # from which some take their projection
-                found[task] = Encoder(source, form_of(source))
+                found[task] = Encoder(source, form_name(source))
             else:
                 state = encoder_state(source, suite.backbone, projection=suite.pretrained)
-                found[task] = Encoder(source, form_of(source), distance(state, pretrained))
+                found[task] = Encoder(source, form_name(source), distance(state, pretrained))
                 judge(task, found[task], findings)
                 digests[task] = fingerprint(source, ENCODER_FILE)
     with findings.listed("experts"):
@@ -103,8 +103,8 @@ def distance(state: LazyState, pretrained: LazyState) -> float:
     return math.hypot(*apart) / (math.hypot(*size) or 1.0)
 
 
-def form_of(source: str) -> str:
-    """The form of a file of weights, by its keys."""
+def form_name(source: str) -> str:
+    """The name of the form that a file of weights has, by its keys."""
     return find_tower(open_weights(source, ENCODER_FILE)).form.name
 
 

@@ -19,7 +19,7 @@ def check_writable(out: Path) -> None:
         raise ConfigError(f"Nothing can be written to {nearest}: choose another with --out.")
 
 
-def contents(out: Path) -> str:
+def state_in_words(out: Path) -> str:
     """Tell what the folder of a run holds: nothing, a run in some state, or other files.
 
     Raises:

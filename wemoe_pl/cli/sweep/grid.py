@@ -11,7 +11,7 @@ import yaml
 
 from wemoe_pl.errors import ConfigError
 
-LONGEST = 60  # characters of a value in the name of a folder
+LONGEST_VALUE = 60  # characters of a value in the name of a folder
 
 
 def parse_grid(items: Sequence[str]) -> dict[str, list[str]]:
@@ -57,7 +57,7 @@ def flow(value: Any) -> str:
     return json.dumps(value)
 
 
-def points(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+def combinations(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
     """All combinations, the last key changing fastest."""
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
@@ -75,7 +75,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def folder_name(point: Mapping[str, str]) -> str:
-    """What the folder of a point is called.
+    """The name of the folder of a point.
 
     >>> folder_name({"model.merge.router_depth": "1", "tasks": "[mnist, dtd]"})
     'router_depth=1,tasks=mnist+dtd'
@@ -87,6 +87,6 @@ def folder_name(point: Mapping[str, str]) -> str:
 def as_file_name(value: str) -> str:
     """A value with nothing in it that a file name should not have, and not too long."""
     plain = re.sub(r"[^\w.+-]+", "+", value).strip("+")
-    if len(plain) <= LONGEST and plain:
+    if len(plain) <= LONGEST_VALUE and plain:
         return plain
-    return f"{plain[:LONGEST]}-{hashlib.sha256(value.encode()).hexdigest()[:8]}"
+    return f"{plain[:LONGEST_VALUE]}-{hashlib.sha256(value.encode()).hexdigest()[:8]}"

@@ -1,0 +1,140 @@
+"""What `--help` says of every command, told without importing torch."""
+
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Callable
+from itertools import zip_longest
+from pathlib import PurePath
+
+from wemoe_pl.cli.options import (
+    ALL_CLASSES,
+    ALL_CLASSES_OPTION,
+    ALLOW_HELP,
+    COMMANDS,
+    CONFIG,
+    FRESH,
+    FRESH_OPTION,
+    JOB_OPTIONS,
+    LANDSCAPE_OPTIONS,
+    QUIET,
+    QUIET_OPTION,
+    SUBCOMMANDS,
+    OneSentence,
+    wrong_command,
+)
+from wemoe_pl.cli.verb_parsers import (
+    bench_parser,
+    completion_parser,
+    export_parser,
+    report_parser,
+    sweep_parser,
+)
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.system.configs import ALLOW, shipped_configs, shipped_suites, shipped_trainers
+
+# The classes that `--model` takes.
+MODELS = ("ExpertFineTuning", "MultiTaskTraining", "SampleMerging", "TestTimeAdaptation")
+JOB_USAGE = "--config CONFIG [--out DIR] [--KEY VALUE ...]"
+JOB_EPILOG = """\
+  --KEY VALUE           any other key of the config, for example
+                        --trainer.max_steps 500 or --model.merge.router_depth 1
+  --model.help CLASS    the options of a class:
+                        {classes}
+
+shipped configs:
+  {configs}
+shipped suites, for --suite:
+  {suites}
+shipped devices, for --config trainer/NAME: {trainers}
+"""
+TOP = """\
+Merge fine-tuned vision transformers into one multi-task model.
+
+commands, each with a --help of its own:
+  {commands}
+"""
+
+
+def parser_of(command: str) -> OneSentence:
+    """The parser of a command; for none, of what is given before one.
+
+    Raises:
+        ConfigError: there is no such command; names the nearest.
+    """
+    if not command:
+        return top_parser()
+    if command not in COMMANDS:
+        raise ConfigError(wrong_command(command))
+    own: dict[str, Callable[[], OneSentence]] = {
+        "bench": bench_parser,
+        "completion": completion_parser,
+        "export": export_parser,
+        "report": report_parser,
+        "sweep": sweep_parser,
+    }
+    return own[command]() if command in own else job_parser(command)
+
+
+def top_parser() -> OneSentence:
+    """The parser of `wemoe-pl` without a command."""
+    commands = "\n  ".join(f"{name:22}{about}" for name, about in COMMANDS.items())
+    parser = config_parser("wemoe-pl", f"COMMAND {JOB_USAGE}", TOP.format(commands=commands))
+    parser.add_argument("--version", action="store_true", help="Show the version and exit.")
+    return parser
+
+
+def job_parser(command: str) -> OneSentence:
+    """The options of a command with a config, which Lightning's parser reads: seconds to import."""
+    parser = config_parser(f"wemoe-pl {command}", JOB_USAGE, COMMANDS[command])
+    add = parser.add_argument
+    add("--suite", help="Models and tasks: a YAML file, or the bare name of a shipped one.")
+    add("--seed_everything", metavar="SEED", help="The seed of everything random, from 0.")
+    more = LANDSCAPE_OPTIONS if command == "landscape" else {}
+    for name, option in (JOB_OPTIONS | more).items():
+        add(f"--{name}", help=option.help_and_default)
+    add(ALLOW, metavar="PACKAGE", help=ALLOW_HELP)
+    if command == "check":
+        add(ALL_CLASSES, **ALL_CLASSES_OPTION)
+    if command in (*SUBCOMMANDS, "check"):
+        add(*QUIET, **QUIET_OPTION)
+        add(
+            "--ckpt_path",
+            help="A checkpoint to go on from, or to score; `last` is that of --out, `none` is "
+            "none.",
+        )
+    if command in ("fit", "test", "predict", "check"):
+        add(FRESH, **FRESH_OPTION)
+    return parser
+
+
+def config_parser(program: str, usage: str, description: str) -> OneSentence:
+    """A parser of what all commands with a config have in common."""
+    parser = OneSentence(
+        prog=program,
+        usage=f"{program} {usage}",
+        description=description,
+        epilog=job_epilog(),
+        formatter_class=RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    add = parser.add_argument
+    add("-h", "--help", action="store_true", help="Show this help message and exit.")
+    add(
+        *CONFIG,
+        help="A YAML file, or the bare name of a shipped one; can be repeated, later ones win.",
+    )
+    add("--print_config", action="store_true", help="Print every key with its value, and exit.")
+    return parser
+
+
+def job_epilog() -> str:
+    """How other keys are set, and what is shipped."""
+    names = [name.removesuffix(".yaml") for name in shipped_configs()]
+    third = (len(names) + 2) // 3
+    columns = (names[i * third : (i + 1) * third] for i in range(3))
+    rows = zip_longest(*columns, fillvalue="")
+    return JOB_EPILOG.format(
+        classes=f"\n{' ' * 24}".join(MODELS),
+        configs="\n  ".join("".join(f"{name:26}" for name in row).rstrip() for row in rows),
+        suites=", ".join(shipped_suites()),
+        trainers=" ".join(PurePath(name).stem for name in shipped_trainers()),
+    )
