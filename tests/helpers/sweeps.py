@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from wemoe_pl.cli.sweep.command import sweep
+from wemoe_pl.cli.sweep.workers import Processes
 from wemoe_pl.system.provenance import program, versions
 from wemoe_pl.system.signals import Stopped
 
 
-class FakeRunner:
+class FakeRunner(Processes):
     """Notes commands, and leaves results of which the accuracy is λ.
 
     Args:
@@ -20,6 +21,7 @@ class FakeRunner:
     """
 
     def __init__(self, failing: Sequence[str] = (), interrupted: str = ""):
+        super().__init__()
         self.failing = failing
         self.interrupted = interrupted
         self.commands: list[list[str]] = []

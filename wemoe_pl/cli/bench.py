@@ -11,7 +11,7 @@ from wemoe_pl.bench.command import bench
 from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_SHAPES
 from wemoe_pl.bench.subjects import Settings
 from wemoe_pl.cli.verb_parsers import bench_parser
-from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.errors import ConfigError, at_least, did_you_mean
 from wemoe_pl.moe.precision import PRECISIONS
 
 
@@ -37,8 +37,8 @@ def settings_of(options: Namespace) -> Settings:
     if options.device != "cpu" and not torch.cuda.is_available():
         raise ConfigError(f"There is no device '{options.device}' here: leave out --device.")
     for name in ("repeats", "blocks", "threads"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise ConfigError(f"--{name} is {value}: give a number from 1.")
+        if (value := getattr(options, name)) is not None:
+            at_least(1, f"--{name}", value)
     return Settings(
         shapes=tuple(shapes),
         samples=whole_numbers("samples", options.samples),

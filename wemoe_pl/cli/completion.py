@@ -9,13 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from wemoe_pl.bench.names import BENCH_MEASURES
 from wemoe_pl.cli.help import MODELS, parser_of
 from wemoe_pl.cli.options import COMMANDS, CONFIG, OneSentence, flatten, values_of
 from wemoe_pl.cli.verb_parsers import SHELLS
 from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.runs.settings import read_settings
 from wemoe_pl.system.configs import (
     find_config,
     find_suite,
@@ -24,7 +23,6 @@ from wemoe_pl.system.configs import (
     shipped_trainers,
 )
 from wemoe_pl.system.files import SHIPPED
-from wemoe_pl.system.plain_yaml import load_plain
 
 BASH = r"""
 _wemoe_pl() {
@@ -58,12 +56,7 @@ end
 complete -c wemoe-pl -f -a '(__wemoe_pl)'
 """
 # What commands take that is no option; of folders a shell knows more than we do.
-WORDS: dict[str, Sequence[str]] = {
-    "bench": BENCH_MEASURES,
-    "completion": SHELLS,
-    "export": (),
-    "report": (),
-}
+WORDS = {"bench": BENCH_MEASURES, "completion": SHELLS, "export": (), "report": ()}
 SCRIPTS = dict(zip(SHELLS, (BASH, ZSH, FISH), strict=True))
 
 
@@ -189,7 +182,6 @@ def keys(args: Sequence[str]) -> dict[str, str]:
 def read(find: Callable[[str], str], name: str) -> dict[str, Any]:
     """The settings of a YAML file, or none: completion says nothing of what is wrong."""
     try:
-        settings = load_plain(Path(find(name)).read_text())
-    except (ConfigError, OSError, ValueError, yaml.YAMLError):
+        return read_settings(Path(find(name))) or {}
+    except ConfigError:
         return {}
-    return settings if isinstance(settings, dict) else {}

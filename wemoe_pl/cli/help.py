@@ -1,7 +1,6 @@
 """What `--help` says of every command, told without importing torch."""
 
 from argparse import RawDescriptionHelpFormatter
-from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import PurePath
 
@@ -19,15 +18,10 @@ from wemoe_pl.cli.options import (
     QUIET_OPTION,
     SUBCOMMANDS,
     OneSentence,
+    command_parser,
     wrong_command,
 )
-from wemoe_pl.cli.verb_parsers import (
-    bench_parser,
-    completion_parser,
-    export_parser,
-    report_parser,
-    sweep_parser,
-)
+from wemoe_pl.cli.verb_parsers import VERB_PARSERS
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW, shipped_configs, shipped_suites, shipped_trainers
 
@@ -64,27 +58,20 @@ def parser_of(command: str) -> OneSentence:
         return top_parser()
     if command not in COMMANDS:
         raise ConfigError(wrong_command(command))
-    own: dict[str, Callable[[], OneSentence]] = {
-        "bench": bench_parser,
-        "completion": completion_parser,
-        "export": export_parser,
-        "report": report_parser,
-        "sweep": sweep_parser,
-    }
-    return own[command]() if command in own else job_parser(command)
+    return VERB_PARSERS[command]() if command in VERB_PARSERS else job_parser(command)
 
 
 def top_parser() -> OneSentence:
     """The parser of `wemoe-pl` without a command."""
     commands = "\n  ".join(f"{name:22}{about}" for name, about in COMMANDS.items())
-    parser = config_parser("wemoe-pl", f"COMMAND {JOB_USAGE}", TOP.format(commands=commands))
+    parser = config_parser("", TOP.format(commands=commands))
     parser.add_argument("--version", action="store_true", help="Show the version and exit.")
     return parser
 
 
 def job_parser(command: str) -> OneSentence:
     """The options of a command with a config, which Lightning's parser reads: seconds to import."""
-    parser = config_parser(f"wemoe-pl {command}", JOB_USAGE, COMMANDS[command])
+    parser = config_parser(command, COMMANDS[command])
     add = parser.add_argument
     add("--suite", help="Models and tasks: a YAML file, or the bare name of a shipped one.")
     add("--seed_everything", metavar="SEED", help="The seed of everything random, from 0.")
@@ -96,32 +83,25 @@ def job_parser(command: str) -> OneSentence:
         add(ALL_CLASSES, **ALL_CLASSES_OPTION)
     if command in (*SUBCOMMANDS, "check"):
         add(*QUIET, **QUIET_OPTION)
-        add(
-            "--ckpt_path",
-            help="A checkpoint to go on from, or to score; `last` is that of --out, `none` is "
-            "none.",
-        )
+        start = "A checkpoint to go on from or to score: a file, `last` of --out, or `none`."
+        add("--ckpt_path", help=start)
     if command in ("fit", "test", "predict", "check"):
         add(FRESH, **FRESH_OPTION)
     return parser
 
 
-def config_parser(program: str, usage: str, description: str) -> OneSentence:
+def config_parser(command: str, description: str) -> OneSentence:
     """A parser of what all commands with a config have in common."""
-    parser = OneSentence(
-        prog=program,
-        usage=f"{program} {usage}",
-        description=description,
+    parser = command_parser(
+        command,
+        description,
+        usage=f"wemoe-pl {command or 'COMMAND'} {JOB_USAGE}",
         epilog=job_epilog(),
         formatter_class=RawDescriptionHelpFormatter,
-        add_help=False,
     )
     add = parser.add_argument
-    add("-h", "--help", action="store_true", help="Show this help message and exit.")
-    add(
-        *CONFIG,
-        help="A YAML file, or the bare name of a shipped one; can be repeated, later ones win.",
-    )
+    config = "A YAML file, or the bare name of a shipped one; can be repeated, later ones win."
+    add(*CONFIG, help=config)
     add("--print_config", action="store_true", help="Print every key with its value, and exit.")
     return parser
 

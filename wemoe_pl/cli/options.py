@@ -31,22 +31,19 @@ VERBS = {
 }
 COMMANDS = SUBCOMMANDS | VERBS | {"completion": "Print the script by which a shell completes."}
 
+
+def switch(about: str) -> dict[str, Any]:
+    """The arguments of `add_argument` for an option without a value."""
+    return {"action": "store_true", "help": about}
+
+
 CONFIG = ("-c", "--config")
 QUIET = ("-q", "--quiet")
-QUIET_OPTION: dict[str, Any] = {
-    "action": "store_true",
-    "help": "Print nothing but what goes wrong.",
-}
+QUIET_OPTION = switch("Print nothing but what goes wrong.")
 FRESH = "--fresh"
-FRESH_OPTION: dict[str, Any] = {
-    "action": "store_true",
-    "help": "Begin anew, and replace the run in --out when the new one has finished.",
-}
+FRESH_OPTION = switch("Begin anew, and replace the run in --out when the new one has finished.")
 ALL_CLASSES = "--full"
-ALL_CLASSES_OPTION: dict[str, Any] = {
-    "action": "store_true",
-    "help": "Tell all classes, and whole names of images.",
-}
+ALL_CLASSES_OPTION = switch("Tell all classes, and whole names of images.")
 ALLOW_HELP = "Trust this package, so that configs may name its classes; can be repeated."
 
 
@@ -87,6 +84,16 @@ class OneSentence(ArgumentParser):
     def options(self) -> dict[str, Action]:
         """All that begins with a dash."""
         return self._option_string_actions
+
+
+def command_parser(command: str, description: str, **more: Any) -> OneSentence:
+    """A parser of one command, or of what is given without one, which only has `--help` yet."""
+    program = f"wemoe-pl {command}".strip()
+    parser = OneSentence(
+        prog=program, description=description, allow_abbrev=False, add_help=False, **more
+    )
+    parser.add_argument("-h", "--help", action="help", help="Show this help message and exit.")
+    return parser
 
 
 def wrong_command(name: str = "") -> str:

@@ -1,5 +1,6 @@
 """The parser of jobs: shipped configs by bare name, errors of one sentence."""
 
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile
@@ -76,12 +77,8 @@ def without_allowed(args: list[str]) -> list[str]:
     """
     if args[-1:] == [ALLOW]:
         raise ConfigError(f"{ALLOW} is given without the name of a package.")
-    before = ["", *args]
-    return [
-        arg
-        for option, arg in zip(before, args, strict=False)
-        if ALLOW not in (option, arg.partition("=")[0])
-    ]
+    pairs = pairwise(["", *args])
+    return [arg for option, arg in pairs if ALLOW not in (option, arg.partition("=")[0])]
 
 
 def with_names_found(args: list[str]) -> list[str]:
@@ -99,12 +96,11 @@ def with_suite_found(args: list[str]) -> list[str]:
 
     jsonargparse reads the file of a suite by itself, and knows no other way to name it.
     """
-    before = ["", *args]
-    return [
-        no_module(find_suite(arg))
-        if option == "--suite"
-        else f"--suite={no_module(find_suite(arg.removeprefix('--suite=')))}"
-        if arg.startswith("--suite=")
-        else arg
-        for option, arg in zip(before, args, strict=False)
-    ]
+    found = []
+    for option, arg in pairwise(["", *args]):
+        if option == "--suite":
+            arg = no_module(find_suite(arg))
+        elif arg.startswith("--suite="):
+            arg = f"--suite={no_module(find_suite(arg.removeprefix('--suite=')))}"
+        found.append(arg)
+    return found

@@ -3,8 +3,6 @@
 import re
 from ast import literal_eval
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from lightning import Callback
@@ -34,47 +32,32 @@ QUOTE_NAMES = "Put quotes around a name that YAML takes for something else, as i
 SEE_KEYS = "Add --print_config to see all keys."
 # What lines of a report begin with that say where jsonargparse looked, not what is wrong.
 BOILERPLATE = (
-    "Parser key",
-    "Does not validate",
-    "Subtypes:",
-    "Errors:",
-    "Problem with",
-    "Given value",
-    "Unable to load",
-    "Expected a path but",
-    "Expected a <class 'NoneType'>",
-)
+    "Parser key", "Does not validate", "Subtypes:", "Errors:", "Problem with", "Given value",
+    "Unable to load", "Expected a path but", "Expected a <class 'NoneType'>",
+)  # fmt: skip
 UNLOADED = r"Unable to load config '(.+?)'"
 
 
-@dataclass(frozen=True)
 class Report:
     """A report of jsonargparse's.
 
     Args:
         text: its words.
         keys: the keys that the command knows.
+
+    Attributes:
+        key: the dotted key of the value that is wrong; empty if none is named.
+        place: the key, and the file that is read for it.
+        lines: the lines that say what is wrong.
     """
 
-    text: str
-    keys: Iterable[str] = ()
-
-    @cached_property
-    def key(self) -> str:
-        """The dotted key of the value that is wrong; empty if there is none."""
-        return ".".join(re.findall(r'Parser key "([\w.]+)":\s*$', self.text, re.MULTILINE))
-
-    @cached_property
-    def place(self) -> str:
-        """The key, and the file that is read for it."""
-        found = re.search(UNLOADED, self.text)
-        return f"{self.key}: {Path(found[1])}" if found else self.key
-
-    @cached_property
-    def lines(self) -> list[str]:
-        """The lines that say what is wrong."""
-        lines = (line.strip(" -") for line in self.text.splitlines())
-        return [line for line in lines if line and not line.startswith(BOILERPLATE)] or [NO_CONFIG]
+    def __init__(self, text: str, keys: Iterable[str]):
+        self.keys = keys
+        self.key = ".".join(re.findall(r'Parser key "([\w.]+)":\s*$', text, re.MULTILINE))
+        unloaded = re.search(UNLOADED, text)
+        self.place = f"{self.key}: {Path(unloaded[1])}" if unloaded else self.key
+        lines = (line.strip(" -") for line in text.splitlines())
+        self.lines = [line for line in lines if line and not line.startswith(BOILERPLATE)]
 
 
 def explain_report(text: str, keys: Iterable[str] = ()) -> str:
@@ -93,7 +76,7 @@ def explain_report(text: str, keys: Iterable[str] = ()) -> str:
     for pattern, sentence in SENTENCES:
         if (found := re.search(pattern, text)) and (said := sentence(found, report)):
             return said
-    return after(report.place, report.lines[0])
+    return after(report.place, report.lines[0] if report.lines else NO_CONFIG)
 
 
 def after(place: str, sentence: str) -> str:
@@ -125,7 +108,7 @@ def missing_file(found: re.Match[str], report: Report) -> str:
 
 def wrong_type(found: re.Match[str], report: Report) -> str:
     """Say which types a key takes; nothing if it is not the type that is wrong."""
-    if not report.lines[0].startswith("Expected a"):
+    if not "".join(report.lines).startswith("Expected a"):
         return ""
     types = re.findall(
         r"Expected an? (?:<class '|typing\.)?(.*?)(?:'>|$|\. Got)", "\n".join(report.lines), re.M

@@ -1,6 +1,5 @@
 """What a job needs, fetched and verified in advance, so that it runs where there is no network."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +45,7 @@ class Item:
 
     @property
     def state(self) -> str:
-        """Is it there, or must it be fetched?"""
+        """Whether the files are there, or must be fetched."""
         return "to fetch" if self.missing else "in the cache"
 
 
@@ -84,21 +83,17 @@ def prepare(module: ScoredModule, data: VisionData, console: Console) -> None:
 
 def requests(module: ScoredModule, data: VisionData) -> dict[str, HubFiles]:
     """What a job needs of the hub, by what it is for; the same files only once."""
-    found: dict[str, HubFiles | None] = {}
+    parts: dict[str, HubFiles | None] = {}
     if suite := module.frozen_suite:
-        found |= {part: hub_request(*source) for part, source in suite.named_sources().items()}
+        parts |= {part: hub_request(*source) for part, source in suite.named_sources().items()}
     for each in data.image_sets:
-        found[f"{each.split} images/{each.task}"] = data.task(each).hub_files(each.split)
-    return dict(distinct(found))
-
-
-def distinct(found: Mapping[str, HubFiles | None]) -> Iterator[tuple[str, HubFiles]]:
-    """Those that ask for something that none before them asks for."""
-    seen = set()
-    for part, request in found.items():
-        if request is not None and (request.repo, request.wanted) not in seen:
-            seen.add((request.repo, request.wanted))
-            yield part, request
+        parts[f"{each.split} images/{each.task}"] = data.task(each).hub_files(each.split)
+    found, known = dict[str, HubFiles](), set()
+    for part, request in parts.items():
+        if request is not None and (request.repo, request.wanted) not in known:
+            known.add((request.repo, request.wanted))
+            found[part] = request
+    return found
 
 
 def look_up(part: str, request: HubFiles) -> Item:

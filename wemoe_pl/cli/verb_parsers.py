@@ -1,7 +1,9 @@
 """The parsers of the commands that have options of their own, and read no job's config."""
 
+from typing import Any
+
 from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_NOTE, BENCH_SHAPES
-from wemoe_pl.cli.options import ALLOW_HELP, CONFIG, FRESH, OneSentence
+from wemoe_pl.cli.options import ALLOW_HELP, CONFIG, FRESH, OneSentence, command_parser
 from wemoe_pl.export.names import EXPORT_FORMATS
 from wemoe_pl.moe.precision import PRECISIONS
 from wemoe_pl.reporting.table import LAYOUTS
@@ -9,42 +11,24 @@ from wemoe_pl.system.configs import ALLOW
 from wemoe_pl.system.files import expanded
 
 SHELLS = ("bash", "zsh", "fish")
-
-
-def verb_parser(verb: str, description: str) -> OneSentence:
-    """A parser that has only `--help` yet."""
-    parser = OneSentence(
-        prog=f"wemoe-pl {verb}", description=description, allow_abbrev=False, add_help=False
-    )
-    parser.add_argument("-h", "--help", action="help", help="Show this help message and exit.")
-    return parser
+# The arguments of `add_argument` for an option that can be repeated.
+REPEATED: dict[str, Any] = {"action": "append", "default": []}
 
 
 def sweep_parser() -> OneSentence:
     """The parser of `wemoe-pl sweep`, which hands on what it does not know."""
-    parser = verb_parser(
+    parser = command_parser(
         "sweep",
         "Run a job for every point of a grid, one after another or several at once. Every point is "
         "a command of its own, `wemoe-pl fit --config … --KEY=VALUE …`, and so composes with the "
         "sweeps of Weights & Biases, whose agents call the same command with the same keys.",
     )
     add = parser.add_argument
-    add(*CONFIG, action="append", default=[], help="The config of the job, as for fit.")
-    add(
-        "--grid",
-        action="append",
-        default=[],
-        metavar="KEY=A,B,C",
-        help="The values to try for a key, which may be `config`; can be repeated.",
-    )
+    add(*CONFIG, **REPEATED, help="The config of the job, as for fit; can be repeated.")
+    add("--grid", **REPEATED, metavar="KEY=A,B,C", help="Values to try; KEY may be `config`.")
     add("--out", type=expanded, default="runs/sweep", help="A folder, with one in it per point.")
-    add(
-        "--command",
-        choices=("auto", "fit", "test"),
-        default="auto",
-        help="The command to run: by default test for a static merge, which has nothing to fit, "
-        "and fit for all else.",
-    )
+    chosen = "The command to run; auto is test for a static merge, with nothing to fit, else fit."
+    add("--command", choices=("auto", "fit", "test"), default="auto", help=chosen)
     add(FRESH, action="store_true", help="Run all points anew.")
     add("--jobs", type=int, default=None, help="How many jobs run at once.")
     add("--gpus", help="The GPUs to use, such as 0,1: each runs one job at a time.")
@@ -55,19 +39,15 @@ def sweep_parser() -> OneSentence:
 
 def report_parser() -> OneSentence:
     """The parser of `wemoe-pl report`."""
-    parser = verb_parser(
+    parser = command_parser(
         "report", "Write one document of many runs: Markdown, CSV, LaTeX, or a page of HTML."
     )
     add = parser.add_argument
     add("folders", nargs="+", type=expanded, metavar="DIR", help="Runs, or folders of runs.")
     add("--format", choices=tuple(LAYOUTS), default="markdown", help="The form of the document.")
     add("--out", type=expanded, metavar="FILE", help="The file to write; by default, print it.")
-    add(
-        "--html",
-        type=expanded,
-        metavar="FILE",
-        help="Write a page with a section for every run; goes without --format and --out.",
-    )
+    page = "Write a page with a section for every run; goes without --format and --out."
+    add("--html", type=expanded, metavar="FILE", help=page)
     add("--mean-over-seeds", action="store_true", help="Make runs that differ in seed one row.")
     add("--references", action="store_true", help="Add rows for what the runs are compared with.")
     add("--published", action="store_true", help="Add the published rows of the same experiment.")
@@ -77,36 +57,28 @@ def report_parser() -> OneSentence:
 
 def export_parser() -> OneSentence:
     """The parser of `wemoe-pl export`."""
-    parser = verb_parser(
+    parser = command_parser(
         "export",
         "Write a merged model for others to use, read it back, and compare. An adapter holds what "
         "was learned, and is made whole from the same pretrained model and experts; all other "
         "formats hold everything.",
     )
     add = parser.add_argument
-    add(
-        "source",
-        type=expanded,
-        metavar="DIR",
-        help="A run, a checkpoint of one, or an adapter, here or on the hub.",
-    )
+    source = "A run, a checkpoint of one, or an adapter, here or on the hub."
+    add("source", type=expanded, metavar="DIR", help=source)
     add("--format", choices=EXPORT_FORMATS, default="adapter", help="The form of the export.")
     add("--out", type=expanded, metavar="DIR", help="A folder; by default runs/export-FORMAT.")
     add("--precision", choices=PRECISIONS, help="The precision of a bundle; by default unchanged.")
-    add(
-        "--dictionary",
-        metavar="FORM",
-        help="The form of a bundle's task vectors: dense, pruned=SHARE that is left out, or "
-        "low-rank=RANK; by default unchanged.",
-    )
-    add(ALLOW, metavar="PACKAGE", action="append", default=[], help=ALLOW_HELP)
+    forms = "dense, pruned=SHARE that is left out, or low-rank=RANK; by default unchanged"
+    add("--dictionary", metavar="FORM", help=f"The form of a bundle's task vectors: {forms}.")
+    add(ALLOW, **REPEATED, metavar="PACKAGE", help=ALLOW_HELP)
     add("--push", metavar="USER/NAME", help="Upload it to the hub too, with a model card.")
     return parser
 
 
 def bench_parser() -> OneSentence:
     """The parser of `wemoe-pl bench`."""
-    parser = verb_parser("bench", f"Measure time and memory. {BENCH_NOTE}")
+    parser = command_parser("bench", f"Measure time and memory. {BENCH_NOTE}")
     add = parser.add_argument
     measures, shapes = ", ".join(BENCH_MEASURES), ", ".join(BENCH_SHAPES)
     add("measures", nargs="*", help=f"What to measure: {measures}; by default all.")
@@ -126,7 +98,7 @@ def bench_parser() -> OneSentence:
 
 def completion_parser() -> OneSentence:
     """The parser of `wemoe-pl completion`."""
-    parser = verb_parser(
+    parser = command_parser(
         "completion",
         "Print a script for a shell to source, which then completes commands, their options, and "
         "what is shipped: `source <(wemoe-pl completion bash)`, the same for zsh, or `wemoe-pl "
@@ -134,3 +106,12 @@ def completion_parser() -> OneSentence:
     )
     parser.add_argument("shell", metavar="SHELL", help=f"One of {', '.join(SHELLS)}.")
     return parser
+
+
+VERB_PARSERS = {
+    "bench": bench_parser,
+    "completion": completion_parser,
+    "export": export_parser,
+    "report": report_parser,
+    "sweep": sweep_parser,
+}

@@ -1,7 +1,7 @@
 """Run a command: a job by Lightning, or a verb, which needs no trainer."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -164,13 +164,13 @@ def make_heads(job: WeMoECLI) -> None:
             "or there is no `text_tower`."
         )
     with writing_to(job.out):
-        print_paths(write_heads(suite, tasks, job.out))
+        print_lines(*write_heads(suite, tasks, job.out))
 
 
 def compare_task_vectors(job: WeMoECLI) -> None:
     """Compare the task vectors with one another, layer by layer."""
     with writing_to(job.out):
-        print_paths(write_similarity(job.model.suite, job.out))
+        print_lines(*write_similarity(job.model.suite, job.out))
 
 
 def draw_landscape(job: WeMoECLI) -> None:
@@ -179,23 +179,17 @@ def draw_landscape(job: WeMoECLI) -> None:
     if len(suite.experts) < 2:
         raise ConfigError("A landscape lies between two experts: give two with --tasks [a,b].")
     first, second, *_ = suite.experts
+    size = {name: job.settings[name] for name in LANDSCAPE_OPTIONS}
     with writing_to(job.out):
-        paths = write_landscape(
-            suite,
-            job.datamodule,
-            (first, second),
-            job.out,
-            points=job.settings.points,
-            images=job.settings.images,
-        )
-    print_paths(paths)
+        paths = write_landscape(suite, job.datamodule, (first, second), job.out, **size)
+    print_lines(*paths)
 
 
 def count_parameters(job: WeMoECLI) -> None:
     """Count the parameters of upscaled models, by number of tasks."""
     suite: Suite = job.model.suite
     with writing_to(job.out):
-        print_paths(write_parameters(suite.backbone, UPSCALED, len(suite.tasks), job.out))
+        print_lines(*write_parameters(suite.backbone, UPSCALED, len(suite.tasks), job.out))
 
 
 def export_model(args: list[str]) -> None:
@@ -211,14 +205,14 @@ def export_model(args: list[str]) -> None:
     out = Path(options.out or f"runs/export-{options.format}")
     with held(RunFolder(out).lock, out):
         remove_folders_left(out)
-        difference = export(model, options.format, out, print_line)
+        difference = export(model, options.format, out, print_lines)
     if model is not original:
         before = original.features
         lost, most = largest_difference(model.features, before), before.abs().max()
-        print_line(f"Stored so, features changed by up to {lost:.2g}; the largest is {most:.2g}.")
+        print_lines(f"Stored so, features changed by up to {lost:.2g}; the largest is {most:.2g}.")
     if repo:
         push(out, repo, difference)
-        print_line(f"{out} is on the hub as {repo}.")
+        print_lines(f"{out} is on the hub as {repo}.")
 
 
 def run_report(args: list[str]) -> None:
@@ -242,12 +236,6 @@ def run_report(args: list[str]) -> None:
     report_page(options.folders, Path(options.html), shown)
 
 
-def print_paths(paths: Iterable[Path]) -> None:
-    """Say which files were written."""
-    for path in paths:
-        print_line(str(path))
-
-
-def print_line(text: str) -> None:
-    """Print a line as it is."""
-    Console().print(text, highlight=False, markup=False, soft_wrap=True)
+def print_lines(*lines: object) -> None:
+    """Print lines as they are."""
+    Console().print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True)

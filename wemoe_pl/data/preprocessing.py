@@ -14,8 +14,6 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from timm.data import create_transform, resolve_data_config
 from timm.data.transforms import MaybeToTensor
 from timm.layers import to_2tuple
@@ -27,6 +25,7 @@ from wemoe_pl.data.tasks import Images, as_models_see, read_image
 from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.system.files import atomic_write, cache_folder
 from wemoe_pl.system.hub import size_in_words
+from wemoe_pl.system.terminal import progress
 
 Pixels = NDArray[np.uint8]
 ImageSource = str | Path | Image.Image
@@ -227,9 +226,7 @@ def fill(path: Path, images: Images, preprocessing: Preprocessing, name: str) ->
             "WEMOE_PL_CACHE to a folder on another disk."
         )
     with atomic_write(path) as temporary:
-        quiet = not Console().is_terminal
-        pixels = all_pixels(images, preprocessing)
-        rows = track(pixels, f"Pixels of {name}", len(images), disable=quiet)
+        rows = progress(all_pixels(images, preprocessing), f"Pixels of {name}", len(images))
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         with temporary.open("wb") as file:  # mapped memory would crash, not raise, on a full disk
             np.lib.format.write_array_header_1_0(file, header)

@@ -81,16 +81,12 @@ def to_fetch(source: str, findings: Findings) -> Encoder | None:
 def judge(task: str, expert: Encoder, findings: Findings) -> None:
     """Warn of an expert that was not fine-tuned, or not from the pretrained encoder."""
     assert expert.distance is not None
+    part, apart = f"expert of {task}", f"{expert.distance:.0%}"
     if expert.distance == 0:
-        findings.warning(
-            f"expert of {task}", "It is the pretrained encoder itself, and adds nothing to it."
-        )
+        findings.warning(part, "It is the pretrained encoder itself, and adds nothing to it.")
     elif expert.distance > FAR:
-        findings.warning(
-            f"expert of {task}",
-            f"It differs from the pretrained encoder by {expert.distance:.0%} of its norm: was it "
-            "fine-tuned from that one?",
-        )
+        sentence = f"It differs from the pretrained encoder by {apart} of its norm"
+        findings.warning(part, f"{sentence}: was it fine-tuned from that one?")
 
 
 def distance(state: LazyState, pretrained: LazyState) -> float:

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,6 +28,7 @@ from wemoe_pl.reporting.plots.figures import (
 )
 from wemoe_pl.reporting.results import parameter_counts
 from wemoe_pl.system.files import atomic_write
+from wemoe_pl.system.terminal import progress
 from wemoe_pl.training.routing import Routing
 
 Numbers = NDArray[np.float64]
@@ -171,9 +170,8 @@ def write_landscape(
     grid = np.linspace(*SPAN, points)
     losses = {task: np.zeros((points, points)) for task in tasks}
     rows = []
-    quiet = not Console().is_terminal
     places = list(product(enumerate(grid), enumerate(grid)))
-    for (i, a), (j, b) in track(places, "Landscape", disable=quiet):
+    for (i, a), (j, b) in progress(places, "Landscape"):
         scaled = (
             {k: share * v for k, v in vector.items()}
             for share, vector in zip((a, b), vectors, strict=True)

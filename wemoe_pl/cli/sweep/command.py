@@ -12,18 +12,18 @@ from pathlib import Path
 from wemoe_pl.cli.sweep.grid import combinations, parse_grid
 from wemoe_pl.cli.sweep.points import check_points, last_words, make_point
 from wemoe_pl.cli.sweep.summary import summarise
-from wemoe_pl.cli.sweep.workers import Processes, Runner, run_all
+from wemoe_pl.cli.sweep.workers import Processes, run_all
 from wemoe_pl.cli.verb_parsers import sweep_parser
-from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.errors import ConfigError, WeMoEError, at_least
 from wemoe_pl.runs.session import writing_to
 
 
-def sweep(args: list[str], run: Runner | None = None) -> None:
+def sweep(args: list[str], run: Processes | None = None) -> None:
     """Run the grid that the arguments describe, and end in one table.
 
     Args:
         args: the command line behind `wemoe-pl sweep`.
-        run: runs one command; by default, in a process of its own.
+        run: runs one command; by default, each in a process of its own.
 
     Raises:
         ConfigError: the arguments are wrong, or a folder holds another sweep's results.
@@ -51,8 +51,8 @@ def checked_grid(options: Namespace, passed_on: list[str]) -> dict[str, list[str
     """The values of every key of the grid, or a `ConfigError` if an option makes no sense."""
     if not options.grid:
         raise ConfigError("There is nothing to sweep: give --grid KEY=A,B,C.")
-    if options.jobs is not None and options.jobs < 1:
-        raise ConfigError(f"--jobs is {options.jobs}: give a number from 1.")
+    if options.jobs is not None:
+        at_least(1, "--jobs", options.jobs)
     if options.gpus and not re.fullmatch(r"\d+(,\d+)*", options.gpus):
         raise ConfigError(f"--gpus is '{options.gpus}': give numbers such as 0,1.")
     grid = parse_grid(options.grid)

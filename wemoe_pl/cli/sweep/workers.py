@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol
 
 from rich.console import Console
 
@@ -25,17 +24,7 @@ ORPHAN = 120.0  # seconds that a child of a killed sweep has to come to an end
 GRACE = 20  # seconds that an interrupted run has to come to an end
 
 
-class Runner(Protocol):
-    """Runs the commands of points."""
-
-    def __call__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
-        """Run one command, write its output to a file, and return its exit status."""
-
-    def stop(self) -> None:
-        """Let all that still run come to an end."""
-
-
-def run_all(all_points: list[Point], options: Namespace, run: Runner) -> list[Point]:
+def run_all(all_points: list[Point], options: Namespace, run: "Processes") -> list[Point]:
     """Run the points that are not done yet, and return those that failed."""
     environments = worker_environments(options)
     free: SimpleQueue[dict[str, str]] = SimpleQueue()
@@ -77,7 +66,7 @@ def worker_environments(options: Namespace) -> list[dict[str, str]]:
 
 
 def run_point(
-    point: Point, environment: Mapping[str, str], run: Runner, fresh: bool = False
+    point: Point, environment: Mapping[str, str], run: "Processes", fresh: bool = False
 ) -> int:
     """Write the command down, and run it, once a child of a killed sweep has ended there."""
     make_folder(point.folder)
@@ -114,20 +103,14 @@ class Processes:
             return process.wait()
 
     def stop(self) -> None:
-        """Let all that still run come to an end."""
+        """Let all that still run come to an end, or make them."""
         for process in self.running:
-            stop(process)
-
-
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    """Let a process that still runs come to an end, or make it."""
-    if process.poll() is not None:
-        return
-    process.terminate()  # no second Ctrl-C, which would end it at once
-    try:
-        process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
+            if process.poll() is None:
+                process.terminate()  # no second Ctrl-C, which would end it at once
+                try:
+                    process.wait(GRACE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
 
 def outcome(point: Point, number: int, of: int, has_failed: bool) -> str:
