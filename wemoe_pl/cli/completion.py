@@ -61,7 +61,7 @@ SCRIPTS = dict(zip(SHELLS, (BASH, ZSH, FISH), strict=True))
 
 
 def script(shell: str) -> str:
-    """What a shell sources.
+    """Return the script that a shell sources.
 
     Raises:
         ConfigError: there is none for this shell.
@@ -72,13 +72,13 @@ def script(shell: str) -> str:
 
 
 def lines_for_shell(words: Sequence[str]) -> str:
-    """What the last of some words can become, in the lines that a shell reads."""
+    """Return what the last of some words can become, in the lines that a shell reads."""
     lines = (f"{name}\t{' '.join(about.split())}" for name, about in candidates(words).items())
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def candidates(words: Sequence[str]) -> dict[str, str]:
-    """What the last of the words behind `wemoe-pl` can become, with what is said of each.
+    """Return what the last of the words behind `wemoe-pl` can become, each with an explanation.
 
     >>> list(candidates(["fit", "--config", "adapt_m"]))
     ['adapt_miniature']
@@ -94,7 +94,7 @@ def candidates(words: Sequence[str]) -> dict[str, str]:
 
 
 def without_equals(words: Sequence[str]) -> list[str]:
-    """At least one word, and none that is only the `=` at which bash cuts `--config=NAME`.
+    """Drop the words that are only the `=` at which bash cuts `--config=NAME`; one is left.
 
     >>> without_equals(["fit", "--config", "="])
     ['fit', '--config', '']
@@ -105,7 +105,7 @@ def without_equals(words: Sequence[str]) -> list[str]:
 
 
 def offered(before: Sequence[str], current: str) -> dict[str, str]:
-    """What may stand behind some words, whatever it begins with."""
+    """Return all that may follow some words, whatever it begins with."""
     if not before:
         return COMMANDS | {"--help": "", "--version": ""}
     command, *args = before
@@ -120,7 +120,7 @@ def offered(before: Sequence[str], current: str) -> dict[str, str]:
 
 
 def expects_value(word: str, parser: OneSentence) -> bool:
-    """Is what follows a word its value?"""
+    """Say whether what follows a word is its value."""
     action = parser.options.get(word)
     if action is None:  # a key of a config, or a value such as -1
         return word.startswith("--") and "=" not in word
@@ -128,7 +128,7 @@ def expects_value(word: str, parser: OneSentence) -> bool:
 
 
 def values(args: Sequence[str], parser: OneSentence) -> dict[str, str]:
-    """What the last of some arguments can be set to."""
+    """Return what the last of some arguments can be set to."""
     name = args[-1]
     known: dict[str, Callable[[], Iterable[str]]] = {
         **dict.fromkeys(CONFIG, configs),
@@ -142,20 +142,20 @@ def values(args: Sequence[str], parser: OneSentence) -> dict[str, str]:
 
 
 def described_options(parser: OneSentence) -> dict[str, str]:
-    """The options of a command, each by its longest name."""
+    """Return the options of a command, each by its longest name."""
     actions = parser.options.values()
     return {max(action.option_strings, key=len): action.help or "" for action in actions}
 
 
 def configs() -> list[str]:
-    """What `--config` takes: a shipped one, or a file here."""
+    """List what `--config` takes: shipped configs, and files here."""
     names = (*shipped_configs(), *shipped_trainers())
     shipped = [name.removesuffix(".yaml") for name in names]
     return [*shipped, *sorted(str(path) for path in Path().glob("*.yaml"))]
 
 
 def tasks(args: Sequence[str]) -> list[str]:
-    """The tasks of the suite that is given, directly or by a config; else the paper's."""
+    """List the tasks of the suite that is given, directly or by a config; else the paper's."""
     found = [read(find_suite, name) for name in values_of(args, "--suite")]
     if not found:
         found = [suite_of(name) for name in values_of(args, *CONFIG)]
@@ -166,7 +166,7 @@ def tasks(args: Sequence[str]) -> list[str]:
 
 
 def suite_of(config: str) -> dict[str, Any]:
-    """The suite of a config: written in it, or in a file that is found from its folder."""
+    """Return the suite of a config: written in it, or in a file that lies beside it."""
     suite = read(find_config, config).get("suite")
     if isinstance(suite, str):
         return read(lambda name: str(Path(find_config(config)).parent / name), suite)
@@ -174,13 +174,13 @@ def suite_of(config: str) -> dict[str, Any]:
 
 
 def keys(args: Sequence[str]) -> dict[str, str]:
-    """The keys of the configs that are given, as options, each with its value there."""
+    """Return the keys of the configs that are given, as options, each with its value there."""
     found = (read(find_config, name) for name in values_of(args, *CONFIG))
     return {f"--{key}": value for config in found for key, value in flatten(config) if key}
 
 
 def read(find: Callable[[str], str], name: str) -> dict[str, Any]:
-    """The settings of a YAML file, or none: completion says nothing of what is wrong."""
+    """Read a YAML file; nothing if it is wrong, of which completion does not speak."""
     try:
         return read_settings(Path(find(name))) or {}
     except ConfigError:

@@ -1,4 +1,4 @@
-"""What `--help` says of every command, told without importing torch."""
+"""What `--help` says of every command, without importing torch."""
 
 from argparse import RawDescriptionHelpFormatter
 from itertools import zip_longest
@@ -49,7 +49,7 @@ commands, each with a --help of its own:
 
 
 def parser_of(command: str) -> OneSentence:
-    """The parser of a command; for none, of what is given before one.
+    """Return the parser of a command; for none, of what is given before one.
 
     Raises:
         ConfigError: there is no such command; names the nearest.
@@ -62,7 +62,7 @@ def parser_of(command: str) -> OneSentence:
 
 
 def top_parser() -> OneSentence:
-    """The parser of `wemoe-pl` without a command."""
+    """Make the parser of `wemoe-pl` without a command."""
     commands = "\n  ".join(f"{name:22}{about}" for name, about in COMMANDS.items())
     parser = config_parser("", TOP.format(commands=commands))
     parser.add_argument("--version", action="store_true", help="Show the version and exit.")
@@ -70,7 +70,7 @@ def top_parser() -> OneSentence:
 
 
 def job_parser(command: str) -> OneSentence:
-    """The options of a command with a config, which Lightning's parser reads: seconds to import."""
+    """Make the parser by which help and completion know a job; Lightning's own really reads it."""
     parser = config_parser(command, COMMANDS[command])
     add = parser.add_argument
     add("--suite", help="Models and tasks: a YAML file, or the bare name of a shipped one.")
@@ -91,7 +91,7 @@ def job_parser(command: str) -> OneSentence:
 
 
 def config_parser(command: str, description: str) -> OneSentence:
-    """A parser of what all commands with a config have in common."""
+    """Make a parser of what all commands with a config have in common."""
     parser = command_parser(
         command,
         description,
@@ -107,7 +107,7 @@ def config_parser(command: str, description: str) -> OneSentence:
 
 
 def job_epilog() -> str:
-    """How other keys are set, and what is shipped."""
+    """Say how other keys are set, and what is shipped."""
     names = [name.removesuffix(".yaml") for name in shipped_configs()]
     third = (len(names) + 2) // 3
     columns = (names[i * third : (i + 1) * third] for i in range(3))

@@ -29,11 +29,13 @@ VERBS = {
     "parameters": "Count the parameters of upscaled models, by number of tasks.",
     "bench": "Measure time and memory beside the plain model and the loop over samples.",
 }
-COMMANDS = SUBCOMMANDS | VERBS | {"completion": "Print the script by which a shell completes."}
+COMMANDS = (
+    SUBCOMMANDS | VERBS | {"completion": "Print the script by which a shell completes commands."}
+)
 
 
 def switch(about: str) -> dict[str, Any]:
-    """The arguments of `add_argument` for an option without a value."""
+    """Return the arguments of `add_argument` for an option without a value."""
     return {"action": "store_true", "help": about}
 
 
@@ -87,7 +89,7 @@ class OneSentence(ArgumentParser):
 
 
 def command_parser(command: str, description: str, **more: Any) -> OneSentence:
-    """A parser of one command, or of what is given without one, which only has `--help` yet."""
+    """Make a parser that has only `--help` yet, of a command or of what is given without one."""
     program = f"wemoe-pl {command}".strip()
     parser = OneSentence(
         prog=program, description=description, allow_abbrev=False, add_help=False, **more
@@ -97,7 +99,7 @@ def command_parser(command: str, description: str, **more: Any) -> OneSentence:
 
 
 def wrong_command(name: str = "") -> str:
-    """One sentence for a command that does not exist, or that was not given.
+    """Complain in one sentence of a command that does not exist, or that was not given.
 
     >>> wrong_command("fti")[:52]
     "There is no command 'fti'. Did you mean 'fit'? Valid"
@@ -108,7 +110,7 @@ def wrong_command(name: str = "") -> str:
 
 
 def values_of(args: Sequence[str], *names: str) -> list[str]:
-    """The values that an option is given, whichever of its names is used.
+    """Find the values that an option is given, whichever of its names is used.
 
     >>> values_of(["-c", "a", "--out", "b", "--config=c"], "-c", "--config")
     ['a', 'c']
@@ -118,7 +120,7 @@ def values_of(args: Sequence[str], *names: str) -> list[str]:
 
 
 def flatten(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """The leaves of nested settings by dotted keys, in the short form that options have.
+    """Yield the leaves of nested settings by dotted keys, in the short form that options have.
 
     >>> list(flatten({"model": {"class_path": "A", "init_args": {"depth": 2}}}))
     [('model', 'A'), ('model.depth', '2')]

@@ -39,7 +39,7 @@ UNLOADED = r"Unable to load config '(.+?)'"
 
 
 class Report:
-    """A report of jsonargparse's.
+    """A report of jsonargparse's, and what it is about.
 
     Args:
         text: its words.
@@ -80,7 +80,7 @@ def explain_report(text: str, keys: Iterable[str] = ()) -> str:
 
 
 def after(place: str, sentence: str) -> str:
-    """A sentence after the place that it is about, if there is one."""
+    """Put a sentence after the place that it is about, if there is one."""
     return f"{place}: {sentence}" if place else sentence
 
 
@@ -168,14 +168,14 @@ def is_no_text(value: str) -> bool:
 
 
 def nearest_name(name: str, candidates: Iterable[str], otherwise: str = "") -> str:
-    """The end of a sentence that names the nearest candidate, and the others if they are few."""
+    """End a sentence with the nearest candidate, and with the others if they are few."""
     names = [candidate for candidate in candidates if not candidate.startswith("_")]
     hint = did_you_mean(name, names)
     return hint if len(names) <= FEW else hint.partition("There are")[0].strip() or otherwise
 
 
 def concrete(base: type) -> list[str]:
-    """The names of the classes that can be chosen for a base class."""
+    """List the names of the classes that can be chosen for a base class."""
     children: list[type] = base.__subclasses__()
     below = [name for child in children for name in concrete(child)]
     members = (getattr(base, name, None) for name in dir(base))

@@ -16,7 +16,7 @@ REPEATED: dict[str, Any] = {"action": "append", "default": []}
 
 
 def sweep_parser() -> OneSentence:
-    """The parser of `wemoe-pl sweep`, which hands on what it does not know."""
+    """Make the parser of `wemoe-pl sweep`, which hands on what it does not know."""
     parser = command_parser(
         "sweep",
         "Run a job for every point of a grid, one after another or several at once. Every point is "
@@ -38,7 +38,7 @@ def sweep_parser() -> OneSentence:
 
 
 def report_parser() -> OneSentence:
-    """The parser of `wemoe-pl report`."""
+    """Make the parser of `wemoe-pl report`."""
     parser = command_parser(
         "report", "Write one document of many runs: Markdown, CSV, LaTeX, or a page of HTML."
     )
@@ -56,7 +56,7 @@ def report_parser() -> OneSentence:
 
 
 def export_parser() -> OneSentence:
-    """The parser of `wemoe-pl export`."""
+    """Make the parser of `wemoe-pl export`."""
     parser = command_parser(
         "export",
         "Write a merged model for others to use, read it back, and compare. An adapter holds what "
@@ -72,12 +72,12 @@ def export_parser() -> OneSentence:
     forms = "dense, pruned=SHARE that is left out, or low-rank=RANK; by default unchanged"
     add("--dictionary", metavar="FORM", help=f"The form of a bundle's task vectors: {forms}.")
     add(ALLOW, **REPEATED, metavar="PACKAGE", help=ALLOW_HELP)
-    add("--push", metavar="USER/NAME", help="Upload it to the hub too, with a model card.")
+    add("--push", metavar="USER/NAME", help="Upload the export to the hub, with a model card.")
     return parser
 
 
 def bench_parser() -> OneSentence:
-    """The parser of `wemoe-pl bench`."""
+    """Make the parser of `wemoe-pl bench`."""
     parser = command_parser("bench", f"Measure time and memory. {BENCH_NOTE}")
     add = parser.add_argument
     measures, shapes = ", ".join(BENCH_MEASURES), ", ".join(BENCH_SHAPES)
@@ -86,7 +86,7 @@ def bench_parser() -> OneSentence:
     add("--samples", default="16", help="Samples in a batch; for an encoder, those of each task.")
     add("--experts", default="8", help="Numbers of experts, with commas between.")
     add("--depths", default="2", help="Depths of the routers, 0 to 2, with commas between.")
-    add("--blocks", type=int, help="The most blocks that an encoder has; by default all.")
+    add("--blocks", type=int, help="The most blocks of an encoder to keep; by default all.")
     add("--repeats", type=int, default=5, help="How often to time; the median counts.")
     add("--device", default="cpu", help="The device to measure on: cpu or cuda.")
     add("--precision", default="float32", help=f"The precision: {', '.join(PRECISIONS)}.")
@@ -97,7 +97,7 @@ def bench_parser() -> OneSentence:
 
 
 def completion_parser() -> OneSentence:
-    """The parser of `wemoe-pl completion`."""
+    """Make the parser of `wemoe-pl completion`."""
     parser = command_parser(
         "completion",
         "Print a script for a shell to source, which then completes commands, their options, and "

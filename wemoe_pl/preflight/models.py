@@ -30,7 +30,7 @@ FAR = 0.5
 
 @dataclass(frozen=True)
 class Encoder:
-    """The weights of an encoder, of which every number was read once.
+    """An encoder whose weights have all been read once.
 
     Args:
         source: as the suite names it.
@@ -73,7 +73,7 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
 
 
 def to_fetch(source: str, findings: Findings) -> Encoder | None:
-    """What is told of an encoder that is on the hub and not in its cache; None of any other."""
+    """Describe an encoder that is on the hub and not in its cache; None for any other."""
     size = findings.size_to_fetch(hub_request(source, ENCODER_FILE))
     return Encoder(source, f"to fetch, {size_in_words(size)}") if size else None
 
@@ -90,7 +90,7 @@ def judge(task: str, expert: Encoder, findings: Findings) -> None:
 
 
 def distance(state: LazyState, pretrained: LazyState) -> float:
-    """The distance of weights from the pretrained ones, as a share of the norm of those."""
+    """Measure how far weights are from the pretrained ones, as a share of the norm of those."""
     apart, size = [], []
     for key in pretrained:
         before = pretrained[key].float()
@@ -100,7 +100,7 @@ def distance(state: LazyState, pretrained: LazyState) -> float:
 
 
 def form_name(source: str) -> str:
-    """The name of the form that a file of weights has, by its keys."""
+    """Find the name of the form that a file of weights has, by its keys."""
     return find_tower(open_weights(source, ENCODER_FILE)).form.name
 
 
@@ -129,16 +129,16 @@ def look_at_made_head(
     suite: Suite, task: str, tower: TextTower, check_classes: bool, findings: Findings
 ) -> tuple[str, ClassificationHead | None]:
     """Look at a head that the text tower makes, and that may be in the cache."""
-    told = f"zero-shot, by the text tower of {suite.text_source}"
+    source = f"zero-shot, by the text tower of {suite.text_source}"
     with findings.listed("text tower"):  # which several tasks may share
         if size := findings.size_to_fetch(hub_request(suite.text_source, ENCODER_FILE)):
-            return f"{told}, to fetch, {size_in_words(size)}", None
+            return f"{source}, to fetch, {size_in_words(size)}", None
         tower.check(suite.text_source)
         with findings.listed(f"head of {task}"):
             if suite.zero_shot_head(task).path.is_file():
-                return told, suite.load_head(task, check_classes)
-            return f"{told}, which a job or `wemoe-pl prepare` makes", None
-    return told, None
+                return source, suite.load_head(task, check_classes)
+            return f"{source}, which a job or `wemoe-pl prepare` makes", None
+    return source, None
 
 
 def described(head: ClassificationHead) -> str:
@@ -168,7 +168,7 @@ def order_of(task: VisionTask, classes: Sequence[str]) -> str:
 
 
 def encoder_table(encoders: Mapping[str, Encoder]) -> Table:
-    """A row per encoder."""
+    """Make a table with a row per encoder."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("encoder", overflow="fold")
     table.add_column("form")

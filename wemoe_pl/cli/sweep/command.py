@@ -48,7 +48,7 @@ def sweep(args: list[str], run: Processes | None = None) -> None:
 
 
 def checked_grid(options: Namespace, passed_on: list[str]) -> dict[str, list[str]]:
-    """The values of every key of the grid, or a `ConfigError` if an option makes no sense."""
+    """Read the grid, and raise `ConfigError` for an option that makes no sense."""
     if not options.grid:
         raise ConfigError("There is nothing to sweep: give --grid KEY=A,B,C.")
     if options.jobs is not None:

@@ -97,7 +97,7 @@ def make_point(
 
 
 def command_for(configs: Sequence[str], arguments: Sequence[str]) -> str:
-    """`test` for a job whose merge is static, with nothing to fit; else `fit`.
+    """Choose `test` for a job whose merge is static, with nothing to fit, else `fit`.
 
     Args:
         configs: those that are given, of which the later ones count.
@@ -131,6 +131,6 @@ def check_points(all_points: Iterable[Point], fresh: bool) -> None:
 
 
 def last_words(point: Point) -> str:
-    """The last line of a point's log, which is the error of one that failed."""
+    """Read the last line of a point's log, which is the error of one that failed."""
     lines = point.log.read_text().strip().splitlines() if point.log.is_file() else []
     return lines[-1].removeprefix("wemoe-pl: ") if lines else "it left no log."

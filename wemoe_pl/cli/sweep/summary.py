@@ -1,6 +1,5 @@
 """What a sweep leaves: a table, a plot, and the point that is chosen without labels."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from wemoe_pl.cli.sweep.grid import folder_name, short_names
 from wemoe_pl.cli.sweep.points import Point
+from wemoe_pl.reporting.analysis import write_rows
 from wemoe_pl.reporting.plots.figures import plot_sweep
 from wemoe_pl.reporting.table import percent
 from wemoe_pl.system.files import atomic_write
@@ -38,18 +38,12 @@ def summarise(points: Sequence[Point], keys: list[str], out: Path, choose: bool)
     best = max(finished, key=lambda pair: information(pair[1]) or 0.0)
     table = sweep_table(finished, keys, best[0] if choose else None)
     Console(width=Console(width=UNLIMITED).measure(table).maximum).print(table)
-    write_csv(out / "sweep.csv", [csv_row(point, results) for point, results in finished])
+    rows = [csv_row(point, results) for point, results in finished]
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    write_rows(out / "sweep.csv", header, [[row.get(key) for key in header] for row in rows])
     if choose:
         write_choice(out / "chosen.json", *best)
     draw(finished, keys, out)
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows that may have different keys, a column for each."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def write_choice(path: Path, point: Point, results: Mapping[str, Any]) -> None:
@@ -60,7 +54,7 @@ def write_choice(path: Path, point: Point, results: Mapping[str, Any]) -> None:
 
 
 def csv_row(point: Point, results: Mapping[str, Any]) -> dict[str, Any]:
-    """A line of `sweep.csv`."""
+    """Make a line of `sweep.csv`."""
     return {
         **point.settings,
         **{f"accuracy/{task}": value for task, value in results["accuracy"].items()},
@@ -73,12 +67,12 @@ def csv_row(point: Point, results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def information(results: Mapping[str, Any]) -> float | None:
-    """The score of a run that needs no labels: its mean over tasks."""
+    """Compute the score of a run that needs no labels: its mean over tasks."""
     return mean(results.get("information", {}))
 
 
 def sweep_table(finished: Finished, keys: list[str], chosen: Point | None) -> Table:
-    """One line per point: its settings, accuracies, their mean, and the label-free score."""
+    """Make a table with a line per point: settings, accuracies, their mean, label-free score."""
     first = finished[0][1]
     tasks = list(dict.fromkeys(task for _, results in finished for task in results["tasks"]))
     title = escape(f"Sweep on {first['suite']}, accuracy in %")

@@ -56,7 +56,7 @@ def run_all(all_points: list[Point], options: Namespace, run: "Processes") -> li
 
 
 def worker_environments(options: Namespace) -> list[dict[str, str]]:
-    """The environment of every job that runs at a time: its GPU, or its share of the cores."""
+    """Make an environment for each job that runs at a time: its GPU, or its share of cores."""
     if options.gpus:
         return [os.environ | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in options.gpus.split(",")]
     jobs = options.jobs or 1
@@ -114,7 +114,7 @@ class Processes:
 
 
 def outcome(point: Point, number: int, of: int, has_failed: bool) -> str:
-    """One line on a point that has ended."""
+    """Say in one line how a point has ended."""
     results = None if has_failed else point.results  # which may be of another config
     ending = f"mean {percent(results['mean'])}" if results else f"failed: {last_words(point)}"
     return f"{number}/{of} {point.folder.name}: {ending}"
