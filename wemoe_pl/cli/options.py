@@ -29,9 +29,7 @@ VERBS = {
     "parameters": "Count the parameters of upscaled models, by number of tasks.",
     "bench": "Measure time and memory beside the plain model and the loop over samples.",
 }
-COMMANDS = (
-    SUBCOMMANDS | VERBS | {"completion": "Print the script by which a shell completes commands."}
-)
+COMMANDS = SUBCOMMANDS | VERBS | {"completion": "Print a script that completes commands."}
 
 
 def switch(about: str) -> dict[str, Any]:
