@@ -50,26 +50,3 @@ def test_a_curve_is_of_rows_that_differ_in_its_axis_alone() -> None:
     assert {key: middle(row[key] for row in rows) for key in usual} == usual
     assert costs_by("samples", rows, usual)["plain, forward"] == {1: 3, 4: 6, 16: 18}
     assert costs_by("experts", rows, usual)["plain, forward"] == {2: 6, 8: 12}
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        (["layers"], "no measure 'layers'. Did you mean 'layer'?"),
-        (["--shapes", "vitb23"], "no shape 'vitb23'. Did you mean 'vitb32'?"),
-        (["--samples", "1,x"], "--samples is '1,x': give whole numbers from 1, such as 1,2."),
-        (["--depths", "3"], "--depths is '3': give whole numbers from 0"),
-        (["--repeats", "0"], "--repeats is 0: give a number from 1."),
-        (["--precision", "int8"], "no precision 'int8'"),
-        (["--device", "cuda:99"], "device 'cuda:99'"),
-        (["--speed"], "unrecognized arguments: --speed"),
-    ],
-)
-def test_bad_input_is_told_in_one_sentence(
-    args: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["bench", *args, "--out", str(tmp_path / "out")]) == 1
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.err.count("\n") == 1
-    assert not (tmp_path / "out").exists()

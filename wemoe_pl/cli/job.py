@@ -25,7 +25,8 @@ from wemoe_pl.cli.job_results import finish_run, validation_table
 from wemoe_pl.cli.job_start import Resumed, compare_with_folder, enter_folder, session_of
 from wemoe_pl.cli.launchers import Launcher, launcher
 from wemoe_pl.cli.options import CONFIG, values_of
-from wemoe_pl.cli.parser import ShippedConfig, WeMoEParser, explain
+from wemoe_pl.cli.parser import ShippedConfig, WeMoEParser
+from wemoe_pl.cli.parser_errors import explain_report
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.preflight.settings import check_fit
 from wemoe_pl.reporting.summary import accuracy_table
@@ -96,7 +97,7 @@ class WeMoECLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (ValueError, ImportError, MisconfigurationException) as error:
-            raise ConfigError(explain(str(error))) from error
+            raise ConfigError(explain_report(str(error))) from error
 
 
 class RunCLI(WeMoECLI):

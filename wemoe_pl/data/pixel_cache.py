@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
-from rich.console import Console
-from rich.progress import track
 
 from wemoe_pl.data.preprocessing import Pixels, Preprocessing
 from wemoe_pl.data.tasks import Images
 from wemoe_pl.errors import DataError
 from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import atomic_write, cache_folder
+from wemoe_pl.system.terminal import progress
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,8 @@ def write_pixels(path: Path, images: Images, preprocessing: Preprocessing, name:
             "WEMOE_PL_CACHE to a folder on another disk."
         )
     with atomic_write(path) as temporary:
-        quiet = not Console().is_terminal
         pixels = all_pixels(images, preprocessing)
-        rows = track(pixels, f"Pixels of {name}", len(images), disable=quiet)
+        rows = progress(pixels, f"Pixels of {name}", len(images))
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         with temporary.open("wb") as file:  # mapped memory would crash, not raise, on a full disk
             np.lib.format.write_array_header_1_0(file, header)

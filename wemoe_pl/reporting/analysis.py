@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,6 +28,7 @@ from wemoe_pl.reporting.plots.analyses import (
 from wemoe_pl.reporting.plots.style import FloatArray
 from wemoe_pl.reporting.results import parameter_counts
 from wemoe_pl.system.files import atomic_write
+from wemoe_pl.system.terminal import progress
 from wemoe_pl.training.routing import Routing
 
 SPAN = (-0.5, 1.5)  # of both coefficients of a landscape
@@ -187,7 +186,7 @@ def encoders_on_plane(
     base = {key: weight.clone() for key, weight in encoder.state_dict().items()}
     vectors = [dict(lazy_task_vector(base, experts[task])) for task in tasks]
     places = list(product(enumerate(grid), enumerate(grid)))
-    for (i, a), (j, b) in track(places, "Landscape", disable=not Console().is_terminal):
+    for (i, a), (j, b) in progress(places, "Landscape"):
         scaled = (
             {key: coefficient * delta for key, delta in vector.items()}
             for coefficient, vector in zip((a, b), vectors, strict=True)

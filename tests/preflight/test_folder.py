@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.preflight.place import check_writable, contents
+from wemoe_pl.preflight.folder import check_writable, state_in_words
 
 
 def test_what_is_in_a_folder_is_told(folder: Path) -> None:
-    assert contents(folder / "none") == "nothing yet"
+    assert state_in_words(folder / "none") == "nothing yet"
     (folder / "empty").mkdir()
-    assert contents(folder / "empty") == "nothing yet"
-    assert contents(folder / "fitted") == "a finished run"
-    assert contents(folder / "static") == "a finished run"
-    assert contents(folder / "interrupted") == "an unfinished run, kept at step 4"
-    assert contents(folder / "images") == "no run, but folder, mnist, parquet"
+    assert state_in_words(folder / "empty") == "nothing yet"
+    assert state_in_words(folder / "fitted") == "a finished run"
+    assert state_in_words(folder / "static") == "a finished run"
+    assert state_in_words(folder / "interrupted") == "an unfinished run, kept at step 4"
+    assert state_in_words(folder / "images") == "no run, but folder, mnist, parquet"
     (folder / "empty/results.json").write_text("{}")
-    assert contents(folder / "empty") == (
+    assert state_in_words(folder / "empty") == (
         "files under the names of a run that wemoe-pl has not written"
     )
 
@@ -27,7 +27,7 @@ def test_a_damaged_checkpoint_is_told(folder: Path) -> None:
     last = folder / "interrupted/checkpoints/last.ckpt"
     last.write_bytes(last.read_bytes()[:100])
     with pytest.raises(CheckpointError, match=r"last\.ckpt is damaged"):
-        contents(folder / "interrupted")
+        state_in_words(folder / "interrupted")
 
 
 def test_a_folder_can_be_made_below_one_that_is_there(folder: Path) -> None:

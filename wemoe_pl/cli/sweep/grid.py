@@ -11,11 +11,11 @@ import yaml
 
 from wemoe_pl.errors import ConfigError
 
-LONGEST = 60  # characters of a value in the name of a folder
+LONGEST_VALUE = 60  # characters of a value in the name of a folder
 
 
 def parse_grid(items: Sequence[str]) -> dict[str, list[str]]:
-    """The values of every key, as text for the command line.
+    """Read the values of every key, as text for the command line.
 
     Values are YAML: `tasks=[mnist,dtd],[svhn]` has two.
 
@@ -37,7 +37,7 @@ def parse_grid(items: Sequence[str]) -> dict[str, list[str]]:
 
 
 def parse_values(key: str, text: str) -> list[str]:
-    """The values that a key takes, each as it would be written on the command line."""
+    """Read the values that a key takes, each as it would be written on the command line."""
     try:
         # As text: YAML would make 0.30 of 0.3, and a number of 1e-3 only sometimes.
         values = yaml.load(f"[{text}]", Loader=yaml.BaseLoader)
@@ -49,7 +49,7 @@ def parse_values(key: str, text: str) -> list[str]:
 
 
 def flow(value: Any) -> str:
-    """A value in one line, as the command line takes it."""
+    """Write a value in one line, as the command line takes it."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -57,13 +57,13 @@ def flow(value: Any) -> str:
     return json.dumps(value)
 
 
-def points(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    """All combinations, the last key changing fastest."""
+def combinations(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """List all combinations of values; the last key changes fastest."""
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """The last part of every key, or all of it where two would be called the same.
+    """Shorten every key to its last part, unless two would be called the same.
 
     >>> short_names(["model.merge.router_depth"])
     {'model.merge.router_depth': 'router_depth'}
@@ -75,7 +75,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def folder_name(point: Mapping[str, str]) -> str:
-    """What the folder of a point is called.
+    """Name the folder of a point.
 
     >>> folder_name({"model.merge.router_depth": "1", "tasks": "[mnist, dtd]"})
     'router_depth=1,tasks=mnist+dtd'
@@ -85,8 +85,8 @@ def folder_name(point: Mapping[str, str]) -> str:
 
 
 def as_file_name(value: str) -> str:
-    """A value with nothing in it that a file name should not have, and not too long."""
+    """Shorten a value, and drop what a file name should not have."""
     plain = re.sub(r"[^\w.+-]+", "+", value).strip("+")
-    if len(plain) <= LONGEST and plain:
+    if len(plain) <= LONGEST_VALUE and plain:
         return plain
-    return f"{plain[:LONGEST]}-{hashlib.sha256(value.encode()).hexdigest()[:8]}"
+    return f"{plain[:LONGEST_VALUE]}-{hashlib.sha256(value.encode()).hexdigest()[:8]}"

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.preflight.memory import Memory
-from wemoe_pl.preflight.report import memory_facts, tell_findings, tell_part
+from wemoe_pl.preflight.printing import memory_facts, print_findings, print_part
 
 MEMORY = Memory(
     model=2_000_000, task_vectors=1_500_000, optimizer=20_000, step=3_000_000,
@@ -15,7 +15,7 @@ MEMORY = Memory(
 def said(findings: Findings, quiet: bool = False) -> str:
     console = Console(width=80)
     with console.capture() as capture:
-        tell_findings(console, findings, quiet)
+        print_findings(console, findings, quiet)
     return capture.get()
 
 
@@ -47,5 +47,5 @@ def test_sums_are_those_of_their_parts() -> None:
 def test_what_strangers_wrote_is_no_markup() -> None:
     console = Console(width=80)
     with console.capture() as capture:
-        tell_part(console, "[red]", {"suite": "[/b]"})
+        print_part(console, "[red]", {"suite": "[/b]"})
     assert capture.get() == "\n[red]\n  suite  [/b]\n"

@@ -1,4 +1,4 @@
-"""A check tells its findings in plain tables and sentences, part by part."""
+"""A check prints what it finds, part by part, in plain tables and sentences."""
 
 from collections.abc import Mapping
 
@@ -15,10 +15,10 @@ from wemoe_pl.system.disk_space import size_in_words
 INDENT = (0, 0, 0, 2)
 
 
-def tell_part(
+def print_part(
     console: Console, title: str, facts: Mapping[str, str], table: Table | None = None
 ) -> None:
-    """Print a heading, what is to be said in words, and a table.
+    """Print a heading, facts in words, and a table.
 
     Args:
         console: where it is printed.
@@ -27,18 +27,18 @@ def tell_part(
         table: what is below them, if it has any row.
     """
     console.print(f"\n[bold]{escape(title)}[/bold]", highlight=False)
-    told = Table.grid(padding=(0, 2))
-    told.add_column(no_wrap=True)
-    told.add_column(overflow="fold")
+    words = Table.grid(padding=(0, 2))
+    words.add_column(no_wrap=True)
+    words.add_column(overflow="fold")
     for name, value in facts.items():
-        told.add_row(escape(name), escape(harmless(value)))
-    for each in (told, table):
-        if each is not None and each.row_count:
-            console.print(Padding(each, INDENT, expand=False), highlight=False)
+        words.add_row(escape(name), escape(harmless(value)))
+    for shown in (words, table):
+        if shown is not None and shown.row_count:
+            console.print(Padding(shown, INDENT, expand=False), highlight=False)
 
 
 def memory_facts(memory: Memory, fits: bool, room: int | None) -> dict[str, str]:
-    """An estimate in words.
+    """Put an estimate of memory into words.
 
     Args:
         memory: the estimate.
@@ -46,27 +46,27 @@ def memory_facts(memory: Memory, fits: bool, room: int | None) -> dict[str, str]
         room: bytes that are free on the device; None if that is not known.
     """
     vectors = f", {size_in_words(memory.task_vectors)} of it task vectors"
-    told = {"model": size_in_words(memory.model) + (vectors if memory.task_vectors else "")}
+    facts = {"model": size_in_words(memory.model) + (vectors if memory.task_vectors else "")}
     if fits:
-        told["a step"] = f"{size_in_words(memory.step)}, gradients and activations of one batch"
-        told["optimizer"] = size_in_words(memory.optimizer)
-        told["fit, in all"] = size_in_words(memory.fit)
-    told["references"] = size_in_words(memory.references)
-    told["test, in all"] = size_in_words(memory.test)
+        facts["a step"] = f"{size_in_words(memory.step)}, gradients and activations of one batch"
+        facts["optimizer"] = size_in_words(memory.optimizer)
+        facts["fit, in all"] = size_in_words(memory.fit)
+    facts["references"] = size_in_words(memory.references)
+    facts["test, in all"] = size_in_words(memory.test)
     if room is not None:
-        told["free here"] = size_in_words(room)
-    told["left out"] = (
+        facts["free here"] = size_in_words(room)
+    facts["left out"] = (
         "torch itself, work space of its products and of merged MLPs, images that are loaded, "
         "and the experts while they are merged"
     )
-    return told
+    return facts
 
 
-def tell_findings(console: Console, findings: Findings, quiet: bool) -> None:
+def print_findings(console: Console, findings: Findings, quiet: bool) -> None:
     """Print all warnings and problems, and unless it is to be quiet that there are none."""
     if size := sum(findings.waiting.values()):
-        told = f"{size_in_words(size)} are on the hub and not here, and were not looked at"
-        console.print(f"\n{told}: `wemoe-pl prepare` fetches them.", highlight=False)
+        waiting = f"{size_in_words(size)} are on the hub and not here, and were not looked at"
+        console.print(f"\n{waiting}: `wemoe-pl prepare` fetches them.", highlight=False)
     for title, sentences in (("Warnings", findings.warnings), ("Problems", findings.problems)):
         if not sentences:
             continue
@@ -78,5 +78,5 @@ def tell_findings(console: Console, findings: Findings, quiet: bool) -> None:
             line.add_row("-", escape(harmless(sentence)))
             console.print(Padding(line, INDENT, expand=False), highlight=False)
     if not findings.problems and not quiet:
-        told = "with the warnings above" if findings.warnings else "and nothing to warn of"
-        console.print(f"\nNothing keeps this job from starting, {told}.", highlight=False)
+        beside = "with the warnings above" if findings.warnings else "and nothing to warn of"
+        console.print(f"\nNothing keeps this job from starting, {beside}.", highlight=False)

@@ -1,16 +1,7 @@
-"""Run a command by Lightning, which warns of nothing where all is as it should be."""
+"""What Lightning says of runs in which all is as it should be, and which is kept from the user."""
 
 import logging
 import warnings
-
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-from wemoe_pl.cli.commands import VERBS
-from wemoe_pl.cli.faults import explanation, with_notes
-from wemoe_pl.cli.job import run_job
-from wemoe_pl.cli.verbs import run_verb
-from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.system.signals import REQUEST, Stopped
 
 LOGGERS = (
     "lightning.pytorch.utilities.rank_zero",
@@ -36,30 +27,6 @@ NOISE = (
     r"Total length of `DataLoader` across ranks is zero",  # the same, of what is predicted
     r"FSDP2-wrapped module .* returned a view tensor",  # into which nothing of ours writes
 )
-
-
-def run(args: list[str]) -> None:
-    """Run one command, with a trainer or without.
-
-    Raises:
-        WeMoEError: something is wrong that a user can put right.
-        Stopped: a signal has asked the command to end.
-    """
-    silence_lightning()
-    command, *rest = args
-    try:
-        if command in VERBS:
-            run_verb(command, rest)
-        else:
-            run_job(args)
-    except MisconfigurationException as error:
-        raise ConfigError(str(error)) from error
-    except Exception as error:
-        if REQUEST.signum is not None:  # it went to the processes that load images too
-            raise with_notes(Stopped(REQUEST.signum), error) from error
-        if isinstance(error, WeMoEError) or (told := explanation(error)) is None:
-            raise
-        raise with_notes(told, error) from error
 
 
 def silence_lightning() -> None:

@@ -11,7 +11,7 @@ from wemoe_pl.runs.start import Start
 
 
 def check_writable(out: Path) -> None:
-    """Raise `ConfigError` unless a folder is there to be written to, or can be made; none is."""
+    """Raise `ConfigError` unless a folder can be written to, or be made; it is not made."""
     nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise ConfigError(f"{nearest} is a file: choose another folder with --out.")
@@ -19,7 +19,7 @@ def check_writable(out: Path) -> None:
         raise ConfigError(f"Nothing can be written to {nearest}: choose another with --out.")
 
 
-def contents(out: Path) -> str:
+def state_in_words(out: Path) -> str:
     """Tell what the folder of a run holds: nothing, a run in some state, or other files.
 
     Raises:

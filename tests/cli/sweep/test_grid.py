@@ -2,7 +2,7 @@
 
 import pytest
 
-from wemoe_pl.cli.grid import folder_name, parse_grid, points, short_names
+from wemoe_pl.cli.sweep.grid import combinations, folder_name, parse_grid, short_names
 from wemoe_pl.errors import ConfigError
 
 
@@ -16,7 +16,7 @@ def test_values_stay_as_they_were_written() -> None:
 
 def test_all_combinations_come_once_the_last_key_changing_fastest() -> None:
     grid = {"a": ["1", "2"], "b": ["x", "y"]}
-    assert [tuple(point.values()) for point in points(grid)] == [
+    assert [tuple(point.values()) for point in combinations(grid)] == [
         ("1", "x"), ("1", "y"), ("2", "x"), ("2", "y"),
     ]  # fmt: skip
 
