@@ -85,11 +85,6 @@ def test_every_file_is_in_a_stage() -> None:
     assert {stage_of(module) for module in MODULES} == set(STAGES)
 
 
-def test_few_names_lie_at_the_top() -> None:
-    ours = {path.name for path in PACKAGE.iterdir()} - {"__pycache__", "__init__.pyi"}
-    assert len(ours - {"__init__.py", "__main__.py", "py.typed"}) <= 16
-
-
 @pytest.mark.parametrize("module", [m for m in MODULES if m != "__init__"])
 def test_a_file_imports_only_from_its_own_stage_and_those_above(module: str) -> None:
     below = STAGES[STAGES.index(stage_of(module)) + 1 :]

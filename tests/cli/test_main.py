@@ -25,7 +25,7 @@ from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.checkpoints.heads import load_head
 from wemoe_pl.cli import main, running
 from wemoe_pl.cli.commands import COMMANDS
-from wemoe_pl.data.streams import NamedBatch
+from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import DataError, UnreachableError
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.system.configs import SHIPPED_CONFIGS, shipped_configs, shipped_trainers

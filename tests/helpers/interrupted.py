@@ -28,7 +28,7 @@ Fit = Callable[..., Outcome]
 
 def draw_nothing() -> None:
     """Pictures take longer than all the rest."""
-    job_results.write_pictures = lambda *_: []  # type: ignore[attr-defined]
+    job_results.write_figures = lambda *_: []  # type: ignore[attr-defined]
 
 
 def learned(out: Path) -> dict[str, torch.Tensor]:

@@ -38,7 +38,7 @@ def command(
 ) -> Command:  # fmt: skip
     """`command("fit", "--key", …)`: the main job on the tiny suite; by default into `a`."""
     monkeypatch.setattr("sys.argv", ["wemoe-pl"])
-    monkeypatch.setattr(job_results, "write_pictures", lambda *_: [])
+    monkeypatch.setattr(job_results, "write_figures", lambda *_: [])
     monkeypatch.chdir(tmp_path)
 
     def run(verb: str, *options: object, config: str = "adapt_miniature", out: str = "a") -> Answer:
@@ -391,7 +391,10 @@ def test_what_was_scored_only_in_part_says_so_everywhere(
     left = results("a")
     told = "Only the first batch of test images of every task was scored."
     assert left["partial"] == told
-    assert left["curves"] == "Curves are of the first 2 batches of test images of every task only."
+    assert (
+        left["curves"]
+        == "Validation curves are of the first 2 batches of test images of every task only."
+    )
     assert left["method"] == "WEMoE, partial"
     assert set(left["images"].values()) == {3}
     summary = Path("a/summary.md").read_text()

@@ -12,6 +12,7 @@ from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.callbacks.siblings import callbacks_of
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.tasks import name_some
+from wemoe_pl.data.to_classify import ToClassify
 from wemoe_pl.merging import NOT_ADAPTED
 from wemoe_pl.system.files import digest
 from wemoe_pl.training.module import ScoredModule
@@ -22,13 +23,14 @@ def skip_answered(
 ) -> None:
     """Leave out the batches that an earlier start of the same command has answered."""
     [predictions] = callbacks_of(trainer, Predictions)
-    data.answered = answered = predictions.begin(question_of(recipe, model, data), is_fresh)
+    answered = predictions.begin(question_of(recipe, model, data.to_classify), is_fresh)
+    data.to_classify.leave_out(answered)
     if answered:
-        batches = len(data.batches_to_classify)
+        batches = len(data.to_classify.batches)
         rank_zero_info(f"Going on: {len(answered)} of {batches} batches are answered already")
 
 
-def question_of(recipe: dict[str, Any], model: ScoredModule, data: VisionData) -> dict[str, Any]:
+def question_of(recipe: dict[str, Any], model: ScoredModule, images: ToClassify) -> dict[str, Any]:
     """All that determines what `predict` answers, as plain values."""
     checkpoint = recipe["ckpt_path"]
     return {
@@ -36,8 +38,8 @@ def question_of(recipe: dict[str, Any], model: ScoredModule, data: VisionData) -
         "precision": recipe["trainer"]["precision"],
         "checkpoint": checkpoint and digest(Path(checkpoint)),
         "sources": model.frozen_sources,
-        "images": [data.images, data.to_classify.fingerprint],
-        "batch_size": data.test_batch_size,
+        "images": [images.source, images.images.fingerprint],
+        "batch_size": images.batch_size,
     }
 
 
@@ -46,11 +48,12 @@ def write_answers(
 ) -> None:
     """Write the table of answers, in the order of the images, and say where it is."""
     [predictions] = callbacks_of(trainer, Predictions)
-    answers, unreadable = predictions.finish(data.batches_to_classify)
+    images = data.to_classify
+    answers, unreadable = predictions.finish(images.batches)
     by = f", by {model.method}" if model.method.endswith(NOT_ADAPTED) else ""
     console.print(f"{answers} predictions are in {predictions.path}{by}", highlight=False)
     if unreadable:
         logging.getLogger("lightning.pytorch").warning(
-            f"{len(unreadable)} of {len(data.to_classify)} images cannot be read, and have rows "
+            f"{len(unreadable)} of {len(images.images)} images cannot be read, and have rows "
             f"that say why: {name_some(unreadable)}."
         )

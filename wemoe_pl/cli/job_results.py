@@ -13,7 +13,7 @@ from wemoe_pl.callbacks.siblings import callbacks_of
 from wemoe_pl.cli.job_loggers import close_loggers
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.reporting.dashboard import Dashboard
-from wemoe_pl.reporting.plots.run import write_pictures
+from wemoe_pl.reporting.plots.run import write_figures
 from wemoe_pl.reporting.results import collect_results, write_results
 from wemoe_pl.reporting.summary import accuracy_table, write_summary
 from wemoe_pl.runs.partial import PARTIAL, what_was_scored, what_was_validated
@@ -38,7 +38,7 @@ def finish_run(
     arguments: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
-    """Write the pictures, `summary.md` and `results.json`, with which a run has finished.
+    """Write the figures, `summary.md` and `results.json`, with which a run has finished.
 
     Args:
         trainer: which has scored the model.
@@ -61,10 +61,10 @@ def finish_run(
         results["guard"] = guard.report
     folder = session.folder
     points = callbacks_of(trainer, Curves)[0].points
-    pictures = write_pictures(folder.path, model, results, points)
-    write_summary(folder.summary, results, [path.name for path in pictures])
+    figures = write_figures(folder.path, model, results, points)
+    write_summary(folder.summary, results, [path.name for path in figures])
     [dashboard] = callbacks_of(trainer, Dashboard)
-    dashboard.finish(trainer, model, results, pictures, points)
+    dashboard.finish(trainer, model, results, figures, points)
     close_loggers(trainer.loggers)
     write_results(folder.results, results)  # last: it says that the run is finished
     session.put_in_place()

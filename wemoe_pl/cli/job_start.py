@@ -80,7 +80,7 @@ def compare_with_folder(
         identity = Identity(
             command=session.command,
             recipe=recipe,
-            images=data.identities(session.command),
+            images=data.sets.identities(session.command),
             sources=model.frozen_sources,
             checkpoint=digest(scored) if scored else None,
         )

@@ -16,7 +16,7 @@ from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.tasks import VisionTask
 from wemoe_pl.errors import FEW, ConfigError, did_you_mean
 from wemoe_pl.merging import MergeMethod
-from wemoe_pl.moe.dictionary import Compression
+from wemoe_pl.moe.compression import Compression
 from wemoe_pl.system.configs import ALLOW, find_config, find_suite
 from wemoe_pl.system.jsonargparse_private import subcommand_parsers
 from wemoe_pl.system.public_names import short

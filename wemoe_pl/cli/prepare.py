@@ -13,7 +13,8 @@ from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.errors import UnreachableError
-from wemoe_pl.system.hub import HubFile, HubFiles, check_room, is_blob_intact, size_in_words
+from wemoe_pl.system.disk_space import check_room, size_in_words
+from wemoe_pl.system.hub import HubFile, HubFiles, is_blob_intact
 from wemoe_pl.training.module import ScoredModule
 
 
@@ -71,8 +72,8 @@ def prepare(module: ScoredModule, data: VisionData, console: Console) -> None:
         bring(item)
     if suite := module.frozen_suite:
         check_models(suite)
-    for each in data.image_sets:
-        images = data.load(each).images
+    for each in data.sets.all:
+        images = data.sets.load(each).images
         labelled = sum(label != UNLABELLED for label in images.labels)
         console.print(f"{each.task}: {len(images)} {each.split} images, {labelled} with labels")
     if suite := module.frozen_suite:
@@ -87,8 +88,8 @@ def requests(module: ScoredModule, data: VisionData) -> dict[str, HubFiles]:
     found: dict[str, HubFiles | None] = {}
     if suite := module.frozen_suite:
         found |= {part: hub_request(*source) for part, source in suite.named_sources().items()}
-    for each in data.image_sets:
-        found[f"{each.split} images/{each.task}"] = data.task(each).hub_files(each.split)
+    for each in data.sets.all:
+        found[f"{each.split} images/{each.task}"] = data.sets.task(each).hub_files(each.split)
     return dict(distinct(found))
 
 

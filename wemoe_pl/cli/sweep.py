@@ -28,7 +28,7 @@ from wemoe_pl.cli.completion import flatten
 from wemoe_pl.cli.grid import folder_name, parse_grid, points, short_names
 from wemoe_pl.cli.options import CONFIG, FRESH, sweep_parser, values_of
 from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.reporting.plots.figures import plot_sweep
+from wemoe_pl.reporting.plots.sweep import plot_sweep
 from wemoe_pl.reporting.table import percent
 from wemoe_pl.runs.folder import RunFolder, State
 from wemoe_pl.runs.identity import program_change

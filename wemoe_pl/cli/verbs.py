@@ -12,8 +12,8 @@ import yaml
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from rich.console import Console
 
-from wemoe_pl.bench.command import bench
 from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_SHAPES
+from wemoe_pl.bench.report import bench
 from wemoe_pl.bench.subjects import Settings
 from wemoe_pl.cli.job import WeMoECLI, build_job, only_tell
 from wemoe_pl.cli.launchers import refuse_several
@@ -33,7 +33,7 @@ from wemoe_pl.cli.prepare import prepare, write_heads
 from wemoe_pl.cli.sweep import sweep
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError, did_you_mean
-from wemoe_pl.export.bundle import form_of
+from wemoe_pl.export.bundle import parse_compression
 from wemoe_pl.export.formats import export, largest_difference
 from wemoe_pl.export.loading import open_model
 from wemoe_pl.export.push import destination, push
@@ -41,7 +41,8 @@ from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
 from wemoe_pl.moe.precision import PRECISIONS
 from wemoe_pl.preflight.command import Job, check
 from wemoe_pl.reporting.analysis import write_landscape, write_parameters, write_similarity
-from wemoe_pl.reporting.comparison import TableOptions, report, report_page
+from wemoe_pl.reporting.comparison import TableOptions
+from wemoe_pl.reporting.report import report, report_page
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.lock import held
 from wemoe_pl.runs.session import writing_to
@@ -114,7 +115,7 @@ def run_verb(verb: str, args: list[str]) -> None:
 def check_job(job: WeMoECLI) -> None:
     """Tell what a job would do."""
     assert isinstance(job, CheckCLI)
-    job.datamodule.cache_images = False  # which would decode them all
+    job.datamodule.sets.cached = False  # which would decode them all
     found = Job(
         job.model,
         job.datamodule,
@@ -184,7 +185,9 @@ def export_model(args: list[str]) -> None:
         raise ConfigError("--precision and --dictionary are of bundles: set --format bundle.")
     repo = destination(options.push) if options.push else None
     found = open_model(options.source, options.allow)
-    subject = found.compressed(form_of(options.dictionary)) if options.dictionary else found
+    subject = (
+        found.compressed(parse_compression(options.dictionary)) if options.dictionary else found
+    )
     if options.precision:
         subject = subject.cast(getattr(torch, options.precision))
     out = Path(options.out or f"runs/export-{options.format}")

@@ -30,8 +30,8 @@ from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import Meant, meant_run
 from wemoe_pl.runs.partial import check_limits
 from wemoe_pl.runs.start import Start, compare, find_start
+from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import digest
-from wemoe_pl.system.hub import size_in_words
 from wemoe_pl.training.finetune import ExpertFineTuning
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import ScoredModule
@@ -103,7 +103,7 @@ class Job:
             command=self.command,
             recipe=self.recipe,
             sources=self.module.frozen_sources,
-            images=self.data.identities(self.command),
+            images=self.data.sets.identities(self.command),
             checkpoint=None if scored is None else digest(scored),
         )
 

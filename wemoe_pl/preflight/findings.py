@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from wemoe_pl.errors import WeMoEError, sentence_of
-from wemoe_pl.system.hub import HubFiles, HubRepo
+from wemoe_pl.system.hub import HubFiles
+from wemoe_pl.system.hub_repo import HubRepo
 
 
 @dataclass

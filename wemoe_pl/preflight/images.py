@@ -70,17 +70,17 @@ def look_at_images(
         needs_labels: must all images that it learns from have labels?
         findings: where problems and warnings go.
     """
-    found = {each.task: TaskImages() for each in data.image_sets}
-    for each in data.image_sets:
-        task, images = data.task(each), found[each.task]
+    found = {each.task: TaskImages() for each in data.sets.all}
+    for each in data.sets.all:
+        task, images = data.sets.task(each), found[each.task]
         with findings.listed(each.task):
             if size := findings.size_to_fetch(task.hub_files(each.split)):
                 images.to_fetch[each.split] = size
                 continue
             images.classes = tuple(task.classes)
-            images.splits[each.split] = Counted.of(data.load(each).images)
-            if needs_labels and each == data.streamed(each.task):
-                data.labelled(each)
+            images.splits[each.split] = Counted.of(data.sets.load(each).images)
+            if needs_labels and each in data.sets.streamed.values():
+                data.sets.load_labelled(each)
     for name, images in found.items():
         for split, counted in images.splits.items():
             warn_of_missing(name, split, images.classes, counted, findings)

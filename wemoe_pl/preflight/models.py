@@ -22,7 +22,7 @@ from wemoe_pl.checkpoints.zero_shot import TextTower
 from wemoe_pl.data.suite import Suite, warn_of_twins
 from wemoe_pl.data.tasks import ImageFolderTask, PaperTask, ParquetTask, VisionTask
 from wemoe_pl.preflight.findings import Findings
-from wemoe_pl.system.hub import size_in_words
+from wemoe_pl.system.disk_space import size_in_words
 
 # An expert lies near the model that it was fine-tuned from; two independent ones differ by 1.4.
 FAR = 0.5

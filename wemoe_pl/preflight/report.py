@@ -10,7 +10,7 @@ from rich.table import Table
 from wemoe_pl.errors import harmless
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.preflight.memory import Memory
-from wemoe_pl.system.hub import size_in_words
+from wemoe_pl.system.disk_space import size_in_words
 
 INDENT = (0, 0, 0, 2)
 

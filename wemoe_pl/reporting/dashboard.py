@@ -20,7 +20,7 @@ from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.preprocessing import Pixels
 from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, routing_rows
 from wemoe_pl.reporting.loggers import WandbRun, one_line
-from wemoe_pl.reporting.plots.figures import plot_routing
+from wemoe_pl.reporting.plots.analyses import plot_routing
 from wemoe_pl.reporting.summary import accuracy_columns
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.training.metrics import normalized_mean

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from wemoe_pl.bench.measures import MEASURES
 from wemoe_pl.bench.names import BENCH_NOTE
-from wemoe_pl.bench.subjects import Row, Settings
-from wemoe_pl.reporting.plots.figures import plot_costs
+from wemoe_pl.bench.subjects import BenchRow, Settings
+from wemoe_pl.reporting.plots.sweep import plot_costs
 from wemoe_pl.system.files import atomic_write, make_folder
 from wemoe_pl.system.provenance import versions
 
@@ -26,7 +26,7 @@ UNITS = {
     "ms": (("forward", "both", "arithmetic", "reading", "seconds"), 1e3),
     "MB": (("bytes", "extra", "dictionary", "model", "checkpoint", *PLANNED), 1e-6),
 }
-WIDEST = 140  # columns of a table that is printed whole, even where lines then wrap
+TABLE_WIDTH = 140  # columns of a table that is printed whole, even where lines then wrap
 
 
 def bench(
@@ -50,8 +50,8 @@ def bench(
     """
     make_folder(out)
     console = Console()
-    console.width = max(console.width, WIDEST)
-    measured: dict[str, list[Row]] = {}
+    console.width = max(console.width, TABLE_WIDTH)
+    measured: dict[str, list[BenchRow]] = {}
     for measure in measures:
         with console.status(f"Measuring {measure}"):
             measured[measure] = alone(measure, settings, seed, threads)
@@ -64,13 +64,13 @@ def bench(
     console.print(f"{BENCH_NOTE}\n{out / 'bench.json'}", highlight=False, soft_wrap=True)
 
 
-def alone(measure: str, settings: Settings, seed: int, threads: int | None) -> list[Row]:
+def alone(measure: str, settings: Settings, seed: int, threads: int | None) -> list[BenchRow]:
     """Rows of one measure, from a process that did nothing else, so that memory is its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(rows, measure, settings, seed, threads).result()
 
 
-def rows(measure: str, settings: Settings, seed: int, threads: int | None) -> list[Row]:
+def rows(measure: str, settings: Settings, seed: int, threads: int | None) -> list[BenchRow]:
     """Rows of one measure."""
     torch.manual_seed(seed)
     if threads:
@@ -78,7 +78,7 @@ def rows(measure: str, settings: Settings, seed: int, threads: int | None) -> li
     return [*MEASURES[measure](settings)]
 
 
-def draw_curves(out: Path, measured: Sequence[Row]) -> None:
+def draw_curves(out: Path, measured: Sequence[BenchRow]) -> None:
     """How the cost of a layer grows with samples and with experts: a picture for each shape."""
     for shape in dict.fromkeys(row["shape"] for row in measured):
         rows = [row for row in measured if row["shape"] == shape]
@@ -91,7 +91,7 @@ def draw_curves(out: Path, measured: Sequence[Row]) -> None:
 
 
 def costs_by(
-    key: str, measured: Sequence[Row], usual: Mapping[str, int]
+    key: str, measured: Sequence[BenchRow], usual: Mapping[str, int]
 ) -> dict[str, dict[int, float]]:
     """Seconds by one key, of the rows that have the usual value of every other."""
     lines: dict[str, dict[int, float]] = {}
@@ -107,7 +107,7 @@ def middle(values: Iterable[int]) -> int:
     return median_low(sorted(set(values)))
 
 
-def table_of(measure: str, measured: Sequence[Row]) -> Table:
+def table_of(measure: str, measured: Sequence[BenchRow]) -> Table:
     """One line per row."""
     table = Table(title=measure)
     for name, value in measured[0].items():

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from wemoe_pl.bench.command import costs_by, draw_curves, middle
-from wemoe_pl.bench.subjects import Row
+from wemoe_pl.bench.report import costs_by, draw_curves, middle
+from wemoe_pl.bench.subjects import BenchRow
 from wemoe_pl.cli.main import main
 
 SMALL = ("--shapes", "miniature", "--samples", "2", "--experts", "2", "--blocks", "1")
@@ -27,7 +27,7 @@ def test_it_prints_a_table_and_leaves_json(
     assert written["about"]["seed"] == 0
 
 
-def costs(samples: tuple[int, ...], experts: tuple[int, ...]) -> list[Row]:
+def costs(samples: tuple[int, ...], experts: tuple[int, ...]) -> list[BenchRow]:
     return [
         {"shape": "vitb32", "samples": b, "experts": t, "depth": 2, "run": "plain"}
         | {"forward": float(b + t), "both": 9.0}
