@@ -17,20 +17,24 @@ RECIPE = {
 }
 
 
-def images(batch_size: int = 1) -> Any:
-    seen = SimpleNamespace(fingerprint="abc", __len__=lambda: 2)
-    return SimpleNamespace(
-        images=["a", "b"], to_classify=seen, test_batch_size=batch_size, batches_to_classify=[0, 1]
-    )
+class Images:
+    """Two images to classify, each a batch of its own."""
+
+    images = SimpleNamespace(fingerprint="abc")
+    source = ("a", "b")
+    batches = range(2)
+
+    def __init__(self, batch_size: int = 1):
+        self.batch_size = batch_size
+        self.left_out: set[int] = set()
+
+    def leave_out(self, answered: set[int]) -> None:
+        self.left_out = answered
 
 
 @pytest.fixture
 def model() -> Any:
     return SimpleNamespace(frozen_sources={"pretrained": {"sha256": "0"}}, method="wemoe")
-
-
-def trainer_with(predictions: Predictions) -> Any:
-    return SimpleNamespace(callbacks=[predictions])
 
 
 def answer(trainer: Any, predictions: Predictions, first: int) -> None:
@@ -42,14 +46,15 @@ def test_answers_to_the_same_question_are_left_out_and_come_out_in_order(
     model: Any, tmp_path: Path
 ) -> None:
     predictions = Predictions(str(tmp_path))
-    trainer, data = trainer_with(predictions), images()
-    skip_answered(trainer, model, data, RECIPE, is_fresh=False)
+    trainer: Any = SimpleNamespace(callbacks=[predictions])
+    images: Any = Images()
+    skip_answered(trainer, model, images, RECIPE, is_fresh=False)
     answer(trainer, predictions, 1)
-    skip_answered(trainer, model, data, RECIPE, is_fresh=False)
-    assert data.answered == {1}
+    skip_answered(trainer, model, images, RECIPE, is_fresh=False)
+    assert images.left_out == {1}
     answer(trainer, predictions, 0)
     console = Console(record=True, width=500)
-    write_answers(trainer, model, data, console)
+    write_answers(trainer, model, images, console)
     assert console.export_text() == f"2 predictions are in {tmp_path / 'predictions.csv'}\n"
     lines = (tmp_path / "predictions.csv").read_text().splitlines()
     assert [line.partition(",")[0] for line in lines] == ["image", "0.png", "1.png"]
@@ -60,15 +65,19 @@ def test_another_question_and_a_fresh_start_leave_nothing_out(
     size: int, fresh: bool, model: Any, tmp_path: Path
 ) -> None:
     predictions = Predictions(str(tmp_path))
-    trainer, data = trainer_with(predictions), images(size)
-    skip_answered(trainer, model, images(), RECIPE, is_fresh=False)
+    trainer: Any = SimpleNamespace(callbacks=[predictions])
+    images: Any = Images(size)
+    before: Any = Images()
+    skip_answered(trainer, model, before, RECIPE, is_fresh=False)
     answer(trainer, predictions, 0)
-    skip_answered(trainer, model, data, RECIPE, is_fresh=fresh)
-    assert data.answered == set()
+    skip_answered(trainer, model, images, RECIPE, is_fresh=fresh)
+    assert images.left_out == set()
 
 
 def test_a_question_tells_models_and_images_apart(model: Any) -> None:
-    asked = question_of(RECIPE, model, images())
-    assert asked["images"] == [["a", "b"], "abc"]
-    assert asked != question_of({**RECIPE, "task": "mnist"}, model, images())
-    assert asked != question_of(RECIPE, model, images(2))
+    one: Any = Images()
+    other: Any = Images(2)
+    asked = question_of(RECIPE, model, one)
+    assert asked["images"] == [("a", "b"), "abc"]
+    assert asked != question_of({**RECIPE, "task": "mnist"}, model, one)
+    assert asked != question_of(RECIPE, model, other)

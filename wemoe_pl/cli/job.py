@@ -210,13 +210,14 @@ class RunCLI(WeMoECLI):
     def before_predict(self) -> None:
         """Leave out what is answered already; answers are kept on the disk."""
         self.begin(return_predictions=False)
-        skip_answered(self.trainer, self.model, self.datamodule, self.recipe, self.session.is_fresh)
+        images, is_fresh = self.datamodule.to_classify, self.session.is_fresh
+        skip_answered(self.trainer, self.model, images, self.recipe, is_fresh)
 
     def after_predict(self) -> None:
         """Write the table of answers, when all processes have answered."""
         self.trainer.strategy.barrier()
         if self.trainer.is_global_zero:
-            write_answers(self.trainer, self.model, self.datamodule, self.console)
+            write_answers(self.trainer, self.model, self.datamodule.to_classify, self.console)
 
 
 def build_job(args: Sequence[str], kind: type[WeMoECLI] = WeMoECLI) -> WeMoECLI:

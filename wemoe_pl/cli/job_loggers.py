@@ -1,4 +1,4 @@
-"""What the loggers of a job are told: where to write, where to go on, and when all is said."""
+"""The loggers of a job: where they write, from which step on, and how they end."""
 
 from collections.abc import Iterable
 from pathlib import Path
