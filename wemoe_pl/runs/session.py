@@ -60,6 +60,7 @@ class Session:
     Attributes:
         folder: where the command writes.
         start: how it begins there.
+        step: how many steps of a fit are done already.
         identity: what the run belongs to, once it was compared with what is there.
         is_scratch: is the folder one that is not kept?
         notes: what a user is to know of all this.
@@ -80,6 +81,7 @@ class Session:
         self.folder = self.choose_folder(RunFolder(trial_of_sweep(meant.out)))
         self.notes += meant.notes
         self.start = Start(self.folder)
+        self.step = 0
 
     @property
     def scores(self) -> bool:
@@ -136,6 +138,8 @@ class Session:
             if self.scores:
                 self.start = find_start(wanted, recipe, given, self.is_fresh and not is_done)
         self.folder = self.start.folder
+        if self.resumed_checkpoint is not None:
+            self.step = read_checkpoint(self.resumed_checkpoint)["global_step"]
 
     def compare(self, identity: Identity) -> Identity:
         """Compare the run with what is in the folder; the same with what it went on from.

@@ -146,11 +146,11 @@ def compare(start: Start, identity: Identity) -> Identity:
     changes = [change] if change else []
     if record and (other := program_change(checkpoint)):
         changes.append(f"{other} has changed")
-    told = [f"From step {checkpoint['global_step']}: {each}" for each in changes]
+    notes = [f"From step {checkpoint['global_step']}: {change}" for change in changes]
     return replace(
         identity,
         began_from=beginning(checkpoint) if start.goes_on else digest(start.checkpoint),
-        history=[*record.get("history", ()), *told],
+        history=[*record.get("history", ()), *notes],
     )
 
 
