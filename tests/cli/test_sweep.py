@@ -225,6 +225,7 @@ def test_a_failure_does_not_stop_the_others_and_is_told_in_the_end(
     assert len(run(tmp_path, *JOB).commands) == 1
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_the_table_is_left_as_csv_and_plot(tmp_path: Path) -> None:
     run(tmp_path, *JOB)
     with (tmp_path / "sweep" / "sweep.csv").open(newline="") as file:

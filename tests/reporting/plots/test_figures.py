@@ -32,6 +32,7 @@ from wemoe_pl.reporting.plots.figures import (
     plot_sweep,
 )
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
 PAGE = 9  # inches of a page's width, to which a wider picture is shrunk
 EXPERTS = ["cars", "mnist", "dtd"]
 MANY = [f"some_task_{i}" for i in range(20)]

@@ -16,6 +16,7 @@ from wemoe_pl.reporting.plots.run import write_pictures
 from wemoe_pl.reporting.results import collect_results
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
 CURVES = {"train/entropy": {1: 1.0, 2: 0.5}, "val/acc": {2: 0.5}}
 
 
