@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from wemoe_pl.data.corruptions import CORRUPTIONS
+from wemoe_pl.data.corruptions.severities import CORRUPTIONS
 
 RUNS = Path("runs/tables")
 DOCUMENT = Path(__file__).parents[1] / "docs" / "miniature.md"

@@ -25,7 +25,7 @@ from PIL import Image
 
 from wemoe_pl.checkpoints import Backbone, load_encoder
 from wemoe_pl.checkpoints.heads import load_head
-from wemoe_pl.cli.job import WeMoECLI, read_job
+from wemoe_pl.cli.job import WeMoECLI, build_job
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ParquetTask, read_image
 from wemoe_pl.data.tasks.decoding import FORMATS
@@ -225,7 +225,7 @@ def test_damaged_yaml(content: bytes) -> None:
 @pytest.fixture(scope="module")
 def job(folder: Path) -> WeMoECLI:
     """Whose parser reads the configs."""
-    return read_job(["--config", "adapt_miniature", "--out", str(folder / "run")], run=False)
+    return build_job(["--config", "adapt_miniature", "--out", str(folder / "run")])
 
 
 @many(0.4)
@@ -254,7 +254,7 @@ def test_a_job_of_an_altered_config(
     config["suite"] = yaml.safe_load(CONFIGS[-1])
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(data.draw(altered(config))))
-    one_sentence(lambda: read_job(["--config", str(path)], run=False))
+    one_sentence(lambda: build_job(["--config", str(path)]))
 
 
 @many(0.3)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from wemoe_pl.cli.help import parser_of
 from wemoe_pl.cli.main import main
-from wemoe_pl.cli.options import parser_of
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "real_images"

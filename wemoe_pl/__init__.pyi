@@ -7,7 +7,7 @@ from .data.tasks import (
     ParquetTask as ParquetTask,
     PaperTask as PaperTask,
 )
-from .data.corruptions import Corruption as Corruption, CorruptedTask as CorruptedTask
+from .data.corruptions.task import Corruption as Corruption, CorruptedTask as CorruptedTask
 from .data.miniature import MiniatureTask as MiniatureTask
 from .checkpoints import Backbone as Backbone, load_encoder as load_encoder
 from .checkpoints.heads import (
@@ -19,7 +19,9 @@ from .checkpoints.heads import (
 from .checkpoints.zero_shot import TextTower as TextTower
 from .data.suite import Suite as Suite
 from .moe.task_vectors import task_vector as task_vector, add_task_vectors as add_task_vectors
-from .moe.dictionary import Dense as Dense, Pruned as Pruned, LowRank as LowRank
+from .moe.dense import Dense as Dense
+from .moe.pruned import Pruned as Pruned
+from .moe.low_rank import LowRank as LowRank
 from .moe.layers import Router as Router, WeightEnsemblingMoE as WeightEnsemblingMoE
 from .merging import (
     MergeMethod as MergeMethod,

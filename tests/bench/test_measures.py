@@ -8,18 +8,18 @@ import torch
 
 from wemoe_pl.bench import measures
 from wemoe_pl.bench.measures import MEASURES
-from wemoe_pl.bench.subjects import SHAPES, Row, Settings, upscaled
+from wemoe_pl.bench.subjects import SHAPES, BenchRow, Settings, upscaled
 
 SETTINGS = Settings(shapes=("miniature",), samples=(1, 3), experts=(2,), depths=(0, 2), repeats=1)
 
 
 @pytest.fixture(scope="module")
-def rows() -> dict[str, list[Row]]:
+def rows() -> dict[str, list[BenchRow]]:
     torch.manual_seed(0)
     return {name: [*measure(replace(SETTINGS, blocks=2))] for name, measure in MEASURES.items()}
 
 
-def test_the_layer_is_timed_beside_its_rivals(rows: dict[str, list[Row]]) -> None:
+def test_the_layer_is_timed_beside_its_rivals(rows: dict[str, list[BenchRow]]) -> None:
     runs = {"plain", "WEMoE", "loop over samples"}
     for samples in (1, 3):
         for depth in (0, 2):
@@ -37,7 +37,7 @@ def test_loops_over_many_samples_are_left_out(monkeypatch: pytest.MonkeyPatch) -
     assert looped == {1}
 
 
-def test_one_way_is_chosen_for_every_load(rows: dict[str, list[Row]]) -> None:
+def test_one_way_is_chosen_for_every_load(rows: dict[str, list[BenchRow]]) -> None:
     for what in ("forward", "both"):
         chosen = [row for row in rows["ways"] if row[f"chosen, {what}"]]
         assert {row["run"] for row in chosen} <= {"weight space", "activation space"}
@@ -45,7 +45,7 @@ def test_one_way_is_chosen_for_every_load(rows: dict[str, list[Row]]) -> None:
         assert len(chosen) == len(loads) == 10
 
 
-def test_memory_is_told_beside_the_size_of_the_dictionary(rows: dict[str, list[Row]]) -> None:
+def test_memory_is_told_beside_the_size_of_the_dictionary(rows: dict[str, list[BenchRow]]) -> None:
     for row in rows["memory"]:
         assert row["dictionary"] == 4 * 2 * SHAPES["miniature"].weights
         if row["bytes"] is not None:
@@ -56,7 +56,7 @@ def test_memory_is_told_beside_the_size_of_the_dictionary(rows: dict[str, list[R
 
 
 def test_steps_and_evaluation_of_an_encoder_take_all_tasks_at_once(
-    rows: dict[str, list[Row]],
+    rows: dict[str, list[BenchRow]],
 ) -> None:
     for row in rows["encoder"]:
         assert row["blocks"] == 2
@@ -66,7 +66,7 @@ def test_steps_and_evaluation_of_an_encoder_take_all_tasks_at_once(
     }
 
 
-def test_building_tells_what_a_checkpoint_holds(rows: dict[str, list[Row]]) -> None:
+def test_building_tells_what_a_checkpoint_holds(rows: dict[str, list[BenchRow]]) -> None:
     [row] = rows["build"]
     width = SHAPES["miniature"].width
     routers = 2 * 4 * (width * width + width + 2 * width + 2)

@@ -12,8 +12,8 @@ import torch
 
 from wemoe_pl.callbacks import predictions
 from wemoe_pl.callbacks.predictions import Predictions
-from wemoe_pl.data.streams import NamedBatch
 from wemoe_pl.data.tasks import path_of, printable
+from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
 from wemoe_pl.training.module import Answer
 

@@ -10,10 +10,9 @@ from unittest import mock
 import lightning as L
 import pytest
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
-from torch.distributed import DistNetworkError
 
 from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
-from wemoe_pl.callbacks.processes import EndTogether, Requeue, explain, job_id
+from wemoe_pl.callbacks.processes import EndTogether, Requeue, job_id
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import DataError
@@ -158,24 +157,3 @@ def test_a_failing_process_ends_those_that_it_has_started(
         trainer.fit(TestTimeAdaptation(tiny_suite, WEMoE()), MultiTaskData(tiny_suite))
     assert Starter.killed == [signal.SIGKILL]
     assert not starter.procs  # nor does Lightning watch them, and kill this process in return
-
-
-@pytest.mark.parametrize(
-    ("error", "sentence"),
-    [
-        (
-            RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection"),
-            "Another process of this run has ended: look at what it said.",
-        ),
-        (
-            DistNetworkError("The server socket has failed to listen.\nC++ traceback"),
-            "The processes of this run cannot reach one another: The server socket has failed to "
-            "listen.",
-        ),
-        (RuntimeError("The size of tensor a (3) must match"), None),
-    ],
-)
-def test_what_goes_wrong_between_processes_is_said_in_a_sentence(
-    error: RuntimeError, sentence: str | None
-) -> None:
-    assert explain(error) == sentence

@@ -14,7 +14,7 @@ from wemoe_pl.checkpoints import fingerprint, hub_request, open_weights, weight_
 from wemoe_pl.checkpoints.sources import WEIGHT_FILES
 from wemoe_pl.errors import CheckpointError, HubError
 from wemoe_pl.system.files import SHIPPED
-from wemoe_pl.system.hub import HubRepo
+from wemoe_pl.system.hub_repo import HubRepo
 
 OWN = "encoder.safetensors"
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from wemoe_pl.bench.names import BENCH_MEASURES
-from wemoe_pl.cli.commands import COMMANDS
-from wemoe_pl.cli.completion import BASH, FISH, SCRIPTS, ZSH, answer, candidates, script
-from wemoe_pl.cli.options import CONFIG, MODELS, SHELLS, job_parser, parser_of
+from wemoe_pl.cli.completion import BASH, FISH, SCRIPTS, ZSH, candidates, lines_for_shell, script
+from wemoe_pl.cli.help import MODELS, job_parser, parser_of
+from wemoe_pl.cli.options import COMMANDS, CONFIG
+from wemoe_pl.cli.verb_parsers import SHELLS
 from wemoe_pl.data.tasks import PAPER_TASKS
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import shipped_configs, shipped_suites, shipped_trainers
@@ -237,11 +238,11 @@ def test_a_value_is_found_where_bash_cuts_the_word(words: list[str], found: list
 
 
 def test_an_answer_is_a_line_for_each_with_an_explanation_behind_a_tab(here: Path) -> None:
-    assert answer(["pred"]) == f"predict\t{COMMANDS['predict']}\n"
-    assert answer(["completion", ""]) == "bash\nzsh\nfish\n"
-    assert answer(["fit", "--out", ""]) == ""
+    assert lines_for_shell(["pred"]) == f"predict\t{COMMANDS['predict']}\n"
+    assert lines_for_shell(["completion", ""]) == "bash\nzsh\nfish\n"
+    assert lines_for_shell(["fit", "--out", ""]) == ""
     (here / "long.yaml").write_text("about: |\n  two\n  lines\tand a tab\n")
-    assert answer(["fit", "-c", "long.yaml", "--ab"]) == "--about\ttwo lines and a tab\n"
+    assert lines_for_shell(["fit", "-c", "long.yaml", "--ab"]) == "--about\ttwo lines and a tab\n"
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -6,6 +6,7 @@ from multiprocessing.queues import Queue
 
 import pytest
 import torch
+from torch.distributed import DistNetworkError
 from torch.utils.data import DataLoader, TensorDataset
 
 from wemoe_pl.cli.faults import explanation, with_notes
@@ -81,6 +82,28 @@ def test_a_loading_process_that_is_lost_while_it_hands_over_a_batch_is_told_as_s
         next(batches)
     told = str(explanation(raised.value))
     assert told.startswith("A process that loads images has ended, maybe for want of memory: set ")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection"),
+            "Another process of this run has ended: look at what it said.",
+        ),
+        (
+            DistNetworkError("The server socket has failed to listen.\nC++ traceback"),
+            "The processes of this run cannot reach one another: The server socket has failed to "
+            "listen.",
+        ),
+        (RuntimeError("The size of tensor a (3) must match"), None),
+    ],
+)
+def test_what_goes_wrong_between_processes_is_said_in_a_sentence(
+    error: RuntimeError, sentence: str | None
+) -> None:
+    told = explanation(error)
+    assert (told and str(told)) == sentence
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("x"), ValueError()])

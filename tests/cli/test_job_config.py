@@ -1,12 +1,18 @@
-"""The resolved config of a job: what is checked in it, and what it says when the run has ended."""
+"""The resolved config of a job: what the command makes of it, and what it says in the end."""
 
 from pathlib import Path
 
 import pytest
 from jsonargparse import Namespace
 
-from wemoe_pl.cli.job_config import as_it_ends, checked_seed, checkpoints_in, loggers_of, restricted
-from wemoe_pl.errors import ConfigError
+from wemoe_pl.cli.job_config import (
+    PROGRESS_BAR,
+    as_it_ends,
+    checkpoints_in,
+    hide_bar,
+    loggers_of,
+    write_to,
+)
 from wemoe_pl.runs.folder import RunFolder
 
 
@@ -43,19 +49,20 @@ def test_checkpoints_lie_below_the_run() -> None:
     assert checkpoints_in("runs/a") == str(Path("runs/a/checkpoints"))
 
 
-@pytest.mark.parametrize("seed", [0, 2**32 - 1])
-def test_a_seed_is_a_number(seed: int) -> None:
-    assert checked_seed(seed) == seed
+@pytest.mark.parametrize(
+    ("quiet", "enabled", "left"), [(True, True, 1), (False, False, 1), (False, True, 2)]
+)
+def test_a_bar_is_left_out_where_it_is_not_wanted(quiet: bool, enabled: bool, left: int) -> None:
+    bar, other = Namespace(class_path=PROGRESS_BAR), Namespace(class_path="wemoe_pl.Other")
+    trainer = Namespace(enable_progress_bar=enabled, callbacks=[bar, other])
+    hide_bar(Namespace(quiet=quiet, trainer=trainer))
+    assert trainer.callbacks == [bar, other][-left:]
+    assert trainer.enable_progress_bar == (enabled and not quiet)
 
 
-@pytest.mark.parametrize("seed", [-1, 2**32, True, False])
-def test_what_no_run_can_be_repeated_from_is_no_seed(seed: int) -> None:
-    with pytest.raises(ConfigError, match=rf"seed_everything is {seed}: give a number from 0 to"):
-        checked_seed(seed)
-
-
-def test_a_suite_is_restricted_to_the_tasks_that_were_chosen() -> None:
-    suite = Namespace(name="s", tasks={"a": 1, "b": 2}, experts={"a": "x", "b": "y"}, heads={})
-    left = restricted(suite, ["b"], [])
-    assert (left.tasks, left.experts) == ({"b": 2}, {"b": "y"})
-    assert restricted(Namespace(), ["b"], []) == Namespace()
+def test_all_parts_write_into_the_folder_of_the_run() -> None:
+    one = config("runs/a")
+    one.predictions, one.checkpoint = Namespace(), Namespace()
+    write_to(one, Path("runs/b"))
+    assert one.out == one.predictions.folder == one.trainer.default_root_dir == "runs/b"
+    assert one.checkpoint.dirpath == str(Path("runs/b/checkpoints"))

@@ -1,10 +1,13 @@
 """The command line as its users meet it: every shipped config, every command, every mistake."""
 
+import gc
 import json
 import re
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise, product
 from pathlib import Path
@@ -23,9 +26,9 @@ from PIL import Image
 
 from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.checkpoints.heads import load_head
-from wemoe_pl.cli import main, running
-from wemoe_pl.cli.commands import COMMANDS
-from wemoe_pl.data.streams import NamedBatch
+from wemoe_pl.cli import main, verbs
+from wemoe_pl.cli.options import COMMANDS
+from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import DataError, UnreachableError
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.system.configs import SHIPPED_CONFIGS, shipped_configs, shipped_trainers
@@ -627,14 +630,14 @@ def test_what_happens_to_a_run_from_outside_is_said_in_one_line(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(running, "read_job", fail)
+    monkeypatch.setattr(verbs, "run_job", fail)
     assert wemoe_pl("fit") == (1, "", f"wemoe-pl: {sentence}\n")
 
 
 def test_a_command_that_is_stopped_says_so_and_ends_as_shells_expect(
     wemoe_pl: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "read_job", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(verbs, "run_job", lambda *_: signal.raise_signal(signal.SIGINT))
     said = "wemoe-pl: Stopped by SIGINT; nothing was left half-written.\n"
     assert wemoe_pl("fit") == (130, "", said)
 
@@ -645,7 +648,7 @@ def test_what_is_not_here_is_told_with_the_command_that_fetches_it(
     def fail(*_: Any, **__: Any) -> None:
         raise UnreachableError("An expert is not in the cache.")
 
-    monkeypatch.setattr(running, "read_job", fail)
+    monkeypatch.setattr(verbs, "run_job", fail)
     answer = wemoe_pl("fit", "--config", "adapt_vitb32", "--out", "my runs")
     fetch = "wemoe-pl prepare --config adapt_vitb32 --out 'my runs'"
     assert answer.err == (
@@ -719,3 +722,62 @@ def test_heads_that_nothing_makes_are_not_built(wemoe_pl: Command, tmp_path: Pat
     answer = wemoe_pl("heads", "--config", "adapt_miniature", "--out", tmp_path)
     assert answer.status == 1
     assert "'miniature' has no zero-shot heads" in answer.err
+
+
+# The import of torch
+
+
+@pytest.fixture
+def collecting() -> Iterator[None]:
+    """Garbage is collected as before when a test has ended."""
+    yield
+    gc.enable()
+
+
+def test_what_is_imported_first_is_never_looked_at_again() -> None:
+    program = """
+import gc
+from wemoe_pl.cli.main import quick_imports
+
+with quick_imports():
+    assert not gc.isenabled()
+    import decimal
+assert gc.isenabled()
+assert gc.get_freeze_count() > 1000
+assert not any(each is decimal.__dict__ for each in gc.get_objects())
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_garbage_is_collected_after_an_import_that_fails() -> None:
+    program = """
+import gc
+from wemoe_pl.cli.main import quick_imports
+
+try:
+    with quick_imports():
+        import no_such_module
+except ModuleNotFoundError:
+    assert gc.isenabled()
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_a_program_that_has_torch_already_keeps_its_garbage_collector_as_it_is() -> None:
+    assert "torch" in sys.modules
+    frozen = gc.get_freeze_count()
+    with main.quick_imports():
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen
+
+
+def test_so_does_one_that_collects_none(collecting: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    frozen = gc.get_freeze_count()
+    gc.disable()
+    with main.quick_imports():
+        assert not gc.isenabled()
+    assert not gc.isenabled()
+    assert gc.get_freeze_count() == frozen

@@ -1,18 +1,71 @@
-"""The commands without a trainer, through the console script's own function."""
+"""Which command goes where, and the verbs, through the console script's own function."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.launched import torchrun
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from wemoe_pl.cli import main
-from wemoe_pl.cli.verbs import run_verb
-from wemoe_pl.errors import ConfigError
+from wemoe_pl.cli import main, verbs
+from wemoe_pl.cli.lightning_noise import LOGGERS, says_something
+from wemoe_pl.cli.options import SUBCOMMANDS, VERBS
+from wemoe_pl.cli.verbs import run, run_verb
+from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.export.loading import load
 
 Said = tuple[int, str, str]
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What is called instead of what takes long, each with its arguments."""
+    calls: list[tuple[Any, ...]] = []
+    for name in ("run_verb", "run_job"):
+        monkeypatch.setattr(verbs, name, lambda *args, name=name: calls.append((name, *args)))
+    return calls
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_command_without_a_trainer_is_given_what_follows_it(
+    verb: str, called: list[tuple[Any, ...]]
+) -> None:
+    run([verb, "--out", "here"])
+    assert called == [("run_verb", verb, ["--out", "here"])]
+
+
+@pytest.mark.parametrize("command", [*SUBCOMMANDS, "--trainer.max_steps"])
+def test_everything_else_is_parsed_by_lightning(
+    command: str, called: list[tuple[Any, ...]]
+) -> None:
+    run([command, "2"])
+    assert called == [("run_job", [command, "2"])]
+
+
+@pytest.mark.parametrize(("name", "command"), [("run_verb", "prepare"), ("run_job", "fit")])
+def test_what_lightning_refuses_is_an_error_of_ours_and_ours_are_left_alone(
+    name: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(verbs, name, fail)
+    error: Exception = MisconfigurationException("No such accelerator.")
+    with pytest.raises(ConfigError, match=r"^No such accelerator\.$"):
+        run([command])
+    error = DataError("No such folder.")
+    with pytest.raises(DataError) as raised:
+        run([command])
+    assert raised.value is error
+
+
+def test_a_run_begins_by_silencing_lightning(called: list[tuple[Any, ...]]) -> None:
+    run(["fit"])
+    assert called
+    assert all(says_something in logging.getLogger(name).filters for name in LOGGERS)
 
 
 @pytest.fixture

@@ -14,9 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from wemoe_pl.data.datamodule import ImageSet, MultiTaskData, TaskData, VisionData
+from wemoe_pl.data.datamodule import MultiTaskData, TaskData, VisionData
+from wemoe_pl.data.image_sets import ImageSet
 from wemoe_pl.data.miniature import CLASSES, MiniatureTask, RenderedImages
-from wemoe_pl.data.streams import ALONE, Batch, Share, StepBatches
+from wemoe_pl.data.samplers import ALONE, Share
+from wemoe_pl.data.streams import Batch, StepBatches
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED, ImageFolderTask, Split
 from wemoe_pl.errors import CheckpointError, ConfigError, DataError
@@ -31,7 +33,7 @@ SIZE = 20  # images per split and task of the tiny suite
 
 def batches(suite: Suite, seed: int = 0, batch_size: int = 8) -> StepBatches:
     data = MultiTaskData(suite)
-    tasks = {task: data.load(ImageSet(task, "test")) for task in suite.tasks}
+    tasks = {task: data.sets.load(ImageSet(task, "test")) for task in suite.tasks}
     return StepBatches(tasks, batch_size, len(tasks), seed)
 
 
@@ -105,7 +107,7 @@ def test_scoring_covers_all_test_images_in_order(tiny_suite: Suite) -> None:
             parts = [batch[task] for batch in loader]
             assert [len(labels) for _, labels in parts] == [8, 8, 4]
             images, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-            expected = [data.load(ImageSet(task, "test"))[index] for index in range(SIZE)]
+            expected = [data.sets.load(ImageSet(task, "test"))[index] for index in range(SIZE)]
             assert_same(images, torch.stack([image for image, _ in expected]))
             assert labels.tolist() == [label for _, label in expected]
 
@@ -162,15 +164,15 @@ def test_adaptation_streams_test_images_and_fine_tuning_training_images(
 def test_only_tasks_with_an_expert_are_adapted_but_all_are_scored(tiny_suite: Suite) -> None:
     fewer = replace(tiny_suite, experts={"dtd": tiny_suite.experts["dtd"]})
     data = MultiTaskData(fewer)
-    assert (data.stream_tasks, data.scored_tasks) == (["dtd"], TASKS)
-    assert MultiTaskData(replace(tiny_suite, experts={})).stream_tasks == TASKS
+    assert (list(data.sets.streamed), list(data.sets.scored)) == (["dtd"], TASKS)
+    assert list(MultiTaskData(replace(tiny_suite, experts={})).sets.streamed) == TASKS
 
 
 def test_a_miniature_image_is_scaled_to_minus_one_to_one(tiny_suite: Suite) -> None:
     data = MultiTaskData(tiny_suite)
     picture = np.asarray(tiny_suite.task("cars").images("test")[3][0])
     expected = (torch.tensor(picture).permute(2, 0, 1) / 255 - 0.5) / 0.5
-    torch.testing.assert_close(data.load(ImageSet("cars", "test"))[3][0], expected)
+    torch.testing.assert_close(data.sets.load(ImageSet("cars", "test"))[3][0], expected)
 
 
 def test_the_border_of_a_larger_image_is_kept(tiny_suite: Suite) -> None:
@@ -188,63 +190,6 @@ def test_few_shots_are_the_first_images_of_every_class(tiny_suite: Suite) -> Non
     assert sorted(labels.tolist()) == list(range(10))
     everything = torch.cat([batch[1] for batch in data.few_shots("mnist", None)])
     assert len(everything) == SIZE
-
-
-def test_prediction_reads_a_folder_in_the_order_of_its_paths(
-    tiny_suite: Suite, tmp_path: Path
-) -> None:
-    (tmp_path / "more").mkdir()
-    for name in ("b.png", "a.png", "more/c.png"):
-        Image.new("RGB", (40, 30)).save(tmp_path / name)
-    data = MultiTaskData(tiny_suite, images=str(tmp_path), test_batch_size=2)
-    parts = list(data.predict_dataloader())
-    assert [part.images.shape for part in parts] == [(2, 3, 28, 28), (1, 3, 28, 28)]
-    assert [part.first for part in parts] == list(data.batches_to_classify) == [0, 2]
-    paths = [Path(name).relative_to(tmp_path).as_posix() for part in parts for name in part.names]
-    assert paths == ["a.png", "b.png", "more/c.png"]
-
-
-def test_prediction_leaves_out_batches_that_are_answered(tiny_suite: Suite, tmp_path: Path) -> None:
-    for place in range(7):
-        Image.new("RGB", (28, 28)).save(tmp_path / f"{place}.png")
-    data = MultiTaskData(tiny_suite, images=str(tmp_path), test_batch_size=2)
-    data.answered = {0, 4}
-    assert [part.first for part in data.predict_dataloader()] == [2, 6]
-
-
-def test_prediction_goes_on_at_images_that_cannot_be_read(
-    tiny_suite: Suite, tmp_path: Path
-) -> None:
-    for name in ("a.png", "c.png"):
-        Image.new("RGB", (40, 30)).save(tmp_path / name)
-    (tmp_path / "b.png").touch()
-    (tmp_path / "d.png").write_text("no picture")
-    data = TaskData(tiny_suite, "cars", images=str(tmp_path), test_batch_size=3)
-    several, alone = data.predict_dataloader()
-    assert len(several.images) == 2
-    assert [Path(name).name for name in several.names] == ["a.png", "b.png", "c.png"]
-    good, bad, also_good = several.errors
-    assert good is also_good is None
-    assert str(bad).startswith(f"{tmp_path}/b.png is not a readable image: ")
-    assert len(alone.images) == 0
-    assert "d.png is not a readable image" in str(alone.errors[0])
-
-
-def test_prediction_stops_where_the_disk_fails(tiny_suite: Suite, tmp_path: Path) -> None:
-    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
-    loader = MultiTaskData(tiny_suite, images=str(tmp_path)).predict_dataloader()
-    (tmp_path / "a.png").unlink()
-    with pytest.raises(DataError, match=r"a\.png .* No such file"):
-        next(iter(loader))
-
-
-def test_prediction_needs_images(tiny_suite: Suite, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nothing to predict.*--data\.images\."):
-        MultiTaskData(tiny_suite).predict_dataloader()
-    with pytest.raises(DataError, match=r"no folder or file .*missing"):
-        MultiTaskData(tiny_suite, images=str(tmp_path / "missing")).predict_dataloader()
-    with pytest.raises(DataError, match=r"has no images"):
-        MultiTaskData(tiny_suite, images=str(tmp_path)).predict_dataloader()
 
 
 @pytest.mark.parametrize("size", ["batch_size", "test_batch_size", "tasks_per_batch"])
@@ -266,24 +211,11 @@ def test_an_unknown_task_is_named_with_the_nearest(tiny_suite: Suite) -> None:
 # --- splits ----------------------------------------------------------------------------------
 
 
-def test_the_splits_of_a_job_are_those_that_it_streams_and_those_that_it_scores(
-    tiny_suite: Suite,
-) -> None:
-    scored = [ImageSet(task, "test") for task in TASKS]
-    assert MultiTaskData(tiny_suite).image_sets == scored
-    train = [ImageSet(task, "train") for task in TASKS]
-    assert MultiTaskData(tiny_suite, stream="train").image_sets == train + scored
-    dtd = [ImageSet("dtd", "train"), ImageSet("dtd", "test")]
-    assert TaskData(tiny_suite, "dtd").image_sets == dtd
-    fewer = replace(tiny_suite, experts={"dtd": tiny_suite.experts["dtd"]})
-    assert sorted(MultiTaskData(fewer).image_sets) == scored
-
-
 def test_a_job_reads_no_split_but_its_own(tiny_suite: Suite) -> None:
     data = MultiTaskData(tiny_suite)
     stream(data, count=1)
     data.test_dataloader()
-    assert set(data._loaded) == set(data.image_sets)
+    assert set(data.sets._loaded) == set(data.sets.all)
 
 
 # --- before a stage --------------------------------------------------------------------------
@@ -294,7 +226,7 @@ def set_up(data: VisionData, stage: str, devices: int = 1) -> set[ImageSet]:
     trainer: Any = SimpleNamespace(global_rank=0, world_size=devices, lightning_module=None)
     data.trainer = trainer
     data.setup(stage)
-    return set(data._loaded)
+    return set(data.sets._loaded)
 
 
 def test_a_stage_reads_the_lists_of_images_that_it_is_about(tiny_suite: Suite) -> None:
@@ -303,7 +235,7 @@ def test_a_stage_reads_the_lists_of_images_that_it_is_about(tiny_suite: Suite) -
         ImageSet("dtd", "test"),
     }
     data = MultiTaskData(tiny_suite, stream="train")
-    assert set_up(data, "fit") == set(data.image_sets)
+    assert set_up(data, "fit") == set(data.sets.all)
     for stage in ("validate", "test"):
         assert set_up(TaskData(tiny_suite, "dtd"), stage) == {ImageSet("dtd", "test")}
         assert set_up(MultiTaskData(tiny_suite, stream="train"), stage) == {

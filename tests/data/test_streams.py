@@ -1,12 +1,11 @@
-"""Batches that follow from (seed, step) alone, and the share of them that a process has."""
-
-from itertools import chain, islice
+"""Batches that follow from (seed, step) alone."""
 
 import pytest
 import torch
 
-from wemoe_pl.data.datamodule import ImageSet, MultiTaskData
-from wemoe_pl.data.streams import CountFrom, Share, StepBatches, WholeBatches
+from wemoe_pl.data.datamodule import MultiTaskData
+from wemoe_pl.data.image_sets import ImageSet
+from wemoe_pl.data.streams import StepBatches
 from wemoe_pl.data.suite import Suite
 
 SIZE = 20  # images per split and task of the tiny suite
@@ -14,7 +13,7 @@ SIZE = 20  # images per split and task of the tiny suite
 
 def batches(suite: Suite, seed: int = 0, batch_size: int = 8) -> StepBatches:
     data = MultiTaskData(suite)
-    tasks = {task: data.load(ImageSet(task, "test")) for task in suite.tasks}
+    tasks = {task: data.sets.load(ImageSet(task, "test")) for task in suite.tasks}
     return StepBatches(tasks, batch_size, tasks_per_batch=3, seed=seed)
 
 
@@ -52,7 +51,7 @@ def test_images_come_with_their_own_labels(tiny_suite: Suite) -> None:
 def test_images_are_the_same_one_by_one_and_many_at_once(
     tiny_suite: Suite, cache_images: bool
 ) -> None:
-    loaded = MultiTaskData(tiny_suite, cache_images=cache_images).load(ImageSet("dtd", "test"))
+    loaded = MultiTaskData(tiny_suite, cache_images=cache_images).sets.load(ImageSet("dtd", "test"))
     places = [7, 0, 7, 3]
     apart = [
         (loaded.preprocessing(image), label)
@@ -63,34 +62,3 @@ def test_images_are_the_same_one_by_one_and_many_at_once(
         assert all(
             torch.equal(one, other) for (one, _), (other, _) in zip(some, apart, strict=True)
         )
-
-
-@pytest.mark.parametrize("processes", [1, 2, 4, 8])
-def test_shares_of_a_batch_are_it_in_the_order_of_ranks(processes: int) -> None:
-    batch = [5, 3, 8, 1, 0, 2, 7, 7]
-    shares = [Share(rank, processes).of_batch(batch) for rank in range(processes)]
-    assert {len(share) for share in shares} == {8 // processes}
-    assert list(chain.from_iterable(shares)) == batch
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 8, 40])
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
-@pytest.mark.parametrize("processes", [1, 2, 3, 4])
-def test_every_image_is_dealt_to_one_process_and_no_batch_is_cut(
-    size: int, batch_size: int, processes: int
-) -> None:
-    samplers = [WholeBatches(size, batch_size, Share(r, processes)) for r in range(processes)]
-    shares = [list(sampler) for sampler in samplers]
-    assert [len(sampler) for sampler in samplers] == [len(share) for share in shares]
-    assert sorted(chain.from_iterable(shares)) == list(range(size))
-    whole = [list(range(size))[start : start + batch_size] for start in range(0, size, batch_size)]
-    for rank, share in enumerate(shares):
-        own = [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
-        assert own == whole[rank::processes]
-
-
-def test_a_stream_has_no_end() -> None:
-    steps = CountFrom(lambda: 5)
-    assert list(islice(steps, 3)) == [5, 6, 7]
-    with pytest.raises(TypeError, match="no last step"):
-        len(steps)

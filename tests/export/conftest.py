@@ -13,11 +13,11 @@ from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.checkpoints.heads import CosineHead, LinearHead, save_head
 from wemoe_pl.data.miniature import CLASSES, MiniatureTask
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.model.classifier import build_classifier
 
-MakeSubject = Callable[[MergeMethod], Subject]
+MakeModel = Callable[[MergeMethod], ExportedModel]
 SIZES = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2}
 TASKS = ("cars", "mnist")
 RESULTS = {
@@ -62,17 +62,17 @@ def clip_suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
 
 
 @pytest.fixture(scope="session")
-def subject(clip_suite: Suite) -> MakeSubject:
-    """`subject(method)`: merged, with routers that were moved from where they start."""
+def make_model(clip_suite: Suite) -> MakeModel:
+    """`make_model(method)`: merged, with routers that were moved from where they start."""
 
-    def make(merge: MergeMethod) -> Subject:
+    def make(merge: MergeMethod) -> ExportedModel:
         torch.manual_seed(0)
         adapted = {
             name: nn.init.normal_(weight.detach(), mean=0.2, std=0.2)
             for name, weight in build_classifier(clip_suite, merge).named_parameters()
             if weight.requires_grad
         }
-        return Subject.assemble(clip_suite, merge, adapted, RESULTS)
+        return ExportedModel.assemble(clip_suite, merge, adapted, RESULTS)
 
     return make
 

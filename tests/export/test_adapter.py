@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import load_file
 
 from wemoe_pl.export.adapter import ADAPTER_FILE, write_adapter
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.merging import AdaMerging, EWEMoE, MergeMethod, TaskArithmetic, WEMoE
 
 
@@ -25,12 +25,12 @@ from wemoe_pl.merging import AdaMerging, EWEMoE, MergeMethod, TaskArithmetic, WE
     ids=lambda value: getattr(value, "label", ""),
 )
 def test_an_adapter_holds_what_was_learned_and_nothing_else(
-    subject: Callable[[MergeMethod], Subject],
+    make_model: Callable[[MergeMethod], ExportedModel],
     method: MergeMethod,
     learned: set[str],
     tmp_path: Path,
 ) -> None:
-    model = subject(method)
+    model = make_model(method)
     write_adapter(model, tmp_path)
     stored = load_file(tmp_path / ADAPTER_FILE)
     assert stored.keys() == learned

@@ -9,23 +9,26 @@ from safetensors.torch import load_file
 
 from wemoe_pl.checkpoints.heads import CosineHead, LinearHead
 from wemoe_pl.errors import ConfigError, MergeError
-from wemoe_pl.export.bundle import BUNDLE_FILE, form_of
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.bundle import BUNDLE_FILE, parse_compression
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.formats import export, size_of
 from wemoe_pl.export.loading import load
 from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
-from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
-MakeSubject = Callable[[MergeMethod], Subject]
+MakeModel = Callable[[MergeMethod], ExportedModel]
 FORMS = [Dense(), Pruned(ratio=0.8), LowRank(rank=3)]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("method", [WEMoE(), EWEMoE(), TaskArithmetic()], ids=lambda m: m.label)
 def test_a_bundle_has_the_precision_that_is_asked_for(
-    subject: MakeSubject, method: MergeMethod, dtype: torch.dtype, exports: Path
+    make_model: MakeModel, method: MergeMethod, dtype: torch.dtype, exports: Path
 ) -> None:
-    model = subject(method)
+    model = make_model(method)
     cast = model.cast(dtype)
     assert model.dtype == torch.float32
     said: list[str] = []
@@ -41,25 +44,25 @@ def test_a_bundle_has_the_precision_that_is_asked_for(
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_a_bundle_has_the_dictionary_that_is_asked_for(
-    subject: MakeSubject, form: Compression, exports: Path
+    make_model: MakeModel, form: Compression, exports: Path
 ) -> None:
-    model = subject(WEMoE()).compressed(form)
-    expected = subject(WEMoE(compression=form))
+    model = make_model(WEMoE()).compressed(form)
+    expected = make_model(WEMoE(compression=form))
     assert model.features.equal(expected.features)
     assert export(model, "bundle", exports, lambda line: None) <= 1e-5
     assert load(exports).encode(model.images).equal(model.classifier.encode(model.images))
 
 
-def test_the_size_that_is_told_is_that_of_the_file(subject: MakeSubject, exports: Path) -> None:
+def test_the_size_that_is_told_is_that_of_the_file(make_model: MakeModel, exports: Path) -> None:
     for form in FORMS:
-        model = subject(WEMoE()).compressed(form).cast(torch.bfloat16)
+        model = make_model(WEMoE()).compressed(form).cast(torch.bfloat16)
         export(model, "bundle", exports, lambda line: None)
         size, told = (exports / BUNDLE_FILE).stat().st_size, size_of(model, "bundle")
         assert told < size < told + 20_000  # the header, with the names of all tensors
 
 
-def test_heads_of_both_kinds_are_in_it(subject: MakeSubject, exports: Path) -> None:
-    model = subject(TaskArithmetic())
+def test_heads_of_both_kinds_are_in_it(make_model: MakeModel, exports: Path) -> None:
+    model = make_model(TaskArithmetic())
     export(model, "bundle", exports, lambda line: None)
     loaded = load(exports)
     cosine, linear = loaded.head("cars"), loaded.head("mnist")
@@ -71,15 +74,15 @@ def test_heads_of_both_kinds_are_in_it(subject: MakeSubject, exports: Path) -> N
         assert loaded.head(task).classes == model.classifier.head(task).classes
 
 
-def test_what_blocks_share_is_in_it_once(subject: MakeSubject, exports: Path) -> None:
-    export(subject(EWEMoE()), "bundle", exports, lambda line: None)
+def test_what_blocks_share_is_in_it_once(make_model: MakeModel, exports: Path) -> None:
+    export(make_model(EWEMoE()), "bundle", exports, lambda line: None)
     assert not any("blocks.1.mlp.router" in key for key in load_file(exports / BUNDLE_FILE))
 
 
-def test_a_plain_encoder_has_no_dictionary(subject: MakeSubject) -> None:
+def test_a_plain_encoder_has_no_dictionary(make_model: MakeModel) -> None:
     for method in (TaskArithmetic(), WEMoE(router_depth=0)):
         with pytest.raises(ConfigError, match=r"has no dictionary .*: leave out --dictionary"):
-            subject(method).compressed(Dense())
+            make_model(method).compressed(Dense())
 
 
 @pytest.mark.parametrize(
@@ -87,12 +90,12 @@ def test_a_plain_encoder_has_no_dictionary(subject: MakeSubject) -> None:
     [("dense", Dense()), ("pruned=0.5", Pruned(ratio=0.5)), ("low-rank=16", LowRank(rank=16))],
 )
 def test_the_form_of_a_dictionary_is_told_in_a_word(text: str, form: Compression) -> None:
-    assert form_of(text) == form
+    assert parse_compression(text) == form
 
 
 @pytest.mark.parametrize("text", ["", "pruned", "pruned=x", "low-rank=1.5", "dense=1", "sparse"])
 def test_another_word_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=f"--dictionary is '{text}': give dense, pruned=SHARE"):
-        form_of(text)
+        parse_compression(text)
     with pytest.raises(MergeError, match="pruning ratio is 2"):
-        form_of("pruned=2")
+        parse_compression("pruned=2")

@@ -10,22 +10,22 @@ import pytest
 import yaml
 
 from wemoe_pl.export.card import model_card, without_folders
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.formats import FORMATS
 from wemoe_pl.export.manifest import Manifest
 from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
-from wemoe_pl.system.hub import HubRepo
+from wemoe_pl.system.hub_repo import HubRepo
 
 Card = Callable[..., str]
 REPO = HubRepo("me/merged")
 
 
 @pytest.fixture
-def card(subject: Callable[[MergeMethod], Subject], tmp_path: Path) -> Card:
+def card(make_model: Callable[[MergeMethod], ExportedModel], tmp_path: Path) -> Card:
     """`card(method, "timm")`: of an export in a format, with other results if they are given."""
 
     def made(method: MergeMethod, name: str, **results: object) -> str:
-        manifest = Manifest.of(subject(method), name, tmp_path)
+        manifest = Manifest.of(make_model(method), name, tmp_path)
         changed = {**(manifest.results or {}), **results} if results else manifest.results
         return model_card(replace(manifest, results=changed), REPO, {}, 1.25e-7)
 
@@ -62,17 +62,19 @@ def test_a_card_has_the_table_of_the_run(card: Card) -> None:
 
 
 def test_a_card_says_that_nothing_was_measured(
-    subject: Callable[[MergeMethod], Subject], tmp_path: Path
+    make_model: Callable[[MergeMethod], ExportedModel], tmp_path: Path
 ) -> None:
-    model = replace(subject(WEMoE()), results=None)
+    model = replace(make_model(WEMoE()), results=None)
     text = model_card(Manifest.of(model, "bundle", tmp_path), REPO, {}, 0.0)
     assert "## Results\n\nNot scored." in text
     assert "# WEMoE of tiny CLIP" in text
 
 
-def test_the_recipe_is_the_exact_one(card: Card, subject: Callable[[MergeMethod], Subject]) -> None:
+def test_the_recipe_is_the_exact_one(
+    card: Card, make_model: Callable[[MergeMethod], ExportedModel]
+) -> None:
     [recipe] = re.findall(r"```yaml\n(.*?)```", card(WEMoE(), "bundle"), re.DOTALL)
-    assert yaml.safe_load(recipe) == subject(WEMoE()).recipe
+    assert yaml.safe_load(recipe) == make_model(WEMoE()).recipe
 
 
 def test_no_folder_of_a_text_tower_is_told_either() -> None:

@@ -7,38 +7,39 @@ import torch
 
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
-from wemoe_pl.moe.dictionary import DenseVectors, PrunedVectors
+from wemoe_pl.moe.dense import DenseVectors
+from wemoe_pl.moe.pruned import PrunedVectors
 
-MakeSubject = Callable[[MergeMethod], Subject]
+MakeModel = Callable[[MergeMethod], ExportedModel]
 
 
 def test_what_was_learned_must_belong_to_the_model(clip_suite: Suite) -> None:
     with pytest.raises(CheckpointError, match=r"this TaskArithmetic: 'router' is not a part of it"):
-        Subject.assemble(clip_suite, TaskArithmetic(), {"router": torch.ones(1)})
+        ExportedModel.assemble(clip_suite, TaskArithmetic(), {"router": torch.ones(1)})
     wrong = {"encoder.blocks.0.mlp.router.out.bias": torch.ones(7)}
     with pytest.raises(
         CheckpointError, match=r"router\.out\.bias' has shape \(7,\) instead of \(2,"
     ):
-        Subject.assemble(clip_suite, WEMoE(), wrong)
+        ExportedModel.assemble(clip_suite, WEMoE(), wrong)
 
 
 def test_routers_that_were_not_adapted_are_kept_as_they_are(clip_suite: Suite) -> None:
-    model = Subject.assemble(clip_suite, WEMoE(), {})
-    again = Subject.assemble(clip_suite, WEMoE(), model.adapted)
+    model = ExportedModel.assemble(clip_suite, WEMoE(), {})
+    again = ExportedModel.assemble(clip_suite, WEMoE(), model.adapted)
     assert again.features.equal(model.features)
 
 
-def test_images_to_compare_by_are_always_the_same(subject: MakeSubject) -> None:
-    model = subject(TaskArithmetic())
-    assert model.images.equal(subject(WEMoE()).images)
+def test_images_to_compare_by_are_always_the_same(make_model: MakeModel) -> None:
+    model = make_model(TaskArithmetic())
+    assert model.images.equal(make_model(WEMoE()).images)
     assert model.images.shape == (3, 3, 32, 32)
     assert model.cast(torch.bfloat16).images.dtype == torch.bfloat16
 
 
-def test_sparse_task_vectors_unpack_to_the_same_function(subject: MakeSubject) -> None:
-    packed = subject(EWEMoE())
+def test_sparse_task_vectors_unpack_to_the_same_function(make_model: MakeModel) -> None:
+    packed = make_model(EWEMoE())
     unpacked = packed.unpacked()
     kinds = [{type(m) for m in s.classifier.modules()} for s in (packed, unpacked)]
     assert PrunedVectors in kinds[0]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wemoe_pl.errors import CheckpointError, ConfigError, MergeError, WeMoEError
 from wemoe_pl.export import formats
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.formats import FORMATS, TOLERANCE, export, largest_difference
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.names import EXPORT_FORMATS
@@ -25,7 +25,7 @@ from wemoe_pl.merging import (
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.system.configs import find_config
 
-MakeSubject = Callable[[MergeMethod], Subject]
+MakeModel = Callable[[MergeMethod], ExportedModel]
 UPSCALED = [name for name in EXPORT_FORMATS if name != "hf"]
 
 
@@ -35,10 +35,10 @@ def test_the_command_line_knows_all_formats() -> None:
 
 @pytest.mark.parametrize("name", EXPORT_FORMATS)
 def test_a_static_merge_is_read_back_as_it_was(
-    subject: MakeSubject, name: str, exports: Path
+    make_model: MakeModel, name: str, exports: Path
 ) -> None:
     said: list[str] = []
-    difference = export(subject(TaskArithmetic()), name, exports, said.append)
+    difference = export(make_model(TaskArithmetic()), name, exports, said.append)
     assert difference <= 1e-5
     assert (exports / MANIFEST).is_file()
     assert said[0].startswith(f"{exports} will take ")
@@ -50,9 +50,13 @@ def test_a_static_merge_is_read_back_as_it_was(
 @pytest.mark.parametrize("name", UPSCALED)
 @pytest.mark.parametrize("method", [WEMoE(), EWEMoE(router_depth=1)], ids=["WEMoE", "E-WEMoE"])
 def test_an_upscaled_model_is_read_back_as_it_was(
-    subject: MakeSubject, method: MergeMethod, name: str, exports: Path, silent: Callable[..., None]
+    make_model: MakeModel,
+    method: MergeMethod,
+    name: str,
+    exports: Path,
+    silent: Callable[..., None],
 ) -> None:
-    assert export(subject(method), name, exports, silent) <= 1e-5
+    assert export(make_model(method), name, exports, silent) <= 1e-5
 
 
 @pytest.mark.parametrize("name", UPSCALED)
@@ -60,34 +64,38 @@ def test_the_miniature_is_read_back_as_it_was(
     name: str, exports: Path, silent: Callable[..., None]
 ) -> None:
     suite = read_suite(find_config("suites/miniature"))
-    assert export(Subject.assemble(suite, WEMoE(), {}), name, exports, silent) <= 1e-5
+    assert export(ExportedModel.assemble(suite, WEMoE(), {}), name, exports, silent) <= 1e-5
 
 
 @pytest.mark.parametrize("method", [WEMoE(router_depth=0), AdaMerging()], ids=["depth 0", "Ada"])
 @pytest.mark.parametrize("name", ["adapter", "timm", "hf"])
 def test_what_folds_is_a_plain_encoder(
-    subject: MakeSubject, method: MergeMethod, name: str, exports: Path, silent: Callable[..., None]
+    make_model: MakeModel,
+    method: MergeMethod,
+    name: str,
+    exports: Path,
+    silent: Callable[..., None],
 ) -> None:
-    model = subject(method)
+    model = make_model(method)
     assert model.is_plain
     assert export(model, name, exports, silent) <= 1e-5
 
 
-def test_an_encoder_per_task_is_no_model(subject: MakeSubject, exports: Path) -> None:
+def test_an_encoder_per_task_is_no_model(make_model: MakeModel, exports: Path) -> None:
     with pytest.raises(ConfigError, match=r"Individual has an encoder per task.*choose a merge"):
-        export(subject(Individual()), "adapter", exports)
+        export(make_model(Individual()), "adapter", exports)
 
 
 def test_a_missing_package_is_named(
-    subject: MakeSubject, exports: Path, monkeypatch: pytest.MonkeyPatch
+    make_model: MakeModel, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"needs transformers: .* 'wemoe_pl\[export\]'"):
-        export(subject(TaskArithmetic()), "hf", exports)
+        export(make_model(TaskArithmetic()), "hf", exports)
 
 
 def test_what_does_not_read_back_leaves_nothing(
-    subject: MakeSubject,
+    make_model: MakeModel,
     exports: Path,
     monkeypatch: pytest.MonkeyPatch,
     silent: Callable[..., None],
@@ -98,26 +106,26 @@ def test_what_does_not_read_back_leaves_nothing(
     off = replace(FORMATS["timm"], features=slightly_off, write=FORMATS["adapter"].write)
     monkeypatch.setitem(formats.FORMATS, "timm", off)
     with pytest.raises(CheckpointError, match=r"differ by up to 1\.0e-03, and not by at most"):
-        export(subject(TaskArithmetic()), "timm", exports, silent)
+        export(make_model(TaskArithmetic()), "timm", exports, silent)
     assert not list(exports.parent.iterdir())
 
 
 def test_only_an_export_is_replaced(
-    subject: MakeSubject, exports: Path, silent: Callable[..., None]
+    make_model: MakeModel, exports: Path, silent: Callable[..., None]
 ) -> None:
     for _ in range(2):
-        export(subject(WEMoE()), "adapter", exports, silent)
+        export(make_model(WEMoE()), "adapter", exports, silent)
     (exports / MANIFEST).unlink()
     with pytest.raises(WeMoEError, match=r"exports is there already, and not such a folder"):
-        export(subject(WEMoE()), "adapter", exports, silent)
+        export(make_model(WEMoE()), "adapter", exports, silent)
     assert [path.name for path in exports.iterdir()] == ["adapter.safetensors"]
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_what_is_no_number_is_no_small_difference(subject: MakeSubject, number: float) -> None:
-    model = subject(TaskArithmetic())
+def test_what_is_no_number_is_no_small_difference(make_model: MakeModel, number: float) -> None:
+    model = make_model(TaskArithmetic())
     with pytest.raises(CheckpointError, match="not the model"):
-        formats.compare(model, model.features * number)
+        formats.check_features(model, model.features * number)
 
 
 def test_features_of_another_shape_differ_without_end() -> None:
@@ -126,7 +134,7 @@ def test_features_of_another_shape_differ_without_end() -> None:
 
 
 def test_hugging_face_takes_plain_encoders_of_clip_only(
-    subject: MakeSubject, exports: Path
+    make_model: MakeModel, exports: Path
 ) -> None:
     with pytest.raises(MergeError, match="WEMoE mixes weights for every image anew"):
-        export(subject(WEMoE()), "hf", exports)
+        export(make_model(WEMoE()), "hf", exports)

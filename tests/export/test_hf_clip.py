@@ -16,18 +16,18 @@ from wemoe_pl.checkpoints.heads import CosineHead, save_head
 from wemoe_pl.data.miniature import CLASSES
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import MergeError
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.formats import export
 from wemoe_pl.export.hf_clip import plain_clip
 from wemoe_pl.merging import MergeMethod, Pretrained, TaskArithmetic
 
-MakeSubject = Callable[[MergeMethod], Subject]
+MakeModel = Callable[[MergeMethod], ExportedModel]
 
 
 def test_transformers_gives_the_features_and_this_package_reads_them_back(
-    subject: MakeSubject, exports: Path
+    make_model: MakeModel, exports: Path
 ) -> None:
-    model = subject(TaskArithmetic())
+    model = make_model(TaskArithmetic())
     export(model, "hf", exports, lambda line: None)
     theirs: Any = CLIPVisionModelWithProjection.from_pretrained(exports)
     with torch.no_grad():
@@ -50,7 +50,7 @@ def test_an_encoder_without_projection_is_a_tower_alone(
         backbone=bare,
         heads={"cars": str(tmp_path / "head.safetensors")},
     )
-    model = Subject.assemble(suite, Pretrained(), {})
+    model = ExportedModel.assemble(suite, Pretrained(), {})
     export(model, "hf", exports, lambda line: None)
     theirs: Any = CLIPVisionModel.from_pretrained(exports)
     with torch.no_grad():
@@ -59,9 +59,9 @@ def test_an_encoder_without_projection_is_a_tower_alone(
 
 
 def test_transformers_prepares_images_as_this_package_does(
-    subject: MakeSubject, exports: Path
+    make_model: MakeModel, exports: Path
 ) -> None:
-    model = subject(TaskArithmetic())
+    model = make_model(TaskArithmetic())
     export(model, "hf", exports, lambda line: None)
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
@@ -70,11 +70,11 @@ def test_transformers_prepares_images_as_this_package_does(
     torch.testing.assert_close(theirs, model.preprocessing(image), rtol=0, atol=0.05)
 
 
-def test_other_encoders_are_refused(subject: MakeSubject, tiny_suite: Suite) -> None:
-    other = Subject.assemble(tiny_suite, TaskArithmetic(), {})
+def test_other_encoders_are_refused(make_model: MakeModel, tiny_suite: Suite) -> None:
+    other = ExportedModel.assemble(tiny_suite, TaskArithmetic(), {})
     with pytest.raises(MergeError, match="'vit_tiny_patch16_224' is no vision tower of CLIP's"):
         plain_clip(other)
-    model = subject(TaskArithmetic())
+    model = make_model(TaskArithmetic())
     torch.nn.init.ones_(model.classifier.encoder.get_parameter("head.bias"))
     with pytest.raises(MergeError, match="ends in a projection with a bias"):
         plain_clip(model)

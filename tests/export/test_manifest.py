@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.formats import export
 from wemoe_pl.export.loading import load
 from wemoe_pl.export.manifest import MANIFEST, VERSION, read_manifest
@@ -17,9 +17,9 @@ from wemoe_pl.system.files import sha256
 
 
 @pytest.fixture
-def bundle(subject: Callable[[MergeMethod], Subject], exports: Path) -> Path:
+def bundle(make_model: Callable[[MergeMethod], ExportedModel], exports: Path) -> Path:
     """The folder of a bundle."""
-    export(subject(WEMoE(router_depth=1)), "bundle", exports, lambda line: None)
+    export(make_model(WEMoE(router_depth=1)), "bundle", exports, lambda line: None)
     return exports
 
 
@@ -29,9 +29,9 @@ def rewrite(folder: Path, **changes: Any) -> None:
 
 
 def test_a_manifest_says_what_is_there_and_how_it_was_made(
-    bundle: Path, subject: Callable[[MergeMethod], Subject]
+    bundle: Path, make_model: Callable[[MergeMethod], ExportedModel]
 ) -> None:
-    model, manifest = subject(WEMoE(router_depth=1)), read_manifest(bundle / MANIFEST)
+    model, manifest = make_model(WEMoE(router_depth=1)), read_manifest(bundle / MANIFEST)
     assert (manifest.format, manifest.version, manifest.precision) == ("bundle", VERSION, "float32")
     assert manifest.files == {"bundle.safetensors": sha256(bundle / "bundle.safetensors")}
     assert manifest.recipe == model.recipe

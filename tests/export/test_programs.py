@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.formats import export
 from wemoe_pl.export.programs import CLASSES_FILE, ONNX_FILE, PROGRAM_FILE
 from wemoe_pl.merging import MergeMethod, WEMoE
@@ -40,12 +40,12 @@ def run_torch(folder: Path) -> Run:
 
 @pytest.mark.parametrize(("name", "open_it"), [("onnx", run_onnx), ("torch-export", run_torch)])
 def test_a_program_answers_for_every_task_in_batches_of_any_size(
-    subject: Callable[[MergeMethod], Subject],
+    make_model: Callable[[MergeMethod], ExportedModel],
     name: str,
     open_it: Callable[[Path], Run],
     exports: Path,
 ) -> None:
-    model = subject(WEMoE())
+    model = make_model(WEMoE())
     export(model, name, exports, lambda line: None)
     run, classifier = open_it(exports), model.classifier
     for size in (1, 5):

@@ -15,14 +15,14 @@ from helpers.loopback_hub import LoopbackHub
 from huggingface_hub import constants
 
 from wemoe_pl.errors import ConfigError, HubError, UnreachableError
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.formats import export
 from wemoe_pl.export.loading import load
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.push import destination, push
 from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
 
-MakeSubject = Callable[[MergeMethod], Subject]
+MakeModel = Callable[[MergeMethod], ExportedModel]
 TOKEN = "hf_secretOfNobody"
 
 
@@ -41,12 +41,12 @@ def hub(
 
 @pytest.fixture
 def pushed(
-    hub: LoopbackHub, subject: MakeSubject, exports: Path
+    hub: LoopbackHub, make_model: MakeModel, exports: Path
 ) -> Callable[[MergeMethod, str], Path]:
     """`pushed(method, "bundle")`: the folder on the hub of a model that was exported and pushed."""
 
     def pushed(method: MergeMethod, name: str) -> Path:
-        difference = export(subject(method), name, exports, lambda line: None)
+        difference = export(make_model(method), name, exports, lambda line: None)
         push(exports, destination("me/merged"), difference)
         return hub.root / "models/me/merged"
 
@@ -54,13 +54,13 @@ def pushed(
 
 
 def test_what_is_pushed_is_loaded_by_its_name(
-    pushed: Callable[..., Path], subject: MakeSubject, exports: Path
+    pushed: Callable[..., Path], make_model: MakeModel, exports: Path
 ) -> None:
     there = pushed(WEMoE(), "bundle")
     assert {path.name for path in there.iterdir()} == {
         "README.md", MANIFEST, *(path.name for path in exports.iterdir()),
     }  # fmt: skip
-    model = subject(WEMoE())
+    model = make_model(WEMoE())
     with torch.no_grad():
         assert load("me/merged").encode(model.images).equal(model.features)
 
@@ -71,10 +71,10 @@ def test_it_can_be_pushed_again(pushed: Callable[..., Path]) -> None:
 
 
 def test_timm_loads_what_was_pushed_where_this_package_is_not(
-    pushed: Callable[..., Path], subject: MakeSubject, hub: LoopbackHub, tmp_path: Path
+    pushed: Callable[..., Path], make_model: MakeModel, hub: LoopbackHub, tmp_path: Path
 ) -> None:
     pushed(TaskArithmetic(), "timm")
-    model = subject(TaskArithmetic())
+    model = make_model(TaskArithmetic())
     torch.save(model.images, tmp_path / "images.pt")
     program = (
         "import sys, timm, torch\n"
@@ -103,12 +103,12 @@ def test_no_path_of_this_machine_and_no_token_is_pushed(
 
 
 def test_licences_are_those_that_the_cards_of_the_sources_state(
-    hub: LoopbackHub, subject: MakeSubject, exports: Path
+    hub: LoopbackHub, make_model: MakeModel, exports: Path
 ) -> None:
     for name, card in {"with": "---\nlicense: mit\n---\nText.\n", "without": "Text.\n"}.items():
         (hub.root / "models/owner" / name).mkdir(parents=True)
         (hub.root / "models/owner" / name / "README.md").write_text(card)
-    model = subject(TaskArithmetic())
+    model = make_model(TaskArithmetic())
     sources = {
         **{k: dict(v) for k, v in model.sources.items()},
         "pretrained": {"source": "owner/with", "sha256": "0" * 64},

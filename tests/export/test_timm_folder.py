@@ -11,23 +11,23 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.formats import export
 from wemoe_pl.export.timm_folder import CONFIG_FILE, WEIGHTS_FILE
 from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
 
-MakeSubject = Callable[[MergeMethod], Subject]
+MakeModel = Callable[[MergeMethod], ExportedModel]
 METHODS = pytest.mark.parametrize(
     "method", [TaskArithmetic(), WEMoE(), EWEMoE()], ids=lambda method: method.label
 )
 
 
 @pytest.fixture
-def folder(subject: MakeSubject, exports: Path) -> Callable[[MergeMethod], Path]:
+def folder(make_model: MakeModel, exports: Path) -> Callable[[MergeMethod], Path]:
     """`folder(method)`: of an export for timm."""
 
     def exported(method: MergeMethod) -> Path:
-        export(subject(method), "timm", exports, lambda line: None)
+        export(make_model(method), "timm", exports, lambda line: None)
         return exports
 
     return exported
@@ -35,9 +35,9 @@ def folder(subject: MakeSubject, exports: Path) -> Callable[[MergeMethod], Path]
 
 @METHODS
 def test_weights_are_there_when_they_are_asked_for_and_only_then(
-    subject: MakeSubject, folder: Callable[[MergeMethod], Path], method: MergeMethod
+    make_model: MakeModel, folder: Callable[[MergeMethod], Path], method: MergeMethod
 ) -> None:
-    model, name = subject(method), f"local-dir:{folder(method)}"
+    model, name = make_model(method), f"local-dir:{folder(method)}"
     there = timm.create_model(name, pretrained=True).eval()
     without = timm.create_model(name, pretrained=False).eval()
     torch.testing.assert_close(there(model.images), model.features, rtol=0, atol=1e-5)
@@ -55,9 +55,9 @@ def test_weights_that_are_missing_are_no_random_ones(
 
 
 def test_timm_prepares_images_as_this_package_does(
-    subject: MakeSubject, folder: Callable[[MergeMethod], Path]
+    make_model: MakeModel, folder: Callable[[MergeMethod], Path]
 ) -> None:
-    model = subject(TaskArithmetic())
+    model = make_model(TaskArithmetic())
     there = timm.create_model(f"local-dir:{folder(TaskArithmetic())}", pretrained=True)
     transform = create_transform(**resolve_model_data_config(there), is_training=False)
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
@@ -74,8 +74,8 @@ def test_the_config_names_no_other_weights(folder: Callable[[MergeMethod], Path]
 
 
 def test_an_upscaled_encoder_can_be_given_another_last_layer(
-    folder: Callable[[MergeMethod], Path], subject: MakeSubject
+    folder: Callable[[MergeMethod], Path], make_model: MakeModel
 ) -> None:
     name = f"local-dir:{folder(WEMoE())}"
     there = timm.create_model(name, pretrained=True, num_classes=5)
-    assert there(subject(WEMoE()).images).shape == (3, 5)
+    assert there(make_model(WEMoE()).images).shape == (3, 5)

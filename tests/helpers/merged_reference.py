@@ -1,14 +1,16 @@
-"""The loop over samples that merged MLPs are checked against, and small MLPs to check."""
+"""Small MLPs and their task vectors, for which kernels are compared with their naive form."""
 
 from collections.abc import Callable
 
 import torch
 from timm.layers.mlp import Mlp
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from wemoe_pl.moe.dictionary import Compression, Dense, Dictionary
-from wemoe_pl.moe.kernels import read_hidden_lines
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
+from wemoe_pl.moe.dictionary import Dictionary
+from wemoe_pl.moe.kernels import store_fc2_by_columns
+from wemoe_pl.moe.kernels.naive import naive_mlp
 
 B, N, D, HIDDEN, T = 3, 4, 5, 300, 2
 
@@ -17,7 +19,7 @@ def small_mlp(column_major: bool = True) -> nn.Module:
     """In float64, its last layer stored by columns or by rows."""
     torch.manual_seed(0)
     plain = Mlp(D, HIDDEN).double().requires_grad_(False)
-    return read_hidden_lines(plain) if column_major else plain
+    return store_fc2_by_columns(plain) if column_major else plain
 
 
 def task_vectors(mlp: nn.Module) -> dict[str, Tensor]:
@@ -41,17 +43,10 @@ def inputs(*shape: int) -> tuple[Tensor, Tensor]:
     return routing_weights.requires_grad_(), torch.randn(shape).double().requires_grad_()
 
 
-def by_hand(mlp: nn.Module, vectors: Dictionary, routing_weights: Tensor, x: Tensor) -> Tensor:
-    """One sample after another, through weights that are summed expert by expert."""
+def naive(mlp: nn.Module, vectors: Dictionary, routing_weights: Tensor, x: Tensor) -> Tensor:
+    """`naive_mlp` with the task vectors that a dictionary stands for."""
     written_out = {name: v.mix(torch.eye(T).double()).detach() for name, v in vectors.items()}
-    outputs = []
-    for r, sample in zip(routing_weights, x, strict=True):
-        weights = {
-            name: weight + sum(r[i] * written_out[name][i] for i in range(T))
-            for name, weight in mlp.named_parameters()
-        }
-        outputs.append(functional_call(mlp, weights, (sample,)))
-    return torch.stack(outputs)
+    return naive_mlp(mlp, written_out, routing_weights, x)
 
 
 def assert_same(

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["wemoe_pl.cli.running", "matplotlib.pyplot"])
+CONTEXT.set_forkserver_preload(["wemoe_pl.cli.verbs", "matplotlib.pyplot"])
 PATIENCE = 300.0  # seconds that anything may take on a busy machine
 Change = Callable[[], None]  # made in the process before the command, such as a slow disk
 Environment = Mapping[str, str]

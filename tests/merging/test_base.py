@@ -21,7 +21,7 @@ from wemoe_pl.merging import (
     WEMoE,
     blocks_of,
 )
-from wemoe_pl.moe.dictionary import LowRank
+from wemoe_pl.moe.low_rank import LowRank
 
 METHODS = [
     *(Pretrained(), Individual(), TaskArithmetic(), AdaMerging(), AdaMerging("task", keep=0.2)),

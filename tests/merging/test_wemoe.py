@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging import EWEMoE, TaskArithmetic, WEMoE, upscale
 from wemoe_pl.merging.wemoe import share_router
-from wemoe_pl.moe.dictionary import Pruned
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.moe.pruned import Pruned
 
 TinyViT = Callable[..., nn.Module]
 Experts = dict[str, nn.Module]

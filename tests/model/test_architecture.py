@@ -12,7 +12,9 @@ from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.errors import CheckpointError, MergeError
 from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
 from wemoe_pl.model.architecture import Architecture, own_state
-from wemoe_pl.moe.dictionary import Dense, LowRank, Pruned
+from wemoe_pl.moe.dense import Dense
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 OPTIONS = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2}
 BACKBONE = Backbone("vit_tiny_patch16_224", OPTIONS)

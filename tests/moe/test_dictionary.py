@@ -8,16 +8,11 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import save_tensors
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.dictionary import (
-    Compression,
-    Dense,
-    DenseVectors,
-    Dictionary,
-    LowRank,
-    LowRankVectors,
-    Pruned,
-    TaskVectors,
-)
+from wemoe_pl.moe.compression import Compression, TaskVectors
+from wemoe_pl.moe.dense import Dense, DenseVectors
+from wemoe_pl.moe.dictionary import Dictionary
+from wemoe_pl.moe.low_rank import LowRank, LowRankVectors
+from wemoe_pl.moe.pruned import Pruned
 
 B, T = 3, 4
 SHAPES = pytest.mark.parametrize("shape", [(12,), (7, 9), (5, 3, 2)], ids=str)

@@ -23,9 +23,13 @@ from torch.nn import functional
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.dictionary import Compression, Dense, DenseVectors, Dictionary, LowRank, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense, DenseVectors
+from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels import merged_mlp
-from wemoe_pl.moe.layers import Router, Routing, WeightEnsemblingMoE
+from wemoe_pl.moe.layers import Router, RoutingMode, WeightEnsemblingMoE
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 B, N, D, HIDDEN, T = 4, 5, 6, 8, 3
 
@@ -203,7 +207,7 @@ def test_no_gradient_flows_from_one_sample_to_another(depth: int) -> None:
     [(0, "sample", 1), (0, "batch", 1), (1, "batch", 1), (1, "sample", B), (2, "sample", B)],
 )
 def test_weights_are_merged_once_for_all_samples_that_are_routed_alike(
-    monkeypatch: pytest.MonkeyPatch, depth: int, routing: Routing, merged: int
+    monkeypatch: pytest.MonkeyPatch, depth: int, routing: RoutingMode, merged: int
 ) -> None:
     asked: list[Tensor] = []
 

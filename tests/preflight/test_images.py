@@ -12,7 +12,7 @@ from wemoe_pl.data.datamodule import MultiTaskData, TaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED, ImageFolderTask, VisionTask
 from wemoe_pl.preflight.findings import Findings
-from wemoe_pl.preflight.images import Counted, TaskImages, class_table, look_at_images, shortened
+from wemoe_pl.preflight.images import Counted, CountedTask, class_table, look_at_images, shortened
 
 NAMES = tuple(f"class {i:03d}" for i in range(397))
 
@@ -34,7 +34,7 @@ def suite(tmp_path: Path) -> Suite:
     return Suite("two", Backbone("vit_tiny_patch16_224"), "none.safetensors", tasks=tasks)
 
 
-def printed(found: TaskImages, classes: tuple[str, ...], full: bool = False) -> list[list[str]]:
+def printed(found: CountedTask, classes: tuple[str, ...], full: bool = False) -> list[list[str]]:
     """The cells of the rows, as they are printed at 80 columns."""
     console = Console(width=80)
     with console.capture() as capture:
@@ -80,7 +80,7 @@ def test_problems_of_all_tasks_are_listed(suite: Suite, tmp_path: Path) -> None:
 
 def test_397_classes_are_abbreviated_and_all_are_told_on_request() -> None:
     first = {i: f"/a/folder/of/mine/that/has/a/long/name/{i}.jpg" for i in range(397)}
-    found = TaskImages(NAMES, {"test": Counted(Counter(dict.fromkeys(range(397), 5)), first)})
+    found = CountedTask(NAMES, {"test": Counted(Counter(dict.fromkeys(range(397), 5)), first)})
     rows = printed(found, NAMES)
     assert [row[0] for row in rows] == ["label", *map(str, range(8)), "…", "395", "396"]
     assert rows[9] == ["…", "387", "more", "…", "…"]
@@ -92,7 +92,7 @@ def test_397_classes_are_abbreviated_and_all_are_told_on_request() -> None:
 
 def test_what_is_not_seen_in_a_name_is_shown_and_brackets_are_no_markup() -> None:
     names = (" cat", "[red]dog[/red]", "")
-    found = TaskImages(names, {"test": Counted(Counter([0, 1, UNLABELLED]), {0: "[b]a.png"})})
+    found = CountedTask(names, {"test": Counted(Counter([0, 1, UNLABELLED]), {0: "[b]a.png"})})
     rows = printed(found, names)
     assert rows[1] == ["0", "'", "cat'", "1", "[b]a.png"]
     assert rows[2] == ["1", "[red]dog[/red]", "1", "–"]

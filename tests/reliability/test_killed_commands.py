@@ -25,7 +25,8 @@ from huggingface_hub import constants
 from PIL import Image
 from safetensors import safe_open
 
-from wemoe_pl.cli import main, sweep
+from wemoe_pl.cli import main
+from wemoe_pl.cli.sweep import workers
 from wemoe_pl.system.files import sha256
 from wemoe_pl.system.hub import is_blob_intact
 
@@ -285,7 +286,7 @@ class Forked:
 
 def fork_points() -> None:
     draw_nothing()
-    vars(sweep)["subprocess"] = SimpleNamespace(
+    vars(workers)["subprocess"] = SimpleNamespace(
         Popen=Forked, STDOUT=subprocess.STDOUT, TimeoutExpired=subprocess.TimeoutExpired
     )
 

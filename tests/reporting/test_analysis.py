@@ -82,7 +82,7 @@ def test_the_landscape_has_the_models_at_its_corners(tiny_suite: Suite, tmp_path
             moved = a * vectors["cars"][key] + b * vectors["dtd"][key]
             weight.data += moved.reshape(weight.shape)
         for task in ("cars", "dtd"):
-            images = data.load(data.scored(task))
+            images = data.sets.load(data.sets.scored[task])
             batch = torch.stack([images[i][0] for i in range(9)]).double()
             labels = torch.tensor([images[i][1] for i in range(9)])
             logits = tiny_suite.load_head(task).double()(encoder(batch))

@@ -1,51 +1,17 @@
-"""Reports of runs whose results and configs are written here."""
+"""Tables of runs whose results and configs are written here."""
 
 import csv
-import json
-import re
-from html import unescape
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 import pytest
 import yaml
+from helpers.written_runs import printed_table, write_run
 
 from wemoe_pl.data.tasks import PAPER_TASKS
-from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.reporting.comparison import TableOptions, report, report_page
+from wemoe_pl.reporting.comparison import TableOptions
 from wemoe_pl.reporting.published import published_rows
-
-BARE = TableOptions()
-
-
-def write_run(
-    folder: Path, method: str, accuracy: dict[str, float], seed: int = 0,
-    options: dict[str, Any] | None = None, **more: Any,
-) -> Path:  # fmt: skip
-    folder.mkdir(parents=True)
-    results = {
-        "suite": "tiny", "note": "Rendered.", "method": method, "tasks": list(accuracy),
-        "accuracy": accuracy, "mean": mean(accuracy.values()), "normalized_mean": None,
-        "reference": {}, "seed": seed, "experts": list(accuracy), "corruption": None, **more,
-    }  # fmt: skip
-    (folder / "results.json").write_text(json.dumps(results))
-    config = {
-        "seed_everything": seed, "out": str(folder), "suite": {"name": "tiny"},
-        "model": {"class_path": "TestTimeAdaptation", "init_args": options or {}},
-        "trainer": {"max_steps": 10},
-    }  # fmt: skip
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    return folder
-
-
-def printed(
-    capsys: pytest.CaptureFixture[str], *folders: Path, options: TableOptions = BARE
-) -> list[list[str]]:
-    """The lines of the tables that a report prints, cell by cell."""
-    report([str(folder) for folder in folders], options=options)
-    lines = capsys.readouterr().out.splitlines()
-    return [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+from wemoe_pl.reporting.report import report
 
 
 def test_runs_below_a_folder_are_rows_of_one_table(
@@ -53,7 +19,7 @@ def test_runs_below_a_folder_are_rows_of_one_table(
 ) -> None:
     write_run(tmp_path / "a" / "one", "TIES", {"cars": 0.5, "dtd": 0.7})
     write_run(tmp_path / "a" / "two", "WEMoE", {"cars": 0.6, "dtd": 0.6})
-    lines = printed(capsys, tmp_path, tmp_path / "a" / "one")
+    lines = printed_table(capsys, tmp_path, tmp_path / "a" / "one")
     assert lines == [
         ["method", "cars", "dtd", "mean", "normalized mean"],
         ["---", "---:", "---:", "---:", "---:"],
@@ -69,7 +35,7 @@ def test_rows_of_one_method_are_told_apart_by_what_differs(
         options = {"merge": {"init_args": {"router_depth": depth, "init_lambda": 0.3}}}
         write_run(tmp_path / f"{depth}{seed}", "WEMoE", {"cars": 0.5}, seed, options)
     write_run(tmp_path / "other", "TIES", {"cars": 0.5})
-    labels = [line[0] for line in printed(capsys, tmp_path)[2:]]
+    labels = [line[0] for line in printed_table(capsys, tmp_path)[2:]]
     assert labels == [
         "WEMoE (router_depth 0)", "WEMoE (router_depth 1, seed 0)",
         "WEMoE (router_depth 1, seed 1)", "TIES",
@@ -82,7 +48,7 @@ def test_classes_are_named_alone_and_what_is_not_set_is_left_out(
     for i, (path, rank) in enumerate([("wemoe_pl.Dense", None), ("wemoe_pl.a.LowRank", 4)]):
         options = {"compression": {"class_path": path, "init_args": {"rank": rank}}}
         write_run(tmp_path / str(i), "WEMoE", {"cars": 0.5}, options=options)
-    labels = [line[0] for line in printed(capsys, tmp_path)[2:]]
+    labels = [line[0] for line in printed_table(capsys, tmp_path)[2:]]
     assert labels == ["WEMoE (Dense)", "WEMoE (LowRank, rank 4)"]
 
 
@@ -91,7 +57,7 @@ def test_two_runs_of_one_command_are_told_apart_by_their_folders(
 ) -> None:
     for name in ("first", "second"):
         write_run(tmp_path / name, "TIES", {"cars": 0.5})
-    labels = [line[0] for line in printed(capsys, tmp_path)[2:]]
+    labels = [line[0] for line in printed_table(capsys, tmp_path)[2:]]
     assert labels == ["TIES (in first)", "TIES (in second)"]
 
 
@@ -114,9 +80,9 @@ def test_how_a_run_was_made_makes_no_row_of_its_own(
         settings = yaml.safe_load(config.read_text()) | {"quiet": bool(seed)}
         settings["trainer"]["devices"] = 1 + seed
         config.write_text(yaml.safe_dump(settings))
-    labels = [line[0] for line in printed(capsys, tmp_path)[2:]]
+    labels = [line[0] for line in printed_table(capsys, tmp_path)[2:]]
     assert labels == ["WEMoE (seed 0)", "WEMoE (seed 1)"]
-    [row] = printed(capsys, tmp_path, options=TableOptions(mean_over_seeds=True))[2:]
+    [row] = printed_table(capsys, tmp_path, options=TableOptions(mean_over_seeds=True))[2:]
     assert row[:2] == ["WEMoE", "60.0 ± 14.1"]
 
 
@@ -142,7 +108,7 @@ def test_references_and_unknown_tasks(tmp_path: Path, capsys: pytest.CaptureFixt
         reference={"pretrained": {"cars": 0.4}, "individual": {"cars": 0.8}},
         unknown_task={"entropy": {"mean": 0.3}, "routing": {"mean": 0.55}},
     )  # fmt: skip
-    lines = printed(capsys, tmp_path, options=TableOptions(references=True))
+    lines = printed_table(capsys, tmp_path, options=TableOptions(references=True))
     assert lines[0][-2:] == ["task unknown (entropy)", "task unknown (routing)"]
     assert lines[2:] == [
         ["Pretrained", "40.0", "40.0", "50.0", "–", "–"],
@@ -156,7 +122,7 @@ def test_a_run_of_the_experts_themselves_normalises_the_others(
 ) -> None:
     write_run(tmp_path / "a", "WEMoE", {"cars": 0.6, "dtd": 0.4})
     write_run(tmp_path / "b", "Individual", {"cars": 0.8, "dtd": 0.5})
-    lines = printed(capsys, tmp_path)
+    lines = printed_table(capsys, tmp_path)
     assert [line[-1] for line in lines[2:]] == ["77.5", "100.0"]
 
 
@@ -165,7 +131,7 @@ def test_published_rows_stand_below_marked_with_their_source(
 ) -> None:
     write_run(tmp_path / "a", "WEMoE", dict.fromkeys(PAPER_TASKS, 0.5), suite="CLIP ViT-B/32")
     options = TableOptions(published=True)
-    lines = printed(capsys, tmp_path, options=options)
+    lines = printed_table(capsys, tmp_path, options=options)
     rows = published_rows("CLIP ViT-B/32", "eight tasks")
     assert [line[0] for line in lines[3:]] == [f"{row.method} †" for row in rows]
     for line, row in zip(lines[3:], rows, strict=True):
@@ -190,78 +156,5 @@ def test_rows_can_be_sorted_by_their_mean(
 ) -> None:
     for name, value in (("A", 0.9), ("B", 0.2), ("C", 0.5)):
         write_run(tmp_path / name, name, {"cars": value})
-    lines = printed(capsys, tmp_path, options=TableOptions(sort="mean"))
+    lines = printed_table(capsys, tmp_path, options=TableOptions(sort="mean"))
     assert [line[0] for line in lines[2:]] == ["B", "C", "A"]
-
-
-def test_results_of_an_older_version_are_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = write_run(tmp_path / "a", "WEMoE", {"cars": 0.6})
-    results = json.loads((folder / "results.json").read_text())
-    for key in ("experts", "corruption"):
-        del results[key]
-    (folder / "results.json").write_text(json.dumps(results))
-    (folder / "config.yaml").unlink()
-    assert printed(capsys, tmp_path)[2][0] == "WEMoE"
-
-
-@pytest.mark.parametrize(
-    ("contents", "kind", "message"),
-    [
-        (None, ConfigError, r"No results\.json lies in .* run `wemoe-pl fit` or `test` first"),
-        ("{", CheckpointError, r"results\.json is damaged or was not written by wemoe-pl"),
-        ("[1]", CheckpointError, r"results\.json is damaged or was not written by wemoe-pl"),
-        ('{"a": 1}', CheckpointError, r"results\.json is damaged or was not written by wemoe-pl"),
-    ],
-)
-def test_what_is_no_run_is_refused(
-    contents: str | None, kind: type[Exception], message: str, tmp_path: Path
-) -> None:
-    if contents is not None:
-        (tmp_path / "results.json").write_text(contents)
-    with pytest.raises(kind, match=message):
-        report([str(tmp_path)])
-
-
-@pytest.mark.parametrize(
-    "damaged", ["a: [", "- a", "text", "", "a: !!python/name:os.system", "class_path: 3", "\0"]
-)
-def test_a_damaged_config_is_named(damaged: str, tmp_path: Path) -> None:
-    (write_run(tmp_path / "a", "TIES", {"cars": 0.6}) / "config.yaml").write_text(damaged)
-    with pytest.raises(CheckpointError, match=r"config\.yaml is damaged or was not .* delete it"):
-        report([str(tmp_path)])
-
-
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"There is no folder .*nowhere"):
-        report([str(tmp_path / "nowhere")])
-
-
-def test_a_page_has_the_rows_of_the_document_and_a_section_for_every_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for seed, value in enumerate((0.9, 0.7)):
-        write_run(tmp_path / "runs" / str(seed), "WEMoE", {"cars": value}, seed)
-    reference = {"pretrained": {"cars": 0.4}, "individual": {"cars": 0.95}}
-    write_run(tmp_path / "runs" / "ties", "TIES", {"cars": 0.5}, reference=reference)
-    out = tmp_path / "pages" / "runs.html"
-    options = TableOptions(references=True, mean_over_seeds=True, sort="mean")
-    lines = printed(capsys, tmp_path / "runs", options=options)
-    report_page([str(tmp_path / "runs")], out, options)
-    assert capsys.readouterr().out == ""
-    page = out.read_text()
-    rows = re.findall(r'<th scope="row">(?:<a [^>]*>)?([^<]*)', page)
-    assert rows == [line[0] for line in lines[2:]] == ["Pretrained", "TIES", "WEMoE", "Individual"]
-    assert "80.0 ± 14.1" in page
-    assert re.findall("<h3>(.*)</h3>", page) == ["WEMoE (seed 0)", "WEMoE (seed 1)", "TIES"]
-
-
-def test_published_rows_of_a_page_stand_below_their_source(tmp_path: Path) -> None:
-    write_run(tmp_path / "a", "WEMoE", dict.fromkeys(PAPER_TASKS, 0.5), suite="CLIP ViT-B/32")
-    report_page([str(tmp_path)], tmp_path / "out.html", TableOptions(published=True))
-    page = unescape((tmp_path / "out.html").read_text())
-    rows = published_rows("CLIP ViT-B/32", "eight tasks")
-    assert re.findall(r"<th scope=.row.>(.*)\s†<", page) == [row.method for row in rows]
-    [origin] = {(row.checkpoint_family, row.source) for row in rows}
-    assert re.findall("Published, not run here: (.*) checkpoints, (.*)</span>", page) == [origin]

@@ -25,16 +25,18 @@ from selenium.webdriver.support.select import Select
 
 from wemoe_pl.errors import CheckpointError, DataError, WeMoEError
 from wemoe_pl.reporting.html import (
-    PICTURES,
+    FIGURE_CAPTIONS,
+    MEDIA_TYPES,
     Experiment,
     Section,
     data_uri,
     notes_of,
-    percent,
     read_routing,
+    with_sign,
     write_page,
 )
-from wemoe_pl.reporting.table import Cell, Row, Tabular
+from wemoe_pl.reporting.table import Cell, ResultRow, ResultTable
+from wemoe_pl.runs.folder import RunFolder
 
 TASKS = ["cars", "mnist"]
 EXPERTS = ["cars", "mnist", "a name that is longer than most of them"]
@@ -53,12 +55,12 @@ def section(folder: Path, label: str = "WEMoE", **more: Any) -> Section:
     return Section(label, folder, results | more)
 
 
-def tabular(**more: Any) -> Tabular:
+def result_table(**more: Any) -> ResultTable:
     """Three rows of ours and two published ones."""
 
-    def row(label: str, numbers: Sequence[float | None], **about: Any) -> Row:
+    def row(label: str, numbers: Sequence[float | None], **about: Any) -> ResultRow:
         values = [None if number is None else number / 100 for number in numbers]
-        return Row(label, [Cell(value) for value in values], **about)
+        return ResultRow(label, [Cell(value) for value in values], **about)
 
     parts: dict[str, Any] = {
         "suite": "tiny",
@@ -69,7 +71,7 @@ def tabular(**more: Any) -> Tabular:
         "published": [row(n, v, source="a table", family="hub") for n, v in PUBLISHED.items()],
         "notes": [],
     }
-    return Tabular(**{**parts, **more})
+    return ResultTable(**{**parts, **more})
 
 
 def weight(task: int, block: int, expert: int) -> float:
@@ -132,9 +134,11 @@ class Reading(HTMLParser):
         return [" ".join(text.split()) for text in self.texts.get(tag, [])]
 
 
-def written(path: Path, *sections: Section, table: Tabular | None = None, **more: Any) -> Reading:
+def written(
+    path: Path, *sections: Section, table: ResultTable | None = None, **more: Any
+) -> Reading:
     """A page of one experiment."""
-    experiment = Experiment(table or tabular(), sections)
+    experiment = Experiment(table or result_table(), sections)
     write_page(path, [experiment], ["runs"], **more)
     return Reading(path.read_text("utf-8"))
 
@@ -148,8 +152,8 @@ def out(tmp_path: Path) -> Path:
 
 
 def test_a_page_says_what_it_is_of_and_from_where(out: Path, tmp_path: Path) -> None:
-    first = Experiment(tabular(), [section(tmp_path / "a"), section(tmp_path / "b")])
-    second = Experiment(tabular(title="tiny, cars only"), [section(tmp_path / "c")])
+    first = Experiment(result_table(), [section(tmp_path / "a"), section(tmp_path / "b")])
+    second = Experiment(result_table(title="tiny, cars only"), [section(tmp_path / "c")])
     write_page(out, [first, second], ["runs/a & b", "runs/c"])
     page = Reading(out.read_text("utf-8"))
     assert page.words("h1") == ["tiny"]
@@ -203,8 +207,8 @@ def test_whatever_stands_in_files_is_only_text(out: Path, tmp_path: Path) -> Non
     )  # fmt: skip
     (one.folder / "accuracy.svg").write_text(SVG)
     write_lines(one.folder / "routing.csv", routing_lines([HOSTILE], [HOSTILE, '"']))
-    rows = [Row(f"row {HOSTILE}", [Cell(0.5)], source=f"of {HOSTILE}", family=HOSTILE)]
-    table = tabular(
+    rows = [ResultRow(f"row {HOSTILE}", [Cell(0.5)], source=f"of {HOSTILE}", family=HOSTILE)]
+    table = result_table(
         suite=f"suite {HOSTILE}", title=f"title {HOSTILE}", columns=[f"column {HOSTILE}"],
         rows=rows, published=rows, notes=[f"remark {HOSTILE}"],
     )  # fmt: skip
@@ -221,18 +225,18 @@ def test_whatever_stands_in_files_is_only_text(out: Path, tmp_path: Path) -> Non
     assert page.words("option") == [HOSTILE]
     assert str(one.folder) in page.words("code")
     [image] = page.all("img")
-    assert image["alt"] == f"{PICTURES['accuracy']}, of label {HOSTILE}"
+    assert image["alt"] == f"{FIGURE_CAPTIONS['accuracy']}, of label {HOSTILE}"
 
 
 def test_notes_of_suites_stand_at_the_head_once_and_others_below_the_table(
     out: Path, tmp_path: Path
 ) -> None:
     runs = [section(tmp_path / name, note="Rendered images.") for name in ("a", "b")]
-    page = written(out, *runs, table=tabular(notes=["Rendered images.", "Mean ± deviation."]))
+    page = written(out, *runs, table=result_table(notes=["Rendered images.", "Mean ± deviation."]))
     assert page.words("p").count("tiny: Rendered images.") == 1
     assert page.words("p").count("Mean ± deviation.") == 1
     assert page.words("body")[0].count("Rendered images.") == 1
-    assert notes_of([Experiment(tabular(), [section(tmp_path, note="")])]) == {}
+    assert notes_of([Experiment(result_table(), [section(tmp_path, note="")])]) == {}
 
 
 def test_half_a_character_does_not_keep_a_page_from_being_written(
@@ -277,8 +281,10 @@ def test_the_best_of_a_column_is_emphasised_and_published_rows_are_marked(
 
 def test_published_rows_stand_together_by_where_they_are_from(out: Path, tmp_path: Path) -> None:
     origins = [("A", "hub", "a page"), ("B", "authors", "a page"), ("C", "hub", "a page")]
-    rows = [Row(name, [Cell(0.5)] * 4, family=f, source=source) for name, f, source in origins]
-    page = written(out, section(tmp_path), table=tabular(published=rows))
+    rows = [
+        ResultRow(name, [Cell(0.5)] * 4, family=f, source=source) for name, f, source in origins
+    ]
+    page = written(out, section(tmp_path), table=result_table(published=rows))
     assert len(page.all("tbody", **{"class": "published"})) == 2
     assert [head for head in page.words("th") if "†" in head] == [
         "† Published, not run here: hub checkpoints, a page", "A †", "C †",
@@ -312,7 +318,7 @@ def test_rows_lead_to_their_runs_and_those_without_a_row_are_listed(
 
 def test_a_row_of_which_two_runs_bear_the_name_leads_to_neither(tmp_path: Path) -> None:
     twins = [section(tmp_path / name) for name in ("a", "b")]
-    experiment = Experiment(tabular(), twins)
+    experiment = Experiment(result_table(), twins)
     assert experiment.anchor("WEMoE") is None
     assert experiment.without_a_row == twins
 
@@ -337,7 +343,7 @@ def test_what_an_older_version_did_not_record_is_left_out(out: Path, tmp_path: P
     assert one.facts == {"method": "WEMoE", "suite": "tiny"}
     page = written(out, one)
     assert page.words("summary") == page.words("figure") == []
-    assert percent(None) is None
+    assert with_sign(None) is None
 
 
 def test_versions_and_sources_are_told_on_request(out: Path, tmp_path: Path) -> None:
@@ -391,7 +397,13 @@ def test_where_the_config_is_gone_no_command_is_told(out: Path, tmp_path: Path) 
     assert any(text.startswith("Its config.yaml is gone") for text in page.words("p"))
 
 
-# Pictures
+# Figures
+
+
+def test_a_run_leaves_the_figures_that_have_a_caption(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for stem, suffix in product(FIGURE_CAPTIONS, MEDIA_TYPES):
+        assert run.is_of_run(f"{stem}{suffix}")
 
 
 def test_pictures_are_held_in_the_page_as_vectors_where_there_are_any(
@@ -406,7 +418,7 @@ def test_pictures_are_held_in_the_page_as_vectors_where_there_are_any(
         kind, data = (image["src"] or "").split(",")
         assert kind == f"data:image/{'svg+xml' if name[-3:] == 'svg' else 'png'};base64"
         assert base64.b64decode(data) == (tmp_path / name).read_bytes()
-        assert image["alt"] == f"{PICTURES[name[:-4]]}, of WEMoE (depth 1)"
+        assert image["alt"] == f"{FIGURE_CAPTIONS[name[:-4]]}, of WEMoE (depth 1)"
 
 
 def whole_png(path: Path) -> bytes:
@@ -425,7 +437,7 @@ def whole_png(path: Path) -> bytes:
 def test_a_file_that_is_no_picture_is_named(name: str, contents: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(contents)
     with pytest.raises(DataError) as refused:
-        _ = section(tmp_path).pictures
+        _ = section(tmp_path).figures
     path = tmp_path / name
     sentence = f"{path} cannot be read as a picture: delete it, or make the run again."
     assert str(refused.value) == sentence
@@ -547,10 +559,11 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns = [*TASKS, "mean", "normalized mean"]
     more = [f"task unknown {i}" for i in range(12)]
     rows = [
-        Row(r.label, [*r.cells, *[Cell(0.5)] * 12], is_ceiling=r.is_ceiling) for r in tabular().rows
+        ResultRow(r.label, [*r.cells, *[Cell(0.5)] * 12], is_ceiling=r.is_ceiling)
+        for r in result_table().rows
     ]
-    wide = tabular(title="wide", columns=[*columns, *more], rows=rows, published=[])
-    experiments = [Experiment(tabular(notes=["Remark."]), [one, other]), Experiment(wide, [])]
+    wide = result_table(title="wide", columns=[*columns, *more], rows=rows, published=[])
+    experiments = [Experiment(result_table(notes=["Remark."]), [one, other]), Experiment(wide, [])]
     write_page(folder / "out.html", experiments, ["a/" * 100])
     return folder / "out.html"
 

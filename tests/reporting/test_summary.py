@@ -200,9 +200,9 @@ def test_the_title_is_on_one_line() -> None:
 
 
 def test_the_page_of_a_run_says_all_that_its_results_hold(tmp_path: Path) -> None:
-    pictures = ["accuracy.png", "routing_share.png"]
-    assert summary(WHOLE, pictures) == PAGE
-    write_summary(tmp_path / "summary.md", WHOLE, pictures)
+    figures = ["accuracy.png", "routing_share.png"]
+    assert summary(WHOLE, figures) == PAGE
+    write_summary(tmp_path / "summary.md", WHOLE, figures)
     assert (tmp_path / "summary.md").read_text(encoding="utf-8") == PAGE
     assert [path.name for path in tmp_path.iterdir()] == ["summary.md"]
 

@@ -6,19 +6,19 @@ from statistics import mean, stdev
 
 import pytest
 
-from wemoe_pl.reporting.table import Cell, Row, Tabular, as_csv, escaped, latex, markdown
+from wemoe_pl.reporting.table import Cell, ResultRow, ResultTable, as_csv, escaped, latex, markdown
 
-TABLE = Tabular(
+TABLE = ResultTable(
     suite="tiny",
     title="tiny, 1 tasks",
     corruption="",
     columns=["dtd", "mean"],
     rows=[
-        Row("TIES", [Cell(0.5), Cell(0.5)], seeds=[0]),
-        Row("WEMoE", [Cell.of([0.7, 0.8]), Cell.of([0.7, 0.8])], seeds=[0, 1]),
-        Row("Individual", [Cell(0.9), Cell(None)], is_ceiling=True),
+        ResultRow("TIES", [Cell(0.5), Cell(0.5)], seeds=[0]),
+        ResultRow("WEMoE", [Cell.of([0.7, 0.8]), Cell.of([0.7, 0.8])], seeds=[0, 1]),
+        ResultRow("Individual", [Cell(0.9), Cell(None)], is_ceiling=True),
     ],
-    published=[Row("RegMean", [Cell(0.6), Cell(0.6)], family="hub", source="a p")],
+    published=[ResultRow("RegMean", [Cell(0.6), Cell(0.6)], family="hub", source="a p")],
     notes=["R."],
 )
 
@@ -85,7 +85,7 @@ def test_several_numbers_become_mean_and_deviation(values: list[float]) -> None:
 
 def test_one_merged_model_alone_is_not_called_the_best() -> None:
     rows = [TABLE.rows[0], TABLE.rows[2]]
-    alone = Tabular("tiny", "t", "", ["dtd", "mean"], rows, [], [])
+    alone = ResultTable("tiny", "t", "", ["dtd", "mean"], rows, [], [])
     assert "**" not in markdown([alone])
 
 

@@ -50,7 +50,7 @@ def test_curves_of_a_part_are_said_to_be() -> None:
     assert what_was_validated(trainer()) is None
     assert what_was_validated(trainer(limit_val_batches=0)) is None
     told = what_was_validated(trainer(limit_val_batches=2))
-    assert told == "Curves are of the first 2 batches of test images of every task only."
+    assert told == "Validation curves are of the first 2 batches of test images of every task only."
 
 
 def test_limits_that_leave_something_are_taken() -> None:

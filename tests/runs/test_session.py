@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from wemoe_pl import load
-from wemoe_pl.cli import job, main
+from wemoe_pl.cli import job_results, main
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder, State
 from wemoe_pl.runs.session import AlreadyFinished, trial_of_sweep
@@ -38,7 +38,7 @@ def command(
 ) -> Command:  # fmt: skip
     """`command("fit", "--key", …)`: the main job on the tiny suite; by default into `a`."""
     monkeypatch.setattr("sys.argv", ["wemoe-pl"])
-    monkeypatch.setattr(job, "write_pictures", lambda *_: [])
+    monkeypatch.setattr(job_results, "write_figures", lambda *_: [])
     monkeypatch.chdir(tmp_path)
 
     def run(verb: str, *options: object, config: str = "adapt_miniature", out: str = "a") -> Answer:
@@ -190,7 +190,7 @@ def test_a_fresh_run_that_is_interrupted_leaves_the_old_one_and_is_gone_on_with(
     before = everything(Path("a"))
     other = ("fit", "--seed_everything", "1", "--fresh", "--checkpoint.every_n_steps", "1")
     with monkeypatch.context() as patch:
-        patch.setattr(job, "collect_results", interrupt)
+        patch.setattr(job_results, "collect_results", interrupt)
         with pytest.raises(ZeroDivisionError):
             command(*other)
     left = everything(Path("a"))
@@ -391,7 +391,10 @@ def test_what_was_scored_only_in_part_says_so_everywhere(
     left = results("a")
     told = "Only the first batch of test images of every task was scored."
     assert left["partial"] == told
-    assert left["curves"] == "Curves are of the first 2 batches of test images of every task only."
+    assert (
+        left["curves"]
+        == "Validation curves are of the first 2 batches of test images of every task only."
+    )
     assert left["method"] == "WEMoE, partial"
     assert set(left["images"].values()) == {3}
     summary = Path("a/summary.md").read_text()
@@ -502,7 +505,7 @@ def test_a_run_of_an_earlier_version_is_shown_with_the_time_of_its_file(
     answer = command("fit")
     assert answer.status == 1
     assert "finished before the code of wemoe-pl" in answer.err
-    told = AlreadyFinished(RunFolder(Path("a")), left).told
+    told = AlreadyFinished(RunFolder(Path("a")), left).sentence
     assert re.fullmatch(r"Nothing was run: finished \d{4}-.* by wemoe-pl \S+\.", told)
 
 

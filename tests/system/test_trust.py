@@ -13,7 +13,7 @@ from jsonargparse._common import parsing_settings
 from lightning import Callback
 
 from wemoe_pl import load
-from wemoe_pl.cli.job import read_job
+from wemoe_pl.cli.job import build_job, run_job
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.model.recipe import describe, read_suite, rebuild
@@ -61,7 +61,7 @@ def refused(trace: Path, tmp_path: Path, tiny_suite_yaml: Path) -> Refused:
         suite += [str(tiny_suite_yaml)] if suite else []
         given = [*command, *configs, *suite, *args, "--out", str(tmp_path / "run")]
         with pytest.raises(ConfigError) as error:
-            read_job(given, run=not verb)
+            (build_job if verb else run_job)(given)
         assert [file.name for file in trace.glob("it_*")] == []
         return str(error.value)
 
@@ -195,22 +195,22 @@ def test_the_user_can_allow_a_package(trace: Path, tmp_path: Path) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text(yaml.safe_dump({"trainer": {"callbacks": "evil_module.Evil"}}))
     args = ["--config", "adapt_miniature", "--config", str(config), "--out", str(tmp_path / "run")]
-    job = read_job([*args, "--allow", "another", "--allow=evil_module"], run=False)
+    job = build_job([*args, "--allow", "another", "--allow=evil_module"])
     assert "Evil" in str(job.settings.trainer.callbacks)
     assert (trace / "it_ran").is_file()
     with pytest.raises(ConfigError, match="A config may not name"):
-        read_job(args, run=False)  # it was for once
+        build_job(args)  # it was for once
 
 
 @pytest.mark.parametrize("package", ["jsonargparse", "two words", "../evil", "*", ""])
 def test_what_cannot_be_allowed_is_refused(package: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^--allow .*: give the name of a package"):
-        read_job(["fit", "--config", "adapt_miniature", "--allow", package])
+        run_job(["fit", "--config", "adapt_miniature", "--allow", package])
 
 
 def test_allowing_nothing_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"^--allow is given without the name of a package"):
-        read_job(["fit", "--config", "adapt_miniature", "--allow"])
+        run_job(["fit", "--config", "adapt_miniature", "--allow"])
 
 
 @pytest.mark.parametrize(

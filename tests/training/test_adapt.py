@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.optim import Adam
 
 from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
-from wemoe_pl.data.datamodule import ImageSet, MultiTaskData
+from wemoe_pl.data.datamodule import MultiTaskData
+from wemoe_pl.data.image_sets import ImageSet
 from wemoe_pl.data.streams import StepBatches
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask, VisionTask
@@ -21,8 +22,9 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
 from wemoe_pl.model.classifier import build_classifier
 from wemoe_pl.reporting.results import collect_results
-from wemoe_pl.reporting.summary import COLUMN_TITLES, accuracy_table
+from wemoe_pl.reporting.summary import accuracy_table
 from wemoe_pl.training.adapt import TestTimeAdaptation, entropy_objective
+from wemoe_pl.training.references import REFERENCES
 
 NewTrainer = Callable[..., L.Trainer]
 BATCH_SIZE = 4
@@ -97,7 +99,7 @@ def test_labels_are_not_looked_at(
 ) -> None:
     falsified = MultiTaskData(tiny_suite, batch_size=BATCH_SIZE)
     for task in tiny_suite.tasks:
-        images = falsified.load(ImageSet(task, "test")).images
+        images = falsified.sets.load(ImageSet(task, "test")).images
         monkeypatch.setattr(images, "labels", [0] * len(images))
     honest = adapt(tiny_suite, quiet_trainer(max_steps=2))
     misled = adapt(tiny_suite, quiet_trainer(max_steps=2), data=falsified)
@@ -115,7 +117,7 @@ def test_adaptation_matches_a_loop_written_out(
     trained = {n: p for n, p in classifier.named_parameters() if p.requires_grad}
     optimizer = Adam(trained.values())
     data = MultiTaskData(tiny_suite)
-    tasks = {task: data.load(ImageSet(task, "test")) for task in tiny_suite.tasks}
+    tasks = {task: data.sets.load(ImageSet(task, "test")) for task in tiny_suite.tasks}
     batches = StepBatches(tasks, BATCH_SIZE, tasks_per_batch=3, seed=0)
     for step in range(steps):
         for group in optimizer.param_groups:
@@ -300,7 +302,7 @@ def test_a_method_of_the_table_has_no_second_column_there(
     titles = [str(column.header) for column in accuracy_table(results).columns]
     assert len(titles) == 4
     assert titles.count(type(merge).__name__) == 1
-    assert COLUMN_TITLES[own] not in titles
+    assert REFERENCES[own].title not in titles
 
 
 def test_an_own_reference_is_scored_as_if_it_were_another(

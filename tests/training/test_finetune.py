@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from wemoe_pl.checkpoints import Backbone, load_encoder
 from wemoe_pl.checkpoints.heads import load_head
 from wemoe_pl.checkpoints.zero_shot import TextTower
-from wemoe_pl.data.datamodule import ImageSet, MultiTaskData, TaskData
+from wemoe_pl.data.datamodule import MultiTaskData, TaskData
+from wemoe_pl.data.image_sets import ImageSet
 from wemoe_pl.data.miniature import MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask
@@ -56,7 +57,7 @@ def changes(module: ScoredModule, fit: Callable[[], None]) -> set[str]:
 
 def prototypes(suite: Suite, task: str) -> Tensor:
     """The normalised mean normalised feature of every class, written out."""
-    images = TaskData(suite, task).load(ImageSet(task, "train"))
+    images = TaskData(suite, task).sets.load(ImageSet(task, "train"))
     encoder = suite.load_pretrained()
     features: dict[int, list[Tensor]] = {}
     for index in range(len(images)):
@@ -235,7 +236,7 @@ def test_trained_heads_can_give_way_to_few_shot_ones(
 ) -> None:
     module = trained(tiny_suite, quiet_trainer(max_steps=1), head_shots=1)
     encoder = module.classifier.encoder.eval()
-    images = MultiTaskData(tiny_suite).load(ImageSet("mnist", "train"))
+    images = MultiTaskData(tiny_suite).sets.load(ImageSet("mnist", "train"))
     for label, vector in enumerate(module.classifier.head("mnist").weight):
         first = images.images.labels.index(label)
         with torch.no_grad():

@@ -14,10 +14,11 @@ import yaml
 from PIL import Image
 
 from wemoe_pl.cli import main
-from wemoe_pl.data.datamodule import ImageSet, MultiTaskData
-from wemoe_pl.data.streams import NamedBatch
+from wemoe_pl.data.datamodule import MultiTaskData
+from wemoe_pl.data.image_sets import ImageSet
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask, VisionTask
+from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.loading import load
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
@@ -44,7 +45,7 @@ def test_a_test_counts_what_the_classifier_answers(
     module = scored(tiny_suite, quiet_trainer(), TaskArithmetic(0.1))
     data = MultiTaskData(tiny_suite)
     for task in TASKS:
-        images = data.load(ImageSet(task, "test"))
+        images = data.sets.load(ImageSet(task, "test"))
         correct = 0
         for index in range(len(images)):
             image, label = images[index]
@@ -88,7 +89,7 @@ def test_some_images_of_every_task_are_kept_with_what_is_said_of_them(
     module = scored(tiny_suite, quiet_trainer(), WEMoE(0.25, router_depth=0), references=False)
     data = MultiTaskData(tiny_suite)
     for task in TASKS:
-        kept, images = module.samples[task], data.load(ImageSet(task, "test"))
+        kept, images = module.samples[task], data.sets.load(ImageSet(task, "test"))
         assert len(kept) == min(SAMPLES, 3)  # of three batches of eight
         for place, sample in enumerate(kept):
             image, label = images[8 * place]
@@ -190,7 +191,7 @@ def test_a_task_without_expert_is_scored_too(tiny_suite: Suite, quiet_trainer: N
 def test_answers_name_image_task_and_class(tiny_suite: Suite) -> None:
     module = TestTimeAdaptation(tiny_suite, Pretrained())
     module.configure_model()
-    cars = MultiTaskData(tiny_suite).load(ImageSet("cars", "test"))
+    cars = MultiTaskData(tiny_suite).sets.load(ImageSet("cars", "test"))
     images = torch.stack([cars[i][0] for i in range(2)])
     batch = NamedBatch(0, ["a.png", "b.png", "c.png"], [None, "damaged", None], images)
     first, damaged, second = (

@@ -12,7 +12,8 @@ import torch
 from safetensors import safe_open
 
 from wemoe_pl.checkpoints import encoder_state
-from wemoe_pl.data.datamodule import ImageSet, MultiTaskData
+from wemoe_pl.data.datamodule import MultiTaskData
+from wemoe_pl.data.image_sets import ImageSet
 from wemoe_pl.data.streams import StepBatches
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask
@@ -44,7 +45,7 @@ def test_a_fit_sums_over_the_samples_of_all_steps(
     pretrained, experts = tiny_suite.load_pretrained(), tiny_suite.load_experts()
     sums = method.start(pretrained)
     data = MultiTaskData(tiny_suite, stream="train", batch_size=BATCH)
-    batches = {t: data.load(ImageSet(t, "train")) for t in experts}
+    batches = {t: data.sets.load(ImageSet(t, "train")) for t in experts}
     stream = StepBatches(batches, BATCH, len(batches), seed=0)
     for step in range(STEPS):
         for task, (images, labels) in stream[step].items():

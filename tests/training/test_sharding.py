@@ -173,10 +173,10 @@ def watched(environment: Environment, args: list[str], offload: bool, path: Path
     """Adapt in this process as one of several, and write what was held."""
     os.environ.update(environment)
     torch.set_num_threads(1)
-    from wemoe_pl.cli.job import read_job
+    from wemoe_pl.cli.job import build_job
     from wemoe_pl.training.sharding import ShardedDictionary
 
-    job, watch = read_job(args, run=False), Watch()
+    job, watch = build_job(args), Watch()
     switches = ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing")
     trainer = L.Trainer(
         accelerator="cpu",

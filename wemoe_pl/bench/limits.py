@@ -6,8 +6,8 @@ from itertools import product
 
 import torch
 
-from wemoe_pl.bench.subjects import SHAPES, Row, Settings, Shape, mixture, there_and_back
-from wemoe_pl.moe.kernels.merged import fastest
+from wemoe_pl.bench.subjects import SHAPES, BenchRow, Settings, Shape, mixture, there_and_back
+from wemoe_pl.moe.kernels.choice import choose_kernel
 from wemoe_pl.moe.kernels.timing import interleaved
 from wemoe_pl.moe.kernels.two_layers import two_layers
 
@@ -65,7 +65,7 @@ class Count:
         return cls(3 * once, 2 * numbers) if learning else cls(once, numbers)
 
 
-def limits(settings: Settings) -> Iterator[Row]:
+def limits(settings: Settings) -> Iterator[BenchRow]:
     """Both limits of a mixture of depth 0, and how far it is from the larger one."""
     machine = Machine.measured(settings)
     for name, experts, samples in product(settings.shapes, settings.experts, settings.samples):
@@ -78,7 +78,7 @@ def limits(settings: Settings) -> Iterator[Row]:
         shares = settings.batch(samples, experts)
 
         def merged(x: torch.Tensor) -> torch.Tensor:
-            return fastest(layers, shares, x)(layers, shares, x)  # noqa: B023 (used at once)
+            return choose_kernel(layers, shares, x)(layers, shares, x)  # noqa: B023 (used at once)
 
         runs = {
             "forward": torch.no_grad()(lambda: merged(x)),  # noqa: B023

@@ -15,7 +15,7 @@ from wemoe_pl.bench.plan import plan
 from wemoe_pl.bench.rivals import Layer, fusion_bench_layers, loop_over_samples
 from wemoe_pl.bench.subjects import (
     SHAPES,
-    Row,
+    BenchRow,
     Settings,
     forward_only,
     mixture,
@@ -24,18 +24,18 @@ from wemoe_pl.bench.subjects import (
 )
 from wemoe_pl.checkpoints import save_tensors
 from wemoe_pl.merging import WEMoE
-from wemoe_pl.moe.kernels.activation_space import activation_mlp
-from wemoe_pl.moe.kernels.merged import fastest
+from wemoe_pl.moe.kernels.choice import choose_kernel
+from wemoe_pl.moe.kernels.plain import activation_mlp
 from wemoe_pl.moe.kernels.tiled import tiled_mlp
 from wemoe_pl.moe.kernels.timing import interleaved, peak_memory
-from wemoe_pl.moe.kernels.two_layers import TwoLayers, Way, two_layers
+from wemoe_pl.moe.kernels.two_layers import Kernel, TwoLayers, two_layers
 from wemoe_pl.training.adapt import entropy_objective
 
 MOST_LOOPED = 16  # samples: what loops over more of them outgrows the memory of many machines
-CLASSES = 100  # of every task, about the mean of the eight
+HEAD_CLASSES = 100  # of every task, about the mean of the eight
 
 
-def layer(settings: Settings) -> Iterator[Row]:
+def layer(settings: Settings) -> Iterator[BenchRow]:
     """The mixture beside the plain MLP and its rivals: forward, and forward with backward."""
     wanted = product(settings.shapes, settings.experts, settings.depths)
     for name, experts, depth in wanted:
@@ -53,7 +53,7 @@ def layer(settings: Settings) -> Iterator[Row]:
             yield from timed(fit, x, settings, about)
 
 
-def ways(settings: Settings) -> Iterator[Row]:
+def ways(settings: Settings) -> Iterator[BenchRow]:
     """Every way to compute a mixture, from one token to all: is the chosen one the fastest?"""
     for name, experts in product(settings.shapes, settings.experts):
         shape = SHAPES[name]
@@ -64,18 +64,18 @@ def ways(settings: Settings) -> Iterator[Row]:
             x = settings.batch(samples, tokens, shape.width)
             shares = settings.batch(samples, experts)
             runs: dict[str, Layer] = {"plain": plain}
-            runs |= {name: with_layers(way, layers, shares) for name, way in WAYS.items()}
+            runs |= {name: with_layers(way, layers, shares) for name, way in KERNELS.items()}
             with torch.no_grad():
-                forward = fastest(layers, shares, x)
-            chosen = {"forward": forward, "both": fastest(layers, shares, x)}
+                forward = choose_kernel(layers, shares, x)
+            chosen = {"forward": forward, "both": choose_kernel(layers, shares, x)}
             about = {"shape": name, "samples": samples, "tokens": tokens, "experts": experts}
             for row in timed(runs, x, settings, about):
-                way = WAYS.get(row["run"])
+                way = KERNELS.get(row["run"])
                 marks = {f"chosen, {what}": way is choice for what, choice in chosen.items()}
                 yield row | marks
 
 
-def memory(settings: Settings) -> Iterator[Row]:
+def memory(settings: Settings) -> Iterator[BenchRow]:
     """What a forward and a backward pass hold, beside the size of the dictionary.
 
     Extra is what goes beyond the output and the gradient of the input, which any layer has.
@@ -99,13 +99,13 @@ def memory(settings: Settings) -> Iterator[Row]:
                 yield about | {"run": run} | sizes
 
 
-def encoder(settings: Settings) -> Iterator[Row]:
+def encoder(settings: Settings) -> Iterator[BenchRow]:
     """Adaptation steps and evaluation of a whole encoder, all tasks in one forward pass."""
     for name, experts, per_task in product(settings.shapes, settings.experts, settings.samples):
         shape = SHAPES[name]
         blocks = min(shape.blocks, settings.blocks or shape.blocks)
         plain, merged = upscaled(shape, blocks, experts, settings)
-        heads = settings.batch(experts, CLASSES, shape.width).detach()
+        heads = settings.batch(experts, HEAD_CLASSES, shape.width).detach()
         images = settings.batch(experts * per_task, 3, shape.image, shape.image)
         evaluated = images.detach()
         steps = {
@@ -128,7 +128,7 @@ def encoder(settings: Settings) -> Iterator[Row]:
                 yield about | {"what": what, "run": run} | speeds | ratio
 
 
-def build(settings: Settings) -> Iterator[Row]:
+def build(settings: Settings) -> Iterator[BenchRow]:
     """How long an encoder takes to be upscaled and what that holds; how large what it learns is."""
     for name, experts in product(settings.shapes, settings.experts):
         shape = SHAPES[name]
@@ -145,7 +145,7 @@ def build(settings: Settings) -> Iterator[Row]:
         yield about | sizes
 
 
-Measure = Callable[[Settings], Iterator[Row]]
+Measure = Callable[[Settings], Iterator[BenchRow]]
 MEASURES: dict[str, Measure] = {
     "layer": layer,
     "ways": ways,
@@ -155,10 +155,12 @@ MEASURES: dict[str, Measure] = {
     "build": build,
     "plan": plan,
 }
-WAYS: dict[str, Way] = {"weight space": tiled_mlp, "activation space": activation_mlp}
+KERNELS: dict[str, Kernel] = {"weight space": tiled_mlp, "activation space": activation_mlp}
 
 
-def timed(layers: dict[str, Layer], x: Tensor, settings: Settings, about: Row) -> Iterator[Row]:
+def timed(
+    layers: dict[str, Layer], x: Tensor, settings: Settings, about: BenchRow
+) -> Iterator[BenchRow]:
     """A row for each layer: seconds and ratios to the one called plain."""
     upstream = torch.randn_like(x)
     forward = {name: forward_only(f, x) for name, f in layers.items()}
@@ -172,7 +174,7 @@ def timed(layers: dict[str, Layer], x: Tensor, settings: Settings, about: Row) -
         yield about | {"run": name} | seconds | ratios
 
 
-def with_layers(way: Way, layers: TwoLayers, shares: Tensor) -> Layer:
+def with_layers(way: Kernel, layers: TwoLayers, shares: Tensor) -> Layer:
     """A way as a function of what it sees."""
     return lambda x: way(layers, shares, x)
 

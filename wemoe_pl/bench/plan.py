@@ -7,11 +7,14 @@ import torch
 from timm.layers.mlp import Mlp
 from torch import nn
 
-from wemoe_pl.bench.subjects import SHAPES, Row, Settings, Shape
-from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
+from wemoe_pl.bench.subjects import SHAPES, BenchRow, Settings, Shape
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
-FORMS: dict[str, Compression] = {
+COMPRESSIONS: dict[str, Compression] = {
     "dense, float32": Dense("float32"),
     "dense, bfloat16": Dense("bfloat16"),
     "pruned by 0.9, bfloat16": Pruned("bfloat16", ratio=0.9),
@@ -24,11 +27,11 @@ GATHERED, STREAMED = 3.0, 1.5
 LEARNED = 5  # float32 numbers for each that is learned: itself, its gradient twice, Adam's two
 
 
-def plan(settings: Settings) -> Iterator[Row]:
+def plan(settings: Settings) -> Iterator[BenchRow]:
     """Bytes per device of a whole model: resident, streamed from the CPU, or shared out."""
     for name, experts in product(settings.shapes, settings.experts):
         shape = SHAPES[name]
-        for form, compression in FORMS.items():
+        for form, compression in COMPRESSIONS.items():
             about = {"shape": name, "experts": experts, "form": form}
             for row in places(shape, upscaled_block(shape, experts, compression)):
                 yield about | row
@@ -41,14 +44,14 @@ def upscaled_block(shape: Shape, experts: int, compression: Compression) -> Weig
         return WeightEnsemblingMoE(mlp, [mlp] * experts, compression=compression)
 
 
-def places(shape: Shape, mixture: WeightEnsemblingMoE) -> Iterator[Row]:
+def places(shape: Shape, mixture: WeightEnsemblingMoE) -> Iterator[BenchRow]:
     """A row for each way to place the dictionary: bytes on a device, and those a batch moves there.
 
     A batch is a forward and a backward pass, each of which needs all that is not there already.
     """
     with torch.device("meta"):
-        frozen = 4 * numbers(shape.encoder(shape.blocks))
-    learned = 4 * LEARNED * shape.blocks * numbers(mixture.router)
+        frozen = 4 * count_parameters(shape.encoder(shape.blocks))
+    learned = 4 * LEARNED * shape.blocks * count_parameters(mixture.router)
     block = mixture.task_vectors.nbytes
     whole = shape.blocks * block
     ways = {"1": (whole, 0.0, 0.0), "1, streamed": (0.0, STREAMED * block, 2.0 * whole)}
@@ -61,6 +64,6 @@ def places(shape: Shape, mixture: WeightEnsemblingMoE) -> Iterator[Row]:
         yield {"devices": devices, **held, "sum": total, "moved": moved}
 
 
-def numbers(module: nn.Module) -> int:
+def count_parameters(module: nn.Module) -> int:
     """How many parameters a module has."""
     return sum(parameter.numel() for parameter in module.parameters())

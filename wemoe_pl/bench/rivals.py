@@ -1,48 +1,36 @@
-"""What the mixture is compared with: the plain MLP, the loop over samples, and fusion-bench."""
+"""What the mixture is timed beside: the plain MLP, the loop over samples, and fusion-bench."""
 
 from collections.abc import Callable
 from copy import deepcopy
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.moe.dictionary import DenseVectors
+from wemoe_pl.moe.dense import DenseVectors
+from wemoe_pl.moe.kernels.naive import naive_mlp
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 Layer = Callable[[Tensor], Tensor]
 
 
 def loop_over_samples(moe: WeightEnsemblingMoE) -> Layer:
-    """The straightforward form: merge the weights of one sample, run it, and go on.
+    """The naive form of a mixture: merge the weights of one sample, run it, and go on.
 
     Args:
         moe: whose router, pretrained MLP and dense dictionary are used.
     """
-    pretrained: dict[str, Tensor] = dict(moe.mlp.named_parameters())
     stacked = {
         name: vectors.stacked
         for name, vectors in moe.task_vectors.items()
         if isinstance(vectors, DenseVectors)
     }
-
-    def run(x: Tensor) -> Tensor:
-        outputs = []
-        for sample, shares in zip(x, moe.router(x), strict=True):
-            weights = pretrained
-            for i, share in enumerate(shares):
-                weights = {name: w + share * stacked[name][i] for name, w in weights.items()}
-            outputs.append(functional_call(moe.mlp, weights, (sample,)))
-        return torch.stack(outputs)
-
-    return run
+    return lambda x: naive_mlp(moe.mlp, stacked, moe.router(x), x)
 
 
 def fusion_bench_layers(
     pretrained: nn.Module, experts: list[nn.Module], width: int, depth: int
 ) -> dict[str, nn.Module]:
-    """The module of the `fusion-bench` package, per sample and per batch; nothing without it.
+    """The module of the `fusion-bench` package, per sample and per batch; none without it.
 
     Raises:
         ConfigError: the package is there, but something that it needs is not.

@@ -13,7 +13,7 @@ from wemoe_pl.bench.rivals import Layer
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
-Row = dict[str, Any]
+BenchRow = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
-from torch.optim import Optimizer
 
+from wemoe_pl.callbacks.lightning_private import set_progress
 from wemoe_pl.errors import CheckpointError, ConfigError, WeMoEError
 from wemoe_pl.runs.checkpoint import ENDED, WholeFile
 from wemoe_pl.runs.folder import RunFolder
@@ -28,9 +28,6 @@ class LastCheckpoint(Checkpoint):
         dirpath: the folder, below that of the run.
         every_n_steps: save every so many steps too, the most that a power cut can cost; 0 saves at
             validations only.
-
-    Attributes:
-        identity: what the run belongs to, which its checkpoints say.
     """
 
     def __init__(self, dirpath: str, every_n_steps: int = 100):
@@ -39,7 +36,6 @@ class LastCheckpoint(Checkpoint):
         self.folder = RunFolder(Path(dirpath).parent)
         self.path = Path(dirpath) / self.folder.last_checkpoint.name
         self.every_n_steps = every_n_steps
-        self.identity: Identity | None = None
         self.saved_step: int | None = None
         self.validated_step: int | None = None
         self._whole = False  # are the weights those of a whole step, and all that belongs to them?
@@ -82,22 +78,16 @@ class LastCheckpoint(Checkpoint):
         if self.every_n_steps and step and step % self.every_n_steps == 0:
             self.save(trainer)
 
-    def on_before_optimizer_step(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
-    ) -> None:
+    def on_before_optimizer_step(self, trainer: L.Trainer, *_: Any) -> None:
         """From here on the weights change."""
         self._whole = False
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """The weights have changed, and all other callbacks have seen it."""
         if not self._whole:
             self._whole, self._rng = True, rng_states()
 
-    def on_validation_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any
-    ) -> None:
+    def on_validation_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """End within a validation of a fit, which may take long; it will be made up for."""
         if REQUEST.deferred and trainer.world_size == 1:
             REQUEST.obey()
@@ -174,13 +164,6 @@ class LastCheckpoint(Checkpoint):
         self._rng = state_dict["rng"]
         self.validated_step = state_dict["validated_step"]
 
-    def on_save_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Say what the run belongs to."""
-        if self.identity is not None:
-            checkpoint[RECORD] = self.identity.of_checkpoint
-
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
@@ -189,44 +172,24 @@ class LastCheckpoint(Checkpoint):
         if trainer.state.fn == TrainerFn.FITTING and 0 < step < trainer.max_steps:
             state = checkpoint["callbacks"].get(self.state_key, {})
             validated = state.get("validated_step") == step
-            go_on_from(checkpoint["loops"]["fit_loop"], step, trainer, validated)
+            set_progress(checkpoint["loops"]["fit_loop"], step, trainer, validated)
 
 
-def go_on_from(loop: dict[str, Any], step: int, trainer: L.Trainer, validated: bool) -> None:
-    """Let a fit go on behind a whole step, which is validated first if that is due.
-
-    Lightning counts batches, has several ways to restart depending on the hook that saved, and
-    takes the batches of a step that was cut short for done.
+class IdentityRecord(L.Callback):
+    """Writes into every checkpoint what its run belongs to.
 
     Args:
-        loop: the state of the fit loop in a checkpoint; changed in place.
-        step: how many steps are done.
-        trainer: whose step is a number of batches, with a validation every few of them.
-        validated: was the step validated already?
+        identity: of the run.
     """
-    every = trainer.val_check_interval
-    batches = step * trainer.accumulate_grad_batches
-    due = isinstance(every, int) and batches % every == 0
-    pending = due and not validated
-    length = trainer.limit_train_batches  # of an epoch; a share of data without end is all of it
-    epoch, behind = divmod(batches, length) if isinstance(length, int) else (0, batches)
-    loop["epoch_progress"] = counts(epoch + 1, epoch + 1, epoch, epoch)
-    loop["epoch_loop.batch_progress"] = {
-        **counts(batches, batches, batches, batches),
-        "current": counts(behind, behind, behind, behind)["current"],
-    }
-    loop["epoch_loop.val_loop.batch_progress"] = counts(int(pending), int(pending))
-    loop["epoch_loop.state_dict"] = {"_batches_that_stepped": step - due}
 
+    def __init__(self, identity: Identity):
+        self.identity = identity
 
-def counts(
-    ready: int = 0, started: int = 0, processed: int = 0, completed: int = 0
-) -> dict[str, Any]:
-    """Counts of epochs or batches, as Lightning keeps them."""
-    reached = {
-        "ready": ready, "started": started, "processed": processed, "completed": completed,
-    }  # fmt: skip
-    return {"total": reached, "current": reached, "is_last_batch": False}
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Write the part that a later command compares itself with."""
+        checkpoint[RECORD] = self.identity.of_checkpoint
 
 
 def check_together(trainer: L.Trainer, step: int) -> None:

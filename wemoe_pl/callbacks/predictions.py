@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from lightning import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
-from wemoe_pl.data.streams import NamedBatch
 from wemoe_pl.data.tasks import name_some
+from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.training.module import Answer

@@ -3,17 +3,16 @@
 import os
 import signal
 import subprocess
-from functools import partial
 from types import FrameType
 from typing import Any
 
 import lightning as L
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
-from torch.distributed import DistBackendError, DistNetworkError, DistStoreError
 
 from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
+from wemoe_pl.callbacks.lightning_private import handle_sigterm, starter_of
+from wemoe_pl.callbacks.siblings import callbacks_of
 from wemoe_pl.system.signals import REQUEST, Stopped
 
 
@@ -26,12 +25,13 @@ class EndTogether(L.Callback):
     """When this process ends, so do those that it has started, which would wait for it."""
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Hand signals on.
+        """Hand signals on to them."""
 
-        Lightning also has the processes talk from within the handler, wherever each of them is.
-        """
-        connector: Any = trainer._signal_connector
-        connector._sigterm_notifier_fn = partial(pass_on, trainer)
+        def pass_on(signum: int, frame: FrameType | None) -> None:
+            if starter := starter_of(trainer):
+                starter.kill(signum)
+
+        handle_sigterm(trainer, pass_on)
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
@@ -41,18 +41,12 @@ class EndTogether(L.Callback):
         end_others(trainer, signal.SIGTERM if agreed else signal.SIGKILL)
 
 
-def pass_on(trainer: L.Trainer, signum: int, frame: FrameType | None) -> None:
-    """Tell those that this process has started of a signal."""
-    if isinstance(launcher := trainer.strategy.launcher, _SubprocessScriptLauncher):
-        launcher.kill(signum)
-
-
 def end_others(trainer: L.Trainer, signum: int = signal.SIGKILL) -> None:
-    """End those that this process has started."""
-    if isinstance(launcher := trainer.strategy.launcher, _SubprocessScriptLauncher):
-        launcher.kill(signum)
+    """End the processes that this one has started."""
+    if starter := starter_of(trainer):
+        starter.kill(signum)
         # Lightning watches them, and would kill this process before it has said why it ends.
-        launcher.procs.clear()
+        starter.procs.clear()
 
 
 class Requeue(L.Callback):
@@ -87,10 +81,8 @@ class Requeue(L.Callback):
         if not self._in_slurm or batch_idx % trainer.accumulate_grad_batches:
             return
         if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
-            callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-            for each in callbacks:
-                if isinstance(each, LastCheckpoint):
-                    each.save(trainer)
+            for last_checkpoint in callbacks_of(trainer, LastCheckpoint):
+                last_checkpoint.save(trainer)
             self.obey(trainer)
 
     def on_test_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
@@ -109,16 +101,6 @@ class Requeue(L.Callback):
             rank_zero_warn(f"SLURM did not queue job {job} again: {done.stderr.strip()}")
         else:
             rank_zero_info(f"Step {trainer.global_step} is saved; job {job} is queued again.")
-
-
-def explain(error: RuntimeError) -> str | None:
-    """One sentence for what goes wrong between processes; None for anything else."""
-    if isinstance(error, DistNetworkError | DistStoreError):
-        first = str(error).partition("\n")[0]
-        return f"The processes of this run cannot reach one another: {first}"
-    if isinstance(error, DistBackendError) or "/gloo/" in str(error):
-        return "Another process of this run has ended: look at what it said."
-    return None
 
 
 def job_id() -> str:

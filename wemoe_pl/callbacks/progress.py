@@ -2,8 +2,9 @@
 
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
-from rich.console import Console
 from rich.progress import ProgressColumn, TextColumn, TimeRemainingColumn
+
+from wemoe_pl.system.terminal import has_terminal
 
 # What stands beside the progress of a fit: by key, its name, and how it is written.
 SHOWN_METRICS = {
@@ -22,7 +23,7 @@ class StepProgressBar(RichProgressBar):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Look at where the bar would go."""
         super().setup(trainer, pl_module, stage)
-        if not Console(**self._console_kwargs).is_terminal:
+        if not has_terminal(**self._console_kwargs):
             self.disable()
 
     @property

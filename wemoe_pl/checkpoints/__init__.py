@@ -1,37 +1,20 @@
 """Read encoders of any published form, lazily and strictly, into one timm key space."""
 
-from wemoe_pl.checkpoints.backbone import Backbone
-from wemoe_pl.checkpoints.encoder import (
-    ENCODER_FILE,
-    HEAD,
-    encoder_state,
-    first_difference,
-    load_encoder,
-    text_state,
-)
-from wemoe_pl.checkpoints.forms import HUGGING_FACE_CLIP
-from wemoe_pl.checkpoints.reading import Weights, open_file, open_weights
-from wemoe_pl.checkpoints.sources import fingerprint, hub_request, weight_files
-from wemoe_pl.checkpoints.state import LazyState, State, shapes_of
-from wemoe_pl.checkpoints.writing import save_tensors
-
-__all__ = [
-    "ENCODER_FILE",
-    "HEAD",
-    "HUGGING_FACE_CLIP",
-    "Backbone",
-    "LazyState",
-    "State",
-    "Weights",
-    "encoder_state",
-    "fingerprint",
-    "first_difference",
-    "hub_request",
-    "load_encoder",
-    "open_file",
-    "open_weights",
-    "save_tensors",
-    "shapes_of",
-    "text_state",
-    "weight_files",
-]
+from wemoe_pl.checkpoints.backbone import Backbone as Backbone
+from wemoe_pl.checkpoints.encoder import ENCODER_FILE as ENCODER_FILE
+from wemoe_pl.checkpoints.encoder import HEAD as HEAD
+from wemoe_pl.checkpoints.encoder import encoder_state as encoder_state
+from wemoe_pl.checkpoints.encoder import first_difference as first_difference
+from wemoe_pl.checkpoints.encoder import load_encoder as load_encoder
+from wemoe_pl.checkpoints.encoder import text_state as text_state
+from wemoe_pl.checkpoints.forms import HUGGING_FACE_CLIP as HUGGING_FACE_CLIP
+from wemoe_pl.checkpoints.reading import Weights as Weights
+from wemoe_pl.checkpoints.reading import open_file as open_file
+from wemoe_pl.checkpoints.reading import open_weights as open_weights
+from wemoe_pl.checkpoints.sources import fingerprint as fingerprint
+from wemoe_pl.checkpoints.sources import hub_request as hub_request
+from wemoe_pl.checkpoints.sources import weight_files as weight_files
+from wemoe_pl.checkpoints.state import LazyState as LazyState
+from wemoe_pl.checkpoints.state import State as State
+from wemoe_pl.checkpoints.state import shapes_of as shapes_of
+from wemoe_pl.checkpoints.writing import save_tensors as save_tensors

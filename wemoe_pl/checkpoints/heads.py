@@ -157,10 +157,7 @@ def metadata_of(weights: Weights) -> tuple[tuple[str, ...], float | None]:
 
 
 def save_head(
-    path: Path,
-    head: ClassificationHead,
-    metadata: dict[str, str],
-    dtype: torch.dtype | None = None,
+    path: Path, head: ClassificationHead, metadata: dict[str, str], dtype: torch.dtype | None = None
 ) -> None:
     """Write a head with its class names, whole or not at all."""
     own = {"classes": json.dumps(head.classes)}

@@ -7,7 +7,8 @@ from pathlib import Path, PurePath
 
 from wemoe_pl.errors import CheckpointError, did_you_mean
 from wemoe_pl.system.files import digest, locate
-from wemoe_pl.system.hub import HubFiles, HubRepo, is_inside
+from wemoe_pl.system.hub import HubFiles, is_inside
+from wemoe_pl.system.hub_repo import HubRepo
 
 INDEX_SUFFIX = ".index.json"
 # Names under which folders and repositories keep weights, the better forms first.

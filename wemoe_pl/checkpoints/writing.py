@@ -13,10 +13,7 @@ from wemoe_pl.system.files import atomic_write
 
 
 def save_tensors(
-    path: Path,
-    tensors: State,
-    metadata: Mapping[str, str],
-    dtype: torch.dtype | None = None,
+    path: Path, tensors: State, metadata: Mapping[str, str], dtype: torch.dtype | None = None
 ) -> None:
     """Write a safetensors file; `dtype` casts floating-point tensors.
 

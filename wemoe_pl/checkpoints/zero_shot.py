@@ -12,8 +12,6 @@ import torch
 from filelock import FileLock
 from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import QuickGELU, TextTransformer
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +19,7 @@ from wemoe_pl.checkpoints import ENCODER_FILE, fingerprint, shapes_of, text_stat
 from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, load_head, save_head
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.system.files import cache_folder
+from wemoe_pl.system.terminal import progress
 
 PROMPTS_PER_BATCH = 256
 LOGIT_SCALE = "logit_scale"
@@ -182,7 +181,6 @@ class ZeroShotHead:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         encoder = self.tower.load(self.source).to(device)
         templates = [partial(fill, template) for template in self.templates]
-        quiet = not Console().is_terminal
         step = max(1, PROMPTS_PER_BATCH // len(templates))
         starts = range(0, len(self.classes), step)
         batches = [
@@ -194,7 +192,7 @@ class ZeroShotHead:
                 num_classes_per_batch=None,
                 device=device,
             )
-            for start in track(starts, f"Zero-shot head of {name}", disable=quiet)
+            for start in progress(starts, f"Zero-shot head of {name}")
         ]
         weight = torch.cat(batches, dim=1).T.cpu().contiguous()
         return CosineHead(weight, self.classes, encoder.logit_scale)

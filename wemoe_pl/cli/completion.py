@@ -4,24 +4,17 @@
 tab and an explanation behind it. Where nothing is printed, the shell offers files.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from wemoe_pl.bench.names import BENCH_MEASURES
-from wemoe_pl.cli.commands import COMMANDS
-from wemoe_pl.cli.options import (
-    CONFIG,
-    MODELS,
-    SHELLS,
-    OneSentence,
-    parser_of,
-    values_of,
-)
+from wemoe_pl.cli.help import MODELS, parser_of
+from wemoe_pl.cli.options import COMMANDS, CONFIG, OneSentence, flatten, values_of
+from wemoe_pl.cli.verb_parsers import SHELLS
 from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.runs.settings import read_settings
 from wemoe_pl.system.configs import (
     find_config,
     find_suite,
@@ -30,7 +23,6 @@ from wemoe_pl.system.configs import (
     shipped_trainers,
 )
 from wemoe_pl.system.files import SHIPPED
-from wemoe_pl.system.plain_yaml import load_plain
 
 BASH = r"""
 _wemoe_pl() {
@@ -63,18 +55,13 @@ function __wemoe_pl
 end
 complete -c wemoe-pl -f -a '(__wemoe_pl)'
 """
-# What commands take that is no option; of folders a shell knows more.
-WORDS: dict[str, Sequence[str]] = {
-    "bench": BENCH_MEASURES,
-    "completion": SHELLS,
-    "export": (),
-    "report": (),
-}
+# What commands take that is no option; of folders a shell knows more than we do.
+WORDS = {"bench": BENCH_MEASURES, "completion": SHELLS, "export": (), "report": ()}
 SCRIPTS = dict(zip(SHELLS, (BASH, ZSH, FISH), strict=True))
 
 
 def script(shell: str) -> str:
-    """What a shell sources.
+    """Return the script that a shell sources.
 
     Raises:
         ConfigError: there is none for this shell.
@@ -84,14 +71,14 @@ def script(shell: str) -> str:
     return SCRIPTS[shell].lstrip()
 
 
-def answer(words: Sequence[str]) -> str:
-    """The lines that a shell reads."""
+def lines_for_shell(words: Sequence[str]) -> str:
+    """Return what the last of some words can become, in the lines that a shell reads."""
     lines = (f"{name}\t{' '.join(about.split())}" for name, about in candidates(words).items())
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def candidates(words: Sequence[str]) -> dict[str, str]:
-    """What the last of the words behind `wemoe-pl` can become, with what is said of each.
+    """Return what the last of the words behind `wemoe-pl` can become, each with an explanation.
 
     >>> list(candidates(["fit", "--config", "adapt_m"]))
     ['adapt_miniature']
@@ -107,7 +94,7 @@ def candidates(words: Sequence[str]) -> dict[str, str]:
 
 
 def without_equals(words: Sequence[str]) -> list[str]:
-    """At least one word, and none that is only the `=` at which bash cuts `--config=NAME`.
+    """Drop the words that are only the `=` at which bash cuts `--config=NAME`; one is left.
 
     >>> without_equals(["fit", "--config", "="])
     ['fit', '--config', '']
@@ -118,7 +105,7 @@ def without_equals(words: Sequence[str]) -> list[str]:
 
 
 def offered(before: Sequence[str], current: str) -> dict[str, str]:
-    """What may stand behind some words, whatever it begins with."""
+    """Return all that may follow some words, whatever it begins with."""
     if not before:
         return COMMANDS | {"--help": "", "--version": ""}
     command, *args = before
@@ -133,7 +120,7 @@ def offered(before: Sequence[str], current: str) -> dict[str, str]:
 
 
 def expects_value(word: str, parser: OneSentence) -> bool:
-    """Is what follows a word its value?"""
+    """Say whether what follows a word is its value."""
     action = parser.options.get(word)
     if action is None:  # a key of a config, or a value such as -1
         return word.startswith("--") and "=" not in word
@@ -141,7 +128,7 @@ def expects_value(word: str, parser: OneSentence) -> bool:
 
 
 def values(args: Sequence[str], parser: OneSentence) -> dict[str, str]:
-    """What the last of some arguments can be set to."""
+    """Return what the last of some arguments can be set to."""
     name = args[-1]
     known: dict[str, Callable[[], Iterable[str]]] = {
         **dict.fromkeys(CONFIG, configs),
@@ -155,20 +142,20 @@ def values(args: Sequence[str], parser: OneSentence) -> dict[str, str]:
 
 
 def described_options(parser: OneSentence) -> dict[str, str]:
-    """The options of a command, each by its longest name."""
+    """Return the options of a command, each by its longest name."""
     actions = parser.options.values()
     return {max(action.option_strings, key=len): action.help or "" for action in actions}
 
 
 def configs() -> list[str]:
-    """What `--config` takes: a shipped one, or a file here."""
+    """List what `--config` takes: shipped configs, and files here."""
     names = (*shipped_configs(), *shipped_trainers())
     shipped = [name.removesuffix(".yaml") for name in names]
     return [*shipped, *sorted(str(path) for path in Path().glob("*.yaml"))]
 
 
 def tasks(args: Sequence[str]) -> list[str]:
-    """The tasks of the suite that is given, directly or by a config; else the paper's."""
+    """List the tasks of the suite that is given, directly or by a config; else the paper's."""
     found = [read(find_suite, name) for name in values_of(args, "--suite")]
     if not found:
         found = [suite_of(name) for name in values_of(args, *CONFIG)]
@@ -179,7 +166,7 @@ def tasks(args: Sequence[str]) -> list[str]:
 
 
 def suite_of(config: str) -> dict[str, Any]:
-    """The suite of a config: written in it, or in a file that is found from its folder."""
+    """Return the suite of a config: written in it, or in a file that lies beside it."""
     suite = read(find_config, config).get("suite")
     if isinstance(suite, str):
         return read(lambda name: str(Path(find_config(config)).parent / name), suite)
@@ -187,29 +174,14 @@ def suite_of(config: str) -> dict[str, Any]:
 
 
 def keys(args: Sequence[str]) -> dict[str, str]:
-    """The keys of the configs that are given, as options, each with its value there."""
+    """Return the keys of the configs that are given, as options, each with its value there."""
     found = (read(find_config, name) for name in values_of(args, *CONFIG))
     return {f"--{key}": value for config in found for key, value in flatten(config) if key}
 
 
-def flatten(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """The leaves of nested settings by dotted keys, in the short form that options have.
-
-    >>> list(flatten({"model": {"class_path": "A", "init_args": {"depth": 2}}}))
-    [('model', 'A'), ('model.depth', '2')]
-    """
-    if not isinstance(settings, dict):
-        yield key, str(settings)
-        return
-    for name, value in settings.items():
-        is_left_out = name in ("class_path", "init_args")
-        yield from flatten(value, key if is_left_out else f"{key}.{name}".lstrip("."))
-
-
 def read(find: Callable[[str], str], name: str) -> dict[str, Any]:
-    """The settings of a YAML file, or none: completion says nothing of what is wrong."""
+    """Read a YAML file; nothing if it is wrong, of which completion does not speak."""
     try:
-        settings = load_plain(Path(find(name)).read_text())
-    except (ConfigError, OSError, ValueError, yaml.YAMLError):
+        return read_settings(Path(find(name))) or {}
+    except ConfigError:
         return {}
-    return settings if isinstance(settings, dict) else {}

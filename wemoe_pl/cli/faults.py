@@ -5,8 +5,8 @@ from traceback import walk_tb
 from typing import TypeVar
 
 import torch
+from torch.distributed import DistBackendError, DistNetworkError, DistStoreError
 
-from wemoe_pl.callbacks.processes import explain
 from wemoe_pl.errors import WeMoEError, sentence_of
 
 Raised = TypeVar("Raised", bound=BaseException)
@@ -38,8 +38,12 @@ def explanation(error: Exception) -> WeMoEError | None:
         return WeMoEError(lost_worker("has ended"))
     if isinstance(error, OSError):
         return WeMoEError(sentence_of(error))
-    if isinstance(error, RuntimeError) and (told := explain(error)):
-        return WeMoEError(told)
+    if isinstance(error, DistNetworkError | DistStoreError):
+        first = str(error).partition("\n")[0]
+        return WeMoEError(f"The processes of this run cannot reach one another: {first}")
+    is_of_gloo = isinstance(error, RuntimeError) and "/gloo/" in str(error)  # for CPUs
+    if is_of_gloo or isinstance(error, DistBackendError):
+        return WeMoEError("Another process of this run has ended: look at what it said.")
     return None
 
 

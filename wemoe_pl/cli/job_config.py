@@ -1,5 +1,6 @@
-"""The resolved config of a job: what is linked and checked in it, and where it is written."""
+"""The resolved config of a job: how it is fitted to the command, and where it is written."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -7,11 +8,13 @@ from jsonargparse import Namespace
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
-from wemoe_pl.data.suite import restriction
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.reporting.dashboard import media_loggers
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder, where_it_ends
 from wemoe_pl.system.files import atomic_write
+from wemoe_pl.system.trust import check_parts
+
+PROGRESS_BAR = "wemoe_pl.StepProgressBar"
 
 
 class SaveConfig(SaveConfigCallback):
@@ -23,7 +26,8 @@ class SaveConfig(SaveConfigCallback):
         What `--fresh` builds belongs to the folder whose place it takes.
         """
         folder = RunFolder(Path(trainer.default_root_dir))
-        dumped = self.parser.dump(as_it_ends(self.config, folder), skip_unset=False)
+        config = as_it_ends(self.config, folder)  # validated when it was parsed
+        dumped = self.parser.dump(config, skip_unset=False, skip_validation=True)
         for logger in media_loggers(trainer.loggers):
             logger.log_hyperparams(yaml.safe_load(dumped))
         if stage in ("fit", "test"):
@@ -55,18 +59,32 @@ def checkpoints_in(out: str | Path) -> str:
     return str(RunFolder(Path(out)).checkpoints)
 
 
-def checked_seed(seed: bool | int) -> int:
-    """The seed, of which `results.json` and the order of the images speak."""
-    if isinstance(seed, bool) or not 0 <= seed < 2**32:
+def check_trusted(config: Namespace, allowed: Sequence[str]) -> None:
+    """Raise `ConfigError` for a config by which what strangers wrote could be run."""
+    if config.get("weights_only") is False:
         raise ConfigError(
-            f"seed_everything is {seed}: give a number from 0 to {2**32 - 1}, so that the run can "
-            "be repeated."
+            "weights_only is false, which would run whatever a checkpoint contains: leave it out."
         )
-    return seed
+    check_parts(config, allowed)
 
 
-def restricted(suite: Namespace, tasks: list[str] | None, unseen: list[str]) -> Namespace:
-    """The config of a suite with the tasks that were chosen, and without the unseen experts."""
-    if not suite or suite.get("tasks") is None:
-        return suite  # none was given, of which the parser complains better
-    return Namespace({**vars(suite), **restriction(suite, tasks, unseen)})
+def write_to(config: Namespace, folder: Path) -> None:
+    """Let all parts write into a folder, as if it had been given as `--out`."""
+    config.out = config.predictions.folder = str(folder)
+    config.trainer.default_root_dir = str(folder)
+    config.checkpoint.dirpath = checkpoints_in(folder)
+
+
+def use_one_cpu(trainer: Namespace) -> None:
+    """Let a trainer only prepare, maybe where there is no GPU, and log nothing."""
+    trainer.accelerator, trainer.devices, trainer.precision = "cpu", 1, None
+    trainer.strategy, trainer.plugins, trainer.logger = "auto", None, False
+
+
+def hide_bar(config: Namespace) -> None:
+    """Leave out the progress bar of a quiet job; Lightning refuses one that is not enabled."""
+    trainer = config.trainer
+    if config.quiet:
+        trainer.enable_progress_bar = False
+    if trainer.enable_progress_bar is False and isinstance(trainer.callbacks, list):
+        trainer.callbacks = [c for c in trainer.callbacks if c.class_path != PROGRESS_BAR]

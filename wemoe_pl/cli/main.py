@@ -1,13 +1,15 @@
 """`wemoe-pl`: one command per line, and one sentence when something is wrong."""
 
+import gc
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from wemoe_pl import __version__
 from wemoe_pl.cli import completion
-from wemoe_pl.cli.commands import wrong_command
-from wemoe_pl.cli.options import CONFIG, completion_parser, parser_of, values_of
-from wemoe_pl.cli.startup import quick_imports
+from wemoe_pl.cli.help import parser_of
+from wemoe_pl.cli.options import CONFIG, values_of, wrong_command
 from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError, sentence_of
 from wemoe_pl.system.configs import find_config
 from wemoe_pl.system.signals import Stopped, end_with_parent, stoppable
@@ -23,10 +25,10 @@ def main(args: list[str] | None = None) -> int:
     try:
         with stoppable():
             end_with_parent()
-            said = answer(given)
+            said = said_without_torch(given)
             if said is None:
                 with quick_imports():  # only now: torch takes seconds to import
-                    from wemoe_pl.cli.running import run
+                    from wemoe_pl.cli.verbs import run
 
                 run(given)
             else:
@@ -41,8 +43,8 @@ def main(args: list[str] | None = None) -> int:
     return 0
 
 
-def answer(args: list[str]) -> str | None:
-    """What can be said without torch: the version, help, completions; None if it must run.
+def said_without_torch(args: list[str]) -> str | None:
+    """The version, help or completions, where they are asked for; None if a command must run.
 
     Raises:
         ConfigError: there is no such command, or no such config.
@@ -51,7 +53,7 @@ def answer(args: list[str]) -> str | None:
         case ["--version"]:
             return f"wemoe-pl {__version__}\n"
         case ["completion", "--complete", *words]:
-            return completion.answer(words)
+            return completion.lines_for_shell(words)
     command = args[0] if args and not args[0].startswith("-") else ""
     parser = parser_of(command)
     if not {"-h", "--help"}.isdisjoint(args):
@@ -59,10 +61,29 @@ def answer(args: list[str]) -> str | None:
     if not args:
         raise ConfigError(wrong_command())
     if command == "completion":
-        return completion.script(completion_parser().parse_args(args[1:]).shell)
+        return completion.script(parser.parse_args(args[1:]).shell)
     for name in values_of(args, *CONFIG):
         find_config(name)
     return None
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """Look for no garbage while torch and all that comes with it is imported, nor ever in that.
+
+    There is none: a million objects are made, nearly all of which live as long as the program.
+    To go through them again and again takes a fifth of the time of the import, and to do so once
+    more when the program ends takes over a second.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def where_to_fetch(args: list[str]) -> str:

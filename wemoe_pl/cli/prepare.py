@@ -1,6 +1,5 @@
-"""What a job needs, fetched and verified in advance, so that it runs where there is no network."""
+"""Fetch and verify in advance what a job needs, so that it runs where there is no network."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +12,14 @@ from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.errors import UnreachableError
-from wemoe_pl.system.hub import HubFile, HubFiles, check_room, is_blob_intact, size_in_words
+from wemoe_pl.system.disk_space import check_room, size_in_words
+from wemoe_pl.system.hub import HubFile, HubFiles, is_blob_intact
 from wemoe_pl.training.module import ScoredModule
 
 
 @dataclass(frozen=True)
 class Item:
-    """Some files that a job needs from the hub.
+    """Files that a job needs from the hub.
 
     Args:
         part: what they are for.
@@ -33,20 +33,20 @@ class Item:
 
     @property
     def size(self) -> int:
-        """Bytes of all its files."""
+        """The bytes of all its files."""
         if self.announced is not None:
             return sum(file.size for file in self.announced)
         return sum(path.stat().st_size for path in self.request.cached() or [])
 
     @property
     def missing(self) -> int:
-        """Bytes of the files that the cache lacks, or has in another version."""
+        """The bytes of the files that the cache lacks, or has in another version."""
         there = {path.resolve().name for path in self.request.cached() or []}
         return sum(file.size for file in self.announced or [] if file.digest not in there)
 
     @property
     def state(self) -> str:
-        """Is it there, or must it be fetched?"""
+        """Whether the files are there, or must be fetched."""
         return "to fetch" if self.missing else "in the cache"
 
 
@@ -71,10 +71,10 @@ def prepare(module: ScoredModule, data: VisionData, console: Console) -> None:
         bring(item)
     if suite := module.frozen_suite:
         check_models(suite)
-    for each in data.image_sets:
-        images = data.load(each).images
+    for wanted in data.sets.all:
+        images = data.sets.load(wanted).images
         labelled = sum(label != UNLABELLED for label in images.labels)
-        console.print(f"{each.task}: {len(images)} {each.split} images, {labelled} with labels")
+        console.print(f"{wanted.task}: {len(images)} {wanted.split} images, {labelled} with labels")
     if suite := module.frozen_suite:
         for task in (*suite.heads, *suite.tasks_with_made_heads):
             suite.load_head(task)
@@ -83,26 +83,24 @@ def prepare(module: ScoredModule, data: VisionData, console: Console) -> None:
 
 
 def requests(module: ScoredModule, data: VisionData) -> dict[str, HubFiles]:
-    """What a job needs of the hub, by what it is for; the same files only once."""
-    found: dict[str, HubFiles | None] = {}
+    """List what a job needs from the hub, by what it is for, and the same files only once."""
+    parts: dict[str, HubFiles | None] = {}
     if suite := module.frozen_suite:
-        found |= {part: hub_request(*source) for part, source in suite.named_sources().items()}
-    for each in data.image_sets:
-        found[f"{each.split} images/{each.task}"] = data.task(each).hub_files(each.split)
-    return dict(distinct(found))
-
-
-def distinct(found: Mapping[str, HubFiles | None]) -> Iterator[tuple[str, HubFiles]]:
-    """Those that ask for something that none before them asks for."""
-    seen = set()
-    for part, request in found.items():
-        if request is not None and (request.repo, request.wanted) not in seen:
-            seen.add((request.repo, request.wanted))
-            yield part, request
+        parts |= {part: hub_request(*source) for part, source in suite.named_sources().items()}
+    for images in data.sets.all:
+        parts[f"{images.split} images/{images.task}"] = data.sets.task(images).hub_files(
+            images.split
+        )
+    found, known = dict[str, HubFiles](), set()
+    for part, request in parts.items():
+        if request is not None and (request.repo, request.wanted) not in known:
+            known.add((request.repo, request.wanted))
+            found[part] = request
+    return found
 
 
 def look_up(part: str, request: HubFiles) -> Item:
-    """Ask the hub about some files; without a network, those in the cache have to do."""
+    """Ask the hub about files; without a network, those in the cache have to do."""
     try:
         return Item(part, request, request.announced())
     except UnreachableError:
@@ -112,7 +110,7 @@ def look_up(part: str, request: HubFiles) -> Item:
 
 
 def bring(item: Item) -> None:
-    """Have the files of an item in the cache, verified."""
+    """Bring the files of an item into the cache, and verify them."""
     if item.announced is not None:
         item.request.update()
         return
@@ -122,14 +120,14 @@ def bring(item: Item) -> None:
 
 
 def check_models(suite: Suite) -> None:
-    """See that all encoders are there with their shards, and fit the backbone."""
+    """Check that all encoders are there with their shards, and fit the backbone."""
     suite.open_pretrained()
     if suite.experts:
         suite.load_experts()
 
 
 def plan_table(items: list[Item]) -> Table:
-    """What comes from the hub, how large it is, and whether it is there."""
+    """Make a table of what comes from the hub, how large it is, and whether it is there."""
     table = Table(title="From the hub", min_width=40)
     for title in ("what for", "repository", "size", ""):
         table.add_column(title, justify="right" if title == "size" else "left", overflow="fold")

@@ -4,57 +4,49 @@ Of several processes each gets its share, and all together what one alone would 
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
 
 import lightning as L
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Subset, default_convert
 
-from wemoe_pl.data.contents import Contents
-from wemoe_pl.data.corruptions import Corruption
-from wemoe_pl.data.preprocessing import Preprocessing, cached_pixels
-from wemoe_pl.data.streams import (
-    ALONE,
-    Batch,
-    CountFrom,
-    LabelledImage,
-    NamedImage,
-    NamedImages,
-    NoTask,
-    PreparedImages,
-    SeenBatch,
-    Share,
-    StepBatches,
-    TaskImages,
-    WholeBatches,
-    collate_named,
-)
+from wemoe_pl.data.corruptions.task import Corruption
+from wemoe_pl.data.image_sets import ImageSet, ImageSets
+from wemoe_pl.data.samplers import ALONE, CountFrom, Share, WholeBatches
+from wemoe_pl.data.streams import Batch, LabelledImage, NoTask, SeenBatch, StepBatches, TaskBatches
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.data.tasks import UNLABELLED, Images, Split, VisionTask, find_images
-from wemoe_pl.errors import ConfigError, DataError, at_least
-
-
-class ImageSet(NamedTuple):
-    """Some images that a job reads: a split of a task, as it is or corrupted."""
-
-    task: str
-    split: Split
-    corrupted: bool = False
-
-    @property
-    def name(self) -> str:
-        """What the set is called in messages and checkpoints."""
-        return f"{'corrupted ' if self.corrupted else ''}{self.split} images of '{self.task}'"
+from wemoe_pl.data.tasks import Split
+from wemoe_pl.data.to_classify import NamedImage, ToClassify
+from wemoe_pl.errors import ConfigError, at_least
 
 
 class VisionData(L.LightningDataModule):
     """A shuffled stream of `stream_tasks`, and ordered test images of `scored_tasks`.
 
+    Args:
+        suite: has the tasks.
+        stream_tasks: the tasks that every step has a batch of.
+        scored_tasks: the tasks to score on.
+        stream: the split that is streamed.
+        batch_size: images per task and step.
+        tasks_per_batch: how many tasks a batch has; a step has as many batches as that takes.
+        test_batch_size: images per batch when scoring.
+        num_workers: processes that load images; 0 loads them in the main one.
+        seed: of the order of the images.
+        cache_images: keep the resized images on disk (150 kB each at 224 pixels), so that only the
+            first pass over them decodes.
+        images: what `predict` classifies: a folder, a pattern such as "photos/*.jpg", or parquet
+            files.
+        corruption: score, and adapt, on corrupted test images: which corruption, how severe.
+        adapt_on: with a corruption, adapt on the "corrupted" test images or on the "clean" ones.
+
     Attributes:
-        answered: the first image of every batch that `predict` need not look at again.
+        sets: the sets of images that are streamed and scored.
+        preprocessing: makes of an image what the encoder takes.
+        to_classify: the images that `predict` is about.
     """
 
     def __init__(
@@ -65,32 +57,34 @@ class VisionData(L.LightningDataModule):
         stream: Split,
         batch_size: int,
         tasks_per_batch: int,
-        test_batch_size: int,
-        num_workers: int,
-        seed: int,
-        cache_images: bool,
-        images: str | None,
+        test_batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache_images: bool = False,
+        images: str | None = None,
         corruption: Corruption | None = None,
         adapt_on: Literal["corrupted", "clean"] = "corrupted",
     ):
         super().__init__()
         self.suite = suite
-        self.stream_tasks = list(stream_tasks)
-        self.scored_tasks = list(scored_tasks)
         self.stream = stream
         self.batch_size = at_least(1, "batch_size", batch_size)
         self.tasks_per_batch = at_least(1, "tasks_per_batch", tasks_per_batch)
         self.test_batch_size = at_least(1, "test_batch_size", test_batch_size)
         self.num_workers = at_least(0, "num_workers", num_workers)
         self.seed = seed
-        self.images = images
-        self.cache_images = cache_images
-        self.preprocessing = Preprocessing(suite.backbone)
         self.corruption = corruption
-        self.adapt_on = adapt_on
-        self.answered: Collection[int] = ()
-        self.contents = Contents()
-        self._loaded: dict[ImageSet, PreparedImages] = {}
+        streamed = corruption if stream == "test" and adapt_on == "corrupted" else None
+        self.sets = ImageSets(
+            suite,
+            streamed=[ImageSet(task, stream, streamed) for task in stream_tasks],
+            scored=[ImageSet(task, "test", corruption) for task in scored_tasks],
+            cached=cache_images,
+        )
+        self.preprocessing = self.sets.preprocessing
+        self.to_classify = ToClassify(
+            images, self.preprocessing, self.test_batch_size, self.num_workers
+        )
         # Of fewer images than processes, some process predicts none.
         self.allow_zero_length_dataloader_with_multiple_devices = True
 
@@ -100,52 +94,19 @@ class VisionData(L.LightningDataModule):
         trainer = self.trainer
         return Share(trainer.global_rank, trainer.world_size) if trainer else ALONE
 
-    @property
-    def image_sets(self) -> list[ImageSet]:
-        """All images that the job reads."""
-        return list(dict.fromkeys([*map(self.streamed, self.stream_tasks), *self._scored]))
-
-    def streamed(self, task: str) -> ImageSet:
-        """The images of a task that the stream is made of."""
-        corrupted = self.corruption is not None and self.adapt_on == "corrupted"
-        return ImageSet(task, self.stream, corrupted and self.stream == "test")
-
-    def scored(self, task: str) -> ImageSet:
-        """The images of a task that are scored."""
-        return ImageSet(task, "test", self.corruption is not None)
-
-    @property
-    def _scored(self) -> list[ImageSet]:
-        return [self.scored(task) for task in self.scored_tasks]
-
     def setup(self, stage: str) -> None:
         """Read the lists of images that a stage is about, before models are built in vain."""
         if stage == "fit":
             check_split(self.batch_size, self.share.processes)
-        for each in {"fit": self.image_sets, "predict": []}.get(stage, self._scored):
-            self.load(each)
-        module = self.trainer and self.trainer.lightning_module
-        if stage == "fit" and getattr(module, "needs_labels", False):
-            for task in self.stream_tasks:
-                self.labelled(self.streamed(task))
+        for wanted in self.sets.of_stage(stage):
+            self.sets.load(wanted)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The stream, from the step that the trainer has reached."""
-        tasks = {task: self.load(self.streamed(task)) for task in self.stream_tasks}
-        batches = StepBatches(tasks, self.batch_size, self.tasks_per_batch, self.seed, self.share)
         assert self.trainer is not None  # Lightning sets it before it asks for loaders
-        groups, accumulated = len(batches.groups), self.trainer.accumulate_grad_batches
-        if len(self.stream_tasks) > 1 and groups != accumulated:
-            raise ConfigError(
-                f"tasks_per_batch {self.tasks_per_batch} splits a step into {groups} batches: "
-                f"set trainer.accumulate_grad_batches to {groups} (it is {accumulated})."
-            )
-        interval = self.trainer.val_check_interval
-        if isinstance(interval, int) and interval % accumulated:
-            raise ConfigError(
-                f"trainer.val_check_interval {interval} counts batches, {accumulated} of which "
-                f"make a step (trainer.accumulate_grad_batches): give a multiple of {accumulated}."
-            )
+        tasks = {task: self.sets.load(wanted) for task, wanted in self.sets.streamed.items()}
+        batches = StepBatches(tasks, self.batch_size, self.tasks_per_batch, self.seed, self.share)
+        check_steps(self.trainer, batches, self.tasks_per_batch)
         return DataLoader(
             batches,
             batch_size=None,
@@ -160,112 +121,54 @@ class VisionData(L.LightningDataModule):
 
     def test_dataloader(self) -> list[DataLoader[Any]]:
         """One ordered loader per scored task; a batch says which task it is of."""
-        return [self.ordered_loader(each) for each in self._scored]
+        return [self.ordered_loader(wanted) for wanted in self.sets.scored.values()]
 
-    def ordered_loader(self, images: ImageSet) -> DataLoader[Any]:
+    def ordered_loader(self, wanted: ImageSet) -> DataLoader[Any]:
         """All images of a set, once, in order, as batches that name the task.
 
         A process that has no share of them gets a batch of no task: without any batch at all,
         Lightning would leave it out, and the others would wait for it in vain.
         """
-        loaded = self.load(images)
-        mine = WholeBatches(len(loaded), self.test_batch_size, self.share)
+        images = self.sets.load(wanted)
+        mine = WholeBatches(len(images), self.test_batch_size, self.share)
         if not mine:
             return DataLoader(NoTask(), batch_size=None)
         return DataLoader(
-            TaskImages(images.task, loaded),
+            TaskBatches(wanted.task, images),
             sampler=mine,
             batch_size=self.test_batch_size,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=as_it_is,
+            collate_fn=default_convert,  # it is a batch already
         )
-
-    @cached_property
-    def to_classify(self) -> Images:
-        """What `predict` is about."""
-        if self.images is None:
-            raise ConfigError(
-                "There is nothing to predict: give a folder, a pattern or parquet files with "
-                "--data.images."
-            )
-        return find_images(self.images)
-
-    @property
-    def batches_to_classify(self) -> range:
-        """The place of the first image of each of their batches."""
-        return range(0, len(self.to_classify), self.test_batch_size)
 
     def predict_dataloader(self) -> DataLoader[NamedImage]:
         """The images `to_classify` in their order, but those that are answered already."""
-        images = self.to_classify
-        return DataLoader(
-            NamedImages(images, self.preprocessing),
-            sampler=WholeBatches(len(images), self.test_batch_size, self.share, self.answered),
-            batch_size=self.test_batch_size,
-            num_workers=self.num_workers,
-            collate_fn=collate_named,
-        )
+        return self.to_classify.loader(self.share)
 
     def few_shots(self, task: str, shots: int | None) -> DataLoader[LabelledImage]:
         """The first `shots` training images of every class of a task, or all of them."""
-        images = self.labelled(ImageSet(task, "train"))
-        counts: Counter[int] = Counter()
-        chosen = []
-        for index, label in enumerate(images.images.labels):
-            counts[label] += 1
-            if shots is None or counts[label] <= shots:
-                chosen.append(index)
+        images = self.sets.load_labelled(ImageSet(task, "train"))
+        chosen = first_of_each(images.images.labels, shots)
         return DataLoader(Subset(images, chosen), batch_size=self.test_batch_size)
-
-    def load(self, wanted: ImageSet) -> PreparedImages:
-        """The images of a set; read once."""
-        if wanted not in self._loaded:
-            images = self.task(wanted).images(wanted.split)
-            cached = self.cache_images
-            pixels = cached_pixels(images, self.preprocessing, wanted.task) if cached else None
-            self._loaded[wanted] = PreparedImages(images, self.preprocessing, pixels, wanted.name)
-            self.contents.expect(wanted.name, images)
-        return self._loaded[wanted]
-
-    def identities(self, stage: Literal["fit", "test"]) -> dict[str, str]:
-        """Which images a job of this kind reads, by the names of their sets."""
-        wanted = self.image_sets if stage == "fit" else self._scored
-        return {each.name: self.load(each).images.identity for each in wanted}
-
-    # What the images look like
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Note what the images of a batch look like, and compare them with what they were."""
         if not isinstance(batch, SeenBatch):
             return batch
         for seen in batch.seen:
-            self.contents.note(seen)
+            self.sets.contents.note(seen)
         return dict(batch)
 
     def state_dict(self) -> dict[str, Any]:
         """What the images looked like that all processes have read."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        return {"contents": self.contents.of_all_processes(device)}
+        return {"contents": self.sets.contents.of_all_processes(device)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Expect the images of a fit that goes on to look as they did."""
         if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            self.contents.recall(state_dict["contents"])
-
-    def labelled(self, wanted: ImageSet) -> PreparedImages:
-        """The images of a set, every one of which must have a label."""
-        images = self.load(wanted)
-        if UNLABELLED in images.images.labels:
-            raise DataError(
-                f"Training images of '{wanted.task}' have no labels: give labelled ones."
-            )
-        return images
-
-    def task(self, wanted: ImageSet) -> VisionTask:
-        """The task that has the images of a set."""
-        task = self.suite.task(wanted.task)
-        return self.corruption.task(task) if self.corruption and wanted.corrupted else task
+            self.sets.contents.recall(state_dict["contents"])
 
 
 class TaskData(VisionData):
@@ -275,26 +178,10 @@ class TaskData(VisionData):
         suite: what the task belongs to.
         task: its name.
         batch_size: images per step.
-        test_batch_size: images per batch when scoring.
-        num_workers: processes that load images; 0 loads them in the main one.
-        seed: of the order of the images.
-        cache_images: keep the resized images on disk (150 kB each at 224 pixels), so that only the
-            first pass over them decodes.
-        images: what `predict` classifies: a folder, a pattern such as "photos/*.jpg", or parquet
-            files.
+        **options: `test_batch_size` to `images` of `VisionData`.
     """
 
-    def __init__(
-        self,
-        suite: Suite,
-        task: str,
-        batch_size: int = 32,
-        test_batch_size: int = 128,
-        num_workers: int = 0,
-        seed: int = 0,
-        cache_images: bool = False,
-        images: str | None = None,
-    ):
+    def __init__(self, suite: Suite, task: str, batch_size: int = 32, **options: Any):
         suite.task(task)
         super().__init__(
             suite,
@@ -303,11 +190,9 @@ class TaskData(VisionData):
             stream="train",
             batch_size=batch_size,
             tasks_per_batch=1,
-            test_batch_size=test_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            cache_images=cache_images,
-            images=images,
+            corruption=None,
+            adapt_on="clean",
+            **options,
         )
 
 
@@ -321,15 +206,7 @@ class MultiTaskData(VisionData):
         batch_size: images per task and step.
         tasks_per_batch: split each step into batches of so many tasks, to save memory; set
             `trainer.accumulate_grad_batches` to the number of batches. By default one batch.
-        test_batch_size: images per batch when scoring.
-        num_workers: processes that load images; 0 loads them in the main one.
-        seed: of the order of the images.
-        cache_images: keep the resized images on disk (150 kB each at 224 pixels), so that only the
-            first pass over them decodes.
-        images: what `predict` classifies: a folder, a pattern such as "photos/*.jpg", or parquet
-            files.
-        corruption: score, and adapt, on corrupted test images: which corruption, how severe.
-        adapt_on: with a corruption, adapt on the "corrupted" test images or on the "clean" ones.
+        **options: `test_batch_size` to `adapt_on` of `VisionData`.
     """
 
     def __init__(
@@ -338,37 +215,34 @@ class MultiTaskData(VisionData):
         stream: Split = "test",
         batch_size: int = 16,
         tasks_per_batch: int | None = None,
-        test_batch_size: int = 128,
-        num_workers: int = 0,
-        seed: int = 0,
-        cache_images: bool = False,
-        images: str | None = None,
-        corruption: Corruption | None = None,
-        adapt_on: Literal["corrupted", "clean"] = "corrupted",
+        **options: Any,
     ):
         tasks = list(suite.tasks)
         streamed = list(suite.experts) or tasks
-        per_batch = len(streamed) if tasks_per_batch is None else tasks_per_batch
         super().__init__(
             suite,
             stream_tasks=streamed,
             scored_tasks=tasks,
             stream=stream,
             batch_size=batch_size,
-            tasks_per_batch=per_batch,
-            test_batch_size=test_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            cache_images=cache_images,
-            images=images,
-            corruption=corruption,
-            adapt_on=adapt_on,
+            tasks_per_batch=len(streamed) if tasks_per_batch is None else tasks_per_batch,
+            **options,
         )
 
 
-def as_it_is(batch: Any) -> Any:
-    """What a dataset has made a batch of already."""
-    return batch
+def first_of_each(labels: Sequence[int], count: int | None) -> list[int]:
+    """The places of the first `count` of every label, or of all if that is None.
+
+    >>> first_of_each([2, 0, 2, 2, 0], 1)
+    [0, 1]
+    """
+    seen: Counter[int] = Counter()
+    places = []
+    for place, label in enumerate(labels):
+        seen[label] += 1
+        if count is None or seen[label] <= count:
+            places.append(place)
+    return places
 
 
 def next_batch(trainer: L.Trainer) -> int:
@@ -376,6 +250,22 @@ def next_batch(trainer: L.Trainer) -> int:
     done = trainer.global_step * trainer.accumulate_grad_batches
     repeated = int(getattr(trainer, "overfit_batches", 0))
     return done % repeated if repeated else done
+
+
+def check_steps(trainer: L.Trainer, batches: StepBatches, tasks_per_batch: int) -> None:
+    """Raise `ConfigError` unless the trainer accumulates just the batches that make a step."""
+    groups, accumulated = len(batches.groups), trainer.accumulate_grad_batches
+    if len(batches.tasks) > 1 and groups != accumulated:
+        raise ConfigError(
+            f"tasks_per_batch {tasks_per_batch} splits a step into {groups} batches: "
+            f"set trainer.accumulate_grad_batches to {groups} (it is {accumulated})."
+        )
+    interval = trainer.val_check_interval
+    if isinstance(interval, int) and interval % accumulated:
+        raise ConfigError(
+            f"trainer.val_check_interval {interval} counts batches, {accumulated} of which "
+            f"make a step (trainer.accumulate_grad_batches): give a multiple of {accumulated}."
+        )
 
 
 def check_split(batch_size: int, processes: int) -> None:

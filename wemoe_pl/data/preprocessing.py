@@ -1,21 +1,14 @@
-"""From an image to what an encoder takes, by way of pixels that can be kept on disk."""
+"""From an image to what an encoder takes, by way of pixels that `pixel_cache` can keep on disk."""
 
-import hashlib
-import shutil
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from timm.data import create_transform, resolve_data_config
 from timm.data.transforms import MaybeToTensor
 from timm.layers import to_2tuple
@@ -23,10 +16,8 @@ from torch import Tensor
 from torchvision.transforms import Compose, Normalize
 
 from wemoe_pl.checkpoints import Backbone
-from wemoe_pl.data.tasks import Images, as_models_see, read_image
+from wemoe_pl.data.tasks import as_models_see, read_image
 from wemoe_pl.errors import ConfigError, DataError
-from wemoe_pl.system.files import atomic_write, cache_folder
-from wemoe_pl.system.hub import size_in_words
 
 Pixels = NDArray[np.uint8]
 ImageSource = str | Path | Image.Image
@@ -128,21 +119,6 @@ def data_config(backbone: Backbone) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class PixelFile:
-    """The resized and cropped images of a split, in a file that is mapped to memory.
-
-    Args:
-        path: of an array (n, H, W, C).
-    """
-
-    path: Path
-
-    def __getitem__(self, index: int) -> Pixels:
-        mapped: Pixels = np.load(self.path, mmap_mode="r")
-        return np.array(mapped[index])
-
-
 def prepared_batches(
     images: AnyImages, preprocessing: Preprocessing, batch_size: int
 ) -> Iterator[Tensor]:
@@ -192,52 +168,3 @@ def check_prepared(images: Tensor, preprocessing: Preprocessing) -> None:
         )
     if not len(images):
         raise DataError(NO_IMAGES)
-
-
-def cached_pixels(images: Images, preprocessing: Preprocessing, name: str) -> PixelFile:
-    """The pixels of a split from the cache, where they are put first if they are not there.
-
-    The file is named by the images, their order, and all that is done to them.
-
-    Args:
-        images: the split.
-        preprocessing: how to resize and crop.
-        name: of the task, for the progress bar.
-
-    Raises:
-        DataError: an image cannot be decoded, or the disk has no space.
-    """
-    identity = f"{images.fingerprint} {preprocessing.fingerprint}"
-    key = hashlib.sha256(identity.encode()).hexdigest()
-    path = cache_folder("pixels") / f"{key}.npy"
-    with FileLock(path.with_suffix(".lock")):  # of several processes, one fills it
-        if not path.is_file():
-            fill(path, images, preprocessing, name)
-    return PixelFile(path)
-
-
-def fill(path: Path, images: Images, preprocessing: Preprocessing, name: str) -> None:
-    """Write the pixels of all images, whole or not at all."""
-    shape = (len(images), *preprocessing.pixels(images[0][0]).shape)
-    needed, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise DataError(
-            f"There is no space for the pixels of '{name}': {size_in_words(needed)} are needed and "
-            f"{path.parent} has {size_in_words(free)} left. Set `cache_images: false`, or "
-            "WEMOE_PL_CACHE to a folder on another disk."
-        )
-    with atomic_write(path) as temporary:
-        quiet = not Console().is_terminal
-        pixels = all_pixels(images, preprocessing)
-        rows = track(pixels, f"Pixels of {name}", len(images), disable=quiet)
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        with temporary.open("wb") as file:  # mapped memory would crash, not raise, on a full disk
-            np.lib.format.write_array_header_1_0(file, header)
-            for row in rows:
-                file.write(row.tobytes())
-
-
-def all_pixels(images: Images, preprocessing: Preprocessing) -> Iterator[Pixels]:
-    """The pixels of all images in order, computed by as many threads as there are processors."""
-    with ThreadPoolExecutor() as pool:
-        yield from pool.map(lambda i: preprocessing.pixels(images[i][0]), range(len(images)))

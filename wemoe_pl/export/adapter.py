@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from wemoe_pl.checkpoints import open_file, save_tensors
-from wemoe_pl.export.exported import Subject
-from wemoe_pl.export.manifest import MANIFEST, Manifest
+from wemoe_pl.export.exported import ExportedModel
+from wemoe_pl.export.manifest import MANIFEST, Manifest, read_manifest
 from wemoe_pl.merging import NOT_ADAPTED
 from wemoe_pl.model.recipe import rebuild
 from wemoe_pl.runs.checkpoint import check_sources
@@ -13,12 +16,12 @@ from wemoe_pl.runs.checkpoint import check_sources
 ADAPTER_FILE = "adapter.safetensors"
 
 
-def write_adapter(subject: Subject, folder: Path) -> None:
+def write_adapter(model: ExportedModel, folder: Path) -> None:
     """Write the routers, or whatever else was learned; for a static merge, that is nothing."""
-    save_tensors(folder / ADAPTER_FILE, subject.adapted, {"format": f"see {MANIFEST}"})
+    save_tensors(folder / ADAPTER_FILE, model.adapted, {"format": f"see {MANIFEST}"})
 
 
-def read_adapter(folder: Path, manifest: Manifest, allow: Sequence[str] = ()) -> Subject:
+def read_adapter(folder: Path, manifest: Manifest, allow: Sequence[str] = ()) -> ExportedModel:
     """Merge the sources anew, and put what was learned in its place.
 
     Raises:
@@ -29,4 +32,11 @@ def read_adapter(folder: Path, manifest: Manifest, allow: Sequence[str] = ()) ->
     check_sources(manifest.sources, suite.sources(), str(folder))
     adapted = dict(open_file(folder / ADAPTER_FILE))
     is_adapted = manifest.method is None or not manifest.method.endswith(NOT_ADAPTED)
-    return Subject.assemble(suite, merge, adapted, manifest.results, is_adapted)
+    return ExportedModel.assemble(suite, merge, adapted, manifest.results, is_adapted)
+
+
+@torch.no_grad()
+def adapter_features(folder: Path, images: Tensor) -> Tensor:
+    """Compute what the model gives for images (B, 3, H, W) that an adapter makes again."""
+    model = read_adapter(folder, read_manifest(folder / MANIFEST))
+    return model.classifier.encode(images)

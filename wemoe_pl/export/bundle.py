@@ -4,31 +4,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from wemoe_pl.checkpoints import Backbone, LazyState, open_file, save_tensors
 from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, LinearHead
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.export.exported import Subject
-from wemoe_pl.export.manifest import MANIFEST, Manifest
+from wemoe_pl.export.exported import ExportedModel
+from wemoe_pl.export.manifest import MANIFEST, Manifest, read_manifest
 from wemoe_pl.merging import part_of
 from wemoe_pl.model.architecture import Architecture, own_state
 from wemoe_pl.model.classifier import MultiTaskClassifier
-from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 BUNDLE_FILE = "bundle.safetensors"
 ENCODER = "encoder."
 HEADS = "heads."
 
 
-def form_of(text: str) -> Compression:
-    """The form of a dictionary that an option means.
+def parse_compression(text: str) -> Compression:
+    """Parse the form of a dictionary that an option means.
 
     Raises:
         ConfigError: it means none.
         MergeError: its number is out of range.
 
-    >>> form_of("pruned=0.9")
+    >>> parse_compression("pruned=0.9")
     Pruned(precision=None, ratio=0.9)
     """
     name, _, number = text.partition("=")
@@ -48,21 +52,21 @@ def form_of(text: str) -> Compression:
     )
 
 
-def bundled(subject: Subject) -> dict[str, Tensor]:
-    """All tensors of a classifier, by their names in it; those that are shared once."""
-    encoder = own_state(subject.classifier.encoder)
-    heads = subject.classifier.heads.state_dict()
+def bundled(model: ExportedModel) -> dict[str, Tensor]:
+    """Collect all tensors of a classifier by their names in it, those that are shared once."""
+    encoder = own_state(model.classifier.encoder)
+    heads = model.classifier.heads.state_dict()
     own = {f"{ENCODER}{key}": tensor for key, tensor in encoder.items()}
     return own | {f"{HEADS}{key}": tensor for key, tensor in heads.items()}
 
 
-def write_bundle(subject: Subject, folder: Path) -> None:
-    """Write all tensors."""
-    save_tensors(folder / BUNDLE_FILE, bundled(subject), {"format": f"see {MANIFEST}"})
+def write_bundle(model: ExportedModel, folder: Path) -> None:
+    """Write all tensors into one file."""
+    save_tensors(folder / BUNDLE_FILE, bundled(model), {"format": f"see {MANIFEST}"})
 
 
 def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:
-    """The classifier of a bundle, in the precision that it has there.
+    """Read the classifier of a bundle, in the precision that it has there.
 
     Raises:
         CheckpointError: the file and the manifest do not go together.
@@ -82,8 +86,14 @@ def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:
     return classifier.eval()
 
 
+@torch.no_grad()
+def bundle_features(folder: Path, images: Tensor) -> Tensor:
+    """Compute what the classifier in a bundle gives for images (B, 3, H, W)."""
+    return read_bundle(folder, read_manifest(folder / MANIFEST)).encode(images)
+
+
 def head_of(stored: LazyState, task: str, about: Mapping[str, Any]) -> ClassificationHead:
-    """The head of a task."""
+    """Make the head of a task from its tensors and what the manifest says about it."""
     weight = stored[f"{HEADS}{task}.weight"]
     if about["logit_scale"] is not None:
         return CosineHead(weight, about["classes"], float(about["logit_scale"]))

@@ -7,53 +7,13 @@ from typing import Any
 import yaml
 
 from wemoe_pl import __version__
+from wemoe_pl.export.formats import FORMATS
 from wemoe_pl.export.manifest import Manifest
 from wemoe_pl.reporting.table import grid, percent
-from wemoe_pl.system.hub import HubRepo
+from wemoe_pl.system.hub_repo import HubRepo
 from wemoe_pl.training.metrics import mean
 
 ZERO_SHOT = "zero-shot, by "  # how the source of a head begins that a text tower made
-LIBRARIES = {"timm": "timm", "hf": "transformers", "onnx": "onnx"}
-LOADING = {
-    "adapter": """\
-from wemoe_pl import load  # pip install wemoe_pl
-
-model = load("{repo}")  # fetches what it was merged from, {count} models, and checks their hashes
-logits = model(images, "{task}")
-""",
-    "bundle": """\
-from wemoe_pl import load  # pip install wemoe_pl
-
-model = load("{repo}")
-logits = model(images, "{task}")
-""",
-    "timm": """\
-import timm
-{register}
-encoder = timm.create_model("hf-hub:{repo}", pretrained=True).eval()
-features = encoder(images)
-""",
-    "hf": """\
-from transformers import CLIPImageProcessor, {tower}
-
-model = {tower}.from_pretrained("{repo}")
-processor = CLIPImageProcessor.from_pretrained("{repo}")
-""",
-    "onnx": """\
-import onnxruntime
-from huggingface_hub import snapshot_download
-
-session = onnxruntime.InferenceSession(snapshot_download("{repo}") + "/model.onnx")
-[logits] = session.run(["{task}"], {{"images": images}})  # float32, of any number of images
-""",
-    "torch-export": """\
-import torch
-from huggingface_hub import snapshot_download
-
-program = torch.export.load(snapshot_download("{repo}") + "/model.pt2").module()
-features, *logits = program(images)  # of any number of images; the tasks are in classes.json
-""",
-}
 CARD = """\
 ---
 {metadata}---
@@ -94,11 +54,11 @@ Made by wemoe_pl {version}{revision}, from this suite and merge method:
 def model_card(
     manifest: Manifest, repo: HubRepo, licences: Mapping[str, str | None], difference: float
 ) -> str:
-    """The README of a repository.
+    """Write the README of a repository.
 
     Args:
-        manifest: of what is uploaded.
-        repo: where to.
+        manifest: the manifest of what is uploaded.
+        repo: the repository.
         licences: per repository that was merged, its licence if its card states one.
         difference: the largest between features of the model and of what was read back.
     """
@@ -119,14 +79,14 @@ def model_card(
         revision=made_by,
         recipe=yaml.safe_dump(manifest.recipe, sort_keys=False, allow_unicode=True),
         sources=sources_table(manifest.sources, licences),
-        limits=limits(manifest, difference),
+        limits=limitations(manifest, difference),
     )
 
 
 def metadata(manifest: Manifest, licences: Mapping[str, str | None]) -> dict[str, Any]:
-    """What the hub reads of a card."""
+    """Collect what the hub reads of a card."""
     known: dict[str, Any] = {
-        "library_name": LIBRARIES.get(manifest.format, "wemoe_pl"),
+        "library_name": FORMATS[manifest.format].library,
         "pipeline_tag": "image-classification",
         "tags": ["model-merging", "wemoe_pl"],
     }
@@ -134,7 +94,7 @@ def metadata(manifest: Manifest, licences: Mapping[str, str | None]) -> dict[str
 
 
 def about(manifest: Manifest) -> str:
-    """What it is, in two sentences."""
+    """Say what the model is, in two sentences."""
     count, experts = manifest.architecture["experts"], ", ".join(manifest.experts)
     kind = (
         f"Every MLP of the encoder is a weight-ensembling mixture of {count} experts "
@@ -150,10 +110,10 @@ def about(manifest: Manifest) -> str:
 
 
 def loading(manifest: Manifest, repo: HubRepo) -> str:
-    """The lines of Python that load it."""
+    """Write the lines of Python that load the model."""
     upscaled = manifest.architecture["experts"]
     projected = manifest.architecture["options"].get("num_classes")
-    return LOADING[manifest.format].format(
+    return FORMATS[manifest.format].loading.format(
         repo=repo.name,
         task=next(iter(manifest.heads)),
         count=len(manifest.experts) + 1,
@@ -165,7 +125,7 @@ def loading(manifest: Manifest, repo: HubRepo) -> str:
 
 
 def results_table(results: Mapping[str, Any] | None) -> str:
-    """Accuracy per task beside that of each task's own expert, if the run was scored."""
+    """Write the accuracy per task beside that of its own expert, if the run was scored."""
     if not results:
         return "Not scored."
     own = (results.get("reference") or {}).get("individual") or {}
@@ -181,44 +141,44 @@ def results_table(results: Mapping[str, Any] | None) -> str:
 def sources_table(
     sources: Mapping[str, Mapping[str, str]], licences: Mapping[str, str | None]
 ) -> str:
-    """A row per frozen part."""
+    """Write a row per frozen part."""
     rows = [
         [
             part,
             source["source"],
             f"`{source['sha256']}`",
-            licences.get(origin(source["source"])) or "not stated",
+            licences.get(source_repo(source["source"])) or "not stated",
         ]
         for part, source in sources.items()
     ]
     return grid(["part", "source", "SHA-256", "licence"], rows, align="---")
 
 
-def origin(source: str) -> str:
-    """The repository that a source means, if it means one.
+def source_repo(source: str) -> str:
+    """Name the repository that a source means, if it means one.
 
-    >>> origin("zero-shot, by openai/clip-vit-base-patch32@v1")
+    >>> source_repo("zero-shot, by openai/clip-vit-base-patch32@v1")
     'openai/clip-vit-base-patch32'
     """
     return source.removeprefix(ZERO_SHOT).partition("@")[0]
 
 
-def limits(manifest: Manifest, difference: float) -> str:
-    """What nobody should expect of it."""
-    said = [
+def limitations(manifest: Manifest, difference: float) -> str:
+    """List what nobody should expect of the model."""
+    lines = [
         "It knows the classes of its tasks and no others, and images like those that its experts "
         "were fine-tuned on.",
         "Its licence follows from those of its sources, which see above.",
         f"Read back after it was written, its features differed by at most {difference:.1e} from "
         "those of the model that it was written from.",
     ]
-    if manifest.format in ("timm", "hf"):
-        said.append("It is the encoder alone: the heads of the tasks are not in it.")
-    return "\n".join(f"* {line}" for line in said)
+    if not FORMATS[manifest.format].has_heads:
+        lines.append("It is the encoder alone: the heads of the tasks are not in it.")
+    return "\n".join(f"* {line}" for line in lines)
 
 
 def without_folders(value: Any) -> Any:
-    """Plain values in which no path tells of the machine that they are from.
+    """Shorten paths in plain values, so that none tells of the machine that it is from.
 
     >>> without_folders({"experts": ["/home/me/cars.safetensors", "owner/name"]})
     {'experts': ['…/cars.safetensors', 'owner/name']}

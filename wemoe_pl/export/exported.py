@@ -11,18 +11,20 @@ from wemoe_pl.checkpoints import LazyState, State, first_difference, shapes_of
 from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.merging import NOT_ADAPTED, MergeMethod, PerTaskEncoder, WEMoE, fold, folds
+from wemoe_pl.merging import NOT_ADAPTED, MergeMethod, WEMoE, fold, folds
 from wemoe_pl.model.architecture import Architecture, own_state
 from wemoe_pl.model.classifier import MultiTaskClassifier, build_classifier
 from wemoe_pl.model.recipe import describe
-from wemoe_pl.moe.dictionary import Compression, DenseVectors, PrunedVectors
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import DenseVectors
+from wemoe_pl.moe.pruned import PrunedVectors
 from wemoe_pl.runs.checkpoint import Sources
 
 IMAGES = 3  # to compare by: neither one nor a power of two
 
 
 @dataclass(frozen=True)
-class Subject:
+class ExportedModel:
     """A merged classifier, and all that is known of how it was made.
 
     Args:
@@ -51,7 +53,7 @@ class Subject:
         adapted: State,
         results: Mapping[str, Any] | None = None,
         is_adapted: bool = True,
-    ) -> "Subject":
+    ) -> "ExportedModel":
         """Merge the suite's encoders, and put what was learned in its place.
 
         Raises:
@@ -90,7 +92,7 @@ class Subject:
 
     @property
     def architecture(self) -> Architecture:
-        """That of the encoder."""
+        """What the encoder is built from."""
         return Architecture.of(self.classifier.encoder, self.suite.backbone)
 
     @property
@@ -117,20 +119,12 @@ class Subject:
 
     @property
     def features(self) -> Tensor:
-        """The encoder's, of these images, (B, D)."""
+        """What the encoder gives for `images`, (B, D)."""
         with torch.no_grad():
             return self.classifier.encode(self.images)
 
-    def check_is_one_model(self) -> None:
-        """Raise `ConfigError` for what has an encoder per task."""
-        if isinstance(self.classifier.encoder, PerTaskEncoder):
-            raise ConfigError(
-                f"{self.merge.label} has an encoder per task, and so is no one model to export: "
-                "choose a merge method."
-            )
-
-    def compressed(self, compression: Compression) -> "Subject":
-        """The same with another dictionary, stored anew from the suite's experts.
+    def compressed(self, compression: Compression) -> "ExportedModel":
+        """Return the same model with another dictionary, made anew from the suite's experts.
 
         Raises:
             ConfigError: it has none.
@@ -141,10 +135,12 @@ class Subject:
                 "--dictionary."
             )
         merge = replace(self.merge, compression=compression)
-        return Subject.assemble(self.suite, merge, self.adapted, self.results, self.is_adapted)
+        return ExportedModel.assemble(
+            self.suite, merge, self.adapted, self.results, self.is_adapted
+        )
 
-    def cast(self, dtype: torch.dtype) -> "Subject":
-        """The same with an encoder in another precision; the heads keep theirs."""
+    def cast(self, dtype: torch.dtype) -> "ExportedModel":
+        """Return the same model with an encoder in another precision; the heads keep theirs."""
         state = own_state(self.classifier.encoder)
 
         def read(key: str) -> Tensor:
@@ -153,8 +149,8 @@ class Subject:
 
         return self._with_weights(LazyState(shapes_of(state), read))
 
-    def unpacked(self) -> "Subject":
-        """The same function with all entries of task vectors, for what knows no sparse ones."""
+    def unpacked(self) -> "ExportedModel":
+        """Return the same function with dense task vectors, for what knows no sparse ones."""
         encoder = self.classifier.encoder
         state = own_state(encoder)
         for name, module in encoder.named_modules():
@@ -165,8 +161,8 @@ class Subject:
                 state[f"{name}.entries"] = dense.entries.to(module.values.dtype)
         return self._with_weights(state)
 
-    def _with_weights(self, state: State) -> "Subject":
-        """The same classifier with other weights in its encoder."""
+    def _with_weights(self, state: State) -> "ExportedModel":
+        """Return the same model with other weights in its encoder."""
         encoder = self.architecture.load(state, "The model")
         heads = {task: self.classifier.head(task) for task in self.classifier.tasks}
         experts = self.classifier.experts

@@ -9,73 +9,127 @@ import torch
 from torch import Tensor
 
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.export.adapter import read_adapter, write_adapter
-from wemoe_pl.export.bundle import bundled, read_bundle, write_bundle
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.adapter import adapter_features, write_adapter
+from wemoe_pl.export.bundle import bundle_features, bundled, write_bundle
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.hf_clip import hf_features, plain_clip, write_hf
-from wemoe_pl.export.manifest import MANIFEST, Manifest, read_manifest
+from wemoe_pl.export.manifest import MANIFEST, Manifest
 from wemoe_pl.export.programs import onnx_features, program_features, write_onnx, write_program
 from wemoe_pl.export.timm_folder import timm_features, write_timm
+from wemoe_pl.merging import PerTaskEncoder
+from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import atomic_folder
-from wemoe_pl.system.hub import size_in_words
 
 # By how much features may differ, where the largest is 1: rounding, in another order of sums.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
 
-def as_it_is(subject: Subject) -> Subject:
-    """A model that a format holds as it is."""
-    return subject
-
-
 @dataclass(frozen=True)
 class Format:
-    """How a model is written, and read back to be compared.
+    """How a model is written, read back to be compared, and loaded by others.
 
     Args:
         write: writes a model into an empty folder.
-        features: what is read from that folder gives for images.
+        features: computes what is read from that folder gives for images.
+        loading: the Python that loads it from the hub; a card fills in `repo` and one `task`, the
+            `count` of models that it fetches, the line to `register` an architecture, and the name
+            of the `tower`.
+        library: the library that loads it, as the hub calls it.
         prepare: gives the model as the format holds it; raises `MergeError` if it cannot.
         needs: packages that are installed as `wemoe_pl[export]`.
+        has_heads: does the format hold the heads of the tasks?
     """
 
-    write: Callable[[Subject, Path], None]
+    write: Callable[[ExportedModel, Path], None]
     features: Callable[[Path, Tensor], Tensor]
-    prepare: Callable[[Subject], Subject] = as_it_is
+    loading: str
+    library: str = "wemoe_pl"
+    prepare: Callable[[ExportedModel], ExportedModel] = lambda model: model
     needs: tuple[str, ...] = ()
-
-
-@torch.no_grad()
-def adapter_features(folder: Path, images: Tensor) -> Tensor:
-    """What the model gives that is made again by an adapter."""
-    manifest = read_manifest(folder / MANIFEST)
-    return read_adapter(folder, manifest).classifier.encode(images)
-
-
-@torch.no_grad()
-def bundle_features(folder: Path, images: Tensor) -> Tensor:
-    """What the model in a bundle gives."""
-    return read_bundle(folder, read_manifest(folder / MANIFEST)).encode(images)
+    has_heads: bool = True
 
 
 FORMATS = {
-    "adapter": Format(write_adapter, adapter_features),
-    "bundle": Format(write_bundle, bundle_features),
-    "timm": Format(write_timm, timm_features),
-    "hf": Format(write_hf, hf_features, plain_clip, ("transformers",)),
-    "onnx": Format(
-        write_onnx, onnx_features, Subject.unpacked, ("onnx", "onnxscript", "onnxruntime")
+    "adapter": Format(
+        write_adapter,
+        adapter_features,
+        """\
+from wemoe_pl import load  # pip install wemoe_pl
+
+model = load("{repo}")  # fetches what it was merged from, {count} models, and checks their hashes
+logits = model(images, "{task}")
+""",
     ),
-    "torch-export": Format(write_program, program_features),
+    "bundle": Format(
+        write_bundle,
+        bundle_features,
+        """\
+from wemoe_pl import load  # pip install wemoe_pl
+
+model = load("{repo}")
+logits = model(images, "{task}")
+""",
+    ),
+    "timm": Format(
+        write_timm,
+        timm_features,
+        """\
+import timm
+{register}
+encoder = timm.create_model("hf-hub:{repo}", pretrained=True).eval()
+features = encoder(images)
+""",
+        library="timm",
+        has_heads=False,
+    ),
+    "hf": Format(
+        write_hf,
+        hf_features,
+        """\
+from transformers import CLIPImageProcessor, {tower}
+
+model = {tower}.from_pretrained("{repo}")
+processor = CLIPImageProcessor.from_pretrained("{repo}")
+""",
+        library="transformers",
+        prepare=plain_clip,
+        needs=("transformers",),
+        has_heads=False,
+    ),
+    "onnx": Format(
+        write_onnx,
+        onnx_features,
+        """\
+import onnxruntime
+from huggingface_hub import snapshot_download
+
+session = onnxruntime.InferenceSession(snapshot_download("{repo}") + "/model.onnx")
+[logits] = session.run(["{task}"], {{"images": images}})  # float32, of any number of images
+""",
+        library="onnx",
+        prepare=ExportedModel.unpacked,
+        needs=("onnx", "onnxscript", "onnxruntime"),
+    ),
+    "torch-export": Format(
+        write_program,
+        program_features,
+        """\
+import torch
+from huggingface_hub import snapshot_download
+
+program = torch.export.load(snapshot_download("{repo}") + "/model.pt2").module()
+features, *logits = program(images)  # of any number of images; the tasks are in classes.json
+""",
+    ),
 }
 
 
-def export(subject: Subject, name: str, out: Path, say: Callable[[str], None] = print) -> float:
+def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None] = print) -> float:
     """Write a model in one of the formats, read it back, and compare the features of both.
 
     Args:
-        subject: the model.
-        name: of the format.
+        model: the model.
+        name: the name of the format.
         out: the folder, of which nothing is changed unless all goes well.
         say: is told how large the files will be, and how it went.
 
@@ -83,44 +137,53 @@ def export(subject: Subject, name: str, out: Path, say: Callable[[str], None] = 
         The largest difference of a feature.
 
     Raises:
-        ConfigError: a package is missing.
+        ConfigError: a package is missing, or the model has an encoder per task.
         CheckpointError: what was read back is not what was written.
         WeMoEError: the format cannot hold the model, or the folder cannot be written to.
     """
     chosen = FORMATS[name]
-    subject.check_is_one_model()
+    check_is_one_model(model)
     for package in chosen.needs:
         if find_spec(package) is None:
             raise ConfigError(
                 f"The format {name} needs {package}: install it with `pip install "
                 "'wemoe_pl[export]'`."
             )
-    subject = chosen.prepare(subject)
-    size = size_of(subject, name)
+    model = chosen.prepare(model)
+    size = size_of(model, name)
     say(f"{out} will take {size_in_words(size)}.")
     with atomic_folder(out, MANIFEST) as folder:
-        chosen.write(subject, folder)
-        Manifest.of(subject, name, folder).write(folder)
-        difference = compare(subject, chosen.features(folder, subject.images))
+        chosen.write(model, folder)
+        Manifest.of(model, name, folder).write(folder)
+        difference = check_features(model, chosen.features(folder, model.images))
     say(f"Read back, its features differ by at most {difference:.1e} from the model's.")
     return difference
 
 
-def size_of(subject: Subject, name: str) -> int:
-    """Bytes of the tensors that a format holds."""
-    tensors = subject.adapted if name == "adapter" else bundled(subject)
+def check_is_one_model(model: ExportedModel) -> None:
+    """Raise `ConfigError` for what has an encoder per task."""
+    if isinstance(model.classifier.encoder, PerTaskEncoder):
+        raise ConfigError(
+            f"{model.merge.label} has an encoder per task, and so is no one model to export: "
+            "choose a merge method."
+        )
+
+
+def size_of(model: ExportedModel, name: str) -> int:
+    """Count the bytes of the tensors that a format holds."""
+    tensors = model.adapted if name == "adapter" else bundled(model)
     return sum(tensor.nbytes for tensor in tensors.values())
 
 
-def compare(subject: Subject, features: Tensor) -> float:
-    """The largest difference between a model's features and those of what was read back.
+def check_features(model: ExportedModel, features: Tensor) -> float:
+    """Return the largest difference between a model's features and those of what was read back.
 
     Raises:
         CheckpointError: it is too large.
     """
-    own = subject.features
+    own = model.features
     difference = largest_difference(features, own)
-    allowed = TOLERANCE[subject.dtype] * max(1.0, own.abs().max().item())
+    allowed = TOLERANCE[model.dtype] * max(1.0, own.abs().max().item())
     if not difference <= allowed:
         raise CheckpointError(
             f"What was exported is not the model: read back, its features differ by up to "
@@ -130,7 +193,7 @@ def compare(subject: Subject, features: Tensor) -> float:
 
 
 def largest_difference(one: Tensor, other: Tensor) -> float:
-    """The largest difference between the numbers of two tensors."""
+    """Return the largest difference between the numbers of two tensors."""
     if one.shape != other.shape:
         return float("inf")
     return (one.float() - other.float()).abs().max().item()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import HEAD, HUGGING_FACE_CLIP, State
 from wemoe_pl.errors import MergeError
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 
 if TYPE_CHECKING:
     from transformers import CLIPVisionConfig, PreTrainedModel
@@ -19,19 +19,19 @@ PROJECTION = "visual_projection.weight"
 ACTIVATIONS = {QuickGELU: "quick_gelu", nn.GELU: "gelu"}
 
 
-def plain_clip(subject: Subject) -> Subject:
-    """A model as it is; raise `MergeError` unless it is a plain vision tower of CLIP's form."""
-    if not subject.is_plain:
+def plain_clip(model: ExportedModel) -> ExportedModel:
+    """Return a model as it is; raise `MergeError` unless it is a plain tower of CLIP's form."""
+    if not model.is_plain:
         raise MergeError(
-            f"{subject.merge.label} mixes weights for every image anew, which Hugging Face's CLIP "
+            f"{model.merge.label} mixes weights for every image anew, which Hugging Face's CLIP "
             "models do not: choose the format timm or bundle, or a router of depth 0."
         )
-    encoder: Any = subject.classifier.encoder
+    encoder: Any = model.classifier.encoder
     state = encoder.state_dict()
     is_known = type(encoder.blocks[0].mlp.act) in ACTIVATIONS
     if not is_known or "norm_pre.weight" not in state or "cls_token" not in state:
         raise MergeError(
-            f"The backbone '{subject.suite.backbone.model}' is no vision tower of CLIP's form: "
+            f"The backbone '{model.suite.backbone.model}' is no vision tower of CLIP's form: "
             "choose the format timm or bundle."
         )
     if (bias := state.get(f"{HEAD}bias")) is not None and bias.any():
@@ -39,18 +39,18 @@ def plain_clip(subject: Subject) -> Subject:
             "The encoder ends in a projection with a bias, which Hugging Face's CLIP models lack: "
             "choose the format timm or bundle."
         )
-    return subject
+    return model
 
 
-def write_hf(subject: Subject, folder: Path) -> None:
+def write_hf(model: ExportedModel, folder: Path) -> None:
     """Write the tower, its config, and how images are prepared for it."""
     from transformers import CLIPImageProcessor
 
-    encoder = subject.classifier.encoder
-    model = empty_model(config_of(encoder, subject.preprocessing.config))
-    model.load_state_dict(hugging_face_state(encoder.state_dict(), model.state_dict()))
-    model.save_pretrained(folder)
-    data = subject.preprocessing.config
+    encoder = model.classifier.encoder
+    data = model.preprocessing.config
+    tower = empty_model(clip_config(encoder, data))
+    tower.load_state_dict(hugging_face_state(encoder.state_dict(), tower.state_dict()))
+    tower.save_pretrained(folder)
     _, height, width = data["input_size"]
     CLIPImageProcessor(
         size={"shortest_edge": min(height, width)},
@@ -60,8 +60,8 @@ def write_hf(subject: Subject, folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-def config_of(encoder: Any, data: dict[str, Any]) -> "CLIPVisionConfig":
-    """The sizes of a tower."""
+def clip_config(encoder: Any, data: dict[str, Any]) -> "CLIPVisionConfig":
+    """Describe a tower as transformers does: its sizes, its activation and its class."""
     from transformers import CLIPVisionConfig
 
     block = encoder.blocks[0]
@@ -81,7 +81,7 @@ def config_of(encoder: Any, data: dict[str, Any]) -> "CLIPVisionConfig":
 
 
 def empty_model(config: "CLIPVisionConfig") -> "PreTrainedModel":
-    """A tower of the form that its config says."""
+    """Make a tower of the class and the sizes that its config names."""
     import transformers
 
     [name] = config.architectures or ["CLIPVisionModel"]
@@ -90,11 +90,11 @@ def empty_model(config: "CLIPVisionConfig") -> "PreTrainedModel":
 
 
 def hugging_face_state(state: State, theirs: State) -> dict[str, Tensor]:
-    """Hugging Face's keys and tensors for timm's.
+    """Translate timm's keys and tensors into Hugging Face's.
 
     Args:
-        state: of a timm encoder.
-        theirs: of the model that it is for.
+        state: the weights of a timm encoder.
+        theirs: the weights of the tower that they are for.
     """
     prefix = TOWER if any(key.startswith(TOWER) for key in theirs) else ""
     found = {}
@@ -109,7 +109,7 @@ def hugging_face_state(state: State, theirs: State) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def hf_features(folder: Path, images: Tensor) -> Tensor:
-    """What transformers gives for images, from what was written."""
+    """Compute with transformers what the written tower gives for images (B, 3, H, W)."""
     from transformers import CLIPVisionConfig
 
     config = CLIPVisionConfig.from_pretrained(folder)

@@ -9,18 +9,19 @@ import yaml
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.adapter import read_adapter
 from wemoe_pl.export.bundle import read_bundle
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.manifest import MANIFEST, read_manifest
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import rebuild
 from wemoe_pl.runs.checkpoint import IDENTITY, check_sources, read_checkpoint
 from wemoe_pl.runs.folder import RunFolder
-from wemoe_pl.system.hub import HubFiles, HubRepo
+from wemoe_pl.system.hub import HubFiles
+from wemoe_pl.system.hub_repo import HubRepo
 from wemoe_pl.system.plain_yaml import load_plain
 
 
 def load(source: str | Path, allow: Sequence[str] = ()) -> MultiTaskClassifier:
-    """The merged multi-task classifier of a run or an export, ready for `model(images, task)`.
+    """Load the merged classifier of a run or an export, ready for `model(images, task)`.
 
     That of a run, a checkpoint or an adapter is made again from the pretrained encoder, the
     experts and the heads that were used, whose hashes are checked. A bundle has all in itself.
@@ -46,8 +47,8 @@ def load(source: str | Path, allow: Sequence[str] = ()) -> MultiTaskClassifier:
     return open_adapter(folder, allow).classifier
 
 
-def open_model(source: str | Path, allow: Sequence[str] = ()) -> Subject:
-    """What `load` gives, with all that is known of how it was made.
+def open_model(source: str | Path, allow: Sequence[str] = ()) -> ExportedModel:
+    """Load a model as `load` does, with all that is known of how it was made.
 
     Args:
         source: see `load`; no bundle, which cannot be taken apart.
@@ -65,7 +66,7 @@ def open_model(source: str | Path, allow: Sequence[str] = ()) -> Subject:
 
 
 def export_folder(source: str | Path) -> Path | None:
-    """The folder of the export that a source means; None if it means a run."""
+    """Find the folder of the export that a source means; None if it means a run."""
     path = Path(source).expanduser()
     if path.is_dir():
         return path if (path / MANIFEST).is_file() else None
@@ -84,7 +85,7 @@ def export_folder(source: str | Path) -> Path | None:
 
 
 def fetch_export(repo: HubRepo) -> Path:
-    """The folder of an export in the cache of the hub, to where it is fetched."""
+    """Fetch an export, and return its folder in the cache of the hub."""
 
     def all_of_it(names: Sequence[str]) -> list[str]:
         return [name for name in names if name[0] != "."] if MANIFEST in names else []
@@ -94,8 +95,8 @@ def fetch_export(repo: HubRepo) -> Path:
     return next(path.parent for path in paths if path.name == MANIFEST)
 
 
-def open_adapter(folder: Path, allow: Sequence[str]) -> Subject:
-    """The model of an adapter, made again."""
+def open_adapter(folder: Path, allow: Sequence[str]) -> ExportedModel:
+    """Make the model of an adapter again."""
     manifest = read_manifest(folder / MANIFEST)
     if manifest.format != "adapter":
         raise CheckpointError(
@@ -106,8 +107,8 @@ def open_adapter(folder: Path, allow: Sequence[str]) -> Subject:
     return read_adapter(folder, manifest, allow)
 
 
-def open_run(path: Path, allow: Sequence[str]) -> Subject:
-    """The model of a run, given by its folder, its config or one of its checkpoints."""
+def open_run(path: Path, allow: Sequence[str]) -> ExportedModel:
+    """Load the model of a run, given by its folder, its config or one of its checkpoints."""
     folder = RunFolder(path.parent if path.name == RunFolder(path.parent).config.name else path)
     if path.is_file() and folder.path == path:
         return open_adapted(path, allow)
@@ -121,8 +122,8 @@ def open_run(path: Path, allow: Sequence[str]) -> Subject:
     )
 
 
-def open_adapted(path: Path, allow: Sequence[str]) -> Subject:
-    """The model of an adaptation's checkpoint."""
+def open_adapted(path: Path, allow: Sequence[str]) -> ExportedModel:
+    """Load the model of an adaptation's checkpoint."""
     checkpoint = read_checkpoint(path)
     recipe = checkpoint[IDENTITY].get("recipe")
     if not recipe:
@@ -130,11 +131,11 @@ def open_adapted(path: Path, allow: Sequence[str]) -> Subject:
     suite, merge = rebuild(recipe, allow)
     check_sources(checkpoint[IDENTITY]["sources"], suite.sources(), "The checkpoint")
     adapted = {k.removeprefix("classifier."): w for k, w in checkpoint["state_dict"].items()}
-    return Subject.assemble(suite, merge, adapted, results_of(path))
+    return ExportedModel.assemble(suite, merge, adapted, results_of(path))
 
 
 def results_of(checkpoint: Path) -> dict[str, Any] | None:
-    """What was scored with a checkpoint that lies in the folder of its run."""
+    """Read what was scored with a checkpoint that lies in the folder of its run."""
     folder = RunFolder(checkpoint.parent.parent)
     if checkpoint.absolute() != folder.last_checkpoint.absolute():
         return None
@@ -142,16 +143,16 @@ def results_of(checkpoint: Path) -> dict[str, Any] | None:
     return results if results and folder.belongs_together(results) else None
 
 
-def open_static(folder: RunFolder, allow: Sequence[str]) -> Subject:
-    """The model of a run that adapted nothing, from its resolved config."""
+def open_static(folder: RunFolder, allow: Sequence[str]) -> ExportedModel:
+    """Load the model of a run that adapted nothing, from its resolved config."""
     try:
         settings = load_plain(folder.config.read_text(encoding="utf-8"))
         recipe = {"suite": settings["suite"], "merge": settings["model"]["init_args"]["merge"]}
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder.config} is not the config of a merged model.") from error
-    whole, method = rebuild(recipe, allow)
-    suite = whole.restricted_to(settings.get("tasks"), settings.get("unseen") or ())
+    suite, merge = rebuild(recipe, allow)
+    suite = suite.restricted_to(settings.get("tasks"), settings.get("unseen") or ())
     results = folder.read_results()
     if results is not None:
         check_sources(results["sources"], suite.sources(), str(folder.path))
-    return Subject.assemble(suite, method, {}, results, is_adapted=False)
+    return ExportedModel.assemble(suite, merge, {}, results, is_adapted=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from wemoe_pl.checkpoints.heads import CosineHead
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.system.files import atomic_write, sha256
 from wemoe_pl.system.hub import is_inside
 from wemoe_pl.system.provenance import revision, versions
@@ -17,9 +17,9 @@ MANIFEST = "wemoe_pl.json"
 VERSION = 1
 # What the table of a card needs of a run's results.
 RESULTS = (
-    *("suite", "note", "partial", "method", "tasks", "accuracy", "mean", "normalized_mean"),
-    *("reference", "corruption", "seed"),
-)
+    "suite", "note", "partial", "method", "tasks", "accuracy", "mean", "normalized_mean",
+    "reference", "corruption", "seed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,20 +57,20 @@ class Manifest:
     version: int = VERSION
 
     @classmethod
-    def of(cls, subject: Subject, export_format: str, folder: Path) -> "Manifest":
-        """That of an export whose other files are written."""
-        results = subject.results and {k: subject.results.get(k) for k in RESULTS}
+    def of(cls, model: ExportedModel, export_format: str, folder: Path) -> "Manifest":
+        """Make the manifest of an export whose other files are written."""
+        results = model.results and {k: model.results.get(k) for k in RESULTS}
         return cls(
             format=export_format,
             files={path.name: sha256(path) for path in sorted(folder.iterdir())},
-            recipe=subject.recipe,
-            sources={part: dict(source) for part, source in subject.sources.items()},
-            architecture=asdict(subject.architecture),
-            precision=str(subject.dtype).removeprefix("torch."),
-            heads={task: described_head(subject, task) for task in subject.classifier.tasks},
-            experts=list(subject.classifier.experts),
+            recipe=model.recipe,
+            sources={part: dict(source) for part, source in model.sources.items()},
+            architecture=asdict(model.architecture),
+            precision=str(model.dtype).removeprefix("torch."),
+            heads={task: described_head(model, task) for task in model.classifier.tasks},
+            experts=list(model.classifier.experts),
             results=dict(results) if results else None,
-            method=subject.method,
+            method=model.method,
             revision=revision(),
         )
 
@@ -100,9 +100,9 @@ class Manifest:
                 )
 
 
-def described_head(subject: Subject, task: str) -> dict[str, Any]:
-    """What a head is, beside its numbers."""
-    head = subject.classifier.head(task)
+def described_head(model: ExportedModel, task: str) -> dict[str, Any]:
+    """Describe a head, beside its numbers."""
+    head = model.classifier.head(task)
     scale = head.logit_scale if isinstance(head, CosineHead) else None
     return {"classes": list(head.classes), "logit_scale": scale}
 
@@ -133,7 +133,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def checked(found: Mapping[str, Any], path: Path) -> Manifest:
-    """A manifest of which every part is of the kind that it should be."""
+    """Make a manifest, every part of which is of the kind that it should be."""
     kinds: dict[str, type] = {
         **dict.fromkeys(("format", "precision"), str),
         **dict.fromkeys(("files", "recipe", "sources", "architecture", "heads", "versions"), dict),
@@ -142,5 +142,5 @@ def checked(found: Mapping[str, Any], path: Path) -> Manifest:
     for name, kind in kinds.items():
         if not isinstance(found.get(name), kind):
             raise CheckpointError(f"{path} has no '{name}': export the model again.")
-    known = {each.name for each in fields(Manifest)}
+    known = {field.name for field in fields(Manifest)}
     return Manifest(**{name: value for name, value in found.items() if name in known})

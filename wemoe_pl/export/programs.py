@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.model.classifier import MultiTaskClassifier
 
 ONNX_FILE = "model.onnx"
@@ -32,26 +32,26 @@ class AllTasks(nn.Module):
 
 
 @torch.no_grad()
-def traced(subject: Subject) -> torch.export.ExportedProgram:
-    """The classifier as a program for batches of any size."""
-    module = AllTasks(subject.classifier).eval()
+def traced(model: ExportedModel) -> torch.export.ExportedProgram:
+    """Trace the classifier as a program for batches of any size."""
+    module = AllTasks(model.classifier).eval()
     batch = ({0: torch.export.Dim("batch")},)
-    return torch.export.export(module, (subject.images[:EXAMPLES],), dynamic_shapes=batch)
+    return torch.export.export(module, (model.images[:EXAMPLES],), dynamic_shapes=batch)
 
 
-def write_program(subject: Subject, folder: Path) -> None:
+def write_program(model: ExportedModel, folder: Path) -> None:
     """Write what `torch.export.load` reads, and the class names of every output."""
     with warnings.catch_warnings():  # of weights that are read by columns: they are stored so
         warnings.filterwarnings("ignore", "No complete tensor found in the group")
-        torch.export.save(traced(subject), folder / PROGRAM_FILE)
-    write_classes(subject, folder)
+        torch.export.save(traced(model), folder / PROGRAM_FILE)
+    write_classes(model, folder)
 
 
-def write_onnx(subject: Subject, folder: Path) -> None:
+def write_onnx(model: ExportedModel, folder: Path) -> None:
     """Write what onnxruntime reads, and the class names of every output."""
-    names = [FEATURES, *subject.classifier.tasks]
+    names = [FEATURES, *model.classifier.tasks]
     torch.onnx.export(
-        traced(subject),
+        traced(model),
         f=folder / ONNX_FILE,
         input_names=["images"],
         output_names=names,
@@ -60,25 +60,25 @@ def write_onnx(subject: Subject, folder: Path) -> None:
         external_data=True,
         verbose=False,
     )
-    write_classes(subject, folder)
+    write_classes(model, folder)
 
 
-def write_classes(subject: Subject, folder: Path) -> None:
+def write_classes(model: ExportedModel, folder: Path) -> None:
     """Write which class each logit is of."""
-    heads = subject.classifier
+    heads = model.classifier
     classes = {task: list(heads.head(task).classes) for task in heads.tasks}
     (folder / CLASSES_FILE).write_text(json.dumps(classes, indent=2) + "\n")
 
 
 @torch.no_grad()
 def program_features(folder: Path, images: Tensor) -> Tensor:
-    """What the program gives for images, from what was written."""
+    """Compute what the written program gives for images (B, 3, H, W)."""
     features: Tensor = torch.export.load(folder / PROGRAM_FILE).module()(images)[0]
     return features
 
 
 def onnx_features(folder: Path, images: Tensor) -> Tensor:
-    """What onnxruntime gives for images, from what was written."""
+    """Compute with onnxruntime what the written program gives for images (B, 3, H, W)."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(folder / ONNX_FILE, providers=["CPUExecutionProvider"])

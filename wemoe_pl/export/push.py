@@ -5,16 +5,17 @@ from pathlib import Path
 
 from wemoe_pl.checkpoints import ENCODER_FILE, hub_request
 from wemoe_pl.errors import ConfigError, HubError
-from wemoe_pl.export.card import ZERO_SHOT, model_card, origin, without_folders
+from wemoe_pl.export.card import ZERO_SHOT, model_card, source_repo, without_folders
 from wemoe_pl.export.manifest import MANIFEST, Manifest, read_manifest
 from wemoe_pl.system.files import SHIPPED_PREFIX
-from wemoe_pl.system.hub import HubRepo, licence_of, upload
+from wemoe_pl.system.hub_repo import HubRepo
+from wemoe_pl.system.hub_upload import licence_of, upload
 
 CARD_FILE = "README.md"
 
 
 def destination(name: str) -> HubRepo:
-    """The repository that `--push` means.
+    """Parse the repository that `--push` means.
 
     Raises:
         ConfigError: it means none.
@@ -42,8 +43,8 @@ def push(folder: Path, repo: HubRepo, difference: float) -> None:
     """Upload an export, its manifest without paths of this machine, and its card.
 
     Args:
-        folder: of the export.
-        repo: where to; it is made if it is not there.
+        folder: the folder of the export.
+        repo: the repository, which is made if it is not there.
         difference: what `export` returned.
 
     Raises:
@@ -57,7 +58,7 @@ def push(folder: Path, repo: HubRepo, difference: float) -> None:
         recipe=without_folders(manifest.recipe),
         sources=without_folders(manifest.sources),
     )
-    merged = dict.fromkeys(origin(source["source"]) for source in manifest.sources.values())
+    merged = dict.fromkeys(source_repo(source["source"]) for source in manifest.sources.values())
     found = [source for source in merged if hub_request(source, ENCODER_FILE)]
     licences = {source: stated_licence(HubRepo(source)) for source in found}
     content: dict[str, Path | bytes] = {name: folder / name for name in manifest.files}
@@ -67,7 +68,7 @@ def push(folder: Path, repo: HubRepo, difference: float) -> None:
 
 
 def stated_licence(repo: HubRepo) -> str | None:
-    """The licence that the card of a repository states, if that is there and does."""
+    """Look up the licence that the card of a repository states, if it is there and does."""
     try:
         return licence_of(repo)
     except HubError:

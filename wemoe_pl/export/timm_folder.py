@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wemoe_pl.checkpoints import save_tensors
-from wemoe_pl.export.exported import Subject
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.model.architecture import own_state
 from wemoe_pl.system.files import atomic_write
 
@@ -18,29 +18,29 @@ CONFIG_FILE = "config.json"  # both names are timm's
 WEIGHTS_FILE = "model.safetensors"
 
 
-def write_timm(subject: Subject, folder: Path) -> None:
+def write_timm(model: ExportedModel, folder: Path) -> None:
     """Write weights, and a config from which timm builds the encoder and prepares images for it."""
-    state = own_state(subject.classifier.encoder)
+    state = own_state(model.classifier.encoder)
     save_tensors(folder / WEIGHTS_FILE, state, {"format": "pt"})
     with atomic_write(folder / CONFIG_FILE) as temporary:
-        temporary.write_text(json.dumps(config_of(subject), indent=2) + "\n")
+        temporary.write_text(json.dumps(timm_config(model), indent=2) + "\n")
 
 
-def config_of(subject: Subject) -> dict[str, Any]:
-    """What timm reads: an architecture with its arguments, and how images are prepared."""
-    architecture, backbone = subject.architecture, subject.suite.backbone
+def timm_config(model: ExportedModel) -> dict[str, Any]:
+    """Describe a model as timm does: its architecture, its arguments, its preprocessing."""
+    architecture, backbone = model.architecture, model.suite.backbone
     plain: Any = backbone.skeleton()
-    arguments = architecture.options if subject.is_plain else asdict(architecture)
+    arguments = architecture.options if model.is_plain else asdict(architecture)
     cfg = plain.pretrained_cfg
     named = {key: cfg[key] for key in ("first_conv", "classifier") if cfg.get(key)}
     # Nothing else of timm's own config: it names a file of the hub to load instead.
     return {
-        "architecture": architecture.backbone if subject.is_plain else "wemoe",
+        "architecture": architecture.backbone if model.is_plain else "wemoe",
         "num_classes": plain.num_classes,
         "num_features": plain.num_features,
         "model_args": {"num_classes": plain.num_classes, **arguments},
         "pretrained_cfg": {
-            **subject.preprocessing.config,
+            **model.preprocessing.config,
             **named,
             "num_classes": plain.num_classes,
             "fixed_input_size": bool(cfg.get("fixed_input_size")),
@@ -50,7 +50,7 @@ def config_of(subject: Subject) -> dict[str, Any]:
 
 @torch.no_grad()
 def timm_features(folder: Path, images: Tensor) -> Tensor:
-    """What timm gives for images, from what was written."""
+    """Compute with timm what the written encoder gives for images (B, 3, H, W)."""
     encoder = timm.create_model(f"local-dir:{folder}", pretrained=True)
     features: Tensor = encoder.eval()(images)
     return features

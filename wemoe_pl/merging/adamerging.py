@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from wemoe_pl.merging.base import MergeMethod, checked_states
-from wemoe_pl.moe.dictionary import DenseVectors, Dictionary
+from wemoe_pl.moe.dense import DenseVectors
+from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.layers import check_init_lambda
 from wemoe_pl.moe.task_vectors import Model, check_keep, lazy_task_vector, trim
 

@@ -11,15 +11,17 @@ from wemoe_pl.checkpoints import LazyState, State, shapes_of
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.base import MergeMethod, blocks_of, checked_states
 from wemoe_pl.merging.task_arithmetic import add_experts
-from wemoe_pl.moe.dictionary import Compression, Dense, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.layers import (
     ROUTER_INIT_STD,
-    Routing,
+    RoutingMode,
     WeightEnsemblingMoE,
     check_init_lambda,
     check_router_depth,
     mlp_width,
 )
+from wemoe_pl.moe.pruned import Pruned
 from wemoe_pl.moe.task_vectors import Model
 
 MLP_KEY = re.compile(r"blocks\.\d+\.mlp\.")
@@ -40,7 +42,7 @@ class WEMoE(MergeMethod):
 
     init_lambda: float = 0.3
     router_depth: int = 2
-    routing: Routing = "sample"
+    routing: RoutingMode = "sample"
     init_std: float = ROUTER_INIT_STD
     shared_router: bool = False
     compression: Compression = field(default_factory=Dense)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from wemoe_pl.checkpoints import Backbone, State, first_difference, shapes_of
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.merging import WEMoE, part_of
-from wemoe_pl.moe.dictionary import Dictionary, Pruned, restored
-from wemoe_pl.moe.layers import Routing, WeightEnsemblingMoE
+from wemoe_pl.moe.dictionary import Dictionary, restored
+from wemoe_pl.moe.layers import RoutingMode, WeightEnsemblingMoE
+from wemoe_pl.moe.pruned import Pruned
 
 NOTHING = Pruned(ratio=1.0)  # takes no memory until the task vectors are there
 TASK_VECTORS = ".task_vectors."
@@ -38,7 +39,7 @@ class Architecture:
     options: dict[str, Any] = field(default_factory=dict)
     experts: int = 0
     router_depth: int = 2
-    routing: Routing = "sample"
+    routing: RoutingMode = "sample"
     shared_router: bool = False
 
     @classmethod
@@ -177,7 +178,7 @@ def blank(
     options: dict[str, Any],
     experts: int,
     router_depth: int,
-    routing: Routing,
+    routing: RoutingMode,
     shared_router: bool,
     **more: Any,
 ) -> nn.Module:

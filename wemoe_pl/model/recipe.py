@@ -10,7 +10,7 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import VisionTask
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import MergeMethod
-from wemoe_pl.moe.dictionary import Compression
+from wemoe_pl.moe.compression import Compression
 from wemoe_pl.system.public_names import public_name, with_public_names
 from wemoe_pl.system.trust import (
     DENIED,

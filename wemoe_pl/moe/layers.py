@@ -9,13 +9,15 @@ from timm.layers import RmsNorm
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.dictionary import Compression, Dense, Dictionary, Reader
-from wemoe_pl.moe.kernels import hidden_mean, merged_mlp, read_hidden_lines
+from wemoe_pl.moe.compression import Compression, Reader
+from wemoe_pl.moe.dense import Dense
+from wemoe_pl.moe.dictionary import Dictionary
+from wemoe_pl.moe.kernels import hidden_mean, merged_mlp, store_fc2_by_columns
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
 
 ROUTER_DEPTHS = (0, 1, 2)
 ROUTER_INIT_STD = 0.01
-Routing = Literal["sample", "batch"]
+RoutingMode = Literal["sample", "batch"]
 DENSE = Dense()
 
 
@@ -123,13 +125,13 @@ class WeightEnsemblingMoE(nn.Module):
         expert_mlps: Sequence[Model],
         init_lambda: float = 0.3,
         router_depth: int = 2,
-        routing: Routing = "sample",
+        routing: RoutingMode = "sample",
         init_std: float = ROUTER_INIT_STD,
         compression: Compression = DENSE,
     ):
         super().__init__()
         dim = mlp_width(pretrained_mlp)
-        self.mlp = read_hidden_lines(deepcopy(pretrained_mlp).requires_grad_(False))
+        self.mlp = store_fc2_by_columns(deepcopy(pretrained_mlp).requires_grad_(False))
         self.task_vectors = store_task_vectors(self.mlp, expert_mlps, compression)
         self.router = Router(dim, len(expert_mlps), init_lambda, router_depth, init_std)
         self.routing = routing

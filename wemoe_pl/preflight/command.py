@@ -13,8 +13,9 @@ from wemoe_pl.data.datamodule import VisionData, check_split
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.merging import SampleMethod
 from wemoe_pl.preflight.findings import Findings
-from wemoe_pl.preflight.images import TaskImages, class_table, look_at_images
-from wemoe_pl.preflight.memory import estimate, free_bytes, model_of
+from wemoe_pl.preflight.folder import check_writable, state_in_words, what_then
+from wemoe_pl.preflight.images import CountedTask, class_table, look_at_images
+from wemoe_pl.preflight.memory import encoder_of, estimate, free_bytes
 from wemoe_pl.preflight.models import (
     described,
     encoder_table,
@@ -22,16 +23,15 @@ from wemoe_pl.preflight.models import (
     look_at_head,
     order_of,
 )
-from wemoe_pl.preflight.place import check_writable, contents, what_then
-from wemoe_pl.preflight.report import memory_facts, tell_findings, tell_part
+from wemoe_pl.preflight.printing import memory_facts, print_findings, print_part
 from wemoe_pl.preflight.settings import check_devices, check_fit, number_of
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import Meant, meant_run
 from wemoe_pl.runs.partial import check_limits
 from wemoe_pl.runs.start import Start, compare, find_start
+from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import digest
-from wemoe_pl.system.hub import size_in_words
 from wemoe_pl.training.finetune import ExpertFineTuning
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import ScoredModule
@@ -41,7 +41,7 @@ DTYPES = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torc
 
 @dataclass(frozen=True)
 class Job:
-    """A job that is not run.
+    """A job that is checked and not run.
 
     Args:
         module: its model, not built.
@@ -51,7 +51,7 @@ class Job:
         configs: the names of the configs that it comes from.
         is_out_given: does the command line say where to write, and not only a config?
         is_checkpoint_given: does it say which checkpoint to use?
-        full: tell all classes of all tasks.
+        full: print all classes of all tasks.
     """
 
     module: ScoredModule
@@ -75,23 +75,23 @@ class Job:
 
     @cached_property
     def fits(self) -> bool:
-        """Is there something to fit, or only to score?"""
+        """Whether there is something to fit, and not only to score."""
         module = self.module
         if not isinstance(module, MergedModule) or isinstance(module.merge, SampleMethod):
             return True
         try:
-            return any(p.requires_grad for p in model_of(module).parameters())
+            return any(p.requires_grad for p in encoder_of(module).parameters())
         except WeMoEError:  # of which the estimate of its memory complains
             return True
 
     @property
     def command(self) -> Literal["fit", "test"]:
-        """The command that it would be run with."""
+        """The command that would run the job."""
         return "fit" if self.fits else "test"
 
     @cached_property
     def meant(self) -> Meant:
-        """Its folder and its checkpoint, as a job finds them."""
+        """The folder and the checkpoint of the job, as it would find them itself."""
         given = self.is_out_given, self.is_checkpoint_given
         return meant_run(self.command, self.configs, self.recipe, *given)
 
@@ -103,13 +103,13 @@ class Job:
             command=self.command,
             recipe=self.recipe,
             sources=self.module.frozen_sources,
-            images=self.data.identities(self.command),
+            images=self.data.sets.identities(self.command),
             checkpoint=None if scored is None else digest(scored),
         )
 
     @property
     def needs_labels(self) -> bool:
-        """Must all images that it learns from have labels?"""
+        """Whether all images that it learns from must have labels."""
         method = getattr(self.module, "merge", None)
         by_method = isinstance(method, SampleMethod) and method.needs_labels
         return self.module.needs_labels or by_method
@@ -122,35 +122,35 @@ class Job:
         return [] if suite is None or makes_own else list(suite.tasks)
 
 
-def check(job: Job, console: Console, quiet: bool = False) -> None:
-    """Tell what a job would read, write and take.
+def preflight(job: Job, console: Console, quiet: bool = False) -> None:
+    """Print what a job would read, write and take.
 
     Nothing is written but to caches, fetched from the hub, or merged.
 
     Args:
         job: the job.
-        console: where it is told.
-        quiet: tell only what is wrong.
+        console: prints what is found.
+        quiet: print only what is wrong.
 
     Raises:
         ConfigError: something would keep the job from starting; all of it was printed.
     """
     findings, parts = Findings(), Console(quiet=True) if quiet else console
-    start = tell_job(job, parts, findings)
-    tell_models(job, parts, findings)
-    tell_tasks(job, parts, findings)
+    start = print_job(job, parts, findings)
+    print_models(job, parts, findings)
+    print_tasks(job, parts, findings)
     if start is not None and not (findings.problems or findings.waiting):
         with findings.listed("out"):
             compare(start, job.identity)
-    tell_memory(job, parts, findings)
-    tell_findings(console, findings, quiet)
+    print_memory(job, parts, findings)
+    print_findings(console, findings, quiet)
     if count := len(findings.problems):
-        told = "1 problem keeps" if count == 1 else f"{count} problems keep"
-        raise ConfigError(f"{told} this job from starting.")
+        problems = "1 problem keeps" if count == 1 else f"{count} problems keep"
+        raise ConfigError(f"{problems} this job from starting.")
 
 
-def tell_job(job: Job, console: Console, findings: Findings) -> Start | None:
-    """Tell what would be run, on what, where it would write, and how it would begin there."""
+def print_job(job: Job, console: Console, findings: Findings) -> Start | None:
+    """Print what would be run, on what, where it would write, and how it would begin there."""
     settings, start = job.settings, None
     facts = {
         "suite": job.module.suite.name,
@@ -169,11 +169,11 @@ def tell_job(job: Job, console: Console, findings: Findings) -> Start | None:
         out = job.meant.out
         facts["writes to"] = str(out)
         check_writable(out)
-        facts["what is there"] = contents(out)
+        facts["what is there"] = state_in_words(out)
         given = job.meant.checkpoint if job.fits else None
         start = find_start(RunFolder(out), job.recipe, given, bool(job.recipe["fresh"]))
         facts[""] = " ".join([*job.meant.notes, what_then(start)]).strip()
-    tell_part(console, "Job", {name: fact for name, fact in facts.items() if fact})
+    print_part(console, "Job", {name: fact for name, fact in facts.items() if fact})
     return start
 
 
@@ -188,45 +188,47 @@ def look_at_settings(job: Job, findings: Findings) -> None:
         check_split(job.data.batch_size, job.processes)
 
 
-def tell_models(job: Job, console: Console, findings: Findings) -> None:
-    """The encoders that would be read."""
+def print_models(job: Job, console: Console, findings: Findings) -> None:
+    """Print the encoders that would be read."""
     suite = job.module.frozen_suite
     if suite is None:
-        tell_part(console, "Encoders", {"pretrained": "none: training is from scratch"})
+        print_part(console, "Encoders", {"pretrained": "none: training is from scratch"})
         return
     encoders = look_at_encoders(suite, findings)
-    tell_part(console, "Encoders", {"backbone": suite.backbone.model}, encoder_table(encoders))
+    print_part(console, "Encoders", {"backbone": suite.backbone.model}, encoder_table(encoders))
 
 
-def tell_tasks(job: Job, console: Console, findings: Findings) -> None:
-    """The classes and images of every task, and its head."""
-    images = look_at_images(job.data, job.needs_labels, findings)
+def print_tasks(job: Job, console: Console, findings: Findings) -> None:
+    """Print the classes and images of every task, and its head."""
+    counted = look_at_images(job.data, job.needs_labels, findings)
     if job.fits and not (findings.problems or findings.waiting):
         with findings.listed("config"):
             job.data.train_dataloader()  # which refuses batches and steps that do not go together
-    for name, found in images.items():
-        tell_task(job, name, found, console, findings)
+    for name, images in counted.items():
+        print_task(job, name, images, console, findings)
 
 
-def tell_task(job: Job, name: str, found: TaskImages, console: Console, findings: Findings) -> None:
-    """One task: its head, the images of its splits, and a row for each class."""
-    task, classes = job.data.suite.task(name), found.classes
-    facts = {f"{split} images": str(counted) for split, counted in found.splits.items()}
-    for split, size in found.to_fetch.items():
+def print_task(
+    job: Job, name: str, images: CountedTask, console: Console, findings: Findings
+) -> None:
+    """Print one task: its head, the images of its splits, and a row for each class."""
+    task, classes = job.data.suite.task(name), images.classes
+    facts = {f"{split} images": str(counts) for split, counts in images.splits.items()}
+    for split, size in images.to_fetch.items():
         facts[f"{split} images"] = f"to fetch from the hub, {size_in_words(size)}"
     if name in job.tasks_with_heads:
         suite = job.module.suite
         source, head = look_at_head(suite, name, bool(classes), findings)
         facts["head"] = f"{source} ({described(head)})" if head else source
         classes = classes or (head.classes if head else ())
-    if found.splits:
-        facts["classes"] = f"{len(classes)}, {order_of(task, found.classes)}"
-    table = class_table(found, classes, job.full) if found.splits else None
-    tell_part(console, f"{name}: {type(task).__name__}", facts, table)
+    if images.splits:
+        facts["classes"] = f"{len(classes)}, {order_of(task, images.classes)}"
+    table = class_table(images, classes, job.full) if images.splits else None
+    print_part(console, f"{name}: {type(task).__name__}", facts, table)
 
 
-def tell_memory(job: Job, console: Console, findings: Findings) -> None:
-    """Tell what memory the job would take on each device, and what is free."""
+def print_memory(job: Job, console: Console, findings: Findings) -> None:
+    """Print what memory the job would take on each device, and what is free."""
     data, precision = job.data, str(job.settings["precision"])
     dtype = DTYPES.get(precision, torch.float32)
     images = data.batch_size * data.tasks_per_batch // job.processes
@@ -234,8 +236,8 @@ def tell_memory(job: Job, console: Console, findings: Findings) -> None:
         try:
             memory = estimate(job.module, images, data.test_batch_size, dtype)
         except RuntimeError as error:  # of torch, for what is not computed without data
-            told = str(error).partition("\n")[0]
-            findings.warning("memory", f"It cannot be estimated for this backbone: {told}.")
+            reason = str(error).partition("\n")[0]
+            findings.warning("memory", f"It cannot be estimated for this backbone: {reason}.")
             return
         room = free_bytes(job.settings["accelerator"])
         needed = max(memory.fit if job.fits else 0, memory.test)
@@ -247,4 +249,4 @@ def tell_memory(job: Job, console: Console, findings: Findings) -> None:
                 "(model.merge.compression).",
             )
         facts = memory_facts(memory, job.fits, room)
-        tell_part(console, "Memory, estimated for each device", facts)
+        print_part(console, "Memory, estimated for each device", facts)

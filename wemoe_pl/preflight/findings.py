@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from wemoe_pl.errors import WeMoEError, sentence_of
-from wemoe_pl.system.hub import HubFiles, HubRepo
+from wemoe_pl.system.hub import HubFiles
+from wemoe_pl.system.hub_repo import HubRepo
 
 
 @dataclass
 class Findings:
-    """All that was found so far.
+    """The problems and warnings that were found so far.
 
     Args:
         problems: what would keep the job from starting, sentences that begin with their part.
@@ -32,7 +33,7 @@ class Findings:
         add(self.warnings, part, sentence)
 
     def size_to_fetch(self, request: HubFiles | None) -> int:
-        """Bytes of files that the cache of the hub lacks; 0 for what is here.
+        """Count the bytes of files that the cache of the hub lacks; 0 if it has all.
 
         Raises:
             HubError: the hub does not have them either, or cannot be reached.
@@ -45,7 +46,7 @@ class Findings:
 
     @contextmanager
     def listed(self, part: str) -> Iterator[None]:
-        """List what a block warns of, and the error that ends it, and go on behind it.
+        """List what a block warns of, and the error that ends it, and go on after it.
 
         >>> found = Findings()
         >>> with found.listed("cars"):
@@ -60,12 +61,12 @@ class Findings:
                 yield
             except (WeMoEError, OSError) as error:
                 self.problem(part, sentence_of(error))
-        for each in caught:
-            if issubclass(each.category, UserWarning):  # and none that is for programmers
-                self.warning(part, str(each.message))
+        for warning in caught:
+            if issubclass(warning.category, UserWarning):  # and none that is for programmers
+                self.warning(part, str(warning.message))
 
 
 def add(sentences: list[str], part: str, sentence: str) -> None:
-    """Add a sentence about a part, unless it is there."""
-    if (told := f"{part}: {sentence}") not in sentences:
-        sentences.append(told)
+    """Add a sentence about a part, unless it is in the list."""
+    if (line := f"{part}: {sentence}") not in sentences:
+        sentences.append(line)

@@ -46,8 +46,8 @@ class Counted:
 
 
 @dataclass
-class TaskImages:
-    """The images of a task that a job would read.
+class CountedTask:
+    """The images of a task that a job would read, counted.
 
     Args:
         classes: their names in label order; none if only the head knows them.
@@ -62,7 +62,7 @@ class TaskImages:
 
 def look_at_images(
     data: VisionData, needs_labels: bool, findings: Findings
-) -> dict[str, TaskImages]:
+) -> dict[str, CountedTask]:
     """Read the lists of images that a job reads, by task; nothing is fetched from the hub.
 
     Args:
@@ -70,20 +70,20 @@ def look_at_images(
         needs_labels: must all images that it learns from have labels?
         findings: where problems and warnings go.
     """
-    found = {each.task: TaskImages() for each in data.image_sets}
-    for each in data.image_sets:
-        task, images = data.task(each), found[each.task]
-        with findings.listed(each.task):
-            if size := findings.size_to_fetch(task.hub_files(each.split)):
-                images.to_fetch[each.split] = size
+    found = {images.task: CountedTask() for images in data.sets.all}
+    for images in data.sets.all:
+        task, counted = data.sets.task(images), found[images.task]
+        with findings.listed(images.task):
+            if size := findings.size_to_fetch(task.hub_files(images.split)):
+                counted.to_fetch[images.split] = size
                 continue
-            images.classes = tuple(task.classes)
-            images.splits[each.split] = Counted.of(data.load(each).images)
-            if needs_labels and each == data.streamed(each.task):
-                data.labelled(each)
-    for name, images in found.items():
-        for split, counted in images.splits.items():
-            warn_of_missing(name, split, images.classes, counted, findings)
+            counted.classes = tuple(task.classes)
+            counted.splits[images.split] = Counted.of(data.sets.load(images).images)
+            if needs_labels and images in data.sets.streamed.values():
+                data.sets.load_labelled(images)
+    for name, task_images in found.items():
+        for split, counts in task_images.splits.items():
+            warn_of_missing(name, split, task_images.classes, counts, findings)
     return found
 
 
@@ -96,29 +96,29 @@ def warn_of_missing(
         findings.warning(task, f"No {split} images are of class {name_some(missing)}.")
 
 
-def class_table(found: TaskImages, classes: Sequence[str], full: bool) -> Table:
-    """A row per class in label order: its images of each split, and the first of them.
+def class_table(images: CountedTask, classes: Sequence[str], full: bool) -> Table:
+    """A table with a row per class in label order: its images of each split, and the first.
 
     Args:
-        found: the task's images.
+        images: the task's images.
         classes: their names, which may be the head's.
         full: show all classes, and all of a name.
     """
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("label", justify="right")
     table.add_column("class", overflow="fold", max_width=None if full else WIDEST_CLASS)
-    for split in found.splits:
+    for split in images.splits:
         table.add_column(split, justify="right")
     table.add_column("first image", overflow="fold")
     labels = list(range(len(classes)))
-    labels += [UNLABELLED] if any(s.counts[UNLABELLED] for s in found.splits.values()) else []
+    labels += [UNLABELLED] if any(s.counts[UNLABELLED] for s in images.splits.values()) else []
     cut = not full and len(labels) > MOST_ROWS
     for label in [*labels[: MOST_ROWS - LAST_ROWS], *labels[-LAST_ROWS:]] if cut else labels:
         if cut and label == labels[-LAST_ROWS]:
-            table.add_row("…", f"{len(labels) - MOST_ROWS} more", *["…"] * len(found.splits), "…")
+            table.add_row("…", f"{len(labels) - MOST_ROWS} more", *["…"] * len(images.splits), "…")
         name = classes[label] if label != UNLABELLED else "(no label)"
-        counts = (f"{counted.counts[label]:,}" for counted in found.splits.values())
-        firsts = (counted.first.get(label) for counted in found.splits.values())
+        counts = (f"{counted.counts[label]:,}" for counted in images.splits.values())
+        firsts = (counted.first.get(label) for counted in images.splits.values())
         first = next(filter(None, firsts), "–")
         shown = harmless(first if full else shortened(first))
         number = "" if label == UNLABELLED else str(label)
@@ -127,7 +127,7 @@ def class_table(found: TaskImages, classes: Sequence[str], full: bool) -> Table:
 
 
 def shortened(name: str) -> str:
-    """A long name without its middle, which tells least.
+    """Shorten a long name in its middle, which tells least.
 
     >>> shortened("/a/folder/far/away/from/all/others/cat/0.png")
     '/a/folder/f…l/others/cat/0.png'
@@ -139,7 +139,7 @@ def shortened(name: str) -> str:
 
 
 def visible(name: str) -> str:
-    r"""A class name, in quotes where something in it is not seen, such as a blank at its end.
+    r"""Put a class name in quotes where something in it is not seen, such as a blank at its end.
 
     >>> visible("dog"), visible("dog "), visible("d\tog")
     ('dog', "'dog '", "'d\\tog'")

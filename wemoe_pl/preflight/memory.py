@@ -14,12 +14,12 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from wemoe_pl.checkpoints import Backbone, LazyState
+from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging import AdaptiveEncoder, MergeMethod, blocks_of
+from wemoe_pl.model.architecture import mixtures_of
 from wemoe_pl.moe.dictionary import Dictionary
-from wemoe_pl.moe.layers import WeightEnsemblingMoE
 from wemoe_pl.training.finetune import with_frozen_projection
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import ScoredModule
@@ -28,7 +28,7 @@ ADAM = 2  # numbers for each that is trained: the means of its gradient and of t
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of what the operations within it make, as long as it is there.
+    """Counts the bytes that the operations within it make, until these are let go of.
 
     Args:
         outside: tensors of which views are nothing new.
@@ -54,7 +54,7 @@ class LiveBytes(TorchDispatchMode):
         return results
 
     def count(self, storage: torch.UntypedStorage) -> None:
-        """Count what a tensor is kept in, once, until it is let go of."""
+        """Count the storage of a tensor once, until it is let go of."""
         if id(storage) in self._known:
             return
         self._known.add(id(storage))
@@ -63,14 +63,14 @@ class LiveBytes(TorchDispatchMode):
         weakref.finalize(storage, self.forget, id(storage), storage.nbytes())
 
     def forget(self, key: int, size: int) -> None:
-        """It has gone."""
+        """Count a storage no more, which has been let go of."""
         self._known.discard(key)
         self.now -= size
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on a device.
+    """The bytes that a job takes on a device.
 
     Args:
         model: the encoder whose parts are trained or scored, with all task vectors.
@@ -90,19 +90,19 @@ class Memory:
 
     @property
     def fit(self) -> int:
-        """While it is trained."""
+        """The bytes that are taken while a model is trained."""
         return self.model + self.optimizer + self.step
 
     @property
     def test(self) -> int:
-        """While it is scored, behind a fit."""
+        """The bytes that are taken while it is scored after a fit."""
         return self.model + self.optimizer + self.references + self.scoring
 
 
 def estimate(
     module: ScoredModule, images: int, test_images: int, dtype: torch.dtype = torch.float32
 ) -> Memory:
-    """The memory that a job takes on each device.
+    """Estimate the memory that a job takes on each device.
 
     Activations are counted on the plain encoder. In its place a merged MLP keeps its hidden layer
     once more for the backward pass, and works in a bounded space that is not counted.
@@ -117,7 +117,7 @@ def estimate(
         MergeError: the backbone cannot be merged by the method.
     """
     backbone = module.suite.backbone
-    model, compared = model_of(module), references_of(module)
+    model, compared = encoder_of(module), references_of(module)
     trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     anew = nbytes(model.encoder) if isinstance(model, AdaptiveEncoder) else 0  # merged each time
     if anew or not isinstance(module, MergedModule):
@@ -137,15 +137,15 @@ def estimate(
     return Memory(**{name: round(scale * size) for name, size in asdict(counted).items()})
 
 
-def model_of(module: ScoredModule) -> nn.Module:
-    """The encoder that a job trains or scores, without memory."""
+def encoder_of(module: ScoredModule) -> nn.Module:
+    """Build the encoder that a job trains or scores, without memory."""
     if isinstance(module, MergedModule):
         return merged(module.suite, module.merge)
     return with_frozen_projection(module.suite.backbone.skeleton())
 
 
 def references_of(module: ScoredModule) -> list[nn.Module]:
-    """The encoders that the test compares with, without memory."""
+    """Build the encoders that the test compares with, without memory."""
     suite = module.suite
     if not isinstance(module, MergedModule):
         return [suite.backbone.skeleton()]
@@ -155,29 +155,20 @@ def references_of(module: ScoredModule) -> list[nn.Module]:
 
 
 def merged(suite: Suite, method: MergeMethod) -> nn.Module:
-    """A suite's merged encoder, without memory."""
-    shapes = suite.backbone.shapes
-
-    def nothing(key: str) -> Tensor:
-        return torch.empty(shapes[key], device="meta")
-
-    experts = {task: LazyState(shapes, nothing) for task in suite.experts}
+    """Merge a suite's encoders by a method, without memory."""
+    backbone = suite.backbone
+    experts = {task: backbone.skeleton().state_dict() for task in suite.experts}
     with torch.device("meta"):
-        return method.merge(suite.backbone.skeleton(), experts)
+        return method.merge(backbone.skeleton(), experts)
 
 
 def nbytes(model: nn.Module) -> int:
-    """Bytes of the weights of a model; those that are shared once."""
+    """Count the bytes of the weights of a model, once where they are shared."""
     return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
 
 
-def mixtures_of(model: nn.Module) -> list[WeightEnsemblingMoE]:
-    """The upscaled MLPs of an encoder."""
-    return [module for module in model.modules() if isinstance(module, WeightEnsemblingMoE)]
-
-
 def hidden_layers(backbone: Backbone, images: int) -> int:
-    """Bytes of the hidden layers of all MLPs of the plain encoder together."""
+    """Count the bytes of the hidden layers of all MLPs of the plain encoder."""
     encoder, sizes = backbone.skeleton(), list[int]()
     for block in blocks_of(encoder):
         first = next(m for m in block.get_submodule("mlp").modules() if isinstance(m, nn.Linear))
@@ -191,7 +182,7 @@ def hidden_layers(backbone: Backbone, images: int) -> int:
 def activations(
     backbone: Backbone, images: int, to: Literal["weights", "inputs"] | None = None
 ) -> int:
-    """The most bytes at once of what a pass of the plain encoder makes.
+    """Count the most bytes that exist at once in a pass of the plain encoder.
 
     Args:
         backbone: of the encoder.

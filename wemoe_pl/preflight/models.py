@@ -22,7 +22,7 @@ from wemoe_pl.checkpoints.zero_shot import TextTower
 from wemoe_pl.data.suite import Suite, warn_of_twins
 from wemoe_pl.data.tasks import ImageFolderTask, PaperTask, ParquetTask, VisionTask
 from wemoe_pl.preflight.findings import Findings
-from wemoe_pl.system.hub import size_in_words
+from wemoe_pl.system.disk_space import size_in_words
 
 # An expert lies near the model that it was fine-tuned from; two independent ones differ by 1.4.
 FAR = 0.5
@@ -30,7 +30,7 @@ FAR = 0.5
 
 @dataclass(frozen=True)
 class Encoder:
-    """The weights of an encoder, of which every number was read once.
+    """An encoder whose weights have all been read once.
 
     Args:
         source: as the suite names it.
@@ -52,7 +52,7 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
             found["pretrained"] = waiting
         else:
             pretrained = suite.open_pretrained()
-            found["pretrained"] = Encoder(suite.pretrained, form_of(suite.pretrained))
+            found["pretrained"] = Encoder(suite.pretrained, form_name(suite.pretrained))
             for key in pretrained:
                 _ = pretrained[key]  # which refuses numbers that are not finite
     digests = {}
@@ -61,10 +61,10 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
             if waiting := to_fetch(source, findings):
                 found[task] = waiting
             elif pretrained is None:  # from which some take their projection
-                found[task] = Encoder(source, form_of(source))
+                found[task] = Encoder(source, form_name(source))
             else:
                 state = encoder_state(source, suite.backbone, projection=suite.pretrained)
-                found[task] = Encoder(source, form_of(source), distance(state, pretrained))
+                found[task] = Encoder(source, form_name(source), distance(state, pretrained))
                 judge(task, found[task], findings)
                 digests[task] = fingerprint(source, ENCODER_FILE)
     with findings.listed("experts"):
@@ -73,7 +73,7 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
 
 
 def to_fetch(source: str, findings: Findings) -> Encoder | None:
-    """What is told of an encoder that is on the hub and not in its cache; None of any other."""
+    """Describe an encoder that is on the hub and not in its cache; None for any other."""
     size = findings.size_to_fetch(hub_request(source, ENCODER_FILE))
     return Encoder(source, f"to fetch, {size_in_words(size)}") if size else None
 
@@ -81,20 +81,16 @@ def to_fetch(source: str, findings: Findings) -> Encoder | None:
 def judge(task: str, expert: Encoder, findings: Findings) -> None:
     """Warn of an expert that was not fine-tuned, or not from the pretrained encoder."""
     assert expert.distance is not None
+    part, apart = f"expert of {task}", f"{expert.distance:.0%}"
     if expert.distance == 0:
-        findings.warning(
-            f"expert of {task}", "It is the pretrained encoder itself, and adds nothing to it."
-        )
+        findings.warning(part, "It is the pretrained encoder itself, and adds nothing to it.")
     elif expert.distance > FAR:
-        findings.warning(
-            f"expert of {task}",
-            f"It differs from the pretrained encoder by {expert.distance:.0%} of its norm: was it "
-            "fine-tuned from that one?",
-        )
+        sentence = f"It differs from the pretrained encoder by {apart} of its norm"
+        findings.warning(part, f"{sentence}: was it fine-tuned from that one?")
 
 
 def distance(state: LazyState, pretrained: LazyState) -> float:
-    """The distance of weights from the pretrained ones, as a share of the norm of those."""
+    """Measure how far weights are from the pretrained ones, as a share of the norm of those."""
     apart, size = [], []
     for key in pretrained:
         before = pretrained[key].float()
@@ -103,8 +99,8 @@ def distance(state: LazyState, pretrained: LazyState) -> float:
     return math.hypot(*apart) / (math.hypot(*size) or 1.0)
 
 
-def form_of(source: str) -> str:
-    """The form of a file of weights, by its keys."""
+def form_name(source: str) -> str:
+    """Find the name of the form that a file of weights has, by its keys."""
     return find_tower(open_weights(source, ENCODER_FILE)).form.name
 
 
@@ -133,16 +129,16 @@ def look_at_made_head(
     suite: Suite, task: str, tower: TextTower, check_classes: bool, findings: Findings
 ) -> tuple[str, ClassificationHead | None]:
     """Look at a head that the text tower makes, and that may be in the cache."""
-    told = f"zero-shot, by the text tower of {suite.text_source}"
+    source = f"zero-shot, by the text tower of {suite.text_source}"
     with findings.listed("text tower"):  # which several tasks may share
         if size := findings.size_to_fetch(hub_request(suite.text_source, ENCODER_FILE)):
-            return f"{told}, to fetch, {size_in_words(size)}", None
+            return f"{source}, to fetch, {size_in_words(size)}", None
         tower.check(suite.text_source)
         with findings.listed(f"head of {task}"):
             if suite.zero_shot_head(task).path.is_file():
-                return told, suite.load_head(task, check_classes)
-            return f"{told}, which a job or `wemoe-pl prepare` makes", None
-    return told, None
+                return source, suite.load_head(task, check_classes)
+            return f"{source}, which a job or `wemoe-pl prepare` makes", None
+    return source, None
 
 
 def described(head: ClassificationHead) -> str:
@@ -172,7 +168,7 @@ def order_of(task: VisionTask, classes: Sequence[str]) -> str:
 
 
 def encoder_table(encoders: Mapping[str, Encoder]) -> Table:
-    """A row per encoder."""
+    """Make a table with a row per encoder."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("encoder", overflow="fold")
     table.add_column("form")

@@ -43,7 +43,7 @@ def check_devices(accelerator: str, devices: Any) -> None:
 
 
 def number_of(devices: Any) -> int | None:
-    """How many devices a setting of the trainer means; None if all that are there.
+    """Count the devices that a setting of the trainer means; None if it means all there are.
 
     >>> number_of("3"), number_of([0, 2]), number_of("auto"), number_of(-1)
     (3, 2, None, None)

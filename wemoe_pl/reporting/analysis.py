@@ -1,4 +1,4 @@
-"""The paper's analyses (§5), each a table as CSV and a picture of it as PNG."""
+"""The paper's analyses (§5): each writes a table as CSV, and figures of it."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,39 +16,40 @@ from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.errors import ConfigError, DataError
-from wemoe_pl.merging import MergeMethod
+from wemoe_pl.merging import MergeMethod, TaskArithmetic
 from wemoe_pl.moe.task_vectors import add_task_vectors, lazy_task_vector, state_of
-from wemoe_pl.reporting.plots.figures import (
+from wemoe_pl.reporting.plots.analyses import (
     plot_landscape,
     plot_parameters,
     plot_routing,
     plot_routing_share,
     plot_similarity,
 )
+from wemoe_pl.reporting.plots.style import FloatArray
 from wemoe_pl.reporting.results import parameter_counts
 from wemoe_pl.system.files import atomic_write
+from wemoe_pl.system.terminal import progress
 from wemoe_pl.training.routing import Routing
 
-Numbers = NDArray[np.float64]
 SPAN = (-0.5, 1.5)  # of both coefficients of a landscape
-MARKED_LAMBDA = 0.3
 BATCH = 64
+ROUTING_FILE = "routing.csv"
 ROUTING_COLUMNS = ("task", "block", "expert", "mean_weight", "largest_share")
 
 
 def write_routing(
     out: Path, routing: Mapping[str, Routing], experts: Sequence[str], title: str
 ) -> list[Path]:
-    """Where each block sends the samples of each task.
+    """Write and draw where each block sends the samples of each task.
 
     Args:
-        out: folder of `routing.csv`, `routing.png` and `routing_share.png`.
-        routing: by task.
-        experts: in the order of the routing weights.
-        title: of the pictures.
+        out: the folder of `routing.csv`, `routing.png` and `routing_share.png`.
+        routing: the routing weights of each task's samples.
+        experts: the experts' names, in the order of the routing weights.
+        title: of the figures.
     """
     rows = routing_rows(routing, experts)
-    written = [write_rows(out / "routing.csv", ROUTING_COLUMNS, rows), out / "routing.png"]
+    written = [write_rows(out / ROUTING_FILE, ROUTING_COLUMNS, rows), out / "routing.png"]
     plot_routing(out / "routing.png", {t: r.mean.cpu() for t, r in routing.items()}, experts, title)
     own = {t: routing[t].largest[:, i].tolist() for i, t in enumerate(experts) if t in routing}
     if own:  # else only images of unseen tasks were routed
@@ -64,7 +62,7 @@ def write_routing(
 def routing_rows(
     routing: Mapping[str, Routing], experts: Sequence[str]
 ) -> Iterator[tuple[str, int, str, float, float]]:
-    """What `ROUTING_COLUMNS` name, in long form."""
+    """Yield the values of `ROUTING_COLUMNS`, one line per task, block and expert."""
     for task, weights in routing.items():
         for block in range(len(weights.mean)):
             for i, expert in enumerate(experts):
@@ -73,11 +71,11 @@ def routing_rows(
 
 
 def write_similarity(suite: Suite, out: Path) -> list[Path]:
-    """Cosine similarity and distance of all pairs of task vectors, by layer and as a whole.
+    """Write and draw how near all pairs of task vectors are, by layer and as a whole.
 
     Args:
         suite: whose experts are compared; of each tensor, all experts' are in memory at once.
-        out: folder of `similarity.csv` and `similarity.png`.
+        out: the folder of `similarity.csv` and `similarity.png`.
 
     Raises:
         ConfigError: there are fewer than two experts.
@@ -99,10 +97,10 @@ def write_similarity(suite: Suite, out: Path) -> list[Path]:
     return [table, out / "similarity.png"]
 
 
-def gram_matrices(base: State, experts: Sequence[State]) -> dict[str, Numbers]:
+def gram_matrices(base: State, experts: Sequence[State]) -> dict[str, FloatArray]:
     """Inner products of all pairs of task vectors, (T, T), by layer and for "all", in float64."""
     vectors = [lazy_task_vector(base, expert) for expert in experts]
-    grams: dict[str, Numbers] = {}
+    grams: dict[str, FloatArray] = {}
     for key in vectors[0]:
         rows = torch.stack([vector[key].flatten().double() for vector in vectors])
         gram = (rows @ rows.T).numpy()
@@ -121,14 +119,14 @@ def layer_of(key: str) -> str:
     return ".".join(parts[:3]) if parts[0] == "blocks" else parts[0]
 
 
-def cosine_of(gram: Numbers) -> Numbers:
+def cosine_of(gram: FloatArray) -> FloatArray:
     """Cosines from inner products; 0 where a task vector is 0."""
     norms = np.sqrt(gram.diagonal())
     products = np.outer(norms, norms)
     return np.divide(gram, products, out=np.zeros_like(gram), where=products > 0)
 
 
-def distance_of(gram: Numbers) -> Numbers:
+def distance_of(gram: FloatArray) -> FloatArray:
     """Euclidean distances from inner products."""
     squares = gram.diagonal()
     return np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * gram, 0))
@@ -142,14 +140,14 @@ def write_landscape(
     points: int = 11,
     images: int = 256,
 ) -> list[Path]:
-    """Loss and accuracy of two tasks over the plane θ0 + a τ_1 + b τ_2.
+    """Write and draw the loss and accuracy of two tasks over the plane θ0 + a τ_1 + b τ_2.
 
     Args:
         suite: the pretrained encoder, the two experts and the two heads.
         data: gives the test images.
-        tasks: the two.
-        out: folder of `landscape.csv` and `landscape.png`.
-        points: values of a, and of b, from -0.5 to 1.5.
+        tasks: the names of the two tasks.
+        out: the folder of `landscape.csv` and `landscape.png`.
+        points: how many values a, and b, take from -0.5 to 1.5.
         images: how many labelled test images of each task are looked at, the first ones.
 
     Raises:
@@ -163,45 +161,55 @@ def write_landscape(
     for task in tasks:
         if task not in suite.experts:
             raise ConfigError(f"'{task}' has no expert: choose two of {', '.join(suite.experts)}.")
-    encoder, experts = suite.load_pretrained(), suite.load_experts()
-    base = {key: weight.clone() for key, weight in encoder.state_dict().items()}
-    vectors = [dict(lazy_task_vector(base, experts[task])) for task in tasks]
     batches = {task: labelled_images(data, task, images) for task in tasks}
     heads = {task: suite.load_head(task) for task in tasks}
     grid = np.linspace(*SPAN, points)
     losses = {task: np.zeros((points, points)) for task in tasks}
     rows = []
-    quiet = not Console().is_terminal
-    places = list(product(enumerate(grid), enumerate(grid)))
-    for (i, a), (j, b) in track(places, "Landscape", disable=quiet):
-        scaled = (
-            {k: share * v for k, v in vector.items()}
-            for share, vector in zip((a, b), vectors, strict=True)
-        )
-        encoder.load_state_dict(add_task_vectors(base, scaled, scaling=1.0))
+    for (i, a), (j, b), encoder in encoders_on_plane(suite, tasks, grid):
         for task in tasks:
             losses[task][i, j], accuracy = score(encoder, heads[task], *batches[task])
             rows.append((a, b, task, losses[task][i, j], accuracy))
     table = write_rows(out / "landscape.csv", ("a", "b", "task", "loss", "accuracy"), rows)
-    plot_landscape(out / "landscape.png", grid, losses, MARKED_LAMBDA)
+    plot_landscape(out / "landscape.png", grid, losses, TaskArithmetic().scaling)
     return [table, out / "landscape.png"]
 
 
+def encoders_on_plane(
+    suite: Suite, tasks: tuple[str, str], grid: FloatArray
+) -> Iterator[tuple[tuple[int, float], tuple[int, float], nn.Module]]:
+    """Yield (i, a), (j, b) and the encoder θ0 + a τ_1 + b τ_2, for all values a and b of a grid.
+
+    It is one encoder, whose weights are replaced from point to point.
+    """
+    encoder, experts = suite.load_pretrained(), suite.load_experts()
+    base = {key: weight.clone() for key, weight in encoder.state_dict().items()}
+    vectors = [dict(lazy_task_vector(base, experts[task])) for task in tasks]
+    places = list(product(enumerate(grid), enumerate(grid)))
+    for (i, a), (j, b) in progress(places, "Landscape"):
+        scaled = (
+            {key: coefficient * delta for key, delta in vector.items()}
+            for coefficient, vector in zip((a, b), vectors, strict=True)
+        )
+        encoder.load_state_dict(add_task_vectors(base, scaled, scaling=1.0))
+        yield (i, a), (j, b), encoder
+
+
 def labelled_images(data: VisionData, task: str, count: int) -> tuple[Tensor, Tensor]:
-    """The first test images of a task that have a label, (N, 3, H, W), and their labels."""
-    images = data.load(data.scored(task))
+    """Read the first test images of a task that have a label, (N, 3, H, W), and their labels."""
+    images = data.sets.load(data.sets.scored[task])
     known = [i for i, label in enumerate(images.images.labels) if label != UNLABELLED][:count]
     if not known:
         raise DataError(f"'{task}' has no labelled test images: its loss cannot be measured.")
-    pictures, labels = zip(*(images[i] for i in known), strict=True)
-    return torch.stack(pictures), torch.tensor(labels)
+    pixels, labels = zip(*(images[i] for i in known), strict=True)
+    return torch.stack(pixels), torch.tensor(labels)
 
 
 @torch.no_grad()
 def score(
     encoder: nn.Module, head: nn.Module, images: Tensor, labels: Tensor
 ) -> tuple[float, float]:
-    """Cross-entropy in nats, and accuracy."""
+    """Score images (N, 3, H, W): their cross-entropy in nats, and the accuracy from 0 to 1."""
     logits = torch.cat([head(encoder(batch)) for batch in images.split(BATCH)])
     right = (logits.argmax(dim=-1) == labels).double()
     return F.cross_entropy(logits, labels).item(), right.mean().item()
@@ -210,13 +218,15 @@ def score(
 def write_parameters(
     backbone: Backbone, methods: Mapping[str, MergeMethod], max_tasks: int, out: Path
 ) -> list[Path]:
-    """How large merged models are, by number of tasks; counted on models without memory.
+    """Write and draw how large merged models are, by number of tasks.
+
+    Parameters are counted on models that take no memory.
 
     Args:
-        backbone: of the encoders.
-        methods: by the name that table and picture call them.
-        max_tasks: the largest number.
-        out: folder of `parameters.csv` and `parameters.png`.
+        backbone: the architecture of the encoders.
+        methods: the merge methods, by the names that table and figure call them.
+        max_tasks: the largest number of tasks.
+        out: the folder of `parameters.csv` and `parameters.png`.
     """
     pretrained = backbone.skeleton()
     counts = {
@@ -231,7 +241,7 @@ def write_parameters(
 
 
 def sizes(method: MergeMethod, pretrained: nn.Module, tasks: int) -> tuple[int, int]:
-    """Total and trainable parameters of a merge of so many experts."""
+    """Count the total and the trainable parameters of a merge of so many experts."""
     experts = {f"task{i}": state_of(pretrained) for i in range(tasks)}
     counts = parameter_counts(method.merge(pretrained, experts))
     return counts["total"], counts["trainable"]

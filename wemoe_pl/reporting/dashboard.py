@@ -15,11 +15,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
+from wemoe_pl.callbacks.siblings import callbacks_of
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.preprocessing import Pixels
 from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, routing_rows
 from wemoe_pl.reporting.loggers import WandbRun, one_line
-from wemoe_pl.reporting.plots.figures import plot_routing
+from wemoe_pl.reporting.plots.analyses import plot_routing
 from wemoe_pl.reporting.summary import accuracy_columns
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.training.metrics import normalized_mean
@@ -77,8 +78,7 @@ class Dashboard(L.Callback):
         batch_idx: int,
     ) -> None:
         """Pass on what the guard against collapse has found."""
-        callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        guards = (each for each in callbacks if isinstance(each, CollapseGuard))
+        guards = callbacks_of(trainer, CollapseGuard)
         for task, step in (item for guard in guards for item in guard.collapsed.items()):
             if task not in self._alerted:
                 self._alerted.add(task)

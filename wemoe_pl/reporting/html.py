@@ -22,30 +22,31 @@ from PIL import Image
 
 from wemoe_pl import __version__
 from wemoe_pl.errors import CheckpointError, DataError
-from wemoe_pl.reporting.analysis import ROUTING_COLUMNS
-from wemoe_pl.reporting.table import Cell, Row, Tabular
+from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, ROUTING_FILE
+from wemoe_pl.reporting.table import ResultRow, ResultTable, percent
+from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.system.files import SHIPPED, atomic_write
 
 ASSETS = SHIPPED / "page"
 AGAIN = "runs/again"  # where a command goes that makes a run anew
-# The pictures that a run may have left, by their stem: what each shows.
-PICTURES = {
+# What each figure shows that a run may have left, by the stem of its file.
+FIGURE_CAPTIONS = {
     "accuracy": "Accuracy on every task, beside the references",
     "adaptation": "Entropy, accuracy and diversity of the answers in the course of the adaptation",
     "routing": "Mean routing weights of every block, for the images of each task",
     "routing_share": "How often a task's own expert has the largest routing weight, by block",
     "confusion": "What each class was taken for, in the task of least accuracy",
 }
-# The forms a picture may have: the first that lies there is shown.
-FORMS = {".svg": "image/svg+xml", ".png": "image/png"}
+# The media types of a figure's files, of which the first that lies there is shown.
+MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 SVG_ROOTS = ("svg", "{http://www.w3.org/2000/svg}svg")
 
 
-class Picture(NamedTuple):
-    """A picture, as a page holds it in itself."""
+class EmbeddedFigure(NamedTuple):
+    """A figure, as a page holds it in itself."""
 
     uri: str
-    shows: str
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Section:
     """What a page tells of one run.
 
     Attributes:
-        label: of the run's row in a table without means over seeds.
-        folder: of the run.
+        label: what the run's row is called in a table without means over seeds.
+        folder: the folder of the run.
         results: the contents of its `results.json`.
     """
 
@@ -64,27 +65,27 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """Its place in the page, the same whatever other runs there are."""
+        """The place of the section in the page, the same whatever other runs there are."""
         return f"run-{hashlib.sha256(str(self.folder).encode(errors='replace')).hexdigest()[:10]}"
 
     @property
     def facts(self) -> dict[str, str]:
-        """What is told in a few words, without what is not known."""
+        """The facts that are told in a few words, without those that are not known."""
         results = self.results
         parameters, seconds = results.get("parameters"), results.get("seconds")
-        told = {
+        facts = {
             "method": results["method"],
             "suite": results["suite"],
             "seed": results.get("seed"),
-            "mean": percent(results["mean"]),
-            "normalized mean": percent(results.get("normalized_mean")),
+            "mean": with_sign(results["mean"]),
+            "normalized mean": with_sign(results.get("normalized_mean")),
             "parameters": parameters and "{total:,} ({trainable:,} trained)".format(**parameters),
             "partial": results.get("partial"),
             "curves": results.get("curves"),
             "history": "; ".join(results.get("run", {}).get("history", [])) or None,
             "seconds": seconds and ", ".join(f"{name} {s:,.1f}" for name, s in seconds.items()),
         }
-        return {name: str(value) for name, value in told.items() if value is not None}
+        return {name: str(value) for name, value in facts.items() if value is not None}
 
     @property
     def collapsed(self) -> dict[str, int]:
@@ -98,34 +99,33 @@ class Section:
 
     @property
     def command(self) -> str | None:
-        """What makes the run again: as it was given, or by its config; None if that is gone."""
+        """The command that makes the run again, as it was given or by its config, if known."""
         if command := self.results.get("command"):
             return str(command)
-        config = self.folder / "config.yaml"
-        if not config.is_file():
+        run = RunFolder(self.folder)
+        if not run.config.is_file():
             return None
-        was_fit = "guard" in self.results or (self.folder / "checkpoints").is_dir()
-        verb = "fit" if was_fit else "test"
-        return shlex.join(["wemoe-pl", verb, "--config", str(config), "--out", AGAIN])
+        verb = "fit" if "guard" in self.results or run.checkpoints.is_dir() else "test"
+        return shlex.join(["wemoe-pl", verb, "--config", str(run.config), "--out", AGAIN])
 
     @property
-    def pictures(self) -> list[Picture]:
-        """Those that lie in the folder, as vectors where there are any.
+    def figures(self) -> list[EmbeddedFigure]:
+        """The figures that lie in the folder, as vectors where there are any.
 
         Raises:
-            DataError: one of them is none.
+            DataError: one of them cannot be read.
         """
-        found = []
-        for stem, shows in PICTURES.items():
-            forms = [self.folder / f"{stem}{suffix}" for suffix in FORMS]
-            if path := next(filter(Path.is_file, forms), None):
-                found.append(Picture(data_uri(path), shows))
-        return found
+        figures = []
+        for stem, caption in FIGURE_CAPTIONS.items():
+            paths = [self.folder / f"{stem}{suffix}" for suffix in MEDIA_TYPES]
+            if path := next(filter(Path.is_file, paths), None):
+                figures.append(EmbeddedFigure(data_uri(path), caption))
+        return figures
 
     @property
     def routing(self) -> dict[str, list[Any]] | None:
-        """See `read_routing`; None if there were no routers."""
-        path = self.folder / "routing.csv"
+        """The routing weights, see `read_routing`; None if there were no routers."""
+        path = self.folder / ROUTING_FILE
         return read_routing(path) if path.is_file() else None
 
 
@@ -133,18 +133,18 @@ class Section:
 class Experiment:
     """A table, and the runs that it is made of."""
 
-    table: Tabular
+    table: ResultTable
     sections: Sequence[Section]
 
     def anchor(self, label: str) -> str | None:
-        """The section of a row, unless the row is of several runs or of none."""
+        """Find the section of a row, unless the row is of several runs or of none."""
         found = [section.anchor for section in self.sections if section.label == label]
         return found[0] if len(found) == 1 else None
 
     @property
-    def published(self) -> dict[tuple[str, str], list[Row]]:
+    def published(self) -> dict[tuple[str, str], list[ResultRow]]:
         """The published rows, by the family of their checkpoints and their source."""
-        grouped: dict[tuple[str, str], list[Row]] = {}
+        grouped: dict[tuple[str, str], list[ResultRow]] = {}
         for row in self.table.published:
             grouped.setdefault((row.family, row.source), []).append(row)
         return grouped
@@ -162,14 +162,14 @@ def write_page(
     """Write a page of many runs, whole or not at all.
 
     Args:
-        path: where to.
-        experiments: what it tells of.
+        path: the file.
+        experiments: the tables and runs that the page tells of.
         folders: where the runs were found, as they were given.
         sort: the column that rows are sorted by already, if they are.
 
     Raises:
         CheckpointError: a `routing.csv` is damaged.
-        DataError: a picture cannot be read.
+        DataError: a figure cannot be read.
         WeMoEError: the page cannot be written.
     """
     environment = Environment(
@@ -196,13 +196,13 @@ def write_page(
 
 
 def notes_of(experiments: Sequence[Experiment]) -> dict[str, str]:
-    """What must be said of the suites, by their names."""
+    """Collect what must be said of the suites, by their names."""
     every = (section.results for experiment in experiments for section in experiment.sections)
     return {results["suite"]: results["note"] for results in every if results.get("note")}
 
 
 def policy(style: str, script: str) -> str:
-    """What a page may do: apply this style, run this script, show the pictures inside it."""
+    """Say what a page may do: apply this style, run this script, show the figures inside it."""
     return (
         f"default-src 'none'; style-src {allowed(style)}; script-src {allowed(script)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
@@ -210,7 +210,7 @@ def policy(style: str, script: str) -> str:
 
 
 def allowed(text: str) -> str:
-    """What a Content-Security-Policy calls an inline text.
+    """Name an inline text as a Content-Security-Policy does.
 
     >>> allowed("")
     "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
@@ -218,28 +218,28 @@ def allowed(text: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def percent(share: float | None) -> str | None:
-    """A share in percent, with the sign; None if it was not measured."""
-    return None if share is None else f"{Cell(share).text} %"
+def with_sign(share: float | None) -> str | None:
+    """Write a share in percent, with the sign; None if it was not measured."""
+    return None if share is None else f"{percent(share)} %"
 
 
 def data_uri(path: Path) -> str:
-    """A picture as a URI that holds all of it.
+    """Write a figure as a URI that holds all of it.
 
     Raises:
         DataError: it is damaged, or cannot be read.
     """
     try:
         contents = path.read_bytes()
-        check_picture(contents, path.suffix)
+        check_figure(contents, path.suffix)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read as a picture: delete it, or make the run again."
         ) from error
-    return f"data:{FORMS[path.suffix]};base64,{b64encode(contents).decode()}"
+    return f"data:{MEDIA_TYPES[path.suffix]};base64,{b64encode(contents).decode()}"
 
 
-def check_picture(contents: bytes, suffix: str) -> None:
+def check_figure(contents: bytes, suffix: str) -> None:
     """Raise `OSError`, `SyntaxError` or `ValueError` unless bytes are what a suffix says."""
     if suffix == ".png":
         Image.open(io.BytesIO(contents), formats=["PNG"]).verify()
@@ -248,7 +248,7 @@ def check_picture(contents: bytes, suffix: str) -> None:
 
 
 def read_routing(path: Path) -> dict[str, list[Any]]:
-    """The numbers of a `routing.csv`, as the script of the page takes them.
+    """Read the numbers of a `routing.csv`, as the script of the page takes them.
 
     Returns:
         The names of the `task`s, `block`s and `expert`s, and per quantity a number for every

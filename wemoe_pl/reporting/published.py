@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from wemoe_pl.data.corruptions import PUBLISHED_SEVERITY
+from wemoe_pl.data.corruptions.severities import PUBLISHED_SEVERITY
 from wemoe_pl.data.tasks import PAPER_TASKS
 from wemoe_pl.system.files import SHIPPED
 from wemoe_pl.training.metrics import mean
@@ -38,7 +38,7 @@ class PublishedRow:
 
 
 def published_rows(suite: str, experiment: str) -> list[PublishedRow]:
-    """The published rows of an experiment.
+    """Find the published rows of an experiment.
 
     Args:
         suite: the name of one of ours, such as "CLIP ViT-B/32".
@@ -54,7 +54,7 @@ def published_rows(suite: str, experiment: str) -> list[PublishedRow]:
 
 @cache
 def all_rows() -> list[PublishedRow]:
-    """All of them, in the order of the file."""
+    """Read all published rows, in the order of the file."""
     grouped: dict[tuple[str, ...], dict[str, float]] = {}
     with (SHIPPED / "published_results.csv").open(newline="") as file:
         for line in csv.DictReader(file):
@@ -65,7 +65,7 @@ def all_rows() -> list[PublishedRow]:
 
 
 def make_row(key: tuple[str, ...], scores: dict[str, float]) -> PublishedRow:
-    """A row, whose mean is computed where none is published."""
+    """Make a row, whose mean is computed where none is published."""
     suite, family, experiment, method, source = key
     published = scores.pop("mean", None)
     average = mean(scores) if published is None else published
@@ -73,7 +73,7 @@ def make_row(key: tuple[str, ...], scores: dict[str, float]) -> PublishedRow:
 
 
 def experiment_of(results: Mapping[str, Any]) -> str | None:
-    """What the published tables call the experiment of a `results.json`; None if they lack it."""
+    """Name the experiment of a `results.json` as the published tables do; None if they lack it."""
     tasks, experts = set(results["tasks"]), set(results.get("experts", results["tasks"]))
     corruption = results.get("corruption")
     if tasks == ROBUSTNESS_TASKS == experts:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from wemoe_pl.checkpoints import HEAD
-from wemoe_pl.data.corruptions import Corruption
+from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.system.files import atomic_write
@@ -20,7 +20,7 @@ from wemoe_pl.training.module import ScoredModule
 def collect_results(
     module: ScoredModule, seed: int, corruption: Corruption | None = None
 ) -> dict[str, Any]:
-    """Everything that `results.json` says about a tested module, and its images' corruption."""
+    """Collect what `results.json` says about a tested module, and its images' corruption."""
     accuracy = module.test_results["accuracy"]
     reference = module.test_results["reference"]
     encoder = module.classifier.encoder
@@ -46,7 +46,7 @@ def collect_results(
 
 
 def parameter_counts(encoder: nn.Module) -> dict[str, int]:
-    """How large an encoder is, as published: without heads, and so without CLIP's projection."""
+    """Count parameters as published: without heads, and so without CLIP's projection."""
     copies = len(encoder.experts) if isinstance(encoder, PerTaskEncoder) else 1
     one = encoder.encoder if isinstance(encoder, PerTaskEncoder) else encoder
     weights = ((name, p) for name, p in one.named_parameters() if p.is_floating_point())

@@ -1,4 +1,4 @@
-"""The summary of a run: the table that it prints, and a page of its own."""
+"""The summary of a run: the table that it prints, and its page, `summary.md`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,17 +10,8 @@ from rich.table import Table
 from wemoe_pl.reporting.table import grid, percent
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.training.metrics import mean, normalized_mean
+from wemoe_pl.training.references import REFERENCES
 
-COLUMN_TITLES = {
-    "pretrained": "pretrained",
-    "task_arithmetic": "task arithmetic",
-    "individual": "individual",
-}
-REFERENCE_METHODS = {
-    "pretrained": "Pretrained",
-    "task_arithmetic": "TaskArithmetic",
-    "individual": "Individual",
-}
 LABEL_FREE = {"information": "information, %", "diversity": "classes predicted, %"}
 LABEL_FREE_NOTE = (
     "Information is what the predictions tell about the images: 100 when all are certain and all "
@@ -31,7 +22,7 @@ SHORT_HASH = 12  # of the 64 characters of a SHA-256
 
 
 def accuracy_table(results: Mapping[str, Any]) -> Table:
-    """One row per task, one column per method, and the means below; in percent.
+    """Make the table that a run prints: a row per task, a column per method, means below.
 
     Args:
         results: the contents of a `results.json`.
@@ -50,7 +41,7 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
 
 
 def accuracy_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The titles of the columns, and a row per task with the means below; in percent.
+    """List the titles of the columns, and a row per task with the means below, in percent.
 
     Args:
         results: the contents of a `results.json`.
@@ -64,30 +55,25 @@ def accuracy_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]
 
 
 def accuracy_columns(results: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
-    """The accuracy of a run and of what it is compared with, 0 to 1, by title and task.
+    """Collect the accuracy of a run and of its references, 0 to 1, by title and task.
 
     Args:
         results: the contents of a `results.json`.
     """
-    reference = results["reference"]
-    columns = {
-        "pretrained": reference.get("pretrained"),
-        "task_arithmetic": reference.get("task_arithmetic"),
-        results["method"]: results["accuracy"],
-        "individual": reference.get("individual"),
-    }
-    by_method = {method: name for name, method in REFERENCE_METHODS.items()}
+    by_label = {reference.label: key for key, reference in REFERENCES.items()}
     # Results of an earlier version do not say which reference they are themselves.
-    own = results.get("own_reference", by_method.get(results["method"]))
-    return {
-        COLUMN_TITLES.get(name, name): values
-        for name, values in columns.items()
-        if values and name != own
-    }
+    own = results.get("own_reference", by_label.get(results["method"]))
+    columns: dict[str, Mapping[str, float] | None] = {}
+    for key, reference in REFERENCES.items():
+        if reference.is_ceiling:
+            columns[results["method"]] = results["accuracy"]
+        if key != own:
+            columns[reference.title] = results["reference"].get(key)
+    return {title: values for title, values in columns.items() if values}
 
 
 def rows_by_task(tasks: Iterable[str], columns: Iterable[Mapping[str, float]]) -> list[list[str]]:
-    """A row per task, and one of the means below; in percent.
+    """List a row per task, and one of the means below, in percent.
 
     >>> rows_by_task(["cars", "dtd"], [{"cars": 0.5, "dtd": 0.6}, {"dtd": 1.0}])
     [['cars', '50.0', '–'], ['dtd', '60.0', '100.0'], ['mean', '55.0', '100.0']]
@@ -97,26 +83,26 @@ def rows_by_task(tasks: Iterable[str], columns: Iterable[Mapping[str, float]]) -
     return [*rows, ["mean", *(percent(mean(values)) for values in columns)]]
 
 
-def write_summary(path: Path, results: Mapping[str, Any], pictures: Sequence[str]) -> None:
-    """Write `summary`, whole or not at all."""
+def write_summary(path: Path, results: Mapping[str, Any], figures: Sequence[str]) -> None:
+    """Write the page of `summary`, whole or not at all."""
     with atomic_write(path) as temporary:
-        temporary.write_text(summary(results, pictures), encoding="utf-8")
+        temporary.write_text(summary(results, figures), encoding="utf-8")
 
 
-def summary(results: Mapping[str, Any], pictures: Sequence[str]) -> str:
-    """A run on one page, as Markdown: its scores, how it was made, and its pictures.
+def summary(results: Mapping[str, Any], figures: Sequence[str]) -> str:
+    """Tell of a run on one page, as Markdown: its scores, how it was made, and its figures.
 
     Args:
         results: the contents of a `results.json`.
-        pictures: names of files beside the page, such as `routing_share.png`.
+        figures: names of files beside the page, such as `routing_share.png`.
     """
     sections = {
         "Accuracy, %": accuracy_section(results),
         "Without labels": label_free_section(results),
         "When the task is not known": unknown_task_section(results),
-        "Size and time": sizes_and_times(results),
-        "How it was made": origin(results),
-        "Pictures": [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in pictures],
+        "Size and time": size_section(results),
+        "How it was made": origin_section(results),
+        "Pictures": [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in figures],
     }
     page = [f"# {results['method']} on {results['suite']}", *warnings_of(results)]
     for heading, paragraphs in sections.items():
@@ -125,21 +111,21 @@ def summary(results: Mapping[str, Any], pictures: Sequence[str]) -> str:
 
 
 def warnings_of(results: Mapping[str, Any]) -> list[str]:
-    """What must be known before any number is read."""
-    told = [results.get("note"), results.get("partial"), results.get("curves")]
+    """Quote what must be known before any number is read."""
+    sentences = [results.get("note"), results.get("partial"), results.get("curves")]
     if corruption := results.get("corruption"):
         kind, severity = corruption["kind"], corruption["severity"]
-        told.append(f"The test images are corrupted: {kind} of severity {severity}.")
-    return [f"> {sentence}" for sentence in told if sentence]
+        sentences.append(f"The test images are corrupted: {kind} of severity {severity}.")
+    return [f"> {sentence}" for sentence in sentences if sentence]
 
 
 def accuracy_section(results: Mapping[str, Any]) -> list[str]:
-    """The table that a run prints, if any image has a label."""
+    """Show the table that a run prints, if any image has a label."""
     return [grid(*accuracy_rows(results))] if results["accuracy"] else []
 
 
 def label_free_section(results: Mapping[str, Any]) -> list[str]:
-    """What is known of the predictions for each task without a look at labels."""
+    """Show what is known of the predictions for each task without a look at labels."""
     columns = {title: results[key] for key, title in LABEL_FREE.items() if results.get(key)}
     tasks = dict.fromkeys(task for values in columns.values() for task in values)
     rows = rows_by_task(tasks, columns.values())
@@ -147,7 +133,7 @@ def label_free_section(results: Mapping[str, Any]) -> list[str]:
 
 
 def unknown_task_section(results: Mapping[str, Any]) -> list[str]:
-    """How often the task itself is found, and how often its class as well, by each rule."""
+    """Show how often the task itself is found, and how often its class as well, by each rule."""
     columns = {
         f"{title} by {rule}, %": scores[key]
         for rule, scores in results.get("unknown_task", {}).items()
@@ -158,8 +144,8 @@ def unknown_task_section(results: Mapping[str, Any]) -> list[str]:
     return [grid(["task", *columns], rows)] if columns else []
 
 
-def sizes_and_times(results: Mapping[str, Any]) -> list[str]:
-    """Parameters of the encoder, and seconds of each stage."""
+def size_section(results: Mapping[str, Any]) -> list[str]:
+    """Tell the parameters of the encoder, and the seconds of each stage."""
     total, trainable = (results["parameters"][key] for key in ("total", "trainable"))
     seconds = ", ".join(f"{stage} {value:.1f}" for stage, value in results["seconds"].items())
     return [
@@ -168,30 +154,32 @@ def sizes_and_times(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def origin(results: Mapping[str, Any]) -> list[str]:
-    """What the run can be repeated from, and what the guard against collapse saw."""
+def origin_section(results: Mapping[str, Any]) -> list[str]:
+    """Tell what the run can be repeated from, and what the guard against collapse saw."""
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     facts = {"Seed": results["seed"], "Git revision": results.get("revision"), "Versions": versions}
-    told = [f"- {name}: {fact}" for name, fact in facts.items() if fact is not None]
-    told += [f"- {sentence}" for sentence in guard_sentences(results.get("guard", {}))]
-    told += [f"- {sentence}" for sentence in results.get("run", {}).get("history", [])]
+    lines = [f"- {name}: {fact}" for name, fact in facts.items() if fact is not None]
+    lines += [f"- {sentence}" for sentence in guard_sentences(results.get("guard", {}))]
+    lines += [f"- {sentence}" for sentence in results.get("run", {}).get("history", [])]
     sources = [
         [part, source["source"], f"`{source['sha256'][:SHORT_HASH]}`"]
         for part, source in results["sources"].items()
     ]
     return [
         *([f"```\n{results['command']}\n```"] if results.get("command") else []),
-        "\n".join(told),
+        "\n".join(lines),
         *([grid(["part", "source", "SHA-256"], sources, align="---")] if sources else []),
     ]
 
 
 def guard_sentences(report: Mapping[str, Any]) -> list[str]:
-    """The report of a `CollapseGuard` in words; none if nothing happened."""
-    told = [
+    """Put the report of a `CollapseGuard` into words; none if nothing happened."""
+    sentences = [
         f"The predictions for {task} began to collapse at step {step}"
         for task, step in report.get("collapsed", {}).items()
     ]
     if (step := report.get("restored_step")) is not None:
-        told.append(f"In the end the state of step {step} was restored, the best without labels")
-    return told
+        sentences.append(
+            f"In the end the state of step {step} was restored, the best without labels"
+        )
+    return sentences

@@ -8,11 +8,24 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
 OURS = "this program"
-ESCAPED = {**{c: f"\\{c}" for c in "&%$#_{}"}, "±": "$\\pm$", "†": "$\\dagger$", "–": "--"}
+LATEX_ESCAPES = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "±": "$\\pm$", "†": "$\\dagger$", "–": "--",
+}  # fmt: skip
+LATEX_TABLE = r"""\begin{table}
+\centering
+\caption{%s}
+\begin{tabular}{l%s}
+\toprule
+%s
+\bottomrule
+\end{tabular}
+\end{table}
+"""
 
 
 def percent(share: float | None) -> str:
-    """A share as percent with one decimal; a dash for what was not measured.
+    """Write a share as percent with one decimal, and a dash for what was not measured.
 
     >>> percent(0.8943), percent(None)
     ('89.4', '–')
@@ -21,7 +34,7 @@ def percent(share: float | None) -> str:
 
 
 def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---:") -> str:
-    r"""A table as Markdown, of which all columns but the first are aligned alike.
+    r"""Write a table as Markdown, of which all columns but the first are aligned alike.
 
     >>> print(grid(["task", "mean"], [["a|b", "50.0"]]))
     | task | mean |
@@ -29,8 +42,8 @@ def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---
     | a\|b | 50.0 |
     """
     lines = [titles, ["---", *[align] * (len(titles) - 1)], *rows]
-    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+    cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 @dataclass(frozen=True)
@@ -60,16 +73,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One method's numbers.
 
     Attributes:
-        label: of the row.
-        cells: in the order of the columns.
-        seeds: of the runs that it is made of.
+        label: what the row is called.
+        cells: one number for each column.
+        seeds: the seeds of the runs that it is made of.
         is_ceiling: is it no merged model, and out of the competition?
-        family: of the checkpoints, if it is published.
-        source: where it was published; ours if nowhere.
+        family: the name of the checkpoints, if it is published.
+        source: where it was published; `OURS` if nowhere.
     """
 
     label: str
@@ -81,15 +94,15 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Tabular:
+class ResultTable:
     """A table: our rows, the published ones, and what must be said below."""
 
     suite: str
     title: str
     corruption: str
     columns: list[str]
-    rows: list[Row]
-    published: list[Row]
+    rows: list[ResultRow]
+    published: list[ResultRow]
     notes: list[str]
 
     def best(self, column: int) -> str | None:
@@ -98,7 +111,7 @@ class Tabular:
         known = [cell for cell in cells if cell.value is not None]
         return max(known, key=lambda cell: cell.value or 0.0).text if len(known) > 1 else None
 
-    def texts(self, row: Row, bold: Callable[[str], str]) -> list[str]:
+    def texts(self, row: ResultRow, bold: Callable[[str], str]) -> list[str]:
         """The cells of one of our rows, the best of each column emphasised."""
         competes = not row.is_ceiling
         return [
@@ -110,34 +123,31 @@ class Tabular:
     def footnotes(self) -> list[str]:
         """The notes, and where the published rows are from."""
         origins = dict.fromkeys((row.family, row.source) for row in self.published)
-        told = [f"† Published, not run here: {f} checkpoints, {s}." for f, s in origins]
-        return [*self.notes, *told]
+        sources = [f"† Published, not run here: {f} checkpoints, {s}." for f, s in origins]
+        return [*self.notes, *sources]
 
 
-def markdown(tables: Iterable[Tabular]) -> str:
-    """A heading, a table and notes for each."""
+def markdown(tables: Iterable[ResultTable]) -> str:
+    """Write a heading, a table and notes for each."""
     return "\n".join(map(markdown_table, tables))
 
 
-def markdown_table(table: Tabular) -> str:
-    """One of them."""
-    lines = [["method", *table.columns], ["---", *["---:"] * len(table.columns)]]
-    lines += [[row.label, *table.texts(row, lambda text: f"**{text}**")] for row in table.rows]
-    lines += [[f"{row.label} †", *(cell.text for cell in row.cells)] for row in table.published]
-    body = "\n".join(
-        f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
-    )
+def markdown_table(table: ResultTable) -> str:
+    """Write one table below its heading."""
+    rows = [[row.label, *table.texts(row, lambda text: f"**{text}**")] for row in table.rows]
+    rows += [[f"{row.label} †", *(cell.text for cell in row.cells)] for row in table.published]
     notes = "".join(f"\n{note}\n" for note in table.footnotes)
+    body = grid(["method", *table.columns], rows)
     return f"### {table.title}\n\nAccuracy, %.\n\n{body}\n{notes}"
 
 
-def latex(tables: Iterable[Tabular]) -> str:
-    """A `table` environment for each, for the package booktabs."""
+def latex(tables: Iterable[ResultTable]) -> str:
+    """Write a `table` environment for each, for the package booktabs."""
     return "\n".join(map(latex_table, tables))
 
 
-def latex_table(table: Tabular) -> str:
-    """One of them."""
+def latex_table(table: ResultTable) -> str:
+    """Write one table as an environment of its own."""
     lines = [latex_line(["method", *table.columns]), "\\midrule"]
     for row in table.rows:
         cells = table.texts(row, lambda text: f"\\textbf{{{text}}}")
@@ -145,41 +155,28 @@ def latex_table(table: Tabular) -> str:
     if table.published:
         lines.append("\\midrule")
     lines += [latex_line([f"{r.label} †", *(c.text for c in r.cells)]) for r in table.published]
-    about = " ".join([f"Accuracy on {table.title}, %.", *table.footnotes])
-    return "\n".join(
-        [
-            "\\begin{table}",
-            "\\centering",
-            f"\\caption{{{escaped(about)}}}",
-            f"\\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
-            "\\toprule",
-            *lines,
-            "\\bottomrule",
-            "\\end{tabular}",
-            "\\end{table}",
-            "",
-        ]
-    )
+    caption = escaped(" ".join([f"Accuracy on {table.title}, %.", *table.footnotes]))
+    return LATEX_TABLE % (caption, "r" * len(table.columns), "\n".join(lines))
 
 
 def latex_line(cells: Iterable[str]) -> str:
-    """A line of a table."""
+    """Write one line of a table."""
     return " & ".join(map(escaped, cells)) + r" \\"
 
 
 def escaped(text: str) -> str:
-    r"""Text as LaTeX takes it, with bold parts left alone.
+    r"""Escape text for LaTeX, leaving bold parts alone.
 
     >>> escaped(r"adapt_on 5 %"), escaped(r"\textbf{89.1 ± 0.2}")
     ('adapt\\_on 5 \\%', '\\textbf{89.1 $\\pm$ 0.2}')
     """
     if bold := re.fullmatch(r"\\textbf\{(.*)\}", text):
         return f"\\textbf{{{escaped(bold[1])}}}"
-    return "".join(ESCAPED.get(character, character) for character in text)
+    return "".join(LATEX_ESCAPES.get(character, character) for character in text)
 
 
-def as_csv(tables: Iterable[Tabular]) -> str:
-    """One line per row of all tables, with all digits."""
+def as_csv(tables: Iterable[ResultTable]) -> str:
+    """Write one line per row of all tables, with all digits."""
     tables = list(tables)
     columns = list(dict.fromkeys(column for table in tables for column in table.columns))
     header = ["suite", "experiment", "corruption", "source", "checkpoint_family", "method", "seeds"]
@@ -195,7 +192,7 @@ def as_csv(tables: Iterable[Tabular]) -> str:
     return file.getvalue()
 
 
-LAYOUTS: dict[str, Callable[[Iterable[Tabular]], str]] = {
+LAYOUTS: dict[str, Callable[[Iterable[ResultTable]], str]] = {
     "markdown": markdown,
     "csv": as_csv,
     "latex": latex,

@@ -68,11 +68,11 @@ def what_was_scored(trainer: Trainer) -> str | None:
 
 
 def what_was_validated(trainer: Trainer) -> str | None:
-    """Which part of the test images the curves are of, in words; None if of all."""
+    """Say which part of the test images the validation curves are of; None if of all."""
     limit = trainer.limit_val_batches
     if limit == 0 or is_all(limit):
         return None
-    return f"Curves are of {share(limit)} of every task only."
+    return f"Validation curves are of {share(limit)} of every task only."
 
 
 def is_all(limit: float) -> bool:

@@ -6,18 +6,20 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import TRIAL, RunFolder, State
 from wemoe_pl.runs.identity import RECORD, Identity
 from wemoe_pl.runs.lock import held, now, time_in_words
+from wemoe_pl.runs.own import Meant
 from wemoe_pl.runs.replacing import is_unfinished, recover, replace_by_next
 from wemoe_pl.runs.settings import difference
 from wemoe_pl.runs.start import Start, compare, find_start
 from wemoe_pl.system.files import digest, make_folder
 
+Command = Literal["fit", "validate", "test", "predict"]
 # By these an agent of Weights & Biases tells a command which trial of which sweep it is.
 SWEEP_VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID")
 
@@ -36,7 +38,7 @@ class AlreadyFinished(Exception):  # noqa: N818 (it is no error)
         self.results = results
 
     @property
-    def told(self) -> str:
+    def sentence(self) -> str:
         """One line that says when the run has finished, and by what."""
         then = self.results.get("finished")
         if then is None:  # of a version that did not note it
@@ -49,32 +51,50 @@ class Session:
     """The use that one command makes of the folder of a run.
 
     Args:
-        command: fit, validate, test or predict.
-        out: the folder that it was given.
+        command: what is done there.
+        meant: the folder and the checkpoint that it was given.
         is_first: is this the first process of the command, which alone locks and writes?
         is_trial: is it only tried whether the command runs (`fast_dev_run`)?
+        is_fresh: does it begin anew, whatever is there?
 
     Attributes:
         folder: where the command writes.
         start: how it begins there.
+        identity: what the run belongs to, once it was compared with what is there.
         is_scratch: is the folder one that is not kept?
         notes: what a user is to know of all this.
     """
 
-    def __init__(self, command: str, out: Path, is_first: bool = True, is_trial: bool = False):
+    def __init__(
+        self, command: Command, meant: Meant, is_first: bool, is_trial: bool, is_fresh: bool
+    ):
         self.command = command
+        self.meant = meant
         self.is_first = is_first
         self.is_trial = is_trial
+        self.is_fresh = is_fresh
         self.is_scratch = False
         self.notes: list[str] = []
+        self.identity: Identity | None = None
         self._held = ExitStack()
-        self.folder = self.choose_folder(RunFolder(trial_of_sweep(out)))
+        self.folder = self.choose_folder(RunFolder(trial_of_sweep(meant.out)))
+        self.notes += meant.notes
         self.start = Start(self.folder)
 
     @property
     def scores(self) -> bool:
         """Does the command leave results?"""
         return self.command in ("fit", "test")
+
+    @property
+    def scored_checkpoint(self) -> Path | None:
+        """The checkpoint that results are of; None for a model as it is merged."""
+        return self.meant.checkpoint if self.command == "test" else self.folder.last_checkpoint
+
+    @property
+    def resumed_checkpoint(self) -> Path | None:
+        """The checkpoint that a fit goes on from; None if it begins anew, and for all others."""
+        return self.start.checkpoint if self.command == "fit" else None
 
     def choose_folder(self, folder: RunFolder) -> RunFolder:
         """Choose the folder to write to: a fit keeps its own, and a trial disturbs no run."""
@@ -91,22 +111,21 @@ class Session:
             folder = RunFolder(Path(scratch))
         return folder
 
-    def enter(self, recipe: Mapping[str, Any], given: Path | None, fresh: bool) -> None:
+    def enter(self, recipe: Mapping[str, Any]) -> None:
         """Find out how the command begins, and keep other processes from the folder.
 
         A finished run is not locked, since nothing of it is written.
 
         Args:
             recipe: the resolved config of the command.
-            given: the checkpoint that a fit was told to go on from.
-            fresh: begin anew, whatever is there.
 
         Raises:
             WeMoEError: see `find_start` and `held`.
         """
         wanted = self.folder
+        given = self.meant.checkpoint if self.command == "fit" else None
         if self.scores:
-            self.start = find_start(wanted, recipe, given, fresh)
+            self.start = find_start(wanted, recipe, given, self.is_fresh)
             shown = self.start.finished is not None and self.start.replaces is None
             if shown and not is_unfinished(wanted):
                 return
@@ -115,7 +134,7 @@ class Session:
             self._held.enter_context(held(wanted.lock, wanted.path))
             is_done = recover(wanted) and not difference(wanted.config, recipe)
             if self.scores:
-                self.start = find_start(wanted, recipe, given, fresh and not is_done)
+                self.start = find_start(wanted, recipe, given, self.is_fresh and not is_done)
         self.folder = self.start.folder
 
     def compare(self, identity: Identity) -> Identity:
@@ -136,7 +155,8 @@ class Session:
         if self.start.finished is not None:
             self.put_in_place()
             raise AlreadyFinished(self.folder, self.start.finished)
-        self.notes += [f"This run is not made of one piece. {each}" for each in identity.history]
+        self.notes += [f"This run is not made of one piece. {part}" for part in identity.history]
+        self.identity = identity
         return identity
 
     def begin(self) -> None:
@@ -149,18 +169,14 @@ class Session:
         if self.command == "fit":
             self.folder.let_go(keep_checkpoint=self.start.goes_on)
 
-    def facts(self, identity: Identity, checkpoint: Path | None) -> dict[str, Any]:
-        """The part of `results.json` about the run, the checkpoint that was scored, and the time.
-
-        Args:
-            identity: of the run.
-            checkpoint: what was scored; None for a model as it is merged.
-        """
-        scored = None
+    def facts(self) -> dict[str, Any]:
+        """The part of `results.json` on the run, the checkpoint that was scored, and the time."""
+        assert self.identity is not None
+        scored, checkpoint = None, self.scored_checkpoint
         if checkpoint is not None and not self.is_trial:  # of which no checkpoint is kept
             step = read_checkpoint(checkpoint)["global_step"]
             scored = {"sha256": digest(checkpoint), "step": step}
-        facts = {RECORD: identity.of_results, "checkpoint": scored, "finished": now()}
+        facts = {RECORD: self.identity.of_results, "checkpoint": scored, "finished": now()}
         return facts | ({TRIAL: True} if self.is_trial else {})
 
     def put_in_place(self) -> None:

@@ -1,80 +1,25 @@
 """Files of the Hugging Face hub: fetched once, verified, and from then on read from its cache."""
 
-import errno
 import hashlib
 import re
-import shutil
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
 
-from huggingface_hub import (
-    CommitOperationAdd,
-    DatasetInfo,
-    HfApi,
-    ModelInfo,
-    constants,
-    hf_hub_download,
-)
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import DatasetInfo, HfApi, ModelInfo, constants, hf_hub_download
 from huggingface_hub.file_download import repo_folder_name
 
-from wemoe_pl.errors import HubError, UnreachableError
+from wemoe_pl.errors import HubError
+from wemoe_pl.system.disk_space import check_room
 from wemoe_pl.system.files import SHA256, atomic_write, cache_folder, sha256
+from wemoe_pl.system.hub_repo import HubRepo, ask_hub, in_one_sentence
 
-Kind = Literal["model", "dataset"]
-T = TypeVar("T")
 Choose = Callable[[Sequence[str]], list[str]]
 
 LISTING_TIMEOUT = 5.0  # seconds: without a network, the answer comes soon
-BUSY_WAITS = (0.5, 1.0, 2.0)  # seconds before a busy hub is asked again
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk that fills names no file
-# Each part begins with a letter, digit or underscore: none is a folder above, or an option.
-HUB_ID = re.compile(r"(PART)/(PART)(@PART(/PART)*)?".replace("PART", r"\w[\w.-]{0,95}"), re.ASCII)
 SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(?:-[0-9a-f]{16})?(\.\w+)")
-
-
-@dataclass(frozen=True)
-class HubRepo:
-    """A repository of the hub at a revision.
-
-    Args:
-        name: `owner/name`.
-        revision: a branch, a tag or a commit.
-        kind: of models or of datasets.
-    """
-
-    name: str
-    revision: str = "main"
-    kind: Kind = "model"
-
-    @classmethod
-    def parse(cls, source: str, kind: Kind) -> "HubRepo | None":
-        """The repository that `owner/name` or `owner/name@revision` means; None if it is no such.
-
-        >>> HubRepo.parse("openai/clip-vit-base-patch32@v1", "model")
-        HubRepo(name='openai/clip-vit-base-patch32', revision='v1', kind='model')
-        """
-        if not HUB_ID.fullmatch(source) or ".." in source:
-            return None
-        name, _, revision = source.partition("@")
-        return cls(name, revision or "main", kind)
-
-    def __str__(self) -> str:
-        at = "" if self.revision == "main" else f"@{self.revision}"
-        return f"{self.name}{at}"
 
 
 @dataclass(frozen=True)
@@ -170,7 +115,7 @@ class HubFiles:
 
 def cached_folder(repo: HubRepo) -> Path | None:
     """Where the cache keeps a repository at a revision; None if it holds nothing of it."""
-    with explained(repo):
+    with in_one_sentence(repo):
         repo_folder = repo_folder_name(repo_id=repo.name, repo_type=repo.kind)
     cache = Path(constants.HF_HUB_CACHE) / repo_folder
     reference = cache / "refs" / repo.revision
@@ -204,14 +149,9 @@ def listing(repo: HubRepo) -> dict[str, HubFile]:
         api.model_info if repo.kind == "model" else api.dataset_info
     )
     ask = partial(
-        info,
-        repo.name,
-        revision=repo.revision,
-        files_metadata=True,
-        timeout=LISTING_TIMEOUT,
+        info, repo.name, revision=repo.revision, files_metadata=True, timeout=LISTING_TIMEOUT
     )
-    with explained(repo):
-        siblings = patiently(ask).siblings or []
+    siblings = ask_hub(repo, ask).siblings or []
     for file in siblings:
         if not is_inside(file.rfilename):
             raise HubError(
@@ -220,9 +160,7 @@ def listing(repo: HubRepo) -> dict[str, HubFile]:
             )
     return {
         file.rfilename: HubFile(
-            file.rfilename,
-            file.size or 0,
-            file.lfs.sha256 if file.lfs else file.blob_id or "",
+            file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else file.blob_id or ""
         )
         for file in siblings
     }
@@ -238,65 +176,14 @@ def is_inside(name: str) -> bool:
     return name.isprintable() and "\\" not in name and {"", ".", ".."}.isdisjoint(parts)
 
 
-def licence_of(repo: HubRepo) -> str | None:
-    """The licence that the card of a repository states, if it does.
-
-    Raises:
-        HubError: see `explained`.
-    """
-    ask = partial(HfApi(endpoint=constants.ENDPOINT).model_info, repo.name, timeout=LISTING_TIMEOUT)
-    with explained(repo):
-        card = patiently(ask).card_data
-    licence = card.get("license") if card else None
-    return licence if isinstance(licence, str) else None
-
-
-def upload(repo: HubRepo, content: Mapping[str, Path | bytes], message: str) -> None:
-    """Put files into a repository, in one commit; it is made if it is not there.
-
-    Args:
-        repo: the repository.
-        content: by their names there, files of this machine or what is in them.
-        message: of the commit.
-
-    Raises:
-        UnreachableError: there is no network, or the hub does not answer.
-        HubError: the user may not write there.
-    """
-    api = HfApi(endpoint=constants.ENDPOINT)
-    added = [CommitOperationAdd(name, part) for name, part in content.items()]
-    try:
-        api.create_repo(repo.name, repo_type=repo.kind, exist_ok=True)
-        api.create_commit(repo.name, added, commit_message=message, repo_type=repo.kind)
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        if status in (401, 403, 404):
-            raise HubError(
-                f"The hub does not let you write to {repo}: log in with `hf auth login`, with a "
-                "token that may write there."
-            ) from error
-        raise HubError(f"The hub answered {status} for {repo}: try again later.") from error
-    except HFValidationError as error:
-        raise HubError(f"'{repo}' cannot be the name of a {repo.kind} on the hub.") from error
-    except Exception as error:  # the client raises many kinds
-        raise UnreachableError(
-            f"Nothing was uploaded to {repo}: the hub cannot be reached ({reason(error)})."
-        ) from error
-
-
 def download(repo: HubRepo, file: HubFile) -> Path:
     """One file in the cache, verified; a copy there that is damaged is replaced."""
     fetch = partial(
-        hf_hub_download,
-        repo.name,
-        file.name,
-        repo_type=repo.kind,
-        revision=repo.revision,
+        hf_hub_download, repo.name, file.name, repo_type=repo.kind, revision=repo.revision
     )
     for _ in range(2):
-        with explained(repo):
-            path = Path(patiently(fetch))
-        if is_intact(path, file):
+        path = Path(ask_hub(repo, fetch))
+        if is_as_announced(path, file):
             return path
         discard(path)
     raise HubError(
@@ -305,7 +192,7 @@ def download(repo: HubRepo, file: HubFile) -> Path:
     )
 
 
-def is_intact(path: Path, file: HubFile) -> bool:
+def is_as_announced(path: Path, file: HubFile) -> bool:
     """Has a file the content that the hub announces?"""
     if path.stat().st_size != file.size:
         return False
@@ -336,89 +223,3 @@ def check_space(repo: HubRepo, files: Sequence[HubFile]) -> None:
     folder = cached_folder(repo)
     missing = [f for f in files if folder is None or not (folder / f.name).is_file()]
     check_room(str(repo), sum(file.size for file in missing))
-
-
-def check_room(what: str, needed: int) -> None:
-    """Raise `HubError` when the disk of the cache has less than `needed` bytes left."""
-    place = existing_parent(Path(constants.HF_HUB_CACHE))
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise HubError(
-            f"There is no space for {what}: it needs {size_in_words(needed)} and the disk of "
-            f"{place} has {size_in_words(free)} left. Free some, or set HF_HOME to another disk."
-        )
-
-
-def existing_parent(path: Path) -> Path:
-    """The path itself, or the first folder above it that is there."""
-    return next(p for p in (path, *path.parents) if p.exists())
-
-
-def size_in_words(size: int) -> str:
-    """Bytes for people.
-
-    >>> size_in_words(350_000_000)
-    '350 MB'
-    """
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= scale:
-            return f"{size / scale:.3g} {unit}"
-    return f"{size} B"
-
-
-def patiently(ask: Callable[[], T]) -> T:
-    """Ask again, a few times, a hub that says that it is busy."""
-    for wait in BUSY_WAITS:
-        try:
-            return ask()
-        except HfHubHTTPError as error:
-            if error.response.status_code < 500:
-                raise
-            time.sleep(wait)
-    return ask()
-
-
-@contextmanager
-def explained(repo: HubRepo) -> Iterator[None]:
-    """Turn what the hub's client raises into one sentence that says what to do."""
-    thing = f"The {repo.kind} {repo}"
-    try:
-        yield
-    except GatedRepoError as error:
-        raise HubError(
-            f"{thing} is gated: ask for access on its page, then log in with `hf auth login`."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise HubError(
-            f"The {repo.kind} {repo.name} has no revision '{repo.revision}' on the hub: leave out "
-            "'@…' for its main branch, or give one of its branches, tags or commits."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise HubError(
-            f"There is neither a file or folder {repo.name} here nor a {repo.kind} of that name "
-            "on the hub: check its spelling, or log in with `hf auth login` if it is private."
-        ) from error
-    except HFValidationError as error:
-        raise HubError(f"'{repo}' cannot be the name of a {repo.kind} on the hub.") from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        raise HubError(f"The hub answered {status} for {repo}: try again later.") from error
-    except OfflineModeIsEnabled as error:
-        raise UnreachableError(
-            f"{thing} is neither here nor in the cache, and HF_HUB_OFFLINE is set."
-        ) from error
-    except Exception as error:
-        if isinstance(error, OSError) and (error.filename or error.errno in FULL):
-            place = error.filename or constants.HF_HUB_CACHE
-            raise HubError(f"Cannot write {place}: {error.strerror}.") from error
-        raise UnreachableError(
-            f"{thing} is neither here nor in the cache, and the hub cannot be reached "
-            f"({reason(error)})."
-        ) from error
-
-
-def reason(error: BaseException) -> str:
-    """What lies at the bottom of a client's error, in a few words."""
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return str(error).partition("\n")[0] or type(error).__name__

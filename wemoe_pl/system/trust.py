@@ -12,11 +12,10 @@ from typing import Any
 
 import yaml
 from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
-from jsonargparse._common import parsing_settings  # nothing public takes a setting back
-from jsonargparse._optionals import _get_config_read_mode
 
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW
+from wemoe_pl.system.jsonargparse_private import restored_settings
 from wemoe_pl.system.plain_yaml import load_plain
 from wemoe_pl.system.public_names import with_public_names
 
@@ -61,8 +60,7 @@ def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
     Raises:
         ConfigError: one of these is not the name of a package that can be allowed.
     """
-    before, reads_urls = dict(parsing_settings), "s" in _get_config_read_mode()
-    try:
+    with restored_settings():
         try:
             set_parsing_settings(
                 import_path_denylist=["*"],
@@ -75,9 +73,6 @@ def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
                 f"{ALLOW} {' '.join(packages)}: give the name of a package, such as my_package."
             ) from error
         yield
-    finally:
-        parsing_settings.update(before)
-        set_parsing_settings(config_read_mode_fsspec_enabled=reads_urls)
 
 
 def check_parts(settings: Any, allowed: Sequence[str] = (), key: str = "") -> None:

@@ -50,6 +50,13 @@ class SupervisedTraining(ScoredModule):
         data = getattr(self.trainer, "datamodule", None)
         return data if isinstance(data, VisionData) else None
 
+    def setup(self, stage: str) -> None:
+        """Refuse to train on images without labels, before any model is read."""
+        super().setup(stage)
+        if stage == "fit" and self.data is not None:
+            for wanted in self.data.sets.streamed.values():
+                self.data.sets.load_labelled(wanted)
+
     def on_fit_start(self) -> None:
         """Refuse to train on the images that are scored."""
         if self.data is not None and self.data.stream != "train":

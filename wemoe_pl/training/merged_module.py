@@ -7,11 +7,12 @@ from typing import Any
 from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import NOT_ADAPTED, Individual, MergeMethod, Pretrained, TaskArithmetic
+from wemoe_pl.merging import NOT_ADAPTED, MergeMethod
 from wemoe_pl.model.classifier import MultiTaskClassifier, build_classifier, build_classifiers
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.model.task_inference import Rule
 from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.references import REFERENCES
 
 
 class MergedModule(ScoredModule):
@@ -74,11 +75,7 @@ class MergedModule(ScoredModule):
     @property
     def columns(self) -> dict[str, MergeMethod]:
         """The methods that this one is compared with."""
-        return {
-            "pretrained": Pretrained(),
-            "task_arithmetic": TaskArithmetic(self.merge.start_lambda),
-            "individual": Individual(),
-        }
+        return {key: reference.method_for(self.merge) for key, reference in REFERENCES.items()}
 
     @property
     def own_reference(self) -> str | None:

@@ -18,9 +18,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from wemoe_pl.checkpoints import first_difference, shapes_of
-from wemoe_pl.data.streams import Batch, NamedBatch
+from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED
+from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction

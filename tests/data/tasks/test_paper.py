@@ -13,7 +13,7 @@ from PIL import Image
 from wemoe_pl.data.miniature import CLASSES
 from wemoe_pl.data.tasks import PAPER_TASKS, UNLABELLED, ImageFolderTask, PaperTask, Split
 from wemoe_pl.errors import ConfigError, DataError
-from wemoe_pl.system.hub import HubRepo
+from wemoe_pl.system.hub_repo import HubRepo
 
 COUNTS = {"sun397": 397, "cars": 196, "resisc45": 45, "eurosat": 10,
           "svhn": 10, "gtsrb": 43, "mnist": 10, "dtd": 47}  # fmt: skip

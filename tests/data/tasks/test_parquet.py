@@ -18,7 +18,7 @@ from PIL import Image
 
 from wemoe_pl.data.tasks import UNLABELLED, ParquetTask
 from wemoe_pl.errors import DataError, UnreachableError
-from wemoe_pl.system.hub import HubRepo
+from wemoe_pl.system.hub_repo import HubRepo
 
 PETS = ["cat", "dog", "cow"]
 GREYS = [0, 40, 80, 120, 160]

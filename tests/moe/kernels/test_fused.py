@@ -1,4 +1,4 @@
-"""The Triton kernels, as Triton's interpreter runs them, against float64 by hand."""
+"""The Triton kernels, as Triton's interpreter runs them, against their naive form in float64."""
 
 import subprocess
 import sys
@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.merged_reference import assert_same, by_hand, dictionary, small_mlp
+from helpers.merged_reference import assert_same, dictionary, naive, small_mlp
 from timm.layers.mlp import Mlp
 from torch import Tensor
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.dictionary import LowRank, Pruned
 from wemoe_pl.moe.kernels import fused
 from wemoe_pl.moe.kernels.fused import available, fused_linear, fused_mlp, fuses, has_compiler
+from wemoe_pl.moe.kernels.naive import naive_linear
 from wemoe_pl.moe.kernels.two_layers import TwoLayers, two_layers
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 # B, N, K, M and T: nothing but one tile; several tiles, none of them full; many tokens and experts.
 SHAPES = [(1, 1, 3, 2, 1), (2, 17, 70, 130, 3), (3, 5, 33, 65, 2), (1, 300, 20, 20, 9)]
@@ -27,17 +29,6 @@ def operands(shape: tuple[int, ...], dtype: torch.dtype) -> list[Tensor]:
     b, n, k, m, t = shape
     sizes = [(b, n, k), (m, k), (t, m, k), (b, t)]
     return [torch.randn(size).to(dtype) for size in sizes]
-
-
-def reference(x: Tensor, weight: Tensor, vectors: Tensor, routing: Tensor) -> Tensor:
-    """Sample by sample, expert by expert."""
-    outputs = []
-    for sample, shares in zip(x, routing, strict=True):
-        merged = weight.clone()
-        for share, vector in zip(shares, vectors, strict=True):
-            merged = merged + share * vector
-        outputs.append(sample @ merged.T)
-    return torch.stack(outputs)
 
 
 def error(actual: Tensor, expected: Tensor) -> float:
@@ -54,7 +45,7 @@ def test_output_and_gradients_match_the_loop_over_samples(
     wide = [each.double() for each in (x, weight, vectors, routing)]
     for each in (x, routing, wide[0], wide[3]):
         each.requires_grad_()
-    out, expected = fused_linear(x, weight, vectors, routing), reference(*wide)
+    out, expected = fused_linear(x, weight, vectors, routing), naive_linear(*wide)
     assert out.dtype == dtype
     assert error(out, expected) < TOLERANCES[dtype]
     cotangent = torch.randn_like(expected).to(dtype)
@@ -78,7 +69,7 @@ def test_a_wider_dictionary_is_merged_in_its_precision_and_then_rounded() -> Non
     narrow = x.bfloat16(), routing.bfloat16()
     out = fused_linear(narrow[0], weight, vectors, narrow[1])
     assert out.dtype == torch.bfloat16
-    expected = reference(*(e.double() for e in (narrow[0], weight, vectors, narrow[1])))
+    expected = naive_linear(*(e.double() for e in (narrow[0], weight, vectors, narrow[1])))
     assert error(out, expected) < TOLERANCES[torch.bfloat16]
 
 
@@ -119,7 +110,7 @@ def test_a_whole_mlp_matches_the_loop_over_samples(column_major: bool) -> None:
     layers, vectors = layers_of(mlp), dictionary(mlp)
     assert_same(
         lambda r, x: fused_mlp(layers, r, x),
-        lambda r, x: by_hand(mlp, vectors, r, x),
+        lambda r, x: naive(mlp, vectors, r, x),
         *(2, 4, 5),
     )
 

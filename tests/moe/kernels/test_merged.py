@@ -5,17 +5,20 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from helpers.merged_reference import B, D, N, T, assert_same, by_hand, dictionary, inputs, small_mlp
+from helpers.merged_reference import B, D, N, T, assert_same, dictionary, inputs, naive, small_mlp
 from timm.layers import GluMlp, SwiGLU
 from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
-from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.kernels import merged_mlp
-from wemoe_pl.moe.kernels.activation_space import activation_mlp
-from wemoe_pl.moe.kernels.merged import fastest
+from wemoe_pl.moe.kernels.choice import choose_kernel
+from wemoe_pl.moe.kernels.plain import activation_mlp
 from wemoe_pl.moe.kernels.tiled import tiled_mlp
 from wemoe_pl.moe.kernels.two_layers import two_layers
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 SHAPES = pytest.mark.parametrize("shape", [(B, N, D), (B, D), (B, 2, N, D)], ids=str)
 COMPRESSIONS = [Dense(), Pruned(ratio=0.8), LowRank(rank=2)]
@@ -38,7 +41,7 @@ def test_output_and_gradients_match_the_loop_over_samples(
     vectors = dictionary(mlp, compression)
     assert_same(
         lambda r, x: merged_mlp(mlp, vectors, r, x),
-        lambda r, x: by_hand(mlp, vectors, r, x),
+        lambda r, x: naive(mlp, vectors, r, x),
         *shape,
     )
 
@@ -108,13 +111,13 @@ def test_autocast_computes_in_lower_precision(precision: torch.dtype) -> None:
         (Pruned(), 1, tiled_mlp),
     ],
 )
-def test_the_cheapest_way_is_taken(
+def test_the_cheapest_kernel_is_taken(
     compression: Compression, tokens: int, expected: Callable[..., Tensor]
 ) -> None:
     mlp = Mlp(96, 384).double()
     layers = two_layers(mlp, dictionary(mlp, compression))
     assert layers is not None
-    assert fastest(layers, *inputs(16, tokens, 96)) is expected
+    assert choose_kernel(layers, *inputs(16, tokens, 96)) is expected
 
 
 @pytest.mark.parametrize("shape", [(B, N, D), (B, D)], ids=str)

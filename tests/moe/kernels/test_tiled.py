@@ -11,9 +11,9 @@ from helpers.merged_reference import (
     N,
     T,
     assert_same,
-    by_hand,
     dictionary,
     inputs,
+    naive,
     small_mlp,
 )
 from timm.layers import QuickGELU
@@ -22,15 +22,18 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from wemoe_pl.moe.dictionary import Compression, Dense, LowRank, Pruned
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.kernels.tiled import tiled_mlp
-from wemoe_pl.moe.kernels.tiles import LINES, Room, Tiling
+from wemoe_pl.moe.kernels.tiling import TILE_UNITS, Budget, Tiling
 from wemoe_pl.moe.kernels.two_layers import TwoLayers, two_layers
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.pruned import Pruned
 
 # Of one sample and the fewest hidden entries; of several of both; of everything.
-TIGHT, MIDDLE = Room(tile=1, kept=0, sums=0), Room(8 * D * LINES * 2, 10**6, 10**6)
-AMPLE = Room(2**30, 2**30, 2**30)
-ROOMS = pytest.mark.parametrize("room", [TIGHT, MIDDLE, AMPLE], ids=str)
+TIGHT, MIDDLE = Budget(tile=1, kept=0, sums=0), Budget(8 * D * TILE_UNITS * 2, 10**6, 10**6)
+AMPLE = Budget(2**30, 2**30, 2**30)
+BUDGETS = pytest.mark.parametrize("budget", [TIGHT, MIDDLE, AMPLE], ids=str)
 
 
 def layers_of(mlp: nn.Module, compression: Compression | None = None) -> TwoLayers:
@@ -48,20 +51,20 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-@ROOMS
+@BUDGETS
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("compression", [Dense(), Pruned(ratio=0.8), LowRank(rank=2)], ids=repr)
 @pytest.mark.parametrize("column_major", [True, False])
 @pytest.mark.parametrize("samples", [1, 5])
 def test_output_and_gradients_match_the_loop_over_samples(
-    samples: int, column_major: bool, compression: Compression, room: Room
+    samples: int, column_major: bool, compression: Compression, budget: Budget
 ) -> None:
     mlp = small_mlp(column_major)
     vectors = dictionary(mlp, compression)
     layers = layers_of(mlp, compression)
     assert_same(
-        lambda r, x: tiled_mlp(layers, r, x, room),
-        lambda r, x: by_hand(mlp, vectors, r, x),
+        lambda r, x: tiled_mlp(layers, r, x, budget),
+        lambda r, x: naive(mlp, vectors, r, x),
         samples,
         N,
         D,
@@ -74,7 +77,7 @@ def test_any_elementwise_activation_will_do(act: Callable[..., nn.Module]) -> No
     vectors = dictionary(mlp)
     assert_same(
         lambda r, x: tiled_mlp(layers_of(mlp), r, x),
-        lambda r, x: by_hand(mlp, vectors, r, x),
+        lambda r, x: naive(mlp, vectors, r, x),
         *(2, N, D),
     )
 
@@ -83,12 +86,12 @@ def test_any_elementwise_activation_will_do(act: Callable[..., nn.Module]) -> No
 def test_only_the_gradients_asked_for_are_computed(wanted: tuple[bool, bool]) -> None:
     layers = layers_of(small_mlp())
     given = inputs(2, N, D)
-    some = [
+    partly = [
         tensor.detach().requires_grad_(want) for tensor, want in zip(given, wanted, strict=True)
     ]
     tiled_mlp(layers, *given).sum().backward()
-    tiled_mlp(layers, some[0], some[1]).sum().backward()
-    for tensor, reference, want in zip(some, given, wanted, strict=True):
+    tiled_mlp(layers, partly[0], partly[1]).sum().backward()
+    for tensor, reference, want in zip(partly, given, wanted, strict=True):
         if want:
             torch.testing.assert_close(tensor.grad, reference.grad)
         else:
@@ -108,8 +111,8 @@ def test_hidden_activations_are_kept_where_there_is_room_and_merged_weights_neve
     layers = layers_of(small_mlp())
     r, x = inputs(3, N, D)
     both = 2 * 3 * N * HIDDEN
-    assert numbers_kept(tiled_mlp(layers, r, x, Room(2**20, 8 * both, 2**20))) == both
-    assert numbers_kept(tiled_mlp(layers, r, x, Room(2**20, 8 * both - 1, 2**20))) == 0
+    assert numbers_kept(tiled_mlp(layers, r, x, Budget(2**20, 8 * both, 2**20))) == both
+    assert numbers_kept(tiled_mlp(layers, r, x, Budget(2**20, 8 * both - 1, 2**20))) == 0
     with torch.no_grad():
         assert tiled_mlp(layers, r, x).grad_fn is None
 
@@ -117,7 +120,7 @@ def test_hidden_activations_are_kept_where_there_is_room_and_merged_weights_neve
 @pytest.mark.parametrize("kept", [0, 2**20])
 def test_a_graph_that_is_retained_gives_the_same_gradients_again(kept: int) -> None:
     r, x = inputs(3, N, D)
-    out = tiled_mlp(layers_of(small_mlp()), r, x, Room(2**20, kept, 2**20)).sum()
+    out = tiled_mlp(layers_of(small_mlp()), r, x, Budget(2**20, kept, 2**20)).sum()
     first = torch.autograd.grad(out, (r, x), retain_graph=True)
     torch.testing.assert_close(torch.autograd.grad(out, (r, x)), first, rtol=0, atol=0)
 
@@ -138,26 +141,26 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("threads", [1], indirect=True)  # others are not seen
 @pytest.mark.parametrize("samples", [4, 64])
-def test_no_tensor_outgrows_its_room_however_many_samples(samples: int, threads: int) -> None:
+def test_no_tensor_outgrows_its_budget_however_many_samples(samples: int, threads: int) -> None:
     mlp = Mlp(16, 1024).requires_grad_(False)
     layers = layers_of(mlp.double())
     r, x = inputs(samples, 1, 16)
-    room = Room(tile=4 * LINES * 16 * 8, kept=0, sums=2**20)
+    budget = Budget(tile=4 * TILE_UNITS * 16 * 8, kept=0, sums=2**20)
     with Largest() as largest:  # type: ignore[no-untyped-call]
-        tiled_mlp(layers, r, x, room).sum().backward()
-    assert largest.numbers <= max(room.tile // 8, 2 * samples * 1024)  # and merged biases
+        tiled_mlp(layers, r, x, budget).sum().backward()
+    assert largest.numbers <= max(budget.tile // 8, 2 * samples * 1024)  # and merged biases
     assert largest.numbers < T * 2 * 16 * 1024 or samples == 64
 
 
-@ROOMS
-def test_threads_have_work_and_change_nothing_but_the_rounding(threads: int, room: Room) -> None:
+@BUDGETS
+def test_threads_have_work_and_change_only_the_rounding(threads: int, budget: Budget) -> None:
     mlp = Mlp(16, 1024).requires_grad_(False).double()
     r, x = inputs(8, N, 16)
-    out = tiled_mlp(layers_of(mlp), r, x, room)
+    out = tiled_mlp(layers_of(mlp), r, x, budget)
     function: Any = out.grad_fn
     tiling: Tiling = function.next_functions[0][0].tiling
-    assert (tiling.threads, tiling.apart) == (threads, threads > 1 and room is not TIGHT)
-    torch.testing.assert_close(out, by_hand(mlp, dictionary(mlp), r, x))
+    assert (tiling.threads, tiling.splits_hidden) == (threads, threads > 1 and budget is not TIGHT)
+    torch.testing.assert_close(out, naive(mlp, dictionary(mlp), r, x))
 
 
 def test_little_work_is_left_to_the_threads_of_torch(threads: int) -> None:

@@ -9,7 +9,7 @@ from timm.layers import GluMlp, SwiGLU
 from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
-from wemoe_pl.moe.kernels.two_layers import read_hidden_lines, two_layers
+from wemoe_pl.moe.kernels.two_layers import store_fc2_by_columns, two_layers
 
 
 class Doubled(Mlp):
@@ -52,7 +52,7 @@ def test_dropout_is_nothing_outside_training() -> None:
 def test_columns_are_stored_together_and_weights_stay_what_they_were() -> None:
     mlp = Mlp(4, 8)
     before = mlp.fc2.weight.clone()
-    assert read_hidden_lines(mlp) is mlp
+    assert store_fc2_by_columns(mlp) is mlp
     assert torch.equal(mlp.fc2.weight, before)
     assert mlp.fc2.weight[:, 3].is_contiguous()
     assert isinstance(mlp.fc2.weight, nn.Parameter)

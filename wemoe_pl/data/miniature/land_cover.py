@@ -29,7 +29,7 @@ def _annual_crop(pen: Pen, rng: Rng) -> None:
             pen.box(x0, y0, x1, y1, hsv(rng.uniform(0.06, 0.17), 0.45, rng.uniform(0.45, 0.85)))
 
 
-def _highway(pen: Pen, rng: Rng) -> None:
+def _highway_from_above(pen: Pen, rng: Rng) -> None:
     bend = rng.uniform(-0.25, 0.25)
     path = ((-2, bend), (-0.6, 0), (0.6, 0), (2, bend))
     pen.stroke(path, (205, 200, 195), 0.36)
@@ -73,7 +73,7 @@ LANDS = {
     "annual crop": _Land((150, 120, 80), (190, 160, 105), 4, _annual_crop),
     "forest": _Land((15, 45, 25), (70, 110, 60), 14, _bare),
     "herbaceous vegetation": _Land((85, 100, 55), (190, 170, 120), 8, _bare),
-    "highway": _Land((85, 110, 65), (150, 140, 95), 4, _highway),
+    "highway": _Land((85, 110, 65), (150, 140, 95), 4, _highway_from_above),
     "industrial": _Land((110, 105, 105), (140, 135, 130), 6, _industrial),
     "pasture": _Land((105, 155, 75), (135, 180, 95), 4, _pasture),
     "permanent crop": _Land((160, 135, 95), (190, 165, 120), 5, _permanent_crop),

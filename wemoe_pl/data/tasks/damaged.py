@@ -3,19 +3,18 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import PIL
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from wemoe_pl.data.tasks.base import Corrupt, Images, hashed
 from wemoe_pl.data.tasks.file_names import name_some
 from wemoe_pl.errors import DataError
 from wemoe_pl.system.files import atomic_write, cache_folder
+from wemoe_pl.system.terminal import progress
 
 WORTH_A_BAR = 1000  # images
 
@@ -79,10 +78,10 @@ def unreadable(images: Images) -> list[int]:
         remembered: list[int] = json.loads(verdict.read_text())
         return remembered
     with ThreadPoolExecutor() as pool:
-        answers = pool.map(lambda index: is_readable(images, index), range(len(images)))
-        quiet = len(images) < WORTH_A_BAR or not Console().is_terminal
-        progress = track(answers, "Looking for damaged images", len(images), disable=quiet)
-        failed = [index for index, ok in enumerate(progress) if not ok]
+        answers: Iterable[bool] = pool.map(lambda i: is_readable(images, i), range(len(images)))
+        if len(images) >= WORTH_A_BAR:
+            answers = progress(answers, "Looking for damaged images", len(images))
+        failed = [index for index, ok in enumerate(answers) if not ok]
     with atomic_write(verdict) as temporary:
         temporary.write_text(json.dumps(failed))
     return failed

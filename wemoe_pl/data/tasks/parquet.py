@@ -37,7 +37,8 @@ from wemoe_pl.data.tasks.listing import files_below
 from wemoe_pl.data.tasks.tables import TABLE, matching, read_table, table_facts
 from wemoe_pl.errors import DataError, did_you_mean
 from wemoe_pl.system.files import locate
-from wemoe_pl.system.hub import HubFiles, HubRepo, commit_and_names
+from wemoe_pl.system.hub import HubFiles, commit_and_names
+from wemoe_pl.system.hub_repo import HubRepo
 
 NameCheck = Literal["exact", "nearest", "off"]
 

@@ -13,49 +13,51 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from wemoe_pl.moe.kernels.naive import naive_hidden_mean
+
 # Bytes of activations that are held at a time, or those of one sample: what a CPU's cache holds,
 # and few large products for an accelerator.
 CPU_CHUNK, ACCELERATOR_CHUNK = 5 * 2**19, 256 * 2**20
 
 
 class HiddenMean(torch.autograd.Function):
-    """See `hidden_mean`; gradients to x, weight and bias."""
+    """`hidden_mean` with gradients to x, weight and bias."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """(B, N, D), (H, D) and (H,) → (B, H)."""
         mean = x.new_empty(len(x), len(weight))
         active = x.new_empty(*x.shape[:2], len(weight), dtype=torch.bool)
-        for some in chunks(x, len(weight)):
-            hidden = F.linear(x[some], weight, bias)
-            torch.gt(hidden, 0, out=active[some])
-            torch.mean(hidden.relu_(), dim=1, out=mean[some])
+        for samples in chunks(x, len(weight)):
+            hidden = F.linear(x[samples], weight, bias)
+            torch.gt(hidden, 0, out=active[samples])
+            torch.mean(hidden.relu_(), dim=1, out=mean[samples])
         ctx.save_for_backward(x, weight, active)
         return mean
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Some samples after others."""
+        """(B, H) → the gradients that are asked for, some samples at a time."""
         x, weight, active = ctx.saved_tensors
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         share = gradients[0][:, None] / x.shape[1]
         to_x = x.new_empty(x.shape) if wants_x else None
         to_weight = torch.zeros_like(weight) if wants_weight else None
         to_bias = weight.new_zeros(len(weight)) if wants_bias else None
-        for some in chunks(x, len(weight)):
-            to_hidden = active[some].to(x.dtype).mul_(share[some]).flatten(0, 1)
+        for samples in chunks(x, len(weight)):
+            to_hidden = active[samples].to(x.dtype).mul_(share[samples]).flatten(0, 1)
             if to_x is not None:
-                torch.mm(to_hidden, weight, out=to_x[some].flatten(0, 1))
+                torch.mm(to_hidden, weight, out=to_x[samples].flatten(0, 1))
             if to_weight is not None:
-                to_weight.addmm_(to_hidden.T, x[some].flatten(0, 1))
+                to_weight.addmm_(to_hidden.T, x[samples].flatten(0, 1))
             if to_bias is not None:
                 to_bias += to_hidden.sum(dim=0)
         return to_x, to_weight, to_bias
 
 
 def hidden_mean(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """relu(x Wᵀ + b), averaged over tokens.
+    """The mean of relu(x Wᵀ + b) over tokens, as `naive_hidden_mean` computes it.
 
     Args:
         x: (B, N, D).
@@ -71,15 +73,15 @@ def hidden_mean(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     # A compiler fuses plain operations as it likes, and autocast chooses their precision.
     plain = torch.compiler.is_compiling() or x.is_meta or not torch.is_grad_enabled()
     if plain or torch.is_autocast_enabled(x.device.type):
-        return F.linear(x, weight, bias).relu_().mean(dim=1)
+        return naive_hidden_mean(x, weight, bias)
     out: Tensor = HiddenMean.apply(x, weight, bias)
     return out
 
 
 def chunks(x: Tensor, hidden: int) -> Iterator[slice]:
-    """Samples of x (B, N, D) whose hidden activations there is room for, in shares alike."""
+    """Slices of the samples of x (B, N, D), as even as possible, whose activations fit."""
     samples, tokens = x.shape[:2]
-    room = CPU_CHUNK if x.device.type == "cpu" else ACCELERATOR_CHUNK
-    most = max(1, room // max(1, tokens * hidden * x.element_size()))
+    most_bytes = CPU_CHUNK if x.device.type == "cpu" else ACCELERATOR_CHUNK
+    most = max(1, most_bytes // max(1, tokens * hidden * x.element_size()))
     step = ceil(samples / ceil(samples / most)) if samples else 1
     return (slice(i, i + step) for i in range(0, samples, step))

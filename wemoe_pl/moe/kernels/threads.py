@@ -1,4 +1,4 @@
-"""Threads that each go their own way through many operations.
+"""Threads of which each runs many operations of its own.
 
 torch shares out every single operation among its threads, which then wait for the last of them, and
 one computes with what another has left in a cache that may be far away. A thread that merges
@@ -16,34 +16,34 @@ from typing import TypeVar
 import torch
 
 Work = TypeVar("Work")
-MOST = 4  # threads, of which each needs memory; cores beyond that share in the operations of each
+MOST_THREADS = 4  # each needs memory; cores beyond that share in the operations of each
 SOFT = 1  # `omp_pause_soft` of OpenMP: what is let go of is taken anew when it is needed
 
 
-def available() -> int:
-    """How many threads there are for a CPU's work."""
-    return min(torch.get_num_threads(), MOST)
+def cpu_threads() -> int:
+    """How many threads share the work on a CPU."""
+    return min(torch.get_num_threads(), MOST_THREADS)
 
 
-def run_apart(run: Callable[[Work], object], works: Sequence[Work]) -> None:
-    """Run a function without gradients on several works at once, each in a thread of its own.
+def run_in_threads(run: Callable[[Work], object], work: Sequence[Work]) -> None:
+    """Run a function without gradients on several pieces of work, each in a thread of its own.
 
     Raises:
-        Exception: what a work raises.
+        Exception: whatever the function raises.
     """
-    if len(works) == 1:
-        run(works[0])
+    if len(work) == 1:
+        run(work[0])
         return
-    each = torch.get_num_threads() // len(works)
-    if each == 1:  # else there are more threads than cores, and OpenMP lets none of them spin
+    cores = torch.get_num_threads() // len(work)
+    if cores == 1:  # else there are more threads than cores, and OpenMP lets none of them spin
         end_idle_threads()
     inference = torch.is_inference_mode_enabled()
 
-    def begin(work: Work) -> None:
+    def begin(piece: Work) -> None:
         with torch.inference_mode(inference), torch.no_grad():
-            run(work)
+            run(piece)
 
-    for _ in pool(len(works), each).map(begin, works):
+    for _ in pool(len(work), cores).map(begin, work):
         pass
 
 
@@ -71,18 +71,18 @@ def openmp_pause() -> Callable[[int], int] | None:
 
 
 @cache
-def pool(threads: int, each: int) -> ThreadPoolExecutor:
-    """Threads that live on, whose operations run on `each` cores.
+def pool(threads: int, cores: int) -> ThreadPoolExecutor:
+    """Threads that live on.
 
     Args:
-        threads: how many.
-        each: of torch's own threads for each of these.
+        threads: how many threads there are.
+        cores: how many cores the operations of each run on.
     """
     started = Barrier(threads + 1)
 
     def begin() -> None:
         torch.get_num_threads()  # or its first use would set the usual number once more
-        torch.set_num_threads(each)
+        torch.set_num_threads(cores)
         started.wait()
 
     usual = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""The form of MLP computed without its own `forward`: fc2(act(fc1 x)), with its task vectors."""
+"""The form of MLP that kernels compute without its own `forward`: fc2(act(fc1 x))."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,13 +8,14 @@ from timm import layers as timm_layers
 from timm.layers import Mlp
 from torch import Tensor, nn
 
-from wemoe_pl.moe.dictionary import Dictionary, TaskVectors
+from wemoe_pl.moe.compression import TaskVectors
+from wemoe_pl.moe.dictionary import Dictionary
 
-# What treats every entry of its input alone, so that some of them can be computed without others.
+# Activations that treat every entry alone, so that some can be computed without others.
 ELEMENTWISE = (
-    *(nn.GELU, nn.ReLU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh, nn.Sigmoid, nn.Identity),
-    *(timm_layers.GELU, timm_layers.GELUTanh, timm_layers.QuickGELU),
-)
+    nn.GELU, nn.ReLU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh, nn.Sigmoid, nn.Identity,
+    timm_layers.GELU, timm_layers.GELUTanh, timm_layers.QuickGELU,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class MergedLayer:
     Attributes:
         weight: W0, (m, n).
         vectors: its task vectors.
-        bias: the pretrained one, (m,), or None.
-        bias_vectors: its task vectors, or None.
+        bias: the pretrained bias, (m,), or None.
+        bias_vectors: the task vectors of the bias, or None.
     """
 
     weight: Tensor
@@ -50,16 +51,16 @@ class TwoLayers:
 
     @property
     def hidden(self) -> int:
-        """H, the width in between."""
+        """H, the number of hidden units."""
         return len(self.first.weight)
 
 
-# The layers, routing weights (B, T) and tokens (B, N, D) → (B, N, D).
-Way = Callable[[TwoLayers, Tensor, Tensor], Tensor]
+# A way to compute them: the layers, routing weights (B, T) and tokens (B, N, D) → (B, N, D).
+Kernel = Callable[[TwoLayers, Tensor, Tensor], Tensor]
 
 
 def two_layers(mlp: nn.Module, dictionary: Dictionary) -> TwoLayers | None:
-    """The layers of an MLP that does nothing else, elementwise activations aside; else None."""
+    """The layers of an MLP that is these two and an elementwise activation; None for any other."""
     # A subclass, or a hook, may compute something else.
     if type(mlp) is not Mlp or mlp._forward_hooks or mlp._forward_pre_hooks:
         return None
@@ -79,10 +80,10 @@ def two_layers(mlp: nn.Module, dictionary: Dictionary) -> TwoLayers | None:
     return TwoLayers(layer("fc1"), mlp.act, layer("fc2"))
 
 
-def read_hidden_lines(mlp: nn.Module) -> nn.Module:
-    """Store the last layer of an MLP by columns, in place: what follows each hidden entry.
+def store_fc2_by_columns(mlp: nn.Module) -> nn.Module:
+    """Store the weight of `fc2` column by column, in place; its values stay what they are.
 
-    A row of `fc1` and a column of `fc2` belong to one hidden entry and are read together.
+    A row of `fc1` and a column of `fc2` belong to one hidden unit and are read together.
 
     Returns:
         The same MLP.

@@ -1,0 +1,41 @@
+"""Runs that were never made: folders with the results and the config that a run would leave."""
+
+import json
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytest
+import yaml
+
+from wemoe_pl.reporting.comparison import DEFAULT_TABLE, TableOptions
+from wemoe_pl.reporting.report import report
+
+
+def write_run(
+    folder: Path, method: str, accuracy: dict[str, float], seed: int = 0,
+    options: dict[str, Any] | None = None, **more: Any,
+) -> Path:  # fmt: skip
+    folder.mkdir(parents=True)
+    results = {
+        "suite": "tiny", "note": "Rendered.", "method": method, "tasks": list(accuracy),
+        "accuracy": accuracy, "mean": mean(accuracy.values()), "normalized_mean": None,
+        "reference": {}, "seed": seed, "experts": list(accuracy), "corruption": None, **more,
+    }  # fmt: skip
+    (folder / "results.json").write_text(json.dumps(results))
+    config = {
+        "seed_everything": seed, "out": str(folder), "suite": {"name": "tiny"},
+        "model": {"class_path": "TestTimeAdaptation", "init_args": options or {}},
+        "trainer": {"max_steps": 10},
+    }  # fmt: skip
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def printed_table(
+    capsys: pytest.CaptureFixture[str], *folders: Path, options: TableOptions = DEFAULT_TABLE
+) -> list[list[str]]:
+    """The lines of the tables that a report prints, cell by cell."""
+    report([str(folder) for folder in folders], options=options)
+    lines = capsys.readouterr().out.splitlines()
+    return [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]

@@ -1,0 +1,60 @@
+"""The house stays one in which a stranger finds the way: small files, and a name for one thing."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import wemoe_pl
+
+PACKAGE = Path(wemoe_pl.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+LINES_OF_A_FILE = 300
+LINES_OF_A_CLASS = 150
+NAMES_AT_THE_TOP = 16
+OF_EVERY_FILE = {"__all__", "T", "log", "logger"}
+
+
+def defined_names(tree: ast.Module) -> set[str]:
+    """The classes, functions and constants at the top level of a file."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {
+                part.id
+                for target in targets
+                for part in ast.walk(target)
+                if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+            }
+    return names - OF_EVERY_FILE
+
+
+def place(path: Path) -> str:
+    """The path of a file below the package."""
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def test_few_names_lie_at_the_top_of_the_package() -> None:
+    beside = {"__init__.py", "__init__.pyi", "__main__.py", "__pycache__", "py.typed"}
+    assert len({path.name for path in PACKAGE.iterdir()} - beside) <= NAMES_AT_THE_TOP
+
+
+@pytest.mark.parametrize("path", FILES, ids=place)
+def test_files_and_classes_are_small(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= LINES_OF_A_FILE
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef):
+            assert (node.end_lineno or 0) - node.lineno < LINES_OF_A_CLASS, node.name
+
+
+def test_no_name_is_defined_in_two_files() -> None:
+    homes: dict[str, list[str]] = defaultdict(list)
+    for path in FILES:
+        for name in defined_names(ast.parse(path.read_text())):
+            homes[name].append(place(path))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}

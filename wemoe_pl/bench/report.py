@@ -1,0 +1,147 @@
+"""The measures in processes of their own, their tables and their JSON."""
+
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median_low
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from wemoe_pl.bench.measures import MEASURES
+from wemoe_pl.bench.names import BENCH_NOTE
+from wemoe_pl.bench.subjects import BenchRow, Settings
+from wemoe_pl.reporting.plots.sweep import plot_costs
+from wemoe_pl.system.files import atomic_write, make_folder
+from wemoe_pl.system.provenance import versions
+
+PLANNED = ("fetched", "frozen", "learned", "sum", "moved")
+# What is told in a unit of its own, and how many of that unit it is.
+UNITS = {
+    "ms": (("forward", "both", "arithmetic", "reading", "seconds"), 1e3),
+    "MB": (("bytes", "extra", "dictionary", "model", "checkpoint", *PLANNED), 1e-6),
+}
+TABLE_WIDTH = 140  # columns of a table that is printed whole, even where lines then wrap
+
+
+def bench(
+    settings: Settings,
+    measures: Sequence[str],
+    out: Path,
+    *,
+    seed: int,
+    threads: int | None,
+    command: str,
+) -> None:
+    """Take some measures, print a table of each, and leave `bench.json`.
+
+    Args:
+        settings: of what, and how often.
+        measures: names of `MEASURES`.
+        out: the folder of `bench.json` and of the pictures.
+        seed: of the random weights.
+        threads: of a CPU; none for as many as torch takes.
+        command: the command line that asks for this, which is written down.
+    """
+    make_folder(out)
+    console = Console()
+    console.width = max(console.width, TABLE_WIDTH)
+    measured: dict[str, list[BenchRow]] = {}
+    for measure in measures:
+        with console.status(f"Measuring {measure}"):
+            measured[measure] = alone(measure, settings, seed, threads)
+        console.print(table_of(measure, measured[measure]))
+        if measure == "layer":
+            draw_curves(out, measured[measure])
+        about = conditions(seed, threads, command)
+        with atomic_write(out / "bench.json") as temporary:
+            temporary.write_text(json.dumps({"about": about, **measured}, indent=1) + "\n")
+    console.print(f"{BENCH_NOTE}\n{out / 'bench.json'}", highlight=False, soft_wrap=True)
+
+
+def alone(measure: str, settings: Settings, seed: int, threads: int | None) -> list[BenchRow]:
+    """Rows of one measure, from a process that did nothing else, so that memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(rows, measure, settings, seed, threads).result()
+
+
+def rows(measure: str, settings: Settings, seed: int, threads: int | None) -> list[BenchRow]:
+    """Rows of one measure."""
+    torch.manual_seed(seed)
+    if threads:
+        torch.set_num_threads(threads)
+    return [*MEASURES[measure](settings)]
+
+
+def draw_curves(out: Path, measured: Sequence[BenchRow]) -> None:
+    """How the cost of a layer grows with samples and with experts: a picture for each shape."""
+    for shape in dict.fromkeys(row["shape"] for row in measured):
+        rows = [row for row in measured if row["shape"] == shape]
+        usual = {key: middle(row[key] for row in rows) for key in ("samples", "experts", "depth")}
+        curves = {key: costs_by(key, rows, usual) for key in ("samples", "experts")}
+        if several := {k: lines for k, lines in curves.items() if len(lines["plain, forward"]) > 1}:
+            fixed = ", ".join(f"{key} {value}" for key, value in usual.items())
+            about = f"An MLP of {shape}; where it is not the axis: {fixed}"
+            plot_costs(out / f"layer_{shape}.png", several, about)
+
+
+def costs_by(
+    key: str, measured: Sequence[BenchRow], usual: Mapping[str, int]
+) -> dict[str, dict[int, float]]:
+    """Seconds by one key, of the rows that have the usual value of every other."""
+    lines: dict[str, dict[int, float]] = {}
+    for row in measured:
+        if all(row[other] == value for other, value in usual.items() if other != key):
+            for what, label in {"forward": "forward", "both": "forward + backward"}.items():
+                lines.setdefault(f"{row['run']}, {label}", {})[row[key]] = row[what]
+    return lines
+
+
+def middle(values: Iterable[int]) -> int:
+    """The one that as many of the different values are below as above."""
+    return median_low(sorted(set(values)))
+
+
+def table_of(measure: str, measured: Sequence[BenchRow]) -> Table:
+    """One line per row."""
+    table = Table(title=measure)
+    for name, value in measured[0].items():
+        unit = next((f", {unit}" for unit, (names, _) in UNITS.items() if name in names), "")
+        words = isinstance(value, str | bool)
+        table.add_column(name + unit, justify="left" if words else "right", no_wrap=True)
+    for row in measured:
+        table.add_row(*(cell(name, value) for name, value in row.items()))
+    return table
+
+
+def cell(name: str, value: Any) -> str:
+    """A value as a person reads it: milliseconds, megabytes, ratios.
+
+    >>> cell("forward", 0.0789), cell("bytes", 75_000_000), cell("ratio", 1.757), cell("best", True)
+    ('78.9', '75.0', '1.76', 'yes')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    for names, scale in UNITS.values():
+        if name in names and value is not None:
+            return f"{value * scale:.1f}"
+    return "–" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def conditions(seed: int, threads: int | None, command: str) -> dict[str, Any]:
+    """What makes the numbers what they are."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "command": command,
+        "note": BENCH_NOTE,
+        "seed": seed,
+        "versions": versions(),
+        "threads": threads or torch.get_num_threads(),
+        "processor": platform.processor() or platform.machine(),
+        "gpu": gpu,
+    }

@@ -1,0 +1,78 @@
+"""All private parts of Lightning that are called here, each with the reason.
+
+They were tried with Lightning 2.6.6. A test names those that another version changes.
+"""
+
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.strategies.launchers import (
+    _MultiProcessingLauncher,
+    _SubprocessScriptLauncher,
+)
+
+
+def handle_sigterm(trainer: L.Trainer, handler: Callable[[int, FrameType | None], None]) -> None:
+    """Let a handler take the place of the one that Lightning installs when a run begins.
+
+    That has the processes talk from within the handler, wherever each of them is, and no setting
+    of a trainer leaves it out.
+    """
+    connector: Any = trainer._signal_connector
+    connector._sigterm_notifier_fn = handler
+
+
+def starter_of(trainer: L.Trainer) -> _SubprocessScriptLauncher | None:
+    """The launcher with the processes that this one has started; None if it has started none.
+
+    Its `kill` and `procs` are the only way to them.
+    """
+    launcher = trainer.strategy.launcher
+    return launcher if isinstance(launcher, _SubprocessScriptLauncher) else None
+
+
+def starts_processes_midway(trainer: L.Trainer) -> bool:
+    """Does a strategy such as `ddp_spawn` start its processes in the middle of a run?
+
+    The name of the strategy does not say so of those that are given as objects.
+    """
+    return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+
+
+def set_progress(loop: dict[str, Any], step: int, trainer: L.Trainer, is_validated: bool) -> None:
+    """Let a fit go on behind a whole step, which is validated first if that is due.
+
+    Lightning counts batches, has several ways to restart depending on the hook that saved, and
+    takes the batches of a step that was cut short for done. It offers no other way to say where a
+    fit goes on than the state of its loops.
+
+    Args:
+        loop: the state of the fit loop in a checkpoint; changed in place.
+        step: how many steps are done.
+        trainer: whose step is a number of batches, with a validation every few of them.
+        is_validated: was the step validated already?
+    """
+    every = trainer.val_check_interval
+    batches = step * trainer.accumulate_grad_batches
+    due = isinstance(every, int) and batches % every == 0
+    pending = int(due and not is_validated)
+    length = trainer.limit_train_batches  # of an epoch; a share of data without end is all of it
+    epoch, behind = divmod(batches, length) if isinstance(length, int) else (0, batches)
+    loop["epoch_progress"] = loop_progress(epoch, begun=1)
+    loop["epoch_loop.batch_progress"] = loop_progress(batches) | {"current": counts(behind)}
+    loop["epoch_loop.val_loop.batch_progress"] = loop_progress(0, begun=pending)
+    loop["epoch_loop.state_dict"] = {"_batches_that_stepped": step - due}
+
+
+def loop_progress(done: int, begun: int = 0) -> dict[str, Any]:
+    """The progress of a loop that has done some epochs or batches, and begun some more."""
+    reached = counts(done, begun)
+    return {"total": reached, "current": reached, "is_last_batch": False}
+
+
+def counts(done: int, begun: int = 0) -> dict[str, int]:
+    """How far epochs or batches have come, as Lightning counts them."""
+    first = dict.fromkeys(("ready", "started"), done + begun)
+    return first | dict.fromkeys(("processed", "completed"), done)

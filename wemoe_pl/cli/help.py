@@ -1,0 +1,120 @@
+"""What `--help` says of every command, without importing torch."""
+
+from argparse import RawDescriptionHelpFormatter
+from itertools import zip_longest
+from pathlib import PurePath
+
+from wemoe_pl.cli.options import (
+    ALL_CLASSES,
+    ALL_CLASSES_OPTION,
+    ALLOW_HELP,
+    COMMANDS,
+    CONFIG,
+    FRESH,
+    FRESH_OPTION,
+    JOB_OPTIONS,
+    LANDSCAPE_OPTIONS,
+    QUIET,
+    QUIET_OPTION,
+    SUBCOMMANDS,
+    OneSentence,
+    command_parser,
+    wrong_command,
+)
+from wemoe_pl.cli.verb_parsers import VERB_PARSERS
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.system.configs import ALLOW, shipped_configs, shipped_suites, shipped_trainers
+
+# The classes that `--model` takes.
+MODELS = ("ExpertFineTuning", "MultiTaskTraining", "SampleMerging", "TestTimeAdaptation")
+JOB_USAGE = "--config CONFIG [--out DIR] [--KEY VALUE ...]"
+JOB_EPILOG = """\
+  --KEY VALUE           any other key of the config, for example
+                        --trainer.max_steps 500 or --model.merge.router_depth 1
+  --model.help CLASS    the options of a class:
+                        {classes}
+
+shipped configs:
+  {configs}
+shipped suites, for --suite:
+  {suites}
+shipped devices, for --config trainer/NAME: {trainers}
+"""
+TOP = """\
+Merge fine-tuned vision transformers into one multi-task model.
+
+commands, each with a --help of its own:
+  {commands}
+"""
+
+
+def parser_of(command: str) -> OneSentence:
+    """Return the parser of a command; for none, of what is given before one.
+
+    Raises:
+        ConfigError: there is no such command; names the nearest.
+    """
+    if not command:
+        return top_parser()
+    if command not in COMMANDS:
+        raise ConfigError(wrong_command(command))
+    return VERB_PARSERS[command]() if command in VERB_PARSERS else job_parser(command)
+
+
+def top_parser() -> OneSentence:
+    """Make the parser of `wemoe-pl` without a command."""
+    commands = "\n  ".join(f"{name:22}{about}" for name, about in COMMANDS.items())
+    parser = config_parser("", TOP.format(commands=commands))
+    parser.add_argument("--version", action="store_true", help="Show the version and exit.")
+    return parser
+
+
+def job_parser(command: str) -> OneSentence:
+    """Make the parser by which help and completion know a job; Lightning's own really reads it."""
+    parser = config_parser(command, COMMANDS[command])
+    add = parser.add_argument
+    add("--suite", help="Models and tasks: a YAML file, or the bare name of a shipped one.")
+    add("--seed_everything", metavar="SEED", help="The seed of everything random, from 0.")
+    more = LANDSCAPE_OPTIONS if command == "landscape" else {}
+    for name, option in (JOB_OPTIONS | more).items():
+        add(f"--{name}", help=option.help_and_default)
+    add(ALLOW, metavar="PACKAGE", help=ALLOW_HELP)
+    if command == "check":
+        add(ALL_CLASSES, **ALL_CLASSES_OPTION)
+    if command in (*SUBCOMMANDS, "check"):
+        add(*QUIET, **QUIET_OPTION)
+        start = "A checkpoint to go on from or to score: a file, `last` of --out, or `none`."
+        add("--ckpt_path", help=start)
+    if command in ("fit", "test", "predict", "check"):
+        add(FRESH, **FRESH_OPTION)
+    return parser
+
+
+def config_parser(command: str, description: str) -> OneSentence:
+    """Make a parser of what all commands with a config have in common."""
+    parser = command_parser(
+        command,
+        description,
+        usage=f"wemoe-pl {command or 'COMMAND'} {JOB_USAGE}",
+        epilog=job_epilog(),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    config = "A YAML file, or the bare name of a shipped one; can be repeated, later ones win."
+    add(*CONFIG, help=config)
+    add("--print_config", action="store_true", help="Print every key with its value, and exit.")
+    return parser
+
+
+def job_epilog() -> str:
+    """Say how other keys are set, and what is shipped."""
+    names = [name.removesuffix(".yaml") for name in shipped_configs()]
+    third = (len(names) + 2) // 3
+    columns = (names[i * third : (i + 1) * third] for i in range(3))
+    rows = zip_longest(*columns, fillvalue="")
+    return JOB_EPILOG.format(
+        classes=f"\n{' ' * 24}".join(MODELS),
+        configs="\n  ".join("".join(f"{name:26}" for name in row).rstrip() for row in rows),
+        suites=", ".join(shipped_suites()),
+        trainers=" ".join(PurePath(name).stem for name in shipped_trainers()),
+    )

@@ -1,0 +1,73 @@
+"""The keys of a job beside those of its parts, and what of them the parts share."""
+
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+
+import wemoe_pl
+from wemoe_pl.callbacks.collapse_guard import CollapseGuard
+from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
+from wemoe_pl.callbacks.predictions import Predictions
+from wemoe_pl.cli.job_config import PROGRESS_BAR, checkpoints_in
+from wemoe_pl.cli.options import FRESH, FRESH_OPTION, JOB_OPTIONS, QUIET, QUIET_OPTION
+from wemoe_pl.data.suite import Suite, restriction
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.reporting.dashboard import Dashboard
+
+# A config may name every public class, of which a parser knows those that have been imported.
+PUBLIC = [getattr(wemoe_pl, name) for name in wemoe_pl.__all__]
+# What a run's config has of the command that it was made with; verbs are given such configs too.
+COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions", "quiet", "fresh")
+JOB_DEFAULTS = {
+    "seed_everything": 0,
+    "trainer.devices": 1,
+    "trainer.callbacks": [{"class_path": PROGRESS_BAR}],
+    "trainer.logger": {"class_path": "wemoe_pl.MetricsFile"},
+    "trainer.enable_model_summary": False,
+    "trainer.num_sanity_val_steps": 0,
+    "trainer.log_every_n_steps": 10,
+    "trainer.check_val_every_n_epoch": None,
+}
+
+
+def add_job_keys(parser: LightningArgumentParser, is_of_verb: bool) -> None:
+    """Add the keys that model, data and trainer share, and hand their values on to them."""
+    parser.add_argument("--suite", type=Suite)
+    for name, option in JOB_OPTIONS.items():
+        parser.add_argument(f"--{name}", **vars(option))
+    if is_of_verb:
+        for key in COMMAND_KEYS:
+            parser.add_argument(f"--{key}", type=str | bool | None, default=None)
+    else:
+        parser.add_argument(*QUIET, **QUIET_OPTION)
+        parser.add_argument(FRESH, **FRESH_OPTION)
+    for part in ("model", "data"):
+        chosen = ("suite", "tasks", "unseen")
+        parser.link_arguments(chosen, f"{part}.init_args.suite", compute_fn=restricted)
+        parser.link_arguments("task", f"{part}.init_args.task")
+    parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=checked_seed)
+    parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
+    parser.link_arguments("out", "checkpoint.dirpath", compute_fn=checkpoints_in)
+    parser.add_lightning_class_args(CollapseGuard, "guard")
+    parser.add_lightning_class_args(Dashboard, "dashboard")
+    parser.add_lightning_class_args(Predictions, "predictions")
+    parser.link_arguments("out", "predictions.folder")
+    parser.link_arguments("out", "trainer.default_root_dir")
+    parser.link_arguments("out", "trainer.logger.init_args.save_dir")  # if it is one, no list
+    parser.set_defaults(JOB_DEFAULTS)
+
+
+def checked_seed(seed: bool | int) -> int:
+    """The seed, of which `results.json` and the order of the images speak."""
+    if isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise ConfigError(
+            f"seed_everything is {seed}: give a number from 0 to {2**32 - 1}, so that the run can "
+            "be repeated."
+        )
+    return seed
+
+
+def restricted(suite: Namespace, tasks: list[str] | None, unseen: list[str]) -> Namespace:
+    """The config of a suite with the tasks that were chosen, and without the unseen experts."""
+    if not suite or suite.get("tasks") is None:
+        return suite  # none was given, of which the parser complains better
+    return Namespace({**vars(suite), **restriction(suite, tasks, unseen)})

@@ -1,0 +1,45 @@
+"""What the loggers of a job are told: where to write, where to go on, and when all is said."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from jsonargparse import Namespace
+from lightning.pytorch.loggers import Logger
+
+from wemoe_pl.cli.job_config import loggers_of
+from wemoe_pl.cli.job_start import Resumed
+from wemoe_pl.reporting.loggers import MetricsFile, WandbRun, identity
+from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.session import Session
+
+
+def place_loggers(config: Namespace, command: str | None) -> None:
+    """Let loggers write into the folder of the run, wherever their config is from.
+
+    The lines of a command beside a fit go into a folder of its own.
+    """
+    is_beside = command != "fit" and RunFolder(Path(config.out)).last_checkpoint.is_file()
+    for logger in loggers_of(config.trainer):
+        if "save_dir" in logger.init_args:
+            logger.init_args.save_dir = config.out
+        if logger.class_path.rpartition(".")[2] == MetricsFile.__name__:
+            logger.init_args.version = str(command) if is_beside else ""
+
+
+def begin_logging(
+    loggers: Iterable[Logger], config: Namespace, session: Session, resumed: Resumed
+) -> None:
+    """Let loggers go on where the run does, in its own place among others."""
+    for logger in loggers:
+        if isinstance(logger, WandbRun):
+            place = identity(config.as_dict(), session.command)
+            logger.identify(place | {"id": resumed.wandb_run})
+        if isinstance(logger, MetricsFile) and session.start.goes_on:
+            logger.first_step = resumed.step
+
+
+def close_loggers(loggers: Iterable[Logger]) -> None:
+    """Let W&B send what it still has."""
+    for logger in loggers:
+        if isinstance(logger, WandbRun):
+            logger.close()

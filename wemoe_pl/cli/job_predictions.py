@@ -1,0 +1,59 @@
+"""How `predict` goes on with what a killed process has answered, and what it says in the end."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from rich.console import Console
+
+from wemoe_pl.callbacks.predictions import Predictions
+from wemoe_pl.callbacks.siblings import callbacks_of
+from wemoe_pl.data.datamodule import VisionData
+from wemoe_pl.data.tasks import name_some
+from wemoe_pl.data.to_classify import ToClassify
+from wemoe_pl.merging import NOT_ADAPTED
+from wemoe_pl.system.files import digest
+from wemoe_pl.training.module import ScoredModule
+
+
+def skip_answered(
+    trainer: Trainer, model: ScoredModule, data: VisionData, recipe: dict[str, Any], is_fresh: bool
+) -> None:
+    """Leave out the batches that an earlier start of the same command has answered."""
+    [predictions] = callbacks_of(trainer, Predictions)
+    answered = predictions.begin(question_of(recipe, model, data.to_classify), is_fresh)
+    data.to_classify.leave_out(answered)
+    if answered:
+        batches = len(data.to_classify.batches)
+        rank_zero_info(f"Going on: {len(answered)} of {batches} batches are answered already")
+
+
+def question_of(recipe: dict[str, Any], model: ScoredModule, images: ToClassify) -> dict[str, Any]:
+    """All that determines what `predict` answers, as plain values."""
+    checkpoint = recipe["ckpt_path"]
+    return {
+        "model": [recipe[key] for key in ("model", "suite", "task", "tasks", "unseen")],
+        "precision": recipe["trainer"]["precision"],
+        "checkpoint": checkpoint and digest(Path(checkpoint)),
+        "sources": model.frozen_sources,
+        "images": [images.source, images.images.fingerprint],
+        "batch_size": images.batch_size,
+    }
+
+
+def write_answers(
+    trainer: Trainer, model: ScoredModule, data: VisionData, console: Console
+) -> None:
+    """Write the table of answers, in the order of the images, and say where it is."""
+    [predictions] = callbacks_of(trainer, Predictions)
+    images = data.to_classify
+    answers, unreadable = predictions.finish(images.batches)
+    by = f", by {model.method}" if model.method.endswith(NOT_ADAPTED) else ""
+    console.print(f"{answers} predictions are in {predictions.path}{by}", highlight=False)
+    if unreadable:
+        logging.getLogger("lightning.pytorch").warning(
+            f"{len(unreadable)} of {len(images.images)} images cannot be read, and have rows "
+            f"that say why: {name_some(unreadable)}."
+        )

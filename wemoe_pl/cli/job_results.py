@@ -1,0 +1,71 @@
+"""What a job leaves when it was scored, and what it says of that."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from lightning import Trainer
+from rich.table import Table
+
+from wemoe_pl.callbacks.collapse_guard import CollapseGuard
+from wemoe_pl.callbacks.curves import Curves
+from wemoe_pl.callbacks.siblings import callbacks_of
+from wemoe_pl.cli.job_loggers import close_loggers
+from wemoe_pl.data.datamodule import VisionData
+from wemoe_pl.reporting.dashboard import Dashboard
+from wemoe_pl.reporting.plots.run import write_figures
+from wemoe_pl.reporting.results import collect_results, write_results
+from wemoe_pl.reporting.summary import accuracy_table, write_summary
+from wemoe_pl.runs.partial import PARTIAL, what_was_scored, what_was_validated
+from wemoe_pl.runs.session import Session
+from wemoe_pl.training.module import ScoredModule
+
+
+def validation_table(trainer: Trainer, model: ScoredModule) -> Table:
+    """The accuracies of a validation, in the form of those of a test."""
+    accuracy, partial = model.scores.accuracy(), what_was_scored(trainer)
+    suite = {"suite": model.suite.name, "note": model.suite.note}
+    method = model.method + (PARTIAL if partial else "")
+    scored = {"method": method, "tasks": list(accuracy), "accuracy": accuracy}
+    return accuracy_table({**suite, **scored, "partial": partial, "reference": {}})
+
+
+def finish_run(
+    trainer: Trainer,
+    model: ScoredModule,
+    data: VisionData,
+    session: Session,
+    arguments: Sequence[str],
+    seed: int,
+) -> dict[str, Any]:
+    """Write the figures, `summary.md` and `results.json`, with which a run has finished.
+
+    Args:
+        trainer: which has scored the model.
+        model: with its scores.
+        data: whose images were scored.
+        session: of the command, whose folder is written to.
+        arguments: the command line, which the results repeat.
+        seed: of all that was random.
+
+    Returns:
+        The results.
+    """
+    results = collect_results(model, seed, data.corruption)
+    results["command"] = shlex.join(["wemoe-pl", *arguments])
+    partial, curves = what_was_scored(trainer), what_was_validated(trainer)
+    results |= session.facts() | {"partial": partial, "curves": curves}
+    results["method"] += PARTIAL if partial else ""
+    if session.command == "fit":
+        [guard] = callbacks_of(trainer, CollapseGuard)
+        results["guard"] = guard.report
+    folder = session.folder
+    points = callbacks_of(trainer, Curves)[0].points
+    figures = write_figures(folder.path, model, results, points)
+    write_summary(folder.summary, results, [path.name for path in figures])
+    [dashboard] = callbacks_of(trainer, Dashboard)
+    dashboard.finish(trainer, model, results, figures, points)
+    close_loggers(trainer.loggers)
+    write_results(folder.results, results)  # last: it says that the run is finished
+    session.put_in_place()
+    return results

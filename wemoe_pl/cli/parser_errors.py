@@ -1,0 +1,183 @@
+"""One sentence for each report of jsonargparse's: a table of its wordings and of ours."""
+
+import re
+from ast import literal_eval
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from lightning import Callback
+from lightning.pytorch.loggers import Logger
+
+from wemoe_pl.cli.options import wrong_command
+from wemoe_pl.data.datamodule import VisionData
+from wemoe_pl.data.tasks import VisionTask
+from wemoe_pl.errors import FEW, did_you_mean
+from wemoe_pl.merging import MergeMethod
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.system.trust import DENIED, not_allowed
+from wemoe_pl.training.module import ScoredModule
+
+# The keys that take the name of a class, and what that class must be.
+CHOSEN_BY_KEY: dict[str, type] = {
+    "model": ScoredModule,
+    "data": VisionData,
+    "merge": MergeMethod,
+    "compression": Compression,
+    "tasks": VisionTask,
+    "logger": Logger,
+    "callbacks": Callback,
+}
+NO_CONFIG = "It is no config: expected lines of the form `key: value`."
+QUOTE_NAMES = "Put quotes around a name that YAML takes for something else, as in '1' or 'yes'."
+SEE_KEYS = "Add --print_config to see all keys."
+# What lines of a report begin with that say where jsonargparse looked, not what is wrong.
+BOILERPLATE = (
+    "Parser key", "Does not validate", "Subtypes:", "Errors:", "Problem with", "Given value",
+    "Unable to load", "Expected a path but", "Expected a <class 'NoneType'>",
+)  # fmt: skip
+UNLOADED = r"Unable to load config '(.+?)'"
+
+
+class Report:
+    """A report of jsonargparse's, and what it is about.
+
+    Args:
+        text: its words.
+        keys: the keys that the command knows.
+
+    Attributes:
+        key: the dotted key of the value that is wrong; empty if none is named.
+        place: the key, and the file that is read for it.
+        lines: the lines that say what is wrong.
+    """
+
+    def __init__(self, text: str, keys: Iterable[str]):
+        self.keys = keys
+        self.key = ".".join(re.findall(r'Parser key "([\w.]+)":\s*$', text, re.MULTILINE))
+        unloaded = re.search(UNLOADED, text)
+        self.place = f"{self.key}: {Path(unloaded[1])}" if unloaded else self.key
+        lines = (line.strip(" -") for line in text.splitlines())
+        self.lines = [line for line in lines if line and not line.startswith(BOILERPLATE)]
+
+
+def explain_report(text: str, keys: Iterable[str] = ()) -> str:
+    r"""One sentence for a report of jsonargparse's, with the nearest valid name where one is near.
+
+    Args:
+        text: the report.
+        keys: the keys that the command knows.
+
+    >>> explain_report("Subcommand 'fit' does not accept option 'lamda'", ["lambda", "depth"])
+    "There is no key 'lamda'. Did you mean 'lambda'? Valid names: depth, lambda."
+    >>> explain_report("Parser key \"depth\":\n  Expected a <class 'int'>. Got value: two")
+    "depth: expected int, got 'two'."
+    """
+    report = Report(text, keys)
+    for pattern, sentence in SENTENCES:
+        if (found := re.search(pattern, text)) and (said := sentence(found, report)):
+            return said
+    return after(report.place, report.lines[0] if report.lines else NO_CONFIG)
+
+
+def after(place: str, sentence: str) -> str:
+    """Put a sentence after the place that it is about, if there is one."""
+    return f"{place}: {sentence}" if place else sentence
+
+
+def unknown_key(found: re.Match[str], report: Report) -> str:
+    """Say that there is no such key, and which is like it."""
+    return f"There is no key '{found[1]}'. {nearest_name(found[1], report.keys, SEE_KEYS)}"
+
+
+def unknown_class(found: re.Match[str], report: Report) -> str:
+    """Say that there is no such class, and which is like it of those that the key takes."""
+    base = CHOSEN_BY_KEY.get(report.key.rpartition(".")[2])
+    bases = [base] if base else CHOSEN_BY_KEY.values()
+    names = {name for base in bases for name in concrete(base)}
+    return f"There is no class '{found[1]}'. {nearest_name(found[1], names)}"
+
+
+def missing_file(found: re.Match[str], report: Report) -> str:
+    """Say that there is no such file, and which is like it; nothing if it is there."""
+    path = Path(found[1])
+    if path.is_file():
+        return ""
+    siblings = [sibling.name for sibling in path.parent.glob("*.yaml")]
+    return f"{report.key}: there is no file {path}. {did_you_mean(path.name, siblings)}"
+
+
+def wrong_type(found: re.Match[str], report: Report) -> str:
+    """Say which types a key takes; nothing if it is not the type that is wrong."""
+    if not "".join(report.lines).startswith("Expected a"):
+        return ""
+    types = re.findall(
+        r"Expected an? (?:<class '|typing\.)?(.*?)(?:'>|$|\. Got)", "\n".join(report.lines), re.M
+    )
+    expected = f"expected {' or '.join(dict.fromkeys(types))}, got '{found[1]}'."
+    hint = f" {QUOTE_NAMES}" if "str" in types and is_no_text(found[1]) else ""
+    return after(report.place, expected) + hint
+
+
+# What a report contains, and the sentence that is made of it. The first that is not empty counts.
+SENTENCES: tuple[tuple[str, Callable[[re.Match[str], Report], str]], ...] = (
+    # The parser of the command quotes the sentence of the parser of a class.
+    (r"There is no (?:key|class) '.*", lambda found, _: found[0]),
+    (r"The YAML .*", lambda found, report: after(report.key, found[0])),
+    (
+        r"(?:[\w.]+: )*A config may not name '.*",
+        lambda found, report: after(report.key, found[0]),
+    ),
+    (DENIED.pattern, lambda found, report: after(report.key, not_allowed(found[1]))),
+    (r"(?:unrecognized arguments: --|[Oo]ption ')([\w.]+)", unknown_key),
+    (r"Expected a dot import path string: (\S+)", unknown_class),
+    (r"invalid choice: '(\S+)' \(choose from ", lambda found, _: wrong_command(found[1])),
+    (r'expected "subcommand" to be one of', lambda *_: wrong_command()),
+    (
+        r"arguments are required: \w+\.(\w+)|[Kk]ey ['\"](suite)\.name",
+        lambda found, _: (
+            f"No {found[1] or found[2]} was given: start from a config, with --config NAME."
+        ),
+    ),
+    (r"Unexpected config:", lambda *_: NO_CONFIG),
+    (UNLOADED, missing_file),
+    (r"Call to compute_fn .* failed: (.*)", lambda found, _: found[1]),
+    (
+        r'(?s:.*)in "<unicode string>", line (\d+)',  # the last line counts
+        lambda found, report: after(report.place, f"not valid YAML near line {found[1]}."),
+    ),
+    (
+        r"codec can't decode",
+        lambda _, report: after(report.place, "it is no text in UTF-8."),
+    ),
+    (r"(?s:.*)(?:Got|Given) value: (.*)", wrong_type),  # the last value is the whole one
+)
+
+
+def is_no_text(value: str) -> bool:
+    """Say whether YAML has made numbers, truth values or nothing of what may have been names.
+
+    >>> is_no_text("[1, 'a']"), is_no_text("None"), is_no_text("['a']"), is_no_text("a")
+    (True, True, False, False)
+    """
+    try:
+        parsed = literal_eval(value)
+    except (ValueError, SyntaxError):
+        return False
+    items = parsed if isinstance(parsed, list) else [parsed]
+    return any(not isinstance(item, str) for item in items)
+
+
+def nearest_name(name: str, candidates: Iterable[str], otherwise: str = "") -> str:
+    """End a sentence with the nearest candidate, and with the others if they are few."""
+    names = [candidate for candidate in candidates if not candidate.startswith("_")]
+    hint = did_you_mean(name, names)
+    return hint if len(names) <= FEW else hint.partition("There are")[0].strip() or otherwise
+
+
+def concrete(base: type) -> list[str]:
+    """List the names of the classes that can be chosen for a base class."""
+    children: list[type] = base.__subclasses__()
+    below = [name for child in children for name in concrete(child)]
+    members = (getattr(base, name, None) for name in dir(base))
+    abstract = any(getattr(member, "__isabstractmethod__", False) for member in members)
+    return below if abstract or base in CHOSEN_BY_KEY.values() else [base.__name__, *below]

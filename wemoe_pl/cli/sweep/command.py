@@ -1,0 +1,63 @@
+"""`wemoe-pl sweep`: a job for every point of a grid, one after another or several at once.
+
+Every point is a command of its own, `wemoe-pl fit --config … --KEY=VALUE …`, and so composes with
+the sweeps of Weights & Biases, whose agents call the same command with the same keys.
+"""
+
+import re
+import shlex
+from argparse import Namespace
+from pathlib import Path
+
+from wemoe_pl.cli.sweep.grid import combinations, parse_grid
+from wemoe_pl.cli.sweep.points import check_points, last_words, make_point
+from wemoe_pl.cli.sweep.summary import summarise
+from wemoe_pl.cli.sweep.workers import Processes, run_all
+from wemoe_pl.cli.verb_parsers import sweep_parser
+from wemoe_pl.errors import ConfigError, WeMoEError, at_least
+from wemoe_pl.runs.session import writing_to
+
+
+def sweep(args: list[str], run: Processes | None = None) -> None:
+    """Run the grid that the arguments describe, and end in one table.
+
+    Args:
+        args: the command line behind `wemoe-pl sweep`.
+        run: runs one command; by default, each in a process of its own.
+
+    Raises:
+        ConfigError: the arguments are wrong, or a folder holds another sweep's results.
+        WeMoEError: some points failed; the others have run.
+    """
+    options, passed_on = sweep_parser().parse_known_args(args)
+    out = Path(options.out)
+    grid = checked_grid(options, passed_on)
+    all_points = [make_point(settings, options, passed_on, out) for settings in combinations(grid)]
+    if options.dry_run:
+        for point in all_points:
+            print(shlex.join(["wemoe-pl", *point.command]))
+        return
+    with writing_to(out):
+        check_points(all_points, options.fresh)
+        failed = run_all(all_points, options, run or Processes())
+        left = [point for point in all_points if point not in failed]
+        summarise(left, list(grid), out, options.choose)
+    if failed:
+        reasons = "; ".join(f"{point.folder.name}: {last_words(point)}" for point in failed)
+        raise WeMoEError(f"{len(failed)} of {len(all_points)} points failed. {reasons}")
+
+
+def checked_grid(options: Namespace, passed_on: list[str]) -> dict[str, list[str]]:
+    """Read the grid, and raise `ConfigError` for an option that makes no sense."""
+    if not options.grid:
+        raise ConfigError("There is nothing to sweep: give --grid KEY=A,B,C.")
+    if options.jobs is not None:
+        at_least(1, "--jobs", options.jobs)
+    if options.gpus and not re.fullmatch(r"\d+(,\d+)*", options.gpus):
+        raise ConfigError(f"--gpus is '{options.gpus}': give numbers such as 0,1.")
+    grid = parse_grid(options.grid)
+    given = {arg.removeprefix("--").partition("=")[0] for arg in passed_on if arg[:2] == "--"}
+    for key in grid:
+        if key in given:
+            raise ConfigError(f"{key} is in the grid and given as --{key} too: leave one out.")
+    return grid

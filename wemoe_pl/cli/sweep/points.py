@@ -1,0 +1,136 @@
+"""The points of a sweep: what is run for each, in which folder, and what it has left there."""
+
+import json
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wemoe_pl import merging
+from wemoe_pl.cli.options import CONFIG, flatten, values_of
+from wemoe_pl.cli.sweep.grid import folder_name
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.runs.folder import RunFolder, State
+from wemoe_pl.runs.identity import program_change
+from wemoe_pl.runs.settings import read_settings
+from wemoe_pl.system.configs import find_config
+from wemoe_pl.system.files import atomic_write, digest
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a grid: its settings, its folder, and the command that makes it."""
+
+    settings: dict[str, str]
+    folder: Path
+    command: tuple[str, ...]
+
+    @property
+    def record(self) -> Path:
+        """The file in which the command is written down."""
+        return self.folder / "command.json"
+
+    @property
+    def log(self) -> Path:
+        """The file of what the command printed."""
+        return self.folder / "log.txt"
+
+    @property
+    def run(self) -> RunFolder:
+        """The folder, as the folder of a run."""
+        return RunFolder(self.folder)
+
+    @property
+    def results(self) -> dict[str, Any] | None:
+        """The results of the point, if it came to its end."""
+        return self.run.read_results() if self.run.state is State.FINISHED else None
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The SHA-256 of every file that the command names."""
+        words = [word.rpartition("=")[2] for word in self.command]
+        names = [find_config(name) for name in values_of(self.command, *CONFIG)] + words
+        return {name: digest(Path(name)) for name in names if Path(name).is_file()}
+
+    def write_down(self, is_done: bool = False) -> None:
+        """Write down the command, and what it was made with when it is done."""
+        record = {"command": self.command, "files": self.files if is_done else None}
+        with atomic_write(self.record) as temporary:
+            temporary.write_text(json.dumps(record))
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What was written down when the point was last run; empty if it never was."""
+        if not self.record.is_file():
+            return {}
+        record = json.loads(self.record.read_text())
+        return record if isinstance(record, dict) else {"command": record}  # of an earlier version
+
+    @property
+    def is_of_command(self) -> bool:
+        """Say whether it is this very command that was run in the folder."""
+        return self.recorded.get("command") == list(self.command)
+
+    @property
+    def is_done(self) -> bool:
+        """Say whether this very command came to its end, with configs as they are now.
+
+        Where a config has changed, the command is run, which itself knows whether that matters.
+        """
+        has_ended = self.is_of_command and self.recorded.get("files") == self.files
+        return has_ended and self.results is not None
+
+
+def make_point(
+    settings: dict[str, str], options: Namespace, passed_on: list[str], out: Path
+) -> Point:
+    """Make the point of some settings: its command and its folder."""
+    configs = [*options.config, *([settings["config"]] if "config" in settings else [])]
+    folder = out / folder_name(settings)
+    values = (f"--{key}={value}" for key, value in settings.items() if key != "config")
+    arguments = (*passed_on, *values)
+    is_chosen = options.command != "auto"
+    command = options.command if is_chosen else command_for(configs, arguments)
+    named = (part for config in configs for part in ("--config", config))
+    return Point(settings, folder, (command, *named, *arguments, "--out", str(folder)))
+
+
+def command_for(configs: Sequence[str], arguments: Sequence[str]) -> str:
+    """Choose `test` for a job whose merge is static, with nothing to fit, else `fit`.
+
+    Args:
+        configs: those that are given, of which the later ones count.
+        arguments: what the command line says beside them, which counts more.
+
+    Raises:
+        ConfigError: there is no such config.
+    """
+    settings: dict[str, str] = {}
+    for config in configs:
+        settings |= flatten(read_settings(Path(find_config(config))) or {})
+    merge = [settings.get("model.merge", ""), *values_of(arguments, "--model.merge")][-1]
+    method = getattr(merging, merge.rpartition(".")[2], None)
+    return "test" if getattr(method, "is_static", False) else "fit"
+
+
+def check_points(all_points: Iterable[Point], fresh: bool) -> None:
+    """Raise `ConfigError` if a folder holds the results of another command, or of other code."""
+    for point in all_points:
+        results = point.results
+        if results is not None and not point.is_of_command:
+            raise ConfigError(
+                f"{point.folder} holds the results of another command: choose another --out, or "
+                "delete it."
+            )
+        if results is not None and not fresh and (change := program_change(results)):
+            raise ConfigError(
+                f"{point.folder} was finished before {change} was changed: give --fresh to run "
+                "all points anew, or another --out."
+            )
+
+
+def last_words(point: Point) -> str:
+    """Read the last line of a point's log, which is the error of one that failed."""
+    lines = point.log.read_text().strip().splitlines() if point.log.is_file() else []
+    return lines[-1].removeprefix("wemoe-pl: ") if lines else "it left no log."

@@ -1,0 +1,119 @@
+"""What a sweep leaves: a table, a plot, and the point that is chosen without labels."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from wemoe_pl.cli.sweep.grid import folder_name, short_names
+from wemoe_pl.cli.sweep.points import Point
+from wemoe_pl.reporting.analysis import write_rows
+from wemoe_pl.reporting.plots.sweep import plot_sweep
+from wemoe_pl.reporting.table import percent
+from wemoe_pl.system.files import atomic_write
+from wemoe_pl.training.metrics import mean
+
+UNLIMITED = 1000  # columns in which no table is wrapped
+SEED = "seed_everything"
+# The points that have finished, each with its `results.json`.
+Finished: TypeAlias = Sequence[tuple[Point, Mapping[str, Any]]]
+
+
+def summarise(points: Sequence[Point], keys: list[str], out: Path, choose: bool) -> None:
+    """Print and write the table of the points that have finished, and draw it; nothing for none.
+
+    Args:
+        points: the points of the sweep that have not failed.
+        keys: the keys of its grid.
+        out: the folder of `sweep.csv`, `sweep.png` and `chosen.json`.
+        choose: mark the point that has most information, for which no label is needed.
+    """
+    finished = [(point, results) for point in points if (results := point.results) is not None]
+    if not finished:
+        return
+    best = max(finished, key=lambda pair: information(pair[1]) or 0.0)
+    table = sweep_table(finished, keys, best[0] if choose else None)
+    Console(width=Console(width=UNLIMITED).measure(table).maximum).print(table)
+    rows = [csv_row(point, results) for point, results in finished]
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    write_rows(out / "sweep.csv", header, [[row.get(key) for key in header] for row in rows])
+    if choose:
+        write_choice(out / "chosen.json", *best)
+    draw(finished, keys, out)
+
+
+def write_choice(path: Path, point: Point, results: Mapping[str, Any]) -> None:
+    """Write the settings of the chosen point, its folder and its score."""
+    about = {"folder": str(point.folder), "information": information(results)}
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(point.settings | about, indent=2) + "\n")
+
+
+def csv_row(point: Point, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a line of `sweep.csv`."""
+    return {
+        **point.settings,
+        **{f"accuracy/{task}": value for task, value in results["accuracy"].items()},
+        "mean": results["mean"],
+        "partial": results.get("partial"),
+        "information": information(results),
+        **{f"seconds/{stage}": value for stage, value in results["seconds"].items()},
+        "folder": str(point.folder),
+    }
+
+
+def information(results: Mapping[str, Any]) -> float | None:
+    """Compute the score of a run that needs no labels: its mean over tasks."""
+    return mean(results.get("information", {}))
+
+
+def sweep_table(finished: Finished, keys: list[str], chosen: Point | None) -> Table:
+    """Make a table with a line per point: settings, accuracies, their mean, label-free score."""
+    first = finished[0][1]
+    tasks = list(dict.fromkeys(task for _, results in finished for task in results["tasks"]))
+    title = escape(f"Sweep on {first['suite']}, accuracy in %")
+    notes = dict.fromkeys(run.get(key) for _, run in finished for key in ("note", "partial"))
+    table = Table(title=title, caption=escape("\n".join(filter(None, notes))) or None)
+    for name in short_names(keys).values():
+        table.add_column(name)
+    for name in (*tasks, "mean", "information"):
+        table.add_column(name, justify="right")
+    for point, results in finished:
+        scores = [results["accuracy"].get(task) for task in tasks]
+        scores += [results["mean"], information(results)]
+        mark = " ← chosen without labels" if point is chosen else ""
+        shown = [percent(score) for score in scores]
+        table.add_row(*point.settings.values(), *shown[:-1], shown[-1] + mark)
+    return table
+
+
+def draw(finished: Finished, keys: list[str], out: Path) -> None:
+    """Plot the mean accuracy over the one key that has numbers for values, if there is one."""
+    numeric = [
+        key
+        for key in keys
+        if key != SEED and all(is_number(point.settings[key]) for point, _ in finished)
+    ]
+    if len(numeric) != 1:
+        return
+    [key] = numeric
+    lines: dict[str, dict[float, list[float]]] = {}
+    for point, results in finished:
+        others = {k: v for k, v in point.settings.items() if k not in (key, SEED)}
+        line = lines.setdefault(folder_name(others), {})
+        if results["mean"] is not None:
+            line.setdefault(float(point.settings[key]), []).append(results["mean"])
+    plot_sweep(out / "sweep.png", short_names(keys)[key], lines, finished[0][1]["suite"])
+
+
+def is_number(text: str) -> bool:
+    """Say whether a value can be a place on an axis."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,120 @@
+"""The workers of a sweep: several jobs at once, each in a process of its own."""
+
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from queue import SimpleQueue
+
+from rich.console import Console
+
+from wemoe_pl.cli.options import FRESH
+from wemoe_pl.cli.sweep.points import Point, last_words
+from wemoe_pl.errors import WeMoEError
+from wemoe_pl.reporting.table import percent
+from wemoe_pl.runs.lock import held
+from wemoe_pl.system.files import make_folder
+from wemoe_pl.system.signals import PARENT, Stopped
+
+LAUNCH = ("-m", "wemoe_pl")
+ORPHAN = 120.0  # seconds that a child of a killed sweep has to come to an end
+GRACE = 20  # seconds that an interrupted run has to come to an end
+
+
+def run_all(all_points: list[Point], options: Namespace, run: "Processes") -> list[Point]:
+    """Run the points that are not done yet, and return those that failed."""
+    environments = worker_environments(options)
+    free: SimpleQueue[dict[str, str]] = SimpleQueue()
+    for environment in environments:
+        free.put(environment)
+
+    def work(point: Point) -> int:
+        environment = free.get()
+        try:
+            return run_point(point, environment, run, options.fresh)
+        finally:
+            free.put(environment)
+
+    failed = []
+    with ThreadPoolExecutor(len(environments)) as pool:
+        left = [point for point in all_points if options.fresh or not point.is_done]
+        running = {pool.submit(work, point): point for point in left}
+        try:
+            for number, future in enumerate(as_completed(running), start=1):
+                point = running[future]
+                failed += [point] if future.result() else []
+                line = outcome(point, number, len(running), has_failed=point in failed)
+                Console().print(line, highlight=False)
+        except (KeyboardInterrupt, Stopped):
+            pool.shutdown(wait=False, cancel_futures=True)
+            run.stop()
+            raise
+    return failed
+
+
+def worker_environments(options: Namespace) -> list[dict[str, str]]:
+    """Make an environment for each job that runs at a time: its GPU, or its share of cores."""
+    if options.gpus:
+        return [os.environ | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in options.gpus.split(",")]
+    jobs = options.jobs or 1
+    cores = str(max(1, (os.cpu_count() or 1) // jobs))
+    threads = {} if jobs == 1 else {"OMP_NUM_THREADS": cores}
+    return [threads | os.environ for _ in range(jobs)]
+
+
+def run_point(
+    point: Point, environment: Mapping[str, str], run: "Processes", fresh: bool = False
+) -> int:
+    """Write the command down, and run it, once a child of a killed sweep has ended there."""
+    make_folder(point.folder)
+    try:
+        with held(point.run.lock, point.folder, patience_here=ORPHAN):
+            point.write_down()
+    except WeMoEError as error:
+        with point.log.open("a") as file:
+            print(error, file=file)
+        return 1
+    anew = [FRESH] if fresh else []
+    status = run([*point.command, *anew], point.log, environment)
+    if status == 0:
+        point.write_down(is_done=True)
+    return status
+
+
+class Processes:
+    """Runs every command in a process of its own, and knows those that still run."""
+
+    def __init__(self) -> None:
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
+        """Run one command, write its output to a file, and return its exit status."""
+        with log.open("a") as file:
+            process = subprocess.Popen(
+                [sys.executable, *LAUNCH, *command],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**environment, PARENT: str(os.getpid())},
+            )
+            self.running.append(process)
+            return process.wait()
+
+    def stop(self) -> None:
+        """Let all that still run come to an end, or make them."""
+        for process in self.running:
+            if process.poll() is None:
+                process.terminate()  # no second Ctrl-C, which would end it at once
+                try:
+                    process.wait(GRACE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
+def outcome(point: Point, number: int, of: int, has_failed: bool) -> str:
+    """Say in one line how a point has ended."""
+    results = None if has_failed else point.results  # which may be of another config
+    ending = f"mean {percent(results['mean'])}" if results else f"failed: {last_words(point)}"
+    return f"{number}/{of} {point.folder.name}: {ending}"

@@ -1,0 +1,117 @@
+"""The parsers of the commands that have options of their own, and read no job's config."""
+
+from typing import Any
+
+from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_NOTE, BENCH_SHAPES
+from wemoe_pl.cli.options import ALLOW_HELP, CONFIG, FRESH, OneSentence, command_parser
+from wemoe_pl.export.names import EXPORT_FORMATS
+from wemoe_pl.moe.precision import PRECISIONS
+from wemoe_pl.reporting.table import LAYOUTS
+from wemoe_pl.system.configs import ALLOW
+from wemoe_pl.system.files import expanded
+
+SHELLS = ("bash", "zsh", "fish")
+# The arguments of `add_argument` for an option that can be repeated.
+REPEATED: dict[str, Any] = {"action": "append", "default": []}
+
+
+def sweep_parser() -> OneSentence:
+    """Make the parser of `wemoe-pl sweep`, which hands on what it does not know."""
+    parser = command_parser(
+        "sweep",
+        "Run a job for every point of a grid, one after another or several at once. Every point is "
+        "a command of its own, `wemoe-pl fit --config … --KEY=VALUE …`, and so composes with the "
+        "sweeps of Weights & Biases, whose agents call the same command with the same keys.",
+    )
+    add = parser.add_argument
+    add(*CONFIG, **REPEATED, help="The config of the job, as for fit; can be repeated.")
+    add("--grid", **REPEATED, metavar="KEY=A,B,C", help="Values to try; KEY may be `config`.")
+    add("--out", type=expanded, default="runs/sweep", help="A folder, with one in it per point.")
+    chosen = "The command to run; auto is test for a static merge, with nothing to fit, else fit."
+    add("--command", choices=("auto", "fit", "test"), default="auto", help=chosen)
+    add(FRESH, action="store_true", help="Run all points anew.")
+    add("--jobs", type=int, default=None, help="How many jobs run at once.")
+    add("--gpus", help="The GPUs to use, such as 0,1: each runs one job at a time.")
+    add("--choose", action="store_true", help="Mark the best without labels, in chosen.json.")
+    add("--dry-run", action="store_true", help="Only print the commands.")
+    return parser
+
+
+def report_parser() -> OneSentence:
+    """Make the parser of `wemoe-pl report`."""
+    parser = command_parser(
+        "report", "Write one document of many runs: Markdown, CSV, LaTeX, or a page of HTML."
+    )
+    add = parser.add_argument
+    add("folders", nargs="+", type=expanded, metavar="DIR", help="Runs, or folders of runs.")
+    add("--format", choices=tuple(LAYOUTS), default="markdown", help="The form of the document.")
+    add("--out", type=expanded, metavar="FILE", help="The file to write; by default, print it.")
+    page = "Write a page with a section for every run; goes without --format and --out."
+    add("--html", type=expanded, metavar="FILE", help=page)
+    add("--mean-over-seeds", action="store_true", help="Make runs that differ in seed one row.")
+    add("--references", action="store_true", help="Add rows for what the runs are compared with.")
+    add("--published", action="store_true", help="Add the published rows of the same experiment.")
+    add("--sort", choices=("mean",), help="Sort the rows by their mean.")
+    return parser
+
+
+def export_parser() -> OneSentence:
+    """Make the parser of `wemoe-pl export`."""
+    parser = command_parser(
+        "export",
+        "Write a merged model for others to use, read it back, and compare. An adapter holds what "
+        "was learned, and is made whole from the same pretrained model and experts; all other "
+        "formats hold everything.",
+    )
+    add = parser.add_argument
+    source = "A run, a checkpoint of one, or an adapter, here or on the hub."
+    add("source", type=expanded, metavar="DIR", help=source)
+    add("--format", choices=EXPORT_FORMATS, default="adapter", help="The form of the export.")
+    add("--out", type=expanded, metavar="DIR", help="A folder; by default runs/export-FORMAT.")
+    add("--precision", choices=PRECISIONS, help="The precision of a bundle; by default unchanged.")
+    forms = "dense, pruned=SHARE that is left out, or low-rank=RANK; by default unchanged"
+    add("--dictionary", metavar="FORM", help=f"The form of a bundle's task vectors: {forms}.")
+    add(ALLOW, **REPEATED, metavar="PACKAGE", help=ALLOW_HELP)
+    add("--push", metavar="USER/NAME", help="Upload the export to the hub, with a model card.")
+    return parser
+
+
+def bench_parser() -> OneSentence:
+    """Make the parser of `wemoe-pl bench`."""
+    parser = command_parser("bench", f"Measure time and memory. {BENCH_NOTE}")
+    add = parser.add_argument
+    measures, shapes = ", ".join(BENCH_MEASURES), ", ".join(BENCH_SHAPES)
+    add("measures", nargs="*", help=f"What to measure: {measures}; by default all.")
+    add("--shapes", default="vitb32", help=f"The models, with commas between: {shapes}.")
+    add("--samples", default="16", help="Samples in a batch; for an encoder, those of each task.")
+    add("--experts", default="8", help="Numbers of experts, with commas between.")
+    add("--depths", default="2", help="Depths of the routers, 0 to 2, with commas between.")
+    add("--blocks", type=int, help="The most blocks of an encoder to keep; by default all.")
+    add("--repeats", type=int, default=5, help="How often to time; the median counts.")
+    add("--device", default="cpu", help="The device to measure on: cpu or cuda.")
+    add("--precision", default="float32", help=f"The precision: {', '.join(PRECISIONS)}.")
+    add("--threads", type=int, help="The number of CPU threads; by default as torch takes.")
+    add("--seed", type=int, default=0, help="The seed of the random weights.")
+    add("--out", type=expanded, default="runs/bench", help="The folder of bench.json.")
+    return parser
+
+
+def completion_parser() -> OneSentence:
+    """Make the parser of `wemoe-pl completion`."""
+    parser = command_parser(
+        "completion",
+        "Print a script for a shell to source, which then completes commands, their options, and "
+        "what is shipped: `source <(wemoe-pl completion bash)`, the same for zsh, or `wemoe-pl "
+        "completion fish | source`.",
+    )
+    parser.add_argument("shell", metavar="SHELL", help=f"One of {', '.join(SHELLS)}.")
+    return parser
+
+
+VERB_PARSERS = {
+    "bench": bench_parser,
+    "completion": completion_parser,
+    "export": export_parser,
+    "report": report_parser,
+    "sweep": sweep_parser,
+}

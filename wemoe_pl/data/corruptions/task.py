@@ -1,0 +1,162 @@
+"""Tasks whose test images are corrupted: by this program, or as they are published."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import PIL
+import scipy
+from PIL import Image
+
+from wemoe_pl import __version__
+from wemoe_pl.data.corruptions.severities import PUBLISHED_SEVERITY, check_kind, corrupt, stream
+from wemoe_pl.data.tasks import Images, PaperTask, Split, VisionTask, hashed
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.system.hub import HubFiles
+
+
+@dataclass(frozen=True)
+class CorruptedImages:
+    """The images of a split, each corrupted when asked for, and always alike.
+
+    Args:
+        images: the split.
+        kind: of corruption.
+        severity: 1 to 5.
+        seed: of what is drawn.
+        published_pixelate: see `corrupt`.
+    """
+
+    images: Images
+    kind: str
+    severity: int = PUBLISHED_SEVERITY
+    seed: int = 0
+    published_pixelate: bool = False
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """The labels of the split, which no corruption changes."""
+        return self.images.labels
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the split, and all that determines the corruption."""
+        by_what = f"{__version__} {np.__version__} {scipy.__version__} {PIL.__version__}"
+        return f"{self.images.fingerprint} corrupted: {self._what} by {by_what}"
+
+    @property
+    def identity(self) -> str:
+        """The identity of the split, and how it is corrupted."""
+        return hashed("corrupted", self.images.identity, self._what)
+
+    @property
+    def _what(self) -> str:
+        return f"{self.kind} {self.severity} {self.seed} {self.published_pixelate}"
+
+    def name(self, index: int) -> str:
+        """The name of the image in the split."""
+        return self.images.name(index)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        image, label = self.images[index]
+        rng = stream(self.seed, self.kind, self.severity, index)
+        return corrupt(image, self.kind, self.severity, rng, self.published_pixelate), label
+
+
+@dataclass(frozen=True)
+class CorruptedTask(VisionTask):
+    """A task whose test images are corrupted; its training images stay as they are.
+
+    Args:
+        task: the task.
+        kind: motion_blur, impulse_noise, gaussian_noise, pixelate, spatter, contrast or
+            jpeg_compression.
+        severity: 1 to 5.
+        seed: of what is drawn.
+        published_pixelate: give `pixelate` the form of the published images, 32 × 32 pixels.
+    """
+
+    task: VisionTask
+    kind: str
+    severity: int = PUBLISHED_SEVERITY
+    seed: int = 0
+    published_pixelate: bool = False
+
+    def __post_init__(self) -> None:
+        check_kind(self.kind, self.severity, self.seed)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the task."""
+        return self.task.classes
+
+    @property
+    def orders(self) -> dict[str, tuple[str, ...]]:
+        """The orders that the task has of them."""
+        return self.task.orders
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The prompts of the task."""
+        return self.task.prompts
+
+    def images(self, split: Split) -> Images:
+        """The images of a split; those of `test` corrupted."""
+        images = self.task.images(split)
+        if split == "train":
+            return images
+        return CorruptedImages(images, self.kind, self.severity, self.seed, self.published_pixelate)
+
+    def hub_files(self, split: Split) -> HubFiles | None:
+        """What of the task must be asked of the hub."""
+        return self.task.hub_files(split)
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """How the test images of tasks are corrupted.
+
+    Args:
+        kind: motion_blur, impulse_noise, gaussian_noise, pixelate, spatter, contrast or
+            jpeg_compression.
+        severity: 1 to 5; the paper's is 2.
+        seed: of what is drawn.
+        source: "made" corrupts the task's own test images; "published" takes the corrupted ones
+            that are on the hub, of the paper's tasks cars, resisc45, eurosat and gtsrb.
+        published_pixelate: what is made by `pixelate` has the form of what is published:
+            32 × 32 pixels, whatever the size of the image.
+    """
+
+    kind: str
+    severity: int = PUBLISHED_SEVERITY
+    seed: int = 0
+    source: Literal["made", "published"] = "made"
+    published_pixelate: bool = False
+
+    def __post_init__(self) -> None:
+        check_kind(self.kind, self.severity, self.seed)
+        if self.source == "published" and self.severity != PUBLISHED_SEVERITY:
+            raise ConfigError(
+                f"Corrupted images are published at severity {PUBLISHED_SEVERITY}, not "
+                f"{self.severity}: `source: made` makes them at any."
+            )
+
+    def task(self, task: VisionTask) -> VisionTask:
+        """The task with corrupted test images.
+
+        Raises:
+            ConfigError: there are no published ones of it.
+        """
+        if self.source == "made":
+            return CorruptedTask(task, self.kind, self.severity, self.seed, self.published_pixelate)
+        if not isinstance(task, PaperTask):
+            raise ConfigError(
+                f"No corrupted images of a {type(task).__name__} are published, only of the "
+                "PaperTasks cars, resisc45, eurosat and gtsrb: `source: made` makes them from any "
+                "images."
+            )
+        return replace(task, corruption=self.kind)

@@ -1,0 +1,95 @@
+"""The sets of images that a job reads once: splits of tasks, as they are or corrupted."""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from wemoe_pl.data.contents import Contents
+from wemoe_pl.data.corruptions.task import Corruption
+from wemoe_pl.data.pixel_cache import cached_pixels
+from wemoe_pl.data.preprocessing import Preprocessing
+from wemoe_pl.data.streams import PreparedImages
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.data.tasks import UNLABELLED, Split, VisionTask
+from wemoe_pl.errors import DataError
+
+
+class ImageSet(NamedTuple):
+    """Some images that a job reads: a split of a task, as it is or corrupted."""
+
+    task: str
+    split: Split
+    corruption: Corruption | None = None
+
+    @property
+    def name(self) -> str:
+        """What the set is called in messages and checkpoints."""
+        return f"{'corrupted ' if self.corruption else ''}{self.split} images of '{self.task}'"
+
+
+class ImageSets:
+    """The sets of images that a job streams and scores, each of which is read once.
+
+    Args:
+        suite: has the tasks, and the backbone that the images are prepared for.
+        streamed: the sets to train or adapt on, at most one of a task.
+        scored: the sets to score on, at most one of a task.
+        cached: keep the resized images on disk.
+
+    Attributes:
+        streamed: the sets to train or adapt on, by task.
+        scored: the sets to score on, by task.
+        contents: what the images looked like when they were read.
+    """
+
+    def __init__(
+        self, suite: Suite, streamed: Iterable[ImageSet], scored: Iterable[ImageSet], cached: bool
+    ):
+        self.suite = suite
+        self.streamed = {images.task: images for images in streamed}
+        self.scored = {images.task: images for images in scored}
+        self.cached = cached
+        self.preprocessing = Preprocessing(suite.backbone)
+        self.contents = Contents()
+        self._loaded: dict[ImageSet, PreparedImages] = {}
+
+    @property
+    def all(self) -> list[ImageSet]:
+        """Every set that the job reads: first those that it streams."""
+        return list(dict.fromkeys([*self.streamed.values(), *self.scored.values()]))
+
+    def of_stage(self, stage: str) -> list[ImageSet]:
+        """The sets that a stage is about: all of a fit, none of a prediction, else the scored."""
+        if stage == "fit":
+            return self.all
+        return [] if stage == "predict" else list(self.scored.values())
+
+    def task(self, wanted: ImageSet) -> VisionTask:
+        """The task that has the images of a set."""
+        task = self.suite.task(wanted.task)
+        return wanted.corruption.task(task) if wanted.corruption else task
+
+    def load(self, wanted: ImageSet) -> PreparedImages:
+        """The images of a set.
+
+        Raises:
+            DataError: they are missing or cannot be read.
+        """
+        if wanted not in self._loaded:
+            images = self.task(wanted).images(wanted.split)
+            pixels = cached_pixels(images, self.preprocessing, wanted.task) if self.cached else None
+            self._loaded[wanted] = PreparedImages(images, self.preprocessing, pixels, wanted.name)
+            self.contents.expect(wanted.name, images)
+        return self._loaded[wanted]
+
+    def load_labelled(self, wanted: ImageSet) -> PreparedImages:
+        """The images of a set; `DataError` unless every one has a label."""
+        images = self.load(wanted)
+        if UNLABELLED in images.images.labels:
+            raise DataError(
+                f"Training images of '{wanted.task}' have no labels: give labelled ones."
+            )
+        return images
+
+    def identities(self, stage: Literal["fit", "test"]) -> dict[str, str]:
+        """Which images a job of this kind reads, by the names of their sets."""
+        return {wanted.name: self.load(wanted).images.identity for wanted in self.of_stage(stage)}

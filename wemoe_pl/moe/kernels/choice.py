@@ -1,0 +1,122 @@
+"""Which kernel computes a merged MLP: the cheapest by its costs, or on a GPU the fastest as timed.
+
+The unit of costs is a multiply-add of a large matrix product. What runs slower counts for more, as
+`wemoe-pl bench` measures on a CPU; it also tells where the chosen kernel is not the fastest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from wemoe_pl.moe.kernels.fused import fused_mlp, fuses
+from wemoe_pl.moe.kernels.plain import activation_mlp, untiled_mlp
+from wemoe_pl.moe.kernels.tiled import tiled_mlp
+from wemoe_pl.moe.kernels.timing import interleaved
+from wemoe_pl.moe.kernels.two_layers import Kernel, TwoLayers
+
+TYPICAL_SHAPE = (16, 50)  # samples and tokens that a compiled program is chosen for
+BATCHED = 1.25  # cost of a multiply-add where every sample has weights of its own
+MERGING = 3.3  # cost of a multiply-add of the product, with only T columns, that merges weights
+READING = 20.0  # cost of a number of the dictionary, which comes from memory once per pass
+REPEATS = 3
+fastest_kernels: dict[tuple[object, ...], Kernel] = {}  # by load, as long as the program runs
+
+
+@dataclass(frozen=True)
+class Load:
+    """The size of what is to be computed.
+
+    Attributes:
+        samples: B.
+        tokens: N.
+        learning: is there a backward pass, to the tokens and to the routing weights?
+    """
+
+    samples: int
+    tokens: int
+    learning: bool
+
+
+def choose_kernel(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Kernel:
+    """The kernel for a merged MLP of tokens (B, N, D)."""
+    # A compiler is given plain operations for a batch of any size, which it fuses as it likes.
+    traced = torch.compiler.is_compiling() or x.is_meta
+    samples, tokens = TYPICAL_SHAPE if traced else x.shape[:2]
+    load = Load(samples, tokens, torch.is_grad_enabled() and routing_weights.requires_grad)
+    if activation_space_cost(mlp, load) < weight_space_cost(mlp, load):
+        return activation_mlp
+    if traced:
+        return untiled_mlp
+    if x.is_cuda and fuses(mlp, x):
+        return fastest_kernel([tiled_mlp, fused_mlp], mlp, routing_weights, x)
+    return tiled_mlp
+
+
+def weight_space_cost(mlp: TwoLayers, load: Load) -> float:
+    """Merge weights for every sample, then use them: B·T·P and B·N·P (`tiled_mlp`).
+
+    The backward pass does both twice: it merges once more and contracts with the dictionary, and
+    has a product for the tokens and one for the weights.
+    """
+    layers = (mlp.first, mlp.second)
+    experts = mlp.first.vectors.count
+    weights = sum(layer.weight.numel() for layer in layers)
+    products = load.samples * (load.tokens * BATCHED + experts * MERGING) * weights
+    reading = weights * experts * READING + sum(layer.vectors.unpack_cost for layer in layers)
+    return products * (3 if load.learning else 1) + reading * (2 if load.learning else 1)
+
+
+def activation_space_cost(mlp: TwoLayers, load: Load) -> float:
+    """Apply W0 and the task vectors to every token: B·N·P·(T + 1) if dense (`activation_mlp`).
+
+    The backward pass needs the products for the tokens only.
+    """
+    layers = (mlp.first, mlp.second)
+    applying = sum(layer.weight.numel() + layer.vectors.apply_cost for layer in layers)
+    reading = sum(layer.vectors.numbers * READING for layer in layers)
+    per_pass = load.samples * load.tokens * applying + reading
+    return per_pass * (2 if load.learning else 1)
+
+
+def fastest_kernel(
+    kernels: Sequence[Kernel], mlp: TwoLayers, routing_weights: Tensor, x: Tensor
+) -> Kernel:
+    """The fastest kernel for loads of this kind, as timed on the first of them.
+
+    Kernels differ in how they round. So none is timed, and the first is taken, where torch was
+    asked for deterministic algorithms.
+
+    Args:
+        kernels: to choose from.
+        mlp: the layers.
+        routing_weights: (B, T).
+        x: (B, N, D). Batches up to the next power of two are of one kind.
+    """
+    if torch.are_deterministic_algorithms_enabled():
+        return kernels[0]
+    learning = torch.is_grad_enabled() and routing_weights.requires_grad
+    batch = 1 << (len(x) - 1).bit_length()
+    sizes = (batch, *x.shape[1:], mlp.hidden, *routing_weights.shape[1:])
+    kind = (*kernels, x.device, x.dtype, mlp.first.weight.dtype, learning, *sizes)
+    if kind not in fastest_kernels:
+        fastest_kernels[kind] = time_kernels(kernels, mlp, routing_weights, x, learning)
+    return fastest_kernels[kind]
+
+
+def time_kernels(
+    kernels: Sequence[Kernel], mlp: TwoLayers, routing_weights: Tensor, x: Tensor, learning: bool
+) -> Kernel:
+    """The kernel of the least median time, backward included where something is learned."""
+    inputs = [tensor.detach().requires_grad_(learning) for tensor in (routing_weights, x)]
+
+    def run(kernel: Kernel) -> None:
+        out = kernel(mlp, *inputs)
+        if learning:
+            torch.autograd.grad(out, inputs, torch.ones_like(out))
+
+    runs = {kernel: partial(run, kernel) for kernel in kernels}
+    seconds = interleaved(runs, REPEATS, x.device.type)
+    return min(kernels, key=seconds.__getitem__)

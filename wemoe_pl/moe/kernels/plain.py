@@ -1,0 +1,81 @@
+"""Kernels of plain torch operations, which hold more than `tiled` or compute more.
+
+* `activation_mlp` merges nothing: (W0 + Σ_i r_i τ_i) x = W0 x + Σ_i r_i (τ_i x), at the price of
+  T + 1 products with every token. That pays where tokens are few, or task vectors of low rank.
+* `untiled_mlp` merges the weights of all samples at once; a compiler fuses that as it likes.
+* `mapped_mlp` takes any MLP of timm's form: its own `forward` is mapped over samples, so gates,
+  norms and dropout inside it are kept.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from wemoe_pl.moe.dictionary import Dictionary
+from wemoe_pl.moe.kernels.two_layers import MergedLayer, TwoLayers
+
+# Bytes of merged weights at a time. Those of all blocks would else wait for the backward pass.
+MAPPED_BYTES = 256 * 2**20
+
+
+def activation_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
+    """Apply W0 and every task vector to the tokens: (B, T) and x (B, N, D) → (B, N, D)."""
+
+    def run(layer: MergedLayer, x: Tensor) -> Tensor:
+        pretrained = F.linear(x, layer.weight.to(x.dtype))
+        bias = layer.merged_bias(routing_weights)[:, None]
+        return pretrained + layer.vectors.apply_to(x, routing_weights) + bias
+
+    return run(mlp.second, mlp.act(run(mlp.first, x)))
+
+
+def untiled_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
+    """Merge the weights of all samples at once: (B, T) and x (B, N, D) → (B, N, D)."""
+
+    def run(layer: MergedLayer, x: Tensor) -> Tensor:
+        merged = layer.weight.to(x.dtype) + layer.vectors.mix(routing_weights)
+        return torch.baddbmm(layer.merged_bias(routing_weights)[:, None], x, merged.mT)
+
+    return run(mlp.second, mlp.act(run(mlp.first, x)))
+
+
+def mapped_mlp(
+    mlp: nn.Module,
+    dictionary: Dictionary,
+    routing_weights: Tensor,
+    x: Tensor,
+    most_bytes: int = MAPPED_BYTES,
+) -> Tensor:
+    """Map an MLP's own `forward` over samples, each with merged weights.
+
+    Args:
+        mlp: as for `merged_mlp`, as are those that follow.
+        dictionary: the task vectors of each of its parameters.
+        routing_weights: (B, T).
+        x: (B, …, D).
+        most_bytes: bytes of merged weights to hold at a time, at least those of one sample. Where
+            they do not suffice for all, weights are merged once more in the backward pass.
+    """
+    weights = dict(mlp.named_parameters())
+    routing_weights = routing_weights.to(next(iter(weights.values())).dtype)
+
+    def run(routing_weights: Tensor, x: Tensor) -> Tensor:
+        mixtures = dictionary.mix(routing_weights)
+        merged = {name: weights[name] + mixture for name, mixture in mixtures.items()}
+        return vmap(run_sample(mlp), randomness="different")(merged, x)
+
+    samples = max(1, most_bytes // sum(weight.nbytes for weight in weights.values()))
+    # While it is traced, a program has to do for batches of any size.
+    if torch.compiler.is_compiling() or x.is_meta or len(x) <= samples:
+        return run(routing_weights, x)
+    chunks = zip(routing_weights.split(samples), x.split(samples), strict=True)
+    return torch.cat([checkpoint(run, r, part, use_reentrant=False) for r, part in chunks])
+
+
+def run_sample(mlp: nn.Module) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
+    """`mlp` as a function of its weights and of what it sees."""
+    return lambda weights, tokens: functional_call(mlp, weights, (tokens,))

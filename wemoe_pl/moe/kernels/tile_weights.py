@@ -1,0 +1,75 @@
+"""The weights of some hidden units in one layer: merged for several samples, or contracted.
+
+Both are written into a workspace, a flat tensor that is used again and again for every tile.
+"""
+
+from collections.abc import Callable
+from math import gcd, prod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from wemoe_pl.moe.kernels.tiling import Tiling
+from wemoe_pl.moe.kernels.two_layers import MergedLayer
+
+SUMMED_APART = 8  # parts of a tile, at most, for which gradients are summed
+
+
+class TileWeights(NamedTuple):
+    """The rows or columns of a layer that belong to some hidden units u, each of length D.
+
+    Attributes:
+        pretrained: W0, (u, 1, D).
+        vectors: the task vectors τ_i, (T, u, D).
+    """
+
+    pretrained: Tensor
+    vectors: Tensor
+
+    def merged(self, routing_weights: Tensor, workspace: Tensor) -> Tensor:
+        """Routing weights (b, T) → W0 + Σ_i r_bi τ_i, (b, u, D).
+
+        There is a matrix product for each unit: one for all of them, (b, T) · (T, u · D), is so
+        wide and so flat that libraries for the CPU take half as long again.
+        """
+        units, _, width = self.pretrained.shape
+        merged = in_shape(workspace, units, len(routing_weights), width)
+        by_unit = routing_weights.expand(units, -1, -1)
+        torch.baddbmm(self.pretrained, by_unit, self.vectors.transpose(0, 1), out=merged)
+        return merged.transpose(0, 1)
+
+    def contracted(self, left: Tensor, right: Tensor, workspace: Tensor) -> Tensor:
+        """Left (b, N, u) and right (b, N, D) → ⟨leftᵀ right, τ_i⟩, (b, T).
+
+        leftᵀ right is the gradient of a sample's merged weights, so that is the gradient of its
+        routing weights.
+        """
+        samples, (experts, units, width) = len(left), self.vectors.shape
+        gradient = torch.bmm(left.mT, right, out=in_shape(workspace, samples, units, width))
+        # In some parts: a single sum of such a length takes longer, and can't be shared out.
+        parts = gcd(units, SUMMED_APART)
+        by_part = gradient.view(samples, parts, -1).permute(1, 2, 0)
+        return (self.vectors.view(experts, parts, -1).transpose(0, 1) @ by_part).sum(dim=0).T
+
+
+def in_shape(workspace: Tensor, *shape: int) -> Tensor:
+    """The beginning of a workspace in some shape."""
+    return workspace[: prod(shape)].view(shape)
+
+
+def tile_weights(
+    layer: MergedLayer, dim: int, tiling: Tiling, dtype: torch.dtype
+) -> Callable[[int], TileWeights]:
+    """The number of a tile → its rows (dim 0) or columns (dim 1) of a layer."""
+    pretrained = layer.weight if dim == 0 else layer.weight.mT
+    by_tile = pretrained[:, None].split(tiling.units)
+    vectors = layer.vectors.tiles(tiling.hidden, tiling.units, dim, dtype)
+    return lambda tile: TileWeights(
+        by_tile[tile].to(dtype).contiguous(), unit_by_unit(vectors(tile))
+    )
+
+
+def unit_by_unit(vectors: Tensor) -> Tensor:
+    """Lay out task vectors (T, u, D) so that units follow each other; copy only where need be."""
+    return vectors if vectors.stride()[1:] == (vectors.shape[2], 1) else vectors.contiguous()

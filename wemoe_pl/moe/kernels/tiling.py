@@ -1,0 +1,150 @@
+"""Which samples and hidden units are computed together, in a tile, and by which thread.
+
+A tile is the merged weights of some hidden units for some samples: small enough to stay in a CPU's
+cache between being merged and being multiplied.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# Tiles have a multiple of so many hidden units, which are whole blocks of pruned task vectors.
+TILE_UNITS = 96
+
+
+class Budget(NamedTuple):
+    """What a kernel may use, in bytes unless told otherwise.
+
+    Attributes:
+        tile: for the merged weights of one tile, of one of the two layers.
+        kept: for hidden activations that wait for the backward pass.
+        sums: for outputs of threads that are summed up in the end.
+        threaded: multiply-adds with merged weights from which on each thread has its own tiles.
+    """
+
+    tile: int
+    kept: int
+    sums: int
+    threaded: int = 0
+
+
+# Two tiles fit in the cache of a few cores; an accelerator is better served by few large products.
+CPU_BUDGET = Budget(tile=6 * 2**20, kept=32 * 2**20, sums=16 * 2**20, threaded=2**30)
+ACCELERATOR_BUDGET = Budget(tile=256 * 2**20, kept=2**30, sums=0)
+
+
+class ThreadTiles(NamedTuple):
+    """What one thread computes: every one of its tiles for every one of its groups of samples.
+
+    Attributes:
+        tiles: numbers of tiles; see `Tiling.units_of`.
+        groups: the samples of each group.
+    """
+
+    tiles: range
+    groups: Sequence[slice]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How the samples of a batch and the hidden units of an MLP are cut into tiles.
+
+    Attributes:
+        samples: B.
+        hidden: H.
+        group: how many samples are in a tile.
+        units: how many hidden units are in a tile.
+        threads: how many threads compute.
+        splits_hidden: has every thread hidden units of its own, whose outputs are summed up in the
+            end, rather than samples of its own?
+    """
+
+    samples: int
+    hidden: int
+    group: int
+    units: int
+    threads: int = 1
+    splits_hidden: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        samples: int,
+        hidden: int,
+        unit_bytes: int,
+        budget: Budget,
+        threads: int = 1,
+        sum_bytes: int = 0,
+    ) -> "Tiling":
+        """Tiles within a budget, or of one sample: as many samples as leave `TILE_UNITS` units.
+
+        Args:
+            samples: B.
+            hidden: H.
+            unit_bytes: bytes of the weights of a hidden unit, in one layer.
+            budget: what may be used.
+            threads: how many threads there are at most.
+            sum_bytes: bytes of the output of a thread that has hidden units of its own.
+
+        >>> budget = Budget(tile=6 * 2**20, kept=0, sums=16 * 2**20)
+        >>> Tiling.of(samples=128, hidden=3072, unit_bytes=4 * 768, budget=budget)
+        Tiling(samples=128, hidden=3072, group=16, units=96, threads=1, splits_hidden=False)
+        >>> Tiling.of(samples=1, hidden=3072, unit_bytes=4 * 768, budget=budget, threads=2)
+        Tiling(samples=1, hidden=3072, group=1, units=1536, threads=2, splits_hidden=True)
+        """
+        block_bytes = TILE_UNITS * unit_bytes
+        fit = max(1, budget.tile // block_bytes)
+        most = 1 << (fit.bit_length() - 1)  # a power of 2, which torch's threads share evenly
+        groups, blocks = ceil(samples / most) or 1, ceil(hidden / TILE_UNITS)
+        splits_hidden = threads > 1 and (threads - 1) * sum_bytes <= budget.sums
+        threads = min(threads, blocks if splits_hidden else groups)
+        if not splits_hidden:
+            groups = ceil(groups / threads) * threads
+        group = ceil(samples / groups) or 1
+        sizes = range(1, 1 + min(blocks, max(1, budget.tile // (group * block_bytes))))
+        sharing = threads if splits_hidden else 1
+        size = min(sizes, key=lambda size: (busiest(blocks, size, sharing), -size))
+        units = min(TILE_UNITS * size, hidden)
+        return cls(samples, hidden, group, units, threads, splits_hidden and threads > 1)
+
+    def units_of(self, tile: int) -> slice:
+        """The hidden units of a tile."""
+        return slice(tile * self.units, (tile + 1) * self.units)
+
+    def by_thread(self) -> list[ThreadTiles]:
+        """What each thread computes."""
+        tiles = range(ceil(self.hidden / self.units))
+        starts = range(0, self.samples, self.group)
+        groups = [slice(i, min(i + self.group, self.samples)) for i in starts]
+        turns = [slice(i, None, self.threads) for i in range(self.threads)]
+        if self.splits_hidden:
+            return [ThreadTiles(tiles[turn], groups) for turn in turns]
+        return [ThreadTiles(tiles, groups[turn]) for turn in turns]
+
+    def sums(self, like: Tensor, dtype: torch.dtype | None = None) -> list[Tensor]:
+        """Zeros for each thread to add to: the same ones unless threads split the hidden units."""
+        zeros = torch.zeros_like(like, dtype=dtype)
+        others = range(self.threads - 1)
+        return [zeros, *(torch.zeros_like(zeros) if self.splits_hidden else zeros for _ in others)]
+
+    def total(self, sums: Sequence[Tensor]) -> Tensor:
+        """What all threads have added together, in the first of their sums."""
+        for other in sums[1:] if self.splits_hidden else ():
+            sums[0].add_(other)
+        return sums[0]
+
+
+def busiest(blocks: int, size: int, threads: int) -> int:
+    """How many blocks the busiest of some threads has, which take turns at tiles of `size` blocks.
+
+    >>> [busiest(32, size, threads=4) for size in (1, 2, 3)]
+    [8, 8, 9]
+    """
+    tiles = ceil(blocks / size)
+    lacking = tiles * size - blocks  # in the last of them
+    is_last = tiles % threads == 1 % threads  # does the first thread have that one?
+    return ceil(tiles / threads) * size - (lacking if is_last else 0)

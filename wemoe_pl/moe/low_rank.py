@@ -1,0 +1,113 @@
+"""Low-rank task vectors: the largest singular values of every matrix are stored."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wemoe_pl.errors import MergeError
+from wemoe_pl.moe.compression import Compression, Reader, TaskVectors, frozen
+from wemoe_pl.moe.dense import Dense
+
+
+@dataclass(frozen=True)
+class LowRank(Compression):
+    """The largest singular values of every task vector that is a matrix; others are kept whole.
+
+    Args:
+        rank: how many are kept.
+        energy: instead of `rank`, the share of the sum of their squares that is kept, 0 to 1.
+    """
+
+    rank: int | None = None
+    energy: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, and both or neither."""
+        if (self.rank is None) == (self.energy is None):
+            raise MergeError("A low-rank dictionary takes either `rank` or `energy`: give one.")
+        if self.rank is not None and self.rank < 1:
+            raise MergeError(f"The rank is {self.rank}: give a number from 1.")
+        if self.energy is not None and not 0.0 < self.energy <= 1.0:
+            raise MergeError(f"The energy is {self.energy}: choose a number above 0, up to 1.")
+
+    def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> TaskVectors:
+        """Decompose each matrix; store vectors as `Dense` does."""
+        if weight.ndim < 2:
+            return Dense(self.precision).store(weight, fine_tuned, count)
+        factors = [
+            self.factorise((fine_tuned(i).to(weight.device) - weight).flatten(1))
+            for i in range(count)
+        ]
+        owners = [i for i, (left, _) in enumerate(factors) for _ in range(left.shape[1])]
+        left = torch.cat([left for left, _ in factors], dim=1).to(self.dtype(weight))
+        right = torch.cat([right for _, right in factors]).to(self.dtype(weight))
+        columns = torch.tensor(owners, dtype=torch.int32, device=weight.device)
+        return LowRankVectors(left, right, columns, weight.shape, count)
+
+    def factorise(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors (m, R) and (R, n) whose product is near a matrix (m, n)."""
+        left, singular, right = torch.linalg.svd(matrix, full_matrices=False)
+        rank = len(singular) if self.rank is None else min(self.rank, len(singular))
+        if self.energy is not None:
+            kept = singular.square().cumsum(0)
+            enough = self.energy * kept[-1] * (1 - torch.finfo(kept.dtype).eps * len(kept))
+            rank = int((kept < enough).sum()) + 1
+        root = singular[:rank].sqrt()
+        return left[:, :rank] * root, root[:, None] * right[:rank]
+
+
+class LowRankVectors(TaskVectors):
+    """Task vectors as products of thin matrices, those of all experts side by side.
+
+    Args:
+        left: (m, R), R being the sum of the ranks.
+        right: (R, n).
+        owners: (R,), the expert of each column.
+        shape: the shape of the parameter, m × n once it is flattened to a matrix.
+        count: T, how many experts there are.
+    """
+
+    owners: Tensor
+
+    def __init__(self, left: Tensor, right: Tensor, owners: Tensor, shape: torch.Size, count: int):
+        super().__init__()
+        self.left, self.right = frozen(left), frozen(right)
+        self.register_buffer("owners", owners)
+        self.shape = shape
+        self.experts = count
+
+    def mix(self, routing_weights: Tensor) -> Tensor:
+        """Weigh the columns of each expert by its share, then multiply."""
+        dtype = routing_weights.dtype
+        shares = routing_weights[:, self.owners]
+        mixed = (self.left.to(dtype) * shares[:, None, :]) @ self.right.to(dtype)
+        return mixed.unflatten(2, self.shape[1:])
+
+    def tile(self, start: int, stop: int, dim: int, dtype: torch.dtype) -> Tensor:
+        """Multiply some rows or columns of each expert's factors."""
+        lines, rest = (self.left, self.right) if dim == 0 else (self.right.T, self.left.T)
+        ranks = self.owners.bincount(minlength=self.experts).tolist()
+        pairs = zip(lines[start:stop].split(ranks, dim=1), rest.split(ranks), strict=True)
+        return torch.stack([left.to(dtype) @ right.to(dtype) for left, right in pairs])
+
+    def apply_to(self, x: Tensor, routing_weights: Tensor) -> Tensor:
+        """Σ_i r_bi τ_i x, (B, N, n) → (B, N, m), without forming a task vector."""
+        dtype = routing_weights.dtype
+        shares = routing_weights[:, None, self.owners]
+        return (x @ self.right.to(dtype).T * shares) @ self.left.to(dtype).T
+
+    @property
+    def count(self) -> int:
+        """T, the number of task vectors."""
+        return self.experts
+
+    @property
+    def apply_cost(self) -> float:
+        """Every token is multiplied by both factors."""
+        return self.left.numel() + self.right.numel()
+
+    @property
+    def unpack_cost(self) -> float:
+        """The factors are multiplied."""
+        return len(self.owners) * self.shape.numel()

@@ -1,0 +1,161 @@
+"""Pruned task vectors: only the entries of largest magnitude are stored (arXiv 2410.21804)."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wemoe_pl.errors import MergeError
+from wemoe_pl.moe.compression import (
+    Compression,
+    Reader,
+    TaskVectors,
+    frozen,
+    in_memory_order,
+    is_column_major,
+)
+
+# Entries are stored in blocks of so many: the place of each in its block fits in two bytes, and the
+# lines of a tile are whole blocks if their length is a multiple of 256.
+BLOCK_ENTRIES = 2**13
+# What an entry, stored or not, costs to unpack, in multiply-adds of a matrix product.
+SCATTER_COST = 20.0
+
+
+@dataclass(frozen=True)
+class Pruned(Compression):
+    """Only the entries of largest magnitude of every task vector (E-WEMoE, arXiv 2410.21804).
+
+    Args:
+        ratio: the share of entries that is left out, of each parameter of each expert, 0 to 1.
+            What is kept is not rescaled.
+    """
+
+    ratio: float = 0.9
+
+    def __post_init__(self) -> None:
+        """Refuse a ratio out of range."""
+        if not 0.0 <= self.ratio <= 1.0:
+            raise MergeError(
+                f"The pruning ratio is {self.ratio}: choose a number from 0 (keep all) to 1."
+            )
+
+    def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> "PrunedVectors":
+        """Keep ⌈(1 − ratio) n⌉ of the n entries of each."""
+        kept = math.ceil(round((1.0 - self.ratio) * weight.numel(), 6))
+        values = weight.new_empty(count, kept, dtype=self.dtype(weight))
+        places = torch.empty(count, kept, dtype=torch.int64, device=weight.device)
+        for i in range(count):
+            difference = fine_tuned(i).to(weight.device) - weight
+            vector = in_memory_order(difference, weight).flatten()
+            largest = vector.abs().topk(kept, sorted=False).indices.sort().values
+            values[i], places[i] = vector[largest], largest
+        return PrunedVectors.of(values, places, weight)
+
+
+class PrunedVectors(TaskVectors):
+    """Task vectors of which K entries each are stored, in blocks by their places in memory.
+
+    Args:
+        values: (T · K,), the entries that were kept, those of one block of all experts together.
+        places: (T · K,), where each lies in its block; two bytes.
+        counts: (blocks, T), how many entries each block has of each expert.
+        shape: the shape of the parameter.
+        column_major: do the places count down the columns of a matrix?
+    """
+
+    counts: Tensor
+
+    def __init__(
+        self,
+        values: Tensor,
+        places: Tensor,
+        counts: Tensor,
+        shape: torch.Size,
+        column_major: bool = False,
+    ):
+        super().__init__()
+        self.values = frozen(values)
+        self.places = frozen(places)
+        self.register_buffer("counts", counts)
+        self.shape = shape
+        self.column_major = column_major
+
+    @classmethod
+    def of(cls, values: Tensor, places: Tensor, weight: Tensor) -> "PrunedVectors":
+        """Sort the entries (T, K) of all experts, and their places in the weight, into blocks."""
+        experts = torch.arange(len(values), device=values.device)[:, None]
+        owners = (places // BLOCK_ENTRIES * len(values) + experts).flatten()
+        blocks = math.ceil(weight.numel() / BLOCK_ENTRIES)
+        counts = torch.zeros(blocks * len(values), dtype=torch.int32, device=values.device)
+        counts.scatter_add_(0, owners, torch.ones_like(owners, dtype=torch.int32))
+        order = owners.argsort(stable=True)
+        return cls(
+            values.flatten()[order],
+            (places % BLOCK_ENTRIES).flatten()[order].to(torch.int16),
+            counts.unflatten(0, (blocks, len(values))),
+            weight.shape,
+            is_column_major(weight),
+        )
+
+    def mix(self, routing_weights: Tensor) -> Tensor:
+        """Add the entries of each expert where they belong."""
+        mixed: Tensor = MixSparse.apply(routing_weights, self)
+        if self.column_major:
+            return mixed.unflatten(1, self.shape[::-1]).mT
+        return mixed.unflatten(1, self.shape)
+
+    def tile(self, start: int, stop: int, dim: int, dtype: torch.dtype) -> Tensor:
+        """Unpack the blocks in which the rows or columns lie."""
+        lies_apart = dim != int(self.column_major)
+        length = self.shape[1 - dim]
+        if lies_apart:
+            transposed = self.unpacked(dtype).unflatten(1, (length, self.shape[dim]))
+            return transposed[:, :, start:stop].mT
+        first, last = start * length // BLOCK_ENTRIES, math.ceil(stop * length / BLOCK_ENTRIES)
+        skipped = start * length - first * BLOCK_ENTRIES
+        lines = self.unpacked(dtype, first, last)[:, skipped:]
+        return lines[:, : (stop - start) * length].unflatten(1, (stop - start, length))
+
+    def unpacked(self, dtype: torch.dtype, first: int = 0, last: int | None = None) -> Tensor:
+        """The entries of blocks `first` to `last` (excluded), zeros filled in, (T, n)."""
+        counts = self.counts[first:last]
+        blocks, experts = counts.shape
+        begin = int(self.counts[:first].sum()) if first else 0
+        end = begin + int(counts.sum()) if last else len(self.values)
+        # Blocks come first where entries are stored, experts where they are unpacked to.
+        origins = torch.arange(experts, device=counts.device) * blocks
+        origins = (torch.arange(blocks, device=counts.device)[:, None] + origins) * BLOCK_ENTRIES
+        owners = origins.flatten().repeat_interleave(counts.flatten(), output_size=end - begin)
+        dense = self.values.new_zeros(experts * blocks * BLOCK_ENTRIES, dtype=dtype)
+        dense.scatter_(0, owners + self.places[begin:end], self.values[begin:end].to(dtype))
+        dense = dense.unflatten(0, (experts, blocks * BLOCK_ENTRIES))
+        return dense[:, : self.shape.numel() - first * BLOCK_ENTRIES]
+
+    @property
+    def count(self) -> int:
+        """T, the number of task vectors."""
+        return self.counts.shape[1]
+
+    @property
+    def unpack_cost(self) -> float:
+        """Every entry, zero or not, is written to a place of its own."""
+        return SCATTER_COST * self.count * self.shape.numel()
+
+
+class MixSparse(torch.autograd.Function):
+    """Σ_i r_bi τ_i of sparse task vectors; they are unpacked anew in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, routing_weights: Tensor, vectors: PrunedVectors) -> Tensor:
+        """(B, T) → (B, n)."""
+        ctx.vectors = vectors
+        return routing_weights @ vectors.unpacked(routing_weights.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """(B, n) → the gradient of the routing weights, (B, T)."""
+        (gradient,) = gradients
+        return gradient @ ctx.vectors.unpacked(gradient.dtype).T, None

@@ -1,0 +1,185 @@
+"""The figures of the analyses: routing, and the paper's of task vectors, landscapes and sizes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import EngFormatter, MaxNLocator
+from torch import Tensor
+
+from wemoe_pl.reporting.plots.style import (
+    COLOURS,
+    LINE_HEIGHT,
+    FloatArray,
+    add_legend,
+    saved_figure,
+    write_cells,
+)
+
+
+def plot_routing(
+    path: Path, routing: Mapping[str, Tensor], experts: Sequence[str], title: str
+) -> None:
+    """Draw the mean routing weights of every task's samples, blocks × experts.
+
+    Args:
+        path: the PNG file.
+        routing: per task, (blocks, experts).
+        experts: the experts' names, in the order of the columns.
+        title: of the whole figure.
+    """
+    blocks = len(next(iter(routing.values())))
+    columns = min(4 if len(experts) <= 12 else 3, len(routing))
+    rows = math.ceil(len(routing) / columns)
+    width = max(columns * max(LINE_HEIGHT * len(experts), 1.6) + 1.8, 4.5)
+    height = rows * (min(max(LINE_HEIGHT * blocks, 1.2), 2.0) + 0.35) + 1.5
+    limit = max(float(weights.abs().max()) for weights in routing.values())
+    about = f"{title}\nown expert between the black lines"
+    with saved_figure(path, width, height, about) as figure:
+        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for i, (axis, (task, weights)) in enumerate(zip(axes.flat, routing.items(), strict=False)):
+            image = axis.imshow(
+                weights.numpy(), vmin=-limit, vmax=limit, cmap="PuOr_r", aspect="auto"
+            )
+            axis.set_title(f"images of {task}", fontsize=9)
+            axis.set_xticks(range(len(experts)), experts, rotation=90)
+            axis.set_yticks(range(0, blocks, math.ceil(blocks / 12)))
+            axis.tick_params(labelbottom=i + columns >= len(routing))  # if none is below
+            if task in experts:  # mark its own expert's column
+                corner = experts.index(task) - 0.5, -0.5
+                axis.add_patch(Rectangle(corner, 1, blocks, fill=False, linewidth=1.5))
+        for axis in axes.flat[len(routing) :]:
+            axis.set_axis_off()
+        figure.supylabel("block", fontsize=9)
+        figure.colorbar(image, ax=axes, label="mean routing weight", shrink=min(1, 4 / height))
+
+
+def plot_routing_share(path: Path, share: Mapping[str, Sequence[float]], title: str) -> None:
+    """Draw how often a task's own expert has the largest routing weight, block by block.
+
+    Args:
+        path: the PNG file.
+        share: per task, one number from 0 to 1 per block.
+        title: of the figure.
+    """
+    rows = 100 * np.array(list(share.values()))
+    rows = np.vstack([rows, rows.mean(axis=0)])
+    tasks, blocks = rows.shape
+    width, height = max(0.3 * blocks + 2.4, 4.5), max(0.25 * tasks + 1.3, 2.5)
+    with saved_figure(path, width, height, title) as figure:
+        axis = figure.subplots()
+        image = axis.imshow(rows, vmin=0, vmax=100, cmap="cividis", aspect="auto")
+        write_cells(axis, rows, "{:.0f}", light=rows < 50)
+        axis.axhline(len(share) - 0.5, color="white", linewidth=2)  # above the means
+        axis.set_xticks(range(blocks))
+        axis.set_yticks(range(tasks), [*share, "mean"])
+        axis.set_xlabel("block")
+        figure.colorbar(image, ax=axis, label="share of test images, %")
+
+
+def plot_similarity(
+    path: Path,
+    experts: Sequence[str],
+    cosines: Mapping[str, FloatArray],
+    distances: Mapping[str, FloatArray],
+) -> None:
+    """Draw how near task vectors are: the cosines of all pairs, and means layer by layer.
+
+    Args:
+        path: the PNG file.
+        experts: T names.
+        cosines: by layer, (T, T); "all" is the whole task vector.
+        distances: the Euclidean ones, by layer, (T, T).
+    """
+    everything = cosines["all"]
+    side = max(0.34 * len(experts), 2.5)
+    with saved_figure(path, 10, side + 5.4, "Similarity of task vectors") as figure:
+        heat, by_layer = figure.subplots(2, height_ratios=(side + 0.8, 3))
+        heat.imshow(everything, vmin=-1, vmax=1, cmap="PuOr_r")
+        write_cells(heat, everything, "{:.2f}", light=abs(everything) > 0.6)
+        heat.set_xticks(range(len(experts)), experts, rotation=90)
+        heat.set_yticks(range(len(experts)), experts)
+        heat.set_title("cosine of all weights")
+        layers = [layer for layer in cosines if layer != "all"]
+        others = ~np.eye(len(experts), dtype=bool)
+        near = [cosines[layer][others].mean() for layer in layers]
+        far = [distances[layer][others].mean() for layer in layers]
+        draw_layers(by_layer, layers, near, "cosine", color=COLOURS[0], marker="o")
+        draw_layers(by_layer.twinx(), layers, far, "L2 distance", color=COLOURS[3], marker="s")
+        by_layer.set(title="mean over pairs, layer by layer", xlabel="layer")
+        add_legend(figure, "outside lower center", columns=2)
+
+
+def draw_layers(
+    axis: Axes, layers: Sequence[str], values: Sequence[float], name: str, color: str, marker: str
+) -> None:
+    """Draw one line over layers, with an axis of its colour."""
+    axis.plot(values, color=color, marker=marker, label=name)
+    places = range(0, len(layers), 1 if len(layers) <= 54 else 4)  # of 12 blocks, or one per block
+    axis.set_xticks(places, [layers[place] for place in places], rotation=90)
+    axis.set_ylabel(name, color=color)
+    axis.tick_params(axis="y", labelcolor=color)
+    axis.set_ylim(min(0.0, *values) * 1.1, max(0.0, *values) * 1.1)
+
+
+def plot_landscape(
+    path: Path, grid: FloatArray, losses: Mapping[str, FloatArray], scaling_coefficient: float
+) -> None:
+    """Draw contours of two tasks' losses, and of their sum, over θ0 + a τ_1 + b τ_2.
+
+    Args:
+        path: the PNG file.
+        grid: the values of a, and of b, (n,).
+        losses: by task, (n, n), a row per a; cross-entropy in nats.
+        scaling_coefficient: λ of the task arithmetic that is marked.
+    """
+    (first, one), (second, other) = losses.items()
+    panels = {f"loss of {first}": one, f"loss of {second}": other, "sum": one + other}
+    marks = {
+        "pretrained": (0, 0),
+        first: (1, 0),
+        second: (0, 1),
+        f"λ = {scaling_coefficient}": (scaling_coefficient, scaling_coefficient),
+    }
+    outline = [withStroke(linewidth=2, foreground="black")]
+    about = f"Loss at θ0 + a τ_{first} + b τ_{second}"
+    with saved_figure(path, 10, 4.1, about) as figure:
+        for axis, (title, values) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+            contours = axis.contourf(grid, grid, values.T, levels=24, cmap="viridis")
+            bar = figure.colorbar(contours, ax=axis, location="bottom", label="loss, nats")
+            bar.locator = MaxNLocator(5)
+            for name, (a, b) in marks.items():
+                axis.plot(a, b, marker="o", color="white", markeredgewidth=1)
+                axis.annotate(
+                    name, (a, b), xytext=(5, 5), textcoords="offset points", color="white",
+                    path_effects=outline,
+                )  # fmt: skip
+            axis.set(title=title, xlabel=f"a, of {first}", ylabel=f"b, of {second}", aspect="equal")
+
+
+def plot_parameters(path: Path, counts: Mapping[str, Sequence[tuple[int, int]]]) -> None:
+    """Draw total and trainable parameters by number of tasks, a line per method.
+
+    Args:
+        path: the PNG file.
+        counts: by method, (total, trainable) for 1, 2, … tasks.
+    """
+    with saved_figure(path, 9, 4, "Size of the merged encoder") as figure:
+        for place, axis in enumerate(figure.subplots(1, 2)):
+            for below, (method, pairs) in zip(
+                reversed(range(len(counts))), counts.items(), strict=True
+            ):
+                values = [pair[place] for pair in pairs]
+                size = 5 + 2 * below  # so that equal lines are all seen
+                axis.plot(range(1, len(values) + 1), values, markersize=size, label=method)
+            axis.set(xlabel="tasks", ylabel=("total parameters", "trainable parameters")[place])
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axis.grid()
+        axis.set_yscale("log")
+        for axis in figure.axes:
+            axis.yaxis.set_major_formatter(EngFormatter())
+        add_legend(figure, "outside lower center", columns=len(counts))

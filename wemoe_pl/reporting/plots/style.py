@@ -1,0 +1,91 @@
+"""What all figures share: their colours, lines and texts, their legend, and how they are saved.
+
+Each is written twice under one name: as PNG, to look at, and as SVG, to print. Lines differ in
+more than their colour, and colours are those that a colour-blind reader tells apart.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from cycler import cycler
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from wemoe_pl.system.files import atomic_write
+
+FloatArray = NDArray[np.float64]
+LegendPlace = Literal["outside right center", "outside lower center"]
+
+# Okabe and Ito's colours, with a dark grey for their black, which is kept for means.
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#555555", "#F0E442"]
+LINE_STYLES = cycler(linestyle=["-", "--", ":"]) * (
+    cycler(color=COLOURS) + cycler(marker="os^Dv*PX")
+)
+# A page shows a figure of ten inches at nine, and so 8 pt at more than 7.
+STYLE: dict[str, Any] = {
+    "axes.prop_cycle": LINE_STYLES,
+    "axes.titlesize": 10,
+    "figure.titlesize": 11,
+    "font.size": 9,
+    "grid.alpha": 0.3,
+    "hatch.linewidth": 0.5,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    "lines.markeredgecolor": "black",
+    "lines.markeredgewidth": 0.4,
+    "lines.markersize": 5,
+    "savefig.dpi": 150,
+    "svg.hashsalt": "wemoe_pl",  # else every SVG has other identifiers
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "text.parse_math": False,  # a `$` in the name of a class is no formula
+}
+LINE_HEIGHT = 0.135  # inches that a line of the least text takes
+
+
+@contextmanager
+def saved_figure(path: Path, width: float, height: float, title: str) -> Iterator[Figure]:
+    """Make a figure in the common style, and save it when the block ends.
+
+    Args:
+        path: the PNG file; the SVG file lies beside it.
+        width: inches.
+        height: inches.
+        title: stands above all panels.
+    """
+    with style.context(["default", STYLE]):  # whatever a reader's own matplotlibrc says
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.suptitle(title, wrap=True)
+        yield figure
+        save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and, beside it, as SVG, each whole or not at all."""
+    for suffix, metadata in {".png": {}, ".svg": {"Date": None}}.items():
+        with atomic_write(path.with_suffix(suffix)) as temporary:
+            figure.savefig(temporary, metadata=metadata)
+
+
+def add_legend(figure: Figure, place: LegendPlace, columns: int = 1) -> None:
+    """Add one legend of all panels outside them, with each label once."""
+    handles = {
+        label: handle
+        for axis in figure.axes
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    if handles:
+        figure.legend(handles.values(), handles.keys(), loc=place, ncols=columns)
+
+
+def write_cells(axis: Axes, values: FloatArray, form: str, light: NDArray[np.bool_]) -> None:
+    """Write the numbers of a heat map into its cells, in white where `light`."""
+    for (i, j), value in np.ndenumerate(values):
+        colour = "white" if light[i, j] else "black"
+        axis.text(j, i, form.format(value), ha="center", va="center", fontsize=8, color=colour)

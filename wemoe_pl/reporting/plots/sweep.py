@@ -1,0 +1,64 @@
+"""The figures of sweeps, and of what is measured over sizes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wemoe_pl.reporting.plots.style import add_legend, saved_figure
+
+DECADES = 100  # from this ratio of the largest value to the least, an axis is logarithmic
+
+
+def plot_sweep(
+    path: Path, key: str, lines: Mapping[str, Mapping[float, Sequence[float]]], suite: str
+) -> None:
+    """Draw the mean accuracy over the values of a key, a line per combination of others.
+
+    Args:
+        path: the PNG file.
+        key: what is on the horizontal axis.
+        lines: by label, the mean accuracies (0 to 1) of all seeds at every value.
+        suite: its name, for the title.
+    """
+    several = any(len(seeds) > 1 for line in lines.values() for seeds in line.values())
+    about = f"Sweep on {suite}" + "\nbars from the least to the largest over seeds" * several
+    with saved_figure(path, 6, 4 + 0.18 * len(lines), about) as figure:
+        axis = figure.subplots()
+        for label, line in lines.items():
+            values = sorted(line)
+            heights = [100 * np.array(line[value]) for value in values]
+            spread = [[h.mean() - h.min(), h.max() - h.mean()] for h in heights]
+            means = [h.mean() for h in heights]
+            bars = np.array(spread).T
+            axis.errorbar(values, means, bars, capsize=3, elinewidth=0.8, label=label)
+        everything = [value for line in lines.values() for value in line]
+        if min(everything) > 0 and max(everything) / min(everything) >= DECADES:
+            axis.set_xscale("log")
+        axis.set(xlabel=key, ylabel="mean accuracy, %")
+        axis.grid()
+        add_legend(figure, "outside lower center")
+
+
+def plot_costs(
+    path: Path, curves: Mapping[str, Mapping[str, Mapping[int, float]]], title: str
+) -> None:
+    """Draw milliseconds over what they grow with, a panel for each.
+
+    Args:
+        path: the PNG file.
+        curves: by the label of the horizontal axis, then by that of the line, seconds at each
+            value.
+        title: of the whole figure.
+    """
+    names = {label for lines in curves.values() for label in lines}
+    with saved_figure(path, 4 * len(curves) + 2, 3.6 + 0.1 * len(names), title) as figure:
+        for axis, (key, lines) in zip(
+            figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True
+        ):
+            for label, line in lines.items():
+                values = sorted(line)
+                axis.plot(values, [1e3 * line[value] for value in values], label=label)
+            axis.set(xlabel=key, ylabel="milliseconds", xlim=(0, None), ylim=(0, None))
+            axis.grid()
+        add_legend(figure, "outside lower center", columns=2)

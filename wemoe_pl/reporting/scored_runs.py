@@ -1,0 +1,114 @@
+"""Finished runs, found in folders and read again: what they scored, and by which settings."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.settings import Effect, relevant_settings
+from wemoe_pl.system.plain_yaml import load_plain
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """What one run left.
+
+    Attributes:
+        folder: the folder of the run.
+        results: the contents of its `results.json`.
+        options: the settings that make its method what it is, by dotted key.
+    """
+
+    folder: Path
+    results: dict[str, Any]
+    options: dict[str, str]
+
+    @property
+    def method(self) -> str:
+        """The name of its merge method."""
+        return str(self.results["method"])
+
+    @property
+    def experiment(self) -> tuple[Any, ...]:
+        """What it shares with the runs that belong in the same table."""
+        results = self.results
+        corruption = json.dumps(results.get("corruption"), sort_keys=True)
+        experts = results.get("experts", results["tasks"])
+        return results["suite"], tuple(results["tasks"]), tuple(experts), corruption
+
+
+def read_experiments(folders: Iterable[str]) -> list[list[ScoredRun]]:
+    """Read the runs in, and below, some folders, those of one experiment together.
+
+    Raises:
+        ConfigError: there is no such folder, or no run in it.
+        CheckpointError: a `results.json` or `config.yaml` is damaged or not ours.
+    """
+    groups: dict[tuple[Any, ...], list[ScoredRun]] = {}
+    for run in read_runs(folders):
+        groups.setdefault(run.experiment, []).append(run)
+    return list(groups.values())
+
+
+def read_runs(folders: Iterable[str]) -> list[ScoredRun]:
+    """Read the runs in, and below, some folders, each once; raises as `read_experiments` does."""
+    runs: dict[Path, ScoredRun] = {}
+    for name in folders:
+        folder = Path(name)
+        if not folder.is_dir():
+            raise ConfigError(f"There is no folder {folder}: give the folder of a run.")
+        results = RunFolder(folder).results.name
+        paths = [path for path in sorted(folder.rglob(results)) if not is_hidden(path, folder)]
+        if not paths:
+            raise ConfigError(
+                f"No {results} lies in {folder} or below it: run `wemoe-pl fit` or `test` first."
+            )
+        for path in paths:
+            runs.setdefault(path.resolve(), read_run(RunFolder(path.parent)))
+    return list(runs.values())
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Does a file lie in a hidden folder, as runs do that are not finished?"""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def read_run(folder: RunFolder) -> ScoredRun:
+    """Read the run of a folder with results, and its config if that is there."""
+    try:
+        results = folder.read_results()
+    except CheckpointError as error:
+        raise damaged(folder.results) from error
+    assert results is not None, "Who calls this has seen the file."
+    options = read_options(folder.config) if folder.config.is_file() else {}
+    return ScoredRun(folder.path, results, options)
+
+
+def read_options(config: Path) -> dict[str, str]:
+    """Read what makes the method of a run, by dotted keys.
+
+    Raises:
+        CheckpointError: the config is damaged.
+    """
+    try:
+        settings = relevant_settings(load_plain(config.read_text()), Effect.METHOD)
+        return {name: as_text(name, value) for name, value in settings}
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise damaged(config) from error
+
+
+def damaged(path: Path) -> CheckpointError:
+    """Make the error for a file of a run that cannot be read."""
+    return CheckpointError(f"{path} is damaged or was not written by wemoe-pl: delete it.")
+
+
+def as_text(name: str, value: Any) -> str:
+    """Write a setting as text; a class, which has a long and a short form, by its short one."""
+    if name.rpartition(".")[2] == "class_path":
+        return str(value.rpartition(".")[2])
+    return value if isinstance(value, str) else json.dumps(value)

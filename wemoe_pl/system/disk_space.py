@@ -1,0 +1,36 @@
+"""Is there room on the disk of the hub's cache, and sizes in words."""
+
+import shutil
+from pathlib import Path
+
+from huggingface_hub import constants
+
+from wemoe_pl.errors import HubError
+
+
+def check_room(what: str, needed: int) -> None:
+    """Raise `HubError` when the disk of the cache has less than `needed` bytes left."""
+    place = existing_parent(Path(constants.HF_HUB_CACHE))
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise HubError(
+            f"There is no space for {what}: it needs {size_in_words(needed)} and the disk of "
+            f"{place} has {size_in_words(free)} left. Free some, or set HF_HOME to another disk."
+        )
+
+
+def existing_parent(path: Path) -> Path:
+    """The path itself, or the first folder above it that is there."""
+    return next(p for p in (path, *path.parents) if p.exists())
+
+
+def size_in_words(size: int) -> str:
+    """Bytes for people.
+
+    >>> size_in_words(350_000_000)
+    '350 MB'
+    """
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.3g} {unit}"
+    return f"{size} B"

@@ -1,0 +1,133 @@
+"""Repositories of the Hugging Face hub, and how it is asked: patiently, with errors that help."""
+
+import errno
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from wemoe_pl.errors import HubError, UnreachableError
+
+Kind = Literal["model", "dataset"]
+T = TypeVar("T")
+
+BUSY_WAITS = (0.5, 1.0, 2.0)  # seconds before a busy hub is asked again
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk that fills names no file
+# Each part begins with a letter, digit or underscore: none is a folder above, or an option.
+HUB_ID = re.compile(r"(PART)/(PART)(@PART(/PART)*)?".replace("PART", r"\w[\w.-]{0,95}"), re.ASCII)
+
+
+@dataclass(frozen=True)
+class HubRepo:
+    """A repository of the hub at a revision.
+
+    Args:
+        name: `owner/name`.
+        revision: a branch, a tag or a commit.
+        kind: of models or of datasets.
+    """
+
+    name: str
+    revision: str = "main"
+    kind: Kind = "model"
+
+    @classmethod
+    def parse(cls, source: str, kind: Kind) -> "HubRepo | None":
+        """The repository that `owner/name` or `owner/name@revision` means; None if it is no such.
+
+        >>> HubRepo.parse("openai/clip-vit-base-patch32@v1", "model")
+        HubRepo(name='openai/clip-vit-base-patch32', revision='v1', kind='model')
+        """
+        if not HUB_ID.fullmatch(source) or ".." in source:
+            return None
+        name, _, revision = source.partition("@")
+        return cls(name, revision or "main", kind)
+
+    def __str__(self) -> str:
+        at = "" if self.revision == "main" else f"@{self.revision}"
+        return f"{self.name}{at}"
+
+
+def ask_hub(repo: HubRepo, question: Callable[[], T]) -> T:
+    """The answer of the hub about a repository.
+
+    Args:
+        repo: what the question is about.
+        question: asks it, by the hub's own client.
+
+    Raises:
+        UnreachableError: there is no network, or the hub does not answer.
+        HubError: no such repository or revision, no access, or a disk that cannot be written to.
+    """
+    with in_one_sentence(repo):
+        return patiently(question)
+
+
+def patiently(question: Callable[[], T]) -> T:
+    """Ask again, a few times, a hub that says that it is busy."""
+    for wait in BUSY_WAITS:
+        try:
+            return question()
+        except HfHubHTTPError as error:
+            if error.response.status_code < 500:
+                raise
+            time.sleep(wait)
+    return question()
+
+
+@contextmanager
+def in_one_sentence(repo: HubRepo) -> Iterator[None]:
+    """Turn what the hub's client raises into one sentence that says what to do."""
+    thing = f"The {repo.kind} {repo}"
+    try:
+        yield
+    except GatedRepoError as error:
+        raise HubError(
+            f"{thing} is gated: ask for access on its page, then log in with `hf auth login`."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise HubError(
+            f"The {repo.kind} {repo.name} has no revision '{repo.revision}' on the hub: leave out "
+            "'@…' for its main branch, or give one of its branches, tags or commits."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise HubError(
+            f"There is neither a file or folder {repo.name} here nor a {repo.kind} of that name "
+            "on the hub: check its spelling, or log in with `hf auth login` if it is private."
+        ) from error
+    except HFValidationError as error:
+        raise HubError(f"'{repo}' cannot be the name of a {repo.kind} on the hub.") from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        raise HubError(f"The hub answered {status} for {repo}: try again later.") from error
+    except OfflineModeIsEnabled as error:
+        raise UnreachableError(
+            f"{thing} is neither here nor in the cache, and HF_HUB_OFFLINE is set."
+        ) from error
+    except Exception as error:
+        if isinstance(error, OSError) and (error.filename or error.errno in DISK_FULL):
+            place = error.filename or constants.HF_HUB_CACHE
+            raise HubError(f"Cannot write {place}: {error.strerror}.") from error
+        raise UnreachableError(
+            f"{thing} is neither here nor in the cache, and the hub cannot be reached "
+            f"({reason(error)})."
+        ) from error
+
+
+def reason(error: BaseException) -> str:
+    """What lies at the bottom of a client's error, in a few words."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return str(error).partition("\n")[0] or type(error).__name__
