@@ -21,6 +21,7 @@ from helpers.hub_content import fill_hub
 from helpers.loopback_hub import LoopbackHub
 from huggingface_hub import constants
 from hypothesis import Phase, settings
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
 
@@ -34,6 +35,7 @@ from wemoe_pl.merging import WEMoE
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
 torch.set_num_threads(1)
+SAVE_FIGURE = Figure.savefig
 # The same few cases every time; `make fuzz` looks for others.
 QUICK: dict[str, Any] = {"database": None, "phases": (Phase.explicit, Phase.generate)}
 settings.register_profile("tests", max_examples=30, derandomize=True, deadline=None, **QUICK)
@@ -59,6 +61,28 @@ def caches_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("WANDB_SILENT", "true")
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(folder / "datasets"))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_files() -> Iterator[None]:
+    """Figures are saved blank, and nobody waits for the disk: both take a second of each run."""
+
+    def save_blank(figure: Figure, path: Path, **_: Any) -> None:
+        if path.suffix == ".png":
+            Image.new("RGB", (4, 3)).save(path)
+        else:
+            path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="4" height="3"/>')
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save_blank)
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture
+def drawn_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are saved as they are after all."""
+    monkeypatch.setattr(Figure, "savefig", SAVE_FIGURE)
 
 
 @pytest.fixture(scope="session")

@@ -221,6 +221,25 @@ def test_what_is_not_a_whole_step_is_not_saved(
     assert read_checkpoint(last.path)["global_step"] == 2
 
 
+def test_a_checkpoint_in_place_is_named_though_the_other_process_is_gone(
+    adaptation: Callable[..., Build], quiet_trainer: Any, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """Lightning waits for it when the file is written, and raises."""
+
+    def wait(name: str | None = None) -> None:
+        if name == "Trainer.save_checkpoint":
+            raise RuntimeError("[gloo/transport/tcp/pair.cc] Connection closed by peer")
+
+    last = LastCheckpoint(str(tmp_path / "checkpoints"), every_n_steps=2)
+    trainer = quiet_trainer(max_steps=5, callbacks=[last], enable_checkpointing=True)
+    monkeypatch.setattr(trainer.strategy, "barrier", wait)
+    with pytest.raises(RuntimeError, match="closed by peer") as error:
+        trainer.fit(*adaptation()())
+    assert error.value.__notes__[0].startswith("Step 2 of 5 is kept in ")
+    assert read_checkpoint(last.path)["global_step"] == 2
+
+
 @pytest.mark.parametrize("every", [-1, -100])
 def test_an_interval_is_a_number_from_0(every: int, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"every_n_steps is {every}: give a number from 0"):

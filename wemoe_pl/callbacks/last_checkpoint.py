@@ -49,7 +49,7 @@ class LastCheckpoint(Checkpoint):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Let checkpoints be whole, and verified."""
         self._fitting = self._fitting or stage == TrainerFn.FITTING
-        trainer.strategy.checkpoint_io = WholeFile()
+        trainer.strategy.checkpoint_io = WholeFile(self.on_written)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """See whether the fit goes on from here, and from one step in all processes."""
@@ -138,6 +138,14 @@ class LastCheckpoint(Checkpoint):
         self._ended = ended
         trainer.save_checkpoint(self.path)
         self.saved_step = step
+
+    def on_written(self, path: Path, checkpoint: dict[str, Any]) -> None:
+        """Remember the step that the file is of.
+
+        Lightning then waits for the other processes, and raises if one of them is gone.
+        """
+        if path == self.path:
+            self.saved_step = checkpoint["global_step"]
 
     def progress(self, trainer: L.Trainer) -> str:
         """One sentence on what is kept, and how to go on."""

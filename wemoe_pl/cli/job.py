@@ -124,8 +124,9 @@ class RunCLI(WeMoECLI):
     @property
     def recipe(self) -> dict[str, Any]:
         """The resolved config, as plain values."""
-        dumped = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
-        return dict(dumped[self.config.subcommand])
+        # It was validated when it was parsed: again would take longer than a short run.
+        dumped = self.parser.dump(self.config, skip_unset=False, skip_validation=True)
+        return dict(yaml.safe_load(dumped)[self.config.subcommand])
 
     @property
     def console(self) -> Console:

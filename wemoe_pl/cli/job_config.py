@@ -26,7 +26,8 @@ class SaveConfig(SaveConfigCallback):
         What `--fresh` builds belongs to the folder whose place it takes.
         """
         folder = RunFolder(Path(trainer.default_root_dir))
-        dumped = self.parser.dump(as_it_ends(self.config, folder), skip_unset=False)
+        config = as_it_ends(self.config, folder)  # validated when it was parsed
+        dumped = self.parser.dump(config, skip_unset=False, skip_validation=True)
         for logger in media_loggers(trainer.loggers):
             logger.log_hyperparams(yaml.safe_load(dumped))
         if stage in ("fit", "test"):

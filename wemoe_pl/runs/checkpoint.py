@@ -1,6 +1,6 @@
 """The checkpoint of a run: what was trained, and the identity of the frozen rest."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -18,7 +18,15 @@ Sources = Mapping[str, Mapping[str, str]]
 
 
 class WholeFile(TorchCheckpointIO):
-    """Checkpoints as Lightning writes them, but whole or not at all, and read only if intact."""
+    """Checkpoints as Lightning writes them, but whole or not at all, and read only if intact.
+
+    Args:
+        on_written: called with the path and the contents of a checkpoint as soon as it is in place.
+    """
+
+    def __init__(self, on_written: Callable[[Path, dict[str, Any]], None]):
+        super().__init__()
+        self.on_written = on_written
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
@@ -32,6 +40,7 @@ class WholeFile(TorchCheckpointIO):
                 torch.save(checkpoint, file)
             except RuntimeError as error:  # torch's way to say that the disk is full
                 raise (error.__context__ or error) from None
+        self.on_written(Path(path), checkpoint)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None

@@ -8,6 +8,7 @@ import pytest
 from helpers.sweeps import JOB, run_sweep
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_the_table_is_left_as_csv_and_plot(tmp_path: Path) -> None:
     run_sweep(tmp_path, *JOB)
     with (tmp_path / "sweep" / "sweep.csv").open(newline="") as file:

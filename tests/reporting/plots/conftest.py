@@ -8,6 +8,11 @@ import pytest
 from matplotlib.figure import Figure
 
 
+@pytest.fixture(autouse=True)
+def figures_are_drawn(drawn_figures: None) -> None:
+    """Draw here what other tests leave blank."""
+
+
 @pytest.fixture
 def figure_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Figure]:
     """`figure_of(plot_sweep, "depth", …)`: the figure itself, instead of its files."""
