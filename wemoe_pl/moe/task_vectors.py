@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from wemoe_pl.checkpoints import LazyState, State, first_difference, shapes_of
 from wemoe_pl.errors import MergeError
 
+DEFAULT_SCALING = 0.3  # λ of the paper
 Model = nn.Module | State  # a model, or its weights by name, which may be read when asked for
 
 
@@ -96,10 +97,19 @@ def check_keep(keep: float) -> None:
         )
 
 
+def check_scaling(scaling: float) -> None:
+    """Raise `MergeError` unless 0 ≤ λ ≤ 1, the range in which task vectors are interpolated."""
+    if not 0.0 <= scaling <= 1.0:
+        raise MergeError(
+            f"The scaling coefficient (init_lambda, scaling) is {scaling}: "
+            f"choose a number from 0 to 1; the paper uses {DEFAULT_SCALING}."
+        )
+
+
 def add_task_vectors(
     pretrained: State, task_vectors: Iterable[State], scaling: float
 ) -> dict[str, Tensor]:
-    """Task arithmetic: θ0 + λ Σ τ_i, as new tensors.
+    """Task arithmetic: θ0 + λ Σ τ_i, as new tensors, λ being the scaling coefficient.
 
     Task vectors are consumed tensor by tensor, so lazy ones take next to no memory.
 

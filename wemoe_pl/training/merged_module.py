@@ -76,7 +76,7 @@ class MergedModule(ScoredModule):
         """The methods that this one is compared with."""
         return {
             "pretrained": Pretrained(),
-            "task_arithmetic": TaskArithmetic(self.merge.start_lambda),
+            "task_arithmetic": TaskArithmetic(self.merge.scaling),
             "individual": Individual(),
         }
 
