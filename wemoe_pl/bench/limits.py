@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import torch
@@ -81,7 +82,7 @@ def limits(settings: Settings) -> Iterator[BenchRow]:
             return choose_kernel(layers, shares, x)(layers, shares, x)  # noqa: B023 (used at once)
 
         runs = {
-            "forward": torch.no_grad()(lambda: merged(x)),  # noqa: B023
+            "forward": torch.no_grad()(partial(merged, x)),
             "forward + backward": there_and_back(merged, x, upstream),
         }
         for what, seconds in interleaved(runs, settings.repeats, settings.device).items():

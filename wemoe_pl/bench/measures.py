@@ -28,7 +28,7 @@ from wemoe_pl.moe.kernels.choice import choose_kernel
 from wemoe_pl.moe.kernels.plain import activation_mlp
 from wemoe_pl.moe.kernels.tiled import tiled_mlp
 from wemoe_pl.moe.kernels.timing import interleaved, peak_memory
-from wemoe_pl.moe.kernels.two_layers import Kernel, TwoLayers, two_layers
+from wemoe_pl.moe.kernels.two_layers import Kernel, two_layers
 from wemoe_pl.training.adapt import entropy_objective
 
 MOST_LOOPED = 16  # samples; a loop over more of them outgrows the memory of many machines
@@ -41,10 +41,10 @@ def layer(settings: Settings) -> Iterator[BenchRow]:
     for name, experts, depth in wanted:
         shape = SHAPES[name]
         plain, tuned, moe = mixture(shape, experts, depth, settings)
+        others = fusion_bench_layers(plain, tuned, shape.width, depth)
         rivals: dict[str, Layer] = {"plain": plain, "WEMoE": moe}
         rivals["loop over samples"] = loop_over_samples(moe)
-        for rival, module in fusion_bench_layers(plain, tuned, shape.width, depth).items():
-            rivals[rival] = settings.place(module)
+        rivals |= {rival: settings.place(module) for rival, module in others.items()}
         for samples in settings.samples:
             x = settings.batch(samples, shape.tokens, shape.width)
             about = {"shape": name, "samples": samples, "experts": experts, "depth": depth}
@@ -64,7 +64,7 @@ def ways(settings: Settings) -> Iterator[BenchRow]:
             x = settings.batch(samples, tokens, shape.width)
             shares = settings.batch(samples, experts)
             runs: dict[str, Layer] = {"plain": plain}
-            runs |= {name: with_layers(kernel, layers, shares) for name, kernel in KERNELS.items()}
+            runs |= {name: partial(kernel, layers, shares) for name, kernel in KERNELS.items()}
             with torch.no_grad():
                 forward = choose_kernel(layers, shares, x)
             chosen = {"forward": forward, "both": choose_kernel(layers, shares, x)}
@@ -141,12 +141,7 @@ def build(settings: Settings) -> Iterator[BenchRow]:
         model = sum(weight.nbytes for weight in merged.parameters())
         ratio = None if held is None else held / model
         about = {"shape": name, "blocks": blocks, "experts": experts, "seconds": seconds}
-        sizes = {
-            "bytes": held,
-            "model": model,
-            "ratio": ratio,
-            "checkpoint": checkpoint_bytes(merged),
-        }
+        sizes = {"bytes": held, "model": model, "ratio": ratio, "checkpoint": file_bytes(merged)}
         yield about | sizes
 
 
@@ -179,11 +174,6 @@ def timed(
         yield about | {"run": name} | seconds | ratios
 
 
-def with_layers(kernel: Kernel, layers: TwoLayers, shares: Tensor) -> Layer:
-    """A kernel as a function of the tokens alone."""
-    return lambda x: kernel(layers, shares, x)
-
-
 def step(encoder: nn.Module, images: Tensor, heads: Tensor) -> None:
     """An adaptation step without the optimizer: forward, the tasks' entropies, backward."""
     features = encoder(images).unflatten(0, (len(heads), -1))
@@ -191,7 +181,7 @@ def step(encoder: nn.Module, images: Tensor, heads: Tensor) -> None:
     sum(entropy_objective(of_task)[0] for of_task in logits).backward()  # type: ignore[union-attr]
 
 
-def checkpoint_bytes(encoder: nn.Module) -> int:
+def file_bytes(encoder: nn.Module) -> int:
     """Bytes of a file of what is trained, the routers."""
     trained = {n: p.detach() for n, p in encoder.named_parameters() if p.requires_grad}
     with TemporaryDirectory() as folder:

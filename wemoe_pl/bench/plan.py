@@ -50,8 +50,8 @@ def places(shape: Shape, mixture: WeightEnsemblingMoE) -> Iterator[BenchRow]:
     A batch is a forward and a backward pass, each of which needs all that is not there already.
     """
     with torch.device("meta"):
-        frozen = 4 * count_parameters(shape.encoder(shape.blocks))
-    learned = 4 * LEARNED * shape.blocks * count_parameters(mixture.router)
+        frozen = 4 * parameter_count(shape.encoder(shape.blocks))
+    learned = 4 * LEARNED * shape.blocks * parameter_count(mixture.router)
     block = mixture.task_vectors.nbytes
     total = shape.blocks * block
     held = {"1": (total, 0.0, 0.0), "1, streamed": (0.0, STREAMED * block, 2.0 * total)}
@@ -63,6 +63,6 @@ def places(shape: Shape, mixture: WeightEnsemblingMoE) -> Iterator[BenchRow]:
         yield {"devices": devices, **sizes, "sum": sum(sizes.values()), "moved": moved}
 
 
-def count_parameters(module: nn.Module) -> int:
+def parameter_count(module: nn.Module) -> int:
     """How many parameters a module has."""
     return sum(parameter.numel() for parameter in module.parameters())

@@ -20,20 +20,12 @@ from wemoe_pl.reporting.plots.figures import plot_costs
 from wemoe_pl.system.files import atomic_write, make_folder
 from wemoe_pl.system.provenance import versions
 
-# Columns that are shown in another unit than they are stored in, and the factor from one to other.
+# Columns that a table shows in another unit than seconds or bytes, and the factor to that unit.
 MILLISECONDS = ["forward", "both", "arithmetic", "reading", "seconds"]
 MEGABYTES = [
-    "bytes",
-    "extra",
-    "dictionary",
-    "model",
-    "checkpoint",
-    "fetched",
-    "frozen",
-    "learned",
-    "sum",
+    "bytes", "extra", "dictionary", "model", "checkpoint", "fetched", "frozen", "learned", "sum",
     "moved",
-]
+]  # fmt: skip
 UNITS = {"ms": (MILLISECONDS, 1e3), "MB": (MEGABYTES, 1e-6)}
 TABLE_WIDTH = 140  # columns of a table that is printed whole, even where lines then wrap
 
@@ -63,7 +55,7 @@ def bench(
     measured: dict[str, list[BenchRow]] = {}
     for measure in measures:
         with console.status(f"Measuring {measure}"):
-            measured[measure] = measured_alone(measure, settings, seed, threads)
+            measured[measure] = take_alone(measure, settings, seed, threads)
         console.print(table_of(measure, measured[measure]))
         if measure == "layer":
             draw_curves(out, measured[measure])
@@ -73,17 +65,13 @@ def bench(
     console.print(f"{BENCH_NOTE}\n{out / 'bench.json'}", highlight=False, soft_wrap=True)
 
 
-def measured_alone(
-    measure: str, settings: Settings, seed: int, threads: int | None
-) -> list[BenchRow]:
+def take_alone(measure: str, settings: Settings, seed: int, threads: int | None) -> list[BenchRow]:
     """Take a measure in a process that did nothing else, so that memory is its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(take_measure, measure, settings, seed, threads).result()
+        return pool.submit(take, measure, settings, seed, threads).result()
 
 
-def take_measure(
-    measure: str, settings: Settings, seed: int, threads: int | None
-) -> list[BenchRow]:
+def take(measure: str, settings: Settings, seed: int, threads: int | None) -> list[BenchRow]:
     """Take a measure in this process."""
     torch.manual_seed(seed)
     if threads:

@@ -12,14 +12,8 @@ from torch.func import functional_call
 from wemoe_pl.merging.base import MergeMethod, checked_states
 from wemoe_pl.moe.dense import DenseVectors
 from wemoe_pl.moe.dictionary import Dictionary
-from wemoe_pl.moe.task_vectors import (
-    DEFAULT_SCALING,
-    Model,
-    check_keep,
-    check_scaling,
-    lazy_task_vector,
-    trim,
-)
+from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
+from wemoe_pl.moe.task_vectors import Model, check_keep, lazy_task_vector, trim
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from wemoe_pl.merging.base import MergeMethod, checked_states, frozen_copy
-from wemoe_pl.merging.task_arithmetic import add_experts
+from wemoe_pl.merging.base import MergeMethod, check_experts
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.moe.task_vectors import Model
 
 
@@ -18,6 +18,5 @@ class SimpleAverage(MergeMethod):
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """A frozen encoder with the mean weights; integer tensors are the pretrained one's."""
-        base = pretrained.state_dict()
-        states = checked_states(base, experts)
-        return frozen_copy(pretrained, add_experts(base, states, 1 / len(states)))
+        check_experts(experts)
+        return TaskArithmetic(1 / len(experts)).merge(pretrained, experts)

@@ -9,7 +9,8 @@ from torch import nn
 
 from wemoe_pl.checkpoints import State
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.task_vectors import DEFAULT_SCALING, Model, check_compatible, state_of
+from wemoe_pl.moe.scaling import DEFAULT_SCALING
+from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
 
 ADAPTATION_LEARNING_RATE = 1e-3
 NOT_ADAPTED = ", not adapted"  # behind the name of a method of which nothing was adapted yet

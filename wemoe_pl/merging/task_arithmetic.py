@@ -7,13 +7,8 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import State
 from wemoe_pl.merging.base import MergeMethod, checked_states, frozen_copy
-from wemoe_pl.moe.task_vectors import (
-    DEFAULT_SCALING,
-    Model,
-    add_task_vectors,
-    check_scaling,
-    lazy_task_vector,
-)
+from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
+from wemoe_pl.moe.task_vectors import Model, add_task_vectors, lazy_task_vector
 
 
 @dataclass(frozen=True)

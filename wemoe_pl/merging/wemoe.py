@@ -21,7 +21,8 @@ from wemoe_pl.moe.layers import (
     mlp_width,
 )
 from wemoe_pl.moe.pruned import Pruned
-from wemoe_pl.moe.task_vectors import DEFAULT_SCALING, Model, check_scaling
+from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
+from wemoe_pl.moe.task_vectors import Model
 
 MLP_KEY = re.compile(r"blocks\.\d+\.mlp\.")
 

@@ -13,13 +13,8 @@ from wemoe_pl.moe.compression import Compression, Reader
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels import hidden_mean, merged_mlp, store_fc2_by_columns
-from wemoe_pl.moe.task_vectors import (
-    DEFAULT_SCALING,
-    Model,
-    check_compatible,
-    check_scaling,
-    state_of,
-)
+from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
+from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
 
 ROUTER_DEPTHS = (0, 1, 2)
 ROUTER_INIT_STD = 0.01

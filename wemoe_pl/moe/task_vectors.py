@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from wemoe_pl.checkpoints import LazyState, State, first_difference, shapes_of
 from wemoe_pl.errors import MergeError
 
-DEFAULT_SCALING = 0.3  # λ of the paper
 Model = nn.Module | State  # a model, or its weights by name, which may be read when asked for
 
 
@@ -94,15 +93,6 @@ def check_keep(keep: float) -> None:
         raise MergeError(
             f"keep is {keep}: choose the share of a task vector's entries to keep, above 0 and up "
             "to 1; TIES is published with 0.2."
-        )
-
-
-def check_scaling(scaling: float) -> None:
-    """Raise `MergeError` unless 0 ≤ λ ≤ 1, the range in which task vectors are interpolated."""
-    if not 0.0 <= scaling <= 1.0:
-        raise MergeError(
-            f"The scaling coefficient (init_lambda, scaling) is {scaling}: "
-            f"choose a number from 0 to 1; the paper uses {DEFAULT_SCALING}."
         )
 
 
