@@ -30,7 +30,7 @@ from wemoe_pl.cli.options import CONFIG, FRESH, sweep_parser, values_of
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.reporting.plots.figures import plot_sweep
 from wemoe_pl.reporting.table import percent
-from wemoe_pl.runs.folder import RunFolder, State
+from wemoe_pl.runs.folder import RunFolder, RunState
 from wemoe_pl.runs.identity import program_change
 from wemoe_pl.runs.lock import held
 from wemoe_pl.runs.session import writing_to
@@ -83,7 +83,7 @@ class Point:
     @property
     def results(self) -> dict[str, Any] | None:
         """What it left, if it came to its end."""
-        return self.run.read_results() if self.run.state is State.FINISHED else None
+        return self.run.read_results() if self.run.state is RunState.FINISHED else None
 
     @property
     def files(self) -> dict[str, str]:
