@@ -175,11 +175,11 @@ def find_tower(weights: Weights, forms: Sequence[Form] = VISION_FORMS) -> Tower:
     """The tower of one of these forms in a file; `CheckpointError` if there is none."""
     if found := recognise(weights, forms):
         return Tower(weights, *found)
-    some = ", ".join(f"'{key}'" for key in list(weights)[:3]) or "none"
+    first_keys = ", ".join(f"'{key}'" for key in list(weights)[:3]) or "none"
     kind = "vision" if forms is VISION_FORMS else "text"
     raise CheckpointError(
-        f"{weights.name} has no {kind} tower of a known form: its keys ({some} …) are not those of "
-        f"{', '.join(form.name for form in forms[:-1])} or {forms[-1].name}."
+        f"{weights.name} has no {kind} tower of a known form: its keys ({first_keys} …) are not "
+        f"those of {', '.join(form.name for form in forms[:-1])} or {forms[-1].name}."
     )
 
 

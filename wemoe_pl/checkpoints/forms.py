@@ -15,12 +15,12 @@ Make = Callable[..., Tensor]
 
 
 def unchanged(tensor: Tensor) -> Tensor:
-    """Unchanged."""
+    """A tensor that stays as it is."""
     return tensor
 
 
 def stacked(*tensors: Tensor) -> Tensor:
-    """One after the other along the first dimension: q, k and v."""
+    """Tensors one after the other along the first dimension, such as q, k and v."""
     return torch.cat(tensors)
 
 

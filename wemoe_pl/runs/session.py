@@ -171,7 +171,7 @@ class Session:
             self.folder = self.start.replaces
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Let go of the lock of the folder."""
         self._held.close()
 
 

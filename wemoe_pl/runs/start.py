@@ -49,7 +49,7 @@ def find_start(
     Args:
         folder: where the run is to be.
         recipe: the resolved config of the command.
-        given: the checkpoint that a fit was told to go on from.
+        given: the checkpoint that a fit is asked to go on from.
         fresh: begin anew, whatever is there.
 
     Raises:
@@ -146,11 +146,11 @@ def compare(start: Start, identity: Identity) -> Identity:
     changes = [change] if change else []
     if record and (other := program_change(checkpoint)):
         changes.append(f"{other} has changed")
-    told = [f"From step {checkpoint['global_step']}: {each}" for each in changes]
+    since = [f"From step {checkpoint['global_step']}: {change}" for change in changes]
     return replace(
         identity,
         began_from=beginning(checkpoint) if start.goes_on else digest(start.checkpoint),
-        history=[*record.get("history", ()), *told],
+        history=[*record.get("history", ()), *since],
     )
 
 

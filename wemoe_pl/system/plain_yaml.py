@@ -123,5 +123,5 @@ def count(
 
 
 def at(event: yaml.Event) -> str:
-    """Where in the file, in words."""
+    """The line of the file, in words."""
     return f" in line {event.start_mark.line + 1}" if event.start_mark else ""

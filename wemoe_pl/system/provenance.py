@@ -12,9 +12,9 @@ from wemoe_pl import __version__
 from wemoe_pl.system.configs import PACKAGE
 
 RECORDED_VERSIONS = (
-    *("torch", "torchvision", "lightning", "timm", "torchmetrics"),
-    *("open_clip_torch", "datasets", "pillow", "numpy", "scipy"),
-)
+    "torch", "torchvision", "lightning", "timm", "torchmetrics",
+    "open_clip_torch", "datasets", "pillow", "numpy", "scipy",
+)  # fmt: skip
 GIT_TIMEOUT = 5  # seconds that git has to answer
 
 

@@ -92,7 +92,7 @@ def matching_files(pattern: Path) -> list[Path]:
         if part == "**":
             found = {below for path in folders for below, _, _ in walk(path, start)}
         elif has_magic(part):
-            found = {each for path in folders for each in named(part, path, start)}
+            found = {below for path in folders for below in named(part, path, start)}
         else:
             found = {path / part for path in folders if (path / part).exists()}
     folders = [path for path in found if path.is_dir()]

@@ -102,7 +102,7 @@ class ParquetTask(VisionTask):
 
     @property
     def orders(self) -> dict[str, tuple[str, ...]]:
-        """Those of a column of names, unless `class_names` or the table give another."""
+        """The orders of a column of names, unless `class_names` or the table give another."""
         if self.class_names or self.label is None:
             return {}
         table = self._naming_table()
@@ -112,7 +112,7 @@ class ParquetTask(VisionTask):
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The templates."""
+        """The `templates`."""
         return self.templates
 
     def images(self, split: Split) -> Images:
