@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.runs.folder import TRIAL, RunFolder, State
+from wemoe_pl.runs.folder import TRIAL, RunFolder, RunState
 from wemoe_pl.runs.identity import RECORD, Identity
 from wemoe_pl.runs.lock import held, now, time_in_words
 from wemoe_pl.runs.own import Meant
@@ -106,7 +106,7 @@ class Session:
                 f"{folder.test.path}."
             )
             folder = folder.test
-        if self.is_trial and self.scores and folder.state is not State.EMPTY:
+        if self.is_trial and self.scores and folder.state is not RunState.EMPTY:
             self.is_scratch = True
             scratch = self._held.enter_context(tempfile.TemporaryDirectory(prefix="wemoe-pl-"))
             self.notes.append(f"{folder.path} stays as it is: nothing of this trial is kept.")
@@ -191,7 +191,7 @@ class Session:
             self.folder = self.start.replaces
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Let go of the lock of the folder."""
         self._held.close()
 
 
