@@ -29,7 +29,7 @@ from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import Meant, meant_run
 from wemoe_pl.runs.partial import check_limits
-from wemoe_pl.runs.start import Start, compare, find_start
+from wemoe_pl.runs.start import Start, compare_with_start, find_start
 from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import digest
 from wemoe_pl.training.finetune import ExpertFineTuning
@@ -141,7 +141,7 @@ def preflight(job: Job, console: Console, quiet: bool = False) -> None:
     print_tasks(job, parts, findings)
     if start is not None and not (findings.problems or findings.waiting):
         with findings.listed("out"):
-            compare(start, job.identity)
+            compare_with_start(start, job.identity)
     print_memory(job, parts, findings)
     print_findings(console, findings, quiet)
     if count := len(findings.problems):
