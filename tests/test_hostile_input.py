@@ -28,7 +28,7 @@ from wemoe_pl.checkpoints.heads import load_head
 from wemoe_pl.cli.job import WeMoECLI, build_job
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ParquetTask, read_image
-from wemoe_pl.data.tasks.decoding import FORMATS
+from wemoe_pl.data.tasks.decoding import IMAGE_FORMATS
 from wemoe_pl.errors import WeMoEError
 from wemoe_pl.model.recipe import describe, rebuild
 from wemoe_pl.runs.checkpoint import read_checkpoint
@@ -137,7 +137,9 @@ def images() -> list[bytes]:
     noise = Image.effect_noise((24, 16), sigma=60)
     modes = {"PNG": ("RGB", "L", "P", "RGBA", "1"), "TIFF": ("RGB", "L"), "GIF": ("P",)}
     files = [
-        encode(noise.convert(mode), form) for form in FORMATS for mode in modes.get(form, ("RGB",))
+        encode(noise.convert(mode), form)
+        for form in IMAGE_FORMATS
+        for mode in modes.get(form, ("RGB",))
     ]
     animated = io.BytesIO()
     noise.save(animated, "GIF", save_all=True, append_images=[noise.rotate(90)])

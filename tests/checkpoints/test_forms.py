@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import Backbone, load_encoder
-from wemoe_pl.checkpoints.forms import FORMS, HUGGING_FACE_CLIP, OPEN_CLIP, TIMM, recognise
+from wemoe_pl.checkpoints.forms import HUGGING_FACE_CLIP, OPEN_CLIP, TIMM, VISION_FORMS, recognise
 from wemoe_pl.errors import CheckpointError
 
 transformers = pytest.importorskip("transformers")
@@ -414,7 +414,7 @@ def test_a_file_of_no_known_form_is_refused_with_some_of_its_keys(tmp_path: Path
     )
     with pytest.raises(CheckpointError, match=complaint):
         load_encoder(str(tmp_path / "resnet.pt"), POOLED)
-    assert [form.name for form in FORMS] == ["timm", "Hugging Face CLIP", "open_clip"]
+    assert [form.name for form in VISION_FORMS] == ["timm", "Hugging Face CLIP", "open_clip"]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "open_clip_pytorch_model.bin", "encoder"])

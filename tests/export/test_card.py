@@ -11,7 +11,7 @@ import yaml
 
 from wemoe_pl.export.card import model_card, without_folders
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.export.formats import FORMATS
+from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.manifest import Manifest
 from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
 from wemoe_pl.system.hub_repo import HubRepo
@@ -32,7 +32,7 @@ def card(make_model: Callable[[MergeMethod], ExportedModel], tmp_path: Path) -> 
     return made
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FORMATS_BY_NAME)
 def test_a_card_says_how_it_is_loaded(card: Card, name: str) -> None:
     text = card(TaskArithmetic(), name)
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

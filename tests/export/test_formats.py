@@ -11,7 +11,7 @@ from torch import Tensor
 from wemoe_pl.errors import CheckpointError, ConfigError, MergeError, WeMoEError
 from wemoe_pl.export import formats
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.export.formats import FORMATS, TOLERANCE, export, largest_difference
+from wemoe_pl.export.formats import FORMATS_BY_NAME, TOLERANCE, export, largest_difference
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.names import EXPORT_FORMATS
 from wemoe_pl.merging import (
@@ -30,7 +30,7 @@ UPSCALED = [name for name in EXPORT_FORMATS if name != "hf"]
 
 
 def test_the_command_line_knows_all_formats() -> None:
-    assert tuple(FORMATS) == EXPORT_FORMATS
+    assert tuple(FORMATS_BY_NAME) == EXPORT_FORMATS
 
 
 @pytest.mark.parametrize("name", EXPORT_FORMATS)
@@ -101,10 +101,12 @@ def test_what_does_not_read_back_leaves_nothing(
     silent: Callable[..., None],
 ) -> None:
     def slightly_off(folder: Path, images: Tensor) -> Tensor:
-        return FORMATS["adapter"].features(folder, images) + 1e-3
+        return FORMATS_BY_NAME["adapter"].features(folder, images) + 1e-3
 
-    off = replace(FORMATS["timm"], features=slightly_off, write=FORMATS["adapter"].write)
-    monkeypatch.setitem(formats.FORMATS, "timm", off)
+    off = replace(
+        FORMATS_BY_NAME["timm"], features=slightly_off, write=FORMATS_BY_NAME["adapter"].write
+    )
+    monkeypatch.setitem(formats.FORMATS_BY_NAME, "timm", off)
     with pytest.raises(CheckpointError, match=r"differ by up to 1\.0e-03, and not by at most"):
         export(make_model(TaskArithmetic()), "timm", exports, silent)
     assert not list(exports.parent.iterdir())

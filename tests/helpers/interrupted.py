@@ -10,7 +10,7 @@ import torch
 
 from wemoe_pl.cli import job_results
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.runs.folder import RunFolder, State
+from wemoe_pl.runs.folder import RunFolder, RunState
 
 STEPS = 40
 OPTIONS = {
@@ -77,7 +77,7 @@ def names(out: Path, but: Iterable[Path] = ()) -> set[str]:
 def assert_consistent(out: Path) -> None:
     """Whatever a killed process has left: results were scored with the checkpoint beside them."""
     folder = RunFolder(out)
-    assert folder.state is not State.FOREIGN
+    assert folder.state is not RunState.FOREIGN
     if folder.results.is_file():
         scored = json.loads(folder.results.read_text())["checkpoint"]
         weights = folder.last_checkpoint.read_bytes()

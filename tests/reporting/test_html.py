@@ -36,7 +36,7 @@ from wemoe_pl.reporting.html import (
     write_page,
 )
 from wemoe_pl.reporting.table import Cell, ResultRow, ResultTable
-from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.folder import RunFolder, is_of_run
 
 TASKS = ["cars", "mnist"]
 EXPERTS = ["cars", "mnist", "a name that is longer than most of them"]
@@ -403,7 +403,7 @@ def test_where_the_config_is_gone_no_command_is_told(out: Path, tmp_path: Path) 
 def test_a_run_leaves_the_figures_that_have_a_caption(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     for stem, suffix in product(FIGURE_CAPTIONS, MEDIA_TYPES):
-        assert run.is_of_run(f"{stem}{suffix}")
+        assert is_of_run(f"{stem}{suffix}", run)
 
 
 def test_pictures_are_held_in_the_page_as_vectors_where_there_are_any(

@@ -10,7 +10,7 @@ from rich.console import Console
 from wemoe_pl.reporting.summary import (
     accuracy_columns,
     accuracy_table,
-    summary,
+    summary_page,
     write_summary,
 )
 
@@ -201,7 +201,7 @@ def test_the_title_is_on_one_line() -> None:
 
 def test_the_page_of_a_run_says_all_that_its_results_hold(tmp_path: Path) -> None:
     figures = ["accuracy.png", "routing_share.png"]
-    assert summary(WHOLE, figures) == PAGE
+    assert summary_page(WHOLE, figures) == PAGE
     write_summary(tmp_path / "summary.md", WHOLE, figures)
     assert (tmp_path / "summary.md").read_text(encoding="utf-8") == PAGE
     assert [path.name for path in tmp_path.iterdir()] == ["summary.md"]
@@ -218,7 +218,7 @@ def test_the_page_has_no_heading_above_nothing() -> None:
     }
     quiet: dict[str, Any] = {"guard": {"action": "warn", "collapsed": {}, "restored_step": None}}
     results = {"suite": "tiny", "method": "TIES"} | {key: WHOLE[key] for key in known}
-    assert summary(results | nothing | quiet, []) == (
+    assert summary_page(results | nothing | quiet, []) == (
         "# TIES on tiny\n\n"
         "## Size and time\n\n"
         "- Parameters of the encoder: 1,234,567, of which 890 trainable\n"

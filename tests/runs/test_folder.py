@@ -9,7 +9,7 @@ import torch
 
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.runs.checkpoint import ENDED, IDENTITY
-from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder, State
+from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder, RunState, is_of_run
 from wemoe_pl.system.files import sha256
 
 RESULTS: dict[str, Any] = {"suite": "s", "method": "m", "tasks": [], "accuracy": {}, "mean": None}
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
-def state_of(folder: RunFolder) -> State:
+def state_of(folder: RunFolder) -> RunState:
     return folder.state
 
 
@@ -37,39 +37,41 @@ def score(folder: RunFolder, **more: Any) -> None:
 
 
 def test_a_folder_in_which_nothing_could_be_lost_is_empty(folder: RunFolder) -> None:
-    assert state_of(folder) == State.EMPTY
+    assert state_of(folder) == RunState.EMPTY
     folder.path.mkdir()
     for name in ("log.txt", "predictions.csv"):
         (folder.path / name).touch()
     folder.config.write_text(f"{CONFIG_HEADER}.\nout: a\n")
-    assert state_of(folder) == State.EMPTY
+    assert state_of(folder) == RunState.EMPTY
 
 
 def test_a_checkpoint_without_results_is_of_an_unfinished_run(folder: RunFolder) -> None:
     save(folder)
-    assert state_of(folder) == State.UNFINISHED
+    assert state_of(folder) == RunState.UNFINISHED
 
 
 def test_results_that_belong_to_the_checkpoint_are_of_a_finished_run(folder: RunFolder) -> None:
     save(folder)
     score(folder, checkpoint={"sha256": sha256(folder.last_checkpoint), "step": 1})
-    assert state_of(folder) == State.FINISHED
+    assert state_of(folder) == RunState.FINISHED
     save(folder, step=2)
-    assert state_of(folder) == State.UNFINISHED
+    assert state_of(folder) == RunState.UNFINISHED
 
 
 def test_results_without_any_checkpoint_are_of_a_static_merge_that_was_scored(
     folder: RunFolder,
 ) -> None:
     score(folder, checkpoint=None)
-    assert state_of(folder) == State.FINISHED
+    assert state_of(folder) == RunState.FINISHED
     save(folder)  # which somebody has put there
-    assert state_of(folder) == State.UNFINISHED
+    assert state_of(folder) == RunState.UNFINISHED
 
 
-@pytest.mark.parametrize(("ended", "state"), [(True, State.FINISHED), (False, State.UNFINISHED)])
+@pytest.mark.parametrize(
+    ("ended", "state"), [(True, RunState.FINISHED), (False, RunState.UNFINISHED)]
+)
 def test_results_of_earlier_versions_are_finished_if_the_training_had_ended(
-    ended: bool, state: State, folder: RunFolder
+    ended: bool, state: RunState, folder: RunFolder
 ) -> None:
     save(folder, ended)
     score(folder)
@@ -78,7 +80,7 @@ def test_results_of_earlier_versions_are_finished_if_the_training_had_ended(
 
 def test_the_results_of_a_trial_are_in_nobodys_way(folder: RunFolder) -> None:
     score(folder, fast_dev_run=True)
-    assert state_of(folder) == State.EMPTY
+    assert state_of(folder) == RunState.EMPTY
 
 
 @pytest.mark.parametrize("contents", ["", "[", "[]", "{}", '{"suite": 1}', "[" * 100_000])
@@ -87,7 +89,7 @@ def test_results_of_another_program_are_foreign_and_refused(
 ) -> None:
     folder.path.mkdir()
     folder.results.write_text(contents)
-    assert state_of(folder) == State.FOREIGN
+    assert state_of(folder) == RunState.FOREIGN
     with pytest.raises(CheckpointError, match=r"results\.json is damaged or was not written by"):
         folder.read_results()
 
@@ -95,7 +97,7 @@ def test_results_of_another_program_are_foreign_and_refused(
 def test_a_config_of_ones_own_is_foreign(folder: RunFolder) -> None:
     folder.path.mkdir()
     folder.config.write_text("suite: mine.yaml\n")
-    assert state_of(folder) == State.FOREIGN
+    assert state_of(folder) == RunState.FOREIGN
 
 
 def test_a_folder_holds_a_fit_if_there_is_a_checkpoint_or_results_of_one(
@@ -139,7 +141,7 @@ def test_only_what_is_gone_on_with_stays(folder: RunFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "is_of_run"),
+    ("name", "leaves"),
     [
         ("results.json", True), ("checkpoints", True), (".next", True),
         ("routing.png", True), ("accuracy.svg", True), ("encoder.safetensors", True),
@@ -148,10 +150,8 @@ def test_only_what_is_gone_on_with_stays(folder: RunFolder) -> None:
         ("test", False), ("photo.png", False), ("images.parquet", False),
     ],
 )  # fmt: skip
-def test_the_files_of_a_run_are_known_by_name(
-    name: str, is_of_run: bool, folder: RunFolder
-) -> None:
-    assert folder.is_of_run(name) == is_of_run
+def test_the_files_of_a_run_are_known_by_name(name: str, leaves: bool, folder: RunFolder) -> None:
+    assert is_of_run(name, folder) == leaves
 
 
 def test_the_lock_lies_beside_the_folder_and_in_a_mount_point(

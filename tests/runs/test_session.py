@@ -14,7 +14,7 @@ import yaml
 from wemoe_pl import load
 from wemoe_pl.cli import job_results, main
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.runs.folder import RunFolder, State
+from wemoe_pl.runs.folder import RunFolder, RunState
 from wemoe_pl.runs.session import AlreadyFinished, trial_of_sweep
 from wemoe_pl.system.files import sha256
 from wemoe_pl.system.provenance import program
@@ -195,7 +195,7 @@ def test_a_fresh_run_that_is_interrupted_leaves_the_old_one_and_is_gone_on_with(
             command(*other)
     left = everything(Path("a"))
     assert {name: left[name] for name in before} == before
-    assert RunFolder(Path("a/.next")).state is State.UNFINISHED
+    assert RunFolder(Path("a/.next")).state is RunState.UNFINISHED
     shown = command("fit")
     assert shown.err.startswith("Nothing was run: finished ")
     assert command(*other).status == 0
@@ -331,7 +331,7 @@ def test_a_checkpoint_that_was_put_beside_results_is_not_theirs(command: Command
     command("fit")
     command("fit", "--seed_everything", "5", out="b")
     shutil.copy("b/checkpoints/last.ckpt", "a/checkpoints/last.ckpt")
-    assert RunFolder(Path("a")).state is State.UNFINISHED
+    assert RunFolder(Path("a")).state is RunState.UNFINISHED
     assert command("fit").status == 1
 
 
@@ -377,7 +377,7 @@ def test_a_trial_in_a_new_folder_says_so_and_is_in_nobodys_way(command: Command)
     trial = results("a")
     assert trial["partial"].startswith("Only a trial: the first batch of test images of every task")
     assert trial["method"] == "WEMoE, partial"
-    assert RunFolder(Path("a")).state is State.EMPTY
+    assert RunFolder(Path("a")).state is RunState.EMPTY
     assert command("fit").status == 0
     assert results("a")["partial"] is None
     assert "fast_dev_run" not in results("a")

@@ -9,7 +9,7 @@ from jsonargparse import get_loader
 
 from wemoe_pl.system.configs import SHIPPED_CONFIGS
 from wemoe_pl.system.plain_yaml import load_plain
-from wemoe_pl.system.yaml_names import quote_names
+from wemoe_pl.system.yaml_names import LOADER, quote_names
 
 WORDS = [
     "yes", "no", "on", "off", "true", "False", "y", "n", "null", "Null", "~", "1", "-1", "+1",
@@ -84,3 +84,16 @@ def test_what_is_shipped_means_the_same_with_quotes(path: Path) -> None:
 def test_a_name_with_and_without_quotes_is_one_name() -> None:
     with pytest.raises(yaml.YAMLError, match="The YAML has the key '1' twice in line 1"):
         load_plain("heads: {1: a, '1': b}")
+
+
+def test_the_events_are_those_of_the_parser_in_python() -> None:
+    text = "a: [1, &x yes, *x]\n'b': |\n  long\n"
+    ours, theirs = list(yaml.parse(text, LOADER)), list(yaml.parse(text, yaml.SafeLoader))
+    assert [type(event) for event in ours] == [type(event) for event in theirs]
+    scalars = [event.value for event in ours if isinstance(event, yaml.ScalarEvent)]
+    assert scalars == ["a", "1", "yes", "b", "long\n"]
+
+
+def test_what_is_no_yaml_is_an_error() -> None:
+    with pytest.raises(yaml.YAMLError):
+        quote_names("a: [")

@@ -1,7 +1,8 @@
-"""What a merged MLP takes at least on a machine, by its arithmetic and by what it reads."""
+"""The least time that a merged MLP can take on a machine: its arithmetic, and what it reads."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import torch
@@ -17,11 +18,11 @@ READ = 2**26  # numbers that are summed: more than any cache holds
 
 @dataclass(frozen=True)
 class Machine:
-    """What it does in a second at its best.
+    """What a machine does in a second at its best.
 
     Attributes:
-        multiply_adds: of one large matrix product.
-        bytes: read from memory.
+        multiply_adds: multiply-adds of one large matrix product.
+        bytes: bytes read from memory.
     """
 
     multiply_adds: float
@@ -29,7 +30,7 @@ class Machine:
 
     @classmethod
     def measured(cls, settings: Settings) -> "Machine":
-        """As torch gets out of it, with the threads and in the precision of the settings."""
+        """Measure what torch gets out of it, in the precision of the settings."""
         left, right = (settings.batch(SIDE, SIDE).detach() for _ in range(2))
         numbers = torch.ones(READ, device=settings.device, dtype=settings.dtype)
         runs = {"product": lambda: left @ right, "sum": lambda: numbers.sum()}
@@ -42,8 +43,8 @@ class Count:
     """What one pass over a batch needs, the router aside.
 
     Attributes:
-        multiply_adds: to merge weights and to use them.
-        numbers: of the weights that are read.
+        multiply_adds: multiply-adds that merge weights and use them.
+        numbers: how many numbers of weights are read.
     """
 
     multiply_adds: int
@@ -66,7 +67,7 @@ class Count:
 
 
 def limits(settings: Settings) -> Iterator[BenchRow]:
-    """Both limits of a mixture of depth 0, and how far it is from the larger one."""
+    """Both limits of a mixture with a router of depth 0, and how far it is from the larger one."""
     machine = Machine.measured(settings)
     for name, experts, samples in product(settings.shapes, settings.experts, settings.samples):
         shape = SHAPES[name]
@@ -80,8 +81,8 @@ def limits(settings: Settings) -> Iterator[BenchRow]:
         def merged(x: torch.Tensor) -> torch.Tensor:
             return choose_kernel(layers, shares, x)(layers, shares, x)  # noqa: B023 (used at once)
 
-        runs = {
-            "forward": torch.no_grad()(lambda: merged(x)),  # noqa: B023
+        runs: dict[str, Callable[[], object]] = {
+            "forward": torch.no_grad()(partial(merged, x)),
             "forward + backward": there_and_back(merged, x, upstream),
         }
         for what, seconds in interleaved(runs, settings.repeats, settings.device).items():

@@ -1,4 +1,4 @@
-"""The measures, in rows: the layer, its ways, limits, memory, the encoder, its making, a plan."""
+"""The measures: functions of `Settings` that yield rows, by the names of `wemoe-pl bench`."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -28,11 +28,11 @@ from wemoe_pl.moe.kernels.choice import choose_kernel
 from wemoe_pl.moe.kernels.plain import activation_mlp
 from wemoe_pl.moe.kernels.tiled import tiled_mlp
 from wemoe_pl.moe.kernels.timing import interleaved, peak_memory
-from wemoe_pl.moe.kernels.two_layers import Kernel, TwoLayers, two_layers
+from wemoe_pl.moe.kernels.two_layers import Kernel, two_layers
 from wemoe_pl.training.adapt import entropy_objective
 
-MOST_LOOPED = 16  # samples: what loops over more of them outgrows the memory of many machines
-HEAD_CLASSES = 100  # of every task, about the mean of the eight
+MOST_LOOPED = 16  # samples; a loop over more of them outgrows the memory of many machines
+HEAD_CLASSES = 100  # classes of every task, about the mean of the eight
 
 
 def layer(settings: Settings) -> Iterator[BenchRow]:
@@ -41,10 +41,10 @@ def layer(settings: Settings) -> Iterator[BenchRow]:
     for name, experts, depth in wanted:
         shape = SHAPES[name]
         plain, tuned, moe = mixture(shape, experts, depth, settings)
+        others = fusion_bench_layers(plain, tuned, shape.width, depth)
         rivals: dict[str, Layer] = {"plain": plain, "WEMoE": moe}
         rivals["loop over samples"] = loop_over_samples(moe)
-        for rival, module in fusion_bench_layers(plain, tuned, shape.width, depth).items():
-            rivals[rival] = settings.place(module)
+        rivals |= {rival: settings.place(module) for rival, module in others.items()}
         for samples in settings.samples:
             x = settings.batch(samples, shape.tokens, shape.width)
             about = {"shape": name, "samples": samples, "experts": experts, "depth": depth}
@@ -54,7 +54,7 @@ def layer(settings: Settings) -> Iterator[BenchRow]:
 
 
 def ways(settings: Settings) -> Iterator[BenchRow]:
-    """Every way to compute a mixture, from one token to all: is the chosen one the fastest?"""
+    """Every kernel for a mixture, from one token to all: is the chosen one the fastest?"""
     for name, experts in product(settings.shapes, settings.experts):
         shape = SHAPES[name]
         plain, _, moe = mixture(shape, experts, 0, settings)
@@ -64,19 +64,19 @@ def ways(settings: Settings) -> Iterator[BenchRow]:
             x = settings.batch(samples, tokens, shape.width)
             shares = settings.batch(samples, experts)
             runs: dict[str, Layer] = {"plain": plain}
-            runs |= {name: with_layers(way, layers, shares) for name, way in KERNELS.items()}
+            runs |= {name: partial(kernel, layers, shares) for name, kernel in KERNELS.items()}
             with torch.no_grad():
                 forward = choose_kernel(layers, shares, x)
             chosen = {"forward": forward, "both": choose_kernel(layers, shares, x)}
             about = {"shape": name, "samples": samples, "tokens": tokens, "experts": experts}
             for row in timed(runs, x, settings, about):
-                way = KERNELS.get(row["run"])
-                marks = {f"chosen, {what}": way is choice for what, choice in chosen.items()}
+                kernel = KERNELS.get(row["run"])
+                marks = {f"chosen, {what}": kernel is choice for what, choice in chosen.items()}
                 yield row | marks
 
 
 def memory(settings: Settings) -> Iterator[BenchRow]:
-    """What a forward and a backward pass hold, beside the size of the dictionary.
+    """The memory of a forward and a backward pass, beside the size of the dictionary.
 
     Extra is what goes beyond the output and the gradient of the input, which any layer has.
     """
@@ -129,7 +129,7 @@ def encoder(settings: Settings) -> Iterator[BenchRow]:
 
 
 def build(settings: Settings) -> Iterator[BenchRow]:
-    """How long an encoder takes to be upscaled and what that holds; how large what it learns is."""
+    """Upscaling of an encoder: time, memory, and the size of a checkpoint of what it learns."""
     for name, experts in product(settings.shapes, settings.experts):
         shape = SHAPES[name]
         blocks = min(shape.blocks, settings.blocks or shape.blocks)
@@ -141,7 +141,7 @@ def build(settings: Settings) -> Iterator[BenchRow]:
         model = sum(weight.nbytes for weight in merged.parameters())
         ratio = None if held is None else held / model
         about = {"shape": name, "blocks": blocks, "experts": experts, "seconds": seconds}
-        sizes = {"bytes": held, "model": model, "ratio": ratio, "checkpoint": routers(merged)}
+        sizes = {"bytes": held, "model": model, "ratio": ratio, "checkpoint": file_bytes(merged)}
         yield about | sizes
 
 
@@ -174,20 +174,15 @@ def timed(
         yield about | {"run": name} | seconds | ratios
 
 
-def with_layers(way: Kernel, layers: TwoLayers, shares: Tensor) -> Layer:
-    """A way as a function of what it sees."""
-    return lambda x: way(layers, shares, x)
-
-
 def step(encoder: nn.Module, images: Tensor, heads: Tensor) -> None:
-    """Forward, the tasks' entropies, backward: an adaptation step but for the optimizer."""
+    """An adaptation step without the optimizer: forward, the tasks' entropies, backward."""
     features = encoder(images).unflatten(0, (len(heads), -1))
     logits = torch.einsum("tbd,tcd->tbc", features, heads)
-    sum(entropy_objective(each)[0] for each in logits).backward()  # type: ignore[union-attr]
+    sum(entropy_objective(of_task)[0] for of_task in logits).backward()  # type: ignore[union-attr]
 
 
-def routers(encoder: nn.Module) -> int:
-    """Bytes of a file of what is trained."""
+def file_bytes(encoder: nn.Module) -> int:
+    """Bytes of a file of what is trained, the routers."""
     trained = {n: p.detach() for n, p in encoder.named_parameters() if p.requires_grad}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "routers.safetensors"

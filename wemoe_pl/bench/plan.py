@@ -1,4 +1,4 @@
-"""What a dictionary takes on every device, counted on the meta device: nothing is measured."""
+"""The memory of a dictionary on every device, counted on the meta device, not measured."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -28,7 +28,7 @@ LEARNED = 5  # float32 numbers for each that is learned: itself, its gradient tw
 
 
 def plan(settings: Settings) -> Iterator[BenchRow]:
-    """Bytes per device of a whole model: resident, streamed from the CPU, or shared out."""
+    """Bytes per device of a model whose dictionary is resident, streamed, or shared out."""
     for name, experts in product(settings.shapes, settings.experts):
         shape = SHAPES[name]
         for form, compression in COMPRESSIONS.items():
@@ -50,20 +50,19 @@ def places(shape: Shape, mixture: WeightEnsemblingMoE) -> Iterator[BenchRow]:
     A batch is a forward and a backward pass, each of which needs all that is not there already.
     """
     with torch.device("meta"):
-        frozen = 4 * count_parameters(shape.encoder(shape.blocks))
-    learned = 4 * LEARNED * shape.blocks * count_parameters(mixture.router)
+        frozen = 4 * parameter_count(shape.encoder(shape.blocks))
+    learned = 4 * LEARNED * shape.blocks * parameter_count(mixture.router)
     block = mixture.task_vectors.nbytes
-    whole = shape.blocks * block
-    ways = {"1": (whole, 0.0, 0.0), "1, streamed": (0.0, STREAMED * block, 2.0 * whole)}
+    total = shape.blocks * block
+    held = {"1": (total, 0.0, 0.0), "1, streamed": (0.0, STREAMED * block, 2.0 * total)}
     for count in SEVERAL:
-        moved = 2 * whole * (count - 1) / count
-        ways[str(count)] = (whole / count, GATHERED * block, moved)
-    for devices, (share, fetched, moved) in ways.items():
-        total = share + fetched + frozen + learned
-        held = {"dictionary": share, "fetched": fetched, "frozen": frozen, "learned": learned}
-        yield {"devices": devices, **held, "sum": total, "moved": moved}
+        moved = 2 * total * (count - 1) / count
+        held[str(count)] = (total / count, GATHERED * block, moved)
+    for devices, (share, fetched, moved) in held.items():
+        sizes = {"dictionary": share, "fetched": fetched, "frozen": frozen, "learned": learned}
+        yield {"devices": devices, **sizes, "sum": sum(sizes.values()), "moved": moved}
 
 
-def count_parameters(module: nn.Module) -> int:
+def parameter_count(module: nn.Module) -> int:
     """How many parameters a module has."""
     return sum(parameter.numel() for parameter in module.parameters())

@@ -1,4 +1,4 @@
-"""The measures in processes of their own, their tables and their JSON."""
+"""The report of a bench: a table of each measure on the screen, `bench.json`, and pictures."""
 
 import json
 import platform
@@ -20,12 +20,13 @@ from wemoe_pl.reporting.plots.sweep import plot_costs
 from wemoe_pl.system.files import atomic_write, make_folder
 from wemoe_pl.system.provenance import versions
 
-PLANNED = ("fetched", "frozen", "learned", "sum", "moved")
-# What is told in a unit of its own, and how many of that unit it is.
-UNITS = {
-    "ms": (("forward", "both", "arithmetic", "reading", "seconds"), 1e3),
-    "MB": (("bytes", "extra", "dictionary", "model", "checkpoint", *PLANNED), 1e-6),
-}
+# Columns that a table shows in another unit than seconds or bytes, and the factor to that unit.
+MILLISECONDS = ["forward", "both", "arithmetic", "reading", "seconds"]
+MEGABYTES = [
+    "bytes", "extra", "dictionary", "model", "checkpoint", "fetched", "frozen", "learned", "sum",
+    "moved",
+]  # fmt: skip
+UNITS = {"ms": (MILLISECONDS, 1e3), "MB": (MEGABYTES, 1e-6)}
 TABLE_WIDTH = 140  # columns of a table that is printed whole, even where lines then wrap
 
 
@@ -41,12 +42,12 @@ def bench(
     """Take some measures, print a table of each, and leave `bench.json`.
 
     Args:
-        settings: of what, and how often.
+        settings: what is measured, and how often.
         measures: names of `MEASURES`.
         out: the folder of `bench.json` and of the pictures.
-        seed: of the random weights.
-        threads: of a CPU; none for as many as torch takes.
-        command: the command line that asks for this, which is written down.
+        seed: the seed of the random weights.
+        threads: how many threads of a CPU are used; None for as many as torch takes.
+        command: the command that asks for this, which is written down.
     """
     make_folder(out)
     console = Console()
@@ -54,7 +55,7 @@ def bench(
     measured: dict[str, list[BenchRow]] = {}
     for measure in measures:
         with console.status(f"Measuring {measure}"):
-            measured[measure] = alone(measure, settings, seed, threads)
+            measured[measure] = take_alone(measure, settings, seed, threads)
         console.print(table_of(measure, measured[measure]))
         if measure == "layer":
             draw_curves(out, measured[measure])
@@ -64,14 +65,14 @@ def bench(
     console.print(f"{BENCH_NOTE}\n{out / 'bench.json'}", highlight=False, soft_wrap=True)
 
 
-def alone(measure: str, settings: Settings, seed: int, threads: int | None) -> list[BenchRow]:
-    """Rows of one measure, from a process that did nothing else, so that memory is its own."""
+def take_alone(measure: str, settings: Settings, seed: int, threads: int | None) -> list[BenchRow]:
+    """Take a measure in a process that did nothing else, so that memory is its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(rows, measure, settings, seed, threads).result()
+        return pool.submit(take, measure, settings, seed, threads).result()
 
 
-def rows(measure: str, settings: Settings, seed: int, threads: int | None) -> list[BenchRow]:
-    """Rows of one measure."""
+def take(measure: str, settings: Settings, seed: int, threads: int | None) -> list[BenchRow]:
+    """Take a measure in this process."""
     torch.manual_seed(seed)
     if threads:
         torch.set_num_threads(threads)
@@ -79,7 +80,7 @@ def rows(measure: str, settings: Settings, seed: int, threads: int | None) -> li
 
 
 def draw_curves(out: Path, measured: Sequence[BenchRow]) -> None:
-    """How the cost of a layer grows with samples and with experts: a picture for each shape."""
+    """Draw how the cost of a layer grows with samples and with experts, for each shape."""
     for shape in dict.fromkeys(row["shape"] for row in measured):
         rows = [row for row in measured if row["shape"] == shape]
         usual = {key: middle(row[key] for row in rows) for key in ("samples", "experts", "depth")}
@@ -103,12 +104,12 @@ def costs_by(
 
 
 def middle(values: Iterable[int]) -> int:
-    """The one that as many of the different values are below as above."""
+    """The median of the different values; of two in the middle, the lower one."""
     return median_low(sorted(set(values)))
 
 
 def table_of(measure: str, measured: Sequence[BenchRow]) -> Table:
-    """One line per row."""
+    """A table of the rows of a measure."""
     table = Table(title=measure)
     for name, value in measured[0].items():
         unit = next((f", {unit}" for unit, (names, _) in UNITS.items() if name in names), "")
@@ -134,7 +135,7 @@ def cell(name: str, value: Any) -> str:
 
 
 def conditions(seed: int, threads: int | None, command: str) -> dict[str, Any]:
-    """What makes the numbers what they are."""
+    """The circumstances under which the measures were taken."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "command": command,

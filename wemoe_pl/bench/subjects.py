@@ -18,7 +18,7 @@ BenchRow = dict[str, Any]
 
 @dataclass(frozen=True)
 class Shape:
-    """A vision transformer's sizes: D, N, blocks, heads and patches; H is 4 D."""
+    """The sizes of a vision transformer; its MLPs have 4 · `width` hidden units."""
 
     width: int
     tokens: int
@@ -29,7 +29,7 @@ class Shape:
 
     @property
     def weights(self) -> int:
-        """P, those of an MLP."""
+        """P, the number of weights of an MLP."""
         return 8 * self.width**2 + 5 * self.width
 
     def encoder(self, blocks: int) -> nn.Module:
@@ -58,13 +58,13 @@ class Settings:
 
     Attributes:
         shapes: names of `SHAPES`.
-        samples: B, several.
-        experts: T, several.
-        depths: of routers.
-        blocks: of encoders at most.
-        repeats: of each timing.
+        samples: numbers of samples B.
+        experts: numbers of experts T.
+        depths: depths of routers.
+        blocks: how many blocks encoders have at most.
+        repeats: how often each timing is taken.
         device: "cpu" or "cuda".
-        dtype: of weights and inputs.
+        dtype: the data type of weights and inputs.
     """
 
     shapes: tuple[str, ...] = ("vitb32",)
@@ -77,7 +77,7 @@ class Settings:
     dtype: torch.dtype = torch.float32
 
     def place(self, module: nn.Module) -> nn.Module:
-        """Where and in what precision it is measured."""
+        """Move a module to the device and the precision of the settings."""
         return module.to(self.device, self.dtype)
 
     def batch(self, *shape: int) -> Tensor:
@@ -99,7 +99,7 @@ def mixture(
 
 @torch.no_grad()
 def near(module: nn.Module) -> nn.Module:
-    """A copy that was fine-tuned a little."""
+    """A copy of an MLP that was fine-tuned a little."""
     tuned = Mlp(module.fc1.in_features, module.fc1.out_features)  # type: ignore[union-attr, arg-type]
     for weight, pretrained in zip(tuned.parameters(), module.parameters(), strict=True):
         weight.copy_(pretrained + 0.01 * torch.randn_like(pretrained))
@@ -117,10 +117,10 @@ def upscaled(
 
 
 def forward_only(layer: Layer, x: Tensor) -> Callable[[], Tensor]:
-    """A forward pass that nothing will follow."""
+    """A function that runs a forward pass, without gradients."""
     return torch.no_grad()(lambda: layer(x))
 
 
 def there_and_back(layer: Layer, x: Tensor, upstream: Tensor) -> Callable[[], None]:
-    """A forward and a backward pass."""
+    """A function that runs a forward and a backward pass."""
     return lambda: layer(x).backward(upstream)

@@ -79,16 +79,16 @@ class LastCheckpoint(Checkpoint):
             self.save(trainer)
 
     def on_before_optimizer_step(self, trainer: L.Trainer, *_: Any) -> None:
-        """From here on the weights change."""
+        """Note that the weights are about to change."""
         self._whole = False
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """The weights have changed, and all other callbacks have seen it."""
+        """Note that a step is whole: its weights have changed, and other callbacks have seen it."""
         if not self._whole:
             self._whole, self._rng = True, rng_states()
 
     def on_validation_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """End within a validation of a fit, which may take long; it will be made up for."""
+        """End within a validation of a fit, which may take long, and is made again by the next."""
         if REQUEST.deferred and trainer.world_size == 1:
             REQUEST.obey()
 
@@ -156,7 +156,7 @@ class LastCheckpoint(Checkpoint):
     # How a fit goes on
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on with."""
+        """Keep what a resumed run goes on with."""
         return {"rng": self._rng, "validated_step": self.validated_step, ENDED: self._ended}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -216,7 +216,7 @@ def end_if_asked(trainer: L.Trainer) -> None:
 
 
 def rng_states() -> dict[str, Tensor]:
-    """Of all that is random in a step, such as dropout."""
+    """The states of all that is random in a step, such as dropout."""
     cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}
     return {"cpu": torch.get_rng_state(), **cuda}
 

@@ -22,7 +22,7 @@ def is_first_process() -> bool:
 
 
 class EndTogether(L.Callback):
-    """When this process ends, so do those that it has started, which would wait for it."""
+    """Ends, with this process, those that it has started, which would wait for it."""
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Hand signals on to them."""
@@ -50,7 +50,7 @@ def end_others(trainer: L.Trainer, signum: int = signal.SIGKILL) -> None:
 
 
 class Requeue(L.Callback):
-    """On SIGUSR1, saves the last checkpoint and has SLURM queue the job again.
+    """Saves the last checkpoint on SIGUSR1, and has SLURM queue the job again.
 
     Lightning would do so at once, wherever each process is: two that are about to wait for each
     other then wait for ever. Here all agree before a step that it is time. The run goes on until
@@ -104,7 +104,7 @@ class Requeue(L.Callback):
 
 
 def job_id() -> str:
-    """What SLURM calls this job, which may be one of an array."""
+    """The name that SLURM has for this job, which may be one of an array."""
     known = os.environ
     if "SLURM_ARRAY_JOB_ID" in known:
         return f"{known['SLURM_ARRAY_JOB_ID']}_{known['SLURM_ARRAY_TASK_ID']}"

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints.backbone import Backbone
-from wemoe_pl.checkpoints.forms import FORMS, TEXT_FORMS, Form, Make, recognise
+from wemoe_pl.checkpoints.forms import TEXT_FORMS, VISION_FORMS, Form, Make, recognise
 from wemoe_pl.checkpoints.reading import Weights, open_weights
 from wemoe_pl.checkpoints.state import LazyState
 from wemoe_pl.errors import CheckpointError
 
 ENCODER_FILE = "encoder.safetensors"
 HEAD = "head."  # of timm's encoders: CLIP's projection, or a classifier's last layer
-BLOCK = re.compile(r"(?:blocks|encoder\.layers|transformer\.resblocks)\.(\d+)\.")
+BLOCK_KEY = re.compile(r"(?:blocks|encoder\.layers|transformer\.resblocks)\.(\d+)\.")
 Plan = dict[str, tuple[tuple[str, ...], Make]]
 Shapes = Mapping[str, torch.Size]
 
@@ -171,15 +171,15 @@ class Tower:
         return f", since it is a transformer of {theirs} and the backbone is one of {ours}"
 
 
-def find_tower(weights: Weights, forms: Sequence[Form] = FORMS) -> Tower:
+def find_tower(weights: Weights, forms: Sequence[Form] = VISION_FORMS) -> Tower:
     """The tower of one of these forms in a file; `CheckpointError` if there is none."""
     if found := recognise(weights, forms):
         return Tower(weights, *found)
-    some = ", ".join(f"'{key}'" for key in list(weights)[:3]) or "none"
-    kind = "vision" if forms is FORMS else "text"
+    first_keys = ", ".join(f"'{key}'" for key in list(weights)[:3]) or "none"
+    kind = "vision" if forms is VISION_FORMS else "text"
     raise CheckpointError(
-        f"{weights.name} has no {kind} tower of a known form: its keys ({some} …) are not those of "
-        f"{', '.join(form.name for form in forms[:-1])} or {forms[-1].name}."
+        f"{weights.name} has no {kind} tower of a known form: its keys ({first_keys} …) are not "
+        f"those of {', '.join(form.name for form in forms[:-1])} or {forms[-1].name}."
     )
 
 
@@ -208,7 +208,7 @@ def architecture(shapes: Mapping[str, torch.Size | None]) -> str | None:
     patches = shapes.get("patch_embed.proj.weight")
     if patches is None or len(patches) != 4:
         return None
-    depth = len({found[1] for key in shapes if (found := BLOCK.match(key))})
+    depth = len({found[1] for key in shapes if (found := BLOCK_KEY.match(key))})
     return f"width {patches[0]}, depth {depth} and patches of {patches[-1]} pixels"
 
 

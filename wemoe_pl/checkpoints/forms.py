@@ -14,13 +14,13 @@ from torch import Tensor
 Make = Callable[..., Tensor]
 
 
-def as_it_is(tensor: Tensor) -> Tensor:
-    """Unchanged."""
+def unchanged(tensor: Tensor) -> Tensor:
+    """A tensor that stays as it is."""
     return tensor
 
 
 def stacked(*tensors: Tensor) -> Tensor:
-    """One after the other along the first dimension: q, k and v."""
+    """Tensors one after the other along the first dimension, such as q, k and v."""
     return torch.cat(tensors)
 
 
@@ -48,16 +48,16 @@ def undo(make: Make, tensor: Tensor, count: int) -> tuple[Tensor, ...]:
     if make is stacked:
         return tensor.chunk(count)
     inverse: dict[Make, Make] = {
-        as_it_is: as_it_is,
+        unchanged: unchanged,
         as_token: torch.flatten,
-        with_batch: lambda each: each.squeeze(0),
+        with_batch: lambda batch: batch.squeeze(0),
         transposed: transposed,
     }
     return (inverse[make](tensor),)
 
 
 @dataclass(frozen=True)
-class Rule:
+class KeyMap:
     r"""How some tensors are made.
 
     Args:
@@ -68,7 +68,7 @@ class Rule:
 
     ours: str
     theirs: tuple[str, ...]
-    make: Make = as_it_is
+    make: Make = unchanged
 
     def keys(self, key: str) -> tuple[str, ...] | None:
         """The file's keys for one of ours, or None if the rule is not about it."""
@@ -92,7 +92,7 @@ class Form:
 
     name: str
     marker: str
-    rules: tuple[Rule, ...]
+    rules: tuple[KeyMap, ...]
     projection: str = ""
     beside: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ class Form:
         for rule in self.rules:
             if (keys := rule.keys(key)) is not None:
                 return keys, rule.make
-        return (key,), as_it_is
+        return (key,), unchanged
 
     def undone(self, key: str, tensor: Tensor) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:
         """The file's keys, without prefix, for one of ours, and the tensors that they have."""
@@ -128,19 +128,19 @@ HUGGING_FACE_CLIP = Form(
     "Hugging Face CLIP",
     "embeddings.class_embedding",
     (
-        Rule(r"cls_token", (r"embeddings.class_embedding",), as_token),
-        Rule(r"pos_embed", (r"embeddings.position_embedding.weight",), with_batch),
-        Rule(r"patch_embed\.proj\.(.*)", (r"embeddings.patch_embedding.\1",)),
-        Rule(r"norm_pre\.(.*)", (r"pre_layrnorm.\1",)),  # their spelling
-        Rule(r"norm\.(.*)", (r"post_layernorm.\1",)),
-        Rule(r"blocks\.(\d+)\.norm([12])\.(.*)", (r"encoder.layers.\1.layer_norm\2.\3",)),
-        Rule(
+        KeyMap(r"cls_token", (r"embeddings.class_embedding",), as_token),
+        KeyMap(r"pos_embed", (r"embeddings.position_embedding.weight",), with_batch),
+        KeyMap(r"patch_embed\.proj\.(.*)", (r"embeddings.patch_embedding.\1",)),
+        KeyMap(r"norm_pre\.(.*)", (r"pre_layrnorm.\1",)),  # their spelling
+        KeyMap(r"norm\.(.*)", (r"post_layernorm.\1",)),
+        KeyMap(r"blocks\.(\d+)\.norm([12])\.(.*)", (r"encoder.layers.\1.layer_norm\2.\3",)),
+        KeyMap(
             r"blocks\.(\d+)\.attn\.qkv\.(.*)",
             tuple(rf"encoder.layers.\1.self_attn.{part}_proj.\2" for part in "qkv"),
             stacked,
         ),
-        Rule(r"blocks\.(\d+)\.attn\.proj\.(.*)", (r"encoder.layers.\1.self_attn.out_proj.\2",)),
-        Rule(r"blocks\.(\d+)\.mlp\.(.*)", (r"encoder.layers.\1.mlp.\2",)),
+        KeyMap(r"blocks\.(\d+)\.attn\.proj\.(.*)", (r"encoder.layers.\1.self_attn.out_proj.\2",)),
+        KeyMap(r"blocks\.(\d+)\.mlp\.(.*)", (r"encoder.layers.\1.mlp.\2",)),
     ),
     "visual_projection.weight",
     (r"text_model\..*", r"text_projection\.weight", r"logit_scale"),
@@ -151,17 +151,17 @@ OPEN_CLIP = Form(
     "open_clip",
     "ln_pre.weight",
     (
-        Rule(r"cls_token", (r"class_embedding",), as_token),
-        Rule(r"pos_embed", (r"positional_embedding",), with_batch),
-        Rule(r"patch_embed\.proj\.(.*)", (r"conv1.\1",)),
-        Rule(r"norm_pre\.(.*)", (r"ln_pre.\1",)),
-        Rule(r"norm\.(.*)", (r"ln_post.\1",)),
-        Rule(r"blocks\.(\d+)\.norm([12])\.(.*)", (r"transformer.resblocks.\1.ln_\2.\3",)),
-        Rule(r"blocks\.(\d+)\.attn\.qkv\.(.*)", (r"transformer.resblocks.\1.attn.in_proj_\2",)),
-        Rule(r"blocks\.(\d+)\.attn\.proj\.(.*)", (r"transformer.resblocks.\1.attn.out_proj.\2",)),
-        Rule(r"blocks\.(\d+)\.mlp\.fc1\.(.*)", (r"transformer.resblocks.\1.mlp.c_fc.\2",)),
-        Rule(r"blocks\.(\d+)\.mlp\.fc2\.(.*)", (r"transformer.resblocks.\1.mlp.c_proj.\2",)),
-        Rule(r"head\.weight", (r"proj",), transposed),
+        KeyMap(r"cls_token", (r"class_embedding",), as_token),
+        KeyMap(r"pos_embed", (r"positional_embedding",), with_batch),
+        KeyMap(r"patch_embed\.proj\.(.*)", (r"conv1.\1",)),
+        KeyMap(r"norm_pre\.(.*)", (r"ln_pre.\1",)),
+        KeyMap(r"norm\.(.*)", (r"ln_post.\1",)),
+        KeyMap(r"blocks\.(\d+)\.norm([12])\.(.*)", (r"transformer.resblocks.\1.ln_\2.\3",)),
+        KeyMap(r"blocks\.(\d+)\.attn\.qkv\.(.*)", (r"transformer.resblocks.\1.attn.in_proj_\2",)),
+        KeyMap(r"blocks\.(\d+)\.attn\.proj\.(.*)", (r"transformer.resblocks.\1.attn.out_proj.\2",)),
+        KeyMap(r"blocks\.(\d+)\.mlp\.fc1\.(.*)", (r"transformer.resblocks.\1.mlp.c_fc.\2",)),
+        KeyMap(r"blocks\.(\d+)\.mlp\.fc2\.(.*)", (r"transformer.resblocks.\1.mlp.c_proj.\2",)),
+        KeyMap(r"head\.weight", (r"proj",), transposed),
     ),
     "{prefix}proj",
     (
@@ -172,7 +172,7 @@ OPEN_CLIP = Form(
     ),
 )
 
-FORMS: Sequence[Form] = (TIMM, HUGGING_FACE_CLIP, OPEN_CLIP)
+VISION_FORMS: Sequence[Form] = (TIMM, HUGGING_FACE_CLIP, OPEN_CLIP)
 
 VISION = (
     r"(.*\.)?(vision_model|visual)\..*",
@@ -186,31 +186,31 @@ HUGGING_FACE_TEXT = Form(
     "Hugging Face CLIP",
     "text_model.embeddings.token_embedding.weight",
     (
-        Rule(r"token_embedding\.(.*)", (r"text_model.embeddings.token_embedding.\1",)),
-        Rule(r"positional_embedding", (r"text_model.embeddings.position_embedding.weight",)),
-        Rule(
+        KeyMap(r"token_embedding\.(.*)", (r"text_model.embeddings.token_embedding.\1",)),
+        KeyMap(r"positional_embedding", (r"text_model.embeddings.position_embedding.weight",)),
+        KeyMap(
             r"transformer\.resblocks\.(\d+)\.ln_([12])\.(.*)",
             (r"text_model.encoder.layers.\1.layer_norm\2.\3",),
         ),
-        Rule(
+        KeyMap(
             r"transformer\.resblocks\.(\d+)\.attn\.in_proj_(.*)",
             tuple(rf"text_model.encoder.layers.\1.self_attn.{part}_proj.\2" for part in "qkv"),
             stacked,
         ),
-        Rule(
+        KeyMap(
             r"transformer\.resblocks\.(\d+)\.attn\.out_proj\.(.*)",
             (r"text_model.encoder.layers.\1.self_attn.out_proj.\2",),
         ),
-        Rule(
+        KeyMap(
             r"transformer\.resblocks\.(\d+)\.mlp\.c_fc\.(.*)",
             (r"text_model.encoder.layers.\1.mlp.fc1.\2",),
         ),
-        Rule(
+        KeyMap(
             r"transformer\.resblocks\.(\d+)\.mlp\.c_proj\.(.*)",
             (r"text_model.encoder.layers.\1.mlp.fc2.\2",),
         ),
-        Rule(r"ln_final\.(.*)", (r"text_model.final_layer_norm.\1",)),
-        Rule(r"text_projection", (r"text_projection.weight",), transposed),
+        KeyMap(r"ln_final\.(.*)", (r"text_model.final_layer_norm.\1",)),
+        KeyMap(r"text_projection", (r"text_projection.weight",), transposed),
     ),
     beside=VISION,
     ignored=VISION,
@@ -219,7 +219,7 @@ OPEN_CLIP_TEXT = Form("open_clip", "token_embedding.weight", (), beside=VISION, 
 TEXT_FORMS: Sequence[Form] = (HUGGING_FACE_TEXT, OPEN_CLIP_TEXT)
 
 
-def recognise(keys: Iterable[str], forms: Sequence[Form] = FORMS) -> tuple[Form, str] | None:
+def recognise(keys: Iterable[str], forms: Sequence[Form] = VISION_FORMS) -> tuple[Form, str] | None:
     """The form of a file with these keys and the prefix of the tower in it; None if unknown.
 
     >>> recognise(["model.visual.conv1.weight", "model.visual.ln_pre.weight"])[1]

@@ -152,7 +152,7 @@ class ZeroShotHead:
 
     @property
     def described(self) -> str:
-        """The identity as text."""
+        """The identity as JSON, which the digest is of."""
         return json.dumps(self.identity, sort_keys=True)
 
     @property
@@ -162,7 +162,7 @@ class ZeroShotHead:
 
     @property
     def path(self) -> Path:
-        """Where the cache keeps it."""
+        """The file of the cache that keeps the head."""
         return cache_folder("heads") / f"{self.digest}.safetensors"
 
     def load(self, name: str) -> ClassificationHead:

@@ -22,7 +22,7 @@ from wemoe_pl.cli.job_keys import add_job_keys
 from wemoe_pl.cli.job_loggers import begin_logging, close_loggers, place_loggers
 from wemoe_pl.cli.job_predictions import skip_answered, write_answers
 from wemoe_pl.cli.job_results import finish_run, validation_table
-from wemoe_pl.cli.job_start import Resumed, compare_with_folder, enter_folder, session_of
+from wemoe_pl.cli.job_start import compare_with_folder, enter_folder, session_of
 from wemoe_pl.cli.launchers import Launcher, launcher
 from wemoe_pl.cli.options import CONFIG, values_of
 from wemoe_pl.cli.parser import ShippedConfig, WeMoEParser
@@ -104,7 +104,6 @@ class RunCLI(WeMoECLI):
     """A job that is run: fit, validate, test or predict, each in the folder of its run."""
 
     def __init__(self, args: Sequence[str]):
-        self.resumed = Resumed()  # what a fit has done before
         self._session: Session | None = None
         try:
             super().__init__(args, run=True)
@@ -142,7 +141,7 @@ class RunCLI(WeMoECLI):
         is_fresh, settings.fresh = settings.fresh, False  # whoever repeats the run need not say it
         recipe = self.recipe
         self._session = session_of(command, self.arguments, recipe, is_fresh)
-        self.resumed = enter_folder(self._session, settings, recipe)
+        enter_folder(self._session, settings, recipe)
         if self._session.start.finished is not None:
             only_tell(logging.WARNING)
 
@@ -163,7 +162,7 @@ class RunCLI(WeMoECLI):
         only_tell(logging.WARNING if self.settings.quiet else logging.INFO)
         for note in self.session.notes:
             rank_zero_info(note)
-        begin_logging(self.trainer.loggers, self.settings, self.session, self.resumed)
+        begin_logging(self.trainer.loggers, self.settings, self.session)
 
     def begin(self, **arguments: Any) -> None:
         """Let go of what an earlier run has left, and hand arguments to the trainer's method."""
@@ -213,13 +212,14 @@ class RunCLI(WeMoECLI):
     def before_predict(self) -> None:
         """Leave out what is answered already; answers are kept on the disk."""
         self.begin(return_predictions=False)
-        skip_answered(self.trainer, self.model, self.datamodule, self.recipe, self.session.is_fresh)
+        images, is_fresh = self.datamodule.to_classify, self.session.is_fresh
+        skip_answered(self.trainer, self.model, images, self.recipe, is_fresh)
 
     def after_predict(self) -> None:
         """Write the table of answers, when all processes have answered."""
         self.trainer.strategy.barrier()
         if self.trainer.is_global_zero:
-            write_answers(self.trainer, self.model, self.datamodule, self.console)
+            write_answers(self.trainer, self.model, self.datamodule.to_classify, self.console)
 
 
 def build_job(args: Sequence[str], kind: type[WeMoECLI] = WeMoECLI) -> WeMoECLI:

@@ -1,4 +1,4 @@
-"""What the loggers of a job are told: where to write, where to go on, and when all is said."""
+"""The loggers of a job: where they write, from which step on, and how they end."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,8 +7,9 @@ from jsonargparse import Namespace
 from lightning.pytorch.loggers import Logger
 
 from wemoe_pl.cli.job_config import loggers_of
-from wemoe_pl.cli.job_start import Resumed
+from wemoe_pl.reporting.dashboard import resumed_run
 from wemoe_pl.reporting.loggers import MetricsFile, WandbRun, identity
+from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.session import Session
 
@@ -26,16 +27,15 @@ def place_loggers(config: Namespace, command: str | None) -> None:
             logger.init_args.version = str(command) if is_beside else ""
 
 
-def begin_logging(
-    loggers: Iterable[Logger], config: Namespace, session: Session, resumed: Resumed
-) -> None:
+def begin_logging(loggers: Iterable[Logger], config: Namespace, session: Session) -> None:
     """Let loggers go on where the run does, in its own place among others."""
     for logger in loggers:
         if isinstance(logger, WandbRun):
-            place = identity(config.as_dict(), session.command)
-            logger.identify(place | {"id": resumed.wandb_run})
+            start = session.resumed_checkpoint
+            run = resumed_run(read_checkpoint(start)) if start else None
+            logger.identify(identity(config.as_dict(), session.command) | {"id": run})
         if isinstance(logger, MetricsFile) and session.start.goes_on:
-            logger.first_step = resumed.step
+            logger.first_step = session.step
 
 
 def close_loggers(loggers: Iterable[Logger]) -> None:

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.callbacks.siblings import callbacks_of
-from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.tasks import name_some
 from wemoe_pl.data.to_classify import ToClassify
 from wemoe_pl.merging import NOT_ADAPTED
@@ -19,14 +18,18 @@ from wemoe_pl.training.module import ScoredModule
 
 
 def skip_answered(
-    trainer: Trainer, model: ScoredModule, data: VisionData, recipe: dict[str, Any], is_fresh: bool
+    trainer: Trainer,
+    model: ScoredModule,
+    images: ToClassify,
+    recipe: dict[str, Any],
+    is_fresh: bool,
 ) -> None:
     """Leave out the batches that an earlier start of the same command has answered."""
     [predictions] = callbacks_of(trainer, Predictions)
-    answered = predictions.begin(question_of(recipe, model, data.to_classify), is_fresh)
-    data.to_classify.leave_out(answered)
+    answered = predictions.begin(question_of(recipe, model, images), is_fresh)
+    images.leave_out(answered)
     if answered:
-        batches = len(data.to_classify.batches)
+        batches = len(images.batches)
         rank_zero_info(f"Going on: {len(answered)} of {batches} batches are answered already")
 
 
@@ -44,11 +47,10 @@ def question_of(recipe: dict[str, Any], model: ScoredModule, images: ToClassify)
 
 
 def write_answers(
-    trainer: Trainer, model: ScoredModule, data: VisionData, console: Console
+    trainer: Trainer, model: ScoredModule, images: ToClassify, console: Console
 ) -> None:
     """Write the table of answers, in the order of the images, and say where it is."""
     [predictions] = callbacks_of(trainer, Predictions)
-    images = data.to_classify
     answers, unreadable = predictions.finish(images.batches)
     by = f", by {model.method}" if model.method.endswith(NOT_ADAPTED) else ""
     console.print(f"{answers} predictions are in {predictions.path}{by}", highlight=False)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from jsonargparse import Namespace
 from lightning import Trainer
@@ -14,25 +14,11 @@ from wemoe_pl.callbacks.siblings import all_callbacks
 from wemoe_pl.cli.job_config import write_to
 from wemoe_pl.cli.options import CONFIG, values_of
 from wemoe_pl.data.datamodule import VisionData
-from wemoe_pl.reporting.dashboard import resumed_run
-from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import meant_run
 from wemoe_pl.runs.session import Command, Session
 from wemoe_pl.system.files import digest
 from wemoe_pl.training.module import ScoredModule
-
-
-class Resumed(NamedTuple):
-    """What a fit has done before it is gone on with.
-
-    Attributes:
-        step: how many steps; 0 if it begins anew.
-        wandb_run: the run of Weights & Biases that shows them, if one does.
-    """
-
-    step: int = 0
-    wandb_run: str | None = None
 
 
 def session_of(
@@ -52,7 +38,7 @@ def session_of(
     return Session(command, meant, is_first_process(), is_trial, is_fresh)
 
 
-def enter_folder(session: Session, config: Namespace, recipe: dict[str, Any]) -> Resumed:
+def enter_folder(session: Session, config: Namespace, recipe: dict[str, Any]) -> None:
     """Lock the run's folder, and let all parts of a job write there and go on from there.
 
     This comes before all else: where the run has finished, there is only one line to say.
@@ -67,13 +53,9 @@ def enter_folder(session: Session, config: Namespace, recipe: dict[str, Any]) ->
     given = session.meant.checkpoint
     is_there = session.start.goes_on  # in the folder, wherever that is moved to
     config.ckpt_path = None if given is None or is_there else str(given)
-    if session.resumed_checkpoint is None:
-        return Resumed()
-    checkpoint = read_checkpoint(session.resumed_checkpoint)
-    step = checkpoint["global_step"]
-    of = f"step {step} of {config.trainer.max_steps}"
-    rank_zero_info(f"Going on from {of}: {session.resumed_checkpoint}")
-    return Resumed(step, resumed_run(checkpoint))
+    if session.resumed_checkpoint is not None:
+        of = f"step {session.step} of {config.trainer.max_steps}"
+        rank_zero_info(f"Going on from {of}: {session.resumed_checkpoint}")
 
 
 def compare_with_folder(

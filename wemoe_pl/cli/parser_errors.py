@@ -142,14 +142,14 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], Report], str]], ...] = (
     (UNLOADED, missing_file),
     (r"Call to compute_fn .* failed: (.*)", lambda found, _: found[1]),
     (
-        r'(?s:.*)in "<unicode string>", line (\d+)',  # the last line counts
+        r'(?s:\A.*)in "<unicode string>", line (\d+)',  # the last line counts
         lambda found, report: after(report.place, f"not valid YAML near line {found[1]}."),
     ),
     (
         r"codec can't decode",
         lambda _, report: after(report.place, "it is no text in UTF-8."),
     ),
-    (r"(?s:.*)(?:Got|Given) value: (.*)", wrong_type),  # the last value is the whole one
+    (r"(?s:\A.*)(?:Got|Given) value: (.*)", wrong_type),  # the last value is the whole one
 )
 
 

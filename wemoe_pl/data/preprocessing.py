@@ -82,7 +82,7 @@ class Preprocessing:
     def picture(self, image: Tensor) -> Pixels:
         """(C, H, W), normalised → (H, W, 3), for eyes."""
         [last] = [step for step in self._normalise.transforms if isinstance(step, Normalize)]
-        mean, std = (torch.as_tensor(each)[:, None, None] for each in (last.mean, last.std))
+        mean, std = (torch.as_tensor(values)[:, None, None] for values in (last.mean, last.std))
         pixels: Pixels = (image * std + mean).clamp(0, 1).mul(255).round().byte().numpy()
         return pixels.transpose(1, 2, 0).repeat(3 // len(pixels), axis=2)
 
@@ -141,7 +141,7 @@ def prepared_batches(
         raise DataError(NO_IMAGES)
     for start in range(0, len(listed), batch_size):
         batch = enumerate(listed[start : start + batch_size], start)
-        pixels = [preprocessing.pixels(opened(each), f"Image {i}") for i, each in batch]
+        pixels = [preprocessing.pixels(opened(image), f"Image {i}") for i, image in batch]
         yield preprocessing.normalise(np.stack(pixels))
 
 

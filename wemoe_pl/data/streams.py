@@ -81,12 +81,12 @@ class PreparedImages(Dataset[LabelledImage]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[LabelledImage]:
-        """Some of them: what torch's loader asks for, where there is such a method."""
+        """Several images at once: what torch's loader asks for, where there is such a method."""
         (images, labels), _ = self.read(indices)
         return list(zip(images, labels.tolist(), strict=True))
 
     def read(self, indices: Sequence[int]) -> tuple[LabelledBatch, Seen]:
-        """Some of them, (B, 3, H, W), their labels, (B), and what they looked like."""
+        """Several images, (B, 3, H, W), their labels, (B), and what they looked like."""
         pixels = np.stack([self._pixels(index) for index in indices])
         labels = torch.tensor([self.images.labels[index] for index in indices])
         seen = Seen(self.name, list(indices), [hash_of(image) for image in pixels])
@@ -118,7 +118,7 @@ class TaskBatches(Dataset[SeenBatch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> SeenBatch:
-        """Some of them: what torch's loader asks for, where there is such a method."""
+        """Several images as one batch: what torch's loader asks for."""
         batch, seen = self.images.read(indices)
         return SeenBatch({self.task: batch}, [seen])
 

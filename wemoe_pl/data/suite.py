@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,9 +19,9 @@ from wemoe_pl.checkpoints import (
 )
 from wemoe_pl.checkpoints.heads import HEAD_FILE, ClassificationHead, load_head
 from wemoe_pl.checkpoints.zero_shot import TextTower, ZeroShotHead
-from wemoe_pl.data.tasks import VisionTask, name_some
-from wemoe_pl.data.tasks.class_names import first_mismatch, match_names
-from wemoe_pl.errors import FEW, CheckpointError, ConfigError, did_you_mean
+from wemoe_pl.data.head_checks import check_classes_of_head, check_width, classes_of_head
+from wemoe_pl.data.tasks import VisionTask
+from wemoe_pl.errors import ConfigError, did_you_mean
 
 TEXT_TOWER = "text tower"
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
@@ -57,15 +57,10 @@ class Suite:
             check_is_text(name)
         for name in self.tasks:
             check_task_name(name)
-        for part in (self.experts, self.heads):
-            for name in part:
-                self.task(name)
-        if self.text_tower and self.text_tower.is_quick != ("quickgelu" in self.backbone.model):
-            raise ConfigError(
-                f"The backbone '{self.backbone.model}' and the text tower "
-                f"'{self.text_tower.model}' have different activations: OpenAI's CLIP needs "
-                "`quickgelu` in both names, other CLIP models in neither."
-            )
+        for name in (*self.experts, *self.heads):
+            self.task(name)
+        if self.text_tower:
+            check_activations(self.backbone, self.text_tower)
 
     def restricted_to(self, tasks: Collection[str] | None, unseen: Collection[str] = ()) -> "Suite":
         """The part of the suite that an experiment is about.
@@ -77,8 +72,7 @@ class Suite:
         Raises:
             ConfigError: a name is none of the tasks.
         """
-        parts = restriction(self, tasks, unseen)
-        return replace(self, tasks=parts["tasks"], experts=parts["experts"], heads=parts["heads"])
+        return replace(self, **restriction(self, tasks, unseen))
 
     def task(self, name: str) -> VisionTask:
         """A task by name; `ConfigError` names the nearest one."""
@@ -122,31 +116,14 @@ class Suite:
             task: its name.
             check_classes: look at the task's images, which must then be there.
         """
-        head = self._load_head(task)
-        if check_classes:
-            self._check_classes(task, head)
-        if (width := head.weight.shape[1]) != self.backbone.feature_dim:
-            raise CheckpointError(
-                f"The head of '{task}' is for {width} features, but '{self.backbone.model}' has "
-                f"{self.backbone.feature_dim}: use a head that was made for this backbone."
-            )
-        return head
-
-    def _load_head(self, task: str) -> ClassificationHead:
         if task in self.heads:
-            return load_head(self.heads[task], partial(self._class_names, task))
-        return self.zero_shot_head(task).load(task)
-
-    def _class_names(self, task: str) -> tuple[str, ...]:
-        """The classes for a head that does not name its own, unless their order is a guess."""
-        orders = self.task(task).orders
-        if len(set(orders.values())) > 1:
-            raise CheckpointError(
-                f"The head of '{task}' does not name its classes, and nothing tells in which of "
-                f"these orders it has them: {orders_in_words(orders)}. Give the right one as the "
-                "task's `class_names`."
-            )
-        return self.task(task).classes
+            head = load_head(self.heads[task], partial(classes_of_head, task, self.task(task)))
+        else:
+            head = self.zero_shot_head(task).load(task)
+        if check_classes:
+            check_classes_of_head(task, head.classes, self.task(task).classes)
+        check_width(task, head, self.backbone)
+        return head
 
     def zero_shot_head(self, task: str) -> ZeroShotHead:
         """What the head of a task is made of that has none of its own.
@@ -159,41 +136,17 @@ class Suite:
                 f"The suite '{self.name}' has no head for '{task}': add `heads: {{{task}: FILE}}`, "
                 "or a `text_tower` to make it from the class names."
             )
-        vision_task = self.task(task)
-        if not vision_task.classes:
+        own = self.task(task)
+        if not own.classes:
             raise ConfigError(
                 f"The classes of '{task}' are not known: give them as the task's `class_names`."
             )
-        return ZeroShotHead(
-            self.text_tower, self.text_source, vision_task.classes, vision_task.prompts
-        )
+        return ZeroShotHead(self.text_tower, self.text_source, own.classes, own.prompts)
 
     @property
     def text_source(self) -> str:
         """The weights of the text tower: by default those of the pretrained model."""
         return (self.text_tower and self.text_tower.source) or self.pretrained
-
-    def _check_classes(self, task: str, head: ClassificationHead) -> None:
-        ours, theirs = head.classes, self.task(task).classes
-        if not theirs:
-            return  # only the head knows them
-        advice = "use a head that was made for them."
-        if len(match_names(theirs, ours)) == len(theirs):
-            advice = (
-                "put the classes in one order, for folders and for labels that are names by giving "
-                "the head's as the task's `class_names`."
-            )
-        if len(ours) != len(theirs):
-            raise CheckpointError(
-                f"The head of '{task}' has {len(ours)} classes, but its images have "
-                f"{len(theirs)}: {advice}"
-            )
-        label = first_mismatch(ours, theirs)
-        if label is not None:
-            raise CheckpointError(
-                f"The head of '{task}' names class {label} '{ours[label]}', but its images name it "
-                f"'{theirs[label]}': {advice}"
-            )
 
     @property
     def tasks_with_made_heads(self) -> list[str]:
@@ -221,17 +174,15 @@ class Suite:
         }
         for task in self.tasks_with_made_heads:
             head = self.zero_shot_head(task)
-            sources[f"heads/{task}"] = {
-                "source": f"zero-shot, by {head.source}",
-                "sha256": head.digest,
-            }
+            origin = f"zero-shot, by {head.source}"
+            sources[f"heads/{task}"] = {"source": origin, "sha256": head.digest}
         warn_of_twins({t: sources[f"experts/{t}"]["sha256"] for t in self.experts}, self.experts)
         return sources
 
 
 def restriction(
     suite: Any, tasks: Collection[str] | None, unseen: Collection[str]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """What `Suite.restricted_to` changes, of a suite or of the config of one."""
     kept = suite.tasks if tasks is None else tasks
     for task in kept:
@@ -251,18 +202,14 @@ def restriction(
     }
 
 
-def orders_in_words(orders: Mapping[str, Sequence[str]]) -> str:
-    """Several orders of the same names by who gives them; of many, from where they part.
-
-    >>> orders_in_words({"torchvision": ["1", "10", "2"], "timm": ["1", "2", "10"]})
-    "torchvision's is 1, 10, 2; timm's is 1, 2, 10"
-    """
-    labels = list(zip(*orders.values(), strict=True))
-    many = len(labels) > FEW
-    start = next(i for i, names in enumerate(labels) if len(set(names)) > 1) if many else 0
-    since = f"from class {start} on, " if start else ""
-    shown = {by: name_some(o[start:]) if many else ", ".join(o) for by, o in orders.items()}
-    return since + "; ".join(f"{by}'s is {names}" for by, names in shown.items())
+def check_activations(backbone: Backbone, text_tower: TextTower) -> None:
+    """Raise `ConfigError` unless the images and texts of a CLIP model have one activation."""
+    if text_tower.is_quick != ("quickgelu" in backbone.model):
+        raise ConfigError(
+            f"The backbone '{backbone.model}' and the text tower '{text_tower.model}' have "
+            "different activations: OpenAI's CLIP needs `quickgelu` in both names, other CLIP "
+            "models in neither."
+        )
 
 
 def check_is_text(name: object) -> None:

@@ -31,9 +31,8 @@ class Format:
     Args:
         write: writes a model into an empty folder.
         features: computes what is read from that folder gives for images.
-        loading: the Python that loads it from the hub; a card fills in `repo` and one `task`, the
-            `count` of models that it fetches, the line to `register` an architecture, and the name
-            of the `tower`.
+        loading: a template of the Python that loads it from the hub; a card fills in the `repo`,
+            the name of one `task`, and what the `manifest` says.
         library: the library that loads it, as the hub calls it.
         prepare: gives the model as the format holds it; raises `MergeError` if it cannot.
         needs: packages that are installed as `wemoe_pl[export]`.
@@ -49,15 +48,16 @@ class Format:
     has_heads: bool = True
 
 
-FORMATS = {
+FORMATS_BY_NAME = {
     "adapter": Format(
         write_adapter,
         adapter_features,
         """\
+{% set parts = (manifest.experts | length + 1) ~ " models" %}
 from wemoe_pl import load  # pip install wemoe_pl
 
-model = load("{repo}")  # fetches what it was merged from, {count} models, and checks their hashes
-logits = model(images, "{task}")
+model = load("{{ repo }}")  # fetches what it was merged from, {{ parts }}, and checks their hashes
+logits = model(images, "{{ task }}")
 """,
     ),
     "bundle": Format(
@@ -66,8 +66,8 @@ logits = model(images, "{task}")
         """\
 from wemoe_pl import load  # pip install wemoe_pl
 
-model = load("{repo}")
-logits = model(images, "{task}")
+model = load("{{ repo }}")
+logits = model(images, "{{ task }}")
 """,
     ),
     "timm": Format(
@@ -75,8 +75,11 @@ logits = model(images, "{task}")
         timm_features,
         """\
 import timm
-{register}
-encoder = timm.create_model("hf-hub:{repo}", pretrained=True).eval()
+{% if manifest.architecture.experts %}
+import wemoe_pl.model.architecture  # pip install wemoe_pl; timm then knows it
+{% endif %}
+
+encoder = timm.create_model("hf-hub:{{ repo }}", pretrained=True).eval()
 features = encoder(images)
 """,
         library="timm",
@@ -86,10 +89,11 @@ features = encoder(images)
         write_hf,
         hf_features,
         """\
-from transformers import CLIPImageProcessor, {tower}
+{% set kind = "WithProjection" if manifest.architecture.options.get("num_classes") else "" %}
+from transformers import CLIPImageProcessor, CLIPVisionModel{{ kind }}
 
-model = {tower}.from_pretrained("{repo}")
-processor = CLIPImageProcessor.from_pretrained("{repo}")
+model = CLIPVisionModel{{ kind }}.from_pretrained("{{ repo }}")
+processor = CLIPImageProcessor.from_pretrained("{{ repo }}")
 """,
         library="transformers",
         prepare=plain_clip,
@@ -103,8 +107,8 @@ processor = CLIPImageProcessor.from_pretrained("{repo}")
 import onnxruntime
 from huggingface_hub import snapshot_download
 
-session = onnxruntime.InferenceSession(snapshot_download("{repo}") + "/model.onnx")
-[logits] = session.run(["{task}"], {{"images": images}})  # float32, of any number of images
+session = onnxruntime.InferenceSession(snapshot_download("{{ repo }}") + "/model.onnx")
+[logits] = session.run(["{{ task }}"], {"images": images})  # float32, of any number of images
 """,
         library="onnx",
         prepare=ExportedModel.unpacked,
@@ -117,7 +121,7 @@ session = onnxruntime.InferenceSession(snapshot_download("{repo}") + "/model.onn
 import torch
 from huggingface_hub import snapshot_download
 
-program = torch.export.load(snapshot_download("{repo}") + "/model.pt2").module()
+program = torch.export.load(snapshot_download("{{ repo }}") + "/model.pt2").module()
 features, *logits = program(images)  # of any number of images; the tasks are in classes.json
 """,
     ),
@@ -141,7 +145,7 @@ def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None
         CheckpointError: what was read back is not what was written.
         WeMoEError: the format cannot hold the model, or the folder cannot be written to.
     """
-    chosen = FORMATS[name]
+    chosen = FORMATS_BY_NAME[name]
     check_is_one_model(model)
     for package in chosen.needs:
         if find_spec(package) is None:

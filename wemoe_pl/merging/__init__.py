@@ -17,25 +17,7 @@ from wemoe_pl.merging.ties import TIES
 from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, part_of, upscale
 
 __all__ = [
-    "NOT_ADAPTED",
-    "TIES",
-    "AdaMerging",
-    "AdaptiveEncoder",
-    "EWEMoE",
-    "Fisher",
-    "Individual",
-    "MergeMethod",
-    "PerTaskEncoder",
-    "Pretrained",
-    "RegMean",
-    "SampleMethod",
-    "SimpleAverage",
-    "Sums",
-    "TaskArithmetic",
-    "WEMoE",
-    "blocks_of",
-    "fold",
-    "folds",
-    "part_of",
-    "upscale",
-]
+    "NOT_ADAPTED", "TIES", "AdaMerging", "AdaptiveEncoder", "EWEMoE", "Fisher", "Individual",
+    "MergeMethod", "PerTaskEncoder", "Pretrained", "RegMean", "SampleMethod", "SimpleAverage",
+    "Sums", "TaskArithmetic", "WEMoE", "blocks_of", "fold", "folds", "part_of", "upscale",
+]  # fmt: skip

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from wemoe_pl.merging.base import MergeMethod, checked_states
 from wemoe_pl.moe.dense import DenseVectors
 from wemoe_pl.moe.dictionary import Dictionary
-from wemoe_pl.moe.layers import check_init_lambda
+from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model, check_keep, lazy_task_vector, trim
 
 
@@ -29,12 +29,12 @@ class AdaMerging(MergeMethod):
     """
 
     granularity: Literal["task", "layer"] = "layer"
-    init_lambda: float = 0.3
+    init_lambda: float = DEFAULT_SCALING
     keep: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse values out of range before anything is loaded."""
-        check_init_lambda(self.init_lambda)
+        check_scaling(self.init_lambda)
         check_keep(self.keep)
 
     @property
@@ -43,8 +43,8 @@ class AdaMerging(MergeMethod):
         return f"{self.granularity.title()}-wise AdaMerging{'++' if self.keep < 1 else ''}"
 
     @property
-    def start_lambda(self) -> float:
-        """Where the coefficients start."""
+    def scaling(self) -> float:
+        """The coefficients start at `init_lambda`."""
         return self.init_lambda
 
     @torch.no_grad()

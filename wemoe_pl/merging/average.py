@@ -1,13 +1,12 @@
 """Simple averaging: the mean of the experts (arXiv 2203.05482)."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 
 from torch import nn
 
-from wemoe_pl.merging.base import MergeMethod, checked_states
-from wemoe_pl.merging.task_arithmetic import add_experts
+from wemoe_pl.merging.base import MergeMethod, check_experts
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.moe.task_vectors import Model
 
 
@@ -19,8 +18,5 @@ class SimpleAverage(MergeMethod):
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """A frozen encoder with the mean weights; integer tensors are the pretrained one's."""
-        base = pretrained.state_dict()
-        states = checked_states(base, experts)
-        merged = deepcopy(pretrained)
-        merged.load_state_dict(add_experts(base, states, 1 / len(states)))
-        return merged.requires_grad_(False)
+        check_experts(experts)
+        return TaskArithmetic(1 / len(experts)).merge(pretrained, experts)

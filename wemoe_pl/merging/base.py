@@ -2,16 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import ClassVar
 
 from torch import nn
 
 from wemoe_pl.checkpoints import State
 from wemoe_pl.errors import MergeError
+from wemoe_pl.moe.scaling import DEFAULT_SCALING
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
 
 ADAPTATION_LEARNING_RATE = 1e-3
-DEFAULT_LAMBDA = 0.3
 NOT_ADAPTED = ", not adapted"  # behind the name of a method of which nothing was adapted yet
 
 
@@ -47,9 +48,9 @@ class MergeMethod(ABC):
         return ADAPTATION_LEARNING_RATE
 
     @property
-    def start_lambda(self) -> float:
-        """λ of the task arithmetic that results are compared with: where adaptation starts."""
-        return DEFAULT_LAMBDA
+    def scaling(self) -> float:
+        """λ, where adaptation starts and what the task arithmetic beside it is scaled by."""
+        return DEFAULT_SCALING
 
 
 def check_experts(experts: Mapping[str, Model]) -> None:
@@ -65,6 +66,13 @@ def checked_states(base: State, experts: Mapping[str, Model]) -> list[State]:
     for task, state in states.items():
         check_compatible(base, state, f"Expert '{task}'")
     return list(states.values())
+
+
+def frozen_copy(encoder: nn.Module, weights: State) -> nn.Module:
+    """A copy of an encoder with other weights, none of which requires gradients."""
+    copy = deepcopy(encoder).requires_grad_(False)
+    copy.load_state_dict(weights)
+    return copy
 
 
 def blocks_of(encoder: nn.Module) -> nn.ModuleList | nn.Sequential:

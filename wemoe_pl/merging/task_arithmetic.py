@@ -1,14 +1,13 @@
 """Task arithmetic: θ0 + λ Σ τ_i (arXiv 2212.04089)."""
 
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import State
-from wemoe_pl.merging.base import MergeMethod, checked_states
-from wemoe_pl.moe.layers import check_init_lambda
+from wemoe_pl.merging.base import MergeMethod, checked_states, frozen_copy
+from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model, add_task_vectors, lazy_task_vector
 
 
@@ -22,24 +21,17 @@ class TaskArithmetic(MergeMethod):
 
     is_static = True
 
-    scaling: float = 0.3
+    scaling: float = DEFAULT_SCALING
 
     def __post_init__(self) -> None:
         """Refuse a λ out of range before anything is loaded."""
-        check_init_lambda(self.scaling)
-
-    @property
-    def start_lambda(self) -> float:
-        """Its own λ."""
-        return self.scaling
+        check_scaling(self.scaling)
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """A frozen encoder with the weights θ0 + λ Σ τ_i."""
         base = pretrained.state_dict()
         states = checked_states(base, experts)
-        merged = deepcopy(pretrained)
-        merged.load_state_dict(add_experts(base, states, self.scaling))
-        return merged.requires_grad_(False)
+        return frozen_copy(pretrained, add_experts(base, states, self.scaling))
 
 
 def add_experts(base: State, experts: Iterable[State], scaling: float) -> dict[str, Tensor]:

@@ -1,14 +1,13 @@
 """TIES: trim, elect a sign, and take the mean of those who agree (arXiv 2306.01708)."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from wemoe_pl.merging.base import MergeMethod, checked_states
-from wemoe_pl.moe.layers import check_init_lambda
+from wemoe_pl.merging.base import MergeMethod, checked_states, frozen_copy
+from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model, add_task_vectors, check_keep, lazy_task_vector, trim
 
 
@@ -23,18 +22,13 @@ class TIES(MergeMethod):
 
     is_static = True
 
-    scaling: float = 0.3
+    scaling: float = DEFAULT_SCALING
     keep: float = 0.2
 
     def __post_init__(self) -> None:
         """Refuse values out of range before anything is loaded."""
-        check_init_lambda(self.scaling)
+        check_scaling(self.scaling)
         check_keep(self.keep)
-
-    @property
-    def start_lambda(self) -> float:
-        """Its own λ."""
-        return self.scaling
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """A frozen encoder; lazy experts are read twice, once to find their thresholds."""
@@ -47,9 +41,7 @@ class TIES(MergeMethod):
             key: disjoint_mean(torch.stack([vector[key] for vector in vectors]))
             for key in vectors[0]
         }
-        merged = deepcopy(pretrained)
-        merged.load_state_dict(add_task_vectors(base, [means], self.scaling))
-        return merged.requires_grad_(False)
+        return frozen_copy(pretrained, add_task_vectors(base, [means], self.scaling))
 
 
 def disjoint_mean(vectors: Tensor) -> Tensor:

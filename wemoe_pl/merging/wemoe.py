@@ -17,11 +17,11 @@ from wemoe_pl.moe.layers import (
     ROUTER_INIT_STD,
     RoutingMode,
     WeightEnsemblingMoE,
-    check_init_lambda,
     check_router_depth,
     mlp_width,
 )
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model
 
 MLP_KEY = re.compile(r"blocks\.\d+\.mlp\.")
@@ -40,7 +40,7 @@ class WEMoE(MergeMethod):
         compression: how the dictionary is stored: `Dense`, `Pruned` or `LowRank`.
     """
 
-    init_lambda: float = 0.3
+    init_lambda: float = DEFAULT_SCALING
     router_depth: int = 2
     routing: RoutingMode = "sample"
     init_std: float = ROUTER_INIT_STD
@@ -49,7 +49,7 @@ class WEMoE(MergeMethod):
 
     def __post_init__(self) -> None:
         """Refuse values out of range before anything is loaded."""
-        check_init_lambda(self.init_lambda)
+        check_scaling(self.init_lambda)
         check_router_depth(self.router_depth)
 
     @property
@@ -58,8 +58,8 @@ class WEMoE(MergeMethod):
         return 1e-3 if self.router_depth == 0 else 1e-4
 
     @property
-    def start_lambda(self) -> float:
-        """The routers start at λ."""
+    def scaling(self) -> float:
+        """The routers start at `init_lambda`."""
         return self.init_lambda
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
@@ -142,7 +142,7 @@ def part_of(state: State, prefix: str) -> LazyState:
 def upscale(
     pretrained: nn.Module,
     experts: Mapping[str, Model] | Sequence[Model],
-    init_lambda: float = 0.3,
+    init_lambda: float = DEFAULT_SCALING,
     router_depth: int = 2,
 ) -> nn.Module:
     """Upscale a timm vision transformer and its experts to one WEMoE encoder.

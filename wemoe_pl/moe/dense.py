@@ -11,7 +11,6 @@ from wemoe_pl.moe.compression import (
     TaskVectors,
     Tiles,
     frozen,
-    in_memory_order,
     is_column_major,
 )
 
@@ -48,12 +47,6 @@ class DenseVectors(TaskVectors):
         in_memory = stacked.mT if self.column_major else stacked
         self.entries = frozen(in_memory.flatten())
         self.shape = in_memory.shape
-
-    @classmethod
-    def restored(cls, entries: Tensor, weight: Tensor, count: int) -> "DenseVectors":
-        """From the entries as they are stored, (T · numel,), for a weight in the same order."""
-        shape = in_memory_order(weight, weight).shape
-        return cls(in_memory_order(entries.view(count, *shape), weight))
 
     @property
     def stacked(self) -> Tensor:

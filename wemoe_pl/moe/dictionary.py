@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.compression import TaskVectors, is_column_major
+from wemoe_pl.moe.compression import TaskVectors, in_memory_order, is_column_major
 from wemoe_pl.moe.dense import DenseVectors
 from wemoe_pl.moe.low_rank import LowRankVectors
 from wemoe_pl.moe.pruned import PrunedVectors
@@ -56,7 +56,8 @@ def restored(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> TaskVe
     """
     match sorted(stored):
         case ["entries"] if stored["entries"].numel() == count * weight.numel():
-            return DenseVectors.restored(stored["entries"], weight, count)
+            shape = in_memory_order(weight, weight).shape
+            return DenseVectors(in_memory_order(stored["entries"].view(count, *shape), weight))
         case ["counts", "places", "values"]:
             parts = stored["values"], stored["places"], stored["counts"]
             return PrunedVectors(*parts, weight.shape, is_column_major(weight))

@@ -13,21 +13,13 @@ from wemoe_pl.moe.compression import Compression, Reader
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels import hidden_mean, merged_mlp, store_fc2_by_columns
+from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
 
 ROUTER_DEPTHS = (0, 1, 2)
 ROUTER_INIT_STD = 0.01
 RoutingMode = Literal["sample", "batch"]
 DENSE = Dense()
-
-
-def check_init_lambda(init_lambda: float) -> None:
-    """Raise `MergeError` unless 0 ≤ λ ≤ 1, the range in which task vectors are interpolated."""
-    if not 0.0 <= init_lambda <= 1.0:
-        raise MergeError(
-            f"The scaling coefficient (init_lambda, scaling) is {init_lambda}: "
-            "choose a number from 0 to 1; the paper uses 0.3."
-        )
 
 
 def check_router_depth(router_depth: int) -> None:
@@ -45,7 +37,7 @@ class Router(nn.Module):
     Args:
         dim: D, the width of the tokens.
         num_experts: T.
-        init_lambda: λ, the initial routing weight of every expert.
+        init_lambda: the scaling coefficient λ, the initial routing weight of every expert.
         depth: 0, 1 or 2.
         init_std: standard deviation of the initial weights.
 
@@ -58,12 +50,12 @@ class Router(nn.Module):
         self,
         dim: int,
         num_experts: int,
-        init_lambda: float = 0.3,
+        init_lambda: float = DEFAULT_SCALING,
         depth: int = 2,
         init_std: float = ROUTER_INIT_STD,
     ):
         super().__init__()
-        check_init_lambda(init_lambda)
+        check_scaling(init_lambda)
         check_router_depth(depth)
         self.depth = depth
         if depth == 0:
@@ -98,7 +90,7 @@ class WeightEnsemblingMoE(nn.Module):
     Args:
         pretrained_mlp: an MLP of timm's form (`fc1`, `act`, `fc2`, optional norm and gates).
         expert_mlps: T fine-tuned copies of it, or their weights by name.
-        init_lambda: the routing weight of every expert before adaptation, 0 to 1.
+        init_lambda: λ, the routing weight of every expert before adaptation, 0 to 1.
         router_depth: 0, 1 or 2.
         routing: "sample" routes every sample by itself, as the paper does; "batch" gives a batch
             the mean of its routing weights, as the best known re-implementation does.
@@ -123,7 +115,7 @@ class WeightEnsemblingMoE(nn.Module):
         self,
         pretrained_mlp: nn.Module,
         expert_mlps: Sequence[Model],
-        init_lambda: float = 0.3,
+        init_lambda: float = DEFAULT_SCALING,
         router_depth: int = 2,
         routing: RoutingMode = "sample",
         init_std: float = ROUTER_INIT_STD,

@@ -99,7 +99,7 @@ def check_keep(keep: float) -> None:
 def add_task_vectors(
     pretrained: State, task_vectors: Iterable[State], scaling: float
 ) -> dict[str, Tensor]:
-    """Task arithmetic: θ0 + λ Σ τ_i, as new tensors.
+    """Task arithmetic: θ0 + λ Σ τ_i, as new tensors, λ being the scaling coefficient.
 
     Task vectors are consumed tensor by tensor, so lazy ones take next to no memory.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from wemoe_pl.data.tasks import name_some
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.runs.folder import RunFolder, State
+from wemoe_pl.runs.folder import RunFolder, RunState
 from wemoe_pl.runs.start import Start
 
 
@@ -27,11 +27,11 @@ def state_in_words(out: Path) -> str:
     """
     folder = RunFolder(out)
     state = folder.state
-    if state is State.FINISHED:
+    if state is RunState.FINISHED:
         return "a finished run"
-    if state is State.FOREIGN:
+    if state is RunState.FOREIGN:
         return "files under the names of a run that wemoe-pl has not written"
-    if state is State.UNFINISHED:
+    if state is RunState.UNFINISHED:
         last = folder.last_checkpoint
         step = read_checkpoint(last)["global_step"] if last.is_file() else 0
         return f"an unfinished run, kept at step {step}"

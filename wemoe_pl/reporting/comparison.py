@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from wemoe_pl.model.task_inference import Rule
 from wemoe_pl.reporting.published import PublishedRow, experiment_of, published_rows
 from wemoe_pl.reporting.scored_runs import ScoredRun
+from wemoe_pl.reporting.summary import corruption_of
 from wemoe_pl.reporting.table import Cell, ResultRow, ResultTable
 from wemoe_pl.training.metrics import mean, normalized_mean
 from wemoe_pl.training.references import REFERENCES
 
-UNKNOWN_TASK = {"entropy": "task unknown (entropy)", "routing": "task unknown (routing)"}
 INDIVIDUAL = "individual"
 EXPERTS = REFERENCES[INDIVIDUAL].label
 
@@ -39,12 +40,9 @@ def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> ResultTabl
     """Make the table of the runs of one experiment."""
     first = runs[0].results
     tasks = list(first["tasks"])
-    rules = [
-        rule
-        for rule in UNKNOWN_TASK
-        if any(run.results.get("unknown_task", {}).get(rule) for run in runs)
-    ]
-    columns = [*tasks, "mean", "normalized mean", *(UNKNOWN_TASK[rule] for rule in rules)]
+    inferred = [run.results.get("unknown_task", {}) for run in runs]
+    rules = [rule for rule in get_args(Rule) if any(scores.get(rule) for scores in inferred)]
+    columns = [*tasks, "mean", "normalized mean", *(f"task unknown ({rule})" for rule in rules)]
     rows = own_rows(runs, tasks, rules, options.mean_over_seeds)
     if options.references:
         references = reference_rows(runs, tasks, len(columns), {row.label for row in rows})
@@ -83,20 +81,13 @@ def own_rows(
     labels = labels_of([group[0] for group in grouped.values()])
     experts = (run.results["accuracy"] for run in runs if run.method == EXPERTS)
     individual: dict[str, float] = next(experts, {})
-    return [
-        ResultRow(
-            label,
-            [
-                Cell.of(values)
-                for values in zip(
-                    *(numbers_of(run, tasks, rules, individual) for run in group), strict=True
-                )
-            ],
-            seeds=[run.results["seed"] for run in group],
-            is_ceiling=group[0].method == EXPERTS,
-        )
-        for label, group in zip(labels, grouped.values(), strict=True)
-    ]
+    rows = []
+    for label, group in zip(labels, grouped.values(), strict=True):
+        numbers = [numbers_of(run, tasks, rules, individual) for run in group]
+        cells = [Cell.of(values) for values in zip(*numbers, strict=True)]
+        seeds = [run.results["seed"] for run in group]
+        rows.append(ResultRow(label, cells, seeds, is_ceiling=group[0].method == EXPERTS))
+    return rows
 
 
 def numbers_of(
@@ -193,12 +184,6 @@ def title_of(results: Mapping[str, Any]) -> str:
     parts += [f"unseen {', '.join(unseen)}"] if unseen else []
     parts += [corruption] if (corruption := corruption_of(results)) else []
     return ", ".join(parts)
-
-
-def corruption_of(results: Mapping[str, Any]) -> str:
-    """Say what was done to the images; nothing for clean ones."""
-    corruption = results.get("corruption")
-    return f"{corruption['kind']} of severity {corruption['severity']}" if corruption else ""
 
 
 def span(counts: set[int]) -> str:

@@ -88,16 +88,6 @@ class Section:
         return {name: str(value) for name, value in facts.items() if value is not None}
 
     @property
-    def collapsed(self) -> dict[str, int]:
-        """The tasks whose predictions collapsed, and the step at which each was seen to."""
-        return (self.results.get("guard") or {}).get("collapsed", {})
-
-    @property
-    def restored_step(self) -> int | None:
-        """The step that the guard went back to at the end, if it did."""
-        return (self.results.get("guard") or {}).get("restored_step")
-
-    @property
     def command(self) -> str | None:
         """The command that makes the run again, as it was given or by its config, if known."""
         if command := self.results.get("command"):

@@ -63,7 +63,9 @@ def read_runs(folders: Iterable[str]) -> list[ScoredRun]:
         if not folder.is_dir():
             raise ConfigError(f"There is no folder {folder}: give the folder of a run.")
         results = RunFolder(folder).results.name
-        paths = [path for path in sorted(folder.rglob(results)) if not is_hidden(path, folder)]
+        paths = [
+            path for path in sorted(folder.rglob(results)) if not is_in_hidden_folder(path, folder)
+        ]
         if not paths:
             raise ConfigError(
                 f"No {results} lies in {folder} or below it: run `wemoe-pl fit` or `test` first."
@@ -73,7 +75,7 @@ def read_runs(folders: Iterable[str]) -> list[ScoredRun]:
     return list(runs.values())
 
 
-def is_hidden(path: Path, folder: Path) -> bool:
+def is_in_hidden_folder(path: Path, folder: Path) -> bool:
     """Does a file lie in a hidden folder, as runs do that are not finished?"""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 

@@ -84,12 +84,12 @@ def rows_by_task(tasks: Iterable[str], columns: Iterable[Mapping[str, float]]) -
 
 
 def write_summary(path: Path, results: Mapping[str, Any], figures: Sequence[str]) -> None:
-    """Write the page of `summary`, whole or not at all."""
+    """Write `summary_page`, whole or not at all."""
     with atomic_write(path) as temporary:
-        temporary.write_text(summary(results, figures), encoding="utf-8")
+        temporary.write_text(summary_page(results, figures), encoding="utf-8")
 
 
-def summary(results: Mapping[str, Any], figures: Sequence[str]) -> str:
+def summary_page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
     """Tell of a run on one page, as Markdown: its scores, how it was made, and its figures.
 
     Args:
@@ -113,10 +113,15 @@ def summary(results: Mapping[str, Any], figures: Sequence[str]) -> str:
 def warnings_of(results: Mapping[str, Any]) -> list[str]:
     """Quote what must be known before any number is read."""
     sentences = [results.get("note"), results.get("partial"), results.get("curves")]
-    if corruption := results.get("corruption"):
-        kind, severity = corruption["kind"], corruption["severity"]
-        sentences.append(f"The test images are corrupted: {kind} of severity {severity}.")
+    if corruption := corruption_of(results):
+        sentences.append(f"The test images are corrupted: {corruption}.")
     return [f"> {sentence}" for sentence in sentences if sentence]
+
+
+def corruption_of(results: Mapping[str, Any]) -> str:
+    """Say what was done to the images; nothing for clean ones."""
+    corruption = results.get("corruption")
+    return f"{corruption['kind']} of severity {corruption['severity']}" if corruption else ""
 
 
 def accuracy_section(results: Mapping[str, Any]) -> list[str]:

@@ -16,10 +16,10 @@ from wemoe_pl.system.files import LEFTOVER, digest, remove_leftovers
 # The first words of a `config.yaml` that this program has written.
 CONFIG_HEADER = "# The resolved config of this run, written by wemoe-pl"
 RESULT_KEYS = {"suite", "method", "tasks", "accuracy", "mean"}
-PICTURES = ("accuracy", "adaptation", "confusion", "routing", "routing_share")
+PICTURE_NAMES = ("accuracy", "adaptation", "confusion", "routing", "routing_share")
 # What else a run leaves beside the files that have a property below: see `is_of_run`.
 OTHER_FILES = (
-    *(f"{picture}.{suffix}" for picture in PICTURES for suffix in ("png", "svg")),
+    *(f"{picture}.{suffix}" for picture in PICTURE_NAMES for suffix in ("png", "svg")),
     "routing.csv", "encoder.safetensors", "head.safetensors", "heads", "predictions.*",
     "wandb", "lightning_logs", ".replaces", ".*.part*",
 )  # fmt: skip
@@ -28,7 +28,7 @@ NEXT = ".next"  # the folder of a run that is to replace the one above it
 TRIAL = "fast_dev_run"  # the key of results that stand for nothing, and are in nobody's way
 
 
-class State(StrEnum):
+class RunState(StrEnum):
     """The state of the folder of a run.
 
     A run is finished when it has left its results, the last thing that it writes, and when those
@@ -45,11 +45,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run, whether or not it is there.
-
-    Args:
-        path: the folder.
-    """
+    """The folder of a run at some path, whether or not it is there."""
 
     path: Path
 
@@ -114,24 +110,6 @@ class RunFolder:
         place = self.place
         return not place.is_dir() or (not place.is_mount() and os.access(place.parent, os.W_OK))
 
-    def is_of_run(self, name: str) -> bool:
-        """Is a file or folder of this name in the folder one that a run leaves?"""
-        own = (
-            self.config, self.results, self.summary, self.logs, self.checkpoints, self.next.path,
-        )  # fmt: skip
-        if name == self.test.path.name:  # which a folder of images may be called, too
-            return self.test.config.is_file() or self.test.results.is_file()
-        return any(path.name == name for path in own) or any(
-            fnmatch(name, pattern) for pattern in OTHER_FILES
-        )
-
-    @property
-    def others_files(self) -> list[Path]:
-        """The files and folders that no run has left here, nor among its checkpoints."""
-        here = [path for path in contents(self.path) if not self.is_of_run(path.name)]
-        weights = [path for path in contents(self.checkpoints) if path.suffix != CHECKPOINT]
-        return here + [path for path in weights if not LEFTOVER.fullmatch(path.name)]
-
     def read_results(self) -> dict[str, Any] | None:
         """The contents of `results.json`; None if it is not there.
 
@@ -152,7 +130,7 @@ class RunFolder:
         return results
 
     @property
-    def state(self) -> State:
+    def state(self) -> RunState:
         """Whether a run has finished here, has begun, or neither.
 
         Raises:
@@ -161,12 +139,12 @@ class RunFolder:
         try:
             results = self.read_results()
         except CheckpointError:
-            return State.FOREIGN
+            return RunState.FOREIGN
         if results is not None and not results.get(TRIAL):
-            return State.FINISHED if self.belongs_together(results) else State.UNFINISHED
+            return RunState.FINISHED if self.belongs_together(results) else RunState.UNFINISHED
         if self.last_checkpoint.is_file():
-            return State.UNFINISHED
-        return State.FOREIGN if self.has_foreign_config else State.EMPTY
+            return RunState.UNFINISHED
+        return RunState.FOREIGN if self.has_foreign_config else RunState.EMPTY
 
     def belongs_together(self, results: dict[str, Any]) -> bool:
         """Were results scored with the checkpoint that lies here now, after its last step?"""
@@ -215,7 +193,24 @@ class RunFolder:
             self.last_checkpoint.unlink(missing_ok=True)
 
 
-def contents(folder: Path) -> list[Path]:
+def is_of_run(name: str, folder: RunFolder) -> bool:
+    """Is a file or folder of this name in the folder one that a run leaves?"""
+    if name == folder.test.path.name:  # which a folder of images may be called, too
+        return folder.test.config.is_file() or folder.test.results.is_file()
+    own = folder.config, folder.results, folder.summary, folder.logs, folder.checkpoints
+    return name in {NEXT, *(path.name for path in own)} or any(
+        fnmatch(name, pattern) for pattern in OTHER_FILES
+    )
+
+
+def files_of_others(folder: RunFolder) -> list[Path]:
+    """The files and folders that no run has left here, nor among its checkpoints."""
+    here = [path for path in listed(folder.path) if not is_of_run(path.name, folder)]
+    weights = [path for path in listed(folder.checkpoints) if path.suffix != CHECKPOINT]
+    return here + [path for path in weights if not LEFTOVER.fullmatch(path.name)]
+
+
+def listed(folder: Path) -> list[Path]:
     """The files and folders in a folder; none if it is not there."""
     return sorted(folder.iterdir()) if folder.is_dir() else []
 

@@ -17,7 +17,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 from wemoe_pl.errors import WeMoEError
 from wemoe_pl.system.files import told_of
 
-PATIENCE = 120.0  # seconds that another host's lock is waited for
+LOCK_PATIENCE = 120.0  # seconds that another host's lock is waited for
 POLL = 0.5  # seconds between two looks at it
 LEASE = 30.0  # seconds for which a lock holds where the file system knows none, unless renewed
 # How file systems say that they have no locks.
@@ -48,7 +48,7 @@ class Holder(NamedTuple):
 
 @contextmanager
 def held(
-    lock: Path, folder: Path, patience: float = PATIENCE, patience_here: float = 0.0
+    lock: Path, folder: Path, patience: float = LOCK_PATIENCE, patience_here: float = 0.0
 ) -> Iterator[None]:
     """Hold the lock of a folder while a block writes there.
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.folder import RunFolder, files_of_others
 from wemoe_pl.system.files import exchange, told_of
 
 MARK = ".replaces"  # lies in a finished run until it has taken the place of the old one
@@ -71,7 +71,7 @@ def finish(folder: RunFolder) -> None:
 
 def keep_others_files(replaced: RunFolder, folder: RunFolder) -> None:
     """Move what is of no run from the replaced folder into the new one."""
-    for path in replaced.others_files:
+    for path in files_of_others(replaced):
         kept = folder.path / path.relative_to(replaced.path)
         if not kept.exists():
             path.rename(kept)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.runs.folder import TRIAL, RunFolder, State
+from wemoe_pl.runs.folder import TRIAL, RunFolder, RunState
 from wemoe_pl.runs.identity import RECORD, Identity
 from wemoe_pl.runs.lock import held, now, time_in_words
 from wemoe_pl.runs.own import Meant
@@ -60,6 +60,7 @@ class Session:
     Attributes:
         folder: where the command writes.
         start: how it begins there.
+        step: how many steps of a fit are done already.
         identity: what the run belongs to, once it was compared with what is there.
         is_scratch: is the folder one that is not kept?
         notes: what a user is to know of all this.
@@ -80,6 +81,7 @@ class Session:
         self.folder = self.choose_folder(RunFolder(trial_of_sweep(meant.out)))
         self.notes += meant.notes
         self.start = Start(self.folder)
+        self.step = 0
 
     @property
     def scores(self) -> bool:
@@ -104,7 +106,7 @@ class Session:
                 f"{folder.test.path}."
             )
             folder = folder.test
-        if self.is_trial and self.scores and folder.state is not State.EMPTY:
+        if self.is_trial and self.scores and folder.state is not RunState.EMPTY:
             self.is_scratch = True
             scratch = self._held.enter_context(tempfile.TemporaryDirectory(prefix="wemoe-pl-"))
             self.notes.append(f"{folder.path} stays as it is: nothing of this trial is kept.")
@@ -136,6 +138,8 @@ class Session:
             if self.scores:
                 self.start = find_start(wanted, recipe, given, self.is_fresh and not is_done)
         self.folder = self.start.folder
+        if self.resumed_checkpoint is not None:
+            self.step = read_checkpoint(self.resumed_checkpoint)["global_step"]
 
     def compare(self, identity: Identity) -> Identity:
         """Compare the run with what is in the folder; the same with what it went on from.
@@ -187,7 +191,7 @@ class Session:
             self.folder = self.start.replaces
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Let go of the lock of the folder."""
         self._held.close()
 
 

@@ -114,7 +114,7 @@ def first_change(then: Mapping[str, Any], now: Mapping[str, Any], above: str = "
     """
     for key in {**then, **now}:
         name = f"{above}{key}"
-        old, new = (with_public_names(each.get(key)) for each in (then, now))
+        old, new = (with_public_names(config.get(key)) for config in (then, now))
         is_moved = is_place(name, old) and is_place(name, new)
         if is_moved or effect_of(name) == Effect.NOTHING:
             continue

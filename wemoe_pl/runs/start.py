@@ -7,7 +7,7 @@ from typing import Any
 
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.runs.folder import RunFolder, State
+from wemoe_pl.runs.folder import RunFolder, RunState
 from wemoe_pl.runs.identity import RECORD, Identity, program_change
 from wemoe_pl.runs.replacing import check_replaceable
 from wemoe_pl.runs.settings import difference
@@ -49,23 +49,23 @@ def find_start(
     Args:
         folder: where the run is to be.
         recipe: the resolved config of the command.
-        given: the checkpoint that a fit was told to go on from.
+        given: the checkpoint that a fit is asked to go on from.
         fresh: begin anew, whatever is there.
 
     Raises:
         ConfigError: the folder holds another run, or what is no run.
     """
     state = folder.state
-    if state is State.FOREIGN:
+    if state is RunState.FOREIGN:
         raise ConfigError(
             f"{folder.path} holds a {folder.results.name} or {folder.config.name} that is damaged "
             f"or was not written by wemoe-pl. {give_another(folder)}."
         )
-    if state is State.EMPTY:
+    if state is RunState.EMPTY:
         return Start(folder, checkpoint=given, asked_to_change=given is not None)
     if fresh:
         return fresh_start(folder, recipe)
-    if state is State.FINISHED:
+    if state is RunState.FINISHED:
         return start_in_finished(folder, recipe, given)
     return start_in_unfinished(folder, recipe, given)
 
@@ -74,9 +74,9 @@ def fresh_start(folder: RunFolder, recipe: Mapping[str, Any]) -> Start:
     """Begin, or go on with, a run that is to replace the one of this folder."""
     check_replaceable(folder)
     state = folder.next.state
-    if state in (State.EMPTY, State.FOREIGN) or difference(folder.next.config, recipe):
+    if state in (RunState.EMPTY, RunState.FOREIGN) or difference(folder.next.config, recipe):
         return Start(folder.next, replaces=folder)
-    if state is State.FINISHED:  # killed before it was moved into place
+    if state is RunState.FINISHED:  # killed before it was moved into place
         return Start(folder.next, folder, finished=folder.next.read_results())
     return Start(folder.next, folder, checkpoint=folder.next.last_checkpoint)
 
@@ -146,11 +146,11 @@ def compare(start: Start, identity: Identity) -> Identity:
     changes = [change] if change else []
     if record and (other := program_change(checkpoint)):
         changes.append(f"{other} has changed")
-    told = [f"From step {checkpoint['global_step']}: {each}" for each in changes]
+    notes = [f"From step {checkpoint['global_step']}: {change}" for change in changes]
     return replace(
         identity,
         began_from=beginning(checkpoint) if start.goes_on else digest(start.checkpoint),
-        history=[*record.get("history", ()), *told],
+        history=[*record.get("history", ()), *notes],
     )
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import yaml
 
-from wemoe_pl.system.yaml_events import events
-from wemoe_pl.system.yaml_names import quote_names
+from wemoe_pl.system.yaml_names import LOADER, quote_names
 
 DEEPEST = 100  # levels: a config of ours has ten
 MOST_VALUES = 100_000  # counted again wherever an alias repeats them
@@ -34,9 +33,9 @@ def load_plain(text: str, load: Callable[[str], Any] = yaml.safe_load) -> Any:
     >>> load_plain("depth: 2")
     {'depth': 2}
     """
-    with suppress(yaml.YAMLError):  # `check` says what is wrong
+    with suppress(yaml.YAMLError):  # `check_plain` says what is wrong
         text = quote_names(text)
-    check(text)
+    check_plain(text)
     try:
         return load(text)
     except (ValueError, TypeError, OverflowError) as error:  # of numbers, dates and odd keys
@@ -60,11 +59,11 @@ class Collection:
     children: int = 0
 
 
-def check(text: str) -> None:
+def check_plain(text: str) -> None:
     """Raise `RefusedYaml` for what would be read to something else than a few plain values."""
     above: list[Collection] = []
     sizes: dict[str, int] = {}  # of all that has a name, with what aliases repeat
-    for event in events(text):
+    for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.NodeEvent):
             if (tag := getattr(event, "tag", None)) is not None:
                 short = tag.replace("tag:yaml.org,2002:", "!!")
@@ -124,5 +123,5 @@ def count(
 
 
 def at(event: yaml.Event) -> str:
-    """Where in the file, in words."""
+    """The line of the file, in words."""
     return f" in line {event.start_mark.line + 1}" if event.start_mark else ""

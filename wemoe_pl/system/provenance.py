@@ -12,10 +12,10 @@ from wemoe_pl import __version__
 from wemoe_pl.system.configs import PACKAGE
 
 RECORDED_VERSIONS = (
-    *("torch", "torchvision", "lightning", "timm", "torchmetrics"),
-    *("open_clip_torch", "datasets", "pillow", "numpy", "scipy"),
-)
-PATIENCE = 5  # seconds that git has to answer
+    "torch", "torchvision", "lightning", "timm", "torchmetrics",
+    "open_clip_torch", "datasets", "pillow", "numpy", "scipy",
+)  # fmt: skip
+GIT_TIMEOUT = 5  # seconds that git has to answer
 
 
 def versions() -> dict[str, str]:
@@ -57,10 +57,11 @@ def revision() -> str | None:
     checkout = PACKAGE.parent
     if not (checkout / ".git").exists():
         return None
-    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
+    describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    command = ["git", "-C", str(checkout), *describe]
     try:
         done = subprocess.run(
-            [*command, "--exclude=*"], capture_output=True, text=True, timeout=PATIENCE, check=True
+            command, capture_output=True, text=True, timeout=GIT_TIMEOUT, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

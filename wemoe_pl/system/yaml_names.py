@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 import yaml
 
-from wemoe_pl.system.yaml_events import events
-
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ITEMS_ARE_NAMES = frozenset({"class_names", "label_names", "tasks", "unseen"})
 KEYS_ARE_NAMES = frozenset({"tasks", "experts", "heads"})
 VALUES_ARE_NAMES = frozenset({"task", "name"})
 NULLS = frozenset({"null", "Null", "NULL", "~"})  # a value may be none, an item or a key may not
 MERGE = "<<"  # YAML's key for the keys of another mapping
-MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"  # may begin a file, and parsers do not count it
+BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"  # may begin a file, and parsers do not count it
 
 
 def quote_names(text: str) -> str:
@@ -26,7 +25,7 @@ def quote_names(text: str) -> str:
     >>> quote_names("heads: {1: head.safetensors}")
     "heads: {'1': head.safetensors}"
     """
-    text = text.removeprefix(MARK)
+    text = text.removeprefix(BYTE_ORDER_MARK)
     parts, done = [], 0
     for name, end in unquoted_names(text):
         quoted = name.replace("'", "''")
@@ -36,8 +35,8 @@ def quote_names(text: str) -> str:
 
 
 @dataclass
-class Collection:
-    """A mapping or sequence that is being read.
+class Parent:
+    """A mapping or sequence, and where in it a parser is.
 
     Args:
         key: what it is the value of; "" in a sequence.
@@ -52,8 +51,8 @@ class Collection:
 
 def unquoted_names(text: str) -> Iterator[tuple[str, int]]:
     """The names in a text that have no quotes, in their order, with the places of their ends."""
-    above = [Collection("", is_mapping=False)]
-    for event in events(text):
+    above = [Parent("", is_mapping=False)]
+    for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.CollectionEndEvent):
             above.pop()
         if not isinstance(event, yaml.NodeEvent):
@@ -70,7 +69,7 @@ def unquoted_names(text: str) -> Iterator[tuple[str, int]]:
             is_key = parent.pending is None
             parent.pending = str(getattr(event, "value", "")) if is_key else None
         if isinstance(event, yaml.CollectionStartEvent):
-            above.append(Collection(key, isinstance(event, yaml.MappingStartEvent)))
+            above.append(Parent(key, isinstance(event, yaml.MappingStartEvent)))
 
 
 def end_of_plain(scalar: yaml.ScalarEvent) -> int | None:
@@ -82,7 +81,7 @@ def end_of_plain(scalar: yaml.ScalarEvent) -> int | None:
     return place
 
 
-def is_name(value: str, parent: Collection) -> bool:
+def is_name(value: str, parent: Parent) -> bool:
     """Does a scalar stand where the name of a class or a task does?"""
     if not parent.is_mapping:
         return last_part(parent.key) in ITEMS_ARE_NAMES

@@ -51,16 +51,15 @@ class SupervisedTraining(ScoredModule):
         return data if isinstance(data, VisionData) else None
 
     def setup(self, stage: str) -> None:
-        """Refuse to train on images without labels, before any model is read."""
+        """Refuse to train on images that are scored or have no labels, before models are read."""
         super().setup(stage)
         if stage == "fit" and self.data is not None:
+            if self.data.stream != "train":
+                raise ConfigError(
+                    "Training needs labelled training images: set data.stream to train."
+                )
             for wanted in self.data.sets.streamed.values():
                 self.data.sets.load_labelled(wanted)
-
-    def on_fit_start(self) -> None:
-        """Refuse to train on the images that are scored."""
-        if self.data is not None and self.data.stream != "train":
-            raise ConfigError("Training needs labelled training images: set data.stream to train.")
 
     def on_train_start(self) -> None:
         """Train with dropout and the like, where the backbone has any."""
@@ -248,7 +247,6 @@ class MultiTaskTraining(SupervisedTraining):
 
     def on_fit_start(self) -> None:
         """Refuse what DDP would not average: heads without a part in the last batch of a step."""
-        super().on_fit_start()
         several = self.trainer.world_size > 1 and self.trainer.accumulate_grad_batches > 1
         if self.from_scratch and several:
             raise ConfigError(

@@ -1,6 +1,6 @@
 """The references: the methods beside which every table and figure shows a merged model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic
@@ -12,35 +12,34 @@ class Reference:
 
     Args:
         title: heads its columns and names its bars.
-        label: what the method itself is called, as in `results.json`.
-        method_for: makes the method with which a given one is compared.
+        kind: the class of the method.
         bar: how matplotlib draws its bars.
-        is_ceiling: does it stand behind all merged models, which cannot be expected to reach it?
+        is_ceiling: does it stand behind all merged models, which are not expected to reach it?
     """
 
     title: str
-    label: str
-    method_for: Callable[[MergeMethod], MergeMethod]
+    kind: type[MergeMethod]
     bar: Mapping[str, str]
     is_ceiling: bool = False
+
+    @property
+    def label(self) -> str:
+        """What the method itself is called, as in `results.json`."""
+        return self.kind.__name__
+
+    def method_for(self, merge: MergeMethod) -> MergeMethod:
+        """Make the method with which a given one is compared."""
+        is_scaled = self.kind is TaskArithmetic
+        return TaskArithmetic(merge.scaling) if is_scaled else self.kind()
 
 
 # By their keys in `results.json`, in the order of columns and bars.
 REFERENCES = {
-    "pretrained": Reference(
-        "pretrained", "Pretrained", lambda merge: Pretrained(), {"color": "#DDDDDD"}
-    ),
+    "pretrained": Reference("pretrained", Pretrained, {"color": "#DDDDDD"}),
     "task_arithmetic": Reference(
-        "task arithmetic",
-        "TaskArithmetic",
-        lambda merge: TaskArithmetic(merge.start_lambda),
-        {"color": "#56B4E9", "hatch": "////"},
+        "task arithmetic", TaskArithmetic, {"color": "#56B4E9", "hatch": "////"}
     ),
     "individual": Reference(
-        "individual",
-        "Individual",
-        lambda merge: Individual(),
-        {"color": "white", "hatch": "...."},
-        is_ceiling=True,
+        "individual", Individual, {"color": "white", "hatch": "...."}, is_ceiling=True
     ),
 }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wemoe_pl.data.tasks import as_models_see, read_image
-from wemoe_pl.data.tasks.decoding import FORMATS
+from wemoe_pl.data.tasks.decoding import IMAGE_FORMATS
 from wemoe_pl.errors import DataError
 
 Damage = Callable[[bytes], bytes]
@@ -52,7 +52,7 @@ def by_datasets(content: bytes) -> Image.Image:
     return datasets.Image(mode="RGB").decode_example({"bytes": content, "path": None})
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", IMAGE_FORMATS)
 def test_every_format_is_read_as_datasets_reads_it(form: str) -> None:
     content = saved(picture(), form)
     np.testing.assert_array_equal(read_image(content), by_datasets(content))

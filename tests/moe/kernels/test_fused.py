@@ -11,9 +11,10 @@ from timm.layers.mlp import Mlp
 from torch import Tensor
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.kernels import fused
-from wemoe_pl.moe.kernels.fused import available, fused_linear, fused_mlp, fuses, has_compiler
+from wemoe_pl.moe.kernels import triton_kernels
+from wemoe_pl.moe.kernels.fused import fused_linear, fused_mlp, fuses
 from wemoe_pl.moe.kernels.naive import naive_linear
+from wemoe_pl.moe.kernels.triton_kernels import available, has_compiler
 from wemoe_pl.moe.kernels.two_layers import TwoLayers, two_layers
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
@@ -126,9 +127,9 @@ def test_it_is_available_where_triton_is_and_a_device_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert available(torch.zeros(1))  # interpreted
-    monkeypatch.setattr(fused, "is_interpreted", lambda function: False)
+    monkeypatch.setattr(triton_kernels, "is_interpreted", lambda function: False)
     assert not available(torch.zeros(1))
-    monkeypatch.setattr(fused, "triton", None)
+    monkeypatch.setattr(triton_kernels, "triton", None)
     assert not available(torch.zeros(1))
 
 

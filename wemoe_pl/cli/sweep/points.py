@@ -11,7 +11,7 @@ from wemoe_pl import merging
 from wemoe_pl.cli.options import CONFIG, flatten, values_of
 from wemoe_pl.cli.sweep.grid import folder_name
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.runs.folder import RunFolder, State
+from wemoe_pl.runs.folder import RunFolder, RunState
 from wemoe_pl.runs.identity import program_change
 from wemoe_pl.runs.settings import read_settings
 from wemoe_pl.system.configs import find_config
@@ -44,7 +44,7 @@ class Point:
     @property
     def results(self) -> dict[str, Any] | None:
         """The results of the point, if it came to its end."""
-        return self.run.read_results() if self.run.state is State.FINISHED else None
+        return self.run.read_results() if self.run.state is RunState.FINISHED else None
 
     @property
     def files(self) -> dict[str, str]:

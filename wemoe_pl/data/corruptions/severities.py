@@ -70,7 +70,7 @@ def corrupt(
 
 
 def check_kind(kind: str, severity: int, seed: int = 0) -> None:
-    """Refuse what is no corruption."""
+    """Raise `ConfigError` unless there is a corruption of this kind, severity and seed."""
     if kind not in CORRUPTIONS:
         raise ConfigError(f"There is no corruption '{kind}'. {did_you_mean(kind, CORRUPTIONS)}")
     if severity not in SEVERITIES:

@@ -31,26 +31,26 @@ class Pen:
         self._side = -1 if flip else 1
 
     def fill(self, points: Points, colour: Colour) -> None:
-        """A filled polygon."""
+        """Draw a filled polygon."""
         self._draw.polygon(self._place(points), fill=colour)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
-        """A filled rectangle, turned with the frame."""
+        """Draw a filled rectangle, turned with the frame."""
         self.fill(((x0, y0), (x1, y0), (x1, y1), (x0, y1)), colour)
 
     def ground(self, colour: Colour, top: float = -3) -> None:
-        """Everything below `top`; by default the whole canvas."""
+        """Fill everything below `top`; by default the whole canvas."""
         self.box(-3, top, 3, 3, colour)
 
     def stroke(self, points: Points, colour: Colour, width: float) -> None:
-        """An open line with round ends."""
+        """Draw an open line with round ends."""
         placed, pixels = self._place(points), max(1, round(width * self._scale))
         self._draw.line(placed, fill=colour, width=pixels)
         for end in (placed[0], placed[-1]):
             self._draw.circle(end, pixels / 2, fill=colour)
 
     def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
-        """A filled circle."""
+        """Draw a filled circle."""
         self._draw.circle(self._place(((x, y),))[0], radius * self._scale, fill=colour)
 
     def _place(self, points: Points) -> list[tuple[float, float]]:

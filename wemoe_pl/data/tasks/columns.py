@@ -158,7 +158,7 @@ def has_only_paths(column: pa.ChunkedArray) -> bool:
 
 
 def type_of(table: Dataset, column: str) -> pa.DataType:
-    """What a column is stored as."""
+    """The type that a column is stored as."""
     return stored(table.data.column(column).type)
 
 

@@ -29,12 +29,12 @@ class SelectedImages:
 
     @property
     def fingerprint(self) -> str:
-        """That of all images, and which of them were chosen."""
+        """The fingerprint of all images, and which of them were chosen."""
         return f"{self.images.fingerprint} {self.indices}"
 
     @property
     def identity(self) -> str:
-        """That of all images, and which of them were chosen."""
+        """The identity of all images, and which of them were chosen."""
         return hashed("selected", self.images.identity, self.indices)
 
     def name(self, index: int) -> str:

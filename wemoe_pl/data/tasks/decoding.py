@@ -21,7 +21,7 @@ from wemoe_pl.errors import DataError
 # What photographs come in. Pillow reads more, some by running other programs, and older ones less.
 PHOTOGRAPHS = ("PNG", "JPEG", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "TIFF", "PPM")
 Image.init()
-FORMATS = tuple(form for form in PHOTOGRAPHS if form in Image.OPEN)
+IMAGE_FORMATS = tuple(form for form in PHOTOGRAPHS if form in Image.OPEN)
 READER = 3  # the version of this module: raised whenever it makes other pixels of some image
 MOST_PIXELS = 89_478_485  # from where Pillow suspects a bomb: a quarter of a gigabyte in RGB
 MOST_ELONGATED = 250  # longer side by shorter; resized to 224 pixels, 38 megabytes
@@ -54,7 +54,7 @@ def read_image(source: Path | bytes, name: str = "") -> Image.Image:
     file, called = (
         (io.BytesIO(source), name) if isinstance(source, bytes) else (source, printable(source))
     )
-    with explained(called), Image.open(file, formats=FORMATS) as image:
+    with explained(called), Image.open(file, formats=IMAGE_FORMATS) as image:
         return upright_rgb(image)
 
 
@@ -81,7 +81,7 @@ def explained(called: str) -> Iterator[None]:
         yield
     except UnidentifiedImageError as error:  # which would call bytes by their address
         raise DataError(
-            f"{called} is not a readable image: it is none of {', '.join(FORMATS)}, or of a "
+            f"{called} is not a readable image: it is none of {', '.join(IMAGE_FORMATS)}, or of a "
             "variant that Pillow does not decode"
         ) from error
     except Exception as error:  # decoders raise many kinds

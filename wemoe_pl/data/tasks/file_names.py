@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 SHOWN_AT_MOST = 5
-ESCAPED = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
+ESCAPE = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
 
 
 def printable(path: Path | str) -> str:
@@ -31,7 +31,7 @@ def path_of(text: str) -> Path:
     >>> path_of(printable("a\\b.png")) == Path("a\\b.png")
     True
     """
-    encoded = ESCAPED.sub(lambda found: unescaped(found[1]), os.fsencode(text))
+    encoded = ESCAPE.sub(lambda found: unescaped(found[1]), os.fsencode(text))
     return Path(os.fsdecode(encoded))
 
 

@@ -77,7 +77,7 @@ class ImageFolderTask(VisionTask):
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The templates."""
+        """The `templates`."""
         return self.templates
 
     def images(self, split: Split) -> Images:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from wemoe_pl.data.tasks.decoding import FORMATS
+from wemoe_pl.data.tasks.decoding import IMAGE_FORMATS
 from wemoe_pl.data.tasks.file_names import name_some, printable
 from wemoe_pl.errors import DataError
 
@@ -17,7 +17,7 @@ SAME_FORMATS = {"MPO": "JPEG", "DIB": "BMP"}  # of cameras with two lenses, and 
 IMAGE_SUFFIXES = frozenset(
     suffix
     for suffix, form in Image.registered_extensions().items()
-    if SAME_FORMATS.get(form, form) in FORMATS
+    if SAME_FORMATS.get(form, form) in IMAGE_FORMATS
 )
 # What systems and network drives leave beside images, under names without a dot, in small letters.
 DEBRIS = frozenset(
@@ -92,7 +92,7 @@ def matching_files(pattern: Path) -> list[Path]:
         if part == "**":
             found = {below for path in folders for below, _, _ in walk(path, start)}
         elif has_magic(part):
-            found = {each for path in folders for each in named(part, path, start)}
+            found = {below for path in folders for below in named(part, path, start)}
         else:
             found = {path / part for path in folders if (path / part).exists()}
     folders = [path for path in found if path.is_dir()]

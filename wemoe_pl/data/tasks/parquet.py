@@ -33,8 +33,7 @@ from wemoe_pl.data.tasks.labels import (
     orders_of_names,
     stored_labels,
 )
-from wemoe_pl.data.tasks.listing import files_below
-from wemoe_pl.data.tasks.tables import TABLE, matching, read_table, table_facts
+from wemoe_pl.data.tasks.tables import matching, read_table, table_facts, tables_in
 from wemoe_pl.errors import DataError, did_you_mean
 from wemoe_pl.system.files import locate
 from wemoe_pl.system.hub import HubFiles, commit_and_names
@@ -103,7 +102,7 @@ class ParquetTask(VisionTask):
 
     @property
     def orders(self) -> dict[str, tuple[str, ...]]:
-        """Those of a column of names, unless `class_names` or the table give another."""
+        """The orders of a column of names, unless `class_names` or the table give another."""
         if self.class_names or self.label is None:
             return {}
         table = self._naming_table()
@@ -113,7 +112,7 @@ class ParquetTask(VisionTask):
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The templates."""
+        """The `templates`."""
         return self.templates
 
     def images(self, split: Split) -> Images:
@@ -156,15 +155,7 @@ class ParquetTask(VisionTask):
     def _files(self, split: Split) -> list[Path]:
         if request := self.hub_files(split):
             return request.fetch()
-        folder, pattern = locate(self.dataset), self._pattern(split)
-        if not folder.is_dir():
-            raise DataError(f"There is no folder {folder}: check `dataset` in the config.")
-        there = [str(path.relative_to(folder)) for path in files_below(folder, {TABLE})]
-        names = matching(pattern, there)
-        if not names:
-            found = f"It has {', '.join(there[:3])} …" if there else "It has no parquet files"
-            raise DataError(f"{folder} has no parquet files '{pattern}'. {found}.")
-        return [folder / name for name in names]
+        return tables_in(locate(self.dataset), self._pattern(split))
 
     def _table(self, split: Split, files: Sequence[Path]) -> Dataset:
         pattern = self._pattern(split)
@@ -194,23 +185,36 @@ class ParquetTask(VisionTask):
             return labels_of_names(values, (self.label_names or ours, ours), self.dataset)
         theirs = declared_names(table, self.label)
         if ours and theirs and self.check_names != "off":
-            self._compare(ours, theirs)
+            loosely = self.check_names == "nearest"
+            check_declared_names(theirs, ours, self.label_names, loosely, self.dataset)
         return labels_of_numbers(values, len(ours) or None, self.dataset)
 
-    def _compare(self, ours: Sequence[str], theirs: Sequence[str]) -> None:
-        if len(ours) != len(theirs):
-            raise DataError(
-                f"{self.dataset} has {len(theirs)} classes, but the task names {len(ours)}."
-            )
-        loosely = self.check_names == "nearest"
-        label = first_mismatch(ours, theirs, loosely)
-        known = self.label_names and first_mismatch(self.label_names, theirs) is None
-        if label is not None and not known:
-            raise DataError(
-                f"Class {label} of {self.dataset} is '{theirs[label]}', but the task names it "
-                f"'{ours[label]}': put `class_names` in the order of the labels, or set "
-                "`check_names: off` if only the spelling differs."
-            )
+
+def check_declared_names(
+    theirs: Sequence[str],
+    ours: Sequence[str],
+    known: Sequence[str] | None,
+    loosely: bool,
+    dataset: str,
+) -> None:
+    """Raise `DataError` unless a table names its classes as the task does.
+
+    Args:
+        theirs: the names that the table gives its numbers.
+        ours: the names that the task gives its classes.
+        known: the names that the table is known to have instead.
+        loosely: accept any spelling of ours that is nearest to theirs.
+        dataset: what errors call the table.
+    """
+    if len(ours) != len(theirs):
+        raise DataError(f"{dataset} has {len(theirs)} classes, but the task names {len(ours)}.")
+    label = first_mismatch(ours, theirs, loosely)
+    if label is not None and not (known and first_mismatch(known, theirs) is None):
+        raise DataError(
+            f"Class {label} of {dataset} is '{theirs[label]}', but the task names it "
+            f"'{ours[label]}': put `class_names` in the order of the labels, or set "
+            "`check_names: off` if only the spelling differs."
+        )
 
 
 class ParquetImages:

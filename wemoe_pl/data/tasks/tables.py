@@ -12,6 +12,7 @@ from datasets import Dataset, load_dataset
 from wemoe_pl.data.tasks.base import hashed
 from wemoe_pl.data.tasks.file_names import printable
 from wemoe_pl.data.tasks.image_files import file_facts
+from wemoe_pl.data.tasks.listing import files_below
 from wemoe_pl.errors import DataError
 
 TABLE = ".parquet"
@@ -70,6 +71,22 @@ def columns_in_words(schema: pa.Schema) -> str:
 def matching(pattern: str, names: Sequence[str]) -> list[str]:
     """The parquet files among these names that a pattern means."""
     return [name for name in names if fnmatch(name, pattern) and name.endswith(TABLE)]
+
+
+def tables_in(folder: Path, pattern: str) -> list[Path]:
+    """The parquet files of a folder that a pattern means.
+
+    Raises:
+        DataError: there is no such folder, or no such file in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}: check `dataset` in the config.")
+    there = [str(path.relative_to(folder)) for path in files_below(folder, {TABLE})]
+    names = matching(pattern, there)
+    if not names:
+        found = f"It has {', '.join(there[:3])} …" if there else "It has no parquet files"
+        raise DataError(f"{folder} has no parquet files '{pattern}'. {found}.")
+    return [folder / name for name in names]
 
 
 def table_facts(files: Sequence[Path], column: str) -> str:

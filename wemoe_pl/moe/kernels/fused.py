@@ -5,10 +5,8 @@ programs of all samples that need the same tiles run next to each other, so that
 device memory once per batch, and else from its cache.
 """
 
-import os
-import shutil
 from collections.abc import Sequence
-from functools import cache
+from math import ceil
 from typing import Any
 
 import torch
@@ -18,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from wemoe_pl.errors import MergeError
 from wemoe_pl.moe.dense import DenseVectors
 from wemoe_pl.moe.kernels.triton_kernels import (
+    available,
     contract_tile,
     is_interpreted,
     merged_tile,
@@ -25,12 +24,6 @@ from wemoe_pl.moe.kernels.triton_kernels import (
 )
 from wemoe_pl.moe.kernels.two_layers import MergedLayer, TwoLayers
 
-try:
-    import triton  # type: ignore[import-untyped]
-except ImportError:  # it is there for Linux only
-    triton = None
-
-AMPERE = 8  # the first generation whose matrix units know bfloat16 and tf32
 FEWEST_TOKENS = 16  # of a tile, as matrix units want
 # Bytes of a column of a tile of tokens. For the next tile, weights are merged once more.
 MOST_BYTES = 512
@@ -121,26 +114,6 @@ def dense(layer: MergedLayer) -> Tensor:
     return layer.vectors.stacked
 
 
-def available(x: Tensor) -> bool:
-    """Can `fused_linear` run where x is: on a CUDA device of compute capability 8, or interpreted?
-
-    On a device, Triton needs a C compiler for what starts its kernels. Its interpreter, for tests,
-    takes every device; TRITON_INTERPRET=1 must be set before this module is imported.
-    """
-    if triton is None:
-        return False
-    on_gpu = x.is_cuda and torch.version.cuda is not None and has_compiler()
-    return is_interpreted(merged_tile) or (
-        on_gpu and torch.cuda.get_device_capability(x.device)[0] >= AMPERE
-    )
-
-
-@cache
-def has_compiler() -> bool:
-    """Is there the C compiler that Triton would call? Without one, it raises in mid-run."""
-    return "CC" in os.environ or any(map(shutil.which, ("gcc", "clang")))
-
-
 def multiplied(x: Tensor, weight: Tensor, vectors: Tensor, routing: Tensor) -> Tensor:
     """(B, N, K), (M, K), (T, M, K) and (B, T) → (B, N, M)."""
     (samples, tokens, columns), rows = x.shape, len(weight)
@@ -149,7 +122,7 @@ def multiplied(x: Tensor, weight: Tensor, vectors: Tensor, routing: Tensor) -> T
 
     def grid(meta: dict[str, int]) -> tuple[int, int, int]:
         # The first runs fastest: samples, which share the tiles of the dictionary.
-        return samples, triton.cdiv(tokens, token_tile), triton.cdiv(rows, meta["row_tile"])
+        return samples, ceil(tokens / token_tile), ceil(rows / meta["row_tile"])
 
     operands = (out, x, weight, vectors, routing)
     options = compiled_for(vectors, token_tile)
@@ -167,8 +140,8 @@ def contracted(gradient: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
     samples, tokens, columns = x.shape
     experts, rows, _ = vectors.shape
     token_tile = token_tile_of(x)
-    parts = samples * triton.cdiv(tokens, token_tile)
-    grid = triton.cdiv(rows, GRADIENT_TILE), triton.cdiv(columns, GRADIENT_TILE)
+    parts = samples * ceil(tokens / token_tile)
+    grid = ceil(rows / GRADIENT_TILE), ceil(columns / GRADIENT_TILE)
     wide = torch.promote_types(x.dtype, torch.float32)
     shares = x.new_empty(grid[0] * grid[1], parts, experts, dtype=wide)
     operands = (gradient, x, vectors)
@@ -181,7 +154,7 @@ def contracted(gradient: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
 def token_tile_of(x: Tensor) -> int:
     """How many tokens of a sample a program takes: all of them, if possible."""
     most = MOST_BYTES // x.element_size()
-    return min(max(FEWEST_TOKENS, triton.next_power_of_2(x.shape[1])), most)
+    return min(max(FEWEST_TOKENS, 1 << (x.shape[1] - 1).bit_length()), most)
 
 
 def strides_of(operands: Sequence[Tensor]) -> list[int]:

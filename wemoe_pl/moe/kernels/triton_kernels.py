@@ -6,8 +6,14 @@ in memory they lie: `x_n` is the stride of x along its tokens n. It masks what l
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
+from functools import cache
 from typing import Any
+
+import torch
+from torch import Tensor
 
 try:
     import triton  # type: ignore[import-untyped]
@@ -15,6 +21,8 @@ try:
     from triton.language import constexpr
 except ImportError:  # it is there for Linux only
     triton = None
+
+AMPERE = 8  # the first generation whose matrix units know bfloat16 and tf32
 
 
 def jit(function: Callable[..., None]) -> Any:
@@ -50,17 +58,31 @@ def is_interpreted(function: Any) -> bool:
     return triton is not None and not isinstance(function, triton.JITFunction)
 
 
+def available(x: Tensor) -> bool:
+    """Can kernels run where x is: on a CUDA device of compute capability 8, or interpreted?
+
+    On a device, Triton needs a C compiler for what starts its kernels. Its interpreter, for tests,
+    takes every device; TRITON_INTERPRET=1 must be set before this module is imported.
+    """
+    if triton is None:
+        return False
+    on_gpu = x.is_cuda and torch.version.cuda is not None and has_compiler()
+    return is_interpreted(merged_tile) or (
+        on_gpu and torch.cuda.get_device_capability(x.device)[0] >= AMPERE
+    )
+
+
+@cache
+def has_compiler() -> bool:
+    """Is there the C compiler that Triton would call? Without one, it raises in mid-run."""
+    return "CC" in os.environ or any(map(shutil.which, ("gcc", "clang")))
+
+
 @jit
 def merged_tile(
-    weight: tl.tensor,
-    vectors: tl.tensor,
-    routing: tl.tensor,
-    inside: tl.tensor,
-    vectors_t: int,
-    routing_t: int,
-    experts: constexpr,
-    wide: constexpr,
-) -> tl.tensor:
+    weight: tl.tensor, vectors: tl.tensor, routing: tl.tensor, inside: tl.tensor,
+    vectors_t: int, routing_t: int, experts: constexpr, wide: constexpr,
+) -> tl.tensor:  # fmt: skip
     """W0 + Σ_t r_t τ_t of a tile of weights; entries that do not lie inside are 0."""
     merged = tl.load(weight, mask=inside, other=0.0).to(wide)
     for t in tl.static_range(experts):
@@ -73,12 +95,9 @@ def merged_tile(
 
 @jit
 def plus_product(
-    total: tl.tensor,
-    left: tl.tensor,
-    right: tl.tensor,
-    precision: constexpr,
-    interpreted: constexpr,
-) -> tl.tensor:
+    total: tl.tensor, left: tl.tensor, right: tl.tensor,
+    precision: constexpr, interpreted: constexpr,
+) -> tl.tensor:  # fmt: skip
     """Total + left · right, of tiles that lie in registers."""
     if interpreted:  # Triton's interpreter would multiply the bits of bfloat16 numbers as integers
         total += tl.dot(left.to(total.dtype), right.to(total.dtype))
@@ -97,34 +116,16 @@ def plus_product(
 )
 @jit
 def multiply_tile(
-    out: tl.tensor,
-    x: tl.tensor,
-    weight: tl.tensor,
-    vectors: tl.tensor,
-    routing: tl.tensor,
-    tokens: int,
-    rows: int,
-    columns: int,
-    out_b: int,
-    out_n: int,
-    out_m: int,
-    x_b: int,
-    x_n: int,
-    x_k: int,
-    weight_m: int,
-    weight_k: int,
-    vectors_t: int,
-    vectors_m: int,
-    vectors_k: int,
-    routing_b: int,
-    routing_t: int,
-    experts: constexpr,
-    precision: constexpr,
-    interpreted: constexpr,
-    token_tile: constexpr,
-    row_tile: constexpr,
-    column_tile: constexpr,
-) -> None:
+    out: tl.tensor, x: tl.tensor, weight: tl.tensor, vectors: tl.tensor, routing: tl.tensor,
+    tokens: int, rows: int, columns: int,
+    out_b: int, out_n: int, out_m: int,
+    x_b: int, x_n: int, x_k: int,
+    weight_m: int, weight_k: int,
+    vectors_t: int, vectors_m: int, vectors_k: int,
+    routing_b: int, routing_t: int,
+    experts: constexpr, precision: constexpr, interpreted: constexpr,
+    token_tile: constexpr, row_tile: constexpr, column_tile: constexpr,
+) -> None:  # fmt: skip
     """out[b, n, m] = Σ_k x[b, n, k] W_b[m, k], for some n and m of sample b.
 
     It is computed as W xᵀ: matrix units take their left operand from registers, where the merged
@@ -161,29 +162,14 @@ def multiply_tile(
 )
 @jit
 def contract_tile(
-    shares: tl.tensor,
-    gradient: tl.tensor,
-    x: tl.tensor,
-    vectors: tl.tensor,
-    parts: int,
-    tokens: int,
-    rows: int,
-    columns: int,
-    gradient_b: int,
-    gradient_n: int,
-    gradient_m: int,
-    x_b: int,
-    x_n: int,
-    x_k: int,
-    vectors_t: int,
-    vectors_m: int,
-    vectors_k: int,
-    experts: constexpr,
-    precision: constexpr,
-    interpreted: constexpr,
-    token_tile: constexpr,
-    tile: constexpr,
-) -> None:
+    shares: tl.tensor, gradient: tl.tensor, x: tl.tensor, vectors: tl.tensor,
+    parts: int, tokens: int, rows: int, columns: int,
+    gradient_b: int, gradient_n: int, gradient_m: int,
+    x_b: int, x_n: int, x_k: int,
+    vectors_t: int, vectors_m: int, vectors_k: int,
+    experts: constexpr, precision: constexpr, interpreted: constexpr,
+    token_tile: constexpr, tile: constexpr,
+) -> None:  # fmt: skip
     """shares[·, p, t] = Σ_mk (Σ_n gradient[b, n, m] x[b, n, k]) τ_t[m, k], for some m and k.
 
     Part p is some tokens n of one sample b. The gradient of the sample's weights is formed part by

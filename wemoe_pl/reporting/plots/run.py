@@ -27,15 +27,12 @@ from wemoe_pl.training.module import ScoredModule
 from wemoe_pl.training.references import REFERENCES
 
 MEAN: dict[str, Any] = {
-    "color": "black",
-    "label": "mean",
-    "linestyle": "-",
-    "linewidth": 2.2,
-    "marker": "",
+    "color": "black", "label": "mean", "linestyle": "-", "linewidth": 2.2, "marker": "",
     "zorder": 3,
-}
+}  # fmt: skip
 REFERENCE_BARS = {reference.title: reference.bar for reference in REFERENCES.values()}
 METHOD_BAR = {"color": "#D55E00"}
+OUTLINE = {"edgecolor": "black", "linewidth": 0.5}
 LONGEST_CLASS = 24  # characters of a class's name that are shown
 
 # The metrics that `plot_adaptation` draws: by key, the label of the axis, and the factor that turns
@@ -108,11 +105,7 @@ def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]], title
         for i, (method, values) in enumerate(shares.items()):
             places = groups + (i - (len(accuracy) - 1) / 2) * thickness
             widths = [100 * (value or 0.0) for value in values]
-            look: dict[str, Any] = {
-                "edgecolor": "black",
-                "linewidth": 0.5,
-                **REFERENCE_BARS.get(method, METHOD_BAR),
-            }
+            look: dict[str, Any] = {**OUTLINE, **REFERENCE_BARS.get(method, METHOD_BAR)}
             bars = axis.barh(places, widths, thickness, label=method, **look)
             texts = [percent(value) for value in values]
             axis.bar_label(bars, texts, padding=3, fontsize=STYLE["ytick.labelsize"])

@@ -1,0 +1,83 @@
+"""What `predict` answered before is left out only if the same was asked."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from wemoe_pl.callbacks.predictions import Predictions
+from wemoe_pl.cli.job_predictions import question_of, skip_answered, write_answers
+from wemoe_pl.training.module import Answer
+
+RECIPE = {
+    **dict.fromkeys(("model", "suite", "task", "tasks", "unseen", "ckpt_path")),
+    "trainer": {"precision": "32-true"},
+}
+
+
+class Images:
+    """Two images to classify, each a batch of its own."""
+
+    images = SimpleNamespace(fingerprint="abc")
+    source = ("a", "b")
+    batches = range(2)
+
+    def __init__(self, batch_size: int = 1):
+        self.batch_size = batch_size
+        self.left_out: set[int] = set()
+
+    def leave_out(self, answered: set[int]) -> None:
+        self.left_out = answered
+
+
+@pytest.fixture
+def model() -> Any:
+    return SimpleNamespace(frozen_sources={"pretrained": {"sha256": "0"}}, method="wemoe")
+
+
+def answer(trainer: Any, predictions: Predictions, first: int) -> None:
+    batch: Any = SimpleNamespace(first=first)
+    predictions.on_predict_batch_end(trainer, trainer, [Answer(f"{first}.png")], batch, first)
+
+
+def test_answers_to_the_same_question_are_left_out_and_come_out_in_order(
+    model: Any, tmp_path: Path
+) -> None:
+    predictions = Predictions(str(tmp_path))
+    trainer: Any = SimpleNamespace(callbacks=[predictions])
+    images: Any = Images()
+    skip_answered(trainer, model, images, RECIPE, is_fresh=False)
+    answer(trainer, predictions, 1)
+    skip_answered(trainer, model, images, RECIPE, is_fresh=False)
+    assert images.left_out == {1}
+    answer(trainer, predictions, 0)
+    console = Console(record=True, width=500)
+    write_answers(trainer, model, images, console)
+    assert console.export_text() == f"2 predictions are in {tmp_path / 'predictions.csv'}\n"
+    lines = (tmp_path / "predictions.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["image", "0.png", "1.png"]
+
+
+@pytest.mark.parametrize(("size", "fresh"), [(2, False), (1, True)])
+def test_another_question_and_a_fresh_start_leave_nothing_out(
+    size: int, fresh: bool, model: Any, tmp_path: Path
+) -> None:
+    predictions = Predictions(str(tmp_path))
+    trainer: Any = SimpleNamespace(callbacks=[predictions])
+    images: Any = Images(size)
+    before: Any = Images()
+    skip_answered(trainer, model, before, RECIPE, is_fresh=False)
+    answer(trainer, predictions, 0)
+    skip_answered(trainer, model, images, RECIPE, is_fresh=fresh)
+    assert images.left_out == set()
+
+
+def test_a_question_tells_models_and_images_apart(model: Any) -> None:
+    one: Any = Images()
+    other: Any = Images(2)
+    asked = question_of(RECIPE, model, one)
+    assert asked["images"] == [("a", "b"), "abc"]
+    assert asked != question_of({**RECIPE, "task": "mnist"}, model, one)
+    assert asked != question_of(RECIPE, model, other)
