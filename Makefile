@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Newer than both files that say what to install: then there is nothing to do.
 STAMP := $(VENV)/.installed
+# A process per core, each of one thread, takes whole files: what their tests share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak fuzz tables miniature lint clean
+.PHONY: help install demo test test-all soak fuzz tables miniature lint clean
 
 help:  ## List these targets.
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 install: $(STAMP)  ## Make .venv, with the package (editable) and its tools at the tested versions.
 
@@ -23,7 +25,10 @@ demo: install  ## Adapt the miniature suite on a CPU; results in runs/demo.
 	$(BIN)/wemoe-pl fit --config adapt_miniature.yaml --out runs/demo --fresh
 
 test: install  ## Run the tests; choose some with ARGS="-k moe".
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-all: install  ## Run what `make test` leaves out: kills, several processes, a browser, every config.
+	$(PYTEST) -m "slow and not soak" $(ARGS)
 
 soak: install  ## Run the tests that take long: hundreds of kills, thousands of damaged files.
 	$(BIN)/python -m pytest -m soak $(ARGS)

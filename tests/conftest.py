@@ -36,11 +36,21 @@ from wemoe_pl.training.adapt import TestTimeAdaptation
 
 torch.set_num_threads(1)
 SAVE_FIGURE = Figure.savefig
+SLOW_FOLDERS = {"reliability", "scale"}  # in which commands are killed, or are several processes
 # The same few cases every time; `make fuzz` looks for others.
 QUICK: dict[str, Any] = {"database": None, "phases": (Phase.explicit, Phase.generate)}
 settings.register_profile("tests", max_examples=30, derandomize=True, deadline=None, **QUICK)
 settings.register_profile("fuzz", max_examples=1200, deadline=60_000, **QUICK)
 settings.load_profile("tests")
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what lies in such a folder, or needs a browser."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if item.path.parent.name in SLOW_FOLDERS or "browser" in fixtures:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -38,6 +38,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 def test_a_type_checker_sees_the_public_names_and_only_those(tmp_path: Path) -> None:
     """One run of mypy over all files, which takes its time, by the settings of the project."""
     (tmp_path / "passes.py").write_text(PASSES)

@@ -39,6 +39,11 @@ SUITES = sorted(SHIPPED_CONFIGS.glob("suites/*.yaml"))
 OWN_TASKS = {"pets": ("cat", "dog"), "flowers": ("daisy", "rose", "tulip")}
 CLIP_B32 = "openai/clip-vit-base-patch32"
 QUIET = ("--trainer.enable_progress_bar", "false")
+# Adapted, merged with and without samples, fine-tuned, trained on all tasks, and of CLIP.
+ONE_OF_EACH_KIND = {
+    *("adapt_miniature.yaml", "task_arithmetic.yaml", "fisher.yaml", "finetune_miniature.yaml"),
+    *("pretrain_miniature.yaml", "multitask.yaml", "adapt_vitb32.yaml"),
+}
 # What the tiny suite has of the tasks that an experiment names.
 FEWER_TASKS = {
     "corrupted_miniature.yaml": ["--tasks", "[cars,dtd]"],
@@ -168,7 +173,13 @@ def tiny_clip(config: str) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("config", shipped_configs())
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(config, marks=() if config in ONE_OF_EACH_KIND else pytest.mark.slow)
+        for config in shipped_configs()
+    ],
+)
 @pytest.mark.usefixtures("as_a_user_would")
 def test_every_shipped_config_runs_as_it_says(
     wemoe_pl: Command, tiny_suite_yaml: Path, tmp_path: Path, config: str

@@ -216,6 +216,7 @@ def run(
     )
 
 
+@pytest.mark.slow
 def test_the_program_prepares_with_a_network_and_adapts_without(
     hub_root: Path, tmp_path: Path
 ) -> None:

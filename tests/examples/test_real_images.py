@@ -77,6 +77,7 @@ def test_more_digits_than_there_are_end_in_one_sentence(tmp_path: Path) -> None:
         make_images(tmp_path, "--train", "199", "--test", "1")
 
 
+@pytest.mark.slow
 def test_the_example_runs_from_images_to_table(
     images: Path,
     tmp_path: Path,

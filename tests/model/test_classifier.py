@@ -362,7 +362,9 @@ def test_a_classifier_answers_in_other_precisions(
     assert other.routing(pictures)["cars"].dtype == torch.float32
 
 
-@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize(
+    "depth", [pytest.param(0, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow), 2]
+)
 def test_a_compiled_classifier_answers_the_same(
     depth: int, tiny_suite: Suite, pictures: list[Path]
 ) -> None:

@@ -545,7 +545,15 @@ def test_folding_takes_the_weights_that_every_input_gets() -> None:
         WeightEnsemblingMoE(pretrained, tuned).fold()
 
 
-@pytest.mark.parametrize("options", [{}, {"routing": "batch"}, {"router_depth": 0}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param({"routing": "batch"}, marks=pytest.mark.slow),
+        pytest.param({"router_depth": 0}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("compression", [Dense(), Pruned(), LowRank(rank=1)], ids=repr)
 def test_it_compiles_whole_and_exports_for_batches_of_any_size(
     compression: Compression, options: dict[str, Any]

@@ -106,6 +106,7 @@ def test_quietly_only_what_is_wrong_is_told(check: Check, change: Change) -> Non
     assert out.startswith("\nProblems\n  - expert of mnist: ")
 
 
+@pytest.mark.slow
 def test_what_is_said_agrees_with_what_the_job_does(
     check: Check, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

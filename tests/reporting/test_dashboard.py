@@ -186,6 +186,7 @@ def test_a_resumed_run_goes_on_in_the_same_one(tiny_suite_yaml: Path, tmp_path: 
     assert read_back(tmp_path).run["id"] == first.run["id"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_repeated_elsewhere_leaves_the_first_one_alone(
     tiny_suite_yaml: Path, tmp_path: Path
 ) -> None:

@@ -291,6 +291,7 @@ def test_parsers_of_other_programs_are_left_as_they_were(trace: Path) -> None:
     assert parsed.logger.class_path == "evil_module.Evil"
 
 
+@pytest.mark.slow
 def test_a_sweep_hands_on_what_is_allowed(tmp_path: Path) -> None:
     options = ["--config", "adapt_miniature", "--grid", "seed_everything=0", "--allow", "mine"]
     command = [sys.executable, "-m", "wemoe_pl", "sweep", *options, "--dry-run"]

@@ -59,7 +59,9 @@ def assert_same_training(folder: Path, other: Path, tolerance: float) -> None:
         torch.testing.assert_close(one[part], two[part], rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("job", [DENSE, PRUNED], ids=["dense", "pruned"])
+@pytest.mark.parametrize(
+    "job", [DENSE, pytest.param(PRUNED, marks=pytest.mark.slow)], ids=["dense", "pruned"]
+)
 def test_two_processes_with_half_the_dictionary_each_learn_what_one_learns(
     job: Args, suite: Args, tmp_path: Path
 ) -> None:
@@ -71,6 +73,7 @@ def test_two_processes_with_half_the_dictionary_each_learn_what_one_learns(
     assert results(one)["parameters"] == results(two)["parameters"]
 
 
+@pytest.mark.slow
 def test_a_dictionary_that_waits_on_the_cpu_is_learned_with_alike(
     adapted: Path, suite: Args, tmp_path: Path
 ) -> None:
@@ -79,6 +82,7 @@ def test_a_dictionary_that_waits_on_the_cpu_is_learned_with_alike(
     assert results(streamed)["accuracy"] == results(adapted)["accuracy"]
 
 
+@pytest.mark.slow
 def test_three_processes_score_as_one_whatever_their_shares(
     adapted: Path, suite: Args, tmp_path: Path
 ) -> None:
@@ -90,6 +94,7 @@ def test_three_processes_score_as_one_whatever_their_shares(
         assert results(three)[key] == results(one)[key]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_and_is_loaded_where_the_dictionary_is_whole(
     adapted: Path, suite: Args, tmp_path: Path
 ) -> None:
@@ -107,6 +112,7 @@ def test_a_run_goes_on_and_is_loaded_where_the_dictionary_is_whole(
     torch.testing.assert_close(*answers, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_would_fold_is_left_to_be_folded_when_it_is_loaded(
     suite: Args, tmp_path: Path
 ) -> None:

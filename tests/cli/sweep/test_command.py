@@ -91,6 +91,7 @@ def test_help_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(capsys.readouterr().out.splitlines()) < 40
 
 
+@pytest.mark.slow
 def test_real_processes_run_once(tiny_suite_yaml: Path, tmp_path: Path) -> None:
     arguments = [
         "--config", "task_arithmetic", "--suite", str(tiny_suite_yaml),

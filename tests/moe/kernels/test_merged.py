@@ -120,6 +120,7 @@ def test_the_cheapest_kernel_is_taken(
     assert choose_kernel(layers, *inputs(16, tokens, 96)) is expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(B, N, D), (B, D)], ids=str)
 @pytest.mark.parametrize("compression", COMPRESSIONS, ids=repr)
 def test_it_compiles_whole(compression: Compression, shape: tuple[int, ...]) -> None:

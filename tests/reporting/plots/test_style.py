@@ -204,6 +204,7 @@ LARGE: list[Any] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("plot", "data"), [(case.values[0], case.values[1:]) for case in LARGE],
                          ids=[case.id for case in LARGE])  # fmt: skip
 def test_all_text_can_be_read_however_much_is_drawn(
