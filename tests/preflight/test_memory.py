@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging import AdaMerging, EWEMoE, MergeMethod, TaskArithmetic, WEMoE
-from wemoe_pl.model.classifier import build_classifiers
+from wemoe_pl.model.building import build_classifiers
 from wemoe_pl.moe.dictionary import Dense, LowRank
 from wemoe_pl.preflight.memory import activations, estimate, free_bytes, mixtures_of
 from wemoe_pl.training.adapt import TestTimeAdaptation

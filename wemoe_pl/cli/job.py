@@ -50,7 +50,7 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import NOT_ADAPTED
 from wemoe_pl.preflight.settings import check_fit
 from wemoe_pl.reporting.dashboard import Dashboard, resumed_run
-from wemoe_pl.reporting.loggers import MetricsFile, WandbRun, identity
+from wemoe_pl.reporting.loggers import MetricsFile, RunLogger, identity
 from wemoe_pl.reporting.plots.run import write_pictures
 from wemoe_pl.reporting.results import collect_results, write_results
 from wemoe_pl.reporting.summary import accuracy_table, write_summary
@@ -63,7 +63,7 @@ from wemoe_pl.runs.session import AlreadyFinished, Session
 from wemoe_pl.system.configs import ALLOW
 from wemoe_pl.system.files import digest
 from wemoe_pl.system.trust import check_parts, only_allowed
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 # A config may name every public class, of which a parser knows those that have been imported.
 PUBLIC = [getattr(wemoe_pl, name) for name in wemoe_pl.__all__]
@@ -175,10 +175,9 @@ class WeMoECLI(LightningCLI):
             check_processes(self.trainer, started)
             self.compare_with_folder()
         for logger in self.trainer.loggers:
-            if isinstance(logger, WandbRun):
-                logger.identify(self.place_on_dashboard)
-            if isinstance(logger, MetricsFile):
-                logger.first_step = self.start_step if self.goes_on else 0
+            if isinstance(logger, RunLogger):
+                first_step = self.start_step if self.goes_on else 0
+                logger.identify(self.place_on_dashboard, first_step)
 
     def enter_folder(self) -> None:
         """Lock the run's folder, and find the checkpoint that the command is about.
@@ -331,7 +330,7 @@ class WeMoECLI(LightningCLI):
     def after_validate(self) -> None:
         """Print the table."""
         if self.trainer.is_global_zero:
-            model: ScoredModule = self.model
+            model: MultiTaskModule = self.model
             accuracy = model.scores.accuracy()
             suite = {"suite": model.suite.name, "note": model.suite.note}
             partial = what_was_scored(self.trainer)
@@ -356,7 +355,7 @@ class WeMoECLI(LightningCLI):
         """Write the pictures, `results.json` and `summary.md`, and print the table."""
         if not self.trainer.is_global_zero:
             return
-        model: ScoredModule = self.model
+        model: MultiTaskModule = self.model
         results = collect_results(model, self.settings.seed_everything, self.datamodule.corruption)
         results["command"] = shlex.join(["wemoe-pl", *self.arguments])
         init = self.config_init[self.subcommand]
@@ -433,7 +432,7 @@ class WeMoECLI(LightningCLI):
     def close_loggers(self) -> None:
         """Let W&B send what it still has."""
         for logger in self.trainer.loggers:
-            if isinstance(logger, WandbRun):
+            if isinstance(logger, RunLogger):
                 logger.close()
 
     @property

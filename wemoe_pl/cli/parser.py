@@ -20,11 +20,11 @@ from wemoe_pl.moe.dictionary import Compression
 from wemoe_pl.system.configs import ALLOW, find_config, find_suite
 from wemoe_pl.system.public_names import short
 from wemoe_pl.system.trust import DENIED, PLAIN_YAML, no_module, not_allowed
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 # The keys that take the name of a class, and what that class must be.
 CHOSEN_BY_KEY: dict[str, type] = {
-    "model": ScoredModule,
+    "model": MultiTaskModule,
     "data": VisionData,
     "merge": MergeMethod,
     "compression": Compression,

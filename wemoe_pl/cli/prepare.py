@@ -14,7 +14,7 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.errors import UnreachableError
 from wemoe_pl.system.hub import HubFile, HubFiles, check_room, is_blob_intact, size_in_words
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Item:
         return "to fetch" if self.missing else "in the cache"
 
 
-def prepare(module: ScoredModule, data: VisionData, console: Console) -> None:
+def prepare(module: MultiTaskModule, data: VisionData, console: Console) -> None:
     """Fetch what a job needs, verify it, and build the heads that it will want.
 
     It asks nothing and can be repeated: what is there is verified and not fetched again.
@@ -82,7 +82,7 @@ def prepare(module: ScoredModule, data: VisionData, console: Console) -> None:
     console.print(f"All is there, {total} of it from the hub: the job now runs without a network.")
 
 
-def requests(module: ScoredModule, data: VisionData) -> dict[str, HubFiles]:
+def requests(module: MultiTaskModule, data: VisionData) -> dict[str, HubFiles]:
     """What a job needs of the hub, by what it is for; the same files only once."""
     found: dict[str, HubFiles | None] = {}
     if suite := module.frozen_suite:

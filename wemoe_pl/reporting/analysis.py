@@ -30,7 +30,7 @@ from wemoe_pl.reporting.plots.figures import (
 )
 from wemoe_pl.reporting.results import parameter_counts
 from wemoe_pl.system.files import atomic_write
-from wemoe_pl.training.routing import Routing
+from wemoe_pl.training.routing import TaskRouting
 
 Numbers = NDArray[np.float64]
 SPAN = (-0.5, 1.5)  # of both coefficients of a landscape
@@ -40,7 +40,7 @@ ROUTING_COLUMNS = ("task", "block", "expert", "mean_weight", "largest_share")
 
 
 def write_routing(
-    out: Path, routing: Mapping[str, Routing], experts: Sequence[str], title: str
+    out: Path, routing: Mapping[str, TaskRouting], experts: Sequence[str], title: str
 ) -> list[Path]:
     """Where each block sends the samples of each task.
 
@@ -62,7 +62,7 @@ def write_routing(
 
 
 def routing_rows(
-    routing: Mapping[str, Routing], experts: Sequence[str]
+    routing: Mapping[str, TaskRouting], experts: Sequence[str]
 ) -> Iterator[tuple[str, int, str, float, float]]:
     """What `ROUTING_COLUMNS` name, in long form."""
     for task, weights in routing.items():

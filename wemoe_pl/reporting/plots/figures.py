@@ -25,6 +25,7 @@ from torch import Tensor
 from wemoe_pl.reporting.table import Cell
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.training.metrics import mean
+from wemoe_pl.training.shown_metrics import CURVES
 
 Numbers = NDArray[np.float64]
 Place = Literal["outside right center", "outside lower center"]  # of a legend
@@ -73,13 +74,6 @@ STYLE: dict[str, Any] = {
 }
 LINE_HEIGHT = 0.135  # inches that a line of the least text takes
 LONGEST = 24  # characters of a class's name that are shown
-
-# What `plot_adaptation` knows: by key, the label of its axis, and what turns it into that unit.
-CURVES = {
-    "train/entropy": ("entropy, nats", 1),
-    "val/acc": ("accuracy, %", 100),
-    "val/diversity": ("classes predicted, %", 100),
-}
 
 
 @contextmanager
@@ -171,13 +165,13 @@ def plot_adaptation(path: Path, curves: Mapping[str, Mapping[int, float]], title
     with picture(path, 8, height, title) as figure:
         axes = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
         for axis, (key, tasks) in zip(axes, panels.items(), strict=True):
-            label, unit = CURVES[key]
+            unit = CURVES[key].scale
             for place, (task, name) in enumerate(tasks.items()):
                 lag = place / len(tasks)
                 draw_curve(axis, curves[name], unit, lag, linewidth=0.8, label=task, **looks[task])
             if key in curves:
                 draw_curve(axis, curves[key], unit, **MEAN)
-            axis.set_ylabel(label)
+            axis.set_ylabel(CURVES[key].label)
             axis.grid()
         axis.set_xlabel("optimiser step")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from wemoe_pl.reporting.analysis import write_routing
-from wemoe_pl.reporting.plots.figures import CURVES, plot_accuracy, plot_adaptation, plot_confusion
+from wemoe_pl.reporting.plots.figures import plot_accuracy, plot_adaptation, plot_confusion
 from wemoe_pl.reporting.summary import accuracy_columns
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.shown_metrics import CURVES
 
 
 def write_pictures(
     out: Path,
-    module: ScoredModule,
+    module: MultiTaskModule,
     results: Mapping[str, Any],
     curves: Mapping[str, Mapping[int, float]],
 ) -> list[Path]:
