@@ -34,7 +34,7 @@ from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import digest
 from wemoe_pl.training.finetune import ExpertFineTuning
 from wemoe_pl.training.merged_module import MergedModule
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 DTYPES = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
 
@@ -54,7 +54,7 @@ class Job:
         full: print all classes of all tasks.
     """
 
-    module: ScoredModule
+    module: MultiTaskModule
     data: VisionData
     trainer: Trainer
     recipe: dict[str, Any]
