@@ -9,6 +9,7 @@ from rich.console import Console
 
 from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.cli.job_predictions import question_of, skip_answered, write_answers
+from wemoe_pl.model.classifier import Prediction
 
 RECIPE = {
     **dict.fromkeys(("model", "suite", "task", "tasks", "unseen", "ckpt_path")),
