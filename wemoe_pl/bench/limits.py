@@ -1,6 +1,6 @@
 """The least time that a merged MLP can take on a machine: its arithmetic, and what it reads."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -81,7 +81,7 @@ def limits(settings: Settings) -> Iterator[BenchRow]:
         def merged(x: torch.Tensor) -> torch.Tensor:
             return choose_kernel(layers, shares, x)(layers, shares, x)  # noqa: B023 (used at once)
 
-        runs = {
+        runs: dict[str, Callable[[], object]] = {
             "forward": torch.no_grad()(partial(merged, x)),
             "forward + backward": there_and_back(merged, x, upstream),
         }
