@@ -76,7 +76,7 @@ class Dashboard(L.Callback):
     ) -> None:
         """Pass on what the guard against collapse has found."""
         callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        guards = (each for each in callbacks if isinstance(each, CollapseGuard))
+        guards = (guard for guard in callbacks if isinstance(guard, CollapseGuard))
         for task, step in (item for guard in guards for item in guard.collapsed.items()):
             if task not in self._alerted:
                 self._alerted.add(task)
