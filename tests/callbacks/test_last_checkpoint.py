@@ -24,7 +24,7 @@ from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import ExpertFineTuning
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 STEPS = 8
 EVERY = 3  # steps between validations
@@ -57,7 +57,7 @@ class Ended(NamedTuple):
     guard: dict[str, Any]
 
 
-Build = Callable[[], tuple[ScoredModule, L.LightningDataModule]]
+Build = Callable[[], tuple[MultiTaskModule, L.LightningDataModule]]
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_random_numbers_go_on_too(
     options = {**tiny_suite.backbone.options, "proj_drop_rate": 0.2}
     suite = replace(tiny_suite, backbone=replace(tiny_suite.backbone, options=options))
 
-    def build() -> tuple[ScoredModule, L.LightningDataModule]:
+    def build() -> tuple[MultiTaskModule, L.LightningDataModule]:
         return ExpertFineTuning(suite, "cars", learning_rate=1e-3), TaskData(suite, "cars", 4)
 
     for cut in (PowerCut("on_train_batch_start", 5), PowerCut("on_validation_batch_start", 3)):

@@ -15,12 +15,28 @@ from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.data.tasks import path_of, printable
 from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
-from wemoe_pl.training.module import Answer
+from wemoe_pl.model.classifier import Prediction
 
 HEADER = ["image", "task", "class", "probability", "task_confidence", "error"]
+
+
+def predicted(
+    image: str, task: str, class_name: str, probability: float, confidence: float | None = None
+) -> Prediction:
+    top = [(class_name, probability)]
+    return Prediction(task, confidence, class_name, probability, top, image)
+
+
+def cells(prediction: Prediction) -> list[Any]:
+    return [getattr(prediction, name) for name in predictions.COLUMNS]
+
+
 BATCHES = {
-    0: [Answer("a, b.png", "cars", "coupe", 0.5), Answer("c.png", error="c.png is torn")],
-    2: [Answer("d.png", "mnist", "7", 1 / 3, 0.25)],
+    0: [
+        predicted("a, b.png", "cars", "coupe", 0.5),
+        Prediction.unreadable("c.png", "c.png is torn"),
+    ],
+    2: [predicted("d.png", "mnist", "7", 1 / 3, 0.25)],
 }
 LINES = [
     HEADER,
@@ -30,8 +46,8 @@ LINES = [
 ]
 
 
-def keep(writer: Predictions, first: int, answers: list[Answer]) -> None:
-    names = [answer.image for answer in answers]
+def keep(writer: Predictions, first: int, answers: list[Prediction]) -> None:
+    names = [str(answer.image) for answer in answers]
     batch = NamedBatch(first, names, [answer.error for answer in answers], torch.empty(0))
     nobody: Any = None
     writer.on_predict_batch_end(nobody, nobody, answers, batch, batch_idx=0)
@@ -59,7 +75,7 @@ def test_every_name_can_be_written_and_that_of_an_image_be_read_back(
 ) -> None:
     path = Path(os.fsdecode(b"img/caf\xe9\\.png"))
     writer = begun(tmp_path, file)
-    keep(writer, 0, [Answer(printable(path), "pets", "d\udce9j\xe0", 0.5)])
+    keep(writer, 0, [predicted(printable(path), "pets", "d\udce9j\xe0", 0.5)])
     writer.finish([0])
     if file.endswith(".csv"):
         with (tmp_path / file).open(newline="", encoding="utf-8") as table:
@@ -82,19 +98,20 @@ def test_parquet_has_the_same_rows_and_all_digits(
     writer.finish(BATCHES)
     table = pq.read_table(tmp_path / "answers.parquet")
     assert table.column_names == HEADER
-    expected = [list(answer) for answers in BATCHES.values() for answer in answers]
+    expected = [cells(answer) for answers in BATCHES.values() for answer in answers]
     assert [list(row.values()) for row in table.to_pylist()] == expected
 
 
 def test_every_field_of_an_answer_has_a_column() -> None:
-    assert set(predictions.COLUMNS) == set(Answer._fields)
+    assert set(predictions.COLUMNS) == set(Prediction._fields) - {"top"}
 
 
 def test_answers_that_an_earlier_version_has_kept_are_read(tmp_path: Path) -> None:
     writer = begun(tmp_path)
     for first, answers in BATCHES.items():
         keep(writer, first, answers)
-        (writer.parts / f"{first}.json").write_text(json.dumps(answers))  # without names
+        without_names = [cells(answer) for answer in answers]
+        (writer.parts / f"{first}.json").write_text(json.dumps(without_names))
     writer.finish(BATCHES)
     with (tmp_path / "predictions.csv").open(newline="") as file:
         assert list(csv.reader(file)) == LINES
@@ -126,7 +143,7 @@ def test_a_table_with_gaps_is_not_written(tmp_path: Path) -> None:
 
 def test_no_table_is_written_of_nothing_but_errors(tmp_path: Path) -> None:
     writer = begun(tmp_path)
-    keep(writer, 0, [Answer("c.png", error="c.png is torn")])
+    keep(writer, 0, [Prediction.unreadable("c.png", "c.png is torn")])
     with pytest.raises(
         DataError, match=r"^None of the images can be read: c\.png\. c\.png is torn\.$"
     ):
@@ -138,7 +155,7 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     writer = begun(tmp_path)
     keep(writer, 0, BATCHES[0])
     part = writer.parts / "0.json"
-    part.write_text(json.dumps(BATCHES[0])[:20])
+    part.write_text(json.dumps([cells(answer) for answer in BATCHES[0]])[:20])
     with pytest.raises(WeMoEError, match=r"0\.json is damaged: remove it and run the same command"):
         writer.finish([0])
     assert part.is_file()

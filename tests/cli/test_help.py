@@ -14,7 +14,7 @@ from wemoe_pl.cli.parser_errors import concrete
 from wemoe_pl.cli.verbs import KINDS
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW, shipped_configs, shipped_suites, shipped_trainers
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 OF_NO_JOB = ("sweep", "report", "export", "bench", "completion")
 OF_JOBS = [command for command in COMMANDS if command not in OF_NO_JOB]
@@ -134,6 +134,6 @@ def test_the_models_are_all_classes_that_can_be_chosen() -> None:
         own = {kind.__name__} if kind.__module__.startswith("wemoe_pl.") else set()
         return own.union(*map(below, kind.__subclasses__()))
 
-    assert set(concrete(ScoredModule)) & below(ScoredModule) == set(MODELS)
-    assert all(issubclass(getattr(wemoe_pl, name), ScoredModule) for name in MODELS)
+    assert set(concrete(MultiTaskModule)) & below(MultiTaskModule) == set(MODELS)
+    assert all(issubclass(getattr(wemoe_pl, name), MultiTaskModule) for name in MODELS)
     assert sorted(MODELS) == [*MODELS]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.cli.job_predictions import question_of, skip_answered, write_answers
-from wemoe_pl.training.module import Answer
+from wemoe_pl.model.classifier import Prediction
 
 RECIPE = {
     **dict.fromkeys(("model", "suite", "task", "tasks", "unseen", "ckpt_path")),
@@ -39,7 +39,8 @@ def model() -> Any:
 
 def answer(trainer: Any, predictions: Predictions, first: int) -> None:
     batch: Any = SimpleNamespace(first=first)
-    predictions.on_predict_batch_end(trainer, trainer, [Answer(f"{first}.png")], batch, first)
+    said = Prediction("mnist", None, "3", 0.5, [], f"{first}.png")
+    predictions.on_predict_batch_end(trainer, trainer, [said], batch, first)
 
 
 def test_answers_to_the_same_question_are_left_out_and_come_out_in_order(

@@ -33,7 +33,7 @@ from wemoe_pl.errors import DataError, UnreachableError
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.system.configs import SHIPPED_CONFIGS, shipped_configs, shipped_trainers
 from wemoe_pl.system.signals import Stopped
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 SUITES = sorted(SHIPPED_CONFIGS.glob("suites/*.yaml"))
 OWN_TASKS = {"pets": ("cat", "dog"), "flowers": ("daisy", "rose", "tulip")}
@@ -325,14 +325,14 @@ def test_a_predict_that_was_killed_goes_on(
     assert wemoe_pl(*command, "--out", tmp_path / "whole").status == 0
     answered = []
 
-    def dies(self: ScoredModule, batch: NamedBatch, batch_idx: int) -> Any:
+    def dies(self: MultiTaskModule, batch: NamedBatch, batch_idx: int) -> Any:
         answered.append(batch.first)
         if answered == [0, 1]:
             signal.raise_signal(signal.SIGTERM)
         return predict_step(self, batch, batch_idx)
 
-    predict_step = ScoredModule.predict_step
-    monkeypatch.setattr(ScoredModule, "predict_step", dies)
+    predict_step = MultiTaskModule.predict_step
+    monkeypatch.setattr(MultiTaskModule, "predict_step", dies)
     assert wemoe_pl(*command, "--out", tmp_path / "killed").status == 128 + signal.SIGTERM
     assert not (tmp_path / "killed" / "predictions.csv").exists()
     assert wemoe_pl(*command, "--out", tmp_path / "killed").status == 0

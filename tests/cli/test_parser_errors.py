@@ -22,7 +22,7 @@ from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.tasks import VisionTask
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import MergeMethod
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 KEYS = ["trainer.max_steps", "trainer.min_steps", "data.batch_size"]
 UNION = """\
@@ -131,7 +131,7 @@ def test_few_names_are_all_listed_and_of_many_only_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("base", "names"),
     [
-        (ScoredModule, {"ExpertFineTuning", "MultiTaskTraining", "TestTimeAdaptation"}),
+        (MultiTaskModule, {"ExpertFineTuning", "MultiTaskTraining", "TestTimeAdaptation"}),
         (VisionData, {"MultiTaskData", "TaskData"}),
         (MergeMethod, {"Individual", "Pretrained", "TaskArithmetic", "WEMoE"}),
         (VisionTask, {"ImageFolderTask", "MiniatureTask"}),
@@ -150,7 +150,7 @@ def test_a_class_that_is_not_finished_cannot_be_chosen() -> None:
         def finish(self) -> None: ...
 
     assert concrete(Unfinished) == [Finished.__name__]
-    assert "SupervisedTraining" not in concrete(ScoredModule)
+    assert "SupervisedTraining" not in concrete(MultiTaskModule)
 
 
 # What the installed version of jsonargparse says

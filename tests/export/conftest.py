@@ -15,7 +15,7 @@ from wemoe_pl.data.miniature import CLASSES, MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.merging import MergeMethod
-from wemoe_pl.model.classifier import build_classifier
+from wemoe_pl.model.building import build_classifier
 
 MakeModel = Callable[[MergeMethod], ExportedModel]
 SIZES = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2}

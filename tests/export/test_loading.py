@@ -24,7 +24,7 @@ from wemoe_pl.export.formats import export
 from wemoe_pl.export.loading import load, open_model
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.merging import WEMoE
-from wemoe_pl.model.classifier import build_classifier
+from wemoe_pl.model.building import build_classifier
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
 NewTrainer = Callable[..., L.Trainer]

@@ -14,7 +14,7 @@ from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging import AdaMerging, EWEMoE, MergeMethod, TaskArithmetic, WEMoE
 from wemoe_pl.model.architecture import mixtures_of
-from wemoe_pl.model.classifier import build_classifiers
+from wemoe_pl.model.building import build_classifiers
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.preflight.memory import activations, estimate, free_bytes

@@ -55,7 +55,7 @@ def replace_slowly() -> None:
 
         return slow
 
-    acts = [(replacing, "exchange"), (replacing, "finish"), (replacing, "keep_others_files")]
+    acts = [(replacing, "exchange"), (replacing, "put_in_place"), (replacing, "keep_others_files")]
     for owner, name in [*acts, (shutil, "rmtree")]:
         setattr(owner, name, slowly(getattr(owner, name)))
 

@@ -22,7 +22,7 @@ from wemoe_pl.reporting.analysis import (
     write_routing,
     write_similarity,
 )
-from wemoe_pl.training.routing import Routing
+from wemoe_pl.training.routing import TaskRouting
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -147,7 +147,9 @@ def test_parameters_are_those_that_are_published(tmp_path: Path) -> None:
 def test_routing_is_left_as_table_and_pictures(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     routing = {
-        task: Routing(torch.rand(2, 2, generator=generator), torch.rand(2, 2, generator=generator))
+        task: TaskRouting(
+            torch.rand(2, 2, generator=generator), torch.rand(2, 2, generator=generator)
+        )
         for task in ("cars", "unseen")
     }
     written = write_routing(tmp_path, routing, ["cars", "dtd"], "Routing")
@@ -163,7 +165,7 @@ def test_routing_is_left_as_table_and_pictures(tmp_path: Path) -> None:
 
 
 def test_only_tasks_with_an_expert_have_a_share_of_their_own(tmp_path: Path) -> None:
-    unseen = {"unseen": Routing(torch.rand(2, 2), torch.rand(2, 2))}
+    unseen = {"unseen": TaskRouting(torch.rand(2, 2), torch.rand(2, 2))}
     written = write_routing(tmp_path, unseen, ["cars", "dtd"], "Routing")
     assert [path.name for path in written] == ["routing.csv", "routing.png"]
 

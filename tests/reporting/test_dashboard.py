@@ -15,11 +15,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.cli.main import main
-from wemoe_pl.reporting.dashboard import LEAST, Dashboard, accuracy_rows, caption, normalized_curve
+from wemoe_pl.reporting.dashboard import Dashboard, accuracy_by_task, caption, normalized_curve
 from wemoe_pl.system.configs import SHIPPED_CONFIGS
-from wemoe_pl.training.module import Sample
+from wemoe_pl.training.evaluation import Sample
 
 TASKS = ("cars", "dtd", "mnist")
+LEAST = ("entropy", "gradient_norm", "learning_rate")  # of which the least value is the best
 METRICS = ("train", "val", "test", "routing")
 EVERY = ("--trainer.val_check_interval", "10", "--trainer.log_every_n_steps", "5")
 
@@ -239,7 +240,7 @@ def test_a_row_of_the_accuracy_table_is_a_task() -> None:
         "reference": {"individual": {"b": 0.9}},
     }
     rows = [["a", 0.5, None], ["b", 0.7, 0.9]]
-    assert accuracy_rows(results) == (["task", "TIES", "individual"], rows)
+    assert accuracy_by_task(results) == (["task", "TIES", "individual"], rows)
 
 
 def test_the_normalized_curve_has_the_steps_that_were_validated() -> None:

@@ -67,7 +67,7 @@ def test_a_server_that_cannot_be_reached_is_done_without(
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setattr(loggers, "PATIENCE", {"init_timeout": 3.0, "finish_timeout": 3.0})
+    monkeypatch.setattr(loggers, "TIMEOUTS", {"init_timeout": 3.0, "finish_timeout": 3.0})
     with caplog.at_level("INFO", logger="lightning.pytorch"):
         log_once(tmp_path)
     told = "\n".join(record.getMessage() for record in caplog.records)
@@ -260,7 +260,7 @@ def test_a_server_that_only_fails_is_done_without(
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setattr(loggers, "PATIENCE", {"init_timeout": 3.0, "finish_timeout": 3.0})
+    monkeypatch.setattr(loggers, "TIMEOUTS", {"init_timeout": 3.0, "finish_timeout": 3.0})
     log_once(tmp_path)
     server.shutdown()
     assert read_back(tmp_path).curve("val/acc") == [(3, 0.5)]

@@ -27,16 +27,16 @@ from wemoe_pl.moe.compression import Compression
 from wemoe_pl.runs.checkpoint import frozen_choices, read_checkpoint
 from wemoe_pl.runs.settings import difference, digest_of
 from wemoe_pl.system.public_names import PLACE, public_name, short, with_public_names
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 KEPT = Path(__file__).parents[1] / "kept" / "dotted_names"
 CHOSEN = (
-    MergeMethod, VisionTask, Compression, ScoredModule, VisionData, L.Callback, Logger, Strategy,
+    MergeMethod, VisionTask, Compression, MultiTaskModule, VisionData, L.Callback, Logger, Strategy,
 )  # fmt: skip
 # What jobs always have, and no config chooses by its class.
 OF_EVERY_JOB = {
     "CollapseGuard", "Curves", "Dashboard", "EndTogether", "LastCheckpoint", "Predictions",
-    "Requeue", "SaveConfig",
+    "Requeue", "SaveConfig", "Scoring", "StageClock",
 }  # fmt: skip
 # The bases, which are never built.
 ABSTRACT = {"MergedModule", "SampleMethod", "SupervisedTraining"}

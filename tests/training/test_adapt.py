@@ -20,10 +20,11 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask, VisionTask
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
-from wemoe_pl.model.classifier import build_classifier
+from wemoe_pl.model.building import build_classifier
 from wemoe_pl.reporting.results import collect_results
 from wemoe_pl.reporting.summary import accuracy_table
 from wemoe_pl.training.adapt import TestTimeAdaptation, entropy_objective
+from wemoe_pl.training.evaluation import FinalEvaluation
 from wemoe_pl.training.references import REFERENCES
 
 NewTrainer = Callable[..., L.Trainer]
@@ -288,7 +289,9 @@ def test_a_method_of_the_table_is_its_own_reference_and_scored_once(
     assert module.own_reference == own
     assert own not in module.build_references()
     module = scored(tiny_suite, quiet_trainer(), merge)
-    assert set(module.reference_scores) == {"pretrained", "task_arithmetic", "individual"} - {own}
+    assert isinstance(module.evaluation, FinalEvaluation)
+    others = {"pretrained", "task_arithmetic", "individual"} - {own}
+    assert set(module.evaluation.reference_scores) == others
     reference = module.test_results["reference"]
     assert set(reference) == {"pretrained", "task_arithmetic", "individual"}
     assert reference[own] == module.test_results["accuracy"]
@@ -333,7 +336,8 @@ def test_without_references_nothing_but_the_method_is_scored(
     module = TestTimeAdaptation(tiny_suite, Pretrained(), references=False)
     quiet_trainer().test(module, MultiTaskData(tiny_suite), verbose=False)
     assert not module.build_references()
-    assert not module.reference_scores
+    assert isinstance(module.evaluation, FinalEvaluation)
+    assert not module.evaluation.reference_scores
     assert module.test_results["reference"] == {"pretrained": module.test_results["accuracy"]}
 
 

@@ -25,10 +25,10 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask
 from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.merging import TaskArithmetic
-from wemoe_pl.model.classifier import build_classifier
+from wemoe_pl.model.building import build_classifier
 from wemoe_pl.system.provenance import versions
 from wemoe_pl.training.finetune import ExpertFineTuning, MultiTaskTraining, SupervisedTraining
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 NewTrainer = Callable[..., L.Trainer]
 TASKS = ["cars", "dtd", "mnist"]
@@ -47,7 +47,7 @@ def trained(suite: Suite, trainer: L.Trainer, **options: Any) -> MultiTaskTraini
     return module
 
 
-def changes(module: ScoredModule, fit: Callable[[], None]) -> set[str]:
+def changes(module: MultiTaskModule, fit: Callable[[], None]) -> set[str]:
     """The names of what differs after `fit`."""
     module.configure_model()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}

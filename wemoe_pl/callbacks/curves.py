@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from wemoe_pl.errors import WeMoEError
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 
 class Curves(L.Callback):
@@ -79,7 +79,7 @@ class Curves(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep what was scored, and leave the time that it took out of the speed."""
-        if trainer.state.fn == TrainerFn.FITTING and isinstance(pl_module, ScoredModule):
+        if trainer.state.fn == TrainerFn.FITTING and isinstance(pl_module, MultiTaskModule):
             self.keep(trainer, "val/")
             self._since = None
 

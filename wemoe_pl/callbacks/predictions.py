@@ -18,10 +18,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from wemoe_pl.data.tasks import name_some
 from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
+from wemoe_pl.model.classifier import Prediction
 from wemoe_pl.system.files import atomic_write
-from wemoe_pl.training.module import Answer
 
-# The column of every field of an `Answer`, in the order of the table.
+TableRow = dict[str, Any]
+# The columns of the table in their order, by the attribute of a `Prediction` that each shows.
 COLUMNS = {
     "image": pa.field("image", pa.string()),
     "task": pa.field("task", pa.string()),
@@ -74,14 +75,14 @@ class Predictions(Callback):
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
-        outputs: Sequence[Answer],
+        outputs: Sequence[Prediction],
         batch: NamedBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the answers of a batch."""
         with atomic_write(self.parts / f"{batch.first}.json") as temporary:
-            rows = [answer._asdict() for answer in outputs]
+            rows = [{name: getattr(answer, name) for name in COLUMNS} for answer in outputs]
             temporary.write_text(json.dumps(rows), encoding="utf-8")
 
     def finish(self, firsts: Iterable[int]) -> tuple[int, list[str]]:
@@ -106,11 +107,11 @@ class Predictions(Callback):
             )
         answers, unreadable, reasons = 0, [], []
         for row in kept(parts):
-            if row.error is None:
+            if row["error"] is None:
                 answers += 1
             else:
-                unreadable.append(row.image)
-                reasons.append(row.error)
+                unreadable.append(row["image"])
+                reasons.append(row["error"])
         if answers:
             with atomic_write(self.path) as temporary:
                 WRITERS[self.path.suffix](temporary, kept(parts))
@@ -122,7 +123,7 @@ class Predictions(Callback):
         return answers, unreadable
 
 
-def kept(parts: Iterable[Path]) -> Iterator[Answer]:
+def kept(parts: Iterable[Path]) -> Iterator[TableRow]:
     """The answers in files of batches; `WeMoEError` if one is damaged."""
     for part in parts:
         try:
@@ -134,7 +135,7 @@ def kept(parts: Iterable[Path]) -> Iterator[Answer]:
         for row in rows:
             if isinstance(row, list):  # of an earlier version
                 row = dict(zip(COLUMNS, row, strict=True))
-            yield Answer(**{field: writable(value) for field, value in row.items()})
+            yield {name: writable(value) for name, value in row.items()}
 
 
 def writable(value: Any) -> Any:
@@ -144,25 +145,25 @@ def writable(value: Any) -> Any:
     return value
 
 
-def write_csv(path: Path, answers: Iterable[Answer]) -> None:
+def write_csv(path: Path, answers: Iterable[TableRow]) -> None:
     """Write answers as CSV, numbers with six decimals."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(column.name for column in COLUMNS.values())
         for answer in answers:
-            values = (getattr(answer, field) for field in COLUMNS)
-            writer.writerow(f"{each:.6f}" if isinstance(each, float) else each for each in values)
+            values = (answer[name] for name in COLUMNS)
+            writer.writerow(f"{v:.6f}" if isinstance(v, float) else v for v in values)
 
 
-def write_parquet(path: Path, answers: Iterable[Answer]) -> None:
+def write_parquet(path: Path, answers: Iterable[TableRow]) -> None:
     """Write answers as parquet."""
     schema = pa.schema(COLUMNS.values())
     rows = iter(answers)
     with pq.ParquetWriter(path, schema) as writer:
         while group := list(islice(rows, ROWS_AT_ONCE)):
             arrays = [
-                pa.array([getattr(answer, field) for answer in group], column.type)
-                for field, column in COLUMNS.items()
+                pa.array([answer[name] for answer in group], column.type)
+                for name, column in COLUMNS.items()
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 

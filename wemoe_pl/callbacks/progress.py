@@ -5,13 +5,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from rich.progress import ProgressColumn, TextColumn, TimeRemainingColumn
 
 from wemoe_pl.system.terminal import has_terminal
-
-# What stands beside the progress of a fit: by key, its name, and how it is written.
-SHOWN_METRICS = {
-    "train/loss": ("loss", "{:.3f}"),
-    "train/entropy": ("entropy", "{:.3f} nats"),
-    "val/acc": ("accuracy", "{:.1%}"),
-}
+from wemoe_pl.training.shown_metrics import SHOWN_METRICS
 
 
 class StepProgressBar(RichProgressBar):
@@ -46,7 +40,7 @@ class StepProgressBar(RichProgressBar):
         """The metrics of the line, under names and in units for people."""
         metrics = super().get_metrics(trainer, pl_module)
         return {
-            name: form.format(metrics[key])
-            for key, (name, form) in SHOWN_METRICS.items()
-            if key in metrics
+            metric.title: metric.progress.format(metrics[metric.key])
+            for metric in SHOWN_METRICS
+            if metric.progress and metric.key in metrics
         }

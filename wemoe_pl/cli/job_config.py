@@ -9,7 +9,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.reporting.dashboard import media_loggers
+from wemoe_pl.reporting.media import media_loggers
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder, where_it_ends
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.system.trust import check_parts

@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import Logger
 
 from wemoe_pl.cli.job_config import loggers_of
 from wemoe_pl.reporting.dashboard import resumed_run
-from wemoe_pl.reporting.loggers import MetricsFile, WandbRun, identity
+from wemoe_pl.reporting.loggers import MetricsFile, RunLogger, identity
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.session import Session
@@ -29,17 +29,16 @@ def place_loggers(config: Namespace, command: str | None) -> None:
 
 def begin_logging(loggers: Iterable[Logger], config: Namespace, session: Session) -> None:
     """Let loggers go on where the run does, in its own place among others."""
+    start = session.resumed_checkpoint
+    run = resumed_run(read_checkpoint(start)) if start else None
+    place = identity(config.as_dict(), session.command) | {"id": run}
     for logger in loggers:
-        if isinstance(logger, WandbRun):
-            start = session.resumed_checkpoint
-            run = resumed_run(read_checkpoint(start)) if start else None
-            logger.identify(identity(config.as_dict(), session.command) | {"id": run})
-        if isinstance(logger, MetricsFile) and session.start.goes_on:
-            logger.first_step = session.step
+        if isinstance(logger, RunLogger):
+            logger.identify(place, session.step if session.start.goes_on else 0)
 
 
 def close_loggers(loggers: Iterable[Logger]) -> None:
     """Let W&B send what it still has."""
     for logger in loggers:
-        if isinstance(logger, WandbRun):
+        if isinstance(logger, RunLogger):
             logger.close()

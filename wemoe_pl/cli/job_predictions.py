@@ -14,12 +14,12 @@ from wemoe_pl.data.tasks import name_some
 from wemoe_pl.data.to_classify import ToClassify
 from wemoe_pl.merging import NOT_ADAPTED
 from wemoe_pl.system.files import digest
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 
 def skip_answered(
     trainer: Trainer,
-    model: ScoredModule,
+    model: MultiTaskModule,
     images: ToClassify,
     recipe: dict[str, Any],
     is_fresh: bool,
@@ -33,7 +33,9 @@ def skip_answered(
         rank_zero_info(f"Going on: {len(answered)} of {batches} batches are answered already")
 
 
-def question_of(recipe: dict[str, Any], model: ScoredModule, images: ToClassify) -> dict[str, Any]:
+def question_of(
+    recipe: dict[str, Any], model: MultiTaskModule, images: ToClassify
+) -> dict[str, Any]:
     """All that determines what `predict` answers, as plain values."""
     checkpoint = recipe["ckpt_path"]
     return {
@@ -47,7 +49,7 @@ def question_of(recipe: dict[str, Any], model: ScoredModule, images: ToClassify)
 
 
 def write_answers(
-    trainer: Trainer, model: ScoredModule, images: ToClassify, console: Console
+    trainer: Trainer, model: MultiTaskModule, images: ToClassify, console: Console
 ) -> None:
     """Write the table of answers, in the order of the images, and say where it is."""
     [predictions] = callbacks_of(trainer, Predictions)

@@ -18,10 +18,10 @@ from wemoe_pl.reporting.results import collect_results, write_results
 from wemoe_pl.reporting.summary import accuracy_table, write_summary
 from wemoe_pl.runs.partial import PARTIAL, what_was_scored, what_was_validated
 from wemoe_pl.runs.session import Session
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 
-def validation_table(trainer: Trainer, model: ScoredModule) -> Table:
+def validation_table(trainer: Trainer, model: MultiTaskModule) -> Table:
     """The accuracies of a validation, in the form of those of a test."""
     accuracy, partial = model.scores.accuracy(), what_was_scored(trainer)
     suite = {"suite": model.suite.name, "note": model.suite.note}
@@ -32,7 +32,7 @@ def validation_table(trainer: Trainer, model: ScoredModule) -> Table:
 
 def finish_run(
     trainer: Trainer,
-    model: ScoredModule,
+    model: MultiTaskModule,
     data: VisionData,
     session: Session,
     arguments: Sequence[str],

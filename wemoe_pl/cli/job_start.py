@@ -18,7 +18,7 @@ from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import meant_run
 from wemoe_pl.runs.session import Command, Session
 from wemoe_pl.system.files import digest
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 
 def session_of(
@@ -62,7 +62,7 @@ def compare_with_folder(
     session: Session,
     recipe: dict[str, Any],
     trainer: Trainer,
-    model: ScoredModule,
+    model: MultiTaskModule,
     data: VisionData,
 ) -> None:
     """Compare a run with the one in its folder, and let checkpoints say what they belong to.

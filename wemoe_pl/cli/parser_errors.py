@@ -15,11 +15,11 @@ from wemoe_pl.errors import FEW, did_you_mean
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.system.trust import DENIED, not_allowed
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 # The keys that take the name of a class, and what that class must be.
 CHOSEN_BY_KEY: dict[str, type] = {
-    "model": ScoredModule,
+    "model": MultiTaskModule,
     "data": VisionData,
     "merge": MergeMethod,
     "compression": Compression,

@@ -14,7 +14,7 @@ from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.errors import UnreachableError
 from wemoe_pl.system.disk_space import check_room, size_in_words
 from wemoe_pl.system.hub import HubFile, HubFiles, is_blob_intact
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Item:
         return "to fetch" if self.missing else "in the cache"
 
 
-def prepare(module: ScoredModule, data: VisionData, console: Console) -> None:
+def prepare(module: MultiTaskModule, data: VisionData, console: Console) -> None:
     """Fetch what a job needs, verify it, and build the heads that it will want.
 
     It asks nothing and can be repeated: what is there is verified and not fetched again.
@@ -82,7 +82,7 @@ def prepare(module: ScoredModule, data: VisionData, console: Console) -> None:
     console.print(f"All is there, {total} of it from the hub: the job now runs without a network.")
 
 
-def requests(module: ScoredModule, data: VisionData) -> dict[str, HubFiles]:
+def requests(module: MultiTaskModule, data: VisionData) -> dict[str, HubFiles]:
     """List what a job needs from the hub, by what it is for, and the same files only once."""
     parts: dict[str, HubFiles | None] = {}
     if suite := module.frozen_suite:

@@ -13,7 +13,8 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.merging import NOT_ADAPTED, MergeMethod, WEMoE, fold, folds
 from wemoe_pl.model.architecture import Architecture, own_state
-from wemoe_pl.model.classifier import MultiTaskClassifier, build_classifier
+from wemoe_pl.model.building import build_classifier
+from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import DenseVectors

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from wemoe_pl.model.entropy import entropy
 
-Rule = Literal["entropy", "routing"]
-BEST_RULE: Rule = "entropy"  # right more often, and needs no routers: docs/miniature.md
+InferenceRule = Literal["entropy", "routing"]
+BEST_RULE: InferenceRule = "entropy"  # right more often, and needs no routers: docs/miniature.md
 # Of the powers that were tried, the one whose confidences came true: docs/use.md
 CONFIDENCE_POWER = 2
 TINY = torch.finfo(torch.float).tiny
@@ -34,7 +34,7 @@ class InferredTask(NamedTuple):
 
 
 def infer_task(
-    rule: Rule,
+    rule: InferenceRule,
     logits: Mapping[str, Tensor],
     routing_weights: Sequence[Tensor],
     experts: Sequence[str],

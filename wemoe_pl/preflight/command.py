@@ -29,12 +29,12 @@ from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.own import Meant, meant_run
 from wemoe_pl.runs.partial import check_limits
-from wemoe_pl.runs.start import Start, compare, find_start
+from wemoe_pl.runs.start import Start, compare_with_start, find_start
 from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import digest
 from wemoe_pl.training.finetune import ExpertFineTuning
 from wemoe_pl.training.merged_module import MergedModule
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 DTYPES = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
 
@@ -54,7 +54,7 @@ class Job:
         full: print all classes of all tasks.
     """
 
-    module: ScoredModule
+    module: MultiTaskModule
     data: VisionData
     trainer: Trainer
     recipe: dict[str, Any]
@@ -141,7 +141,7 @@ def preflight(job: Job, console: Console, quiet: bool = False) -> None:
     print_tasks(job, parts, findings)
     if start is not None and not (findings.problems or findings.waiting):
         with findings.listed("out"):
-            compare(start, job.identity)
+            compare_with_start(start, job.identity)
     print_memory(job, parts, findings)
     print_findings(console, findings, quiet)
     if count := len(findings.problems):

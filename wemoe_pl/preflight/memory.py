@@ -22,7 +22,7 @@ from wemoe_pl.model.architecture import mixtures_of
 from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.training.finetune import with_frozen_projection
 from wemoe_pl.training.merged_module import MergedModule
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 ADAM = 2  # numbers for each that is trained: the means of its gradient and of that squared
 
@@ -100,7 +100,7 @@ class Memory:
 
 
 def estimate(
-    module: ScoredModule, images: int, test_images: int, dtype: torch.dtype = torch.float32
+    module: MultiTaskModule, images: int, test_images: int, dtype: torch.dtype = torch.float32
 ) -> Memory:
     """Estimate the memory that a job takes on each device.
 
@@ -137,14 +137,14 @@ def estimate(
     return Memory(**{name: round(scale * size) for name, size in asdict(counted).items()})
 
 
-def encoder_of(module: ScoredModule) -> nn.Module:
+def encoder_of(module: MultiTaskModule) -> nn.Module:
     """Build the encoder that a job trains or scores, without memory."""
     if isinstance(module, MergedModule):
         return merged(module.suite, module.merge)
     return with_frozen_projection(module.suite.backbone.skeleton())
 
 
-def references_of(module: ScoredModule) -> list[nn.Module]:
+def references_of(module: MultiTaskModule) -> list[nn.Module]:
     """Build the encoders that the test compares with, without memory."""
     suite = module.suite
     if not isinstance(module, MergedModule):

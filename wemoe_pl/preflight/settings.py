@@ -6,10 +6,10 @@ import torch
 
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.training.finetune import ExpertFineTuning
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 
-def check_fit(module: ScoredModule, task: str | None, val_check_interval: Any) -> None:
+def check_fit(module: MultiTaskModule, task: str | None, val_check_interval: Any) -> None:
     """Raise `ConfigError` for a task that no part asks for, and for an interval of 0.
 
     Args:

@@ -29,7 +29,7 @@ from wemoe_pl.reporting.plots.style import FloatArray
 from wemoe_pl.reporting.results import parameter_counts
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.system.terminal import progress
-from wemoe_pl.training.routing import Routing
+from wemoe_pl.training.routing import TaskRouting
 
 SPAN = (-0.5, 1.5)  # of both coefficients of a landscape
 BATCH = 64
@@ -38,7 +38,7 @@ ROUTING_COLUMNS = ("task", "block", "expert", "mean_weight", "largest_share")
 
 
 def write_routing(
-    out: Path, routing: Mapping[str, Routing], experts: Sequence[str], title: str
+    out: Path, routing: Mapping[str, TaskRouting], experts: Sequence[str], title: str
 ) -> list[Path]:
     """Write and draw where each block sends the samples of each task.
 
@@ -60,7 +60,7 @@ def write_routing(
 
 
 def routing_rows(
-    routing: Mapping[str, Routing], experts: Sequence[str]
+    routing: Mapping[str, TaskRouting], experts: Sequence[str]
 ) -> Iterator[tuple[str, int, str, float, float]]:
     """Yield the values of `ROUTING_COLUMNS`, one line per task, block and expert."""
     for task, weights in routing.items():

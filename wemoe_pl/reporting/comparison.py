@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from wemoe_pl.model.task_inference import Rule
+from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.reporting.published import PublishedRow, experiment_of, published_rows
 from wemoe_pl.reporting.scored_runs import ScoredRun
 from wemoe_pl.reporting.summary import corruption_of
@@ -41,7 +41,9 @@ def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> ResultTabl
     first = runs[0].results
     tasks = list(first["tasks"])
     inferred = [run.results.get("unknown_task", {}) for run in runs]
-    rules = [rule for rule in get_args(Rule) if any(scores.get(rule) for scores in inferred)]
+    rules = [
+        rule for rule in get_args(InferenceRule) if any(scores.get(rule) for scores in inferred)
+    ]
     columns = [*tasks, "mean", "normalized mean", *(f"task unknown ({rule})" for rule in rules)]
     rows = own_rows(runs, tasks, rules, options.mean_over_seeds)
     if options.references:

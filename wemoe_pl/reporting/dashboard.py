@@ -1,18 +1,15 @@
 """The dashboard: what a run shows in Weights & Biases, and in TensorBoard as far as it can."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning as L
-import numpy as np
 import wandb
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
-from PIL import Image
 
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.callbacks.siblings import callbacks_of
@@ -20,15 +17,16 @@ from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.preprocessing import Pixels
 from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, routing_rows
 from wemoe_pl.reporting.loggers import WandbRun, one_line
+from wemoe_pl.reporting.media import Captions, ShownImages, media_loggers, show
 from wemoe_pl.reporting.plots.analyses import plot_routing
 from wemoe_pl.reporting.summary import accuracy_columns
 from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.training.evaluation import Sample
 from wemoe_pl.training.metrics import normalized_mean
-from wemoe_pl.training.module import Sample, ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.shown_metrics import SHOWN_METRICS
 
 STEP = "trainer/global_step"  # the axis that Lightning's logger gives every metric
-# Of curves of which the least value is the best; of the others it is the largest.
-LEAST = ("entropy", "loss", "gradient_norm", "learning_rate")
 SHOWN_EXPERTS = 3  # of the largest routing weights, below an image
 
 
@@ -48,10 +46,10 @@ class Dashboard(L.Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Give every metric its axis and its summary."""
-        if not isinstance(pl_module, ScoredModule):
+        if not isinstance(pl_module, MultiTaskModule):
             return
         for logger in wandb_runs(trainer):
-            logger.attempt(partial(define_metrics, logger, [*metric_names(pl_module)]))
+            logger.attempt(partial(define_metrics, logger, list(pl_module.suite.tasks)))
             self.run_id = logger.experiment.id
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -59,7 +57,7 @@ class Dashboard(L.Callback):
         fitting = trainer.state.fn == TrainerFn.FITTING and trainer.is_global_zero
         if not (fitting and self.routing_maps and media_loggers(trainer.loggers)):
             return
-        if not isinstance(pl_module, ScoredModule):
+        if not isinstance(pl_module, MultiTaskModule):
             return
         experts = list(pl_module.suite.experts)
         with TemporaryDirectory() as folder:
@@ -67,7 +65,7 @@ class Dashboard(L.Callback):
                 path = Path(folder) / f"{task}.png"
                 weights = {task: routing.mean.cpu()}
                 plot_routing(path, weights, experts, f"step {trainer.global_step}")
-                show(trainer.loggers, f"routing_map/{task}", [path], trainer.global_step)
+                show_everywhere(trainer, f"routing_map/{task}", [path])
 
     def on_train_batch_end(
         self,
@@ -95,7 +93,7 @@ class Dashboard(L.Callback):
     def finish(
         self,
         trainer: L.Trainer,
-        module: ScoredModule,
+        module: MultiTaskModule,
         results: Mapping[str, Any],
         pictures: Sequence[Path],
         curves: Mapping[str, Mapping[int, float]],
@@ -109,19 +107,17 @@ class Dashboard(L.Callback):
             pictures: that the run has left.
             curves: by metric and step, from which the normalized mean follows.
         """
-        step = trainer.global_step
         for path in pictures:
-            show(trainer.loggers, f"media/{path.stem}", [path], step)
+            show_everywhere(trainer, f"media/{path.stem}", [path])
         for task, samples in module.samples.items():
-            images = [picture(trainer, sample) for sample in samples]
-            captions = [caption(sample) for sample in samples]
-            show(trainer.loggers, f"samples/{task}", images, step, captions)
+            images = [sample_image(trainer, sample) for sample in samples]
+            show_everywhere(trainer, f"samples/{task}", images, list(map(caption, samples)))
         individual = results["reference"].get("individual", {})
         normalized = normalized_curve(curves, individual)
         for logger in wandb_runs(trainer):
             for at, value in normalized.items():  # Lightning logs what follows n steps at n - 1
                 logger.log_metrics({"val/normalized_mean": value}, at - 1)
-            logger.attempt(partial(tell, logger, module, results, trainer))
+            logger.attempt(partial(show_report, logger, module, results, trainer))
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run goes on with."""
@@ -138,39 +134,23 @@ def resumed_run(checkpoint: Mapping[str, Any]) -> str | None:
     return states.get(Dashboard.__name__, {}).get("run_id")
 
 
-def metric_names(module: ScoredModule) -> Iterator[str]:
-    """All metrics that a run of this module may log."""
-    yield from (f"train/{name}" for name in ("learning_rate", "gradient_norm", "images_per_second"))
-    yield "val/normalized_mean"
-    tasks = list(module.suite.tasks)
-    yield from (f"routing/{task}" for task in tasks)
-    for stage, names in {
-        "train": ("entropy", "loss", "diversity"),
-        "val": ("acc", "information", "diversity"),
-        "test": ("acc", "information", "diversity"),
-    }.items():
-        for name in names:
-            yield f"{stage}/{name}"
-            yield from (f"{stage}/{name}/{task}" for task in tasks)
-
-
-def tell(
-    logger: WandbRun, module: ScoredModule, results: Mapping[str, Any], trainer: L.Trainer
+def show_report(
+    logger: WandbRun, module: MultiTaskModule, results: Mapping[str, Any], trainer: L.Trainer
 ) -> None:
     """Tables, figures for the list of runs, and the routers, to Weights & Biases alone."""
     run, step = logger.experiment, trainer.global_step
-    columns, rows = accuracy_rows(results)
+    columns, rows = accuracy_by_task(results)
     logger.log_table("report/accuracy", columns, rows, step=step)
     if module.routing:
         lines = [list(line) for line in routing_rows(module.routing, list(module.suite.experts))]
         logger.log_table("report/routing", list(ROUTING_COLUMNS), lines, step=step)
     run.summary["report/mean"] = results["mean"]
     run.summary["report/normalized_mean"] = results["normalized_mean"]
-    told = facts(results, module)
-    run.config.update({"run": told}, allow_val_change=True)
+    about = facts(results, module)
+    run.config.update({"run": about}, allow_val_change=True)
     checkpoint = RunFolder(Path(trainer.default_root_dir)).last_checkpoint
     if checkpoint.is_file():
-        artifact = wandb.Artifact(f"routers-{run.id}", type="routers", metadata=told)
+        artifact = wandb.Artifact(f"routers-{run.id}", type="routers", metadata=about)
         artifact.add_file(str(checkpoint))
         declare_sources(run, results["sources"])
         run.log_artifact(artifact, aliases=["latest"])
@@ -189,24 +169,17 @@ def declare_sources(run: Any, sources: Mapping[str, Mapping[str, str]]) -> None:
         run.use_artifact(wandb.Artifact(name, type="frozen", metadata=dict(source)))
 
 
-def facts(results: Mapping[str, Any], module: ScoredModule) -> dict[str, Any]:
+def facts(results: Mapping[str, Any], module: MultiTaskModule) -> dict[str, Any]:
     """What exactly was run: sources with hashes, versions, revision and sizes."""
-    named = (
-        "command",
-        "partial",
-        "sources",
-        "versions",
-        "revision",
-        "parameters",
-        "seed",
-        "seconds",
-    )
+    named = [
+        "command", "partial", "sources", "versions", "revision", "parameters", "seed", "seconds",
+    ]  # fmt: skip
     dictionaries = (mixture.task_vectors.nbytes for mixture in module.classifier.mixtures)
-    told = {name: results[name] for name in named if name in results}
-    return told | {"dictionary_bytes": sum(dictionaries)}
+    known = {name: results[name] for name in named if name in results}
+    return known | {"dictionary_bytes": sum(dictionaries)}
 
 
-def accuracy_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+def accuracy_by_task(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
     """A row per task: accuracies (0 to 1) of the references and of this method."""
     columns = accuracy_columns(results)
     rows = [[task, *(c.get(task) for c in columns.values())] for task in results["tasks"]]
@@ -229,30 +202,12 @@ def normalized_curve(
     return {step: value for step, value in sorted(means.items()) if value is not None}
 
 
-def show(
-    loggers: Iterable[Logger],
-    key: str,
-    images: Sequence[Path | Pixels],
-    step: int,
-    captions: Sequence[str] | None = None,
+def show_everywhere(
+    trainer: L.Trainer, key: str, images: ShownImages, captions: Captions = None
 ) -> None:
     """Give pictures to every logger that can show them."""
-    for logger in media_loggers(loggers):
-        if isinstance(logger, WandbRun):
-            captioned = {} if captions is None else {"caption": captions}
-            paths = [str(image) if isinstance(image, Path) else image for image in images]
-            logger.log_image(key, paths, step=step, **captioned)
-        elif isinstance(logger, TensorBoardLogger):
-            for place, image in enumerate(images):
-                pixels = pixels_of(image) if isinstance(image, Path) else image
-                tag = key if captions is None else f"{key}/{captions[place]}"
-                logger.experiment.add_image(tag, pixels, step, dataformats="HWC")
-
-
-def pixels_of(path: Path) -> Pixels:
-    """A picture in a file, (H, W, 3)."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    for logger in media_loggers(trainer.loggers):
+        show(logger, key, images, trainer.global_step, captions)
 
 
 def alert(trainer: L.Trainer, title: str, text: str) -> None:
@@ -267,14 +222,15 @@ def wandb_runs(trainer: L.Trainer) -> list[WandbRun]:
     return runs if trainer.is_global_zero else []
 
 
-def define_metrics(logger: WandbRun, names: Iterable[str]) -> None:
+def define_metrics(logger: WandbRun, tasks: Sequence[str]) -> None:
     """Give every metric its axis, and its last and best value in the summary.
 
     One by one: of two patterns that overlap W&B picks one at random.
     """
-    for name in names:
-        best = "min" if name.split("/")[1] in LEAST else "max"
-        logger.experiment.define_metric(name, step_metric=STEP, summary=f"last,{best}")
+    for metric in SHOWN_METRICS:
+        summary = "last,min" if metric.least_is_best else "last,max"
+        for key in metric.keys(tasks):
+            logger.experiment.define_metric(key, step_metric=STEP, summary=summary)
 
 
 def caption(sample: Sample) -> str:
@@ -283,24 +239,14 @@ def caption(sample: Sample) -> str:
     >>> caption(Sample(torch.zeros(3, 1, 1), "cat", "dog", 0.61, {"pets": 0.4, "cars": 0.1}))
     'dog (61 %), is cat; pets 0.40, cars 0.10'
     """
-    told = f"{sample.predicted_class} ({100 * sample.probability:.0f} %)"
+    answer = f"{sample.predicted_class} ({100 * sample.probability:.0f} %)"
     truth = "" if sample.label in (None, sample.predicted_class) else f", is {sample.label}"
     strongest = sorted(sample.routing.items(), key=lambda item: -item[1])[:SHOWN_EXPERTS]
     routing = ", ".join(f"{expert} {weight:.2f}" for expert, weight in strongest)
-    return f"{told}{truth}; {routing}" if routing else f"{told}{truth}"
+    return f"{answer}{truth}; {routing}" if routing else f"{answer}{truth}"
 
 
-def picture(trainer: L.Trainer, sample: Sample) -> Pixels:
+def sample_image(trainer: L.Trainer, sample: Sample) -> Pixels:
     """The image of a sample for eyes, (H, W, 3)."""
     data: VisionData = trainer.datamodule  # type: ignore[attr-defined]
     return data.preprocessing.picture(sample.image)
-
-
-def media_loggers(loggers: Iterable[Logger]) -> list[Logger]:
-    """Those that can show pictures, and still work."""
-    return [
-        logger
-        for logger in loggers
-        if isinstance(logger, TensorBoardLogger)
-        or (isinstance(logger, WandbRun) and not logger.failed)
-    ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from csv import DictReader, DictWriter
 from netrc import NetrcParseError, netrc
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import wandb
@@ -19,7 +19,7 @@ from wemoe_pl.system.files import atomic_write
 
 SERVER = "https://api.wandb.ai"
 # Seconds that a server which does not answer may hold up a run: when it begins, and when it ends.
-PATIENCE = {"init_timeout": 30.0, "finish_timeout": 60.0}
+TIMEOUTS = {"init_timeout": 30.0, "finish_timeout": 60.0}
 # What goes wrong with a server, a proxy, or the process that talks to them.
 FAILURES = (wandb.errors.Error, OSError, RuntimeError, ValueError)
 JOB_TYPES = {
@@ -28,6 +28,17 @@ JOB_TYPES = {
     "ExpertFineTuning": "finetune",
     "MultiTaskTraining": "train",
 }
+
+
+@runtime_checkable
+class RunLogger(Protocol):
+    """A logger that the job tells which run it is of, and when that has ended."""
+
+    def identify(self, identity: Mapping[str, Any], first_step: int = 0) -> None:
+        """Say where the run appears among others, and from which step on it is logged."""
+
+    def close(self) -> None:
+        """Write what was not written yet."""
 
 
 class MetricsFile(Logger):
@@ -62,6 +73,13 @@ class MetricsFile(Logger):
     def version(self) -> str:
         """The folder below it."""
         return self._version
+
+    def identify(self, identity: Mapping[str, Any], first_step: int = 0) -> None:
+        """Keep what was logged before a step; the file's folder says which run it is of."""
+        self.first_step = first_step
+
+    def close(self) -> None:
+        """Nothing: every line is written when it is logged."""
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
@@ -141,7 +159,7 @@ class WandbRun(WandbLogger):
         settings = self._wandb_init.get("settings") or wandb.Settings()
         if isinstance(settings, Mapping):
             settings = wandb.Settings(**settings)
-        for name, value in {**PATIENCE, "silent": True}.items():
+        for name, value in {**TIMEOUTS, "silent": True}.items():
             if name not in settings.model_fields_set:
                 setattr(settings, name, value)
         self._wandb_init["settings"] = settings
@@ -164,11 +182,12 @@ class WandbRun(WandbLogger):
                 rank_zero_info(f"W&B shows this run at {run.url}")
         return self._experiment
 
-    def identify(self, identity: Mapping[str, Any]) -> None:
+    def identify(self, identity: Mapping[str, Any], first_step: int = 0) -> None:
         """Say where the run appears among others, as far as that was not said before.
 
         Args:
             identity: arguments of `wandb.init`.
+            first_step: W&B itself goes on from the step that a run has reached.
         """
         for name, value in identity.items():
             if self._wandb_init.get(name) is None:

@@ -14,11 +14,11 @@ from wemoe_pl.model.recipe import describe
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.system.provenance import revision, versions
 from wemoe_pl.training.metrics import mean, normalized_mean
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 
 def collect_results(
-    module: ScoredModule, seed: int, corruption: Corruption | None = None
+    module: MultiTaskModule, seed: int, corruption: Corruption | None = None
 ) -> dict[str, Any]:
     """Collect what `results.json` says about a tested module, and its images' corruption."""
     accuracy = module.test_results["accuracy"]

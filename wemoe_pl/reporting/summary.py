@@ -11,13 +11,8 @@ from wemoe_pl.reporting.table import grid, percent
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.training.metrics import mean, normalized_mean
 from wemoe_pl.training.references import REFERENCES
+from wemoe_pl.training.shown_metrics import LABEL_FREE
 
-LABEL_FREE = {"information": "information, %", "diversity": "classes predicted, %"}
-LABEL_FREE_NOTE = (
-    "Information is what the predictions tell about the images: 100 when all are certain and all "
-    "classes equally frequent, 0 when all images get the same answer. Classes predicted is the "
-    "share of a task's classes that its predictions spread over."
-)
 SHORT_HASH = 12  # of the 64 characters of a SHA-256
 
 
@@ -130,11 +125,12 @@ def accuracy_section(results: Mapping[str, Any]) -> list[str]:
 
 
 def label_free_section(results: Mapping[str, Any]) -> list[str]:
-    """Show what is known of the predictions for each task without a look at labels."""
-    columns = {title: results[key] for key, title in LABEL_FREE.items() if results.get(key)}
+    """What is known of the predictions for each task without a look at labels."""
+    columns = {m.label: results[m.result] for m in LABEL_FREE if results.get(m.result)}
     tasks = dict.fromkeys(task for values in columns.values() for task in values)
     rows = rows_by_task(tasks, columns.values())
-    return [grid(["task", *columns], rows), LABEL_FREE_NOTE] if columns else []
+    note = " ".join(metric.without_labels for metric in LABEL_FREE)
+    return [grid(["task", *columns], rows), note] if columns else []
 
 
 def unknown_task_section(results: Mapping[str, Any]) -> list[str]:

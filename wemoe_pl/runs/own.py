@@ -87,10 +87,10 @@ def model_change(folder: RunFolder, recipe: Mapping[str, Any]) -> str:
     then = read_settings(folder.config)
     if then is None:
         return f"{folder.config.name} is damaged"
-    return first_change(model_of(then), model_of(recipe))
+    return first_change(model_settings(then), model_settings(recipe))
 
 
-def model_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def model_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a job that say which model it is about."""
     model = recipe.get("model") or {}
     about = {key: recipe.get(key) for key in MODEL_KEYS}

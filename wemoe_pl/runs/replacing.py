@@ -36,7 +36,7 @@ def replace_by_next(folder: RunFolder) -> None:
         folder = RunFolder(folder.place)  # even if it was called "..", of a folder that now moves
         (folder.next.path / MARK).touch()
         folder.next.path.rename(waiting_place(folder))
-        finish(folder)
+        put_in_place(folder)
 
 
 def is_unfinished(folder: RunFolder) -> bool:
@@ -50,11 +50,11 @@ def recover(folder: RunFolder) -> bool:
     unfinished = is_unfinished(folder)
     if unfinished:
         with told_of(folder.path):
-            finish(RunFolder(folder.place))
+            put_in_place(RunFolder(folder.place))
     return unfinished
 
 
-def finish(folder: RunFolder) -> None:
+def put_in_place(folder: RunFolder) -> None:
     """Go on with a replacement from wherever it was, in a folder that is given in full."""
     waiting, old = waiting_place(folder), old_place(folder)
     if (waiting / MARK).is_file():

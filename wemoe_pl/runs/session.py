@@ -16,7 +16,7 @@ from wemoe_pl.runs.lock import held, now, time_in_words
 from wemoe_pl.runs.own import Meant
 from wemoe_pl.runs.replacing import is_unfinished, recover, replace_by_next
 from wemoe_pl.runs.settings import difference
-from wemoe_pl.runs.start import Start, compare, find_start
+from wemoe_pl.runs.start import Start, compare_with_start, find_start
 from wemoe_pl.system.files import digest, make_folder
 
 Command = Literal["fit", "validate", "test", "predict"]
@@ -151,7 +151,7 @@ class Session:
             ConfigError: it is another, or was made by another version of the program.
         """
         try:
-            identity = compare(self.start, identity)
+            identity = compare_with_start(self.start, identity)
         except ConfigError:
             if self.start.replaces is None:
                 raise

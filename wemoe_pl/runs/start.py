@@ -119,7 +119,7 @@ def start_in_unfinished(folder: RunFolder, recipe: Mapping[str, Any], given: Pat
     return Start(folder, checkpoint=folder.last_checkpoint)
 
 
-def compare(start: Start, identity: Identity) -> Identity:
+def compare_with_start(start: Start, identity: Identity) -> Identity:
     """Compare all that a run belongs to with what is there.
 
     Returns:

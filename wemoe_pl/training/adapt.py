@@ -19,10 +19,12 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import MergeMethod, SampleMethod, fold, folds
 from wemoe_pl.model.entropy import entropy
-from wemoe_pl.model.task_inference import Rule
+from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.system.provenance import provenance
+from wemoe_pl.training.gathering import gather_batch
 from wemoe_pl.training.merged_module import MergedModule
-from wemoe_pl.training.module import checked_learning_rate, stepwise
+from wemoe_pl.training.optimization import checked_learning_rate, count_steps, stepwise
+from wemoe_pl.training.scoring import log_by_task
 
 
 def entropy_objective(
@@ -85,7 +87,7 @@ class TestTimeAdaptation(MergedModule):
         diversity: float = 0.0,
         reliable: float | None = None,
         task: str | None = None,
-        infer_task: Rule | None = None,
+        infer_task: InferenceRule | None = None,
         references: bool = True,
     ):
         super().__init__(suite, merge, task, infer_task, references)
@@ -118,16 +120,15 @@ class TestTimeAdaptation(MergedModule):
         Returns:
             `loss`, and `predicted`: how often each class was predicted, per task.
         """
-        logits = self.whole(
-            self.classifier.forward_tasks({task: images for task, (images, _) in batch.items()})
-        )
+        images = {task: images for task, (images, _) in batch.items()}
+        logits = gather_batch(self.trainer, self.classifier.forward_tasks(images))
         terms = {
             task: entropy_objective(values, self.diversity, self.reliable)
             for task, values in logits.items()
         }
         entropies = {task: mean_entropy for task, (_, mean_entropy) in terms.items()}
-        self.log("train/entropy", torch.stack(list(entropies.values())).mean(), prog_bar=True)
-        self.log_dict({f"train/entropy/{task}": value for task, value in entropies.items()})
+        average = torch.stack(list(entropies.values())).mean()
+        log_by_task(self, "train/entropy", average, entropies)
         # Lightning averages over accumulated batches, but a step is the sum over its tasks.
         objective = torch.stack([value for value, _ in terms.values()]).sum()
         predicted = {
@@ -155,5 +156,5 @@ class TestTimeAdaptation(MergedModule):
                 "`wemoe-pl test` instead of `fit`."
             )
         optimizer = Adam(trained.values(), lr=self.learning_rate)
-        scheduler = CosineAnnealingLR(optimizer, self.total_steps)
+        scheduler = CosineAnnealingLR(optimizer, count_steps(self.trainer))
         return stepwise(optimizer, scheduler)

@@ -28,21 +28,29 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import Pretrained
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.system.provenance import provenance
-from wemoe_pl.training.module import ScoredModule, checked_learning_rate, stepwise
+from wemoe_pl.training.gathering import gather_batch
+from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.optimization import checked_learning_rate, count_steps, stepwise
+from wemoe_pl.training.scoring import log_by_task
 
 TRAINED_LOGIT_SCALE = 20.0
-Precision = Literal["float32", "float16"]
+SavedPrecision = Literal["float32", "float16"]
 
 
-class SupervisedTraining(ScoredModule):
+class SupervisedTraining(MultiTaskModule):
     """Cross-entropy on labelled images of one or several tasks; leaves safetensors behind."""
 
     needs_labels = True
 
-    def __init__(self, suite: Suite, learning_rate: float, save_as: Precision):
+    def __init__(self, suite: Suite, learning_rate: float, save_as: SavedPrecision):
         super().__init__(suite)
         self.learning_rate = checked_learning_rate(learning_rate)
         self.save_as = save_as
+
+    @property
+    def method(self) -> str:
+        """The name of the class."""
+        return type(self).__name__
 
     @property
     def data(self) -> VisionData | None:
@@ -67,14 +75,12 @@ class SupervisedTraining(ScoredModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean over tasks of the cross-entropy of each task's batch."""
-        logits = self.whole(
-            self.classifier.forward_tasks({task: images for task, (images, _) in batch.items()})
-        )
-        labels = self.whole({task: labels for task, (_, labels) in batch.items()})
+        images = {task: images for task, (images, _) in batch.items()}
+        logits = gather_batch(self.trainer, self.classifier.forward_tasks(images))
+        labels = gather_batch(self.trainer, {task: labels for task, (_, labels) in batch.items()})
         losses = {task: F.cross_entropy(logits[task], labels[task]) for task in batch}
         loss = torch.stack(list(losses.values())).mean()
-        self.log("train/loss", loss, prog_bar=True)
-        self.log_dict({f"train/loss/{task}": value for task, value in losses.items()})
+        log_by_task(self, "train/loss", loss, losses)
         return loss
 
     def prototypes(
@@ -127,7 +133,7 @@ class ExpertFineTuning(SupervisedTraining):
         outside_mlps: float = 1.0,
         schedule: Literal["constant", "cosine"] = "constant",
         head: Literal["suite", "prototypes"] = "suite",
-        save_as: Precision = "float32",
+        save_as: SavedPrecision = "float32",
     ):
         super().__init__(suite, learning_rate, save_as)
         suite.task(task)
@@ -135,11 +141,6 @@ class ExpertFineTuning(SupervisedTraining):
         self.outside_mlps = outside_mlps
         self.schedule = schedule
         self.head_from = head
-
-    @property
-    def method(self) -> str:
-        """Its name in results."""
-        return "ExpertFineTuning"
 
     def build(self) -> MultiTaskClassifier:
         """The pretrained encoder, trainable, with the frozen head of the task."""
@@ -172,14 +173,10 @@ class ExpertFineTuning(SupervisedTraining):
             {"params": mlps, "lr": self.learning_rate},
             {"params": others, "lr": self.learning_rate * self.outside_mlps},
         ]
-        optimizer = Adam(groups)
-        steps = self.total_steps
-        scheduler = (
-            CosineAnnealingLR(optimizer, steps)
-            if self.schedule == "cosine"
-            else ConstantLR(optimizer, factor=1.0, total_iters=steps)
-        )
-        return stepwise(optimizer, scheduler)
+        optimizer, steps = Adam(groups), count_steps(self.trainer)
+        if self.schedule == "cosine":
+            return stepwise(optimizer, CosineAnnealingLR(optimizer, steps))
+        return stepwise(optimizer, ConstantLR(optimizer, factor=1.0, total_iters=steps))
 
     @property
     def frozen_suite(self) -> Suite:
@@ -220,17 +217,12 @@ class MultiTaskTraining(SupervisedTraining):
         weight_decay: float = 0.0,
         from_scratch: bool = False,
         head_shots: int | None = None,
-        save_as: Precision = "float32",
+        save_as: SavedPrecision = "float32",
     ):
         super().__init__(suite, learning_rate, save_as)
         self.weight_decay = weight_decay
         self.from_scratch = from_scratch
         self.head_shots = head_shots
-
-    @property
-    def method(self) -> str:
-        """Its name in results."""
-        return "MultiTaskTraining"
 
     def build(self) -> MultiTaskClassifier:
         """The encoder, trainable, with the heads of all tasks."""
@@ -269,7 +261,7 @@ class MultiTaskTraining(SupervisedTraining):
         trained = self.trained_parameters().values()
         optimizer = AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
         scheduler = OneCycleLR(
-            optimizer, self.learning_rate, total_steps=self.total_steps, pct_start=0.1
+            optimizer, self.learning_rate, total_steps=count_steps(self.trainer), pct_start=0.1
         )
         return stepwise(optimizer, scheduler)
 

@@ -8,14 +8,15 @@ from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import NOT_ADAPTED, MergeMethod
-from wemoe_pl.model.classifier import MultiTaskClassifier, build_classifier, build_classifiers
+from wemoe_pl.model.building import build_classifier, build_classifiers
+from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import describe
-from wemoe_pl.model.task_inference import Rule
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.model.task_inference import InferenceRule
+from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.references import REFERENCES
 
 
-class MergedModule(ScoredModule):
+class MergedModule(MultiTaskModule):
     """A merged classifier, compared with the two ends of every table and with task arithmetic.
 
     Args:
@@ -32,7 +33,7 @@ class MergedModule(ScoredModule):
         suite: Suite,
         merge: MergeMethod,
         task: str | None = None,
-        infer_task: Rule | None = None,
+        infer_task: InferenceRule | None = None,
         references: bool = True,
     ):
         super().__init__(suite)
@@ -57,11 +58,6 @@ class MergedModule(ScoredModule):
     def predict_tasks(self) -> Sequence[str]:
         """The task that was asked for, or all."""
         return [self.only_task] if self.only_task else self.classifier.tasks
-
-    @property
-    def infer_task_by(self) -> Rule | None:
-        """As asked for."""
-        return self.infer_task
 
     def on_predict_start(self) -> None:
         """Refuse a rule by which the model cannot infer the task."""

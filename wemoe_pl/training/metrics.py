@@ -1,7 +1,7 @@
 """What is counted while tasks are scored, with labels and without."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torchmetrics.classification import MulticlassCalibrationError, MulticlassCo
 from torchmetrics.utilities import dim_zero_cat
 
 from wemoe_pl.data.tasks import UNLABELLED
+from wemoe_pl.training.gathering import gather_metrics
 
 UNIT = 2.0**-40  # in which numbers are added up, so that their order does not matter
 
@@ -53,7 +54,7 @@ class TaskScores:
     def gather(self) -> None:
         """Count what all processes have counted; nothing is added after this."""
         for metrics in (self._calibration, self._information, self._diversity, self._confusion):
-            gather(metrics.values())
+            gather_metrics(metrics.values())
 
     def images(self) -> dict[str, int]:
         """How many labelled images were counted, of the tasks that have any."""
@@ -177,18 +178,6 @@ def spread(histogram: Tensor) -> float:
     (2.0, 1.0)
     """
     return torch.special.entr(histogram / histogram.sum()).sum().exp().item()
-
-
-def gather(metrics: Iterable[Metric]) -> None:
-    """Let every process have what all have counted; one alone has it already.
-
-    Of metrics with `sync_on_compute=False`: then a process may compute without the others.
-    """
-    for metric in metrics:
-        with metric.sync_context():
-            totals = metric.metric_state
-        for name, total in totals.items():
-            setattr(metric, name, total)
 
 
 def in_units(values: Tensor) -> Tensor:

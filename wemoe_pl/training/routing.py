@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from wemoe_pl.training.metrics import from_units, in_units
 
 
-class Routing(NamedTuple):
+class TaskRouting(NamedTuple):
     """How one task's samples are routed.
 
     Attributes:
@@ -24,7 +24,7 @@ class Routing(NamedTuple):
 
 
 class RoutingStatistics(Metric):
-    """Sums over one task's samples what `Routing` tells.
+    """Sums over one task's samples what a `TaskRouting` tells.
 
     >>> routing = RoutingStatistics(blocks=2, experts=3)
     >>> routing.update([torch.tensor([[0.3, 0.2, 0.1]]), torch.tensor([[0.3, 0.1, 0.5]])])
@@ -51,6 +51,6 @@ class RoutingStatistics(Metric):
         self.won += F.one_hot(per_block.argmax(dim=-1), per_block.shape[-1]).sum(dim=1)
         self.samples += per_block.shape[1]
 
-    def compute(self) -> Routing:
+    def compute(self) -> TaskRouting:
         """The means over samples."""
-        return Routing(from_units(self.total) / self.samples, self.won / self.samples)
+        return TaskRouting(from_units(self.total) / self.samples, self.won / self.samples)

@@ -12,9 +12,10 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.merging import PerTaskEncoder, SampleMethod
-from wemoe_pl.model.task_inference import Rule
+from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.system.provenance import provenance
 from wemoe_pl.training.merged_module import MergedModule
+from wemoe_pl.training.optimization import count_steps
 
 
 class SampleMerging(MergedModule):
@@ -41,7 +42,7 @@ class SampleMerging(MergedModule):
         suite: Suite,
         merge: SampleMethod,
         task: str | None = None,
-        infer_task: Rule | None = None,
+        infer_task: InferenceRule | None = None,
         references: bool = True,
     ):
         super().__init__(suite, merge, task, infer_task, references)
@@ -49,7 +50,7 @@ class SampleMerging(MergedModule):
 
     def on_fit_start(self) -> None:
         """Start to count; the experts take turns in one encoder."""
-        _ = self.total_steps  # refuses a run without an end
+        count_steps(self.trainer)  # refuses a run without an end
         if self.trainer.world_size > 1:
             raise ConfigError(
                 f"{self.method} sums over its samples in one process: set trainer.devices to 1. "
@@ -74,7 +75,6 @@ class SampleMerging(MergedModule):
 
     def on_validation_epoch_start(self) -> None:
         """Score what the samples so far lead to."""
-        super().on_validation_epoch_start()
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.solve()
 
@@ -95,7 +95,7 @@ class SampleMerging(MergedModule):
         """Take a finished run's weights; of an unfinished one there is no checkpoint."""
         super().on_load_checkpoint(checkpoint)
         fitting = self.trainer.state.fn == TrainerFn.FITTING
-        if fitting and checkpoint["global_step"] != self.total_steps:
+        if fitting and checkpoint["global_step"] != count_steps(self.trainer):
             raise ConfigError(
                 f"A fit of {self.method} cannot be resumed, since it is one pass over its samples: "
                 "leave out --ckpt_path."
@@ -105,7 +105,6 @@ class SampleMerging(MergedModule):
     def on_test_start(self) -> None:
         """Refuse to score the average in the name of the method."""
         self.check_solved()
-        super().on_test_start()
 
     def on_predict_start(self) -> None:
         """Refuse to answer in the name of the method."""

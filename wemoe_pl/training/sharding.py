@@ -22,7 +22,7 @@ from torch.nn.modules.module import register_module_module_registration_hook
 from wemoe_pl.data.streams import NoTask
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 
 
 class ShardedDictionary(DDPStrategy):
@@ -75,9 +75,9 @@ class ShardedDictionary(DDPStrategy):
                 below = mixture
 
     @property
-    def job(self) -> ScoredModule:
+    def job(self) -> MultiTaskModule:
         """What is trained or scored."""
-        assert isinstance(self.lightning_module, ScoredModule)
+        assert isinstance(self.lightning_module, MultiTaskModule)
         return self.lightning_module
 
     def model_to_device(self) -> None:

@@ -8,8 +8,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from wemoe_pl.data.tasks import UNLABELLED
-from wemoe_pl.model.task_inference import Rule, infer_task
-from wemoe_pl.training.metrics import gather, mean
+from wemoe_pl.model.task_inference import InferenceRule, infer_task
+from wemoe_pl.training.gathering import gather_metrics
+from wemoe_pl.training.metrics import mean
 
 
 class UnknownTaskAccuracy(Metric):
@@ -59,9 +60,9 @@ class UnknownTaskScores:
         by_entropy: bool = True,
     ):
         self.experts = experts
-        allowed: dict[Rule, bool] = {"entropy": by_entropy, "routing": bool(experts)}
+        allowed: dict[InferenceRule, bool] = {"entropy": by_entropy, "routing": bool(experts)}
         rules = [rule for rule, is_allowed in allowed.items() if is_allowed]
-        self._metrics: dict[Rule, dict[str, UnknownTaskAccuracy]] = {
+        self._metrics: dict[InferenceRule, dict[str, UnknownTaskAccuracy]] = {
             rule: {t: UnknownTaskAccuracy(place).to(device) for place, t in enumerate(tasks)}
             for rule in rules
         }
@@ -81,14 +82,14 @@ class UnknownTaskScores:
     def gather(self) -> None:
         """Count what all processes have counted."""
         for metrics in self._metrics.values():
-            gather(metrics.values())
+            gather_metrics(metrics.values())
 
     def compute(self) -> dict[str, dict[str, Any]]:
         """By rule: `accuracy` and `task_accuracy` of every task with labels, and `mean`."""
-        return {rule: summary(metrics) for rule, metrics in self._metrics.items()}
+        return {rule: scores_of_rule(metrics) for rule, metrics in self._metrics.items()}
 
 
-def summary(metrics: Mapping[str, UnknownTaskAccuracy]) -> dict[str, Any]:
+def scores_of_rule(metrics: Mapping[str, UnknownTaskAccuracy]) -> dict[str, Any]:
     """The scores of one rule."""
     values = {t: m.compute().tolist() for t, m in metrics.items() if m.images}
     accuracy = {task: right_class for task, (_, right_class) in values.items()}

@@ -6,7 +6,13 @@ from itertools import permutations
 import pytest
 
 from wemoe_pl.data.tasks import PAPER_TASKS, PaperTask
-from wemoe_pl.data.tasks.class_names import first_mismatch, match_names, nearest, plain, repeated
+from wemoe_pl.data.tasks.class_names import (
+    first_mismatch,
+    index_of_nearest,
+    match_names,
+    plain,
+    repeated,
+)
 
 # As the land-cover data set was published, and what its prompts call the same classes.
 EUROSAT = ["AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture",
@@ -165,6 +171,6 @@ def test_a_loose_look_never_takes_one_number_for_another(
 
 
 def test_the_nearest_name_shares_the_most() -> None:
-    assert nearest("sealake", ["river", "lakeorsea", "forest"]) == 1
-    assert nearest("river", ["river", "river"]) is None
-    assert nearest("xyz", ["lake", "moon"]) is None
+    assert index_of_nearest("sealake", ["river", "lakeorsea", "forest"]) == 1
+    assert index_of_nearest("river", ["river", "river"]) is None
+    assert index_of_nearest("xyz", ["lake", "moon"]) is None

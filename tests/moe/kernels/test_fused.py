@@ -1,9 +1,5 @@
 """The Triton kernels, as Triton's interpreter runs them, against their naive form in float64."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from helpers.merged_reference import assert_same, dictionary, naive, small_mlp
@@ -11,10 +7,8 @@ from timm.layers.mlp import Mlp
 from torch import Tensor
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.kernels import triton_kernels
 from wemoe_pl.moe.kernels.fused import fused_linear, fused_mlp, fuses
 from wemoe_pl.moe.kernels.naive import naive_linear
-from wemoe_pl.moe.kernels.triton_kernels import available, has_compiler
 from wemoe_pl.moe.kernels.two_layers import TwoLayers, two_layers
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
@@ -121,31 +115,3 @@ def test_only_dense_dictionaries_are_fused() -> None:
     assert fuses(layers_of(mlp), x)
     for compression in (Pruned(ratio=0.5), LowRank(rank=1)):
         assert not fuses(layers_of(mlp, compression=compression), x)
-
-
-def test_it_is_available_where_triton_is_and_a_device_for_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert available(torch.zeros(1))  # interpreted
-    monkeypatch.setattr(triton_kernels, "is_interpreted", lambda function: False)
-    assert not available(torch.zeros(1))
-    monkeypatch.setattr(triton_kernels, "triton", None)
-    assert not available(torch.zeros(1))
-
-
-def test_no_kernel_is_started_without_the_compiler_that_triton_calls(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert not has_compiler.__wrapped__()
-    (tmp_path / "gcc").touch(mode=0o755)
-    assert has_compiler.__wrapped__()
-
-
-def test_without_triton_the_module_is_imported_all_the_same() -> None:
-    script = (
-        "import sys; sys.modules['triton'] = None; import torch; "
-        "from wemoe_pl.moe.kernels.fused import available; sys.exit(available(torch.zeros(1)))"
-    )
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -146,7 +146,10 @@ def are_alike(label: int, ours: Sequence[str], theirs: Sequence[str]) -> bool:
     if all(numbers) and numbers[0] != numbers[1]:
         return False
     our_forms, their_forms = list(map(plain, ours)), list(map(plain, theirs))
-    found = nearest(their_forms[label], our_forms), nearest(our_forms[label], their_forms)
+    found = (
+        index_of_nearest(their_forms[label], our_forms),
+        index_of_nearest(our_forms[label], their_forms),
+    )
     return found == (label, label)
 
 
@@ -155,7 +158,7 @@ def numbers_in(name: str) -> list[float]:
     return [float(number) for number in NUMBER.findall(name)]
 
 
-def nearest(name: str, candidates: Sequence[str]) -> int | None:
+def index_of_nearest(name: str, candidates: Sequence[str]) -> int | None:
     """The position of the candidate that is most like a name; None unless there is just one."""
     matcher = SequenceMatcher(autojunk=False)
     matcher.set_seq2(name)

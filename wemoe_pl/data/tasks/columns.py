@@ -61,7 +61,7 @@ def read_cell(cell: pa.Scalar, name: str) -> Image.Image:
         raise DataError(f"{name} has {only}.")
     if not is_a(content.type, LISTS):
         return read_image(content.as_py(), name)
-    values = numbers(content, name)
+    values = values_in(content, name)
     if values.ndim == 1:
         return read_image(as_bytes(values, name), name)
     return as_models_see(as_picture(values, name), name)
@@ -81,7 +81,7 @@ def content_and_path(cell: pa.Scalar) -> tuple[pa.Scalar | None, str | None]:
     return (cell if cell.is_valid else None), path
 
 
-def numbers(cell: pa.Scalar, name: str) -> NDArray[Any]:
+def values_in(cell: pa.Scalar, name: str) -> NDArray[Any]:
     """The numbers in a list, or in lists of lists of one length."""
     leaf, _ = innermost(cell.type)
     try:

@@ -23,8 +23,9 @@ from wemoe_pl.reporting.plots.style import (
 from wemoe_pl.reporting.summary import accuracy_columns
 from wemoe_pl.reporting.table import percent
 from wemoe_pl.training.metrics import mean
-from wemoe_pl.training.module import ScoredModule
+from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.references import REFERENCES
+from wemoe_pl.training.shown_metrics import CURVES
 
 MEAN: dict[str, Any] = {
     "color": "black", "label": "mean", "linestyle": "-", "linewidth": 2.2, "marker": "",
@@ -35,18 +36,10 @@ METHOD_BAR = {"color": "#D55E00"}
 OUTLINE = {"edgecolor": "black", "linewidth": 0.5}
 LONGEST_CLASS = 24  # characters of a class's name that are shown
 
-# The metrics that `plot_adaptation` draws: by key, the label of the axis, and the factor that turns
-# a value into the unit that the label names.
-CURVES = {
-    "train/entropy": ("entropy, nats", 1),
-    "val/acc": ("accuracy, %", 100),
-    "val/diversity": ("classes predicted, %", 100),
-}
-
 
 def write_figures(
     out: Path,
-    module: ScoredModule,
+    module: MultiTaskModule,
     results: Mapping[str, Any],
     curves: Mapping[str, Mapping[int, float]],
 ) -> list[Path]:
@@ -140,13 +133,13 @@ def plot_adaptation(path: Path, curves: Mapping[str, Mapping[int, float]], title
     with saved_figure(path, 8, height, title) as figure:
         axes = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
         for axis, (key, tasks) in zip(axes, panels.items(), strict=True):
-            label, unit = CURVES[key]
+            unit = CURVES[key].scale
             for place, (task, name) in enumerate(tasks.items()):
                 lag = place / len(tasks)
                 draw_curve(axis, curves[name], unit, lag, linewidth=0.8, label=task, **looks[task])
             if key in curves:
                 draw_curve(axis, curves[key], unit, **MEAN)
-            axis.set_ylabel(label)
+            axis.set_ylabel(CURVES[key].label)
             axis.grid()
         axis.set_xlabel("optimiser step")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))

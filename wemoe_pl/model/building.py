@@ -1,0 +1,42 @@
+"""Classifiers from a suite: its encoders merged, with its heads on top."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.merging import MergeMethod, PerTaskEncoder
+from wemoe_pl.model.classifier import MultiTaskClassifier
+
+
+def build_classifier(
+    suite: Suite, merge: MergeMethod, check_classes: bool = True
+) -> MultiTaskClassifier:
+    """Load the suite's encoders, merge them, and put the suite's heads on top.
+
+    Args:
+        suite: what is given.
+        merge: the merge method.
+        check_classes: compare the heads' classes with those of the images, which must be there.
+    """
+    return build_classifiers(suite, [merge], check_classes)[0]
+
+
+def build_classifiers(
+    suite: Suite, methods: Sequence[MergeMethod], check_classes: bool = True
+) -> list[MultiTaskClassifier]:
+    """One classifier per merge method, from encoders that are read once; see `build_classifier`."""
+    if not methods:
+        return []
+    pretrained, experts = suite.load_pretrained(), suite.load_experts()
+    encoders = [method.merge(pretrained, experts) for method in methods]
+    return [add_heads(suite, encoder, check_classes) for encoder in encoders]
+
+
+def add_heads(suite: Suite, encoder: nn.Module, check_classes: bool) -> MultiTaskClassifier:
+    """An encoder with the heads of the tasks that it can do."""
+    tasks = suite.experts if isinstance(encoder, PerTaskEncoder) else suite.tasks
+    heads = {task: suite.load_head(task, check_classes) for task in tasks}
+    return MultiTaskClassifier(
+        encoder, heads, backbone=suite.backbone, experts=tuple(suite.experts)
+    )

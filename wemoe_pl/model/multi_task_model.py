@@ -1,0 +1,116 @@
+"""One merged encoder with the head of every task: tensors in, tensors out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from wemoe_pl.checkpoints import Backbone
+from wemoe_pl.checkpoints.heads import ClassificationHead
+from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.merging import PerTaskEncoder
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
+
+
+class MultiTaskModel(nn.Module):
+    """An encoder and one frozen head per task: `model(images, task)` → logits.
+
+    Args:
+        encoder: images (B, 3, H, W) → features (B, D).
+        heads: per task, features (B, D) → logits (B, C).
+        backbone: the architecture of the encoder, which says how images are prepared for it.
+        experts: what was merged, in the order of the routing weights.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        heads: Mapping[str, ClassificationHead],
+        *,
+        backbone: Backbone,
+        experts: Sequence[str] = (),
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.ModuleDict(heads)
+        self.backbone = backbone
+        self.experts = tuple(experts)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that have a head."""
+        return tuple(self.heads)
+
+    def head(self, task: str) -> ClassificationHead:
+        """The head of a task; `ConfigError` names the nearest one."""
+        if task not in self.heads:
+            raise ConfigError(
+                f"The model has no head for '{task}'. {did_you_mean(task, self.tasks)}"
+            )
+        head = self.heads[task]
+        assert isinstance(head, ClassificationHead)
+        return head
+
+    @property
+    def num_classes(self) -> dict[str, int]:
+        """How many classes the head of each task has."""
+        return {task: len(self.head(task).classes) for task in self.tasks}
+
+    def encode(self, images: Tensor, task: str | None = None) -> Tensor:
+        """Images (B, 3, H, W) → features (B, D); only a `PerTaskEncoder` needs the task."""
+        per_task = isinstance(self.encoder, PerTaskEncoder)
+        features: Tensor = self.encoder(images, task) if per_task else self.encoder(images)
+        return features
+
+    def forward(self, images: Tensor, task: str) -> Tensor:
+        """Images (B, 3, H, W) of one task → logits (B, C) of its classes."""
+        logits: Tensor = self.head(task)(self.encode(images, task))
+        return logits
+
+    def forward_tasks(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One batch of every task in a single forward pass → logits per task.
+
+        An encoder that is told the task, or routes batches, needs a pass for each.
+        """
+        if self.routes_batches or isinstance(self.encoder, PerTaskEncoder):
+            return {task: self(batch, task) for task, batch in images.items()}
+        features = self.encode(torch.cat(list(images.values())))
+        parts = features.split([len(batch) for batch in images.values()])
+        return {task: self.head(task)(part) for task, part in zip(images, parts, strict=True)}
+
+    def logits(self, images: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
+        """The logits of one and the same images (B, 3, H, W) for several tasks, each (B, C)."""
+        heads = {task: self.head(task) for task in tasks}
+        if isinstance(self.encoder, PerTaskEncoder):
+            return {task: head(self.encode(images, task)) for task, head in heads.items()}
+        features = self.encode(images)
+        return {task: head(features) for task, head in heads.items()}
+
+    @property
+    def mixtures(self) -> list[WeightEnsemblingMoE]:
+        """The upscaled MLPs from the first block to the last; none in a static merge."""
+        return [m for m in self.encoder.modules() if isinstance(m, WeightEnsemblingMoE)]
+
+    @property
+    def routes_batches(self) -> bool:
+        """Does what becomes of an image depend on the rest of its batch?"""
+        return any(mixture.routing == "batch" for mixture in self.mixtures)
+
+    @property
+    def routing_weights(self) -> list[Tensor]:
+        """The weights of the last batch, (B, T) per block, where mixtures have recorded them."""
+        recorded = (mixture.routing_weights for mixture in self.mixtures)
+        return [weights for weights in recorded if weights is not None]
+
+    @contextmanager
+    def recorded_routing(self) -> Iterator[None]:
+        """Let mixtures keep the routing weights of their last batch, in a block."""
+        before = [mixture.record_routing for mixture in self.mixtures]
+        for mixture in self.mixtures:
+            mixture.record_routing = True
+        try:
+            yield
+        finally:
+            for mixture, record in zip(self.mixtures, before, strict=True):
+                mixture.record_routing = record

@@ -1,0 +1,38 @@
+"""Refuse a checkpoint that was trained with other frozen files, or for another model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from wemoe_pl.checkpoints import first_difference, shapes_of
+from wemoe_pl.errors import CheckpointError
+from wemoe_pl.runs.checkpoint import IDENTITY, check_sources, frozen_choices
+
+
+def check_identity(
+    checkpoint: Mapping[str, Any], own: Mapping[str, Any], trained: Mapping[str, Tensor]
+) -> None:
+    """Raise `CheckpointError` unless a checkpoint is of the model that is to take it.
+
+    Args:
+        checkpoint: as it was read.
+        own: what the model's own checkpoints say of it: method, sources and recipe.
+        trained: its trained parameters, by name.
+    """
+    identity = checkpoint.get(IDENTITY)
+    if identity is None:
+        raise CheckpointError("This checkpoint was not written by wemoe-pl.")
+    check_sources(identity["sources"], own["sources"], "The checkpoint")
+    if difference := first_difference(shapes_of(checkpoint["state_dict"]), shapes_of(trained)):
+        raise CheckpointError(
+            f"The checkpoint, of method {identity['method']}, does not fit {own['method']} as "
+            f"configured: {difference}. Use the config that it was made with."
+        )
+    now = frozen_choices(own["recipe"])
+    for part, then in frozen_choices(identity["recipe"]).items():
+        if now[part] != then:
+            raise CheckpointError(
+                f"The checkpoint was trained with another {part}: it was {then} and is now "
+                f"{now[part]}. Use the config that it was made with."
+            )

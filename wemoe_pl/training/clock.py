@@ -1,0 +1,43 @@
+"""The clock of a run: how long each of its stages took."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+import lightning as L
+from lightning.pytorch.trainer.states import TrainerFn
+
+
+class StageClock(L.Callback):
+    """Measures the wall-clock time of the stages of a run.
+
+    Attributes:
+        seconds: how long each stage took that has ended.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Look at the clock; a stage that builds the classifier counts the building too."""
+        self._started = perf_counter()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Note how long the stage took."""
+        self.seconds[TrainerFn(stage).value] = self.elapsed
+
+    @property
+    def elapsed(self) -> float:
+        """The seconds since the stage began, and those of an interrupted run that it resumes."""
+        return perf_counter() - self._started
+
+    def resume(self, seconds: float) -> None:
+        """Count what the stage had taken already when it was interrupted."""
+        self._started -= seconds
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time of a block to that of a stage."""
+        started = perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + perf_counter() - started

@@ -1,0 +1,27 @@
+"""What the optimisers of all modules share: a rate above 0 that changes with every step."""
+
+from lightning import Trainer
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from wemoe_pl.errors import ConfigError
+
+
+def checked_learning_rate(learning_rate: float) -> float:
+    """`learning_rate`, or a `ConfigError` unless it is above 0."""
+    if not learning_rate > 0:
+        raise ConfigError(f"learning_rate is {learning_rate}: give a number above 0.")
+    return learning_rate
+
+
+def count_steps(trainer: Trainer) -> int:
+    """How many optimiser steps a run has; learning rates are annealed over them."""
+    if trainer.max_steps < 1:
+        raise ConfigError("Give the number of steps: trainer.max_steps, from 1.")
+    return trainer.max_steps
+
+
+def stepwise(optimizer: Optimizer, scheduler: LRScheduler) -> OptimizerLRSchedulerConfig:
+    """What Lightning wants to hear for a learning rate that changes with every step."""
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

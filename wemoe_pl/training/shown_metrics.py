@@ -1,0 +1,102 @@
+"""The table of metrics: what a run logs, draws and writes, under which names and in which units."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, NamedTuple
+
+from wemoe_pl.training.metrics import TaskScores
+
+Stage = Literal["train", "val", "test", ""]
+
+
+class ShownMetric(NamedTuple):
+    """A figure that a run shows, and how each place shows it.
+
+    Attributes:
+        name: its part in the keys under which it is logged: `val/acc`, `val/acc/<task>`.
+        title: its name for people.
+        stages: those that log it; pictures and the progress bar show it in the first. A key of no
+            stage is the name alone.
+        unit: in which pictures, summary and report show it.
+        least_is_best: is the least value the best, as of a loss?
+        progress: its format beside the progress bar; empty if it is not there.
+        is_drawn: has it a panel in the picture of an adaptation?
+        score: computes it for every task; None if it is no score of predictions.
+        result: its key in `results.json`; empty if it is not there.
+        without_labels: what it says about predictions, if it needs no labels to say so.
+    """
+
+    name: str
+    title: str
+    stages: tuple[Stage, ...]
+    unit: str = ""
+    least_is_best: bool = False
+    progress: str = ""
+    is_drawn: bool = False
+    score: Callable[[TaskScores], dict[str, float]] | None = None
+    result: str = ""
+    without_labels: str = ""
+
+    def key_in(self, stage: Stage) -> str:
+        """The key of its mean over tasks in a stage; that of a task has `/<task>` behind it."""
+        return f"{stage}/{self.name}" if stage else self.name
+
+    def keys(self, tasks: Iterable[str]) -> Iterator[str]:
+        """All keys under which it may be logged."""
+        for stage in self.stages:
+            yield self.key_in(stage)
+            yield from (f"{self.key_in(stage)}/{task}" for task in tasks)
+
+    @property
+    def key(self) -> str:
+        """The key in the stage in which it is shown."""
+        return self.key_in(self.stages[0])
+
+    @property
+    def label(self) -> str:
+        """The title with the unit, for axes and columns.
+
+        >>> [metric.label for metric in SHOWN_METRICS if metric.is_drawn]
+        ['entropy, nats', 'accuracy, %', 'classes predicted, %']
+        """
+        return f"{self.title}, {self.unit}"
+
+    @property
+    def scale(self) -> int:
+        """How many of its units a value of 1 is."""
+        return 100 if self.unit == "%" else 1
+
+
+SHOWN_METRICS = [
+    ShownMetric("loss", "loss", ("train",), least_is_best=True, progress="{:.3f}"),
+    ShownMetric(
+        "entropy", "entropy", ("train",), unit="nats", least_is_best=True,
+        progress="{:.3f} nats", is_drawn=True,
+    ),
+    ShownMetric(
+        "acc", "accuracy", ("val", "test"), unit="%", progress="{:.1%}", is_drawn=True,
+        score=TaskScores.accuracy, result="accuracy",
+    ),
+    ShownMetric(
+        "calibration_error", "calibration error", (), unit="%", least_is_best=True,
+        score=TaskScores.calibration_error, result="calibration_error",
+    ),
+    ShownMetric(
+        "information", "information", ("val", "test"), unit="%",
+        score=TaskScores.information, result="information",
+        without_labels="Information is what the predictions tell about the images: 100 when all "
+        "are certain and all classes equally frequent, 0 when all images get the same answer.",
+    ),
+    ShownMetric(
+        "diversity", "classes predicted", ("val", "test", "train"), unit="%", is_drawn=True,
+        score=TaskScores.diversity, result="diversity",
+        without_labels="Classes predicted is the share of a task's classes that its predictions "
+        "spread over.",
+    ),
+    ShownMetric("normalized_mean", "normalized mean", ("val",), unit="%"),
+    ShownMetric("gradient_norm", "norm of the gradient", ("train",), least_is_best=True),
+    ShownMetric("learning_rate", "learning rate", ("train",), least_is_best=True),
+    ShownMetric("images_per_second", "images per second", ("train",)),
+    ShownMetric("routing", "weight of the own expert", ("",)),
+]  # fmt: skip
+CURVES = {metric.key: metric for metric in SHOWN_METRICS if metric.is_drawn}
+LABEL_FREE = [metric for metric in SHOWN_METRICS if metric.without_labels]
