@@ -121,7 +121,9 @@ class LastCheckpoint(Checkpoint):
                     exception.add_note(f"A later step could not be saved: {failed}")
         self._whole = REQUEST.deferred = False
         if self._fitting and self.saved_step is not None and self.path.is_file():
-            exception.add_note(self.progress(trainer))
+            how = "`--ckpt_path last`" if self._begun_elsewhere else "the same command"
+            kept = f"Step {self.saved_step} of {trainer.max_steps} is kept in {self.path}"
+            exception.add_note(f"{kept}: {how} goes on from there.")
 
     def save(self, trainer: L.Trainer, ended: bool = False) -> None:
         """Replace the last checkpoint by a whole one, behind all that was logged so far.
@@ -140,18 +142,9 @@ class LastCheckpoint(Checkpoint):
         self.saved_step = step
 
     def on_written(self, path: Path, checkpoint: dict[str, Any]) -> None:
-        """Remember the step that the file is of.
-
-        Lightning then waits for the other processes, and raises if one of them is gone.
-        """
+        """Remember the step before Lightning waits for others, one of which may be gone."""
         if path == self.path:
             self.saved_step = checkpoint["global_step"]
-
-    def progress(self, trainer: L.Trainer) -> str:
-        """One sentence on what is kept, and how to go on."""
-        how = "`--ckpt_path last`" if self._begun_elsewhere else "the same command"
-        kept = f"Step {self.saved_step} of {trainer.max_steps} is kept in {self.path}"
-        return f"{kept}: {how} goes on from there."
 
     # How a fit goes on
 
