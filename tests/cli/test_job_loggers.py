@@ -33,6 +33,9 @@ def test_a_file_of_metrics_is_kept_only_of_the_same_run(
     goes_on: bool, first: int, tmp_path: Path
 ) -> None:
     logger = MetricsFile(str(tmp_path))
-    session: Any = SimpleNamespace(start=SimpleNamespace(goes_on=goes_on), step=7)
-    begin_logging([logger], Namespace(), session)
+    start = SimpleNamespace(goes_on=goes_on)
+    session: Any = SimpleNamespace(command="fit", start=start, step=7, resumed_checkpoint=None)
+    suite = {"name": "tiny", "backbone": {"model": "vit_tiny_patch16_224"}}
+    config = Namespace({"suite": suite, "model": {"class_path": "wemoe_pl.TestTimeAdaptation"}})
+    begin_logging([logger], config, session)
     assert logger.first_step == first

@@ -140,10 +140,7 @@ class LastCheckpoint(Checkpoint):
         self.saved_step = step
 
     def on_written(self, path: Path, checkpoint: dict[str, Any]) -> None:
-        """Remember the step that the file is of.
-
-        Lightning then waits for the other processes, and raises if one of them is gone.
-        """
+        """Remember the step before Lightning waits for others, one of which may be gone."""
         if path == self.path:
             self.saved_step = checkpoint["global_step"]
 
