@@ -1,6 +1,7 @@
 """The house stays one in which a stranger finds the way: small files, and a name for one thing."""
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -58,3 +59,12 @@ def test_no_name_is_defined_in_two_files() -> None:
         for name in defined_names(ast.parse(path.read_text())):
             homes[name].append(place(path))
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
+def test_the_page_on_the_architecture_names_every_folder_and_only_files_that_exist() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    folders = re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)
+    assert set(folders) == {p.name for p in PACKAGE.iterdir() if p.is_dir()} - {"__pycache__"}
+    known = {place(path) for path in FILES}
+    for name in re.findall(r"`([\w/]+\.py)`", page.replace("tests/test_imports.py", "")):
+        assert any(path == name or path.endswith(f"/{name}") for path in known), name

@@ -34,7 +34,7 @@ class Curves(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Log the rate at which the step is made."""
-        groups = [group for each in trainer.optimizers for group in each.param_groups]
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
         if groups:  # there are none where weights are computed from samples
             pl_module.log("train/learning_rate", groups[0]["lr"])
         if self._since is None:

@@ -44,8 +44,6 @@ class LastCheckpoint(Checkpoint):
         self._begun_elsewhere = False  # does the command name the checkpoint of another run?
         self._rng: dict[str, Tensor] = {}
 
-    # When it is saved
-
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Let checkpoints be whole, and verified."""
         self._fitting = self._fitting or stage == TrainerFn.FITTING
@@ -121,7 +119,9 @@ class LastCheckpoint(Checkpoint):
                     exception.add_note(f"A later step could not be saved: {failed}")
         self._whole = REQUEST.deferred = False
         if self._fitting and self.saved_step is not None and self.path.is_file():
-            exception.add_note(self.progress(trainer))
+            kept = f"Step {self.saved_step} of {trainer.max_steps} is kept in {self.path}"
+            how = "`--ckpt_path last`" if self._begun_elsewhere else "the same command"
+            exception.add_note(f"{kept}: {how} goes on from there.")
 
     def save(self, trainer: L.Trainer, ended: bool = False) -> None:
         """Replace the last checkpoint by a whole one, behind all that was logged so far.
@@ -146,14 +146,6 @@ class LastCheckpoint(Checkpoint):
         """
         if path == self.path:
             self.saved_step = checkpoint["global_step"]
-
-    def progress(self, trainer: L.Trainer) -> str:
-        """One sentence on what is kept, and how to go on."""
-        how = "`--ckpt_path last`" if self._begun_elsewhere else "the same command"
-        kept = f"Step {self.saved_step} of {trainer.max_steps} is kept in {self.path}"
-        return f"{kept}: {how} goes on from there."
-
-    # How a fit goes on
 
     def state_dict(self) -> dict[str, Any]:
         """Keep what a resumed run goes on with."""

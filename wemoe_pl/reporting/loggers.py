@@ -66,12 +66,12 @@ class MetricsFile(Logger):
 
     @property
     def name(self) -> str:
-        """The folder in that of the run."""
+        """The name of the folder in which the file, or that of its version, lies."""
         return self.path.parent.name if not self._version else self.path.parent.parent.name
 
     @property
     def version(self) -> str:
-        """The folder below it."""
+        """The folder below `logs`; empty if the file is in `logs` itself."""
         return self._version
 
     def identify(self, identity: Mapping[str, Any], first_step: int = 0) -> None:
@@ -100,7 +100,6 @@ class MetricsFile(Logger):
         if added:
             self.add_line(row)
         else:
-            self._columns = sorted({key for each in self._rows for key in each})
             self.write_all()
 
     @rank_zero_only
@@ -111,20 +110,21 @@ class MetricsFile(Logger):
         """
         if self._rows is None and self.first_step and self.path.is_file():
             self._rows = rows_before(self.path, self.first_step)
-            self._columns = sorted({key for each in self._rows for key in each})
             self.write_all()
 
     def add_line(self, row: Mapping[str, Any]) -> None:
-        """Write one more line."""
+        """Write one more line at the end of the file."""
         with self.path.open("a", newline="") as file:
             DictWriter(file, self._columns).writerow(row)
 
     def write_all(self) -> None:
-        """Write the file, which has a new column."""
+        """Write the file anew, with a column for every metric."""
+        rows = self._rows or []
+        self._columns = sorted({key for row in rows for key in row})
         with atomic_write(self.path) as temporary, temporary.open("w", newline="") as file:
             writer = DictWriter(file, self._columns)
             writer.writeheader()
-            writer.writerows(self._rows or [])
+            writer.writerows(rows)
 
 
 def is_again(row: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
@@ -136,8 +136,8 @@ def rows_before(path: Path, step: int) -> list[dict[str, Any]]:
     """The lines of a file of metrics that are of earlier steps than this, without a torn one."""
     if not step or not path.is_file():
         return []
-    whole = path.read_text().rpartition("\n")[0].splitlines()
-    rows = ({k: v for k, v in row.items() if v} for row in DictReader(whole))
+    lines = path.read_text().rpartition("\n")[0].splitlines()
+    rows = ({k: v for k, v in row.items() if v} for row in DictReader(lines))
     return [row for row in rows if int(row["step"]) < step]
 
 

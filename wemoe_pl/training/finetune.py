@@ -49,7 +49,7 @@ class SupervisedTraining(MultiTaskModule):
 
     @property
     def method(self) -> str:
-        """The name of the class."""
+        """The name of the class, which results and tables show."""
         return type(self).__name__
 
     @property
@@ -165,7 +165,7 @@ class ExpertFineTuning(SupervisedTraining):
         return self.prototypes(encoder, self.task)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Adam on the encoder."""
+        """Train the encoder by Adam, its MLPs and the rest each at their own rate."""
         trained = self.trained_parameters()
         mlps = [weight for name, weight in trained.items() if ".mlp." in name]
         others = [weight for name, weight in trained.items() if ".mlp." not in name]
@@ -190,7 +190,7 @@ class ExpertFineTuning(SupervisedTraining):
         )
 
     def head_file(self, out: Path, task: str) -> Path:
-        """Beside the encoder."""
+        """The head lies beside the encoder."""
         return out / HEAD_FILE
 
 
@@ -271,7 +271,7 @@ class MultiTaskTraining(SupervisedTraining):
         return None if self.from_scratch else replace(self.suite, experts={})
 
     def head_file(self, out: Path, task: str) -> Path:
-        """One file per task."""
+        """Every head has a file of its own, named by its task."""
         return out / "heads" / f"{task}.safetensors"
 
 

@@ -126,7 +126,7 @@ class Information(Metric):
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor) -> None:
-        """Add a batch, (B, C)."""
+        """Count a batch of logits, (B, C)."""
         known = logits.float().nan_to_num()  # an answer that is no number is as good as none
         probabilities = known.softmax(dim=-1)
         self.total += in_units(probabilities).sum(dim=0)
@@ -134,7 +134,7 @@ class Information(Metric):
         self.images += len(logits)
 
     def compute(self) -> Tensor:
-        """From 0 to 1."""
+        """The information, from 0 to 1."""
         if len(self.total) == 1:
             return torch.tensor(0.0)
         of_mean = torch.special.entr(from_units(self.total) / self.images).sum()
@@ -163,11 +163,11 @@ class Diversity(Metric):
         self.add_state("answers", torch.zeros(num_classes, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor) -> None:
-        """Add a batch, (B, C)."""
+        """Count a batch of logits, (B, C)."""
         self.answers += logits.argmax(dim=-1).bincount(minlength=len(self.answers))
 
     def compute(self) -> Tensor:
-        """From 1/C to 1."""
+        """The share of classes, from 1/C to 1."""
         return torch.tensor(spread(self.answers) / len(self.answers))
 
 

@@ -94,9 +94,9 @@ class MultiTaskModule(L.LightningModule):
         """
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """Bring along what measures and scores; a trainer has it already for its second stage."""
-        there: list[L.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        return [each for each in (self.clock, self.scoring) if each not in there]
+        """Bring along what measures and scores, unless the trainer knows it from a stage before."""
+        known: list[L.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        return [own for own in (self.clock, self.scoring) if own not in known]
 
     def configure_model(self) -> None:
         """Build the classifier once, under Lightning's device and precision."""
@@ -157,7 +157,7 @@ class MultiTaskModule(L.LightningModule):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint belongs to."""
+        """What a checkpoint says of the model that it belongs to."""
         return {"method": self.method, "sources": self.frozen_sources, "recipe": self.recipe}
 
     @property

@@ -52,5 +52,5 @@ class RoutingStatistics(Metric):
         self.samples += per_block.shape[1]
 
     def compute(self) -> TaskRouting:
-        """The means over samples."""
+        """Take the means over all samples."""
         return TaskRouting(from_units(self.total) / self.samples, self.won / self.samples)

@@ -96,12 +96,12 @@ class ShardedDictionary(DDPStrategy):
         self.accelerator.teardown()
 
     def on_validation_start(self) -> None:
-        """See `keep_pace`."""
+        """Keep pace with the process that validates the most batches."""
         trainer = self.job.trainer
         self.keep_pace(trainer.val_dataloaders, trainer.num_val_batches)
 
     def on_test_start(self) -> None:
-        """See `keep_pace`."""
+        """Keep pace with the process that tests the most batches."""
         trainer = self.job.trainer
         self.keep_pace(trainer.test_dataloaders, trainer.num_test_batches)
 

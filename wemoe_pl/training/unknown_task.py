@@ -90,7 +90,7 @@ class UnknownTaskScores:
 
 
 def scores_of_rule(metrics: Mapping[str, UnknownTaskAccuracy]) -> dict[str, Any]:
-    """The scores of one rule."""
+    """Compute the scores of one rule."""
     values = {t: m.compute().tolist() for t, m in metrics.items() if m.images}
     accuracy = {task: right_class for task, (_, right_class) in values.items()}
     task_accuracy = {task: right_task for task, (right_task, _) in values.items()}
