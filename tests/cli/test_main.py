@@ -200,7 +200,13 @@ def test_every_shipped_config_runs_as_it_says(
     assert (tmp_path / "checkpoints" / "last.ckpt").exists() == (command[0] == "fit")
 
 
-@pytest.mark.parametrize("trainer", shipped_trainers())
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        pytest.param(trainer, marks=() if trainer.endswith("ddp.yaml") else pytest.mark.slow)
+        for trainer in shipped_trainers()
+    ],
+)
 def test_every_shipped_trainer_is_composed_with_a_job(
     wemoe_pl: Command, adapt: tuple[str], tmp_path: Path, trainer: str
 ) -> None:

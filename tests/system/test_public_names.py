@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 import lightning as L
@@ -35,8 +37,8 @@ CHOSEN = (
 )  # fmt: skip
 # What jobs always have, and no config chooses by its class.
 OF_EVERY_JOB = {
-    "CollapseGuard", "Curves", "Dashboard", "EndTogether", "LastCheckpoint", "Predictions",
-    "Requeue", "SaveConfig", "Scoring", "StageClock",
+    "CollapseGuard", "Curves", "Dashboard", "EndTogether", "IdentityRecord", "LastCheckpoint",
+    "Predictions", "Requeue", "SaveConfig", "Scoring", "StageClock",
 }  # fmt: skip
 # The bases, which are never built.
 ABSTRACT = {"MergedModule", "SampleMethod", "SupervisedTraining"}
@@ -54,8 +56,16 @@ def former(folder: Path) -> set[str]:
     return {place for place in places(folder) if short(place) != place}
 
 
+@pytest.fixture(scope="module")
+def every_module() -> None:
+    """All of the package is imported, whatever other tests have imported before."""
+    for module in walk_packages(wemoe_pl.__path__, "wemoe_pl."):
+        if module.name != "wemoe_pl.__main__":
+            import_module(module.name)
+
+
 def below(base: type) -> Iterator[type]:
-    """The classes of this package that are of a kind."""
+    """The classes of this package that are of a kind, as far as they were imported."""
     children: list[type] = base.__subclasses__()
     for child in children:
         yield from below(child)
@@ -75,6 +85,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- names -----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("every_module")
 @pytest.mark.parametrize("base", CHOSEN)
 def test_every_class_that_a_config_chooses_has_a_public_name(base: type) -> None:
     named = {kind.__name__: kind for kind in below(base)}
