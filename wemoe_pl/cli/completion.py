@@ -24,40 +24,8 @@ from wemoe_pl.system.configs import (
 )
 from wemoe_pl.system.files import SHIPPED
 
-BASH = r"""
-_wemoe_pl() {
-    mapfile -t COMPREPLY < <(
-        "$1" completion --complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null | cut -f 1
-    )
-}
-complete -o default -F _wemoe_pl wemoe-pl
-"""
-ZSH = r"""
-_wemoe_pl() {
-    local -a lines names
-    lines=("${(@f)$("$words[1]" completion --complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-    if [[ -z "$lines" ]]; then _files; return; fi
-    names=("${(@)lines%%$'\t'*}")
-    lines=("${(@)lines/$'\t'/  -- }")
-    compadd -l -d lines -- $names
-}
-compdef _wemoe_pl wemoe-pl
-"""
-FISH = r"""
-function __wemoe_pl
-    set -l words (commandline -opc) (commandline -ct)
-    set -l lines ($words[1] completion --complete $words[2..-1] 2>/dev/null)
-    if test (count $lines) -eq 0
-        __fish_complete_path (commandline -ct)
-    else
-        printf '%s\n' $lines
-    end
-end
-complete -c wemoe-pl -f -a '(__wemoe_pl)'
-"""
 # What commands take that is no option; of folders a shell knows more than we do.
 WORDS = {"bench": BENCH_MEASURES, "completion": SHELLS, "export": (), "report": ()}
-SCRIPTS = dict(zip(SHELLS, (BASH, ZSH, FISH), strict=True))
 
 
 def script(shell: str) -> str:
@@ -66,9 +34,9 @@ def script(shell: str) -> str:
     Raises:
         ConfigError: there is none for this shell.
     """
-    if shell not in SCRIPTS:
-        raise ConfigError(f"There is no script for '{shell}'. {did_you_mean(shell, SCRIPTS)}")
-    return SCRIPTS[shell].lstrip()
+    if shell not in SHELLS:
+        raise ConfigError(f"There is no script for '{shell}'. {did_you_mean(shell, SHELLS)}")
+    return (SHIPPED / "completion" / f"wemoe-pl.{shell}").read_text("utf-8")
 
 
 def lines_for_shell(words: Sequence[str]) -> str:

@@ -24,28 +24,11 @@ from wemoe_pl.cli.options import (
 from wemoe_pl.cli.verb_parsers import VERB_PARSERS
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW, shipped_configs, shipped_suites, shipped_trainers
+from wemoe_pl.system.files import SHIPPED
 
 # The classes that `--model` takes.
 MODELS = ("ExpertFineTuning", "MultiTaskTraining", "SampleMerging", "TestTimeAdaptation")
 JOB_USAGE = "--config CONFIG [--out DIR] [--KEY VALUE ...]"
-JOB_EPILOG = """\
-  --KEY VALUE           any other key of the config, for example
-                        --trainer.max_steps 500 or --model.merge.router_depth 1
-  --model.help CLASS    the options of a class:
-                        {classes}
-
-shipped configs:
-  {configs}
-shipped suites, for --suite:
-  {suites}
-shipped devices, for --config trainer/NAME: {trainers}
-"""
-TOP = """\
-Merge fine-tuned vision transformers into one multi-task model.
-
-commands, each with a --help of its own:
-  {commands}
-"""
 
 
 def parser_of(command: str) -> OneSentence:
@@ -64,7 +47,7 @@ def parser_of(command: str) -> OneSentence:
 def top_parser() -> OneSentence:
     """Make the parser of `wemoe-pl` without a command."""
     commands = "\n  ".join(f"{name:22}{about}" for name, about in COMMANDS.items())
-    parser = config_parser("", TOP.format(commands=commands))
+    parser = config_parser("", text_of("top").format(commands=commands))
     parser.add_argument("--version", action="store_true", help="Show the version and exit.")
     return parser
 
@@ -112,9 +95,14 @@ def job_epilog() -> str:
     third = (len(names) + 2) // 3
     columns = (names[i * third : (i + 1) * third] for i in range(3))
     rows = zip_longest(*columns, fillvalue="")
-    return JOB_EPILOG.format(
+    return text_of("job").format(
         classes=f"\n{' ' * 24}".join(MODELS),
         configs="\n  ".join("".join(f"{name:26}" for name in row).rstrip() for row in rows),
         suites=", ".join(shipped_suites()),
         trainers=" ".join(PurePath(name).stem for name in shipped_trainers()),
     )
+
+
+def text_of(name: str) -> str:
+    """Read a text of `assets/help`, with places for what differs."""
+    return (SHIPPED / "help" / f"{name}.txt").read_text("utf-8")

@@ -123,10 +123,7 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], Report], str]], ...] = (
     # The parser of the command quotes the sentence of the parser of a class.
     (r"There is no (?:key|class) '.*", lambda found, _: found[0]),
     (r"The YAML .*", lambda found, report: after(report.key, found[0])),
-    (
-        r"(?:[\w.]+: )*A config may not name '.*",
-        lambda found, report: after(report.key, found[0]),
-    ),
+    (r"(?:[\w.]+: )*A config may not name '.*", lambda found, report: after(report.key, found[0])),
     (DENIED.pattern, lambda found, report: after(report.key, not_allowed(found[1]))),
     (r"(?:unrecognized arguments: --|[Oo]ption ')([\w.]+)", unknown_key),
     (r"Expected a dot import path string: (\S+)", unknown_class),
@@ -145,10 +142,7 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], Report], str]], ...] = (
         r'(?s:\A.*)in "<unicode string>", line (\d+)',  # the last line counts
         lambda found, report: after(report.place, f"not valid YAML near line {found[1]}."),
     ),
-    (
-        r"codec can't decode",
-        lambda _, report: after(report.place, "it is no text in UTF-8."),
-    ),
+    (r"codec can't decode", lambda _, report: after(report.place, "it is no text in UTF-8.")),
     (r"(?s:\A.*)(?:Got|Given) value: (.*)", wrong_type),  # the last value is the whole one
 )
 

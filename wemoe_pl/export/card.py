@@ -37,14 +37,13 @@ def model_card(
         difference: the largest between features of the model and of what was read back.
     """
     named = (manifest.results or {}).get("method") or manifest.method
-    chosen, task = FORMATS_BY_NAME[manifest.format], next(iter(manifest.heads))
-    loading = TEMPLATES.from_string(chosen.loading)
     return TEMPLATES.get_template("card.md.jinja").render(
         metadata=yaml.safe_dump(metadata(manifest, licences), sort_keys=False),
         method=named or manifest.recipe["merge"]["class_path"].rpartition(".")[2],
         manifest=manifest,
-        format=chosen,
-        loading=loading.render(manifest=manifest, repo=repo.name, task=task),
+        format=FORMATS_BY_NAME[manifest.format],
+        repo=repo.name,
+        task=next(iter(manifest.heads)),
         results=results_table(manifest.results),
         version=__version__,
         recipe=yaml.safe_dump(manifest.recipe, sort_keys=False, allow_unicode=True),

@@ -26,13 +26,13 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
 @dataclass(frozen=True)
 class Format:
-    """How a model is written, read back to be compared, and loaded by others.
+    """How a model is written, and read back to be compared.
+
+    How others load it is in a template for the model card, `assets/loading/FORMAT.py.jinja`.
 
     Args:
         write: writes a model into an empty folder.
         features: computes what is read from that folder gives for images.
-        loading: a template of the Python that loads it from the hub; a card fills in the `repo`,
-            the name of one `task`, and what the `manifest` says.
         library: the library that loads it, as the hub calls it.
         prepare: gives the model as the format holds it; raises `MergeError` if it cannot.
         needs: packages that are installed as `wemoe_pl[export]`.
@@ -41,7 +41,6 @@ class Format:
 
     write: Callable[[ExportedModel, Path], None]
     features: Callable[[Path, Tensor], Tensor]
-    loading: str
     library: str = "wemoe_pl"
     prepare: Callable[[ExportedModel], ExportedModel] = lambda model: model
     needs: tuple[str, ...] = ()
@@ -49,53 +48,13 @@ class Format:
 
 
 FORMATS_BY_NAME = {
-    "adapter": Format(
-        write_adapter,
-        adapter_features,
-        """\
-{% set parts = (manifest.experts | length + 1) ~ " models" %}
-from wemoe_pl import load  # pip install wemoe_pl
-
-model = load("{{ repo }}")  # fetches what it was merged from, {{ parts }}, and checks their hashes
-logits = model(images, "{{ task }}")
-""",
-    ),
-    "bundle": Format(
-        write_bundle,
-        bundle_features,
-        """\
-from wemoe_pl import load  # pip install wemoe_pl
-
-model = load("{{ repo }}")
-logits = model(images, "{{ task }}")
-""",
-    ),
-    "timm": Format(
-        write_timm,
-        timm_features,
-        """\
-import timm
-{% if manifest.architecture.experts %}
-import wemoe_pl.model.architecture  # pip install wemoe_pl; timm then knows it
-{% endif %}
-
-encoder = timm.create_model("hf-hub:{{ repo }}", pretrained=True).eval()
-features = encoder(images)
-""",
-        library="timm",
-        has_heads=False,
-    ),
+    "adapter": Format(write_adapter, adapter_features),
+    "bundle": Format(write_bundle, bundle_features),
+    "timm": Format(write_timm, timm_features, "timm", has_heads=False),
     "hf": Format(
         write_hf,
         hf_features,
-        """\
-{% set kind = "WithProjection" if manifest.architecture.options.get("num_classes") else "" %}
-from transformers import CLIPImageProcessor, CLIPVisionModel{{ kind }}
-
-model = CLIPVisionModel{{ kind }}.from_pretrained("{{ repo }}")
-processor = CLIPImageProcessor.from_pretrained("{{ repo }}")
-""",
-        library="transformers",
+        "transformers",
         prepare=plain_clip,
         needs=("transformers",),
         has_heads=False,
@@ -103,28 +62,11 @@ processor = CLIPImageProcessor.from_pretrained("{{ repo }}")
     "onnx": Format(
         write_onnx,
         onnx_features,
-        """\
-import onnxruntime
-from huggingface_hub import snapshot_download
-
-session = onnxruntime.InferenceSession(snapshot_download("{{ repo }}") + "/model.onnx")
-[logits] = session.run(["{{ task }}"], {"images": images})  # float32, of any number of images
-""",
-        library="onnx",
+        "onnx",
         prepare=ExportedModel.unpacked,
         needs=("onnx", "onnxscript", "onnxruntime"),
     ),
-    "torch-export": Format(
-        write_program,
-        program_features,
-        """\
-import torch
-from huggingface_hub import snapshot_download
-
-program = torch.export.load(snapshot_download("{{ repo }}") + "/model.pt2").module()
-features, *logits = program(images)  # of any number of images; the tasks are in classes.json
-""",
-    ),
+    "torch-export": Format(write_program, program_features),
 }
 
 

@@ -54,9 +54,7 @@ def push(folder: Path, repo: HubRepo, difference: float) -> None:
     manifest = read_manifest(folder / MANIFEST)
     check_can_be_made_elsewhere(manifest)
     public = replace(
-        manifest,
-        recipe=without_folders(manifest.recipe),
-        sources=without_folders(manifest.sources),
+        manifest, recipe=without_folders(manifest.recipe), sources=without_folders(manifest.sources)
     )
     merged = dict.fromkeys(source_repo(source["source"]) for source in manifest.sources.values())
     found = [source for source in merged if hub_request(source, ENCODER_FILE)]

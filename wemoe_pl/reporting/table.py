@@ -7,21 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
+from wemoe_pl.system.files import SHIPPED
+
 OURS = "this program"
 LATEX_ESCAPES = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "±": "$\\pm$", "†": "$\\dagger$", "–": "--",
 }  # fmt: skip
-LATEX_TABLE = r"""\begin{table}
-\centering
-\caption{%s}
-\begin{tabular}{l%s}
-\toprule
-%s
-\bottomrule
-\end{tabular}
-\end{table}
-"""
 
 
 def percent(share: float | None) -> str:
@@ -156,7 +148,8 @@ def latex_table(table: ResultTable) -> str:
         lines.append("\\midrule")
     lines += [latex_line([f"{r.label} †", *(c.text for c in r.cells)]) for r in table.published]
     caption = escaped(" ".join([f"Accuracy on {table.title}, %.", *table.footnotes]))
-    return LATEX_TABLE % (caption, "r" * len(table.columns), "\n".join(lines))
+    template = (SHIPPED / "table.tex").read_text("utf-8")
+    return template % (caption, "r" * len(table.columns), "\n".join(lines))
 
 
 def latex_line(cells: Iterable[str]) -> str:
