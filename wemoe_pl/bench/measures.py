@@ -112,10 +112,7 @@ def encoder(settings: Settings) -> Iterator[BenchRow]:
             "plain": partial(step, plain, images, heads),
             "WEMoE": partial(step, merged, evaluated, heads),
         }
-        scored = {
-            "plain": forward_only(plain, evaluated),
-            "WEMoE": forward_only(merged, evaluated),
-        }
+        scored = {"plain": forward_only(plain, evaluated), "WEMoE": forward_only(merged, evaluated)}
         about = {"shape": name, "blocks": blocks, "experts": experts, "per task": per_task}
         times = {
             "step": interleaved(steps, settings.repeats, settings.device),
@@ -147,14 +144,9 @@ def build(settings: Settings) -> Iterator[BenchRow]:
 
 Measure = Callable[[Settings], Iterator[BenchRow]]
 MEASURES: dict[str, Measure] = {
-    "layer": layer,
-    "ways": ways,
-    "limits": limits,
-    "memory": memory,
-    "encoder": encoder,
-    "build": build,
-    "plan": plan,
-}
+    "layer": layer, "ways": ways, "limits": limits, "memory": memory,
+    "encoder": encoder, "build": build, "plan": plan,
+}  # fmt: skip
 KERNELS: dict[str, Kernel] = {"weight space": tiled_mlp, "activation space": activation_mlp}
 
 

@@ -47,8 +47,7 @@ class TextTower:
                 f"open_clip has no model '{self.model}'. "
                 f"{did_you_mean(self.model, open_clip.list_models())}"
             )
-        config: dict[str, Any] = open_clip.get_model_config(self.model)
-        return config
+        return open_clip.get_model_config(self.model)
 
     @property
     def is_quick(self) -> bool:

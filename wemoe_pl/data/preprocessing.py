@@ -76,8 +76,7 @@ class Preprocessing:
     def normalise(self, pixels: Pixels) -> Tensor:
         """(…, H, W, C) → (…, C, H, W), normalised: many at once cost much less than one by one."""
         scaled = torch.from_numpy(pixels).movedim(-1, -3).contiguous().float().div(255)
-        tensor: Tensor = self._normalise(scaled)
-        return tensor
+        return self._normalise(scaled)
 
     def picture(self, image: Tensor) -> Pixels:
         """(C, H, W), normalised → (H, W, 3), for eyes."""
@@ -110,13 +109,8 @@ def data_config(backbone: Backbone) -> dict[str, Any]:
             f"the mean {mean} and the standard deviation {std} of three, and nothing states those "
             "of grey values: choose a model whose three are alike, or leave out in_chans."
         )
-    return {
-        **config,
-        "input_size": (channels, height, width),
-        "mean": tuple(mean)[:channels],
-        "std": tuple(std)[:channels],
-        "crop_pct": 1.0,
-    }
+    normalised = {"mean": tuple(mean)[:channels], "std": tuple(std)[:channels]}
+    return {**config, **normalised, "input_size": (channels, height, width), "crop_pct": 1.0}
 
 
 def prepared_batches(

@@ -90,8 +90,7 @@ class AdaptiveEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) → features (B, D)."""
-        features: Tensor = functional_call(self.encoder, self.merged_weights(), (images,))
-        return features
+        return functional_call(self.encoder, self.merged_weights(), (images,))
 
     @torch.no_grad()
     def fold(self) -> nn.Module:

@@ -39,8 +39,7 @@ class PerTaskEncoder(nn.Module):
 
     def forward(self, images: Tensor, task: str) -> Tensor:
         """Images (B, 3, H, W) of one task → features (B, D) by that task's expert."""
-        features: Tensor = self.become(task)(images)
-        return features
+        return self.become(task)(images)
 
     def become(self, task: str) -> nn.Module:
         """The encoder, with the weights of a task's expert."""

@@ -60,13 +60,11 @@ class MultiTaskModel(nn.Module):
     def encode(self, images: Tensor, task: str | None = None) -> Tensor:
         """Images (B, 3, H, W) → features (B, D); only a `PerTaskEncoder` needs the task."""
         per_task = isinstance(self.encoder, PerTaskEncoder)
-        features: Tensor = self.encoder(images, task) if per_task else self.encoder(images)
-        return features
+        return self.encoder(images, task) if per_task else self.encoder(images)
 
     def forward(self, images: Tensor, task: str) -> Tensor:
         """Images (B, 3, H, W) of one task → logits (B, C) of its classes."""
-        logits: Tensor = self.head(task)(self.encode(images, task))
-        return logits
+        return self.head(task)(self.encode(images, task))
 
     def forward_tasks(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One batch of every task in a single forward pass → logits per task.

@@ -56,8 +56,7 @@ def read_suite(path: str) -> Suite:
             parsed = parser.instantiate(parser.parse_args([f"--suite={no_module(path)}"]))
     except (ArgumentError, ImportError) as error:
         raise ConfigError(f"{path} is no suite: {error}") from error
-    suite: Suite = parsed.suite
-    return suite
+    return parsed.suite
 
 
 def rebuild(recipe: Mapping[str, Any], allow: Sequence[str] = ()) -> tuple[Suite, MergeMethod]:

@@ -156,8 +156,7 @@ def compare_with_start(start: Start, identity: Identity) -> Identity:
 
 def beginning(left: Mapping[str, Any]) -> str | None:
     """The SHA-256 of the checkpoint of another run that a run began with, from what it has left."""
-    began_from: str | None = left.get(RECORD, {}).get("began_from")
-    return began_from
+    return left.get(RECORD, {}).get("began_from")
 
 
 def check_finished(start: Start, results: Mapping[str, Any], identity: Identity) -> None:

@@ -55,15 +55,9 @@ def motion_blur(image: Image.Image, rng: Generator, radius: int, deviation: floa
 
 
 def spatter(
-    image: Image.Image,
-    rng: Generator,
-    location: float,
-    scale: float,
-    blur: float,
-    threshold: float,
-    mix: float,
-    mud: bool,
-) -> Image.Image:
+    image: Image.Image, rng: Generator, location: float, scale: float, blur: float,
+    threshold: float, mix: float, mud: bool,
+) -> Image.Image:  # fmt: skip
     """Splash water or mud onto the lens, where smoothed noise is above a threshold.
 
     Args:

@@ -14,11 +14,9 @@ from wemoe_pl.errors import DataError
 
 TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 BINARY = (
-    pa.types.is_binary,
-    pa.types.is_large_binary,
+    pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary,
     pa.types.is_binary_view,  # of Polars
-    pa.types.is_fixed_size_binary,
-)
+)  # fmt: skip
 LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 PIXELS = (pa.types.is_uint8, pa.types.is_uint16)  # other numbers do not say what white is
 

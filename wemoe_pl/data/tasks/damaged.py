@@ -75,8 +75,7 @@ def unreadable(images: Images) -> list[int]:
     key = hashlib.sha256(f"{images.fingerprint} {PIL.__version__}".encode()).hexdigest()
     verdict = cache_folder("readable") / f"{key}.json"
     with suppress(OSError, ValueError):
-        remembered: list[int] = json.loads(verdict.read_text())
-        return remembered
+        return json.loads(verdict.read_text())
     with ThreadPoolExecutor() as pool:
         answers: Iterable[bool] = pool.map(lambda i: is_readable(images, i), range(len(images)))
         if len(images) >= WORTH_A_BAR:

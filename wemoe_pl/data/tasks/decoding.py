@@ -8,12 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
-from PIL.TiffImagePlugin import (
-    BITSPERSAMPLE,
-    PHOTOMETRIC_INTERPRETATION,
-    SAMPLEFORMAT,
-    TiffImageFile,
-)
+from PIL.TiffImagePlugin import TiffImageFile
 
 from wemoe_pl.data.tasks.file_names import printable
 from wemoe_pl.errors import DataError
@@ -30,14 +25,10 @@ WHITE_IS_ZERO = 0
 SIGNED = 2
 # From what EXIF says of the first row and column to what puts them upright.
 TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 
 
 def read_image(source: Path | bytes, name: str = "") -> Image.Image:
@@ -51,9 +42,8 @@ def read_image(source: Path | bytes, name: str = "") -> Image.Image:
         DataError: it cannot be decoded to the last pixel, is too large or too elongated, or the
             range of its values is not known.
     """
-    file, called = (
-        (io.BytesIO(source), name) if isinstance(source, bytes) else (source, printable(source))
-    )
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    called = name if isinstance(source, bytes) else printable(source)
     with explained(called), Image.open(file, formats=IMAGE_FORMATS) as image:
         return upright_rgb(image)
 
@@ -149,7 +139,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
 def largest_value(image: Image.Image) -> int | None:
     """What white is in an image of grey values, by its format; None if that is not known."""
     if isinstance(image, TiffImageFile):
-        bits: int = image.tag_v2.get(BITSPERSAMPLE, (16,))[0]
+        bits: int = image.tag_v2.get(Base.BitsPerSample, (16,))[0]
         return None if image.mode in ("F", "I") or is_signed(image) else 2**bits - 1
     if image.mode == "I" and image.format in ("PNG", "PPM"):  # formats of at most 16 bits
         return SIXTEEN_BITS
@@ -158,14 +148,14 @@ def largest_value(image: Image.Image) -> int | None:
 
 def is_signed(image: Image.Image) -> bool:
     """Are its values signed? Pillow takes those of eight bits for others."""
-    return isinstance(image, TiffImageFile) and SIGNED in image.tag_v2.get(SAMPLEFORMAT, ())
+    return isinstance(image, TiffImageFile) and SIGNED in image.tag_v2.get(Base.SampleFormat, ())
 
 
 def is_negative(image: Image.Image) -> bool:
     """Is zero white? Pillow heeds that only in images of eight bits."""
     return (
         isinstance(image, TiffImageFile)
-        and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
+        and image.tag_v2.get(Base.PhotometricInterpretation) == WHITE_IS_ZERO
     )
 
 

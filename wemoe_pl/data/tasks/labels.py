@@ -16,8 +16,7 @@ def stored_labels(table: Dataset, column: str) -> list[Any]:
     Unlike those that `datasets` gives: a column that says it is one of images would have its paths
     opened.
     """
-    values: list[Any] = table.data.column(column).to_pylist()
-    return values
+    return table.data.column(column).to_pylist()
 
 
 def are_names(values: Sequence[Any]) -> bool:

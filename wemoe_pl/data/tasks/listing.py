@@ -20,27 +20,11 @@ IMAGE_SUFFIXES = frozenset(
     if SAME_FORMATS.get(form, form) in IMAGE_FORMATS
 )
 # What systems and network drives leave beside images, under names without a dot, in small letters.
-DEBRIS = frozenset(
-    {
-        "#recycle",
-        "#snapshot",
-        "$recycle.bin",
-        "@eadir",
-        "@recently-snapshot",
-        "@recycle",
-        "@tmp",
-        "__macosx",
-        "desktop.ini",
-        "ehthumbs.db",
-        "icon\r",
-        "lost+found",
-        "network trash folder",
-        "recycler",
-        "system volume information",
-        "temporary items",
-        "thumbs.db",
-    }
-)
+DEBRIS = frozenset((
+    "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "@tmp",
+    "__macosx", "desktop.ini", "ehthumbs.db", "icon\r", "lost+found", "network trash folder",
+    "recycler", "system volume information", "temporary items", "thumbs.db",
+))  # fmt: skip
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -129,5 +129,4 @@ class PaperTask(VisionTask):
 @cache
 def published(name: str) -> dict[str, Any]:
     """The facts about one of the eight tasks, as the package ships them."""
-    facts: dict[str, Any] = json.loads((SHIPPED / "tasks" / f"{name}.json").read_text())
-    return facts
+    return json.loads((SHIPPED / "tasks" / f"{name}.json").read_text())

@@ -85,8 +85,7 @@ def fused_linear(
             "A fused layer takes (B, N, K), (M, K), (T, M, K) and (B, T), "
             f"not {', '.join(str(tuple(operand.shape)) for operand in operands)}."
         )
-    out: Tensor = FusedLinear.apply(x, weight, task_vectors, routing_weights)
-    return out
+    return FusedLinear.apply(x, weight, task_vectors, routing_weights)
 
 
 def fused_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:

@@ -74,8 +74,7 @@ def hidden_mean(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     plain = torch.compiler.is_compiling() or x.is_meta or not torch.is_grad_enabled()
     if plain or torch.is_autocast_enabled(x.device.type):
         return naive_hidden_mean(x, weight, bias)
-    out: Tensor = HiddenMean.apply(x, weight, bias)
-    return out
+    return HiddenMean.apply(x, weight, bias)
 
 
 def chunks(x: Tensor, hidden: int) -> Iterator[slice]:

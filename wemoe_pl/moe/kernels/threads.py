@@ -64,10 +64,7 @@ def openmp_pause() -> Callable[[int], int] | None:
 
     Looked for in torch's own, since a process may hold several of the kind.
     """
-    pause: Callable[[int], int] | None = getattr(
-        ctypes.CDLL(torch._C.__file__), "omp_pause_resource_all", None
-    )
-    return pause
+    return getattr(ctypes.CDLL(torch._C.__file__), "omp_pause_resource_all", None)
 
 
 @cache
