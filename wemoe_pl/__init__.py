@@ -4,7 +4,7 @@ import sys
 
 from lazy_loader import attach_stub
 
-from wemoe_pl.system.moved import MovedModules
+from wemoe_pl.system.moved_modules import MovedModules
 
 __version__ = "0.1.0"
 

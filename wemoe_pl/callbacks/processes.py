@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zer
 
 from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
 from wemoe_pl.callbacks.lightning_private import handle_sigterm, starter_of
-from wemoe_pl.callbacks.siblings import callbacks_of
+from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.system.signals import REQUEST, Stopped
 
 

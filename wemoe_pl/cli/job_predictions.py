@@ -8,8 +8,8 @@ from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 
+from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.callbacks.predictions import Predictions
-from wemoe_pl.callbacks.siblings import callbacks_of
 from wemoe_pl.data.tasks import name_some
 from wemoe_pl.data.to_classify import ToClassify
 from wemoe_pl.merging import NOT_ADAPTED

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.callbacks.curves import Curves
-from wemoe_pl.callbacks.siblings import callbacks_of
+from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.cli.job_loggers import close_loggers
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.reporting.dashboard import Dashboard

@@ -9,13 +9,13 @@ from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from wemoe_pl.callbacks.last_checkpoint import IdentityRecord
+from wemoe_pl.callbacks.lookup import all_callbacks
 from wemoe_pl.callbacks.processes import is_first_process
-from wemoe_pl.callbacks.siblings import all_callbacks
 from wemoe_pl.cli.job_config import write_to
 from wemoe_pl.cli.options import CONFIG, values_of
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.runs.identity import Identity
-from wemoe_pl.runs.own import meant_run
+from wemoe_pl.runs.meant_run import meant_run
 from wemoe_pl.runs.session import Command, Session
 from wemoe_pl.system.files import digest
 from wemoe_pl.training.module import MultiTaskModule

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from wemoe_pl.data.contents import Contents
 from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.pixel_cache import cached_pixels
+from wemoe_pl.data.pixel_hashes import Contents
 from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.streams import PreparedImages
 from wemoe_pl.data.suite import Suite

@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 
 
 class SeenBatch(Batch):
-    """A batch that says what its images looked like; see `contents`.
+    """A batch that says what its images looked like; see `pixel_hashes`.
 
     Args:
         batch: images and labels by task.

@@ -10,8 +10,8 @@ from wemoe_pl.merging.base import NOT_ADAPTED, MergeMethod, blocks_of
 from wemoe_pl.merging.baselines import Individual, PerTaskEncoder, Pretrained
 from wemoe_pl.merging.fisher import Fisher
 from wemoe_pl.merging.folding import fold, folds
+from wemoe_pl.merging.from_samples import SampleMethod, Sums
 from wemoe_pl.merging.regmean import RegMean
-from wemoe_pl.merging.sample_method import SampleMethod, Sums
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.ties import TIES
 from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, part_of, upscale

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 from torch.nn import functional as F
 
-from wemoe_pl.merging.sample_method import SampleMethod, Sums
+from wemoe_pl.merging.from_samples import SampleMethod, Sums
 
 
 @dataclass(frozen=True)

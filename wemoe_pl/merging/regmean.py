@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging.sample_method import SampleMethod, Sums
+from wemoe_pl.merging.from_samples import SampleMethod, Sums
 
 
 @dataclass(frozen=True)

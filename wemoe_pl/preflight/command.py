@@ -27,7 +27,7 @@ from wemoe_pl.preflight.printing import memory_facts, print_findings, print_part
 from wemoe_pl.preflight.settings import check_devices, check_fit, number_of
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.identity import Identity
-from wemoe_pl.runs.own import Meant, meant_run
+from wemoe_pl.runs.meant_run import Meant, meant_run
 from wemoe_pl.runs.partial import check_limits
 from wemoe_pl.runs.start import Start, compare_with_start, find_start
 from wemoe_pl.system.disk_space import size_in_words

@@ -12,7 +12,7 @@ import wandb
 from lightning.pytorch.trainer.states import TrainerFn
 
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
-from wemoe_pl.callbacks.siblings import callbacks_of
+from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.preprocessing import Pixels
 from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, routing_rows

@@ -13,7 +13,7 @@ from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import TRIAL, RunFolder, RunState
 from wemoe_pl.runs.identity import RECORD, Identity
 from wemoe_pl.runs.lock import held, now, time_in_words
-from wemoe_pl.runs.own import Meant
+from wemoe_pl.runs.meant_run import Meant
 from wemoe_pl.runs.replacing import is_unfinished, recover, replace_by_next
 from wemoe_pl.runs.settings import difference
 from wemoe_pl.runs.start import Start, compare_with_start, find_start

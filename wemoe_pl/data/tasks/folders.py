@@ -16,9 +16,9 @@ from wemoe_pl.data.tasks.base import (
 )
 from wemoe_pl.data.tasks.class_names import canonical, match_names, repeated, timm_order
 from wemoe_pl.data.tasks.damaged import keep_readable
-from wemoe_pl.data.tasks.gaps import tell_gaps
 from wemoe_pl.data.tasks.image_files import ImageFiles
 from wemoe_pl.data.tasks.listing import is_hidden, list_images
+from wemoe_pl.data.tasks.missing_images import tell_gaps
 from wemoe_pl.errors import DataError, did_you_mean
 
 SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "eval"})

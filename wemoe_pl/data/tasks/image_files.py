@@ -1,4 +1,4 @@
-"""Images that are files of their own."""
+"""Images that are files of their own: the suffixes by which they are known, and what they hold."""
 
 import os
 from collections.abc import Sequence
@@ -8,8 +8,15 @@ from pathlib import Path
 from PIL import Image
 
 from wemoe_pl.data.tasks.base import hashed
-from wemoe_pl.data.tasks.decoding import READER, read_image
+from wemoe_pl.data.tasks.decoding import IMAGE_FORMATS, READER, read_image
 from wemoe_pl.data.tasks.file_names import printable
+
+SAME_FORMATS = {"MPO": "JPEG", "DIB": "BMP"}  # of cameras with two lenses, and of old Windows
+IMAGE_SUFFIXES = frozenset(
+    suffix
+    for suffix, form in Image.registered_extensions().items()
+    if SAME_FORMATS.get(form, form) in IMAGE_FORMATS
+)
 
 
 class ImageFiles:

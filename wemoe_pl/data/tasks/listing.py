@@ -7,18 +7,10 @@ from fnmatch import fnmatchcase
 from glob import has_magic
 from pathlib import Path
 
-from PIL import Image
-
-from wemoe_pl.data.tasks.decoding import IMAGE_FORMATS
 from wemoe_pl.data.tasks.file_names import name_some, printable
+from wemoe_pl.data.tasks.image_files import IMAGE_SUFFIXES
 from wemoe_pl.errors import DataError
 
-SAME_FORMATS = {"MPO": "JPEG", "DIB": "BMP"}  # of cameras with two lenses, and of old Windows
-IMAGE_SUFFIXES = frozenset(
-    suffix
-    for suffix, form in Image.registered_extensions().items()
-    if SAME_FORMATS.get(form, form) in IMAGE_FORMATS
-)
 # What systems and network drives leave beside images, under names without a dot, in small letters.
 DEBRIS = frozenset((
     "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "@tmp",

@@ -23,7 +23,6 @@ from wemoe_pl.data.tasks.class_names import first_mismatch
 from wemoe_pl.data.tasks.columns import check_images, content_and_path, read_cell
 from wemoe_pl.data.tasks.damaged import keep_readable
 from wemoe_pl.data.tasks.file_names import printable
-from wemoe_pl.data.tasks.gaps import tell_gaps
 from wemoe_pl.data.tasks.image_files import names_and_sizes
 from wemoe_pl.data.tasks.labels import (
     are_names,
@@ -33,6 +32,7 @@ from wemoe_pl.data.tasks.labels import (
     orders_of_names,
     stored_labels,
 )
+from wemoe_pl.data.tasks.missing_images import tell_gaps
 from wemoe_pl.data.tasks.tables import matching, read_table, table_facts, tables_in
 from wemoe_pl.errors import DataError, did_you_mean
 from wemoe_pl.system.files import locate

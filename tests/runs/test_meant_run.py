@@ -11,7 +11,7 @@ import yaml
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.runs.checkpoint import IDENTITY
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder
-from wemoe_pl.runs.own import Meant, meant_run, run_of_config
+from wemoe_pl.runs.meant_run import Meant, meant_run, run_of_config
 
 RECIPE: dict[str, Any] = {
     "out": "where/it/was", "ckpt_path": None, "suite": {"name": "s"}, "tasks": None, "unseen": [],

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from wemoe_pl.data.contents import Contents
+from wemoe_pl.data.pixel_hashes import Contents
 from wemoe_pl.data.streams import Seen, hash_of
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import Images

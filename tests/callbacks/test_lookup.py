@@ -5,8 +5,8 @@ from collections.abc import Callable
 import lightning as L
 
 from wemoe_pl.callbacks.curves import Curves
+from wemoe_pl.callbacks.lookup import all_callbacks, callbacks_of
 from wemoe_pl.callbacks.processes import EndTogether, Requeue
-from wemoe_pl.callbacks.siblings import all_callbacks, callbacks_of
 
 
 def test_callbacks_are_found_by_class_in_their_order(

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from wemoe_pl.system.moved import MOVED
+from wemoe_pl.system.moved_modules import MOVED
 
 
 @pytest.mark.parametrize(("old", "new"), MOVED.items())

@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from wemoe_pl.data.tasks import UNLABELLED
-from wemoe_pl.data.tasks.gaps import tell_gaps
+from wemoe_pl.data.tasks.missing_images import tell_gaps
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2, 1], []])
