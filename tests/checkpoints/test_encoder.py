@@ -18,7 +18,6 @@ from wemoe_pl.checkpoints import (
     LazyState,
     Weights,
     encoder_state,
-    first_difference,
     load_encoder,
     save_tensors,
     text_state,
@@ -416,11 +415,6 @@ def encoder_state_of_open_clip() -> dict[str, Tensor]:
         "positional_embedding": torch.zeros(17, 64),
         "conv1.weight": torch.zeros(64, 3, 16, 16),
     }
-
-
-def test_equal_keys_and_shapes_do_not_differ_in_any_order() -> None:
-    reference = {"a": torch.Size([2]), "b": torch.Size([3])}
-    assert first_difference({"b": torch.Size([3]), "a": torch.Size([2])}, reference) is None
 
 
 # --- what is no good -------------------------------------------------------------------------

@@ -4,10 +4,10 @@ from wemoe_pl.checkpoints.backbone import Backbone as Backbone
 from wemoe_pl.checkpoints.encoder import ENCODER_FILE as ENCODER_FILE
 from wemoe_pl.checkpoints.encoder import HEAD as HEAD
 from wemoe_pl.checkpoints.encoder import encoder_state as encoder_state
-from wemoe_pl.checkpoints.encoder import first_difference as first_difference
 from wemoe_pl.checkpoints.encoder import load_encoder as load_encoder
 from wemoe_pl.checkpoints.encoder import text_state as text_state
 from wemoe_pl.checkpoints.forms import HUGGING_FACE_CLIP as HUGGING_FACE_CLIP
+from wemoe_pl.checkpoints.key_check import first_difference as first_difference
 from wemoe_pl.checkpoints.reading import Weights as Weights
 from wemoe_pl.checkpoints.reading import open_file as open_file
 from wemoe_pl.checkpoints.reading import open_weights as open_weights

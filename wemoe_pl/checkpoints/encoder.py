@@ -1,7 +1,6 @@
 """Encoders in one timm key space, strictly: every key accounted for, in both directions."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,15 +9,14 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints.backbone import Backbone
 from wemoe_pl.checkpoints.forms import TEXT_FORMS, VISION_FORMS, Form, Make, recognise
+from wemoe_pl.checkpoints.key_check import Shapes, check_encoder_keys, check_text_keys
 from wemoe_pl.checkpoints.reading import Weights, open_weights
 from wemoe_pl.checkpoints.state import LazyState
 from wemoe_pl.errors import CheckpointError
 
 ENCODER_FILE = "encoder.safetensors"
 HEAD = "head."  # of timm's encoders: CLIP's projection, or a classifier's last layer
-BLOCK_KEY = re.compile(r"(?:blocks|encoder\.layers|transformer\.resblocks)\.(\d+)\.")
 Plan = dict[str, tuple[tuple[str, ...], Make]]
-Shapes = Mapping[str, torch.Size]
 
 
 def load_encoder(source: str, backbone: Backbone | str, projection: str | None = None) -> nn.Module:
@@ -57,12 +55,7 @@ def encoder_state(source: str, backbone: Backbone, projection: str | None = None
                 "with `num_classes: 0`."
             )
         state = with_projection(state, encoder_state(projection, backbone))
-    if difference := first_difference(state.shapes, reference):
-        raise CheckpointError(
-            f"{tower.weights.name} does not fit the backbone '{backbone.model}'"
-            f"{tower.other_architecture(reference)}: {difference}. "
-            "Use weights that were fine-tuned from the same pretrained model."
-        )
+    check_encoder_keys(tower.weights.name, state.shapes, backbone, tower.unprefixed_keys)
     return state
 
 
@@ -78,11 +71,7 @@ def text_state(source: str, reference: Shapes) -> LazyState:
     """
     tower = find_tower(open_weights(source, ENCODER_FILE), TEXT_FORMS)
     state = tower.converted(reference)
-    if difference := first_difference(state.shapes, reference):
-        raise CheckpointError(
-            f"The text tower in {tower.weights.name} is not of the `text_tower` in the suite: "
-            f"{difference}. Give the name under which open_clip knows this model."
-        )
+    check_text_keys(tower.weights.name, state.shapes, reference)
     return state
 
 
@@ -159,16 +148,11 @@ class Tower:
     def _is_head(self, key: str) -> bool:
         return key == self.projection or key.startswith(self.prefix + HEAD)
 
-    def other_architecture(self, reference: Shapes) -> str:
-        """What tells this tower from the backbone: ViT-B/16 from ViT-B/32 by its patches."""
-        keys = (
-            key.removeprefix(self.prefix) for key in self.weights if key.startswith(self.prefix)
-        )
-        theirs = architecture({**dict.fromkeys(keys), **self.converted(reference).shapes})
-        ours = architecture(dict(reference))
-        if theirs is None or theirs == ours:
-            return ""
-        return f", since it is a transformer of {theirs} and the backbone is one of {ours}"
+    @property
+    def unprefixed_keys(self) -> list[str]:
+        """The keys of the tower, as they are without its prefix."""
+        prefix = self.prefix
+        return [key.removeprefix(prefix) for key in self.weights if key.startswith(prefix)]
 
 
 def find_tower(weights: Weights, forms: Sequence[Form] = VISION_FORMS) -> Tower:
@@ -196,32 +180,3 @@ def with_projection(state: LazyState, pretrained: LazyState) -> LazyState:
         return pretrained[key] if key in shared else state[key]
 
     return LazyState({**state.shapes, **shared}, read)
-
-
-def architecture(shapes: Mapping[str, torch.Size | None]) -> str | None:
-    """Width, depth and patch size of a vision transformer, in words.
-
-    >>> patches = torch.Size([768, 3, 32, 32])
-    >>> architecture({"patch_embed.proj.weight": patches, "blocks.0.norm1.bias": None})
-    'width 768, depth 1 and patches of 32 pixels'
-    """
-    patches = shapes.get("patch_embed.proj.weight")
-    if patches is None or len(patches) != 4:
-        return None
-    depth = len({found[1] for key in shapes if (found := BLOCK_KEY.match(key))})
-    return f"width {patches[0]}, depth {depth} and patches of {patches[-1]} pixels"
-
-
-def first_difference(shapes: Shapes, reference: Shapes) -> str | None:
-    """The first key, in the reference's order, in which two states differ; None if in none.
-
-    >>> first_difference({"w": torch.Size([2])}, {"w": torch.Size([3])})
-    "'w' has shape (2,) instead of (3,)"
-    """
-    for key, shape in reference.items():
-        if key not in shapes:
-            return f"'{key}' is missing"
-        if shapes[key] != shape:
-            return f"'{key}' has shape {tuple(shapes[key])} instead of {tuple(shape)}"
-    unknown = next((key for key in shapes if key not in reference), None)
-    return f"'{unknown}' is not a part of it" if unknown is not None else None

@@ -1,0 +1,72 @@
+"""Weights are refused whose keys or shapes are not those of the backbone, in both directions."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from wemoe_pl.checkpoints.backbone import Backbone
+from wemoe_pl.errors import CheckpointError
+
+BLOCK_KEY = re.compile(r"(?:blocks|encoder\.layers|transformer\.resblocks)\.(\d+)\.")
+Shapes = Mapping[str, torch.Size]
+
+
+def check_encoder_keys(
+    name: str, shapes: Shapes, backbone: Backbone, keys_in_file: Iterable[str]
+) -> None:
+    """Raise `CheckpointError` unless the weights are all those of a backbone, and no others.
+
+    Args:
+        name: the file.
+        shapes: its weights by timm's keys; those that cannot be accounted for keep their own.
+        backbone: the architecture that they should have.
+        keys_in_file: all keys of the tower, which tell an architecture even where shapes do not.
+    """
+    if difference := first_difference(shapes, backbone.shapes):
+        theirs = architecture({**dict.fromkeys(keys_in_file), **shapes})
+        ours = architecture(dict(backbone.shapes))
+        other = f", since it is a transformer of {theirs} and the backbone is one of {ours}"
+        raise CheckpointError(
+            f"{name} does not fit the backbone '{backbone.model}'"
+            f"{'' if theirs in (None, ours) else other}: {difference}. "
+            "Use weights that were fine-tuned from the same pretrained model."
+        )
+
+
+def check_text_keys(name: str, shapes: Shapes, reference: Shapes) -> None:
+    """Raise `CheckpointError` unless the weights are all those of a text tower, and no others."""
+    if difference := first_difference(shapes, reference):
+        raise CheckpointError(
+            f"The text tower in {name} is not of the `text_tower` in the suite: "
+            f"{difference}. Give the name under which open_clip knows this model."
+        )
+
+
+def architecture(shapes: Mapping[str, torch.Size | None]) -> str | None:
+    """Width, depth and patch size of a vision transformer, in words.
+
+    >>> patches = torch.Size([768, 3, 32, 32])
+    >>> architecture({"patch_embed.proj.weight": patches, "blocks.0.norm1.bias": None})
+    'width 768, depth 1 and patches of 32 pixels'
+    """
+    patches = shapes.get("patch_embed.proj.weight")
+    if patches is None or len(patches) != 4:
+        return None
+    depth = len({found[1] for key in shapes if (found := BLOCK_KEY.match(key))})
+    return f"width {patches[0]}, depth {depth} and patches of {patches[-1]} pixels"
+
+
+def first_difference(shapes: Shapes, reference: Shapes) -> str | None:
+    """The first key, in the reference's order, in which two states differ; None if in none.
+
+    >>> first_difference({"w": torch.Size([2])}, {"w": torch.Size([3])})
+    "'w' has shape (2,) instead of (3,)"
+    """
+    for key, shape in reference.items():
+        if key not in shapes:
+            return f"'{key}' is missing"
+        if shapes[key] != shape:
+            return f"'{key}' has shape {tuple(shapes[key])} instead of {tuple(shape)}"
+    unknown = next((key for key in shapes if key not in reference), None)
+    return f"'{unknown}' is not a part of it" if unknown is not None else None
