@@ -14,6 +14,7 @@ from wemoe_pl.cli.parser_errors import concrete
 from wemoe_pl.cli.verbs import KINDS
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW, shipped_configs, shipped_suites, shipped_trainers
+from wemoe_pl.system.jsonargparse_private import subcommand_parsers
 from wemoe_pl.training.module import MultiTaskModule
 
 OF_NO_JOB = ("sweep", "report", "export", "bench", "completion")
@@ -106,7 +107,7 @@ def real_parser(command: str) -> WeMoEParser:
 
     with pytest.raises(ConfigError, match="nothing else is wanted"):
         build_job([], OnlyItsParser)
-    return made[0].commands.get(command, made[0])
+    return subcommand_parsers(made[0]).get(command, made[0])
 
 
 @pytest.mark.parametrize("command", OF_JOBS)

@@ -28,7 +28,6 @@ from wemoe_pl.system.files import SHIPPED
 
 # The classes that `--model` takes.
 MODELS = ("ExpertFineTuning", "MultiTaskTraining", "SampleMerging", "TestTimeAdaptation")
-JOB_USAGE = "--config CONFIG [--out DIR] [--KEY VALUE ...]"
 
 
 def parser_of(command: str) -> OneSentence:
@@ -78,7 +77,7 @@ def config_parser(command: str, description: str) -> OneSentence:
     parser = command_parser(
         command,
         description,
-        usage=f"wemoe-pl {command or 'COMMAND'} {JOB_USAGE}",
+        usage=f"wemoe-pl {command or 'COMMAND'} --config CONFIG [--out DIR] [--KEY VALUE ...]",
         epilog=job_epilog(),
         formatter_class=RawDescriptionHelpFormatter,
     )

@@ -54,14 +54,9 @@ class WeMoEParser(LightningArgumentParser):
             self.error(str(error), error)
 
     @property
-    def commands(self) -> dict[str, "WeMoEParser"]:
-        """The sub-commands' parsers by name; none below the top."""
-        return subcommand_parsers(self)
-
-    @property
     def known_keys(self) -> set[str]:
         """The keys of this parser and of its commands."""
-        parsers = [self, *self.commands.values()]
+        parsers = [self, *subcommand_parsers(self).values()]
         defaults = [parser.get_defaults(skip_validation=True) for parser in parsers]
         return set().union(*(values.keys() for values in defaults))
 

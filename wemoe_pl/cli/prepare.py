@@ -70,7 +70,9 @@ def prepare(module: MultiTaskModule, data: VisionData, console: Console) -> None
     for item in items:
         bring(item)
     if suite := module.frozen_suite:
-        check_models(suite)
+        suite.open_pretrained()  # complains of shards that are missing, or of another backbone
+        if suite.experts:
+            suite.load_experts()
     for wanted in data.sets.all:
         images = data.sets.load(wanted).images
         labelled = sum(label != UNLABELLED for label in images.labels)
@@ -117,13 +119,6 @@ def bring(item: Item) -> None:
     for path in item.request.cached() or []:
         if not is_blob_intact(path):
             raise UnreachableError(f"{path} is damaged, and the hub cannot be reached.")
-
-
-def check_models(suite: Suite) -> None:
-    """Check that all encoders are there with their shards, and fit the backbone."""
-    suite.open_pretrained()
-    if suite.experts:
-        suite.load_experts()
 
 
 def plan_table(items: list[Item]) -> Table:

@@ -199,12 +199,9 @@ def export_model(args: list[str]) -> None:
     if options.format != "bundle" and (options.precision or options.dictionary):
         raise ConfigError("--precision and --dictionary are of bundles: set --format bundle.")
     repo = destination(options.push) if options.push else None
-    original = open_model(options.source, options.allow)
-    model = (
-        original.compressed(parse_compression(options.dictionary))
-        if options.dictionary
-        else original
-    )
+    model = original = open_model(options.source, options.allow)
+    if options.dictionary:
+        model = original.compressed(parse_compression(options.dictionary))
     if options.precision:
         model = model.cast(getattr(torch, options.precision))
     out = Path(options.out or f"runs/export-{options.format}")

@@ -38,5 +38,4 @@ def read_adapter(folder: Path, manifest: Manifest, allow: Sequence[str] = ()) ->
 @torch.no_grad()
 def adapter_features(folder: Path, images: Tensor) -> Tensor:
     """Compute what the model gives for images (B, 3, H, W) that an adapter makes again."""
-    model = read_adapter(folder, read_manifest(folder / MANIFEST))
-    return model.classifier.encode(images)
+    return read_adapter(folder, read_manifest(folder / MANIFEST)).classifier.encode(images)

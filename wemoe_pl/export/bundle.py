@@ -82,8 +82,7 @@ def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:
         heads = {task: head_of(stored, task, about) for task, about in manifest.heads.items()}
     except (TypeError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is not what {MANIFEST} beside it says: {error}.") from error
-    classifier = MultiTaskClassifier(encoder, heads, backbone=backbone, experts=manifest.experts)
-    return classifier.eval()
+    return MultiTaskClassifier(encoder, heads, backbone=backbone, experts=manifest.experts).eval()
 
 
 @torch.no_grad()

@@ -136,9 +136,7 @@ class ExportedModel:
                 "--dictionary."
             )
         merge = replace(self.merge, compression=compression)
-        return ExportedModel.assemble(
-            self.suite, merge, self.adapted, self.results, self.is_adapted
-        )
+        return self.assemble(self.suite, merge, self.adapted, self.results, self.is_adapted)
 
     def cast(self, dtype: torch.dtype) -> "ExportedModel":
         """Return the same model with an encoder in another precision; the heads keep theirs."""
@@ -166,8 +164,6 @@ class ExportedModel:
         """Return the same model with other weights in its encoder."""
         encoder = self.architecture.load(state, "The model")
         heads = {task: self.classifier.head(task) for task in self.classifier.tasks}
-        experts = self.classifier.experts
-        classifier = MultiTaskClassifier(
-            encoder, heads, backbone=self.suite.backbone, experts=experts
-        )
+        experts, backbone = self.classifier.experts, self.suite.backbone
+        classifier = MultiTaskClassifier(encoder, heads, backbone=backbone, experts=experts)
         return replace(self, classifier=classifier.eval())

@@ -52,12 +52,7 @@ FORMATS_BY_NAME = {
     "bundle": Format(write_bundle, bundle_features),
     "timm": Format(write_timm, timm_features, "timm", has_heads=False),
     "hf": Format(
-        write_hf,
-        hf_features,
-        "transformers",
-        prepare=plain_clip,
-        needs=("transformers",),
-        has_heads=False,
+        write_hf, hf_features, "transformers", plain_clip, needs=("transformers",), has_heads=False
     ),
     "onnx": Format(
         write_onnx,
@@ -96,8 +91,7 @@ def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None
                 "'wemoe_pl[export]'`."
             )
     model = chosen.prepare(model)
-    size = size_of(model, name)
-    say(f"{out} will take {size_in_words(size)}.")
+    say(f"{out} will take {size_in_words(size_of(model, name))}.")
     with atomic_folder(out, MANIFEST) as folder:
         chosen.write(model, folder)
         Manifest.of(model, name, folder).write(folder)

@@ -58,11 +58,9 @@ def open_model(source: str | Path, allow: Sequence[str] = ()) -> ExportedModel:
         WeMoEError: see `load`.
     """
     folder = export_folder(source)
-    return (
-        open_run(Path(source).expanduser(), allow)
-        if folder is None
-        else open_adapter(folder, allow)
-    )
+    if folder is None:
+        return open_run(Path(source).expanduser(), allow)
+    return open_adapter(folder, allow)
 
 
 def export_folder(source: str | Path) -> Path | None:
@@ -90,8 +88,7 @@ def fetch_export(repo: HubRepo) -> Path:
     def all_of_it(names: Sequence[str]) -> list[str]:
         return [name for name in names if name[0] != "."] if MANIFEST in names else []
 
-    wanted = f"manifest of wemoe-pl ({MANIFEST})"
-    paths = HubFiles(repo, all_of_it, wanted).fetch()
+    paths = HubFiles(repo, all_of_it, f"manifest of wemoe-pl ({MANIFEST})").fetch()
     return next(path.parent for path in paths if path.name == MANIFEST)
 
 

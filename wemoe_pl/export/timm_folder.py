@@ -20,8 +20,7 @@ WEIGHTS_FILE = "model.safetensors"
 
 def write_timm(model: ExportedModel, folder: Path) -> None:
     """Write weights, and a config from which timm builds the encoder and prepares images for it."""
-    state = own_state(model.classifier.encoder)
-    save_tensors(folder / WEIGHTS_FILE, state, {"format": "pt"})
+    save_tensors(folder / WEIGHTS_FILE, own_state(model.classifier.encoder), {"format": "pt"})
     with atomic_write(folder / CONFIG_FILE) as temporary:
         temporary.write_text(json.dumps(timm_config(model), indent=2) + "\n")
 

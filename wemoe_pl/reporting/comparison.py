@@ -41,9 +41,7 @@ def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> ResultTabl
     first = runs[0].results
     tasks = list(first["tasks"])
     inferred = [run.results.get("unknown_task", {}) for run in runs]
-    rules = [
-        rule for rule in get_args(InferenceRule) if any(scores.get(rule) for scores in inferred)
-    ]
+    rules = [r for r in get_args(InferenceRule) if any(scores.get(r) for scores in inferred)]
     columns = [*tasks, "mean", "normalized mean", *(f"task unknown ({rule})" for rule in rules)]
     rows = own_rows(runs, tasks, rules, options.mean_over_seeds)
     if options.references:

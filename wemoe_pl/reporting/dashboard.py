@@ -14,7 +14,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.data.datamodule import VisionData
-from wemoe_pl.data.preprocessing import Pixels
 from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, routing_rows
 from wemoe_pl.reporting.loggers import WandbRun, one_line
 from wemoe_pl.reporting.media import Captions, ShownImages, media_loggers, show
@@ -67,14 +66,7 @@ class Dashboard(L.Callback):
                 plot_routing(path, weights, experts, f"step {trainer.global_step}")
                 show_everywhere(trainer, f"routing_map/{task}", [path])
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Pass on what the guard against collapse has found."""
         guards = callbacks_of(trainer, CollapseGuard)
         for task, step in (item for guard in guards for item in guard.collapsed.items()):
@@ -109,11 +101,11 @@ class Dashboard(L.Callback):
         """
         for path in pictures:
             show_everywhere(trainer, f"media/{path.stem}", [path])
+        data: VisionData = trainer.datamodule  # type: ignore[attr-defined]
         for task, samples in module.samples.items():
-            images = [sample_image(trainer, sample) for sample in samples]
+            images = [data.preprocessing.picture(sample.image) for sample in samples]
             show_everywhere(trainer, f"samples/{task}", images, list(map(caption, samples)))
-        individual = results["reference"].get("individual", {})
-        normalized = normalized_curve(curves, individual)
+        normalized = normalized_curve(curves, results["reference"].get("individual", {}))
         for logger in wandb_runs(trainer):
             for at, value in normalized.items():  # Lightning logs what follows n steps at n - 1
                 logger.log_metrics({"val/normalized_mean": value}, at - 1)
@@ -130,8 +122,7 @@ class Dashboard(L.Callback):
 
 def resumed_run(checkpoint: Mapping[str, Any]) -> str | None:
     """The W&B run that a checkpoint is of, if it is of one."""
-    states = checkpoint.get("callbacks", {})
-    return states.get(Dashboard.__name__, {}).get("run_id")
+    return checkpoint.get("callbacks", {}).get(Dashboard.__name__, {}).get("run_id")
 
 
 def show_report(
@@ -244,9 +235,3 @@ def caption(sample: Sample) -> str:
     strongest = sorted(sample.routing.items(), key=lambda item: -item[1])[:SHOWN_EXPERTS]
     routing = ", ".join(f"{expert} {weight:.2f}" for expert, weight in strongest)
     return f"{answer}{truth}; {routing}" if routing else f"{answer}{truth}"
-
-
-def sample_image(trainer: L.Trainer, sample: Sample) -> Pixels:
-    """The image of a sample for eyes, (H, W, 3)."""
-    data: VisionData = trainer.datamodule  # type: ignore[attr-defined]
-    return data.preprocessing.picture(sample.image)

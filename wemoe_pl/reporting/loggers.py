@@ -98,7 +98,8 @@ class MetricsFile(Logger):
         added = len(others) == len(self._rows) and row.keys() <= set(self._columns)
         self._rows = [*others, row]
         if added:
-            self.add_line(row)
+            with self.path.open("a", newline="") as file:
+                DictWriter(file, self._columns).writerow(row)
         else:
             self.write_all()
 
@@ -111,11 +112,6 @@ class MetricsFile(Logger):
         if self._rows is None and self.first_step and self.path.is_file():
             self._rows = rows_before(self.path, self.first_step)
             self.write_all()
-
-    def add_line(self, row: Mapping[str, Any]) -> None:
-        """Write one more line at the end of the file."""
-        with self.path.open("a", newline="") as file:
-            DictWriter(file, self._columns).writerow(row)
 
     def write_all(self) -> None:
         """Write the file anew, with a column for every metric."""

@@ -63,9 +63,8 @@ def read_runs(folders: Iterable[str]) -> list[ScoredRun]:
         if not folder.is_dir():
             raise ConfigError(f"There is no folder {folder}: give the folder of a run.")
         results = RunFolder(folder).results.name
-        paths = [
-            path for path in sorted(folder.rglob(results)) if not is_in_hidden_folder(path, folder)
-        ]
+        found = sorted(folder.rglob(results))
+        paths = [path for path in found if not is_in_hidden_folder(path, folder)]
         if not paths:
             raise ConfigError(
                 f"No {results} lies in {folder} or below it: run `wemoe-pl fit` or `test` first."

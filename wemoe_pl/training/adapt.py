@@ -156,5 +156,4 @@ class TestTimeAdaptation(MergedModule):
                 "`wemoe-pl test` instead of `fit`."
             )
         optimizer = Adam(trained.values(), lr=self.learning_rate)
-        scheduler = CosineAnnealingLR(optimizer, count_steps(self.trainer))
-        return stepwise(optimizer, scheduler)
+        return stepwise(optimizer, CosineAnnealingLR(optimizer, count_steps(self.trainer)))

@@ -34,10 +34,8 @@ class TaskScores:
         self._diversity = {task: Diversity(n).to(device) for task, n in sizes}
         self._confusion = {
             # A single class is counted rightly, but refused by torchmetrics' own checks.
-            task: MulticlassConfusionMatrix(n, validate_args=n > 1, sync_on_compute=False).to(
-                device
-            )
-            for task, n in sizes
+            t: MulticlassConfusionMatrix(n, validate_args=n > 1, sync_on_compute=False).to(device)
+            for t, n in sizes
         }
 
     def update(self, task: str, logits: Tensor, labels: Tensor) -> None:

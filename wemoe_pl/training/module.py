@@ -113,8 +113,7 @@ class MultiTaskModule(L.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Score one batch of one task, by this model and by every reference."""
-        for task, (images, labels) in batch.items():
-            self.evaluation.update(task, images, labels)
+        self.validation_step(batch, batch_idx)
 
     @property
     def predict_tasks(self) -> Sequence[str]:
@@ -127,11 +126,9 @@ class MultiTaskModule(L.LightningModule):
         With `infer_task`, a row per image, by the head of the task that the model infers. An image
         that cannot be read has a row that says why.
         """
-        found = (
-            self.classifier.answer(batch.images, self.predict_tasks, self.infer_task)
-            if len(batch.images)
-            else []
-        )
+        found: Sequence[list[Prediction]] = []
+        if len(batch.images):
+            found = self.classifier.answer(batch.images, self.predict_tasks, self.infer_task)
         answers = iter(found)
         return [
             answer._replace(image=name)

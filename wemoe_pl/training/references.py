@@ -29,8 +29,7 @@ class Reference:
 
     def method_for(self, merge: MergeMethod) -> MergeMethod:
         """Make the method with which a given one is compared."""
-        is_scaled = self.kind is TaskArithmetic
-        return TaskArithmetic(merge.scaling) if is_scaled else self.kind()
+        return TaskArithmetic(merge.scaling) if self.kind is TaskArithmetic else self.kind()
 
 
 # By their keys in `results.json`, in the order of columns and bars.

@@ -97,13 +97,11 @@ class ShardedDictionary(DDPStrategy):
 
     def on_validation_start(self) -> None:
         """Keep pace with the process that validates the most batches."""
-        trainer = self.job.trainer
-        self.keep_pace(trainer.val_dataloaders, trainer.num_val_batches)
+        self.keep_pace(self.job.trainer.val_dataloaders, self.job.trainer.num_val_batches)
 
     def on_test_start(self) -> None:
         """Keep pace with the process that tests the most batches."""
-        trainer = self.job.trainer
-        self.keep_pace(trainer.test_dataloaders, trainer.num_test_batches)
+        self.keep_pace(self.job.trainer.test_dataloaders, self.job.trainer.num_test_batches)
 
     def keep_pace(self, loaders: Any, batches: Sequence[int | float]) -> None:
         """Have a part in as many passes as the process with the most batches, without images.

@@ -90,8 +90,7 @@ def make_point(
     folder = out / folder_name(settings)
     values = (f"--{key}={value}" for key, value in settings.items() if key != "config")
     arguments = (*passed_on, *values)
-    is_chosen = options.command != "auto"
-    command = options.command if is_chosen else command_for(configs, arguments)
+    command = options.command if options.command != "auto" else command_for(configs, arguments)
     named = (part for config in configs for part in ("--config", config))
     return Point(settings, folder, (command, *named, *arguments, "--out", str(folder)))
 

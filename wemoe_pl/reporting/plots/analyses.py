@@ -170,11 +170,9 @@ def plot_parameters(path: Path, counts: Mapping[str, Sequence[tuple[int, int]]])
     """
     with saved_figure(path, 9, 4, "Size of the merged encoder") as figure:
         for place, axis in enumerate(figure.subplots(1, 2)):
-            for below, (method, pairs) in zip(
-                reversed(range(len(counts))), counts.items(), strict=True
-            ):
+            for number, (method, pairs) in enumerate(counts.items(), start=1):
                 values = [pair[place] for pair in pairs]
-                size = 5 + 2 * below  # so that equal lines are all seen
+                size = 5 + 2 * (len(counts) - number)  # so that equal lines are all seen
                 axis.plot(range(1, len(values) + 1), values, markersize=size, label=method)
             axis.set(xlabel="tasks", ylabel=("total parameters", "trainable parameters")[place])
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))

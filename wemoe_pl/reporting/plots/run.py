@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.ticker import MaxNLocator
@@ -15,7 +16,6 @@ from wemoe_pl.reporting.analysis import write_routing
 from wemoe_pl.reporting.plots.style import (
     LINE_HEIGHT,
     LINE_STYLES,
-    STYLE,
     add_legend,
     saved_figure,
     write_cells,
@@ -101,9 +101,9 @@ def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]], title
             look: dict[str, Any] = {**OUTLINE, **REFERENCE_BARS.get(method, METHOD_BAR)}
             bars = axis.barh(places, widths, thickness, label=method, **look)
             texts = [percent(value) for value in values]
-            axis.bar_label(bars, texts, padding=3, fontsize=STYLE["ytick.labelsize"])
+            axis.bar_label(bars, texts, padding=3, fontsize=rcParams["ytick.labelsize"])
         axis.axhline(len(tasks) - 0.5, color="black", linewidth=0.8)  # above the means
-        axis.set_yticks(groups, [*tasks, "mean"], fontsize=STYLE["font.size"])
+        axis.set_yticks(groups, [*tasks, "mean"], fontsize=rcParams["font.size"])
         axis.set(xlabel="accuracy, %", xlim=(0, 107), ylim=(len(tasks) + 0.5, -0.5))
         axis.set_xticks(range(0, 101, 20))
         axis.set_axisbelow(True)
@@ -175,9 +175,7 @@ def plot_confusion(path: Path, counts: Tensor, classes: Sequence[str], title: st
     """
     shares = (100 * counts / counts.sum(dim=1, keepdim=True).clamp(min=1)).numpy()
     named, numbered = len(classes) <= 20, len(classes) <= 12
-    names = [
-        name if len(name) <= LONGEST_CLASS else f"{name[: LONGEST_CLASS - 1]}…" for name in classes
-    ]
+    names = [c if len(c) <= LONGEST_CLASS else f"{c[: LONGEST_CLASS - 1]}…" for c in classes]
     longest = max(map(len, names))
     margin = 0.5 + 0.075 * longest * named
     side = min(max(0.4 * len(classes), 3.0), 6.5)

@@ -7,7 +7,7 @@ more than their colour, and colours are those that a colour-blind reader tells a
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from cycler import cycler
@@ -16,36 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from wemoe_pl.system.files import atomic_write
+from wemoe_pl.system.files import SHIPPED, atomic_write
 
 FloatArray = NDArray[np.float64]
 LegendPlace = Literal["outside right center", "outside lower center"]
 
 # Okabe and Ito's colours, with a dark grey for their black, which is kept for means.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#555555", "#F0E442"]
-LINE_STYLES = cycler(linestyle=["-", "--", ":"]) * (
-    cycler(color=COLOURS) + cycler(marker="os^Dv*PX")
-)
-# A page shows a figure of ten inches at nine, and so 8 pt at more than 7.
-STYLE: dict[str, Any] = {
-    "axes.prop_cycle": LINE_STYLES,
-    "axes.titlesize": 10,
-    "figure.titlesize": 11,
-    "font.size": 9,
-    "grid.alpha": 0.3,
-    "hatch.linewidth": 0.5,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "lines.linewidth": 1.2,
-    "lines.markeredgecolor": "black",
-    "lines.markeredgewidth": 0.4,
-    "lines.markersize": 5,
-    "savefig.dpi": 150,
-    "svg.hashsalt": "wemoe_pl",  # else every SVG has other identifiers
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "text.parse_math": False,  # a `$` in the name of a class is no formula
-}
+LINE_STYLES = cycler(linestyle=["-", "--", ":"]) * cycler(color=COLOURS, marker="os^Dv*PX")
 LINE_HEIGHT = 0.135  # inches that a line of the least text takes
 
 
@@ -59,7 +37,8 @@ def saved_figure(path: Path, width: float, height: float, title: str) -> Iterato
         height: inches.
         title: stands above all panels.
     """
-    with style.context(["default", STYLE]):  # whatever a reader's own matplotlibrc says
+    ours = SHIPPED / "figures.mplstyle"  # on "default", whatever a reader's own matplotlibrc says
+    with style.context(["default", ours, {"axes.prop_cycle": LINE_STYLES}]):
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.suptitle(title, wrap=True)
         yield figure

@@ -53,9 +53,8 @@ def plot_costs(
     """
     names = {label for lines in curves.values() for label in lines}
     with saved_figure(path, 4 * len(curves) + 2, 3.6 + 0.1 * len(names), title) as figure:
-        for axis, (key, lines) in zip(
-            figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True
-        ):
+        axes = figure.subplots(1, len(curves), squeeze=False)[0]
+        for axis, (key, lines) in zip(axes, curves.items(), strict=True):
             for label, line in lines.items():
                 values = sorted(line)
                 axis.plot(values, [1e3 * line[value] for value in values], label=label)
