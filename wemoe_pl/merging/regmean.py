@@ -88,9 +88,8 @@ class GramSums(Sums):
         for name, gram in self.gram.items():
             average = averages[f"{name}.weight"]
             start = average.double().T
-            correction = torch.linalg.pinv(gram, hermitian=True) @ (
-                self.target[name] - gram @ start
-            )
+            residual = self.target[name] - gram @ start
+            correction = torch.linalg.pinv(gram, hermitian=True) @ residual
             solved[f"{name}.weight"] = (start + correction).T.to(average.dtype)
         return solved
 

@@ -217,6 +217,7 @@ def check_declared_names(
         )
 
 
+@dataclass(frozen=True, eq=False)
 class ParquetImages:
     """Encoded images in the rows of a table, decoded to RGB when asked for.
 
@@ -229,21 +230,12 @@ class ParquetImages:
         identity: of its files and labels.
     """
 
-    def __init__(
-        self,
-        rows: Dataset,
-        column: str,
-        labels: Sequence[int],
-        where: str,
-        fingerprint: str,
-        identity: str,
-    ):
-        self.rows = rows
-        self.column = column
-        self.labels = labels
-        self.where = where
-        self.fingerprint = fingerprint
-        self.identity = identity
+    rows: Dataset
+    column: str
+    labels: Sequence[int]
+    where: str
+    fingerprint: str
+    identity: str
 
     def name(self, index: int) -> str:
         """The row, and the file that it was made of where the table says so."""
