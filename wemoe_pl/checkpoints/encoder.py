@@ -161,9 +161,7 @@ class Tower:
 
     def other_architecture(self, reference: Shapes) -> str:
         """What tells this tower from the backbone: ViT-B/16 from ViT-B/32 by its patches."""
-        keys = (
-            key.removeprefix(self.prefix) for key in self.weights if key.startswith(self.prefix)
-        )
+        keys = (k.removeprefix(self.prefix) for k in self.weights if k.startswith(self.prefix))
         theirs = architecture({**dict.fromkeys(keys), **self.converted(reference).shapes})
         ours = architecture(dict(reference))
         if theirs is None or theirs == ours:

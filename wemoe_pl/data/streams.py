@@ -146,10 +146,8 @@ class StepBatches(Dataset[Batch]):
     ):
         self.tasks = dict(tasks)
         self.batch_size = batch_size
-        self.groups = [
-            list(self.tasks)[start : start + tasks_per_batch]
-            for start in range(0, len(self.tasks), tasks_per_batch)
-        ]
+        names, starts = list(tasks), range(0, len(tasks), tasks_per_batch)
+        self.groups = [names[start : start + tasks_per_batch] for start in starts]
         self.seed = seed
         self.share = share
 

@@ -61,10 +61,8 @@ class GramSums(Sums):
     @contextmanager
     def watched(self, expert: nn.Module) -> Iterator[None]:
         """Count what linear layers are given, as long as the block lasts."""
-        hooks = [
-            layer.register_forward_pre_hook(partial(self.count, name))
-            for name, layer in linear_layers(expert).items()
-        ]
+        layers = linear_layers(expert).items()
+        hooks = [m.register_forward_pre_hook(partial(self.count, name)) for name, m in layers]
         try:
             yield
         finally:

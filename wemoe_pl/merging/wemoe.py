@@ -131,9 +131,8 @@ def copy_without_mlps(encoder: nn.Module) -> nn.Module:
 
 def part_of(state: State, prefix: str) -> LazyState:
     """The weights of one module inside a model, read when asked for."""
-    shapes = {
-        k.removeprefix(prefix): s for k, s in shapes_of(state).items() if k.startswith(prefix)
-    }
+    all_shapes = shapes_of(state).items()
+    shapes = {k.removeprefix(prefix): s for k, s in all_shapes if k.startswith(prefix)}
     return LazyState(shapes, lambda key: state[prefix + key])
 
 

@@ -136,12 +136,9 @@ def take_dictionaries(state: State, encoder: nn.Module) -> None:
     """Give an encoder's mixtures the dictionaries of a state dict, in the form they have there."""
     for name, mixture in mixtures_of(encoder).items():
         prefix, count = f"{name}{TASK_VECTORS}", count_experts(mixture)
-        mixture.task_vectors = Dictionary(
-            {
-                key: restored(part_of(state, f"{prefix}{key}."), weight, count)
-                for key, weight in mixture.mlp.named_parameters()
-            }
-        )
+        weights = mixture.mlp.named_parameters()
+        vectors = {k: restored(part_of(state, f"{prefix}{k}."), w, count) for k, w in weights}
+        mixture.task_vectors = Dictionary(vectors)
 
 
 def whole_state(state: State, encoder: nn.Module) -> dict[str, Tensor]:

@@ -210,9 +210,5 @@ def store_task_vectors(
     def reader(name: str) -> Reader:
         return lambda i: experts[i][name]
 
-    return Dictionary(
-        {
-            name: compression.store(weight, reader(name), len(experts))
-            for name, weight in pretrained_mlp.named_parameters()
-        }
-    )
+    weights = pretrained_mlp.named_parameters()
+    return Dictionary({n: compression.store(w, reader(n), len(experts)) for n, w in weights})

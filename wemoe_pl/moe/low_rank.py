@@ -35,10 +35,8 @@ class LowRank(Compression):
         """Decompose each matrix; store vectors as `Dense` does."""
         if weight.ndim < 2:
             return Dense(self.precision).store(weight, fine_tuned, count)
-        factors = [
-            self.factorise((fine_tuned(i).to(weight.device) - weight).flatten(1))
-            for i in range(count)
-        ]
+        vectors = (fine_tuned(i).to(weight.device) - weight for i in range(count))
+        factors = [self.factorise(vector.flatten(1)) for vector in vectors]
         owners = [i for i, (left, _) in enumerate(factors) for _ in range(left.shape[1])]
         left = torch.cat([left for left, _ in factors], dim=1).to(self.dtype(weight))
         right = torch.cat([right for _, right in factors]).to(self.dtype(weight))

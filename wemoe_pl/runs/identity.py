@@ -58,9 +58,8 @@ class Identity:
 
     def change_since_checkpoint(self, record: Mapping[str, Any]) -> str:
         """In what this run differs from the one that a checkpoint is of; empty if in nothing."""
-        if change := first_change(record.get("recipe", self.recipe), self.recipe):
-            return change
-        return image_change(record.get("images", {}), self.images)
+        recipe, images = record.get("recipe", self.recipe), record.get("images", {})
+        return first_change(recipe, self.recipe) or image_change(images, self.images)
 
     def change_since_results(self, folder: RunFolder, results: Mapping[str, Any]) -> str:
         """In what this run differs from a finished one; empty if in nothing."""

@@ -90,10 +90,8 @@ class ParquetTask(VisionTask):
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in label order; those of the label column need the test split."""
-        if self.class_names or self.label is None:
-            return tuple(self.class_names or ())
         names = self._known_classes()
-        if not names:
+        if not names and self.label is not None:
             raise DataError(
                 f"The column '{self.label}' of {self.dataset} does not name its classes: give "
                 "them as `class_names`."
