@@ -19,11 +19,8 @@ def loop_over_samples(moe: WeightEnsemblingMoE) -> Layer:
     Args:
         moe: whose router, pretrained MLP and dense dictionary are used.
     """
-    stacked = {
-        name: vectors.stacked
-        for name, vectors in moe.task_vectors.items()
-        if isinstance(vectors, DenseVectors)
-    }
+    stored = moe.task_vectors.items()
+    stacked = {name: v.stacked for name, v in stored if isinstance(v, DenseVectors)}
     return lambda x: naive_mlp(moe.mlp, stacked, moe.router(x), x)
 
 

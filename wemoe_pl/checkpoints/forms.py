@@ -181,6 +181,7 @@ VISION = (
     r"(.*\.)?(input_resolution|context_length|vocab_size)",
 )
 
+BLOCK, LAYER = r"transformer\.resblocks\.(\d+)", r"text_model.encoder.layers.\1"
 # Text towers, with the keys of open_clip as ours.
 HUGGING_FACE_TEXT = Form(
     "Hugging Face CLIP",
@@ -188,27 +189,15 @@ HUGGING_FACE_TEXT = Form(
     (
         KeyMap(r"token_embedding\.(.*)", (r"text_model.embeddings.token_embedding.\1",)),
         KeyMap(r"positional_embedding", (r"text_model.embeddings.position_embedding.weight",)),
+        KeyMap(rf"{BLOCK}\.ln_([12])\.(.*)", (rf"{LAYER}.layer_norm\2.\3",)),
         KeyMap(
-            r"transformer\.resblocks\.(\d+)\.ln_([12])\.(.*)",
-            (r"text_model.encoder.layers.\1.layer_norm\2.\3",),
-        ),
-        KeyMap(
-            r"transformer\.resblocks\.(\d+)\.attn\.in_proj_(.*)",
-            tuple(rf"text_model.encoder.layers.\1.self_attn.{part}_proj.\2" for part in "qkv"),
+            rf"{BLOCK}\.attn\.in_proj_(.*)",
+            tuple(rf"{LAYER}.self_attn.{part}_proj.\2" for part in "qkv"),
             stacked,
         ),
-        KeyMap(
-            r"transformer\.resblocks\.(\d+)\.attn\.out_proj\.(.*)",
-            (r"text_model.encoder.layers.\1.self_attn.out_proj.\2",),
-        ),
-        KeyMap(
-            r"transformer\.resblocks\.(\d+)\.mlp\.c_fc\.(.*)",
-            (r"text_model.encoder.layers.\1.mlp.fc1.\2",),
-        ),
-        KeyMap(
-            r"transformer\.resblocks\.(\d+)\.mlp\.c_proj\.(.*)",
-            (r"text_model.encoder.layers.\1.mlp.fc2.\2",),
-        ),
+        KeyMap(rf"{BLOCK}\.attn\.out_proj\.(.*)", (rf"{LAYER}.self_attn.out_proj.\2",)),
+        KeyMap(rf"{BLOCK}\.mlp\.c_fc\.(.*)", (rf"{LAYER}.mlp.fc1.\2",)),
+        KeyMap(rf"{BLOCK}\.mlp\.c_proj\.(.*)", (rf"{LAYER}.mlp.fc2.\2",)),
         KeyMap(r"ln_final\.(.*)", (r"text_model.final_layer_norm.\1",)),
         KeyMap(r"text_projection", (r"text_projection.weight",), transposed),
     ),

@@ -7,6 +7,7 @@ from when a run was interrupted. A resumed run therefore sees the images that it
 import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +53,7 @@ class SeenBatch(Batch):
         self.seen = list(seen)
 
 
+@dataclass(frozen=True, eq=False)
 class PreparedImages(Dataset[LabelledImage]):
     """The images of a split as an encoder takes them, with their labels.
 
@@ -62,17 +64,10 @@ class PreparedImages(Dataset[LabelledImage]):
         name: what `Seen` calls the split.
     """
 
-    def __init__(
-        self,
-        images: Images,
-        preprocessing: Preprocessing,
-        pixels: PixelFile | None = None,
-        name: str = "",
-    ):
-        self.images = images
-        self.preprocessing = preprocessing
-        self.pixels = pixels
-        self.name = name
+    images: Images
+    preprocessing: Preprocessing
+    pixels: PixelFile | None = None
+    name: str = ""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -151,10 +146,8 @@ class StepBatches(Dataset[Batch]):
     ):
         self.tasks = dict(tasks)
         self.batch_size = batch_size
-        self.groups = [
-            list(self.tasks)[start : start + tasks_per_batch]
-            for start in range(0, len(self.tasks), tasks_per_batch)
-        ]
+        names, starts = list(tasks), range(0, len(tasks), tasks_per_batch)
+        self.groups = [names[start : start + tasks_per_batch] for start in starts]
         self.seed = seed
         self.share = share
 

@@ -12,7 +12,6 @@ from wemoe_pl.errors import MergeError
 from wemoe_pl.moe.scaling import DEFAULT_SCALING
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
 
-ADAPTATION_LEARNING_RATE = 1e-3
 NOT_ADAPTED = ", not adapted"  # behind the name of a method of which nothing was adapted yet
 
 
@@ -45,7 +44,7 @@ class MergeMethod(ABC):
     @property
     def learning_rate(self) -> float:
         """The learning rate that was published for adapting it."""
-        return ADAPTATION_LEARNING_RATE
+        return 1e-3
 
     @property
     def scaling(self) -> float:

@@ -61,10 +61,8 @@ class GramSums(Sums):
     @contextmanager
     def watched(self, expert: nn.Module) -> Iterator[None]:
         """Count what linear layers are given, as long as the block lasts."""
-        hooks = [
-            layer.register_forward_pre_hook(partial(self.count, name))
-            for name, layer in linear_layers(expert).items()
-        ]
+        layers = linear_layers(expert).items()
+        hooks = [m.register_forward_pre_hook(partial(self.count, name)) for name, m in layers]
         try:
             yield
         finally:
@@ -88,9 +86,8 @@ class GramSums(Sums):
         for name, gram in self.gram.items():
             average = averages[f"{name}.weight"]
             start = average.double().T
-            correction = torch.linalg.pinv(gram, hermitian=True) @ (
-                self.target[name] - gram @ start
-            )
+            residual = self.target[name] - gram @ start
+            correction = torch.linalg.pinv(gram, hermitian=True) @ residual
             solved[f"{name}.weight"] = (start + correction).T.to(average.dtype)
         return solved
 

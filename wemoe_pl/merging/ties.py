@@ -33,14 +33,9 @@ class TIES(MergeMethod):
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """A frozen encoder; lazy experts are read twice, once to find their thresholds."""
         base = pretrained.state_dict()
-        vectors = [
-            trim(lazy_task_vector(base, state), self.keep)
-            for state in checked_states(base, experts)
-        ]
-        means = {
-            key: disjoint_mean(torch.stack([vector[key] for vector in vectors]))
-            for key in vectors[0]
-        }
+        states = checked_states(base, experts)
+        vectors = [trim(lazy_task_vector(base, state), self.keep) for state in states]
+        means = {key: disjoint_mean(torch.stack([v[key] for v in vectors])) for key in vectors[0]}
         return frozen_copy(pretrained, add_task_vectors(base, [means], self.scaling))
 
 

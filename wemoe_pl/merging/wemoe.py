@@ -74,20 +74,18 @@ class WEMoE(MergeMethod):
         outside = {k: w for k, w in base.items() if not MLP_KEY.match(k)}
         merged = copy_without_mlps(pretrained).requires_grad_(False)
         merged.load_state_dict(add_experts(outside, states, self.init_lambda), strict=False)
+        options = (
+            self.init_lambda,
+            self.router_depth,
+            self.routing,
+            self.init_std,
+            self.compression,
+        )
         mixtures = []
-        for i, (block, original) in enumerate(
-            zip(blocks_of(merged), pretrained_blocks, strict=True)
-        ):
+        pairs = zip(blocks_of(merged), pretrained_blocks, strict=True)
+        for i, (block, original) in enumerate(pairs):
             mlps = [part_of(state, f"blocks.{i}.mlp.") for state in states]
-            mixture = WeightEnsemblingMoE(
-                original.get_submodule("mlp"),
-                mlps,
-                self.init_lambda,
-                self.router_depth,
-                self.routing,
-                self.init_std,
-                self.compression,
-            )
+            mixture = WeightEnsemblingMoE(original.get_submodule("mlp"), mlps, *options)
             block.mlp = mixture.train(pretrained.training)
             mixtures.append(mixture)
         if self.shared_router:
@@ -133,9 +131,8 @@ def copy_without_mlps(encoder: nn.Module) -> nn.Module:
 
 def part_of(state: State, prefix: str) -> LazyState:
     """The weights of one module inside a model, read when asked for."""
-    shapes = {
-        k.removeprefix(prefix): s for k, s in shapes_of(state).items() if k.startswith(prefix)
-    }
+    all_shapes = shapes_of(state).items()
+    shapes = {k.removeprefix(prefix): s for k, s in all_shapes if k.startswith(prefix)}
     return LazyState(shapes, lambda key: state[prefix + key])
 
 

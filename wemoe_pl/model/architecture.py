@@ -92,7 +92,8 @@ class Architecture:
         places = own_state(encoder)
         if difference := first_difference(shapes_of(state), shapes_of(places)):
             raise CheckpointError(f"{owner} is not what its manifest says: {difference}.")
-        rest = {k: laid_out_as(place, state[k]) for k, place in places.items() if not is_vector(k)}
+        others = {key: place for key, place in places.items() if TASK_VECTORS not in key}
+        rest = {key: laid_out_as(place, state[key]) for key, place in others.items()}
         encoder.load_state_dict(rest, strict=False, assign=True)
         encoder.requires_grad_(False)
         for mixture in mixtures_of(encoder).values():
@@ -110,11 +111,6 @@ def own_state(encoder: nn.Module) -> dict[str, Tensor]:
     parts = (*encoder.named_parameters(), *encoder.named_buffers())
     own = {name for name, _ in parts}
     return {key: tensor for key, tensor in encoder.state_dict().items() if key in own}
-
-
-def is_vector(key: str) -> bool:
-    """Does a key belong to a dictionary of task vectors?"""
-    return TASK_VECTORS in key
 
 
 def laid_out_as(place: Tensor, tensor: Tensor) -> Tensor:
@@ -140,12 +136,9 @@ def take_dictionaries(state: State, encoder: nn.Module) -> None:
     """Give an encoder's mixtures the dictionaries of a state dict, in the form they have there."""
     for name, mixture in mixtures_of(encoder).items():
         prefix, count = f"{name}{TASK_VECTORS}", count_experts(mixture)
-        mixture.task_vectors = Dictionary(
-            {
-                key: restored(part_of(state, f"{prefix}{key}."), weight, count)
-                for key, weight in mixture.mlp.named_parameters()
-            }
-        )
+        weights = mixture.mlp.named_parameters()
+        vectors = {k: restored(part_of(state, f"{prefix}{k}."), w, count) for k, w in weights}
+        mixture.task_vectors = Dictionary(vectors)
 
 
 def whole_state(state: State, encoder: nn.Module) -> dict[str, Tensor]:

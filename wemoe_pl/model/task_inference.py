@@ -69,12 +69,9 @@ def task_by_entropy(logits: Mapping[str, Tensor]) -> InferredTask:
     >>> inferred.confidence > 0.99
     tensor([True])
     """
-    shares = torch.stack(
-        [
-            entropy(values.float().log_softmax(dim=-1)) / math.log(max(values.shape[1], 2))
-            for values in logits.values()
-        ]
-    )
+    entropies = [entropy(values.float().log_softmax(dim=-1)) for values in logits.values()]
+    largest = [math.log(max(values.shape[1], 2)) for values in logits.values()]
+    shares = torch.stack([e / most for e, most in zip(entropies, largest, strict=True)])
     smallest, place = shares.min(dim=0)
     odds = ((smallest + TINY) / (shares + TINY)) ** CONFIDENCE_POWER
     return InferredTask(place, 1 / odds.sum(dim=0))

@@ -24,7 +24,13 @@ Tiles = Callable[[int], Tensor]  # the number of a tile → some rows or columns
 
 
 class TaskVectors(nn.Module, ABC):
-    """The T task vectors of one parameter, frozen."""
+    """The T task vectors of one parameter, frozen.
+
+    Attributes:
+        count: T, the number of task vectors.
+    """
+
+    count: int
 
     @abstractmethod
     def mix(self, routing_weights: Tensor) -> Tensor:
@@ -52,11 +58,6 @@ class TaskVectors(nn.Module, ABC):
     def apply_to(self, x: Tensor, routing_weights: Tensor) -> Tensor:
         """Tokens (B, N, n) and (B, T) → Σ_i r_bi τ_i x, (B, N, m), of task vectors (m, n)."""
         return x @ self.mix(routing_weights).mT
-
-    @property
-    @abstractmethod
-    def count(self) -> int:
-        """T, the number of task vectors."""
 
     @property
     def numbers(self) -> int:

@@ -47,6 +47,7 @@ class DenseVectors(TaskVectors):
         in_memory = stacked.mT if self.column_major else stacked
         self.entries = frozen(in_memory.flatten())
         self.shape = in_memory.shape
+        self.count = len(stacked)
 
     @property
     def stacked(self) -> Tensor:
@@ -74,11 +75,6 @@ class DenseVectors(TaskVectors):
         shares = routing_weights[:, None, None, :].unbind(dim=-1)
         applied = (x @ vector.to(x.dtype).T for vector in self.stacked)
         return torch.stack([r * y for r, y in zip(shares, applied, strict=True)]).sum(dim=0)
-
-    @property
-    def count(self) -> int:
-        """T, the number of task vectors."""
-        return self.shape[0]
 
     @property
     def apply_cost(self) -> float:

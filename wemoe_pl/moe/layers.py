@@ -151,14 +151,10 @@ class WeightEnsemblingMoE(nn.Module):
         # `shape[0]`, since `len` would give an exported program batches of this size only.
         recorded = routing_weights.detach().expand(x.shape[0], -1)
         self.routing_weights = recorded if self.record_routing else None
-        if self.shares_weights:  # which is one sample, as far as weights go
+        # Where all samples share their weights, they are one sample as far as weights go.
+        if self.routing == "batch" or self.router.depth == 0:
             return merged_mlp(self.mlp, self.task_vectors, routing_weights, x[None])[0]
         return merged_mlp(self.mlp, self.task_vectors, routing_weights, x)
-
-    @property
-    def shares_weights(self) -> bool:
-        """Do all samples of a batch run through the same weights, which are then merged once?"""
-        return self.routing == "batch" or self.router.depth == 0
 
     @torch.no_grad()
     def fold(self) -> nn.Module:
@@ -214,9 +210,5 @@ def store_task_vectors(
     def reader(name: str) -> Reader:
         return lambda i: experts[i][name]
 
-    return Dictionary(
-        {
-            name: compression.store(weight, reader(name), len(experts))
-            for name, weight in pretrained_mlp.named_parameters()
-        }
-    )
+    weights = pretrained_mlp.named_parameters()
+    return Dictionary({n: compression.store(w, reader(n), len(experts)) for n, w in weights})

@@ -35,10 +35,8 @@ class LowRank(Compression):
         """Decompose each matrix; store vectors as `Dense` does."""
         if weight.ndim < 2:
             return Dense(self.precision).store(weight, fine_tuned, count)
-        factors = [
-            self.factorise((fine_tuned(i).to(weight.device) - weight).flatten(1))
-            for i in range(count)
-        ]
+        vectors = (fine_tuned(i).to(weight.device) - weight for i in range(count))
+        factors = [self.factorise(vector.flatten(1)) for vector in vectors]
         owners = [i for i, (left, _) in enumerate(factors) for _ in range(left.shape[1])]
         left = torch.cat([left for left, _ in factors], dim=1).to(self.dtype(weight))
         right = torch.cat([right for _, right in factors]).to(self.dtype(weight))
@@ -75,7 +73,7 @@ class LowRankVectors(TaskVectors):
         self.left, self.right = frozen(left), frozen(right)
         self.register_buffer("owners", owners)
         self.shape = shape
-        self.experts = count
+        self.count = count
 
     def mix(self, routing_weights: Tensor) -> Tensor:
         """Weigh the columns of each expert by its share, then multiply."""
@@ -87,7 +85,7 @@ class LowRankVectors(TaskVectors):
     def tile(self, start: int, stop: int, dim: int, dtype: torch.dtype) -> Tensor:
         """Multiply some rows or columns of each expert's factors."""
         lines, rest = (self.left, self.right) if dim == 0 else (self.right.T, self.left.T)
-        ranks = self.owners.bincount(minlength=self.experts).tolist()
+        ranks = self.owners.bincount(minlength=self.count).tolist()
         pairs = zip(lines[start:stop].split(ranks, dim=1), rest.split(ranks), strict=True)
         return torch.stack([left.to(dtype) @ right.to(dtype) for left, right in pairs])
 
@@ -96,11 +94,6 @@ class LowRankVectors(TaskVectors):
         dtype = routing_weights.dtype
         shares = routing_weights[:, None, self.owners]
         return (x @ self.right.to(dtype).T * shares) @ self.left.to(dtype).T
-
-    @property
-    def count(self) -> int:
-        """T, the number of task vectors."""
-        return self.experts
 
     @property
     def apply_cost(self) -> float:

@@ -82,6 +82,7 @@ class PrunedVectors(TaskVectors):
         self.register_buffer("counts", counts)
         self.shape = shape
         self.column_major = column_major
+        self.count = counts.shape[1]
 
     @classmethod
     def of(cls, values: Tensor, places: Tensor, weight: Tensor) -> "PrunedVectors":
@@ -133,11 +134,6 @@ class PrunedVectors(TaskVectors):
         dense.scatter_(0, owners + self.places[begin:end], self.values[begin:end].to(dtype))
         dense = dense.unflatten(0, (experts, blocks * BLOCK_ENTRIES))
         return dense[:, : self.shape.numel() - first * BLOCK_ENTRIES]
-
-    @property
-    def count(self) -> int:
-        """T, the number of task vectors."""
-        return self.counts.shape[1]
 
     @property
     def unpack_cost(self) -> float:

@@ -38,33 +38,28 @@ class Identity:
     @property
     def of_checkpoint(self) -> dict[str, Any]:
         """The part that a checkpoint of the run holds; its sources stand elsewhere in it."""
-        return {
-            "command": self.command,
-            "recipe": self.recipe,
-            "images": self.images,
-            "began_from": self.began_from,
-            "history": self.history,
-            "program": program(),
-        }
+        return self._record({"recipe": self.recipe})
 
     @property
     def of_results(self) -> dict[str, Any]:
         """The part that the results of the run hold; its config and sources stand beside it."""
+        tested = {"tested_checkpoint": self.checkpoint}
+        return self._record({"settings": digest_of(self.recipe)}) | tested
+
+    def _record(self, settings: dict[str, Any]) -> dict[str, Any]:
         return {
             "command": self.command,
-            "settings": digest_of(self.recipe),
+            **settings,
             "images": self.images,
             "began_from": self.began_from,
             "history": self.history,
             "program": program(),
-            "tested_checkpoint": self.checkpoint,
         }
 
     def change_since_checkpoint(self, record: Mapping[str, Any]) -> str:
         """In what this run differs from the one that a checkpoint is of; empty if in nothing."""
-        if change := first_change(record.get("recipe", self.recipe), self.recipe):
-            return change
-        return image_change(record.get("images", {}), self.images)
+        recipe, images = record.get("recipe", self.recipe), record.get("images", {})
+        return first_change(recipe, self.recipe) or image_change(images, self.images)
 
     def change_since_results(self, folder: RunFolder, results: Mapping[str, Any]) -> str:
         """In what this run differs from a finished one; empty if in nothing."""

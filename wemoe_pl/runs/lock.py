@@ -125,10 +125,8 @@ def holder_of(lock: Path) -> Holder | None:
         text = lock.read_text(encoding="utf-8")
     except OSError:
         return None
-    try:
+    with suppress(TypeError, ValueError):
         return Holder(*json.loads(text))
-    except (TypeError, ValueError):
-        pass
     facts = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)  # of a lease
     if {"host", "pid"} <= facts.keys() and facts["pid"].isdecimal():
         return Holder(facts["host"], int(facts["pid"]), "")

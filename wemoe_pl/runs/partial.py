@@ -54,13 +54,11 @@ def what_was_scored(trainer: Trainer) -> str | None:
     if trial := int(getattr(trainer, "fast_dev_run", 0)):
         return f"Only a trial: {share(trial)} of every task was read."
     if trainer.state.fn == TrainerFn.VALIDATING:
-        limit, numbers, loaders = (
-            trainer.limit_val_batches, trainer.num_val_batches, trainer.val_dataloaders,
-        )  # fmt: skip
+        limit, numbers = trainer.limit_val_batches, trainer.num_val_batches
+        loaders = trainer.val_dataloaders
     else:
-        limit, numbers, loaders = (
-            trainer.limit_test_batches, trainer.num_test_batches, trainer.test_dataloaders,
-        )  # fmt: skip
+        limit, numbers = trainer.limit_test_batches, trainer.num_test_batches
+        loaders = trainer.test_dataloaders
     pairs = zip(numbers, loaders or (), strict=True)
     if is_all(limit) or all(number >= len(loader) for number, loader in pairs):
         return None

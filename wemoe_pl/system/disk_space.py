@@ -10,18 +10,14 @@ from wemoe_pl.errors import HubError
 
 def check_room(what: str, needed: int) -> None:
     """Raise `HubError` when the disk of the cache has less than `needed` bytes left."""
-    place = existing_parent(Path(constants.HF_HUB_CACHE))
+    cache = Path(constants.HF_HUB_CACHE)
+    place = next(path for path in (cache, *cache.parents) if path.exists())
     free = shutil.disk_usage(place).free
     if needed > free:
         raise HubError(
             f"There is no space for {what}: it needs {size_in_words(needed)} and the disk of "
             f"{place} has {size_in_words(free)} left. Free some, or set HF_HOME to another disk."
         )
-
-
-def existing_parent(path: Path) -> Path:
-    """The path itself, or the first folder above it that is there."""
-    return next(p for p in (path, *path.parents) if p.exists())
 
 
 def size_in_words(size: int) -> str:

@@ -85,7 +85,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with told_of(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
-            flush_to_disk(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())  # else a power cut may leave the name without content
             temporary.replace(path)
     finally:
         with suppress(OSError):  # where nothing could be written, nothing can be removed
@@ -102,12 +103,6 @@ def told_of(path: Path) -> Iterator[None]:
             f"Cannot write {path}: {error.strerror or error}. "
             "Free some space or choose another folder; nothing was left half-written."
         ) from error
-
-
-def flush_to_disk(path: Path) -> None:
-    """Wait until a file is on the disk: else a power cut may leave its name without content."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -151,19 +151,16 @@ def listing(repo: HubRepo) -> dict[str, HubFile]:
     ask = partial(
         info, repo.name, revision=repo.revision, files_metadata=True, timeout=LISTING_TIMEOUT
     )
-    siblings = ask_hub(repo, ask).siblings or []
-    for file in siblings:
+    files = {}
+    for file in ask_hub(repo, ask).siblings or []:
         if not is_inside(file.rfilename):
             raise HubError(
                 f"{repo} on the hub has a file called {file.rfilename!r}, which would lie outside "
                 f"of its folder: use another {repo.kind}."
             )
-    return {
-        file.rfilename: HubFile(
-            file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else file.blob_id or ""
-        )
-        for file in siblings
-    }
+        digest = file.lfs.sha256 if file.lfs else file.blob_id or ""
+        files[file.rfilename] = HubFile(file.rfilename, file.size or 0, digest)
+    return files
 
 
 def is_inside(name: str) -> bool:

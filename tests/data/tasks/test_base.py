@@ -1,6 +1,7 @@
 """What a task of one's own must say, and what it need not."""
 
-from wemoe_pl.data.tasks import DEFAULT_TEMPLATES, ImageFiles, Images, Split, VisionTask
+from wemoe_pl.data.tasks import ImageFiles, Images, Split, VisionTask
+from wemoe_pl.data.tasks.base import DEFAULT_TEMPLATES
 
 
 class Coins(VisionTask):

@@ -146,11 +146,9 @@ def are_alike(label: int, ours: Sequence[str], theirs: Sequence[str]) -> bool:
     if all(numbers) and numbers[0] != numbers[1]:
         return False
     our_forms, their_forms = list(map(plain, ours)), list(map(plain, theirs))
-    found = (
-        index_of_nearest(their_forms[label], our_forms),
-        index_of_nearest(our_forms[label], their_forms),
-    )
-    return found == (label, label)
+    nearest_of_ours = index_of_nearest(their_forms[label], our_forms)
+    nearest_of_theirs = index_of_nearest(our_forms[label], their_forms)
+    return nearest_of_ours == label == nearest_of_theirs
 
 
 def numbers_in(name: str) -> list[float]:

@@ -72,10 +72,8 @@ def matching_files(pattern: Path) -> list[Path]:
         else:
             found = {path / part for path in folders if (path / part).exists()}
     folders = [path for path in found if path.is_dir()]
-    return [
-        *found.difference(folders),
-        *(file for path in folders for file in files_of(path, start)),
-    ]
+    below = (file for path in folders for file in files_of(path, start))
+    return [*found.difference(folders), *below]
 
 
 def named(pattern: str, folder: Path, start: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """What is scored in part or in vain is said: classes without images, images without a class."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from wemoe_pl.data.tasks.base import UNLABELLED
 from wemoe_pl.data.tasks.file_names import name_some
@@ -18,31 +18,24 @@ def tell_gaps(labels: Sequence[int], classes: Sequence[str], where: str) -> None
         classes: class names in label order.
         where: what the warning calls the images.
     """
-    present = set(labels)
+    for gap in gaps(labels, classes):
+        warnings.warn(f"{where} has {gap}", stacklevel=3)
+
+
+def gaps(labels: Sequence[int], classes: Sequence[str]) -> Iterator[str]:
+    """Yield what a set of images has too little of, each as the end of a sentence."""
+    present, unlabelled = set(labels), "they can be adapted to, and are not scored."
     if not present:
         return
     if present == {UNLABELLED}:
-        warnings.warn(
-            f"{where} has no label for any of its {len(labels)} images: they can be adapted to, "
-            "and are not scored.",
-            stacklevel=3,
-        )
+        yield f"no label for any of its {len(labels)} images: {unlabelled}"
         return
     absent = [name for label, name in enumerate(classes) if label not in present]
     if absent:
-        warnings.warn(
-            f"{where} has no images of {len(absent)} of its {len(classes)} classes: "
-            f"{name_some(absent)}. Its figures are about the others.",
-            stacklevel=3,
-        )
+        missing = f"{len(absent)} of its {len(classes)} classes: {name_some(absent)}"
+        yield f"no images of {missing}. Its figures are about the others."
     if len(classes) == 1:
-        warnings.warn(
-            f"{where} has one class, '{classes[0]}', which every answer is: its accuracy is 1.",
-            stacklevel=3,
-        )
+        yield f"one class, '{classes[0]}', which every answer is: its accuracy is 1."
     if UNLABELLED in present:
-        warnings.warn(
-            f"{where} has {labels.count(UNLABELLED)} images without a label among its "
-            f"{len(labels)}: they can be adapted to, and are not scored.",
-            stacklevel=3,
-        )
+        missing = f"{labels.count(UNLABELLED)} images without a label among its {len(labels)}"
+        yield f"{missing}: {unlabelled}"

@@ -90,10 +90,8 @@ class ParquetTask(VisionTask):
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in label order; those of the label column need the test split."""
-        if self.class_names or self.label is None:
-            return tuple(self.class_names or ())
         names = self._known_classes()
-        if not names:
+        if not names and self.label is not None:
             raise DataError(
                 f"The column '{self.label}' of {self.dataset} does not name its classes: give "
                 "them as `class_names`."
@@ -217,6 +215,7 @@ def check_declared_names(
         )
 
 
+@dataclass(frozen=True, eq=False)
 class ParquetImages:
     """Encoded images in the rows of a table, decoded to RGB when asked for.
 
@@ -229,21 +228,12 @@ class ParquetImages:
         identity: of its files and labels.
     """
 
-    def __init__(
-        self,
-        rows: Dataset,
-        column: str,
-        labels: Sequence[int],
-        where: str,
-        fingerprint: str,
-        identity: str,
-    ):
-        self.rows = rows
-        self.column = column
-        self.labels = labels
-        self.where = where
-        self.fingerprint = fingerprint
-        self.identity = identity
+    rows: Dataset
+    column: str
+    labels: Sequence[int]
+    where: str
+    fingerprint: str
+    identity: str
 
     def name(self, index: int) -> str:
         """The row, and the file that it was made of where the table says so."""

@@ -30,11 +30,8 @@ def read_table(files: Sequence[Path], called: str) -> Dataset:
     """
     try:
         filled = [str(path) for path in files if pq.read_metadata(path).num_rows]
-        if not filled:
-            raise DataError(f"{called} cannot be read: there are no rows.")
-        return load_dataset("parquet", data_files={"rows": filled}, split="rows")
-    except DataError:
-        raise
+        if filled:
+            return load_dataset("parquet", data_files={"rows": filled}, split="rows")
     except Exception as error:  # `datasets` and pyarrow raise many kinds
         cause = error.__cause__ or error
         if isinstance(cause, OSError) and cause.errno is not None:
@@ -48,6 +45,7 @@ def read_table(files: Sequence[Path], called: str) -> Dataset:
             ) from error
         reason = " ".join(str(cause).partition(".")[0].split())
         raise DataError(f"{called} cannot be read ({reason}): fetch or copy them again.") from error
+    raise DataError(f"{called} cannot be read: there are no rows.")
 
 
 def difference_in_columns(files: Sequence[Path]) -> str | None:
