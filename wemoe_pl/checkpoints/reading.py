@@ -94,9 +94,7 @@ def open_file(path: Path) -> Weights:
     # Safetensors begin with the length of their header: one in 32 has a pickle's first byte.
     is_pickle = start.startswith(PICKLE_START) and not start.endswith(b"{")
     is_zip = start.startswith(ZIP_START)
-    if is_zip or is_pickle:
-        return open_pickle(path, is_zip)
-    return open_safetensors(path)
+    return open_pickle(path, is_zip) if is_zip or is_pickle else open_safetensors(path)
 
 
 def open_safetensors(path: Path) -> Weights:

@@ -76,10 +76,7 @@ class Suite:
 
     def task(self, name: str) -> VisionTask:
         """A task by name; `ConfigError` names the nearest one."""
-        if name not in self.tasks:
-            raise ConfigError(
-                f"The suite '{self.name}' has no task '{name}'. {did_you_mean(name, self.tasks)}"
-            )
+        check_has_task(self, name)
         return self.tasks[name]
 
     def load_pretrained(self) -> nn.Module:
@@ -167,11 +164,9 @@ class Suite:
 
         Warns when two experts are the same file: merging them counts that expert twice.
         """
-        sources = {
-            part: {"source": source, "sha256": fingerprint(source, name)}
-            for part, (source, name) in self.named_sources().items()
-            if part != TEXT_TOWER
-        }
+        named = self.named_sources()
+        named.pop(TEXT_TOWER, None)
+        sources = {p: {"source": s, "sha256": fingerprint(s, n)} for p, (s, n) in named.items()}
         for task in self.tasks_with_made_heads:
             head = self.zero_shot_head(task)
             origin = f"zero-shot, by {head.source}"
@@ -186,10 +181,7 @@ def restriction(
     """What `Suite.restricted_to` changes, of a suite or of the config of one."""
     kept = suite.tasks if tasks is None else tasks
     for task in kept:
-        if task not in suite.tasks:
-            raise ConfigError(
-                f"The suite '{suite.name}' has no task '{task}'. {did_you_mean(task, suite.tasks)}"
-            )
+        check_has_task(suite, task)
     for task in unseen:
         if task not in kept:
             raise ConfigError(
@@ -200,6 +192,14 @@ def restriction(
         "experts": {t: e for t, e in suite.experts.items() if t in kept and t not in unseen},
         "heads": {t: h for t, h in suite.heads.items() if t in kept},
     }
+
+
+def check_has_task(suite: Any, task: str) -> None:
+    """Raise `ConfigError` for a task that a suite, or the settings of one, does not have."""
+    if task not in suite.tasks:
+        raise ConfigError(
+            f"The suite '{suite.name}' has no task '{task}'. {did_you_mean(task, suite.tasks)}"
+        )
 
 
 def check_activations(backbone: Backbone, text_tower: TextTower) -> None:

@@ -121,10 +121,7 @@ class MultiTaskClassifier(MultiTaskModel):
             found = zip(*(values.tolist() for values in inferred), strict=True)
             asked = [[(tasks[place], confidence)] for place, confidence in found]
         return [
-            [
-                Prediction(task, confidence, *rankings[task][i][0], rankings[task][i])
-                for task, confidence in row
-            ]
+            [Prediction(t, sure, *rankings[t][i][0], rankings[t][i]) for t, sure in row]
             for i, row in enumerate(asked)
         ]
 
@@ -186,15 +183,14 @@ class MultiTaskClassifier(MultiTaskModel):
         size = sum(p.numel() for p in self.encoder.parameters())
         merged = f"{len(self.mixtures)} mixtures of {', '.join(self.experts)}"
         classes = ", ".join(f"{task} ({number})" for task, number in self.num_classes.items())
-        return "\n".join(
-            [
-                f"MultiTaskClassifier: {self.backbone.model}, {size:,} parameters, {place}",
-                f"  {merged if self.mixtures else 'one set of weights for all images'}",
-                f"  tasks (classes): {classes}",
-                '  model.predict("photo.png") names task and class',
-                f'  model(images, "{self.tasks[0]}") gives logits of what model.preprocess made',
-            ]
-        )
+        lines = [
+            f"MultiTaskClassifier: {self.backbone.model}, {size:,} parameters, {place}",
+            f"  {merged if self.mixtures else 'one set of weights for all images'}",
+            f"  tasks (classes): {classes}",
+            '  model.predict("photo.png") names task and class',
+            f'  model(images, "{self.tasks[0]}") gives logits of what model.preprocess made',
+        ]
+        return "\n".join(lines)
 
 
 def ranked(logits: Tensor, classes: Sequence[str], top: int) -> list[Ranking]:

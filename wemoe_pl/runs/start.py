@@ -36,9 +36,8 @@ class Start:
     @property
     def goes_on(self) -> bool:
         """Is it the run of this folder, and not another, that a fit goes on with?"""
-        return self.checkpoint is not None and is_same_file(
-            self.checkpoint, self.folder.last_checkpoint
-        )
+        last = self.folder.last_checkpoint
+        return self.checkpoint is not None and is_same_file(self.checkpoint, last)
 
 
 def find_start(

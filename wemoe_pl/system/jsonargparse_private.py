@@ -11,8 +11,6 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from jsonargparse._common import parsing_settings
 from jsonargparse._optionals import _get_config_read_mode
 
-TRIED_JSONARGPARSE = "4.53.0"
-
 
 @contextmanager
 def restored_settings() -> Iterator[None]:

@@ -5,10 +5,10 @@ a little sensor noise. Colours, places, sizes and angles vary inside a class, so
 to look at shape; nothing is read from disk, not even a font.
 """
 
-from wemoe_pl.data.miniature.canvas import SIZE as SIZE
-from wemoe_pl.data.miniature.rendering import CLASSES as CLASSES
-from wemoe_pl.data.miniature.rendering import contact_sheet as contact_sheet
-from wemoe_pl.data.miniature.rendering import render as render
-from wemoe_pl.data.miniature.rendering import render_split as render_split
-from wemoe_pl.data.miniature.task import MiniatureTask as MiniatureTask
-from wemoe_pl.data.miniature.task import RenderedImages as RenderedImages
+from wemoe_pl.data.miniature.canvas import SIZE
+from wemoe_pl.data.miniature.rendering import CLASSES, contact_sheet, render, render_split
+from wemoe_pl.data.miniature.task import MiniatureTask, RenderedImages
+
+__all__ = [
+    "CLASSES", "SIZE", "MiniatureTask", "RenderedImages", "contact_sheet", "render", "render_split",
+]  # fmt: skip

@@ -53,8 +53,7 @@ def end_idle_threads() -> None:
     For some milliseconds after an operation they spin, in wait for another, each on a core that a
     thread of our own then lacks. New ones take a twentieth of a millisecond.
     """
-    pause = openmp_pause()
-    if pause is not None:
+    if pause := openmp_pause():
         pause(SOFT)
 
 
