@@ -203,6 +203,7 @@ def test_another_activation_would_show(hf: Any, hf_projected: Tensor, tmp_path: 
     assert difference(features(tmp_path / "clip", plain), hf_projected) > 1e-3
 
 
+@pytest.mark.slow
 def test_clip_vit_b32_of_full_size_is_equal(tmp_path: Path) -> None:
     config = transformers.CLIPVisionConfig(hidden_act="quick_gelu")
     assert (config.hidden_size, config.num_hidden_layers, config.patch_size) == (768, 12, 32)

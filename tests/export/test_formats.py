@@ -48,7 +48,11 @@ def test_a_static_merge_is_read_back_as_it_was(
 
 
 @pytest.mark.parametrize("name", UPSCALED)
-@pytest.mark.parametrize("method", [WEMoE(), EWEMoE(router_depth=1)], ids=["WEMoE", "E-WEMoE"])
+@pytest.mark.parametrize(
+    "method",
+    [WEMoE(), pytest.param(EWEMoE(router_depth=1), marks=pytest.mark.slow)],
+    ids=["WEMoE", "E-WEMoE"],
+)
 def test_an_upscaled_model_is_read_back_as_it_was(
     make_model: MakeModel,
     method: MergeMethod,
@@ -59,6 +63,7 @@ def test_an_upscaled_model_is_read_back_as_it_was(
     assert export(make_model(method), name, exports, silent) <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UPSCALED)
 def test_the_miniature_is_read_back_as_it_was(
     name: str, exports: Path, silent: Callable[..., None]

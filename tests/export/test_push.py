@@ -70,6 +70,7 @@ def test_it_can_be_pushed_again(pushed: Callable[..., Path]) -> None:
     assert (pushed(WEMoE(), "timm") / "model.safetensors").read_bytes() != before
 
 
+@pytest.mark.slow
 def test_timm_loads_what_was_pushed_where_this_package_is_not(
     pushed: Callable[..., Path], make_model: MakeModel, hub: LoopbackHub, tmp_path: Path
 ) -> None:

@@ -448,7 +448,9 @@ def test_a_limited_epoch_repeats_no_images_and_overfitting_does(command: Command
 
 
 @pytest.mark.parametrize("limit", ["limit_train_batches", "overfit_batches"])
-@pytest.mark.parametrize("stop", [2, 3, 5])
+@pytest.mark.parametrize(
+    "stop", [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_a_limited_run_goes_on_as_if_it_had_never_ended(
     limit: str, stop: int, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
