@@ -35,6 +35,7 @@ from wemoe_pl.system.files import digest
 from wemoe_pl.training.finetune import ExpertFineTuning
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.optimization import count_steps
 
 DTYPES = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
 
@@ -183,7 +184,7 @@ def look_at_settings(job: Job, findings: Findings) -> None:
     with findings.listed("config"):
         check_fit(job.module, job.recipe["task"], job.settings["val_check_interval"])
     with findings.listed("config"):
-        _ = job.module.total_steps
+        count_steps(job.trainer)
     with findings.listed("config"):
         check_split(job.data.batch_size, job.processes)
 
