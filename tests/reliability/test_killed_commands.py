@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,7 @@ from helpers.loopback_hub import LoopbackHub
 from helpers.processes import Running
 from huggingface_hub import constants
 from PIL import Image
+from rich.console import Console
 from safetensors import safe_open
 
 from wemoe_pl.cli import main
@@ -251,7 +253,7 @@ def prepared(caches: Path) -> dict[str, str]:
     """The hashes of all files of the hub's snapshots, and of the heads."""
     files = [
         *caches.glob("hub/*/snapshots/**/*"),
-        *caches.glob("wemoe_pl/checkpoints/heads/*.safetensors"),
+        *caches.glob("wemoe_pl/heads/*.safetensors"),
     ]
     return {
         path.relative_to(caches).as_posix(): sha256(path)
@@ -263,14 +265,26 @@ def prepared(caches: Path) -> dict[str, str]:
 # --- sweep -----------------------------------------------------------------------------------
 
 
+PRINTING = Lock()  # whoever forks while another thread prints hands its locks on, held for ever
+
+
+class PatientConsole(Console):
+    """A console that prints nothing while a process is forked."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with PRINTING:
+            super().print(*objects, **options)
+
+
 class Forked:
     """A process as `subprocess.Popen` starts it, without the seconds of its imports."""
 
     def __init__(
         self, command: Sequence[str], stdout: Any, stderr: int, env: Mapping[str, str]
     ) -> None:
-        sys.stdout.flush()
-        self.pid = os.fork()
+        with PRINTING:
+            sys.stdout.flush()
+            self.pid = os.fork()
         if not self.pid:
             os.dup2(stdout.fileno(), 1)
             os.dup2(stdout.fileno(), 2)
@@ -286,6 +300,7 @@ class Forked:
 
 def fork_points() -> None:
     draw_nothing()
+    vars(workers)["Console"] = PatientConsole
     vars(workers)["subprocess"] = SimpleNamespace(
         Popen=Forked, STDOUT=subprocess.STDOUT, TimeoutExpired=subprocess.TimeoutExpired
     )
