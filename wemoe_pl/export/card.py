@@ -5,24 +5,17 @@ from pathlib import PurePath
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from wemoe_pl import __version__
 from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.manifest import Manifest
 from wemoe_pl.reporting.summary import rows_by_task
 from wemoe_pl.reporting.table import grid
+from wemoe_pl.reporting.templates import template_in
 from wemoe_pl.system.files import SHIPPED
 from wemoe_pl.system.hub_repo import HubRepo
 
 ZERO_SHOT = "zero-shot, by "  # how the source of a head begins that a text tower made
-TEMPLATES = Environment(
-    loader=FileSystemLoader(SHIPPED),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
 
 
 def model_card(
@@ -37,7 +30,7 @@ def model_card(
         difference: the largest between features of the model and of what was read back.
     """
     named = (manifest.results or {}).get("method") or manifest.method
-    return TEMPLATES.get_template("card.md.jinja").render(
+    return template_in(SHIPPED, "card.md.jinja", keep_trailing_newline=True).render(
         metadata=yaml.safe_dump(metadata(manifest, licences), sort_keys=False),
         method=named or manifest.recipe["merge"]["class_path"].rpartition(".")[2],
         manifest=manifest,

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from wemoe_pl import __version__
 from wemoe_pl.errors import CheckpointError, DataError
 from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, ROUTING_FILE
 from wemoe_pl.reporting.table import ResultRow, ResultTable, percent
+from wemoe_pl.reporting.templates import template_in
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.system.files import SHIPPED, atomic_write
 
@@ -162,15 +162,8 @@ def write_page(
         DataError: a figure cannot be read.
         WeMoEError: the page cannot be written.
     """
-    environment = Environment(
-        loader=FileSystemLoader(ASSETS),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style, script = ((ASSETS / name).read_text("utf-8") for name in ("style.css", "script.js"))
-    page = environment.get_template("report.html.jinja").render(
+    page = template_in(ASSETS, "report.html.jinja", autoescape=True).render(
         experiments=experiments,
         folders=folders,
         sort=sort,
