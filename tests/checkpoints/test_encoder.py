@@ -191,7 +191,7 @@ def test_of_the_pretrained_model_only_the_projection_is_read(
 
 def test_a_vision_tower_alone_needs_a_projection(vision: Path) -> None:
     complaint = (
-        r"model\.safetensors has no projection \('head\.weight'\), being a vision tower alone: "
+        r"model\.safetensors has no projection \('visual_projection\.weight'\): "
         r"take it from the pretrained model \(`projection`\), or build the backbone with "
         r"`num_classes: 0`\."
     )
@@ -480,6 +480,25 @@ def test_the_text_tower_of_open_clip_is_read_behind_any_prefix(prefix: str, path
     tensors = {key: torch.full(shape, float(i)) for i, (key, shape) in enumerate(shapes.items())}
     vision = {"visual.ln_pre.weight": torch.zeros(2), "visual.proj": torch.zeros(2, 2)}
     save_file({prefix + key: weight for key, weight in (tensors | vision).items()}, path)
+    torch.testing.assert_close(dict(text_state(str(path), shapes)), tensors, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.model."])
+def test_the_text_tower_of_hugging_face_is_read_behind_any_prefix(
+    prefix: str, clip: Path, path: Path
+) -> None:
+    state = load_file(clip / "model.safetensors")
+    save_file({prefix + key: weight for key, weight in state.items()}, path)
+    actual, expected = (dict(text_state(str(p), text_shapes())) for p in (path, clip))
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+def test_a_text_tower_in_a_part_of_its_own_has_its_scale_beside_it(path: Path) -> None:
+    shapes = text_shapes()
+    tensors = {key: torch.full(shape, float(i)) for i, (key, shape) in enumerate(shapes.items())}
+    inside = {f"text.{key}": weight for key, weight in tensors.items() if key != "logit_scale"}
+    trunk = {"visual.trunk.patch_embed.proj.weight": torch.zeros(2)}
+    save_file({**inside, **trunk, "logit_scale": tensors["logit_scale"]}, path)
     torch.testing.assert_close(dict(text_state(str(path), shapes)), tensors, rtol=0, atol=0)
 
 
