@@ -1,5 +1,6 @@
 """Encoders of every published form compute what the program computes that wrote them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,28 @@ def test_clip_of_open_clip_is_equal_behind_any_prefix(prefix: str, oc: Any, tmp_
     assert difference(features(tmp_path / "clip", PROJECTED), expected) <= 1e-5
 
 
+def test_a_tower_of_open_clip_whose_config_tells_another_pooling_is_refused(
+    oc: Any, tmp_path: Path
+) -> None:
+    tower: dict[str, Any] = {"width": 64, "head_width": 16, "image_size": 64, "patch_size": 16}
+    model = {"embed_dim": EMBED, "quick_gelu": True, "vision_cfg": tower, "text_cfg": {}}
+    save_file(oc_full(oc), tmp_path / "open_clip_model.safetensors")
+    config = tmp_path / "open_clip_config.json"
+    config.write_text(json.dumps({"model_cfg": model}))
+    features(tmp_path, PROJECTED)
+    for change, said in (
+        (
+            {"vision_cfg": {**tower, "pool_type": "avg"}},
+            "the pooling .* is mean after the norm, but",
+        ),
+        ({"quick_gelu": False}, "the activation .* is gelu, but that of .* is quick_gelu"),
+        ({"vision_cfg": {**tower, "head_width": 32}}, "heads of the weights beside it is 2, but"),
+    ):
+        config.write_text(json.dumps({"model_cfg": {**model, **change}}))
+        with pytest.raises(CheckpointError, match=rf"open_clip_config\.json tells that .*{said}"):
+            load_encoder(str(tmp_path), PROJECTED)
+
+
 def test_clip_of_open_clip_is_equal_before_the_projection(oc: Any, tmp_path: Path) -> None:
     save_file(oc_full(oc), tmp_path / "clip")
     with torch.no_grad():
@@ -410,7 +433,7 @@ def test_the_mask_token_of_dinov2_is_left_out(name: str, tmp_path: Path) -> None
 
 
 def test_both_heads_of_a_distilled_classifier_are_left_out(tmp_path: Path) -> None:
-    options = {**SMALL, "img_size": 64}
+    options: dict[str, Any] = {**SMALL, "img_size": 64}
     name = "deit_tiny_distilled_patch16_224"
     model = randomised(timm.create_model(name, **options, num_classes=7))
     save_file(dict(model.state_dict()), tmp_path / "deit")

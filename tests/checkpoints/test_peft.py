@@ -24,7 +24,7 @@ LAYER = "base_model.model.vision_model.encoder.layers.0.self_attn.v_proj"
 )
 def test_an_adapter_is_named_by_its_parts(part: str) -> None:
     complaint = (
-        r"^a\.safetensors is an adapter of PEFT, such as LoRA, and not a model: load it onto its "
+        r"^a\.safetensors holds an adapter of PEFT, such as LoRA, and no model: load it onto its "
         r"base with `peft\.PeftModel\.from_pretrained\(base, \.\.\.\)`, call `merge_and_unload\(\)`"
     )
     with pytest.raises(CheckpointError, match=complaint):

@@ -3,9 +3,12 @@
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints.backbone import Backbone
+from wemoe_pl.checkpoints.config_check import OF_BACKBONES, OF_TEXT_TOWERS, check_config
 from wemoe_pl.checkpoints.forms import TEXT_FORMS
+from wemoe_pl.checkpoints.hyperparameters import PROJECTION_WIDTH, Hyperparameters
 from wemoe_pl.checkpoints.key_check import Shapes, check_encoder_keys, check_text_keys
 from wemoe_pl.checkpoints.reading import open_weights
+from wemoe_pl.checkpoints.sources import config_files
 from wemoe_pl.checkpoints.state import LazyState
 from wemoe_pl.checkpoints.tower import HEAD, find_tower, has_head
 from wemoe_pl.errors import CheckpointError
@@ -19,14 +22,17 @@ def load_encoder(source: str, backbone: Backbone | str, projection: str | None =
     Args:
         source: a file of weights, a folder that holds them, a hub id `owner/name[@revision]`, or
             `shipped:…` for the miniature's own. The form is told by the keys: timm's, Hugging
-            Face's CLIP models, open_clip's; full models or the vision tower alone.
+            Face's CLIP models, open_clip's; full models or the vision tower alone, behind any
+            prefix. What is known to be of other parts is left out: a text tower, the head of a
+            classifier if the backbone has none, the mask token of DINOv2.
         backbone: the architecture, or the name of a timm model.
         projection: where to take CLIP's projection from if the source, being a vision tower
             alone, has none: the pretrained model's source.
 
     Raises:
         CheckpointError: missing, truncated, empty, a pickle of more than tensors, NaN or infinite,
-            or of another architecture; names the file and the first such key.
+            or of another architecture; names the file and the first such key. Or the config
+            beside it tells another activation, pooling or size than the backbone has.
         HubError: the hub has no such repository, or cannot be reached.
     """
     backbone = Backbone(backbone) if isinstance(backbone, str) else backbone
@@ -49,15 +55,20 @@ def encoder_state(source: str, backbone: Backbone, projection: str | None = None
             )
         state = with_projection(state, encoder_state(projection, backbone))
     check_encoder_keys(tower.weights.name, state.shapes, backbone, tower.unprefixed_keys)
+    if configs := config_files(source, ENCODER_FILE):
+        compared = backbone.hyperparameters.keys() - (() if tower.projects else {PROJECTION_WIDTH})
+        own = {name: backbone.hyperparameters[name] for name in compared}
+        check_config(configs, tower.form, own, f"the backbone '{backbone.model}'", OF_BACKBONES)
     return state
 
 
-def text_state(source: str, reference: Shapes) -> LazyState:
+def text_state(source: str, reference: Shapes, own: Hyperparameters) -> LazyState:
     """The weights of CLIP's text tower by open_clip's keys, read when asked for.
 
     Args:
         source: see `load_encoder`; a full model.
         reference: what the text tower needs, and `logit_scale`.
+        own: the hyperparameters of the text tower.
 
     Raises:
         CheckpointError: there is no text tower, or one of another architecture.
@@ -65,6 +76,8 @@ def text_state(source: str, reference: Shapes) -> LazyState:
     tower = find_tower(open_weights(source, ENCODER_FILE), TEXT_FORMS)
     state = tower.converted(reference)
     check_text_keys(tower.weights.name, state.shapes, reference)
+    configs = config_files(source, ENCODER_FILE)
+    check_config(configs, tower.form, own, "the suite's `text_tower`", OF_TEXT_TOWERS)
     return state
 
 

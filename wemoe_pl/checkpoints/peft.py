@@ -39,6 +39,6 @@ def adapter_alone(name: str) -> str:
         name: of the file, folder or repository that holds it.
     """
     return (
-        f"{name} is an adapter of PEFT, such as LoRA, and not a model: load it onto its base with "
+        f"{name} holds an adapter of PEFT, such as LoRA, and no model: load it onto its base with "
         f"`peft.PeftModel.from_pretrained(base, ...)`, {MERGE_IT}."
     )
