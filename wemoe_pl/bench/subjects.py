@@ -1,4 +1,4 @@
-"""What is measured: plain models of published shapes, and their mixtures, of random weights."""
+"""The subjects of a benchmark: models of published shapes, randomly initialised, and mixtures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured, and how.
+    """The settings of a benchmark: the model's shape, the batch, and the number of repeats.
 
     Attributes:
         shapes: names of `SHAPES`.

@@ -58,7 +58,7 @@ def undo(make: Make, tensor: Tensor, count: int) -> tuple[Tensor, ...]:
 
 @dataclass(frozen=True)
 class KeyMap:
-    r"""How some tensors are made.
+    r"""The recipe by which a tensor of timm's encoder is made from published ones.
 
     Args:
         ours: pattern of our keys: timm's for vision, open_clip's for text.
@@ -98,7 +98,7 @@ class Form:
     ignored: tuple[str, ...] = ()
 
     def prefix(self, keys: Iterable[str]) -> str | None:
-        """What precedes the keys of the vision tower; None if the file is not of this form."""
+        """Return the text before the keys of the vision tower; None in another form."""
         pattern = re.compile(rf"(.*\.)?{re.escape(self.marker)}")
         return next((found[1] or "" for k in keys if (found := pattern.fullmatch(k))), None)
 

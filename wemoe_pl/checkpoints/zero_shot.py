@@ -41,7 +41,7 @@ class TextTower:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What open_clip knows of the model; `ConfigError` if nothing."""
+        """Return the config that open_clip has of the model; `ConfigError` if it has none."""
         if self.model not in open_clip.list_models():  # it could also read a file or ask the hub
             raise ConfigError(
                 f"open_clip has no model '{self.model}'. "
@@ -114,7 +114,7 @@ class TextEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class ZeroShotHead:
-    """What a zero-shot head is made of; equal recipes give equal heads.
+    """The ingredients of a zero-shot head; equal recipes give equal heads.
 
     Args:
         tower: the text tower.

@@ -24,7 +24,7 @@ TASK_VECTORS = ".task_vectors."
 
 @dataclass(frozen=True)
 class Architecture:
-    """What to build an encoder from before its weights are there.
+    """The architecture of an encoder: enough to build it before its weights are there.
 
     Args:
         backbone: the name of a timm vision transformer.
@@ -44,7 +44,7 @@ class Architecture:
 
     @classmethod
     def of(cls, encoder: nn.Module, backbone: Backbone) -> "Architecture":
-        """That of a plain encoder, or of one that was upscaled."""
+        """Return the architecture of a plain encoder, or of one that was upscaled."""
         mixtures = [*mixtures_of(encoder).values()]
         if not mixtures:
             return cls(backbone.model, backbone.options)
@@ -102,7 +102,7 @@ class Architecture:
 
 
 def count_numbers(shapes: Mapping[str, torch.Size]) -> int:
-    """How many there are in tensors of these shapes."""
+    """Return the number of entries in tensors of these shapes."""
     return sum(shape.numel() for shape in shapes.values())
 
 
@@ -142,7 +142,7 @@ def take_dictionaries(state: State, encoder: nn.Module) -> None:
 
 
 def whole_state(state: State, encoder: nn.Module) -> dict[str, Tensor]:
-    """What `own_state` gave as timm takes it: with what is shared under each of its names.
+    """Return the state as timm takes it: `own_state` with what is shared under each of its names.
 
     The encoder's dictionaries become those of the state dict.
     """

@@ -1,4 +1,4 @@
-"""Where a run's metrics go: a CSV file, and Weights & Biases, which may neither ask nor stop it."""
+"""The loggers of a run: a CSV file, and Weights & Biases, which may neither ask nor stop it."""
 
 import os
 from argparse import Namespace
@@ -226,7 +226,7 @@ class WandbRun(WandbLogger):
 
 
 def identity(settings: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """Where a run appears among others: group, type and tags, from its resolved config."""
+    """Return the group, type and tags under which a run appears, from its resolved config."""
     suite, model = settings["suite"], settings["model"]
     merge = (model.get("init_args") or {}).get("merge") or {}
     method = (merge.get("class_path") or model["class_path"]).rpartition(".")[2]

@@ -125,7 +125,7 @@ def accuracy_section(results: Mapping[str, Any]) -> list[str]:
 
 
 def label_free_section(results: Mapping[str, Any]) -> list[str]:
-    """What is known of the predictions for each task without a look at labels."""
+    """Return the section about the predictions for each task that needs no labels."""
     columns = {m.label: results[m.result] for m in LABEL_FREE if results.get(m.result)}
     tasks = dict.fromkeys(task for values in columns.values() for task in values)
     rows = rows_by_task(tasks, columns.values())

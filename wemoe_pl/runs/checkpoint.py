@@ -105,7 +105,7 @@ def check_sources(then: Sources, now: Sources, owner: str) -> None:
 
 
 def source_change(then: Sources, now: Sources) -> str:
-    """Which frozen file is another than it was, in words; empty if none is."""
+    """Say which frozen file is another than it was; return an empty text if none is."""
     for part, source in now.items():
         known = then.get(part)
         if known is None or known["sha256"] != source["sha256"]:

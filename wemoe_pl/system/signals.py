@@ -27,7 +27,7 @@ class Stopped(BaseException):
 
 
 class StopRequest:
-    """Whether this process has been asked to end, and whether it may do so at once.
+    """A request to end this process, and whether it may end at once.
 
     Attributes:
         signum: the signal that asked; None if none has.

@@ -1,4 +1,4 @@
-"""What is drawn on a terminal while a user waits, and on nothing else."""
+"""A terminal shows progress while a user waits; nothing is drawn elsewhere."""
 
 from collections.abc import Iterable
 from typing import Any, TypeVar

@@ -82,7 +82,7 @@ def spatter(
 
 
 def gleam(liquid: UnitPixels) -> UnitPixels:
-    """How the side of each drop that faces the light gleams, from 0 to 1.
+    """Return the gleam on the side of each drop that faces the light, from 0 to 1.
 
     Args:
         liquid: (H, W), 0 where it is dry.

@@ -66,7 +66,7 @@ def read_cell(cell: pa.Scalar, name: str) -> Image.Image:
 
 
 def content_and_path(cell: pa.Scalar) -> tuple[pa.Scalar | None, str | None]:
-    """What a cell has of an image, and of the path of its file; None for what it lacks."""
+    """Return the image's content in a cell, and the path of its file; None for what it lacks."""
     if isinstance(cell, pa.ExtensionScalar):
         cell = cell.value
     if cell is None or not cell.is_valid:
@@ -117,7 +117,7 @@ def holds_images(kind: pa.DataType) -> bool:
 
 
 def why_no_images(kind: pa.DataType) -> str | None:
-    """What a column of a type has instead of images, and what to do; None if it can hold them."""
+    """Say why a column of a type holds no images, and what to do; None if it can hold them."""
     content = content_type(kind)
     leaf, depth = innermost(content)
     if content is not kind and pa.types.is_null(content):  # no row has any
@@ -161,12 +161,12 @@ def type_of(table: Dataset, column: str) -> pa.DataType:
 
 
 def stored(kind: pa.DataType) -> pa.DataType:
-    """What a type is stored as, without what `datasets` calls it."""
+    """Return the type as it is stored, without the name that `datasets` gives it."""
     return kind.storage_type if isinstance(kind, pa.ExtensionType) else kind
 
 
 def innermost(kind: pa.DataType) -> tuple[pa.DataType, int]:
-    """What lists of lists hold, and how deep they go; 0 if it is no list."""
+    """Return the type inside lists of lists, and their depth; the depth is 0 if it is no list."""
     depth = 0
     while is_a(kind, LISTS):
         kind, depth = stored(kind.value_type), depth + 1

@@ -137,7 +137,7 @@ class ParquetTask(VisionTask):
         return HubFiles(repo, partial(matching, pattern), f"parquet files '{pattern}'")
 
     def _source(self, split: Split, files: Sequence[Path]) -> object:
-        """What says on every machine which files these are."""
+        """Return a value that is the same on every machine for the same files."""
         if request := self.hub_files(split):
             return request.repo.name, *commit_and_names(request.repo, files)
         return names_and_sizes(files)

@@ -49,7 +49,7 @@ def read_table(files: Sequence[Path], called: str) -> Dataset:
 
 
 def difference_in_columns(files: Sequence[Path]) -> str | None:
-    """How the first file that has other columns than the first of all differs; None if none has."""
+    """Say how the first file differs that has other columns than file one; None if none has."""
     with suppress(pa.ArrowInvalid, OSError):  # of a damaged file, which differs in more
         columns = [columns_in_words(pq.read_schema(path)) for path in files]
         for path, words in zip(files, columns, strict=True):

@@ -1,4 +1,4 @@
-"""Which kernel computes a merged MLP: the cheapest by its costs, or on a GPU the fastest as timed.
+"""A merged MLP is computed by the cheapest kernel, or on a GPU by the fastest as timed.
 
 The unit of costs is a multiply-add of a large matrix product. What runs slower counts for more, as
 `wemoe-pl bench` measures on a CPU; it also tells where the chosen kernel is not the fastest.

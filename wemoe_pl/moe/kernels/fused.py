@@ -151,7 +151,7 @@ def contracted(gradient: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
 
 
 def token_tile_of(x: Tensor) -> int:
-    """How many tokens of a sample a program takes: all of them, if possible."""
+    """Return the number of tokens of a sample that a program takes: all of them, if possible."""
     most = MOST_BYTES // x.element_size()
     return min(max(FEWEST_TOKENS, 1 << (x.shape[1] - 1).bit_length()), most)
 

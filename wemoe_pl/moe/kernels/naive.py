@@ -1,4 +1,4 @@
-"""What the kernels compute, in a few lines each: slow, and what tests compare the kernels with."""
+"""The plain forms of the kernels, in a few lines each: slow, and compared with in tests."""
 
 from collections.abc import Mapping
 

@@ -28,7 +28,7 @@ from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
 
 class Activated(NamedTuple):
-    """What comes before an activation, A, and what comes after it, H, as autograd sees them."""
+    """The activation of a tile as autograd sees it: A before it, and H after it."""
 
     before: Tensor
     after: Tensor
