@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from helpers.written_checkpoints import write_checkpoint
 
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.runs.checkpoint import ENDED, IDENTITY
+from wemoe_pl.runs.checkpoint import ENDED
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder, RunState, is_of_run
 from wemoe_pl.system.files import sha256
 
@@ -25,10 +25,9 @@ def state_of(folder: RunFolder) -> RunState:
 
 
 def save(folder: RunFolder, ended: bool = True, step: int = 1) -> None:
-    folder.checkpoints.mkdir(parents=True, exist_ok=True)
-    callbacks = {"LastCheckpoint": {ENDED: ended}, "Curves": {}}
-    checkpoint = {IDENTITY: {}, "callbacks": callbacks, "global_step": step}
-    torch.save(checkpoint, folder.last_checkpoint)
+    last = {"rng": {}, "validated_step": None, ENDED: ended}
+    callbacks = {"LastCheckpoint": last, "Curves": {"points": {}}}
+    write_checkpoint(folder.last_checkpoint, step, callbacks=callbacks)
 
 
 def score(folder: RunFolder, **more: Any) -> None:

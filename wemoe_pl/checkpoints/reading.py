@@ -5,12 +5,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from wemoe_pl.checkpoints.archives import refuse_compressed
 from wemoe_pl.checkpoints.sources import weight_files
 from wemoe_pl.checkpoints.state import LazyState
 from wemoe_pl.errors import CheckpointError
@@ -22,6 +22,7 @@ EXTRACT = (
     "where you trust it, read it with the program that wrote it and save the state dict alone, "
     "with safetensors.torch.save_file(model.state_dict(), 'encoder.safetensors')"
 )
+UNPACKED = f"give it as torch.save writes it; if it is a TorchScript archive, {EXTRACT}"
 
 
 class Weights(LazyState):
@@ -126,9 +127,9 @@ def open_pickle(path: Path, is_zip: bool) -> Weights:
         is_zip: is it of the format that can be mapped to memory?
     """
     misnamed = path.suffix == ".safetensors"  # torch would go by the name
+    if is_zip:
+        refuse_compressed(path, UNPACKED)
     try:
-        if is_zip:
-            refuse_compressed(path)
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is said in a sentence below, or harmless
             loaded: Any = torch.load(
@@ -158,17 +159,6 @@ def open_pickle(path: Path, is_zip: bool) -> Weights:
         raise CheckpointError(f"{path} holds no state dict: expected tensors by name.")
     shapes = {key: tensor.shape for key, tensor in tensors.items()}
     return Weights(str(path), shapes, lambda key: tensors[key].detach(), {})
-
-
-def refuse_compressed(path: Path) -> None:
-    """Raise `BadZipFile` for an archive with a compressed part, as torch.save writes none.
-
-    A small one could be of terabytes.
-    """
-    with ZipFile(path) as archive:
-        for part in archive.infolist():
-            if part.compress_type != ZIP_STORED:
-                raise BadZipFile(f"{part.filename} is compressed")
 
 
 def is_whole(tensor: Tensor) -> bool:
