@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 from helpers.written_checkpoints import write_checkpoint
+from helpers.written_runs import bare_results, results_record
 
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.runs.checkpoint import ENDED
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder, RunState, is_of_run
 from wemoe_pl.system.files import sha256
-
-RESULTS: dict[str, Any] = {"suite": "s", "method": "m", "tasks": [], "accuracy": {}, "mean": None}
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def save(folder: RunFolder, ended: bool = True, step: int = 1) -> None:
 
 def score(folder: RunFolder, **more: Any) -> None:
     folder.path.mkdir(exist_ok=True)
-    folder.results.write_text(json.dumps(RESULTS | more))
+    folder.results.write_text(json.dumps(bare_results(**more)))
 
 
 def test_a_folder_in_which_nothing_could_be_lost_is_empty(folder: RunFolder) -> None:
@@ -103,9 +102,9 @@ def test_a_folder_holds_a_fit_if_there_is_a_checkpoint_or_results_of_one(
     folder: RunFolder,
 ) -> None:
     assert not folder.holds_fit
-    score(folder, run={"command": "test"})
+    score(folder, run=results_record(command="test"))
     assert not folder.holds_fit
-    score(folder, run={"command": "fit"})
+    score(folder, run=results_record())
     assert folder.holds_fit
     folder.results.unlink()
     save(folder)

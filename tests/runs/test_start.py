@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from helpers.written_checkpoints import run_record, write_checkpoint
+from helpers.written_runs import bare_results
 
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder
@@ -15,7 +16,7 @@ from wemoe_pl.system.files import sha256
 
 RECIPE: dict[str, Any] = {"seed_everything": 0, "trainer": {"max_steps": 10}}
 LONGER: dict[str, Any] = {"seed_everything": 0, "trainer": {"max_steps": 20}}
-RESULTS: dict[str, Any] = {"suite": "s", "method": "m", "tasks": [], "accuracy": {}, "mean": None}
+RESULTS = bare_results()
 
 
 @pytest.fixture

@@ -81,10 +81,7 @@ def is_in_hidden_folder(path: Path, folder: Path) -> bool:
 
 def read_run(folder: RunFolder) -> ScoredRun:
     """Read the run of a folder with results, and its config if that is there."""
-    try:
-        results = folder.read_results()
-    except CheckpointError as error:
-        raise damaged(folder.results) from error
+    results = folder.read_results()
     assert results is not None, "Who calls this has seen the file."
     options = read_options(folder.config) if folder.config.is_file() else {}
     return ScoredRun(folder.path, results, options)

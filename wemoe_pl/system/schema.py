@@ -7,7 +7,7 @@ from dataclasses import dataclass, is_dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 Kind = TypeVar("Kind")
 UNKNOWN = "extra_forbidden"  # pydantic's name for a field that a schema does not have
@@ -46,6 +46,7 @@ class Schema(Generic[Kind]):
         kind: a `TypedDict` or a dataclass, decorated by `with_config(STRICT)` or `OPEN`, as those
             that it is made of need not be.
 
+    >>> from pydantic import with_config
     >>> from typing_extensions import TypedDict
     >>> Score = with_config(STRICT)(TypedDict("Score", {"task": str, "mean": float}))
     >>> Schema(Score).faults({"task": "dtd", "mean": "high"}).wrong
