@@ -161,7 +161,7 @@ def test_a_field_that_is_missing_or_of_another_type_is_named(
 
 @pytest.mark.parametrize("key", ["wemoe_pl/adapter", "callbacks/LastCheckpoint"])
 def test_a_field_of_a_later_version_is_refused(key: str, checkpoint: Path) -> None:
-    state = {"rng": {}, "validated_step": None, "since": 1}
+    state: dict[str, Any] = {"rng": {}, "validated_step": None, "since": 1}
     rewrite(checkpoint, lambda contents: put(contents, key, state))
     complaint = r"has the field '(wemoe_pl\.adapter|callbacks\.LastCheckpoint\.since)', of which"
     with pytest.raises(CheckpointError, match=rf"{complaint}.* Upgrade wemoe_pl\.$"):

@@ -24,7 +24,7 @@ def state_of(folder: RunFolder) -> RunState:
 
 
 def save(folder: RunFolder, ended: bool = True, step: int = 1) -> None:
-    last = {"rng": {}, "validated_step": None, ENDED: ended}
+    last: dict[str, Any] = {"rng": {}, "validated_step": None, ENDED: ended}
     callbacks = {"LastCheckpoint": last, "Curves": {"points": {}}}
     write_checkpoint(folder.last_checkpoint, step, callbacks=callbacks)
 

@@ -13,6 +13,7 @@ from wemoe_pl.runs.results_schema import Results, read_results_file
 
 ACCURACY = {"cars": 0.5, "dtd": 0.75}
 REQUIRED = sorted(Results.__required_keys__)
+GUARD: dict[str, Any] = {"action": "warn", "collapsed": {}, "restored_step": None}
 KEPT = Path(__file__).parent.parent / "kept" / "dotted_names" / "fitted" / "results.json"
 
 
@@ -79,6 +80,3 @@ def test_a_field_of_a_later_version_is_warned_of_and_kept(tmp_path: Path) -> Non
     path = write(tmp_path, energy=3.5, guard={**GUARD, "seen": 1})
     with pytest.warns(UserWarning, match=r"has the fields 'guard\.seen', 'energy', of which this"):
         assert read_results_file(path)["energy"] == 3.5
-
-
-GUARD = {"action": "warn", "collapsed": {}, "restored_step": None}

@@ -47,27 +47,35 @@ class Weights(LazyState):
     @property
     def as_stored(self) -> LazyState:
         """The tensors in the precision that they have in the file."""
-        return LazyState(self.shapes, self._read)
+        return LazyState(self.shapes, self._checked)
 
     def __getitem__(self, key: str) -> Tensor:
+        tensor = self._checked(key)
+        if tensor.dtype.itemsize == 1:
+            raise self._quantised(key, tensor)
+        return tensor.float() if tensor.is_floating_point() else tensor
+
+    def _quantised(self, key: str, tensor: Tensor) -> CheckpointError:
+        return CheckpointError(
+            f"{self.name} is quantised ('{key}' is of {tensor.dtype}): use the weights in "
+            "float32, float16 or bfloat16."
+        )
+
+    def _checked(self, key: str) -> Tensor:
+        """Read a tensor, whose numbers are real and finite."""
         tensor = super().__getitem__(key)
         if tensor.layout != torch.strided:
             raise CheckpointError(f"{self.name} has a sparse '{key}': save it as a dense tensor.")
-        if tensor.dtype.itemsize == 1:
-            raise CheckpointError(
-                f"{self.name} is quantised ('{key}' is of {tensor.dtype}): use the weights in "
-                "float32, float16 or bfloat16."
-            )
+        if tensor.dtype.itemsize == 1 and tensor.is_floating_point():
+            raise self._quantised(key, tensor)
         if tensor.is_complex():
             raise CheckpointError(f"{self.name} has complex weights in '{key}': use real ones.")
-        if not tensor.is_floating_point():
-            return tensor
-        if not tensor.isfinite().all():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(
                 f"{self.name} has NaN or infinite weights in '{key}': the training that made it "
                 "diverged; use an earlier checkpoint."
             )
-        return tensor.float()
+        return tensor
 
 
 def open_weights(source: str, own_name: str) -> Weights:

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.export.adapter import read_adapter
-from wemoe_pl.export.bundle import read_bundle
+from wemoe_pl.export.adapter import ADAPTER_FILE, read_adapter
+from wemoe_pl.export.bundle import BUNDLE_FILE, read_bundle
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.manifest import MANIFEST, read_manifest
 from wemoe_pl.model.classifier import MultiTaskClassifier
@@ -42,7 +42,7 @@ def load(source: str | Path, allow: Sequence[str] = ()) -> MultiTaskClassifier:
         return open_run(Path(source).expanduser(), allow).classifier
     manifest = read_manifest(folder / MANIFEST)
     if manifest.format == "bundle":
-        manifest.check_files(folder)
+        manifest.check_files(folder, BUNDLE_FILE)
         return read_bundle(folder, manifest)
     return open_adapter(folder, allow).classifier
 
@@ -100,7 +100,7 @@ def open_adapter(folder: Path, allow: Sequence[str]) -> ExportedModel:
             f"{folder} is a model in the format '{manifest.format}', which is not read here: give "
             "the run that it was exported from, an adapter or a bundle."
         )
-    manifest.check_files(folder)
+    manifest.check_files(folder, ADAPTER_FILE)
     return read_adapter(folder, manifest, allow)
 
 

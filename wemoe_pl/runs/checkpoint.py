@@ -16,7 +16,7 @@ from wemoe_pl.system.public_names import with_public_names
 
 ENDED = "ended"  # the key under which `LastCheckpoint` says that training has
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
-Sources = Mapping[str, Mapping[str, str]]
+Sources = Mapping[str, Mapping[str, Any]]
 
 
 class WholeFile(TorchCheckpointIO):

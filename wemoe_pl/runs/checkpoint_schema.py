@@ -1,11 +1,11 @@
 """The fields of a run's checkpoint: Lightning's, our callbacks', and what it belongs to."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator, Field, with_config
 from torch import Tensor
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from wemoe_pl.system.schema import OPEN, STRICT, Schema
 

@@ -3,10 +3,10 @@
 import warnings
 from math import isclose
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import Field, with_config
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.runs.checkpoint_schema import SHA256, Count, ProgramRecord, Source

@@ -10,7 +10,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 Kind = TypeVar("Kind")
-UNKNOWN = "extra_forbidden"  # pydantic's name for a field that a schema does not have
+# What pydantic calls a field that a dictionary, or a dataclass, does not have.
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 # A number is no text and no truth value, and neither infinite nor NaN, unless a field says so.
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 OPEN = STRICT | ConfigDict(extra="allow")  # of what others may put more fields into
@@ -61,17 +62,21 @@ class Schema(Generic[Kind]):
         """The checks are made when they are first needed, since they take a while to make."""
         return TypeAdapter(self.kind)
 
+    def make(self, contents: Any) -> Kind:
+        """The dataclass that contents without faults describe, with all that it is made of."""
+        return self._adapter.validate_json(json.dumps(contents))
+
     def faults(self, contents: Any) -> Faults:
         """Compare the contents of a file, as plain values and tensors, with the schema."""
         try:
             if is_dataclass(self.kind):  # of which pydantic makes one from JSON alone, when strict
-                self._adapter.validate_json(json.dumps(contents))
+                self.make(contents)
             else:
                 self._adapter.validate_python(contents)
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False)
-            wrong = (in_words(fault) for fault in found if fault["type"] != UNKNOWN)
-            unknown = (dotted(fault["loc"]) for fault in found if fault["type"] == UNKNOWN)
+            wrong = (in_words(fault) for fault in found if fault["type"] not in UNKNOWN)
+            unknown = (dotted(fault["loc"]) for fault in found if fault["type"] in UNKNOWN)
             return Faults(next(wrong, ""), tuple(unknown))
         except (TypeError, ValueError, RecursionError) as error:
             return Faults(f"it is no plain data ({error})")
