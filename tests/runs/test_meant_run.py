@@ -15,6 +15,7 @@ from wemoe_pl.runs.meant_run import Meant, meant_run, run_of_config
 RECIPE: dict[str, Any] = {
     "out": "where/it/was", "ckpt_path": None, "suite": {"name": "s"}, "tasks": None, "unseen": [],
     "model": {"class_path": "M", "init_args": {"merge": {"class_path": "WEMoE"}}},
+    "trainer": {},
 }  # fmt: skip
 
 
