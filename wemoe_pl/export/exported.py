@@ -58,13 +58,13 @@ class ExportedModel:
         """Merge the suite's encoders, and put what was learned in its place.
 
         Raises:
-            CheckpointError: what was learned is not of this model; names the first such key.
+            CheckpointError: what was learned is not of this model, or not all that it learns;
+                names the first such key.
         """
         classifier = build_classifier(suite, merge, check_classes=False)
         learned = {n: p.detach() for n, p in classifier.named_parameters() if p.requires_grad}
-        state = shapes_of(classifier.state_dict())
-        known = {key: state[key] for key in adapted if key in state}
-        if difference := first_difference(shapes_of(adapted), known):
+        needed = shapes_of(learned if is_adapted or adapted else {})
+        if difference := first_difference(shapes_of(adapted), needed):
             raise CheckpointError(
                 f"What was adapted is of another model than this {merge.label}: {difference}."
             )

@@ -3,7 +3,7 @@
 import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from csv import DictReader, DictWriter
+from csv import DictWriter
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,6 +14,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
+from wemoe_pl.reporting.metric_rows import is_again, rows_before
 from wemoe_pl.runs.folder import RunFolder, where_it_ends
 from wemoe_pl.system.files import atomic_write
 
@@ -75,7 +76,12 @@ class MetricsFile(Logger):
         return self._version
 
     def identify(self, identity: Mapping[str, Any], first_step: int = 0) -> None:
-        """Keep what was logged before a step; the file's folder says which run it is of."""
+        """Keep what was logged before a step; the file's folder says which run it is of.
+
+        Raises:
+            CheckpointError: what was logged before is damaged, which is found out before the run.
+        """
+        rows_before(self.path, first_step)
         self.first_step = first_step
 
     def close(self) -> None:
@@ -121,20 +127,6 @@ class MetricsFile(Logger):
             writer = DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)
-
-
-def is_again(row: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """Is a line of the same step and metrics as an old one?"""
-    return int(old["step"]) == row["step"] and old.keys() == row.keys()
-
-
-def rows_before(path: Path, step: int) -> list[dict[str, Any]]:
-    """The lines of a file of metrics that are of earlier steps than this, without a torn one."""
-    if not step or not path.is_file():
-        return []
-    lines = path.read_text().rpartition("\n")[0].splitlines()
-    rows = ({k: v for k, v in row.items() if v} for row in DictReader(lines))
-    return [row for row in rows if int(row["step"]) < step]
 
 
 class WandbRun(WandbLogger):
