@@ -1,10 +1,12 @@
 """What is drawn on a terminal while a user waits, and on nothing else."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import track
+
+from wemoe_pl.system.signals import REQUEST
 
 T = TypeVar("T")
 
@@ -18,7 +20,7 @@ def has_terminal(**options: Any) -> bool:
     return Console(**options).is_terminal
 
 
-def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterable[T]:
+def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:
     """Go through items, and draw how far that is where there is a terminal.
 
     Args:
@@ -26,4 +28,6 @@ def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterab
         title: what stands before the bar.
         total: the number of items, if they do not know it.
     """
-    return track(items, title, total, disable=not has_terminal())
+    for item in track(items, title, total, disable=not has_terminal()):
+        REQUEST.obey_if_due()
+        yield item
