@@ -13,6 +13,7 @@ from wemoe_pl.cli.options import CONFIG, values_of, wrong_command
 from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError, sentence_of
 from wemoe_pl.system.configs import find_config
 from wemoe_pl.system.signals import Stopped, end_with_lifeline, stoppable
+from wemoe_pl.system.terminal import say
 
 
 def main(args: list[str] | None = None) -> int:
@@ -96,5 +97,5 @@ def where_to_fetch(args: list[str]) -> str:
 
 def complain(sentence: str, error: BaseException) -> int:
     """Print a sentence, and what is noted of the progress, where errors go; the exit status."""
-    print("wemoe-pl:", sentence, *getattr(error, "__notes__", ()), file=sys.stderr)
+    say("wemoe-pl:", sentence, *getattr(error, "__notes__", ()), file=sys.stderr)
     return 1

@@ -9,15 +9,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import SimpleQueue
 
-from rich.console import Console
-
 from wemoe_pl.cli.options import FRESH
 from wemoe_pl.cli.sweep.points import Point, last_words
 from wemoe_pl.errors import WeMoEError
 from wemoe_pl.reporting.table import percent
 from wemoe_pl.runs.lock import held
+from wemoe_pl.system.console import Console
 from wemoe_pl.system.files import make_folder
 from wemoe_pl.system.signals import LIFELINE, REQUEST, Stopped
+from wemoe_pl.system.terminal import say
 
 LAUNCH = ("-m", "wemoe_pl")
 ORPHAN = 120.0  # seconds that a child of a killed sweep has to come to an end
@@ -48,7 +48,7 @@ def run_all(all_points: list[Point], options: Namespace, run: "Processes") -> li
                 point = running[future]
                 failed += [point] if future.result() else []
                 line = outcome(point, number, len(running), has_failed=point in failed)
-                Console().print(line, highlight=False)
+                Console().print(line)
         except (KeyboardInterrupt, Stopped):
             pool.shutdown(wait=False, cancel_futures=True)
             run.stop()
@@ -84,7 +84,7 @@ def run_point(
             point.write_down()
     except WeMoEError as error:
         with point.log.open("a") as file:
-            print(error, file=file)
+            say(error, file=file)
         return 1
     anew = [FRESH] if fresh else []
     status = run([*point.command, *anew], point.log, environment)
