@@ -4,7 +4,7 @@ import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.progress import ProgressColumn, TextColumn, TimeRemainingColumn
 
-from wemoe_pl.system.terminal import has_terminal
+from wemoe_pl.system.console import has_terminal
 from wemoe_pl.training.shown_metrics import SHOWN_METRICS
 
 

@@ -19,8 +19,8 @@ from wemoe_pl.checkpoints import ENCODER_FILE, fingerprint, shapes_of, text_stat
 from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, load_head, save_head
 from wemoe_pl.checkpoints.hyperparameters import text_hyperparameters
 from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.system.console import progress
 from wemoe_pl.system.files import cache_folder
-from wemoe_pl.system.terminal import progress
 
 PROMPTS_PER_BATCH = 256
 LOGIT_SCALE = "logit_scale"

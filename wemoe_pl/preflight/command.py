@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 from lightning import Trainer
-from rich.console import Console
 
 from wemoe_pl.data.datamodule import VisionData, check_split
 from wemoe_pl.errors import ConfigError, WeMoEError
@@ -30,6 +29,7 @@ from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.meant_run import Meant, meant_run
 from wemoe_pl.runs.partial import check_limits
 from wemoe_pl.runs.start import Start, compare_with_start, find_start
+from wemoe_pl.system.console import Console
 from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import digest
 from wemoe_pl.training.finetune import ExpertFineTuning

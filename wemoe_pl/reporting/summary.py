@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from wemoe_pl.reporting.table import grid, percent
@@ -24,8 +23,8 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
     """
     caption = f"Accuracy on {results['suite']}, %"
     notes = filter(None, (results.get("note"), results.get("partial")))
-    below = escape("\n".join(notes))  # a stranger's brackets are no markup
-    table = Table(title=escape(caption), caption=below or None, min_width=len(caption))
+    below = "\n".join(notes)
+    table = Table(title=caption, caption=below or None, min_width=len(caption))
     titles, rows = accuracy_rows(results)
     for title in titles:
         style = "bold" if title == results["method"] else ""

@@ -16,6 +16,8 @@ from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
 from wemoe_pl.errors import WeMoEError
 from wemoe_pl.system.files import told_of
+from wemoe_pl.system.signals import REQUEST
+from wemoe_pl.system.terminal import say
 
 LOCK_PATIENCE = 120.0  # seconds that another host's lock is waited for
 POLL = 0.5  # seconds between two looks at it
@@ -89,10 +91,11 @@ def acquire(lock: Path, folder: Path, patience: float, patience_here: float) -> 
             )
         if holder and not said:
             said = True
-            print(
+            say(
                 f"{folder} is in use by {holder}: waiting up to {waits:.0f} seconds for it.",
                 file=sys.stderr,
             )
+        REQUEST.obey_if_due()
         time.sleep(POLL)
 
 

@@ -8,13 +8,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from platformdirs import user_cache_path
 
 from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.system.signals import REQUEST, undone
 
 SHIPPED = Path(__file__).parents[1] / "assets"
 SHIPPED_PREFIX = "shipped:"
@@ -80,17 +81,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
     >>> target.read_text()
     'whole or not at all'
     """
+    REQUEST.obey_if_due()
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
-    try:
-        with told_of(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())  # else a power cut may leave the name without content
-            temporary.replace(path)
-    finally:
-        with suppress(OSError):  # where nothing could be written, nothing can be removed
-            temporary.unlink()
+    with undone(partial(remove, temporary)), told_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut may leave the name without content
+        temporary.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there: where nothing could be written, nothing can be removed."""
+    with suppress(OSError):
+        path.unlink()
 
 
 @contextmanager
@@ -128,7 +132,8 @@ def atomic_folder(path: Path, ours: str) -> Iterator[Path]:
     path = path.resolve()
     temporary = path.with_name(f".{path.name}.{os.getpid()}{FOLDER_PART}")
     replaced = temporary.with_name(f"{temporary.name}.replaced")
-    try:
+    REQUEST.obey_if_due()
+    with undone(partial(shutil.rmtree, temporary, ignore_errors=True)):
         with told_of(path):
             temporary.mkdir(parents=True)
             yield temporary
@@ -137,8 +142,6 @@ def atomic_folder(path: Path, ours: str) -> Iterator[Path]:
                     path.replace(replaced)
                 temporary.replace(path)
         shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_folders_left(path: Path) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from wemoe_pl.cli.sweep.grid import folder_name, short_names
@@ -14,6 +12,7 @@ from wemoe_pl.cli.sweep.points import Point
 from wemoe_pl.reporting.analysis import write_rows
 from wemoe_pl.reporting.plots.sweep import plot_sweep
 from wemoe_pl.reporting.table import percent
+from wemoe_pl.system.console import Console
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.training.metrics import mean
 
@@ -75,9 +74,9 @@ def sweep_table(finished: Finished, keys: list[str], chosen: Point | None) -> Ta
     """Make a table with a line per point: settings, accuracies, their mean, label-free score."""
     first = finished[0][1]
     tasks = list(dict.fromkeys(task for _, results in finished for task in results["tasks"]))
-    title = escape(f"Sweep on {first['suite']}, accuracy in %")
+    title = f"Sweep on {first['suite']}, accuracy in %"
     notes = dict.fromkeys(run.get(key) for _, run in finished for key in ("note", "partial"))
-    table = Table(title=title, caption=escape("\n".join(filter(None, notes))) or None)
+    table = Table(title=title, caption="\n".join(filter(None, notes)) or None)
     for name in short_names(keys).values():
         table.add_column(name)
     for name in (*tasks, "mean", "information"):

@@ -13,8 +13,8 @@ from PIL import Image
 from wemoe_pl.data.tasks.base import Corrupt, Images, hashed
 from wemoe_pl.data.tasks.file_names import name_some
 from wemoe_pl.errors import DataError
+from wemoe_pl.system.console import progress
 from wemoe_pl.system.files import atomic_write, cache_folder
-from wemoe_pl.system.terminal import progress
 
 WORTH_A_BAR = 1000  # images
 
