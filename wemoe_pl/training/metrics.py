@@ -200,8 +200,19 @@ def mean(values: Mapping[str, float]) -> float | None:
 def normalized_mean(accuracy: Mapping[str, float], individual: Mapping[str, float]) -> float | None:
     """Mean over tasks of accuracy ÷ that task's individual accuracy; None without experts.
 
+    A task has no part in it if its own expert is never right, see `never_right`.
+
     >>> normalized_mean({"mnist": 0.9, "dtd": 0.6}, {"mnist": 0.9, "dtd": 0.8})
     0.875
     """
     ratios = {t: accuracy[t] / value for t, value in individual.items() if t in accuracy and value}
     return mean(ratios)
+
+
+def never_right(individual: Mapping[str, float]) -> list[str]:
+    """List the tasks whose own expert is never right: their accuracy cannot be normalised by it.
+
+    >>> never_right({"mnist": 0.9, "dtd": 0.0})
+    ['dtd']
+    """
+    return [task for task, value in individual.items() if not value]

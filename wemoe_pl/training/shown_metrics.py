@@ -99,4 +99,5 @@ SHOWN_METRICS = [
     ShownMetric("routing", "weight of the own expert", ("",)),
 ]  # fmt: skip
 CURVES = {metric.key: metric for metric in SHOWN_METRICS if metric.is_drawn}
+CALIBRATION = next(m for m in SHOWN_METRICS if m.name == "calibration_error")
 LABEL_FREE = [metric for metric in SHOWN_METRICS if metric.without_labels]

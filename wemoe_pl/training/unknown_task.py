@@ -38,8 +38,11 @@ class UnknownTaskAccuracy(Metric):
         self.images += labelled.sum()
 
     def compute(self) -> Tensor:
-        """The shares of right tasks, and of right classes of the right task."""
-        return self.right / self.images
+        """The shares of right tasks, and of right classes of the right task.
+
+        They are in double precision, as accuracies are, so that equal ones are rounded alike.
+        """
+        return self.right.cpu().double() / self.images.cpu()
 
 
 class UnknownTaskScores:

@@ -39,6 +39,9 @@ _KINDS: Mapping[str, tuple[Callable[..., Image.Image], Sequence[tuple[float, ...
 CORRUPTIONS: tuple[str, ...] = tuple(_KINDS)
 SEVERITIES = range(1, 6)
 
+# Earlier versions made other images of these: water gleamed from its outlines, not Canny's edges.
+REVISED = frozenset(("spatter", severity) for severity in (1, 2, 3))
+
 
 def corrupt(
     image: Image.Image, kind: str, severity: int, rng: Generator, published_pixelate: bool = False

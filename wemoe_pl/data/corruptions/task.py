@@ -10,7 +10,13 @@ import scipy
 from PIL import Image
 
 from wemoe_pl import __version__
-from wemoe_pl.data.corruptions.severities import PUBLISHED_SEVERITY, check_kind, corrupt, stream
+from wemoe_pl.data.corruptions.severities import (
+    PUBLISHED_SEVERITY,
+    REVISED,
+    check_kind,
+    corrupt,
+    stream,
+)
 from wemoe_pl.data.tasks import Images, PaperTask, Split, VisionTask, hashed
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.hub import HubFiles
@@ -52,7 +58,8 @@ class CorruptedImages:
 
     @property
     def _what(self) -> str:
-        return f"{self.kind} {self.severity} {self.seed} {self.published_pixelate}"
+        revision = " revised" if (self.kind, self.severity) in REVISED else ""
+        return f"{self.kind} {self.severity} {self.seed} {self.published_pixelate}{revision}"
 
     def name(self, index: int) -> str:
         """The name of the image in the split."""
