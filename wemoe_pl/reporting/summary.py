@@ -27,8 +27,7 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
     """
     caption = f"Accuracy on {results['suite']}, %"
     notes = filter(None, (results.get("note"), results.get("partial"), left_out_note(results)))
-    below = "
-".join(notes)
+    below = "\n".join(notes)
     table = Table(title=caption, caption=below or None, min_width=len(caption))
     titles, rows = accuracy_rows(results)
     for title in titles:
