@@ -70,7 +70,7 @@ class Architecture:
             shared_router=self.shared_router,
             compression=NOTHING,
         )
-        return method.merge(plain, {str(i): plain.state_dict() for i in range(self.experts)})
+        return method.upscaled(plain, [plain.state_dict()] * self.experts)
 
     def load(self, state: State, owner: str) -> nn.Module:
         """The encoder with the weights of a state dict, in evaluation mode.
