@@ -7,7 +7,7 @@ from pydantic import with_config
 from typing_extensions import TypedDict
 
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.runs.checkpoint_schema import SHA256
+from wemoe_pl.runs.checkpoint_schema import Digest
 from wemoe_pl.system.schema import OPEN, STRICT, Schema, parse_json
 
 Record = TypeVar("Record")
@@ -18,7 +18,7 @@ class CommandRecord(TypedDict):
     """The command of a point, and when it is done, the files that it named by their SHA-256."""
 
     command: list[str]
-    files: dict[str, SHA256] | None
+    files: dict[str, Digest] | None
 
 
 @with_config(OPEN)
