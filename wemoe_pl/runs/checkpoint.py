@@ -9,7 +9,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from wemoe_pl.checkpoints.archives import is_intact, refuse_compressed
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.runs.checkpoint_schema import CHECKPOINT
+from wemoe_pl.runs.checkpoint_schema import CHECKPOINT_SCHEMA
 from wemoe_pl.runs.checkpoint_tensors import check_tensors
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.system.public_names import with_public_names
@@ -83,7 +83,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def check_contents(path: Path, checkpoint: dict[str, Any]) -> None:
     """Raise `CheckpointError` unless the contents of a checkpoint are what a run writes."""
-    faults = CHECKPOINT.faults(checkpoint)
+    faults = CHECKPOINT_SCHEMA.faults(checkpoint)
     if faults.wrong:
         raise CheckpointError(f"{path} is damaged: {faults.wrong}. Give another checkpoint.")
     if faults.unknown:
