@@ -60,7 +60,7 @@ def remove_folders_left(path: Path) -> None:
     file system that cannot exchange them, has left the old one under another name: it is put back.
     """
     path = path.resolve()
-    left = re.compile(rf"\.{re.escape(path.name)}\.\d+{re.escape(FOLDER_PART)}({re.escape(REPLACED)})?")
+    left = re.compile(rf"\.{re.escape(path.name)}\.\d+\{FOLDER_PART}(\{REPLACED})?")
     parent = path.parent
     found = [f for f in parent.iterdir() if left.fullmatch(f.name)] if parent.is_dir() else []
     for folder in sorted(found, reverse=True):  # old ones first
