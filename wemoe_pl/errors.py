@@ -38,7 +38,7 @@ OF_LOADING = re.compile(r"Caught \w+ in DataLoader worker process .*\n[\w.]+Erro
 
 
 def sentence_of(error: WeMoEError | OSError) -> str:
-    """What an error says, wherever it was raised.
+    """Return the sentence of an error, wherever it was raised.
 
     >>> sentence_of(FileNotFoundError(2, "No such file or directory", "a.png"))
     'a.png: No such file or directory.'

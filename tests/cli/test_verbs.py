@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from helpers.launched import torchrun
+from helpers.written_runs import bare_results
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from wemoe_pl.cli import main, verbs
@@ -126,8 +127,8 @@ def test_sweeps_and_reports_are_commands(
     status, out, err = wemoe_pl("sweep", *job, "--grid", "seed_everything=0,1", "--dry-run")
     assert (status, err) == (0, "")
     assert [line.split()[:2] for line in out.splitlines()] == [["wemoe-pl", "fit"]] * 2
-    results = {"suite": "tiny", "method": "TIES", "tasks": ["cars"], "accuracy": {"cars": 0.5}}
-    (tmp_path / "results.json").write_text(json.dumps(results | {"mean": 0.5, "seed": 0}))
+    results = bare_results({"cars": 0.5}, method="TIES")
+    (tmp_path / "results.json").write_text(json.dumps(results))
     status, out, err = wemoe_pl("report", tmp_path)
     assert (status, err) == (0, "")
     assert "| TIES | 50.0 | 50.0 | – |" in out

@@ -1,4 +1,4 @@
-"""What the processes of a run do together: end, and have SLURM queue them again."""
+"""The processes of a run end together, and have SLURM queue them again."""
 
 import os
 import signal

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from wemoe_pl.checkpoints import ENCODER_FILE, fingerprint, shapes_of, text_state
 from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, load_head, save_head
+from wemoe_pl.checkpoints.hyperparameters import text_hyperparameters
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.system.console import progress
 from wemoe_pl.system.files import cache_folder
@@ -41,7 +42,7 @@ class TextTower:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What open_clip knows of the model; `ConfigError` if nothing."""
+        """Return the config that open_clip has of the model; `ConfigError` if it has none."""
         if self.model not in open_clip.list_models():  # it could also read a file or ask the hub
             raise ConfigError(
                 f"open_clip has no model '{self.model}'. "
@@ -76,12 +77,12 @@ class TextTower:
         """Raise `CheckpointError` unless a file holds weights of this tower; none is read."""
         with torch.device("meta"):
             tower = self.build()
-        text_state(source, needed(tower))
+        text_state(source, needed(tower), text_hyperparameters(tower))
 
     def load(self, source: str) -> "TextEncoder":
         """The tower with the weights of a full CLIP model, in one of the forms of an encoder."""
         tower = self.build().float()  # whatever precision the trainer has
-        state = dict(text_state(source, needed(tower)))
+        state = dict(text_state(source, needed(tower), text_hyperparameters(tower)))
         logit_scale = state.pop(LOGIT_SCALE)
         tower.load_state_dict(state)
         return TextEncoder(tower.eval().requires_grad_(False), logit_scale.exp().item())
@@ -114,7 +115,7 @@ class TextEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class ZeroShotHead:
-    """What a zero-shot head is made of; equal recipes give equal heads.
+    """The ingredients of a zero-shot head; equal recipes give equal heads.
 
     Args:
         tower: the text tower.

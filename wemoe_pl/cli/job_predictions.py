@@ -1,4 +1,4 @@
-"""How `predict` goes on with what a killed process has answered, and what it says in the end."""
+"""The command `predict` goes on with what a killed process has answered, and reports in the end."""
 
 import logging
 from pathlib import Path

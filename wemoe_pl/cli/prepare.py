@@ -46,7 +46,7 @@ class Item:
 
     @property
     def state(self) -> str:
-        """Whether the files are there, or must be fetched."""
+        """Say if the files are there, or must be fetched."""
         return "to fetch" if self.missing else "in the cache"
 
 

@@ -26,7 +26,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
 @dataclass(frozen=True)
 class Format:
-    """How a model is written, and read back to be compared.
+    """A format of exports: how a model is written, and read back to be compared.
 
     How others load it is in a template for the model card, `assets/loading/FORMAT.py.jinja`.
 

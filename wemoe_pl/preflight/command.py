@@ -76,7 +76,7 @@ class Job:
 
     @cached_property
     def fits(self) -> bool:
-        """Whether there is something to fit, and not only to score."""
+        """Return True if there is something to fit, and not only to score."""
         module = self.module
         if not isinstance(module, MergedModule) or isinstance(module.merge, SampleMethod):
             return True
@@ -110,7 +110,7 @@ class Job:
 
     @property
     def needs_labels(self) -> bool:
-        """Whether all images that it learns from must have labels."""
+        """Return True if all images that it learns from must have labels."""
         method = getattr(self.module, "merge", None)
         by_method = isinstance(method, SampleMethod) and method.needs_labels
         return self.module.needs_labels or by_method

@@ -15,8 +15,8 @@ from wemoe_pl.checkpoints import (
     hub_request,
     open_weights,
 )
-from wemoe_pl.checkpoints.encoder import find_tower
 from wemoe_pl.checkpoints.heads import HEAD_FILE, ClassificationHead, CosineHead
+from wemoe_pl.checkpoints.tower import find_tower
 from wemoe_pl.checkpoints.zero_shot import TextTower
 from wemoe_pl.data.suite import Suite, warn_of_twins
 from wemoe_pl.data.tasks import ImageFolderTask, PaperTask, ParquetTask, VisionTask

@@ -112,7 +112,7 @@ class Dashboard(L.Callback):
             logger.attempt(partial(show_report, logger, module, results, trainer))
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on with."""
+        """Return the state that a resumed run goes on with."""
         return {"run_id": self.run_id, "alerted": sorted(self._alerted)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -161,7 +161,7 @@ def declare_sources(run: Any, sources: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def facts(results: Mapping[str, Any], module: MultiTaskModule) -> dict[str, Any]:
-    """What exactly was run: sources with hashes, versions, revision and sizes."""
+    """Return the facts of the run: sources with hashes, versions, revision and sizes."""
     named = [
         "command", "partial", "sources", "versions", "revision", "parameters", "seed", "seconds",
     ]  # fmt: skip
@@ -225,7 +225,7 @@ def define_metrics(logger: WandbRun, tasks: Sequence[str]) -> None:
 
 
 def caption(sample: Sample) -> str:
-    """What the model says of an image, and how it routed it.
+    """Return the caption of an image: the model's prediction, and the routing weights.
 
     >>> caption(Sample(torch.zeros(3, 1, 1), "cat", "dog", 0.61, {"pets": 0.4, "cars": 0.1}))
     'dog (61 %), is cat; pets 0.40, cars 0.10'

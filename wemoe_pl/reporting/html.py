@@ -51,7 +51,7 @@ class EmbeddedFigure(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """What a page tells of one run.
+    """The section of a page about one run.
 
     Attributes:
         label: what the run's row is called in a table without means over seeds.

@@ -2,13 +2,14 @@
 
 from argparse import Namespace
 from collections.abc import Mapping
-from csv import DictReader, DictWriter
+from csv import DictWriter
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from wemoe_pl.reporting.metric_rows import is_again, rows_before
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.system.files import atomic_write
 
@@ -65,7 +66,12 @@ class MetricsFile(Logger):
         return self._version
 
     def identify(self, identity: Mapping[str, Any], first_step: int = 0) -> None:
-        """Keep what was logged before a step; the file's folder says which run it is of."""
+        """Keep what was logged before a step; the file's folder says which run it is of.
+
+        Raises:
+            CheckpointError: what was logged before is damaged, which is found out before the run.
+        """
+        rows_before(self.path, first_step)
         self.first_step = first_step
 
     def close(self) -> None:
@@ -113,22 +119,8 @@ class MetricsFile(Logger):
             writer.writerows(rows)
 
 
-def is_again(row: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """Is a line of the same step and metrics as an old one?"""
-    return int(old["step"]) == row["step"] and old.keys() == row.keys()
-
-
-def rows_before(path: Path, step: int) -> list[dict[str, Any]]:
-    """The lines of a file of metrics that are of earlier steps than this, without a torn one."""
-    if not step or not path.is_file():
-        return []
-    lines = path.read_text().rpartition("\n")[0].splitlines()
-    rows = ({k: v for k, v in row.items() if v} for row in DictReader(lines))
-    return [row for row in rows if int(row["step"]) < step]
-
-
 def identity(settings: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """Where a run appears among others: group, type and tags, from its resolved config."""
+    """Return the group, type and tags under which a run appears, from its resolved config."""
     suite, model = settings["suite"], settings["model"]
     merge = (model.get("init_args") or {}).get("merge") or {}
     method = (merge.get("class_path") or model["class_path"]).rpartition(".")[2]

@@ -27,7 +27,7 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class Holder(NamedTuple):
-    """Who holds a lock.
+    """The holder of a lock.
 
     Attributes:
         host: the name of the machine.
@@ -123,7 +123,7 @@ def let_go(taken: BaseFileLock, lock: Path) -> None:
 
 
 def holder_of(lock: Path) -> Holder | None:
-    """Who holds a lock; None while that is being written down."""
+    """Return the holder of a lock; None while that is being written down."""
     try:
         text = lock.read_text(encoding="utf-8")
     except OSError:

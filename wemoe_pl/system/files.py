@@ -150,7 +150,7 @@ def _sha256_as_of(path: Path, size: int, changed: int) -> str:
 
 
 def cache_folder(part: str) -> Path:
-    """Where things of a kind are kept that can be made again, such as heads.
+    """Return the folder where things of a kind are kept that can be made again, such as heads.
 
     `WEMOE_PL_CACHE` names another place than the system's.
     """

@@ -1,4 +1,4 @@
-"""What parsers take from the configs of strangers: plain YAML, and classes of a few packages.
+"""Configs of strangers are limited here: plain YAML, and classes of a few packages.
 
 Importing a module runs it, and so does calling a function: a config must not choose which.
 """

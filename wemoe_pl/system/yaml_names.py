@@ -79,7 +79,7 @@ def unquoted_names(text: str) -> Iterator[tuple[str, int]]:
 
 
 def end_of_plain(scalar: yaml.ScalarEvent) -> int | None:
-    """Where a scalar ends that is something in one line without quotes; None of others."""
+    """Return the end of a scalar that is something in one line without quotes; None for others."""
     start, end = scalar.start_mark, scalar.end_mark
     if not (scalar.value and scalar.implicit[0] and start and end and start.line == end.line):
         return None

@@ -61,7 +61,7 @@ class Point:
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """What was written down when the point was last run; empty if it never was."""
+        """Return the record of the point's last run; it is empty if it was never run."""
         if not self.record.is_file():
             return {}
         record = json.loads(self.record.read_text())

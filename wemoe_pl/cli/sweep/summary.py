@@ -1,4 +1,4 @@
-"""What a sweep leaves: a table, a plot, and the point that is chosen without labels."""
+"""The summary of a sweep: a table, a plot, and the point that is chosen without labels."""
 
 import json
 from collections.abc import Mapping, Sequence
