@@ -152,7 +152,7 @@ def end_in_a_destructor() -> None:
             EndsTheProcess()
         return original(self, *args)
 
-    TestTimeAdaptation.test_step = scored  # type: ignore[method-assign]
+    TestTimeAdaptation.test_step = scored  # type: ignore[method-assign,assignment]
 
 
 def test_a_signal_in_a_destructor_is_not_lost(job: list[str], out: Path, tmp_path: Path) -> None:

@@ -97,9 +97,7 @@ def in_a_destructor() -> None:
 
 
 def in_a_callback() -> None:
-    watched = Destroyed.__new__(type("Watched", (), {}))
-    reference = weakref.ref(watched, lambda _: signal.raise_signal(signal.SIGTERM))
-    del watched
+    reference = weakref.ref({1}, lambda _: signal.raise_signal(signal.SIGTERM))
     assert reference() is None
 
 

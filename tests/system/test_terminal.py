@@ -3,6 +3,7 @@
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_an_error_holds_the_true_text_and_is_printed_harmlessly() -> None:
 
 
 @pytest.fixture
-def guarded(monkeypatch: pytest.MonkeyPatch) -> None:
+def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What `guard_output` changes, for one test."""
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     factory = logging.getLogRecordFactory()

@@ -92,17 +92,8 @@ class LastCheckpoint(Checkpoint):
 
     def on_validation_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """End within a validation of a fit, which may take long, and is made again by the next."""
-        REQUEST.obey_if_due()
         if REQUEST.deferred and trainer.world_size == 1:
             REQUEST.obey()
-
-    def on_test_batch_start(self, *_: Any) -> None:
-        """End while the model is scored."""
-        REQUEST.obey_if_due()
-
-    def on_predict_batch_start(self, *_: Any) -> None:
-        """End while images are classified."""
-        REQUEST.obey_if_due()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save, if the validation is one of a training's that goes on."""

@@ -23,7 +23,10 @@ def is_first_process() -> bool:
 
 
 class EndTogether(L.Callback):
-    """Ends, with this process, those that it has started, which would wait for it."""
+    """Ends this process when it is asked to, and those that it has started, which wait for it.
+
+    A fit ends between two steps, for which `LastCheckpoint` sees.
+    """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Keep signals from them: they agree on the step, and a second signal would end them."""
@@ -33,6 +36,18 @@ class EndTogether(L.Callback):
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Let go of them."""
         del UNDOS[self]
+
+    def on_validation_batch_start(self, *_: Any) -> None:
+        """End while the model is validated, unless in a fit."""
+        REQUEST.obey_if_due()
+
+    def on_test_batch_start(self, *_: Any) -> None:
+        """End while the model is scored."""
+        REQUEST.obey_if_due()
+
+    def on_predict_batch_start(self, *_: Any) -> None:
+        """End while images are classified."""
+        REQUEST.obey_if_due()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException

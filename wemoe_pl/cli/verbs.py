@@ -42,7 +42,7 @@ from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.lock import held
 from wemoe_pl.runs.session import writing_to
 from wemoe_pl.system.console import Console
-from wemoe_pl.system.files import remove_folders_left
+from wemoe_pl.system.folders import remove_folders_left
 from wemoe_pl.system.signals import REQUEST, Stopped
 from wemoe_pl.system.terminal import guard_output
 

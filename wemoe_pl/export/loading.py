@@ -1,6 +1,7 @@
 """`load`: the merged classifier of a run, of a checkpoint or of an export, here or on the hub."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from wemoe_pl.model.recipe import rebuild
 from wemoe_pl.runs.checkpoint import IDENTITY, check_sources, read_checkpoint
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.run_config import read_run_config
+from wemoe_pl.system.folders import read_unchanged
 from wemoe_pl.system.hub import HubFiles
 from wemoe_pl.system.hub_repo import HubRepo
 
@@ -38,6 +40,11 @@ def load(source: str | Path, allow: Sequence[str] = ()) -> MultiTaskClassifier:
     folder = export_folder(source)
     if folder is None:
         return open_run(Path(source).expanduser(), allow).classifier
+    return read_unchanged(folder, partial(open_export, folder, allow))
+
+
+def open_export(folder: Path, allow: Sequence[str]) -> MultiTaskClassifier:
+    """Load a bundle or an adapter."""
     manifest = read_manifest(folder / MANIFEST)
     if manifest.format == "bundle":
         manifest.check_files(folder, BUNDLE_FILE)
@@ -58,7 +65,7 @@ def open_model(source: str | Path, allow: Sequence[str] = ()) -> ExportedModel:
     folder = export_folder(source)
     if folder is None:
         return open_run(Path(source).expanduser(), allow)
-    return open_adapter(folder, allow)
+    return read_unchanged(folder, partial(open_adapter, folder, allow))
 
 
 def export_folder(source: str | Path) -> Path | None:

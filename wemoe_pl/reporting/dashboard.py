@@ -15,10 +15,10 @@ from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, routing_rows
-from wemoe_pl.reporting.loggers import WandbRun, one_line
 from wemoe_pl.reporting.media import Captions, ShownImages, media_loggers, show
 from wemoe_pl.reporting.plots.analyses import plot_routing
 from wemoe_pl.reporting.summary import accuracy_columns
+from wemoe_pl.reporting.wandb_run import WandbRun, one_line
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.training.evaluation import Sample
 from wemoe_pl.training.metrics import normalized_mean
