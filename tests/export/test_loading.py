@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -271,3 +273,19 @@ def test_a_model_of_the_hub_that_is_not_ours_is_refused(
             load("openai/clip-vit-base-patch32")
         with pytest.raises(HubError, match="neither a file or folder no/where here nor a model"):
             load("no/where")
+
+
+@pytest.mark.parametrize("name", ["bundle", "run"])
+def test_what_a_model_does_not_need_is_not_imported(
+    name: str, folder: Callable[[str], Path], checkpoint: Path
+) -> None:
+    """They take seconds to import. timm imports wandb, if that is installed."""
+    source = checkpoint if name == "run" else folder(name)
+    program = (
+        "import sys, wemoe_pl\n"
+        f"wemoe_pl.load({str(source)!r})\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    slow = {"lightning", "datasets", "transformers", "open_clip", "matplotlib", "torchmetrics"}
+    assert not slow & set(done.stdout.decode().split())
