@@ -1,4 +1,4 @@
-"""The figure of a sweep: where its axis is logarithmic, and what its title says of seeds."""
+"""Figures of sweeps and of costs: their axes, and what a title says of seeds."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import pytest
 from helpers.figures import legend_of
 from matplotlib.figure import Figure
 
-from wemoe_pl.reporting.plots.sweep import plot_sweep
+from wemoe_pl.reporting.plots.sweep import plot_costs, plot_sweep
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,17 @@ def test_bars_are_explained_where_there_are_several_seeds(
 ) -> None:
     figure = figure_of(plot_sweep, "rate", {"a": {1.0: [0.5] * seeds}}, "tiny")
     assert ("over seeds" in figure.get_suptitle()) is (seeds > 1)
+
+
+def test_costs_have_a_panel_each_in_a_row_and_are_in_milliseconds(
+    figure_of: Callable[..., Figure],
+) -> None:
+    curves = {"samples": {"plain": {4: 0.002, 1: 0.001}}, "experts": {"WEMoE": {8: 0.25}}}
+    figure = figure_of(plot_costs, curves, "one layer")
+    assert [axis.get_xlabel() for axis in figure.axes] == ["samples", "experts"]
+    assert {axis.get_subplotspec().rowspan for axis in figure.axes} == {range(1)}
+    assert figure.axes[0].get_subplotspec().get_gridspec().nrows == 1
+    [line] = figure.axes[0].lines
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 4], [1.0, 2.0])
+    assert figure.axes[1].get_ylim()[0] == 0
+    assert legend_of(figure) == ["plain", "WEMoE"]
