@@ -35,7 +35,7 @@ def test_a_full_disk_is_named_and_leaves_what_was_there(
     path = tmp_path / "last.ckpt"
     path.write_bytes(b"before")
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(WeMoEError, match="No space left on device. Free some space"):
+    with pytest.raises(WeMoEError, match=r"No space left on device\. Free some space"):
         WholeFile(lambda path, _: told.append(path)).save_checkpoint({}, path)
     assert (told, path.read_bytes(), [*tmp_path.iterdir()]) == ([], b"before", [path])
 
