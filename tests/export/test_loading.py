@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -301,3 +303,19 @@ def test_a_model_is_loaded_and_answers_alike_whatever_torchs_defaults_are(
     assert answers == (expected, expected)
     assert {(w.dtype, w.device.type) for w in loaded.parameters()} == {(torch.float32, "cpu")}
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", ["bundle", "run"])
+def test_what_a_model_does_not_need_is_not_imported(
+    name: str, folder: Callable[[str], Path], checkpoint: Path
+) -> None:
+    """They take seconds to import. timm imports wandb, if that is installed."""
+    source = checkpoint if name == "run" else folder(name)
+    program = (
+        "import sys, wemoe_pl\n"
+        f"wemoe_pl.load({str(source)!r})\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    slow = {"lightning", "datasets", "transformers", "open_clip", "matplotlib", "torchmetrics"}
+    assert not slow & set(done.stdout.decode().split())

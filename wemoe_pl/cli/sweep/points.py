@@ -77,7 +77,7 @@ class Point:
 
     @property
     def known_command(self) -> list[str] | None:
-        """Return the command that was run here, empty if none was; None if its record is damaged."""
+        """Return the command that was run here: empty if none was, None if it is damaged."""
         try:
             return self.recorded["command"]
         except CheckpointError:
