@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from wemoe_pl.checkpoints import ENCODER_FILE, fingerprint, shapes_of, text_state
 from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, load_head, save_head
 from wemoe_pl.checkpoints.hyperparameters import text_hyperparameters
-from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.errors import ConfigError, check_class_names, did_you_mean
 from wemoe_pl.system.console import progress
 from wemoe_pl.system.files import cache_folder
 
@@ -139,6 +139,7 @@ class ZeroShotHead:
         """Refuse prompts that would be the same for all classes."""
         if not self.classes or not self.templates:
             raise ConfigError("A zero-shot head needs class names and at least one template.")
+        check_class_names(self.classes, "A zero-shot head", ConfigError)
         for template in self.templates:
             if "{}" not in template:
                 raise ConfigError(

@@ -11,7 +11,7 @@ from rich.table import Table
 from wemoe_pl.cli.sweep.grid import folder_name, short_names
 from wemoe_pl.cli.sweep.points import Point
 from wemoe_pl.cli.sweep.records import Choice, read_choice
-from wemoe_pl.errors import CheckpointError, harmless
+from wemoe_pl.errors import CheckpointError
 from wemoe_pl.reporting.analysis import write_rows
 from wemoe_pl.reporting.plots.sweep import plot_sweep
 from wemoe_pl.reporting.table import percent
@@ -57,7 +57,7 @@ def write_choice(path: Path, point: Point, results: Mapping[str, Any]) -> None:
         before = None
         warnings.warn(f"{error} It is written anew.", stacklevel=2)
     if before is not None and before["folder"] != about["folder"]:
-        print(f"Chosen before was {harmless(before['folder'])}.")
+        Console().print(f"Chosen before was {before['folder']}.", soft_wrap=True)
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps({**point.settings, **about}, indent=2) + "\n")
 
