@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from helpers.hub_content import write_expert
 from helpers.loopback_hub import LoopbackHub
-from rich.console import Console
 
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.checkpoints.heads import load_head
@@ -25,6 +24,7 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import PaperTask
 from wemoe_pl.errors import HubError, UnreachableError
 from wemoe_pl.merging import WEMoE
+from wemoe_pl.system.console import Console
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import ExpertFineTuning
 

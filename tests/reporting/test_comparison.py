@@ -106,7 +106,10 @@ def test_references_and_unknown_tasks(tmp_path: Path, capsys: pytest.CaptureFixt
     write_run(
         tmp_path / "a", "WEMoE", {"cars": 0.6}, normalized_mean=0.75,
         reference={"pretrained": {"cars": 0.4}, "individual": {"cars": 0.8}},
-        unknown_task={"entropy": {"mean": 0.3}, "routing": {"mean": 0.55}},
+        unknown_task={
+            rule: {"accuracy": {}, "task_accuracy": {}, "mean": mean}
+            for rule, mean in (("entropy", 0.3), ("routing", 0.55))
+        },
     )  # fmt: skip
     lines = printed_table(capsys, tmp_path, options=TableOptions(references=True))
     assert lines[0][-2:] == ["task unknown (entropy)", "task unknown (routing)"]
@@ -158,3 +161,14 @@ def test_rows_can_be_sorted_by_their_mean(
         write_run(tmp_path / name, name, {"cars": value})
     lines = printed_table(capsys, tmp_path, options=TableOptions(sort="mean"))
     assert [line[0] for line in lines[2:]] == ["B", "C", "A"]
+
+
+def test_a_table_says_which_tasks_a_normalized_mean_is_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experts = {"individual": {"cars": 0.0, "dtd": 0.8}}
+    for name in ("a", "b"):
+        write_run(tmp_path / name, "TIES", {"cars": 0.5, "dtd": 0.7}, reference=experts)
+    report([str(tmp_path)])
+    note = "The normalized mean is without cars, where the own expert is never right."
+    assert capsys.readouterr().out.count(note) == 1

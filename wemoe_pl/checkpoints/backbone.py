@@ -13,6 +13,7 @@ from wemoe_pl.checkpoints.hyperparameters import Hyperparameters, encoder_hyperp
 from wemoe_pl.checkpoints.state import shapes_of
 from wemoe_pl.errors import ConfigError
 
+MOST_BLOCKS = 1000  # sixteen times those of the deepest vision transformers that are published
 READS_WEIGHTS = ("pretrained", "checkpoint_path", "pretrained_cfg_overlay")
 
 
@@ -32,7 +33,12 @@ class Backbone:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse options that read weights, which a suite names itself."""
+        """Refuse options that read weights, which a suite names itself, or that are endless."""
+        depth = self.options.get("depth", 1)
+        if not isinstance(depth, int) or isinstance(depth, bool) or not 1 <= depth <= MOST_BLOCKS:
+            raise ConfigError(
+                f"The backbone's option 'depth' is {depth}: give a number from 1 to {MOST_BLOCKS}."
+            )
         for option in READS_WEIGHTS:
             if option in self.options:
                 raise ConfigError(

@@ -1,4 +1,4 @@
-"""What the source of weights means: a file, a folder, or a repository of the hub."""
+"""The source of weights is resolved here: a file, a folder, or a repository of the hub."""
 
 import hashlib
 import json
@@ -130,7 +130,7 @@ def warn_of_configs_not_fetched(hub_cache: str) -> None:
 
 
 def hub_request(source: str, own_name: str) -> HubFiles | None:
-    """What to ask the hub for; None if the source can only be a file or folder."""
+    """Return the source as a request to the hub; None if it can only be a file or folder."""
     if locate(source).exists() or PurePath(source).suffix in WEIGHT_SUFFIXES:
         return None
     repo = HubRepo.parse(source, "model")
@@ -145,7 +145,7 @@ def hub_request(source: str, own_name: str) -> HubFiles | None:
 
 
 def shards_request(repo: HubRepo, index: Path) -> HubFiles:
-    """What to ask the hub for after the index of sharded weights has come."""
+    """Return the request for the shards that an index of sharded weights names."""
     wanted = shard_names(index)
 
     def all_or_none(names: Sequence[str]) -> list[str]:

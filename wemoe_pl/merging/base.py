@@ -1,4 +1,4 @@
-"""What every merge method is, and what an encoder must be to be merged block by block."""
+"""The interface of every merge method, and the form of encoders that are merged block by block."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class MergeMethod(ABC):
 
     @property
     def label(self) -> str:
-        """What tables and `results.json` call it."""
+        """Return the name of the method in tables and `results.json`."""
         return type(self).__name__
 
     @property

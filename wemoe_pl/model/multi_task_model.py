@@ -56,7 +56,7 @@ class MultiTaskModel(nn.Module):
 
     @property
     def num_classes(self) -> dict[str, int]:
-        """How many classes the head of each task has."""
+        """Return the number of classes of each task's head."""
         return {task: len(self.head(task).classes) for task in self.tasks}
 
     def encode(self, images: Tensor, task: str | None = None) -> Tensor:

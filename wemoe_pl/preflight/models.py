@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.markup import escape
 from rich.table import Table
 
 from wemoe_pl.checkpoints import (
@@ -162,5 +161,5 @@ def encoder_table(encoders: Mapping[str, Encoder]) -> Table:
     table.add_column("source", overflow="fold")
     for name, encoder in encoders.items():
         apart = "" if encoder.distance is None else f"{encoder.distance:.2%}"
-        table.add_row(name, encoder.form, apart, escape(encoder.source))
+        table.add_row(name, encoder.form, apart, encoder.source)
     return table

@@ -132,7 +132,7 @@ class HubFiles:
 
 
 def cached_folder(repo: HubRepo) -> Path | None:
-    """Where the cache keeps a repository at a revision; None if it holds nothing of it."""
+    """Return the cache's folder of a repository at a revision; None if it holds nothing of it."""
     with in_one_sentence(repo):
         repo_folder = repo_folder_name(repo_id=repo.name, repo_type=repo.kind)
     cache = Path(constants.HF_HUB_CACHE) / repo_folder
