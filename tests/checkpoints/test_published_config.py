@@ -194,8 +194,9 @@ def test_an_architecture_of_timm_is_what_it_builds(
 def test_weights_that_timm_took_from_openai_belong_to_the_quick_gelu(read_config: Any) -> None:
     config = {"architecture": "vit_base_patch32_clip_224", "pretrained_cfg": {"tag": "openai"}}
     assert read_config(TIMM, config)[ACTIVATION] == "quick_gelu"
-    config["pretrained_cfg"] = {"tag": "laion2b"}
-    assert read_config(TIMM, config)[ACTIVATION] == "gelu"
+    for tag in ("laion2b", "no_such_tag", "a.b/../c", ""):
+        config["pretrained_cfg"] = {"tag": tag}
+        assert read_config(TIMM, config)[ACTIVATION] == "gelu"
 
 
 @pytest.mark.parametrize(
