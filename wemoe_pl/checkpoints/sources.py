@@ -64,11 +64,17 @@ def weights_in(folder: Path, own_name: str) -> list[Path]:
     if (folder / ADAPTER_CONFIG).is_file():
         raise CheckpointError(adapter_alone(f"The folder {folder}"))
     expected = ", ".join((own_name, *WEIGHT_FILES))
-    others = sorted(path.name for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES[:-1])
-    hint = f" It has {', '.join(others)}: name the file that you mean." if others else ""
+    others = sorted(path.name for path in folder.iterdir() if may_hold_weights(path))
+    hint = f" It has {', '.join(others)}: name the one that you mean." if others else ""
     raise CheckpointError(
         f"The folder {folder} holds no weights: expected one of {expected}.{hint}"
     )
+
+
+def may_hold_weights(path: Path) -> bool:
+    """Is it named like weights, or a folder with some?"""
+    is_named_so = path.is_file() and path.suffix in WEIGHT_SUFFIXES[:-1]
+    return is_named_so or any((path / name).is_file() for name in WEIGHT_FILES)
 
 
 def shards_without_index(folder: Path) -> list[Path]:
