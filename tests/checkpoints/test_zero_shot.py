@@ -204,6 +204,21 @@ def test_a_second_load_builds_nothing_and_is_equal(recipe: ZeroShotHead, built: 
     assert (first.classes, first.logit_scale) == (second.classes, second.logit_scale)
 
 
+def test_a_head_in_the_cache_is_refused_too_if_its_weights_are_for_another_tower(
+    hugging_face: tuple[str, EmbedText], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier versions built it without looking at the config beside the weights."""
+    head = ZeroShotHead(replace(TOWER, model="ViT-B-32"), hugging_face[0], CLASSES, TEMPLATES)
+    with monkeypatch.context() as earlier:
+        earlier.setattr("wemoe_pl.checkpoints.encoder.check_config", lambda *arguments: None)
+        load(head)
+    assert head.path.is_file()
+    with pytest.raises(
+        CheckpointError, match=r"config\.json .* is quick_gelu, .* is gelu: give the"
+    ):
+        load(head)
+
+
 def test_the_cache_keeps_it_with_what_it_is_made_of(recipe: ZeroShotHead, cache: Path) -> None:
     load(recipe)
     assert list(cache.rglob("*.safetensors")) == [recipe.path]

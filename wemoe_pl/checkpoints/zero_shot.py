@@ -179,7 +179,9 @@ class ZeroShotHead:
             name: of the task, for the progress bar.
         """
         with FileLock(self.path.with_suffix(".lock")):  # of several processes, one builds
-            if not self.path.is_file():
+            if self.path.is_file():
+                self.tower.check(self.source)  # earlier versions built heads of unfit weights too
+            else:
                 save_head(self.path, self.build(name), {"identity": self.described})
         return load_head(str(self.path))
 
