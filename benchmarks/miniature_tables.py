@@ -36,9 +36,8 @@ SOME = ["sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd"
 NUMBERS = ",".join(f"[{','.join(SOME[:n])}]" for n in (2, 4))
 
 SWEEPS: dict[str, tuple[str, ...]] = {
-    "methods/static": (
-        *("--grid", "config=pretrained,individual,simple_average,task_arithmetic,ties"),
-    ),
+    "methods/static": (*("--grid", "config=pretrained,individual,simple_average,task_arithmetic"),),
+    "methods/ties": ("--config", "ties", "--grid", "model.merge.combine=mean,sum"),
     "methods/samples": ("--grid", "config=fisher,regmean", *SEEDS),
     "methods/multitask": (
         *("--config", "multitask", "--model.learning_rate", "3e-4"),

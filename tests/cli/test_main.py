@@ -22,6 +22,7 @@ import yaml
 from helpers.hub_content import write_expert
 from helpers.launched import run, torchrun
 from helpers.loopback_hub import LoopbackHub
+from helpers.plain_images import random_image
 from PIL import Image
 
 from wemoe_pl.callbacks.predictions import Predictions
@@ -250,6 +251,23 @@ def test_a_run_can_be_scored_again_and_repeated_from_what_it_leaves(
     for key in ("accuracy", "calibration_error", "reference", "sources"):
         assert results(scored)[key] == results(first)[key] == results(repeated)[key]
     assert results(unadapted)["calibration_error"] != results(first)["calibration_error"]
+
+
+@pytest.mark.parametrize(
+    ("left_by", "commands"), [("fit", ["validate", "predict"]), ("test", ["fit", "predict"])]
+)
+def test_any_command_takes_the_config_that_a_run_leaves(
+    left_by: str, commands: list[str], wemoe_pl: Command, adapt: tuple[str], tmp_path: Path
+) -> None:
+    quick = (*TWO_STEPS, "--model.references", "false")
+    assert wemoe_pl(left_by, *adapt, *quick, "--out", tmp_path / "run").status == 0
+    saved = ("--config", tmp_path / "run" / "config.yaml")
+    random_image(32, 32).save(tmp_path / "some.png")
+    images = ("--data.images", tmp_path / "some.png")
+    for command in commands:
+        more = images if command == "predict" else ()
+        answer = wemoe_pl(command, *saved, *more, "--out", tmp_path / command)
+        assert (answer.status, answer.err) == (0, "")
 
 
 def test_another_run_replaces_the_first_of_a_folder_only_when_asked(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from typing import Literal
 
 import pytest
 import torch
@@ -66,6 +67,25 @@ def test_it_starts_as_task_arithmetic_and_trains_its_coefficients_alone(
     encoder(IMAGES).square().sum().backward()
     assert trained.grad is not None
     assert (trained.grad != 0).any(dim=0).all()
+
+
+@BOTH
+def test_clamped_coefficients_merge_from_0_to_1(
+    pretrained: nn.Module, experts: Experts, granularity: Literal["task", "layer"]
+) -> None:
+    clamped = merged(pretrained, experts, AdaMerging(granularity, clamp=True))
+    free = merged(pretrained, experts, AdaMerging(granularity))
+    learned = torch.tensor([-0.4, 0.3, 1.7]).expand_as(clamped.coefficients)
+    clamped.coefficients.data.copy_(learned)
+    free.coefficients.data.copy_(learned.clamp(0, 1))
+    torch.testing.assert_close(clamped(IMAGES), free(IMAGES))
+    torch.testing.assert_close(fold(clamped).state_dict(), fold(free).state_dict())
+    free.coefficients.data.copy_(learned)
+    assert not torch.allclose(clamped(IMAGES), free(IMAGES))
+    clamped(IMAGES).square().sum().backward()
+    assert clamped.coefficients.grad is not None
+    outside = clamped.coefficients.grad.reshape(-1, 3)[:, [0, 2]]
+    assert not outside.any()
 
 
 @BOTH

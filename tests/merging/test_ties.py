@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from typing import Literal
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging import TIES
-from wemoe_pl.merging.ties import disjoint_mean
+from wemoe_pl.merging.ties import disjoint_mean, disjoint_sum
 
 Experts = dict[str, nn.Module]
 
@@ -24,7 +25,7 @@ def flat(model: nn.Module) -> list[float]:
 
 
 def written_out(
-    pretrained: nn.Module, experts: Experts, scaling: float, keep: float
+    pretrained: nn.Module, experts: Experts, scaling: float, keep: float, combine: str
 ) -> list[float]:
     """TIES on one list of numbers per model."""
     base = flat(pretrained)
@@ -38,17 +39,19 @@ def written_out(
     for start, *entries in zip(base, *trimmed, strict=True):
         total = sum(entries)
         agreeing = [x for x in entries if x * total > 0]
-        merged.append(start + scaling * (sum(agreeing) / len(agreeing) if agreeing else 0.0))
+        count = max(1, len(agreeing)) if combine == "mean" else 1
+        merged.append(start + scaling * sum(agreeing) / count)
     return merged
 
 
+@pytest.mark.parametrize("combine", ["mean", "sum"])
 @pytest.mark.parametrize("keep", [0.05, 0.2, 1.0])
 def test_every_entry_is_that_of_the_loop(
-    keep: float, pretrained: nn.Module, experts: Experts
+    keep: float, combine: Literal["mean", "sum"], pretrained: nn.Module, experts: Experts
 ) -> None:
     pretrained, experts = in_double(pretrained, experts)
-    merged = TIES(scaling=0.4, keep=keep).merge(pretrained, experts)
-    expected = written_out(pretrained, experts, 0.4, keep)
+    merged = TIES(scaling=0.4, keep=keep, combine=combine).merge(pretrained, experts)
+    expected = written_out(pretrained, experts, 0.4, keep, combine)
     assert flat(merged) == pytest.approx(expected, abs=1e-12)
 
 
@@ -73,17 +76,22 @@ def test_the_order_of_experts_does_not_matter(pretrained: nn.Module, experts: Ex
 
 
 @pytest.mark.parametrize(
-    ("entries", "expected"),
+    ("entries", "mean", "total"),
     [
-        ([1.0, 3.0, 0.0], 2.0),  # a zero agrees with nobody
-        ([5.0, -1.0, -1.0], 5.0),  # magnitudes elect, not heads
-        ([2.0, -1.0, -1.0], 0.0),  # a tie elects nobody
-        ([0.0, 0.0, 0.0], 0.0),
-        ([-2.0, 1.0, -4.0], -3.0),
+        ([1.0, 3.0, 0.0], 2.0, 4.0),  # a zero agrees with nobody
+        ([5.0, -1.0, -1.0], 5.0, 5.0),  # magnitudes elect, not heads
+        ([2.0, -1.0, -1.0], 0.0, 0.0),  # a tie elects nobody
+        ([0.0, 0.0, 0.0], 0.0, 0.0),
+        ([-2.0, 1.0, -4.0], -3.0, -6.0),
     ],
 )
-def test_ties_and_zeros_are_defined(entries: list[float], expected: float) -> None:
-    assert disjoint_mean(torch.tensor(entries)[:, None]).item() == expected
+def test_ties_and_zeros_are_defined(entries: list[float], mean: float, total: float) -> None:
+    assert disjoint_mean(torch.tensor(entries)[:, None]).item() == mean
+    assert disjoint_sum(torch.tensor(entries)[:, None]).item() == total
+
+
+def test_the_paper_takes_the_mean() -> None:
+    assert TIES().combine == "mean"
 
 
 def test_one_threshold_is_for_all_tensors() -> None:
@@ -103,6 +111,7 @@ def test_one_threshold_is_for_all_tensors() -> None:
         (lambda: TIES(keep=0.0), r"keep is 0\.0: choose the share"),
         (lambda: TIES(keep=1.5), r"keep is 1\.5: choose the share"),
         (lambda: TIES(scaling=-0.1), r"is -0\.1: choose a number from 0 to 1"),
+        (lambda: TIES(combine="max"), r"combine is max: give mean or sum\."),  # type: ignore[arg-type]
     ],
 )
 def test_values_out_of_range_are_refused(make: Callable[[], object], message: str) -> None:

@@ -161,3 +161,14 @@ def test_rows_can_be_sorted_by_their_mean(
         write_run(tmp_path / name, name, {"cars": value})
     lines = printed_table(capsys, tmp_path, options=TableOptions(sort="mean"))
     assert [line[0] for line in lines[2:]] == ["B", "C", "A"]
+
+
+def test_a_table_says_which_tasks_a_normalized_mean_is_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experts = {"individual": {"cars": 0.0, "dtd": 0.8}}
+    for name in ("a", "b"):
+        write_run(tmp_path / name, "TIES", {"cars": 0.5, "dtd": 0.7}, reference=experts)
+    report([str(tmp_path)])
+    note = "The normalized mean is without cars, where the own expert is never right."
+    assert capsys.readouterr().out.count(note) == 1

@@ -1,12 +1,15 @@
 """The published tables: as they are in the file, and which of them belongs beside a run."""
 
 import csv
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from wemoe_pl.data.tasks import PAPER_TASKS
 from wemoe_pl.reporting.published import all_rows, experiment_of, published_rows
+from wemoe_pl.system.configs import find_config
 from wemoe_pl.system.files import SHIPPED
 
 FOUR = ["cars", "eurosat", "resisc45", "gtsrb"]
@@ -68,6 +71,30 @@ def test_the_experiment_of_a_run_is_known_by_its_tasks(
     assert experiment_of(run) == experiment
     if experiment:
         assert published_rows("CLIP ViT-B/32", experiment)
+
+
+@pytest.mark.parametrize(
+    ("config", "method", "settings"),
+    [
+        ("task_arithmetic", "Task Arithmetic 0.3", {"scaling": 0.3}),
+        ("ties", "TIES 0.3", {"scaling": 0.3, "keep": 0.2, "combine": "sum"}),
+        ("regmean", "RegMean", {"off_diagonal": 0.95}),
+        ("adamerging_task_wise", "Task-wise AdaMerging 0.3", {"clamp": False, "init_lambda": 0.3}),
+        ("adamerging_layer_wise", "Layer-wise AdaMerging 0.3", {"clamp": False, "keep": 1.0}),
+    ],
+)
+def test_configs_have_the_settings_of_the_number_that_they_quote(
+    config: str, method: str, settings: dict[str, Any]
+) -> None:
+    path = Path(find_config(config))
+    model = yaml.safe_load(path.read_text())["model"]["init_args"]
+    options = model["merge"]["init_args"]
+    assert {name: options[name] for name in settings} == settings
+    assert model.get("schedule", "constant") == "constant"
+    [row] = [r for r in published_rows("CLIP ViT-B/32", "eight tasks") if r.method == method]
+    head = path.read_text().partition("\nseed_everything")[0]
+    assert row.mean is not None
+    assert f" {100 * row.mean:.1f}" in head
 
 
 def test_another_severity_is_not_the_published_experiment() -> None:

@@ -17,6 +17,7 @@ from wemoe_pl.reporting.results import collect_results, parameter_counts, write_
 from wemoe_pl.system.files import sha256
 from wemoe_pl.system.provenance import revision
 from wemoe_pl.training.adapt import TestTimeAdaptation
+from wemoe_pl.training.metrics import never_right
 
 TASKS = ["cars", "dtd", "mnist"]
 
@@ -52,6 +53,7 @@ def test_results_keep_the_contract(
         "sha256": sha256(Path(tiny_suite.experts["cars"])),
     }
     assert results["revision"] == revision()
+    assert results["normalized_without"] == never_right(results["reference"]["individual"])
     assert results["seconds"]["test"] >= results["seconds"]["build"] > 0
 
 

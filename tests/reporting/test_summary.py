@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from wemoe_pl.reporting.summary import (
     accuracy_columns,
@@ -13,6 +12,7 @@ from wemoe_pl.reporting.summary import (
     summary_page,
     write_summary,
 )
+from wemoe_pl.system.console import Console
 
 RESULTS = {
     "suite": "tiny",
@@ -28,6 +28,7 @@ RESULTS = {
 WHOLE = RESULTS | {
     "note": "Rendered images.",
     "corruption": {"kind": "motion_blur", "severity": 2},
+    "calibration_error": {"cars": 0.125, "mnist": 0.0625},
     "information": {"cars": 0.25, "mnist": 0.75, "unlabelled": 0.5},
     "diversity": {"cars": 0.5, "mnist": 1.0, "unlabelled": 0.6},
     "unknown_task": {
@@ -62,6 +63,17 @@ PAGE = """\
 | mnist | 25.0 | 50.0 | 95.0 | 100.0 |
 | mean | 37.5 | 52.5 | 77.5 | 90.0 |
 | normalized mean | 43.8 | 59.4 | 85.0 | 100.0 |
+
+## Calibration
+
+| task | calibration error, % |
+| --- | ---: |
+| cars | 12.5 |
+| mnist | 6.2 |
+| mean | 9.4 |
+
+Calibration error is how far confidence and accuracy lie apart, on average over 15 bins of \
+confidence: 0 when 80 % of the answers are right that are given with a confidence of 80 %.
 
 ## Without labels
 
@@ -136,6 +148,19 @@ def test_a_task_without_expert_has_a_dash() -> None:
     table = rows({**RESULTS, "reference": reference})
     assert table[1] == ["cars", "50.0", "55.0", "60.0", "–"]
     assert table[-1] == ["normalized mean", "25.0", "50.0", "95.0", "100.0"]
+
+
+def test_a_task_whose_expert_is_never_right_is_named_as_left_out() -> None:
+    reference = {**RESULTS["reference"], "individual": {"cars": 0.0, "mnist": 1.0}}  # type: ignore[dict-item]
+    results = {**WHOLE, "reference": reference}
+    table = rows(results)
+    assert table[-1] == ["normalized mean", "25.0", "50.0", "95.0", "100.0"]
+    sentence = "The normalized mean is without cars, where the own expert is never right."
+    page = StringIO()
+    Console(file=page, width=200).print(accuracy_table(results))
+    assert sentence in " ".join(page.getvalue().split())
+    assert f"> {sentence}\n" in summary_page(results, [])
+    assert "is without" not in summary_page(WHOLE, [])
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from wemoe_pl.data.streams import StepBatches
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask, VisionTask
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.merging import AdaMerging, Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.reporting.results import collect_results
 from wemoe_pl.reporting.summary import accuracy_table
@@ -196,6 +196,25 @@ def test_the_learning_rate_is_annealed_to_zero(
     trainer = quiet_trainer(max_steps=3)
     adapt(tiny_suite, trainer)
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_constant_learning_rate_stays(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
+    trainer = quiet_trainer(max_steps=3)
+    module = TestTimeAdaptation(tiny_suite, AdaMerging(), schedule="constant")
+    trainer.fit(module, MultiTaskData(tiny_suite, batch_size=2))
+    assert trainer.optimizers[0].param_groups[0]["lr"] == 1e-3
+
+
+@pytest.mark.parametrize("diversity", [0.5, 1.0])
+def test_a_single_image_has_nothing_to_differ_from(
+    diversity: float, tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, WEMoE(), diversity=diversity)
+    data = MultiTaskData(tiny_suite, batch_size=1)
+    with pytest.raises(ConfigError, match=r"set data\.batch_size to 2 or more, or model\.div"):
+        quiet_trainer(max_steps=1).fit(module, data)
+    objective, mean_entropy = entropy_objective(torch.tensor([[1.0, 2.0]]), diversity=0.0)
+    assert objective == mean_entropy > 0
 
 
 def test_the_entropy_of_every_task_is_logged(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:

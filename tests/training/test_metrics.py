@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wemoe_pl.data.tasks import UNLABELLED
-from wemoe_pl.training.metrics import Information, TaskScores, normalized_mean
+from wemoe_pl.training.metrics import Information, TaskScores, never_right, normalized_mean
 
 
 def random_scores(classes: int, samples: int) -> tuple[Tensor, Tensor]:
@@ -109,6 +109,13 @@ def test_the_normalized_mean_is_the_mean_of_ratios() -> None:
     accuracy, individual = {"a": 0.4, "b": 0.9, "new": 0.1}, {"a": 0.8, "b": 0.9}
     assert normalized_mean(accuracy, individual) == pytest.approx((0.4 / 0.8 + 0.9 / 0.9) / 2)
     assert normalized_mean(accuracy, {}) is None
+
+
+def test_a_task_whose_expert_is_never_right_is_named_where_it_is_left_out() -> None:
+    individual = {"cars": 0.0, "dtd": 0.8}
+    assert normalized_mean({"cars": 0.5, "dtd": 0.4}, individual) == 0.5
+    assert never_right(individual) == ["cars"]
+    assert normalized_mean({"cars": 0.5}, {"cars": 0.0}) is None
 
 
 def test_images_without_labels_are_not_counted() -> None:

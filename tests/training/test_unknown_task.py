@@ -6,6 +6,7 @@ from helpers.answers import TASKS, N, random_logits, random_routing
 
 from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.model.task_inference import infer_task
+from wemoe_pl.training.metrics import TaskScores
 from wemoe_pl.training.unknown_task import UnknownTaskScores
 
 
@@ -33,6 +34,16 @@ def test_right_is_the_right_class_of_the_right_task() -> None:
             "mean": pytest.approx(len(right) / len(known)),
             "task_accuracy": {"cars": pytest.approx(len(right_task) / len(known))},
         }
+
+
+def test_a_share_is_the_same_number_as_an_accuracy_of_as_many() -> None:
+    images, right = 400, 303  # 75.75 %, of which single precision makes a bit less
+    answers, labels = torch.eye(3)[torch.zeros(images, dtype=torch.long)], torch.ones(images).long()
+    labels[:right] = 0
+    scores, unknown = TaskScores({"cars": 3}), UnknownTaskScores(["cars"], [])
+    scores.update("cars", answers, labels)
+    unknown.update("cars", {"cars": answers}, labels, [])
+    assert unknown.compute()["entropy"]["accuracy"] == scores.accuracy() == {"cars": 0.7575}
 
 
 def test_entropies_that_are_not_worth_a_comparison_are_not_compared() -> None:

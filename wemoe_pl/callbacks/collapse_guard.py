@@ -121,7 +121,7 @@ class CollapseGuard(L.Callback):
 
     @property
     def report(self) -> dict[str, Any]:
-        """What `results.json` says: steps at which tasks collapsed, and the step gone back to."""
+        """Return the entry of `results.json`: steps of collapse, and the step gone back to."""
         return {
             "action": self.action,
             "collapsed": self.collapsed,
@@ -129,7 +129,7 @@ class CollapseGuard(L.Callback):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on with."""
+        """Return the state that a resumed run goes on with."""
         return {
             "best": vars(self.best) if self.best else None,
             "collapsed": self.collapsed,

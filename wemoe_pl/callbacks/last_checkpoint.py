@@ -10,8 +10,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from wemoe_pl.callbacks.lightning_private import set_progress
+from wemoe_pl.callbacks.whole_file import WholeFile
 from wemoe_pl.errors import CheckpointError, ConfigError, WeMoEError
-from wemoe_pl.runs.checkpoint import ENDED, WholeFile
+from wemoe_pl.runs.checkpoint import ENDED
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.identity import RECORD, Identity
 from wemoe_pl.system.signals import REQUEST, Stopped, expect_lost_children
@@ -115,6 +116,7 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Save the last whole step, and say where it is."""
         expect_lost_children()
+        REQUEST.obeyed = True
         agreed = isinstance(exception, Stopped)  # by all processes
         if self._whole and trainer.global_step and (trainer.world_size == 1 or agreed):
             try:

@@ -9,6 +9,7 @@ import timm
 import torch
 from torch import nn
 
+from wemoe_pl.checkpoints.hyperparameters import Hyperparameters, encoder_hyperparameters
 from wemoe_pl.checkpoints.state import shapes_of
 from wemoe_pl.errors import ConfigError
 
@@ -74,6 +75,11 @@ class Backbone:
     def shapes(self) -> dict[str, torch.Size]:
         """The shape of every weight of the encoder, by its key."""
         return shapes_of(self.skeleton().state_dict())
+
+    @cached_property
+    def hyperparameters(self) -> Hyperparameters:
+        """What the encoder computes beyond what the shapes of its weights tell."""
+        return encoder_hyperparameters(self.skeleton())
 
     @cached_property
     def feature_dim(self) -> int:

@@ -11,13 +11,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints.archives import refuse_compressed
+from wemoe_pl.checkpoints.nesting import state_dict_in
 from wemoe_pl.checkpoints.sources import weight_files
 from wemoe_pl.checkpoints.state import LazyState
 from wemoe_pl.errors import CheckpointError
 
 ZIP_START = b"PK\x03\x04"  # how torch.save's archives begin
 PICKLE_START = b"\x80"
-NESTED_UNDER = ("state_dict", "model", "model_state_dict")  # where training scripts put weights
 EXTRACT = (
     "where you trust it, read it with the program that wrote it and save the state dict alone, "
     "with safetensors.torch.save_file(model.state_dict(), 'encoder.safetensors')"
@@ -156,15 +156,13 @@ def open_pickle(path: Path, is_zip: bool) -> Weights:
             f"{path} is damaged or no weights: copy or download it again; if it is a TorchScript "
             f"archive, {EXTRACT}."
         ) from error
-    tensors = tensors_in(loaded)
+    tensors = state_dict_in(loaded, str(path))
     for key, tensor in tensors.items():
         if not is_whole(tensor):
             raise CheckpointError(
                 f"{path} has a '{key}' that is no plain tensor with all its values in the file: "
                 f"{EXTRACT}."
             )
-    if not tensors:
-        raise CheckpointError(f"{path} holds no state dict: expected tensors by name.")
     shapes = {key: tensor.shape for key, tensor in tensors.items()}
     return Weights(str(path), shapes, lambda key: tensors[key].detach(), {})
 
@@ -179,13 +177,3 @@ def is_whole(tensor: Tensor) -> bool:
     if tensor.layout != torch.strided:
         return True  # of which is complained when it is read
     return tensor.numel() * tensor.itemsize <= tensor.untyped_storage().nbytes()
-
-
-def tensors_in(loaded: Any) -> dict[str, Tensor]:
-    """The tensors of a state dict, which training scripts put under a key of their own."""
-    if not isinstance(loaded, Mapping):
-        return {}
-    for key in NESTED_UNDER:
-        if isinstance(loaded.get(key), Mapping):
-            return tensors_in(loaded[key])
-    return {key: value for key, value in loaded.items() if isinstance(value, Tensor)}

@@ -34,6 +34,14 @@ class ShippedConfig(ActionConfigFile):
                 loaded["suite"] = suite
 
 
+# Arguments of some of the trainer's commands. The config of a run has them all, and any command
+# takes it: those that are not a command's own are passed over.
+TRAINER_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "verbose": {"type": bool, "default": True},
+    "return_predictions": {"type": bool | None, "default": None},
+}
+
+
 class WeMoEParser(LightningArgumentParser):
     """LightningCLI's parser, with shipped suites by bare name and short errors."""
 
@@ -52,6 +60,14 @@ class WeMoEParser(LightningArgumentParser):
             raise
         except Exception as error:  # what jsonargparse makes of odd values
             self.error(str(error), error)
+
+    def add_method_arguments(self, *args: Any, **options: Any) -> list[str]:
+        """Add the arguments of a command, and return them; those of other commands are keys too."""
+        own = super().add_method_arguments(*args, **options)
+        for name, argument in TRAINER_ARGUMENTS.items():
+            if name not in own:
+                self.add_argument(f"--{name}", **argument)
+        return own
 
     @property
     def known_keys(self) -> set[str]:

@@ -50,7 +50,7 @@ class ExportedResults(TypedDict):
 @with_config(STRICT)
 @dataclass(frozen=True)
 class Manifest:
-    """What an export says of itself.
+    """The manifest of an export: what it says of itself.
 
     Args:
         format: one of those of `wemoe-pl export`.
@@ -103,7 +103,7 @@ class Manifest:
 
     @property
     def text(self) -> str:
-        """What is in its file."""
+        """Return the text of the manifest's file."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     def write(self, folder: Path) -> None:

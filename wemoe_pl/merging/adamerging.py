@@ -26,11 +26,14 @@ class AdaMerging(MergeMethod):
         init_lambda: all of them at the start, 0 to 1.
         keep: the share of each task vector's entries, those of largest magnitude, that are merged.
             Below 1 this is AdaMerging++, which is published with 0.2, as TIES trims them.
+        clamp: merge with coefficients from 0 to 1, as the code of AdaMerging's authors does; where
+            one lies outside, it has no gradient. The published tables of others do without.
     """
 
     granularity: Literal["task", "layer"] = "layer"
     init_lambda: float = DEFAULT_SCALING
     keep: float = 1.0
+    clamp: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values out of range before anything is loaded."""
@@ -59,7 +62,7 @@ class AdaMerging(MergeMethod):
         dictionary = Dictionary({name: DenseVectors(stack) for name, stack in stacks.items()})
         shape = (len(vectors),) if self.granularity == "task" else (len(weights), len(vectors))
         coefficients = next(iter(weights.values())).new_full(shape, self.init_lambda)
-        encoder = AdaptiveEncoder(deepcopy(pretrained), dictionary, coefficients)
+        encoder = AdaptiveEncoder(deepcopy(pretrained), dictionary, coefficients, self.clamp)
         return encoder.train(pretrained.training)
 
 
@@ -70,18 +73,27 @@ class AdaptiveEncoder(nn.Module):
         encoder: the pretrained one, θ0; it is taken over and frozen.
         dictionary: the T task vectors of each of its parameters.
         coefficients: λ, (T,), or (L, T) with a row per parameter in the encoder's order.
+        clamp: merge with coefficients from 0 to 1.
     """
 
-    def __init__(self, encoder: nn.Module, dictionary: Dictionary, coefficients: Tensor):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        dictionary: Dictionary,
+        coefficients: Tensor,
+        clamp: bool = False,
+    ):
         super().__init__()
         self.encoder = encoder.requires_grad_(False)
         self.task_vectors = dictionary
         self.coefficients = nn.Parameter(coefficients)
+        self.clamp = clamp
 
     def merged_weights(self) -> dict[str, Tensor]:
         """θ0 + Σ λ_i τ_i, by the encoder's own names."""
         weights = dict(self.encoder.named_parameters())
-        rows = self.coefficients.expand(len(weights), -1)
+        coefficients = self.coefficients.clamp(0, 1) if self.clamp else self.coefficients
+        rows = coefficients.expand(len(weights), -1)
         vectors = dict(self.task_vectors.items())
         return {
             name: weight + vectors[name].mix(row[None])[0]

@@ -12,12 +12,13 @@ from wemoe_pl.errors import ConfigError, at_least, did_you_mean
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.model.multi_task_model import MultiTaskModel
 from wemoe_pl.model.task_inference import BEST_RULE, InferenceRule, has_entropies, infer_task
+from wemoe_pl.model.torch_defaults import torch_defaults
 
 Ranking = list[tuple[str, float]]
 
 
 class Prediction(NamedTuple):
-    """What a classifier says of an image.
+    """The prediction of a classifier for an image.
 
     Attributes:
         task: given or inferred.
@@ -68,6 +69,7 @@ class MultiTaskClassifier(MultiTaskModel):
         """An image → what the encoder takes of it, (3, H, W)."""
         return Preprocessing(self.backbone)
 
+    @torch_defaults()
     @torch.inference_mode()
     def predict(
         self,
@@ -146,9 +148,10 @@ class MultiTaskClassifier(MultiTaskModel):
                 + (", or infer it by the rule 'routing'." if self.mixtures else ".")
             )
 
+    @torch_defaults()
     @torch.inference_mode()
     def routing(self, images: AnyImages, batch_size: int = 64) -> dict[str, Tensor]:
-        """How images are routed: the weights of every expert, (n, blocks), by its name.
+        """Return each expert's routing weights of the images, (n, blocks), by its name.
 
         Args:
             images: as for `predict`.
@@ -177,7 +180,7 @@ class MultiTaskClassifier(MultiTaskModel):
             yield batch.to(weight)
 
     def __repr__(self) -> str:
-        """What it is, and how it is used."""
+        """Describe the classifier, and how it is used."""
         weight = next(self.parameters())
         place = f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}"
         size = sum(p.numel() for p in self.encoder.parameters())

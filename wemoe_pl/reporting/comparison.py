@@ -7,7 +7,7 @@ from typing import Any, get_args
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.reporting.published import PublishedRow, experiment_of, published_rows
 from wemoe_pl.reporting.scored_runs import ScoredRun
-from wemoe_pl.reporting.summary import corruption_of
+from wemoe_pl.reporting.summary import corruption_of, left_out_note
 from wemoe_pl.reporting.table import Cell, ResultRow, ResultTable
 from wemoe_pl.training.metrics import mean, normalized_mean
 from wemoe_pl.training.references import REFERENCES
@@ -18,7 +18,7 @@ EXPERTS = REFERENCES[INDIVIDUAL].label
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What a table shows of its runs.
+    """The options of a table of runs.
 
     Args:
         mean_over_seeds: has one row for runs that differ in the seed.
@@ -51,6 +51,7 @@ def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> ResultTabl
     if options.sort:
         rows.sort(key=lambda row: row.cells[len(tasks)].value or 0.0)
     notes = [first.get("note", ""), *dict.fromkeys(run.results.get("partial") for run in runs)]
+    notes += dict.fromkeys(left_out_note(run.results) for run in runs)
     if options.mean_over_seeds and (counts := {len(row.seeds) for row in rows if row.seeds}):
         notes.append(f"Mean ± standard deviation over seeds ({span(counts)} of them).")
     published: list[PublishedRow] = []

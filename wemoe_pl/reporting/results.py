@@ -13,7 +13,7 @@ from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.system.provenance import revision, versions
-from wemoe_pl.training.metrics import mean, normalized_mean
+from wemoe_pl.training.metrics import mean, never_right, normalized_mean
 from wemoe_pl.training.module import MultiTaskModule
 
 
@@ -23,6 +23,7 @@ def collect_results(
     """Collect what `results.json` says about a tested module, and its images' corruption."""
     accuracy = module.test_results["accuracy"]
     reference = module.test_results["reference"]
+    individual = reference.get("individual", {})
     encoder = module.classifier.encoder
     return {
         "suite": module.suite.name,
@@ -35,7 +36,8 @@ def collect_results(
         **module.test_results,
         "own_reference": module.own_reference,
         "mean": mean(accuracy),
-        "normalized_mean": normalized_mean(accuracy, reference.get("individual", {})),
+        "normalized_mean": normalized_mean(accuracy, individual),
+        "normalized_without": never_right(individual),
         "parameters": parameter_counts(encoder),
         "seconds": {stage: round(value, 3) for stage, value in module.seconds.items()},
         "versions": versions(),

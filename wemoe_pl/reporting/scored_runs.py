@@ -14,7 +14,7 @@ from wemoe_pl.runs.settings import Effect, relevant_settings
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """What one run left.
+    """A scored run, as it is read back from its folder.
 
     Attributes:
         folder: the folder of the run.
@@ -33,7 +33,7 @@ class ScoredRun:
 
     @property
     def experiment(self) -> tuple[Any, ...]:
-        """What it shares with the runs that belong in the same table."""
+        """Return the key that runs of one table share."""
         results = self.results
         corruption = json.dumps(results.get("corruption"), sort_keys=True)
         experts = results.get("experts", results["tasks"])

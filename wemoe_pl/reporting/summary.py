@@ -4,15 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from wemoe_pl.reporting.table import grid, percent
 from wemoe_pl.system.files import atomic_write
-from wemoe_pl.training.metrics import mean, normalized_mean
+from wemoe_pl.training.metrics import mean, never_right, normalized_mean
 from wemoe_pl.training.references import REFERENCES
-from wemoe_pl.training.shown_metrics import LABEL_FREE
+from wemoe_pl.training.shown_metrics import CALIBRATION, LABEL_FREE
 
+CALIBRATION_NOTE = (
+    "Calibration error is how far confidence and accuracy lie apart, on average over 15 bins of "
+    "confidence: 0 when 80 % of the answers are right that are given with a confidence of 80 %."
+)
 SHORT_HASH = 12  # of the 64 characters of a SHA-256
 
 
@@ -23,9 +26,9 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
         results: the contents of a `results.json`.
     """
     caption = f"Accuracy on {results['suite']}, %"
-    notes = filter(None, (results.get("note"), results.get("partial")))
-    below = escape("\n".join(notes))  # a stranger's brackets are no markup
-    table = Table(title=escape(caption), caption=below or None, min_width=len(caption))
+    notes = filter(None, (results.get("note"), results.get("partial"), left_out_note(results)))
+    below = "\n".join(notes)
+    table = Table(title=caption, caption=below or None, min_width=len(caption))
     titles, rows = accuracy_rows(results)
     for title in titles:
         style = "bold" if title == results["method"] else ""
@@ -93,6 +96,7 @@ def summary_page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
     """
     sections = {
         "Accuracy, %": accuracy_section(results),
+        "Calibration": calibration_section(results),
         "Without labels": label_free_section(results),
         "When the task is not known": unknown_task_section(results),
         "Size and time": size_section(results),
@@ -108,9 +112,23 @@ def summary_page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
 def warnings_of(results: Mapping[str, Any]) -> list[str]:
     """Quote what must be known before any number is read."""
     sentences = [results.get("note"), results.get("partial"), results.get("curves")]
+    sentences.append(left_out_note(results))
     if corruption := corruption_of(results):
         sentences.append(f"The test images are corrupted: {corruption}.")
     return [f"> {sentence}" for sentence in sentences if sentence]
+
+
+def left_out_note(results: Mapping[str, Any]) -> str:
+    """Say which tasks have no part in the normalized mean; nothing if all have.
+
+    >>> left_out_note({"reference": {"individual": {"mnist": 0.9, "dtd": 0.0}}})
+    'The normalized mean is without dtd, where the own expert is never right.'
+    """
+    tasks = never_right(results.get("reference", {}).get("individual", {}))
+    if not tasks:
+        return ""
+    named = ", ".join(tasks)
+    return f"The normalized mean is without {named}, where the own expert is never right."
 
 
 def corruption_of(results: Mapping[str, Any]) -> str:
@@ -124,8 +142,17 @@ def accuracy_section(results: Mapping[str, Any]) -> list[str]:
     return [grid(*accuracy_rows(results))] if results["accuracy"] else []
 
 
+def calibration_section(results: Mapping[str, Any]) -> list[str]:
+    """Show how far confidence and accuracy lie apart, if any image has a label."""
+    errors = results.get(CALIBRATION.result)
+    if not errors:
+        return []
+    rows = rows_by_task(results["tasks"], [errors])
+    return [grid(["task", CALIBRATION.label], rows), CALIBRATION_NOTE]
+
+
 def label_free_section(results: Mapping[str, Any]) -> list[str]:
-    """What is known of the predictions for each task without a look at labels."""
+    """Return the section about the predictions for each task that needs no labels."""
     columns = {m.label: results[m.result] for m in LABEL_FREE if results.get(m.result)}
     tasks = dict.fromkeys(task for values in columns.values() for task in values)
     rows = rows_by_task(tasks, columns.values())

@@ -119,7 +119,7 @@ class RunFolder:
 
     @property
     def state(self) -> RunState:
-        """Whether a run has finished here, has begun, or neither.
+        """Return the state of the folder: its run has finished, has begun, or neither.
 
         Raises:
             CheckpointError: the checkpoint is damaged.

@@ -1,4 +1,4 @@
-"""Which run a command is about: one given by its own config uses its own checkpoint by default."""
+"""The run that a command means: one given by its own config uses its own checkpoint by default."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

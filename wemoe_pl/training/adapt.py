@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional as F
 from torch.optim import Adam
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
 from wemoe_pl.data.streams import Batch
@@ -23,14 +22,14 @@ from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.system.provenance import provenance
 from wemoe_pl.training.gathering import gather_batch
 from wemoe_pl.training.merged_module import MergedModule
-from wemoe_pl.training.optimization import checked_learning_rate, count_steps, stepwise
+from wemoe_pl.training.optimization import Schedule, checked_learning_rate, scheduled
 from wemoe_pl.training.scoring import log_by_task
 
 
 def entropy_objective(
     logits: Tensor, diversity: float = 0.0, reliable: float | None = None
 ) -> tuple[Tensor, Tensor]:
-    """What adaptation minimises on one task's batch, and the entropy within it.
+    """Return the loss that adaptation minimises on one task's batch, and the entropy within it.
 
     The objective is the mean entropy of the predictions, minus `diversity` times the entropy of
     the mean prediction. With 0 it is the paper's; with 1, information maximisation (SHOT, arXiv
@@ -44,7 +43,16 @@ def entropy_objective(
 
     Returns:
         The objective and the mean entropy of all samples, both scalars in nats.
+
+    Raises:
+        ConfigError: there is a diversity term and a single sample, which is its own mean: at 1
+            the two terms cancel, and nothing would be learned.
     """
+    if diversity and len(logits) == 1:
+        raise ConfigError(
+            "The diversity term compares the images of a step, and a step has a single image per "
+            "task: set data.batch_size to 2 or more, or model.diversity to 0."
+        )
     log_probabilities = logits.log_softmax(dim=-1)
     entropies = entropy(log_probabilities)
     minimised = entropies.mean()
@@ -67,6 +75,8 @@ class TestTimeAdaptation(MergedModule):
         suite: the pretrained encoder, experts, heads and tasks.
         merge: the merge method.
         learning_rate: of Adam; by default the published one for the method.
+        schedule: of the learning rate: "cosine" anneals it to zero over the run, as WEMoE is
+            published, "constant" leaves it, as AdaMerging is.
         diversity: weight of the diversity term, 0 as published; see `entropy_objective`.
         reliable: share of the largest possible entropy above which samples are not learned from;
             by default all are.
@@ -89,6 +99,7 @@ class TestTimeAdaptation(MergedModule):
         task: str | None = None,
         infer_task: InferenceRule | None = None,
         references: bool = True,
+        schedule: Schedule = "cosine",
     ):
         super().__init__(suite, merge, task, infer_task, references)
         if isinstance(merge, SampleMethod):
@@ -103,6 +114,7 @@ class TestTimeAdaptation(MergedModule):
         self.learning_rate = checked_learning_rate(
             merge.learning_rate if learning_rate is None else learning_rate
         )
+        self.schedule = schedule
         self.diversity = diversity
         self.reliable = reliable
 
@@ -148,7 +160,7 @@ class TestTimeAdaptation(MergedModule):
             save_tensors(out / ENCODER_FILE, state, provenance(recipe, seed))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Adam, annealed to zero by a cosine over the run."""
+        """Adam, with the learning rate of the schedule."""
         trained = self.trained_parameters()
         if not trained:
             raise ConfigError(
@@ -156,4 +168,4 @@ class TestTimeAdaptation(MergedModule):
                 "`wemoe-pl test` instead of `fit`."
             )
         optimizer = Adam(trained.values(), lr=self.learning_rate)
-        return stepwise(optimizer, CosineAnnealingLR(optimizer, count_steps(self.trainer)))
+        return scheduled(optimizer, self.schedule, self.trainer)

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, AdamW
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, OneCycleLR
+from torch.optim.lr_scheduler import OneCycleLR
 
 from wemoe_pl.checkpoints import ENCODER_FILE, HEAD, save_tensors
 from wemoe_pl.checkpoints.heads import (
@@ -30,7 +30,13 @@ from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.system.provenance import provenance
 from wemoe_pl.training.gathering import gather_batch
 from wemoe_pl.training.module import MultiTaskModule
-from wemoe_pl.training.optimization import checked_learning_rate, count_steps, stepwise
+from wemoe_pl.training.optimization import (
+    Schedule,
+    checked_learning_rate,
+    count_steps,
+    scheduled,
+    stepwise,
+)
 from wemoe_pl.training.scoring import log_by_task
 
 TRAINED_LOGIT_SCALE = 20.0
@@ -94,7 +100,7 @@ class SupervisedTraining(MultiTaskModule):
 
     @abstractmethod
     def head_file(self, out: Path, task: str) -> Path:
-        """Where `export` puts the head of a task."""
+        """Return the file into which `export` puts the head of a task."""
 
     def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
         """Write the encoder and the heads as safetensors that name their recipe."""
@@ -131,7 +137,7 @@ class ExpertFineTuning(SupervisedTraining):
         task: str,
         learning_rate: float = 1e-5,
         outside_mlps: float = 1.0,
-        schedule: Literal["constant", "cosine"] = "constant",
+        schedule: Schedule = "constant",
         head: Literal["suite", "prototypes"] = "suite",
         save_as: SavedPrecision = "float32",
     ):
@@ -173,10 +179,7 @@ class ExpertFineTuning(SupervisedTraining):
             {"params": mlps, "lr": self.learning_rate},
             {"params": others, "lr": self.learning_rate * self.outside_mlps},
         ]
-        optimizer, steps = Adam(groups), count_steps(self.trainer)
-        if self.schedule == "cosine":
-            return stepwise(optimizer, CosineAnnealingLR(optimizer, steps))
-        return stepwise(optimizer, ConstantLR(optimizer, factor=1.0, total_iters=steps))
+        return scheduled(Adam(groups), self.schedule, self.trainer)
 
     @property
     def frozen_suite(self) -> Suite:
@@ -267,7 +270,7 @@ class MultiTaskTraining(SupervisedTraining):
 
     @property
     def frozen_suite(self) -> Suite | None:
-        """Where it started from, which is nowhere when training from scratch; never experts."""
+        """Return the suite it started from, without experts; None when training from scratch."""
         return None if self.from_scratch else replace(self.suite, experts={})
 
     def head_file(self, out: Path, task: str) -> Path:

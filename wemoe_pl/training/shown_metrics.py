@@ -62,7 +62,7 @@ class ShownMetric(NamedTuple):
 
     @property
     def scale(self) -> int:
-        """How many of its units a value of 1 is."""
+        """Return the number of its units that a value of 1 is."""
         return 100 if self.unit == "%" else 1
 
 
@@ -99,4 +99,5 @@ SHOWN_METRICS = [
     ShownMetric("routing", "weight of the own expert", ("",)),
 ]  # fmt: skip
 CURVES = {metric.key: metric for metric in SHOWN_METRICS if metric.is_drawn}
+CALIBRATION = next(m for m in SHOWN_METRICS if m.name == "calibration_error")
 LABEL_FREE = [metric for metric in SHOWN_METRICS if metric.without_labels]

@@ -14,7 +14,7 @@ from wemoe_pl.training.metrics import mean
 
 
 class UnknownTaskAccuracy(Metric):
-    """How often the inferred task is right, and how often the class as well: (2,).
+    """The accuracy when tasks are inferred: shares of right tasks, and of right classes too, (2,).
 
     Args:
         place: of the true task among all.
@@ -38,8 +38,11 @@ class UnknownTaskAccuracy(Metric):
         self.images += labelled.sum()
 
     def compute(self) -> Tensor:
-        """The shares of right tasks, and of right classes of the right task."""
-        return self.right / self.images
+        """The shares of right tasks, and of right classes of the right task.
+
+        They are in double precision, as accuracies are, so that equal ones are rounded alike.
+        """
+        return self.right.cpu().double() / self.images.cpu()
 
 
 class UnknownTaskScores:

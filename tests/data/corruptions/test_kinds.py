@@ -3,13 +3,12 @@
 import io
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
 from helpers.plain_images import array, constant, random_image
+from helpers.published_water import Array, published_gleam, smoothed
 from numpy.random import default_rng
-from numpy.typing import NDArray
 from PIL import Image
 
 from wemoe_pl.data.corruptions.kinds import (
@@ -22,7 +21,6 @@ from wemoe_pl.data.corruptions.kinds import (
 )
 from wemoe_pl.data.corruptions.severities import SEVERITIES, corrupt
 
-Array = NDArray[np.float64]
 EVERY_SEVERITY = pytest.mark.parametrize("severity", SEVERITIES)
 BOX = Image.Resampling.BOX
 
@@ -123,51 +121,12 @@ def test_a_point_is_smeared_to_one_side_and_keeps_its_mass() -> None:
 # --- spatter ---------------------------------------------------------------------------------
 
 
-def smoothed(noise: Array, deviation: float) -> Array:
-    """A Gaussian of 4 deviations to either side; the border is repeated."""
-    reach = int(4 * deviation + 0.5)
-    weights = [math.exp(-(i**2) / (2 * deviation**2)) for i in range(-reach, reach + 1)]
-    kernel = np.outer(weights, weights) / sum(weights) ** 2
-    return filtered(noise, kernel, "edge")
-
-
-def filtered(values: Array, kernel: Array, mode: Any) -> Array:
-    reach = len(kernel) // 2
-    padded = np.pad(values, reach, mode=mode)
-    result = np.zeros_like(values)
-    for y, x in np.ndindex(values.shape):
-        result[y, x] = (padded[y : y + len(kernel), x : x + len(kernel)] * kernel).sum()
-    return result
-
-
-def water(liquid: Array) -> Array:
-    """The gleam, by the definition step by step."""
-    height, width = liquid.shape
-    outline = []
-    for y, x in np.argwhere(liquid > 0):
-        beside = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
-        if any(0 <= r < height and 0 <= c < width and liquid[r, c] == 0 for r, c in beside):
-            outline.append((y, x))
-    distance = np.zeros_like(liquid)
-    for y, x in np.ndindex(liquid.shape):
-        distance[y, x] = min(20, *(math.dist((y, x), point) for point in outline))
-    mean = np.full((3, 3), 1 / 9)
-    levels = np.floor(filtered(distance, mean, "reflect").round(6))
-    equalised = np.zeros_like(levels)
-    lowest = (levels == levels.min()).sum()
-    for y, x in np.ndindex(levels.shape):
-        equalised[y, x] = ((levels <= levels[y, x]).sum() - lowest) / (levels.size - lowest)
-    lit = filtered(equalised, np.array([[-2.0, -1, 0], [-1, 1, 1], [0, 1, 2]]), "reflect")
-    gleam = liquid * filtered(lit.clip(0, 1), mean, "reflect")
-    return gleam / gleam.max()
-
-
 @pytest.mark.parametrize("severity", [1, 2, 3])
 def test_water_brightens_the_lit_side_of_drops(severity: int) -> None:
     image = random_image(24, 20)
     location, scale, blur, threshold, mix = SPLASHES[severity - 1]
     noise = smoothed(default_rng(5).normal(location, scale, (20, 24)), blur)
-    gleam = water(np.where(noise > threshold, noise, 0))
+    gleam = published_gleam(np.where(noise > threshold, noise, 0))
     assert 0.01 < (gleam > 0).mean() < 0.8
     turquoise = np.array([175, 238, 238]) / 255
     expected = array(image) + mix * gleam[..., None] * turquoise
@@ -187,10 +146,9 @@ def test_mud_covers_where_it_is_thick(severity: int) -> None:
     assert_close(corrupt(image, "spatter", severity, default_rng(5)), expected)
 
 
-@pytest.mark.parametrize("threshold", [-1.0, 2.0])
-def test_all_wet_or_all_dry_has_no_drops_to_gleam(threshold: float) -> None:
+def test_water_that_is_nowhere_thick_enough_leaves_the_image_as_it_is() -> None:
     image = random_image(12, 9)
-    assert spatter(image, default_rng(0), 0.6, 0.1, 0.7, threshold, 0.5, False) == image
+    assert spatter(image, default_rng(0), 0.6, 0.1, 0.7, 2.0, 0.5, False) == image
 
 
 # --- what cameras and files do ---------------------------------------------------------------

@@ -9,10 +9,10 @@ from numpy.random import default_rng
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from wemoe_pl.data.corruptions.severities import CORRUPTIONS, corrupt
+from wemoe_pl.data.corruptions.severities import CORRUPTIONS, SEVERITIES, corrupt
 from wemoe_pl.data.corruptions.task import CorruptedImages, CorruptedTask, Corruption
 from wemoe_pl.data.miniature import MiniatureTask
-from wemoe_pl.data.tasks import ImageFolderTask, PaperTask, ParquetTask
+from wemoe_pl.data.tasks import ImageFolderTask, PaperTask, ParquetTask, hashed
 from wemoe_pl.errors import ConfigError
 
 
@@ -95,6 +95,12 @@ def test_fingerprints_and_identities_tell_all_that_determines_the_images_apart(
     assert len(found) == 8
     assert images.identity in identities
     assert len(identities | {Alike.identity}) == 7
+
+
+def test_water_is_told_apart_from_what_earlier_versions_made_of_it() -> None:
+    identities = {s: CorruptedImages(Alike(), "spatter", s).identity for s in SEVERITIES}
+    earlier = {s: hashed("corrupted", "alike", f"spatter {s} 0 False") for s in SEVERITIES}
+    assert [identities[s] == earlier[s] for s in SEVERITIES] == [False] * 3 + [True] * 2
 
 
 # --- corrupted tasks -------------------------------------------------------------------------

@@ -68,7 +68,7 @@ class Point:
 
     @property
     def recorded(self) -> CommandRecord:
-        """What was written down when the point was last run; an empty command if it never was.
+        """Return the record of the point's last run; its command is empty if it was never run.
 
         Raises:
             CheckpointError: it is damaged.
@@ -77,7 +77,7 @@ class Point:
 
     @property
     def known_command(self) -> list[str] | None:
-        """The command that was run in the folder, empty if none was; None where that is damaged."""
+        """Return the command that was run here: empty if none was, None if it is damaged."""
         try:
             return self.recorded["command"]
         except CheckpointError:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from wemoe_pl.data.corruptions.gleam import gleam
+
 UnitPixels = NDArray[np.float32]  # of an image (H, W, 3) or a layer over it (H, W), from 0 to 1
 WATER = np.array([175, 238, 238], np.float32) / 255  # pale turquoise
 MUD = np.array([63, 42, 20], np.float32) / 255
-LIT_FROM_A_CORNER = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
-FARTHEST = 20  # pixels from a drop's outline, beyond which all is alike
 
 
 def gaussian_noise(image: Image.Image, rng: Generator, deviation: float) -> Image.Image:
@@ -79,32 +79,6 @@ def spatter(
         cover = np.where(cover < 0.8, 0, cover)[..., None]
         return to_image(pixels * (1 - cover) + MUD * cover)
     return to_image(pixels + mix * gleam(np.where(drops, liquid, 0))[..., None] * WATER)
-
-
-def gleam(liquid: UnitPixels) -> UnitPixels:
-    """How the side of each drop that faces the light gleams, from 0 to 1.
-
-    Args:
-        liquid: (H, W), 0 where it is dry.
-    """
-    drops = liquid > 0
-    if drops.all() or not drops.any():  # there is no outline
-        return np.zeros_like(liquid)
-    # Drops rise from 0 so steeply that Canny's edges, of the definition, are just their outlines.
-    outlines = drops ^ ndimage.binary_erosion(drops, border_value=1)
-    depth = np.minimum(ndimage.distance_transform_edt(~outlines), FARTHEST)
-    depth = ndimage.uniform_filter(depth, 3, mode="mirror")
-    levels = depth.round(6).astype(np.uint8)  # the last bit of a mean must not decide on a level
-    relief = ndimage.correlate(equalised(levels), LIT_FROM_A_CORNER, mode="mirror").clip(0, 1)
-    light = liquid * ndimage.uniform_filter(relief, 3, mode="mirror")
-    return light / max(light.max(), np.finfo(np.float32).tiny)
-
-
-def equalised(values: NDArray[np.uint8]) -> UnitPixels:
-    """The share of pixels that are at most as high as each, stretched to go from 0 to 1."""
-    share = np.bincount(values.ravel()).cumsum() / values.size
-    lowest = share[values.min()]
-    return ((share[values] - lowest) / max(1 - lowest, 1 / values.size)).astype(np.float32)
 
 
 def contrast(image: Image.Image, rng: Generator, factor: float) -> Image.Image:

@@ -1,4 +1,4 @@
-"""How severe each kind of corruption is, and how an image is corrupted.
+"""The severities of each kind of corruption, and the function that corrupts an image.
 
 The parameters are those of CIFAR-10-C; the paper's severity is 2.
 """
@@ -38,6 +38,9 @@ _KINDS: Mapping[str, tuple[Callable[..., Image.Image], Sequence[tuple[float, ...
 
 CORRUPTIONS: tuple[str, ...] = tuple(_KINDS)
 SEVERITIES = range(1, 6)
+
+# Earlier versions made other images of these: water gleamed from its outlines, not Canny's edges.
+REVISED = frozenset(("spatter", severity) for severity in (1, 2, 3))
 
 
 def corrupt(

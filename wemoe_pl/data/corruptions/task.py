@@ -10,7 +10,13 @@ import scipy
 from PIL import Image
 
 from wemoe_pl import __version__
-from wemoe_pl.data.corruptions.severities import PUBLISHED_SEVERITY, check_kind, corrupt, stream
+from wemoe_pl.data.corruptions.severities import (
+    PUBLISHED_SEVERITY,
+    REVISED,
+    check_kind,
+    corrupt,
+    stream,
+)
 from wemoe_pl.data.tasks import Images, PaperTask, Split, VisionTask, hashed
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.hub import HubFiles
@@ -52,7 +58,8 @@ class CorruptedImages:
 
     @property
     def _what(self) -> str:
-        return f"{self.kind} {self.severity} {self.seed} {self.published_pixelate}"
+        revision = " revised" if (self.kind, self.severity) in REVISED else ""
+        return f"{self.kind} {self.severity} {self.seed} {self.published_pixelate}{revision}"
 
     def name(self, index: int) -> str:
         """The name of the image in the split."""
@@ -112,13 +119,13 @@ class CorruptedTask(VisionTask):
         return CorruptedImages(images, self.kind, self.severity, self.seed, self.published_pixelate)
 
     def hub_files(self, split: Split) -> HubFiles | None:
-        """What of the task must be asked of the hub."""
+        """Return the request for the task's files on the hub; None if nothing is needed."""
         return self.task.hub_files(split)
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """How the test images of tasks are corrupted.
+    """The corruption of the test images of tasks: its kind, its severity and its seed.
 
     Args:
         kind: motion_blur, impulse_noise, gaussian_noise, pixelate, spatter, contrast or

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
-from datasets import Dataset
 from PIL import Image
 
 from wemoe_pl.data.tasks.base import (
@@ -34,10 +33,13 @@ from wemoe_pl.data.tasks.labels import (
 )
 from wemoe_pl.data.tasks.missing_images import tell_gaps
 from wemoe_pl.data.tasks.tables import matching, read_table, table_facts, tables_in
-from wemoe_pl.errors import DataError, did_you_mean
+from wemoe_pl.errors import DataError, check_class_names, did_you_mean
 from wemoe_pl.system.files import locate
 from wemoe_pl.system.hub import HubFiles, commit_and_names
 from wemoe_pl.system.hub_repo import HubRepo
+
+if TYPE_CHECKING:
+    from datasets import Dataset  # which takes seconds to import, and only tables need it
 
 NameCheck = Literal["exact", "nearest", "off"]
 
@@ -79,8 +81,9 @@ class ParquetTask(VisionTask):
     corrupt: Corrupt = "error"
 
     def __post_init__(self) -> None:
-        """Refuse names of the label column that are not one for each class."""
+        """Refuse empty names, and names of the label column that are not one for each class."""
         ours, theirs = self.class_names, self.label_names
+        check_class_names(ours or (), "`class_names`", DataError)
         if ours and theirs and len(ours) != len(theirs):
             raise DataError(
                 f"{self.dataset} has {len(ours)} `class_names` and {len(theirs)} `label_names`: "
@@ -137,7 +140,7 @@ class ParquetTask(VisionTask):
         return HubFiles(repo, partial(matching, pattern), f"parquet files '{pattern}'")
 
     def _source(self, split: Split, files: Sequence[Path]) -> object:
-        """What says on every machine which files these are."""
+        """Return a value that is the same on every machine for the same files."""
         if request := self.hub_files(split):
             return request.repo.name, *commit_and_names(request.repo, files)
         return names_and_sizes(files)
@@ -155,7 +158,7 @@ class ParquetTask(VisionTask):
             return request.fetch()
         return tables_in(locate(self.dataset), self._pattern(split))
 
-    def _table(self, split: Split, files: Sequence[Path]) -> Dataset:
+    def _table(self, split: Split, files: Sequence[Path]) -> "Dataset":
         pattern = self._pattern(split)
         table = read_table(files, f"The parquet files '{pattern}' of {self.dataset}")
         for column in filter(None, (self.image, self.label)):
@@ -166,16 +169,19 @@ class ParquetTask(VisionTask):
                 )
         return table
 
-    def _naming_table(self) -> Dataset:
+    def _naming_table(self) -> "Dataset":
         split: Split = "test" if self.test else "train"
         return self._table(split, self._files(split))
 
     def _known_classes(self) -> tuple[str, ...]:
         if self.class_names or self.label is None:
             return tuple(self.class_names or ())
-        return declared_names(self._naming_table(), self.label) or self.orders.get("datasets", ())
+        names = declared_names(self._naming_table(), self.label) or self.orders.get("datasets", ())
+        column = f"The column '{self.label}' of {self.dataset}, where a null stands for no label,"
+        check_class_names(names, column, DataError)
+        return names
 
-    def _labels(self, table: Dataset) -> list[int]:
+    def _labels(self, table: "Dataset") -> list[int]:
         if self.label is None:
             return [UNLABELLED] * len(table)
         values, ours = stored_labels(table, self.label), self._known_classes()
@@ -228,7 +234,7 @@ class ParquetImages:
         identity: of its files and labels.
     """
 
-    rows: Dataset
+    rows: "Dataset"
     column: str
     labels: Sequence[int]
     where: str
