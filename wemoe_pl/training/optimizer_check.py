@@ -71,13 +71,13 @@ def is_moment(moment: Any, parameter: Tensor, is_as_large: bool) -> bool:
     if isinstance(moment, Tensor):
         shapes = (parameter.shape,) if is_as_large else ((), parameter.shape)
         return moment.is_floating_point() and moment.shape in shapes
-    return is_number(moment) and not is_as_large
+    return is_finite_number(moment) and not is_as_large
 
 
 def is_alike(one: Any, other: Any) -> bool:
     """Are two values of one type, all numbers being of one?"""
-    if is_number(other):
-        return is_number(one)
+    if is_finite_number(other):
+        return is_finite_number(one)
     if isinstance(other, list | tuple):
         is_list = isinstance(one, list | tuple) and len(one) == len(other)
         return is_list and all(map(is_alike, one, other))
@@ -86,7 +86,7 @@ def is_alike(one: Any, other: Any) -> bool:
     return isinstance(one, type(other))
 
 
-def is_number(value: Any) -> bool:
+def is_finite_number(value: Any) -> bool:
     """Is a value a finite number, be it in a tensor?"""
     if isinstance(value, Tensor):
         return value.ndim == 0 and not value.is_complex() and bool(value.isfinite())
