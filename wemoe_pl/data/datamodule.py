@@ -168,7 +168,7 @@ class VisionData(L.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Expect the images of a fit that goes on to look as they did."""
         if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            self.sets.contents.recall(state_dict["contents"])
+            self.sets.contents.recall(state_dict.get("contents", {}))
 
 
 class TaskData(VisionData):
