@@ -21,7 +21,7 @@ def allow_files(count: int) -> None:
 @pytest.mark.parametrize(
     ("files", "workers", "said"),
     [
-        (30, 2, "wemoe-pl: Too many files are open: allow more, by `ulimit -n 4096`, or set "),
+        (40, 2, "wemoe-pl: Only 40 files may be open, and 2 processes that load images need 80: "),
         (4, 0, "wemoe-pl: Too many open files: allow more, by `ulimit -n 4096`."),
     ],
 )
