@@ -16,7 +16,7 @@ from wemoe_pl.data.tasks import path_of, printable
 from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
 from wemoe_pl.model.classifier import Prediction
-from wemoe_pl.system.spreadsheets import text_of
+from wemoe_pl.system.spreadsheets import csv_text
 
 HEADER = ["image", "task", "class", "probability", "task_confidence", "error"]
 
@@ -95,7 +95,7 @@ def test_a_spreadsheet_runs_nothing_of_a_table(tmp_path: Path) -> None:
     with (tmp_path / "predictions.csv").open(newline="") as file:
         _, (name, task, answer, *_) = csv.reader(file)
     assert (name, task, answer) == ("'-1+1.png", "'@task", "'=SUM(A1)")
-    assert [text_of(cell) for cell in (name, task, answer)] == ["-1+1.png", "@task", "=SUM(A1)"]
+    assert [csv_text(cell) for cell in (name, task, answer)] == ["-1+1.png", "@task", "=SUM(A1)"]
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 100])

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from wemoe_pl.system.spreadsheets import csv_cells, text_of
+from wemoe_pl.system.spreadsheets import csv_cells, csv_text
 
 FORMULAS = [
     "=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "--", "-",
@@ -22,7 +22,7 @@ def test_every_text_is_read_back_as_it_was(text: str) -> None:
     csv.writer(file).writerow(csv_cells(["first", text]))
     file.seek(0)
     [(_, cell)] = csv.reader(file)
-    assert text_of(cell) == text
+    assert csv_text(cell) == text
     assert (cell != text) == (text in FORMULAS)
     assert cell.startswith("'") or text not in FORMULAS
 

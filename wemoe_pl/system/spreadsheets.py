@@ -25,10 +25,10 @@ def is_formula(value: Any) -> bool:
     return FORMULA.match(value) is not None
 
 
-def text_of(cell: str) -> str:
+def csv_text(cell: str) -> str:
     """Read a text back that `csv_cells` has written.
 
-    >>> text_of("'=HYPERLINK(0)"), text_of("'tis")
+    >>> csv_text("'=HYPERLINK(0)"), csv_text("'tis")
     ('=HYPERLINK(0)', "'tis")
     """
     return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
