@@ -73,3 +73,20 @@ def at_least(least: int, name: str, value: int) -> int:
     if value < least:
         raise ConfigError(f"{name} is {value}: give a number from {least}.")
     return value
+
+
+def check_class_names(names: Iterable[str], owner: str, kind: type[WeMoEError]) -> None:
+    """Raise an error of a kind if a class has an empty name, or one of spaces alone.
+
+    Args:
+        names: of the classes, in label order.
+        owner: whose they are, as the error says it.
+        kind: of the error.
+
+    >>> check_class_names(["cat", ""], "The head", ConfigError)
+    Traceback (most recent call last):
+    wemoe_pl.errors.ConfigError: The head has an empty name for class 1: give every class a name.
+    """
+    for label, name in enumerate(names):
+        if not name.strip():
+            raise kind(f"{owner} has an empty name for class {label}: give every class a name.")

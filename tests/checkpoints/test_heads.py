@@ -318,3 +318,14 @@ def test_logits_are_in_single_precision_under_autocast(kind: str) -> None:
         logits = head(features.bfloat16())
     assert logits.dtype == torch.float32
     assert torch.equal(logits, head(features.bfloat16().float()))
+
+
+def test_a_head_names_all_its_classes(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"^A head has an empty name for class 1: give every"):
+        LinearHead(torch.eye(2), ["cat", " "], torch.zeros(2))
+    file = tmp_path / "head.safetensors"
+    save_tensors(file, {"weight": torch.eye(2)}, {"classes": json.dumps(["", "dog"])})
+    with pytest.raises(
+        CheckpointError, match=r"The head in .*head.* has an empty name for class 0"
+    ):
+        load_head(str(file))

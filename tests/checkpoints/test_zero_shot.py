@@ -289,6 +289,11 @@ def test_a_head_of_no_classes_or_no_templates_is_refused(
         ZeroShotHead(TOWER, "anywhere", classes, templates)
 
 
+def test_a_class_without_a_name_has_no_prompt() -> None:
+    with pytest.raises(ConfigError, match="A zero-shot head has an empty name for class 1"):
+        ZeroShotHead(TOWER, "anywhere", ("cat", ""), TEMPLATES)
+
+
 def test_an_unknown_model_is_answered_with_the_nearest() -> None:
     complaint = r"open_clip has no model 'ViT-B-23-quickgelu'\. Did you mean 'ViT-B-32-quickgelu'\?"
     with pytest.raises(ConfigError, match=complaint):

@@ -2,15 +2,19 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
 import torch
 from helpers.hub_content import write_clip, write_expert
 from helpers.loopback_hub import LoopbackHub
+from helpers.plain_images import random_image
 from torch import Tensor
 
 from wemoe_pl.checkpoints import Backbone
@@ -20,6 +24,7 @@ from wemoe_pl.data.miniature import CLASSES, MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask, VisionTask
 from wemoe_pl.errors import CheckpointError, HubError
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.formats import export
 from wemoe_pl.export.loading import load, open_model
 from wemoe_pl.export.manifest import MANIFEST
@@ -271,3 +276,46 @@ def test_a_model_of_the_hub_that_is_not_ours_is_refused(
             load("openai/clip-vit-base-patch32")
         with pytest.raises(HubError, match="neither a file or folder no/where here nor a model"):
             load("no/where")
+
+
+@pytest.mark.parametrize(
+    ("set_default", "value", "reset"),
+    [
+        (torch.set_default_dtype, torch.float64, torch.float32),
+        (torch.set_default_dtype, torch.bfloat16, torch.float32),
+        (torch.set_default_device, "meta", None),
+    ],
+)
+def test_a_model_is_loaded_and_answers_alike_whatever_torchs_defaults_are(
+    set_default: Callable[[Any], None], value: Any, reset: Any, tiny_suite: Suite, exports: Path
+) -> None:
+    model = ExportedModel.assemble(tiny_suite, WEMoE(), {})
+    export(model, "adapter", exports, lambda line: None)
+    image = random_image(32, 32)
+    expected = model.classifier.predict(image)
+    state = torch.get_rng_state()
+    set_default(value)
+    try:
+        loaded = load(exports)
+        answers = loaded.predict(image), model.classifier.predict(image)
+    finally:
+        set_default(reset)
+    assert answers == (expected, expected)
+    assert {(w.dtype, w.device.type) for w in loaded.parameters()} == {(torch.float32, "cpu")}
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", ["bundle", "run"])
+def test_what_a_model_does_not_need_is_not_imported(
+    name: str, folder: Callable[[str], Path], checkpoint: Path
+) -> None:
+    """They take seconds to import. timm imports wandb, if that is installed."""
+    source = checkpoint if name == "run" else folder(name)
+    program = (
+        "import sys, wemoe_pl\n"
+        f"wemoe_pl.load({str(source)!r})\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    slow = {"lightning", "datasets", "transformers", "open_clip", "matplotlib", "torchmetrics"}
+    assert not slow & set(done.stdout.decode().split())

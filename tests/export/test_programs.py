@@ -3,16 +3,21 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import onnxruntime
 import pytest
 import torch
 from torch import Tensor
 
+from wemoe_pl.checkpoints import Backbone
+from wemoe_pl.checkpoints.heads import LinearHead
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.formats import export
-from wemoe_pl.export.programs import CLASSES_FILE, ONNX_FILE, PROGRAM_FILE
+from wemoe_pl.export.programs import CLASSES_FILE, ONNX_FILE, PROGRAM_FILE, write_onnx
 from wemoe_pl.merging import MergeMethod, WEMoE
+from wemoe_pl.model.classifier import MultiTaskClassifier
 
 Run = Callable[[Tensor], dict[str, Tensor]]
 
@@ -58,3 +63,19 @@ def test_a_program_answers_for_every_task_in_batches_of_any_size(
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     classes = json.loads((exports / CLASSES_FILE).read_text())
     assert classes == {task: list(classifier.head(task).classes) for task in classifier.tasks}
+
+
+def test_no_name_of_a_task_collides_with_another_in_a_graph(tmp_path: Path) -> None:
+    sizes = {"img_size": 32, "patch_size": 16, "embed_dim": 8, "depth": 1, "num_heads": 2}
+    backbone = Backbone("vit_tiny_patch16_224", sizes)
+    tasks = ("images", "features", "linear", "batch")
+    heads = {task: LinearHead(torch.randn(2, 8), ["a", "b"], torch.randn(2)) for task in tasks}
+    classifier = MultiTaskClassifier(backbone.build(), heads, backbone=backbone)
+    images = torch.randn(3, 3, 32, 32)
+    model: Any = SimpleNamespace(classifier=classifier, images=images)
+    write_onnx(model, tmp_path)
+    found = run_onnx(tmp_path)(images)
+    assert list(found) == ["features", "images.logits", "features.logits", "linear", "batch"]
+    with torch.no_grad():
+        expected = [classifier.encode(images), *(classifier(images, task) for task in tasks)]
+    torch.testing.assert_close([*found.values()], expected, rtol=0, atol=1e-5)

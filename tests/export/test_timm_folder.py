@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import timm
 import torch
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
+from torch.nn import functional as F
 
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.formats import export
 from wemoe_pl.export.timm_folder import CONFIG_FILE, WEIGHTS_FILE
@@ -73,9 +76,41 @@ def test_the_config_names_no_other_weights(folder: Callable[[MergeMethod], Path]
     assert config["architecture"] == "wemoe"
 
 
-def test_an_upscaled_encoder_can_be_given_another_last_layer(
+def test_another_last_layer_of_an_upscaled_encoder_learns(
     folder: Callable[[MergeMethod], Path], make_model: MakeModel
 ) -> None:
+    images = make_model(WEMoE()).images
+    there = timm.create_model(f"local-dir:{folder(WEMoE())}", pretrained=True, num_classes=5)
+    before = there.head.weight.detach().clone()
+    trained = [weight for weight in there.parameters() if weight.requires_grad]
+    F.cross_entropy(there(images), torch.tensor([0, 3, 4])).backward()
+    torch.optim.SGD(trained, lr=0.1).step()
+    assert there.head.weight.shape[0] == 5
+    assert not torch.equal(there.head.weight, before)
+
+
+def test_the_last_layer_that_was_exported_stays_frozen(
+    folder: Callable[[MergeMethod], Path], make_model: MakeModel
+) -> None:
+    model = make_model(WEMoE())
+    width = model.features.shape[1]
     name = f"local-dir:{folder(WEMoE())}"
-    there = timm.create_model(name, pretrained=True, num_classes=5)
-    assert there(make_model(WEMoE()).images).shape == (3, 5)
+    for same in ({}, {"num_classes": width}, {"num_classes": width, "drop_rate": 0.1}):
+        there = timm.create_model(name, pretrained=True, **same).eval()
+        torch.testing.assert_close(there(model.images), model.features, rtol=0, atol=1e-5)
+        assert not any(weight.requires_grad for weight in there.head.parameters())
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"img_size": 64}, {"features_only": True}, {"global_pool": "avg"}, {"out_indices": (0,)},
+     {"embed_dim": 8}, {"class_token": False}],
+)  # fmt: skip
+def test_what_an_upscaled_encoder_cannot_be_is_refused(
+    option: dict[str, Any], folder: Callable[[MergeMethod], Path]
+) -> None:
+    [name] = option
+    with pytest.raises(
+        ConfigError, match=rf"cannot be created with {name}=.*: leave it out\. What"
+    ):
+        timm.create_model(f"local-dir:{folder(WEMoE())}", pretrained=True, **option)

@@ -1,5 +1,6 @@
 """Checkpoints that no run has made, of the fields that every run's checkpoint has."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,11 @@ def write_checkpoint(path: Path, step: int = 1, **changes: Any) -> Path:
 def run_record(**changes: Any) -> dict[str, Any]:
     """The field `run` of a checkpoint."""
     return {"command": "fit", "recipe": {}, "images": {}, "history": [], **changes}
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Save a checkpoint again, after a change of its contents."""
+    contents = torch.load(path, weights_only=True)
+    change(contents)
+    torch.save(contents, path)
+    return path

@@ -133,9 +133,9 @@ def build(settings: Settings) -> Iterator[BenchRow]:
         shape = SHAPES[name]
         blocks = min(shape.blocks, settings.blocks or shape.blocks)
         pretrained = shape.encoder(blocks)
-        states = {str(i): shape.encoder(blocks).state_dict() for i in range(experts)}
+        states = [shape.encoder(blocks).state_dict() for _ in range(experts)]
         begin = time.perf_counter()
-        merged, held = peak_memory(partial(WEMoE().merge, pretrained, states), "cpu")
+        merged, held = peak_memory(partial(WEMoE().upscaled, pretrained, states), "cpu")
         seconds = time.perf_counter() - begin
         model = sum(weight.nbytes for weight in merged.parameters())
         ratio = None if held is None else held / model

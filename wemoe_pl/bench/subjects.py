@@ -126,8 +126,7 @@ def upscaled(
 ) -> tuple[nn.Module, nn.Module]:
     """A frozen plain encoder and an upscaled one."""
     pretrained = shape.encoder(blocks).requires_grad_(False)
-    states = {str(i): pretrained.state_dict() for i in range(experts)}
-    merged = WEMoE().merge(pretrained, states)
+    merged = WEMoE().upscaled(pretrained, [pretrained.state_dict()] * experts)
     return settings.place(pretrained), settings.place(merged)
 
 

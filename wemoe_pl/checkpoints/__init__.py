@@ -7,6 +7,7 @@ from wemoe_pl.checkpoints.encoder import load_encoder as load_encoder
 from wemoe_pl.checkpoints.encoder import text_state as text_state
 from wemoe_pl.checkpoints.forms import HUGGING_FACE_CLIP as HUGGING_FACE_CLIP
 from wemoe_pl.checkpoints.key_check import first_difference as first_difference
+from wemoe_pl.checkpoints.key_check import without_head as without_head
 from wemoe_pl.checkpoints.reading import Weights as Weights
 from wemoe_pl.checkpoints.reading import open_file as open_file
 from wemoe_pl.checkpoints.reading import open_weights as open_weights

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wemoe_pl.checkpoints import Weights, open_weights, save_tensors
-from wemoe_pl.errors import CheckpointError
+from wemoe_pl.errors import CheckpointError, check_class_names
 
 HEAD_FILE = "head.safetensors"
 PROTOTYPE_LOGIT_SCALE = 10.0  # soft: class vectors from few images are imprecise
@@ -26,11 +26,12 @@ class ClassificationHead(nn.Module):
         classes: C class names in label order.
 
     Raises:
-        CheckpointError: the two do not go together.
+        CheckpointError: the two do not go together, or a name is empty.
     """
 
     def __init__(self, weight: Tensor, classes: Sequence[str]):
         super().__init__()
+        check_class_names(classes, "A head", CheckpointError)
         if weight.ndim != 2 or len(weight) != len(classes):
             raise CheckpointError(
                 f"A head has one vector per class, but a weight of shape {tuple(weight.shape)} "
@@ -123,6 +124,7 @@ def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> 
         )
     names, logit_scale = metadata_of(weights)
     names = names or tuple(class_names())
+    check_class_names(names, f"The head in {weights.name}", CheckpointError)
     count = weights.shapes[key][0]
     if len(names) != count:
         raise CheckpointError(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from wemoe_pl.checkpoints.backbone import Backbone
+from wemoe_pl.checkpoints.forms import HEAD_KEY
 from wemoe_pl.errors import CheckpointError
 
 BLOCK_KEY = re.compile(r"(?:blocks|encoder\.layers|transformer\.resblocks)\.(\d+)\.")
@@ -74,6 +75,15 @@ def architecture(shapes: Mapping[str, torch.Size | None]) -> str | None:
         return None
     depth = len({found[1] for key in shapes if (found := BLOCK_KEY.match(key))})
     return f"width {patches[0]}, depth {depth} and patches of {patches[-1]} pixels"
+
+
+def without_head(shapes: Shapes) -> dict[str, torch.Size]:
+    """The shapes of an encoder without those of a classifier's last layer.
+
+    >>> list(without_head({"norm.bias": torch.Size([2]), "head.bias": torch.Size([5])}))
+    ['norm.bias']
+    """
+    return {key: shape for key, shape in shapes.items() if not HEAD_KEY.match(key)}
 
 
 def first_difference(shapes: Shapes, reference: Shapes) -> str | None:

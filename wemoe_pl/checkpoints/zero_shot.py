@@ -5,22 +5,22 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import open_clip
 import torch
 from filelock import FileLock
-from open_clip.tokenizer import SimpleTokenizer
-from open_clip.transformer import QuickGELU, TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wemoe_pl.checkpoints import ENCODER_FILE, fingerprint, shapes_of, text_state
 from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, load_head, save_head
 from wemoe_pl.checkpoints.hyperparameters import text_hyperparameters
-from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.errors import ConfigError, check_class_names, did_you_mean
 from wemoe_pl.system.console import progress
 from wemoe_pl.system.files import cache_folder
+
+if TYPE_CHECKING:
+    from open_clip.transformer import TextTransformer  # which takes seconds to import
 
 PROMPTS_PER_BATCH = 256
 LOGIT_SCALE = "logit_scale"
@@ -43,6 +43,8 @@ class TextTower:
     @property
     def config(self) -> dict[str, Any]:
         """Return the config that open_clip has of the model; `ConfigError` if it has none."""
+        import open_clip
+
         if self.model not in open_clip.list_models():  # it could also read a file or ask the hub
             raise ConfigError(
                 f"open_clip has no model '{self.model}'. "
@@ -55,12 +57,14 @@ class TextTower:
         """Does it compute OpenAI's approximation of the GELU?"""
         return bool(self.config.get("quick_gelu"))
 
-    def build(self) -> TextTransformer:
+    def build(self) -> "TextTransformer":
         """The tower with random weights.
 
         Raises:
             ConfigError: open_clip does not know the model, or its text tower is not CLIP's.
         """
+        from open_clip.transformer import QuickGELU, TextTransformer
+
         config = self.config
         text = {"output_dim": config["embed_dim"], **config["text_cfg"]}
         options = {"output_dim" if k == "embed_dim" else k: v for k, v in self.options.items()}
@@ -88,7 +92,7 @@ class TextTower:
         return TextEncoder(tower.eval().requires_grad_(False), logit_scale.exp().item())
 
 
-def needed(tower: TextTransformer) -> dict[str, torch.Size]:
+def needed(tower: "TextTransformer") -> dict[str, torch.Size]:
     """The shapes of what a tower needs of a full CLIP model."""
     return {**shapes_of(tower.state_dict()), LOGIT_SCALE: torch.Size([])}
 
@@ -101,7 +105,9 @@ class TextEncoder(nn.Module):
         logit_scale: multiplies the cosines: the exponential of what CLIP's file holds.
     """
 
-    def __init__(self, tower: TextTransformer, logit_scale: float):
+    def __init__(self, tower: "TextTransformer", logit_scale: float):
+        from open_clip.tokenizer import SimpleTokenizer
+
         super().__init__()
         self.tower = tower
         self.logit_scale = logit_scale
@@ -133,6 +139,7 @@ class ZeroShotHead:
         """Refuse prompts that would be the same for all classes."""
         if not self.classes or not self.templates:
             raise ConfigError("A zero-shot head needs class names and at least one template.")
+        check_class_names(self.classes, "A zero-shot head", ConfigError)
         for template in self.templates:
             if "{}" not in template:
                 raise ConfigError(
@@ -178,13 +185,15 @@ class ZeroShotHead:
 
     def build(self, name: str) -> CosineHead:
         """Fill every template with every class name, embed, normalise, average, normalise."""
+        from open_clip import build_zero_shot_classifier
+
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         encoder = self.tower.load(self.source).to(device)
         templates = [partial(fill, template) for template in self.templates]
         step = max(1, PROMPTS_PER_BATCH // len(templates))
         starts = range(0, len(self.classes), step)
         batches = [
-            open_clip.build_zero_shot_classifier(
+            build_zero_shot_classifier(
                 encoder,
                 encoder.tokenizer,
                 self.classes[start : start + step],

@@ -12,6 +12,7 @@ from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.manifest import MANIFEST, read_manifest
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import rebuild
+from wemoe_pl.model.torch_defaults import torch_defaults
 from wemoe_pl.runs.checkpoint import IDENTITY, check_sources, read_checkpoint
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.run_config import read_run_config
@@ -20,11 +21,13 @@ from wemoe_pl.system.hub import HubFiles
 from wemoe_pl.system.hub_repo import HubRepo
 
 
+@torch_defaults()
 def load(source: str | Path, allow: Sequence[str] = ()) -> MultiTaskClassifier:
     """Load the merged classifier of a run or an export, ready for `model(images, task)`.
 
     That of a run, a checkpoint or an adapter is made again from the pretrained encoder, the
-    experts and the heads that were used, whose hashes are checked. A bundle has all in itself.
+    experts and the heads that were used, whose hashes are checked. A bundle has all in itself. The
+    model is in the memory of the CPU, whatever `torch.set_default_device` says.
 
     Args:
         source: the folder of a run, its `config.yaml` or one of its checkpoints, the folder of an
@@ -52,6 +55,7 @@ def open_export(folder: Path, allow: Sequence[str]) -> MultiTaskClassifier:
     return open_adapter(folder, allow).classifier
 
 
+@torch_defaults()
 def open_model(source: str | Path, allow: Sequence[str] = ()) -> ExportedModel:
     """Load a model as `load` does, with all that is known of how it was made.
 

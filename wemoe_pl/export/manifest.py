@@ -12,8 +12,8 @@ from wemoe_pl.checkpoints.heads import CosineHead
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.model.architecture import Architecture
-from wemoe_pl.runs.checkpoint_schema import SHA256, Source
-from wemoe_pl.runs.results_schema import Accuracies, CorruptionRecord, Share
+from wemoe_pl.runs.checkpoint_schema import Digest, Source
+from wemoe_pl.runs.results_schema import Accuracies, CorruptionRecord, Fraction
 from wemoe_pl.system.files import atomic_write, sha256
 from wemoe_pl.system.hub import is_inside
 from wemoe_pl.system.provenance import revision, versions
@@ -21,7 +21,7 @@ from wemoe_pl.system.schema import STRICT, Schema, parse_json
 
 MANIFEST = "wemoe_pl.json"
 VERSION = 1
-Precision = Literal["float32", "bfloat16", "float16", "float64"]
+EncoderPrecision = Literal["float32", "bfloat16", "float16", "float64"]
 
 
 class HeadRecord(TypedDict):
@@ -38,7 +38,7 @@ class ExportedResults(TypedDict):
     method: str
     tasks: list[str]
     accuracy: Accuracies
-    mean: Share | None
+    mean: Fraction | None
     seed: int
     normalized_mean: NotRequired[float | None]
     reference: NotRequired[dict[str, Accuracies] | None]
@@ -69,11 +69,11 @@ class Manifest:
     """
 
     format: str
-    files: dict[str, SHA256]
+    files: dict[str, Digest]
     recipe: dict[str, Any]
     sources: dict[str, Source]
     architecture: Architecture
-    precision: Precision
+    precision: EncoderPrecision
     heads: dict[str, HeadRecord]
     experts: list[str]
     results: ExportedResults | None = None
@@ -93,7 +93,7 @@ class Manifest:
             recipe=model.recipe,
             sources={part: cast(Source, dict(s)) for part, s in model.sources.items()},
             architecture=model.architecture,
-            precision=cast(Precision, str(model.dtype).removeprefix("torch.")),
+            precision=cast(EncoderPrecision, str(model.dtype).removeprefix("torch.")),
             heads={task: described_head(model, task) for task in model.classifier.tasks},
             experts=list(model.classifier.experts),
             results=cast(ExportedResults, results) if results else None,

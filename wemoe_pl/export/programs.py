@@ -3,6 +3,7 @@
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from wemoe_pl.model.classifier import MultiTaskClassifier
 ONNX_FILE = "model.onnx"
 PROGRAM_FILE = "model.pt2"
 CLASSES_FILE = "classes.json"
+IMAGES = "images"
 FEATURES = "features"
 EXAMPLES = 2  # in the batch by which a program is traced: another number than it is checked with
 OPSET = 20
@@ -49,18 +51,41 @@ def write_program(model: ExportedModel, folder: Path) -> None:
 
 def write_onnx(model: ExportedModel, folder: Path) -> None:
     """Write what onnxruntime reads, and the class names of every output."""
-    names = [FEATURES, *model.classifier.tasks]
-    torch.onnx.export(
+    program = torch.onnx.export(
         traced(model),
-        f=folder / ONNX_FILE,
-        input_names=["images"],
-        output_names=names,
+        input_names=[IMAGES],
+        output_names=[FEATURES, *map(output_name, model.classifier.tasks)],
         opset_version=OPSET,
         dynamo=True,
-        external_data=True,
         verbose=False,
     )
+    assert program is not None  # as it is for `dynamo`
+    rename_within(program.model.graph)
+    program.save(folder / ONNX_FILE, external_data=True)
     write_classes(model, folder)
+
+
+def output_name(task: str) -> str:
+    """Return the name of a task's output: the task's own, unless it is that of other values.
+
+    >>> output_name("cars"), output_name("features")
+    ('cars', 'features.logits')
+    """
+    return f"{task}.logits" if task in (IMAGES, FEATURES) else task
+
+
+def rename_within(graph: Any) -> None:
+    """Give the values within a graph names that no output has: with a dot, as no task's name has.
+
+    Args:
+        graph: of the library onnx_ir. torch calls its values after operators, such as `linear`,
+            which may be the name of a task.
+    """
+    outputs = {id(value) for value in graph.outputs}
+    made = [value for node in graph for value in node.outputs]
+    for value in [*made, *list(graph.initializers.values())]:
+        if id(value) not in outputs and "." not in value.name:
+            value.name = f"within.{value.name}"
 
 
 def write_classes(model: ExportedModel, folder: Path) -> None:
@@ -82,5 +107,5 @@ def onnx_features(folder: Path, images: Tensor) -> Tensor:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(folder / ONNX_FILE, providers=["CPUExecutionProvider"])
-    [features] = session.run([FEATURES], {"images": images.numpy()})
+    [features] = session.run([FEATURES], {IMAGES: images.numpy()})
     return torch.from_numpy(features)

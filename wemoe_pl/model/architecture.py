@@ -4,15 +4,16 @@ Once this module is imported, `timm.create_model` knows the architecture `wemoe`
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from inspect import signature
 from typing import Any
 
 import torch
 from timm.models import build_model_with_cfg, register_model
 from torch import Tensor, nn
 
-from wemoe_pl.checkpoints import Backbone, State, first_difference, shapes_of
-from wemoe_pl.errors import CheckpointError
+from wemoe_pl.checkpoints import HEAD, Backbone, State, first_difference, shapes_of
+from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.merging import WEMoE, part_of
 from wemoe_pl.moe.dictionary import Dictionary, restored
 from wemoe_pl.moe.layers import RoutingMode, WeightEnsemblingMoE
@@ -21,6 +22,11 @@ from wemoe_pl.moe.pruned import Pruned
 NOTHING = Pruned(ratio=1.0)  # takes no memory until the task vectors are there
 TASK_VECTORS = ".task_vectors."
 ROUTED = (".router.out.bias", ".router.weights")  # the ends of keys whose shape is (T,)
+# What timm may be asked for beside the architecture: none of it changes the shape of a weight but
+# those of the first and last layer, which timm fits to it.
+DROPOUTS = [f"{part}drop_rate" for part in ("", "pos_", "patch_", "proj_", "attn_")]
+SERVED = {"num_classes", "in_chans", *DROPOUTS, "drop_path_rate", "device", "dtype"}
+TIMMS_OWN = set(signature(build_model_with_cfg).parameters)
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class Architecture:
             shared_router=self.shared_router,
             compression=NOTHING,
         )
-        return method.merge(plain, {str(i): plain.state_dict() for i in range(self.experts)})
+        return method.upscaled(plain, [plain.state_dict()] * self.experts)
 
     def load(self, state: State, owner: str) -> nn.Module:
         """The encoder with the weights of a state dict, in evaluation mode.
@@ -187,11 +193,35 @@ def wemoe(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
     Args:
         pretrained: load the weights that timm's `pretrained_cfg` speaks of?
-        **kwargs: timm's own, and those of `Architecture`.
+        **kwargs: timm's own, those of `Architecture`, and those of the backbone that are in
+            `SERVED`.
+
+    Raises:
+        ConfigError: another option of the backbone is asked for.
     """
+    check_served(**kwargs)
     return build_model_with_cfg(
         blank, "wemoe", pretrained, pretrained_filter_fn=whole_state, **kwargs
     )
+
+
+def check_served(options: Mapping[str, Any], features_only: bool = False, **others: Any) -> None:
+    """Raise `ConfigError` for what timm is asked for that an upscaled encoder cannot be.
+
+    Args:
+        options: of the backbone, as it was exported.
+        features_only: timm's, for an encoder that ends in the maps of several blocks.
+        **others: what else it is asked for.
+    """
+    asked = {"features_only": True, **others} if features_only else others
+    known = SERVED | TIMMS_OWN | {option.name for option in fields(Architecture)}
+    for option, value in asked.items():
+        if option not in known and (option not in options or options[option] != value):
+            raise ConfigError(
+                f"An upscaled encoder cannot be created with {option}={value!r}, since its weights "
+                "belong to the backbone as it is: leave it out. What can be given is "
+                f"{', '.join(sorted(SERVED))}."
+            )
 
 
 def blank(
@@ -203,6 +233,12 @@ def blank(
     shared_router: bool,
     **more: Any,
 ) -> nn.Module:
-    """An upscaled encoder without task vectors; `more` are options of its backbone."""
-    options = options | more
-    return Architecture(backbone, options, experts, router_depth, routing, shared_router).build()
+    """An upscaled encoder without task vectors; `more` are options of its backbone.
+
+    A last layer of another number of classes is new, and so trainable, as the routers are.
+    """
+    changed = options | more
+    encoder = Architecture(backbone, changed, experts, router_depth, routing, shared_router).build()
+    if changed.get("num_classes", 0) != options.get("num_classes", 0):
+        encoder.get_submodule(HEAD.rstrip(".")).requires_grad_()
+    return encoder

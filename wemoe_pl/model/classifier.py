@@ -12,6 +12,7 @@ from wemoe_pl.errors import ConfigError, at_least, did_you_mean
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.model.multi_task_model import MultiTaskModel
 from wemoe_pl.model.task_inference import BEST_RULE, InferenceRule, has_entropies, infer_task
+from wemoe_pl.model.torch_defaults import torch_defaults
 
 Ranking = list[tuple[str, float]]
 
@@ -68,6 +69,7 @@ class MultiTaskClassifier(MultiTaskModel):
         """An image → what the encoder takes of it, (3, H, W)."""
         return Preprocessing(self.backbone)
 
+    @torch_defaults()
     @torch.inference_mode()
     def predict(
         self,
@@ -146,6 +148,7 @@ class MultiTaskClassifier(MultiTaskModel):
                 + (", or infer it by the rule 'routing'." if self.mixtures else ".")
             )
 
+    @torch_defaults()
     @torch.inference_mode()
     def routing(self, images: AnyImages, batch_size: int = 64) -> dict[str, Tensor]:
         """Return each expert's routing weights of the images, (n, blocks), by its name.

@@ -9,7 +9,7 @@ from typing import Any
 
 from wemoe_pl.errors import CheckpointError
 
-STEP = "step"
+STEP_COLUMN = "step"
 A_STEP = re.compile("[0-9]{1,18}")
 
 
@@ -32,13 +32,13 @@ def rows_before(path: Path, step: int) -> list[dict[str, Any]]:
             f"{path} is damaged: {error}. Put back the file that the run has left, or delete it to "
             "go on without what was logged before."
         ) from error
-    return [row for row in rows if int(row[STEP]) < step]
+    return [row for row in rows if int(row[STEP_COLUMN]) < step]
 
 
 def check_header(header: Sequence[str]) -> None:
     """Raise `ValueError` unless a first line names metrics, each once, and the step."""
-    if STEP not in header:
-        raise ValueError(f"its first line has no column '{STEP}'")
+    if STEP_COLUMN not in header:
+        raise ValueError(f"its first line has no column '{STEP_COLUMN}'")
     if len(set(header)) < len(header) or not all(header):
         raise ValueError("its first line has a column without a name, or two of one name")
 
@@ -52,8 +52,8 @@ def checked_row(header: Sequence[str], line: Sequence[str]) -> dict[str, str]:
     if len(line) != len(header):
         raise ValueError(f"a line has {len(line)} cells under {len(header)} names")
     row = {name: cell for name, cell in zip(header, line, strict=True) if cell}
-    if not A_STEP.fullmatch(row.get(STEP, "")):
-        raise ValueError(f"'{row.get(STEP, '')}' is no step")
+    if not A_STEP.fullmatch(row.get(STEP_COLUMN, "")):
+        raise ValueError(f"'{row.get(STEP_COLUMN, '')}' is no step")
     for cell in row.values():
         float(cell)
     return row
@@ -61,4 +61,4 @@ def checked_row(header: Sequence[str], line: Sequence[str]) -> dict[str, str]:
 
 def is_again(row: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     """Is a line of the same step and metrics as an old one?"""
-    return int(old[STEP]) == row[STEP] and old.keys() == row.keys()
+    return int(old[STEP_COLUMN]) == row[STEP_COLUMN] and old.keys() == row.keys()

@@ -1,54 +1,20 @@
 """The checkpoint of a run: what was trained, and the identity of the frozen rest."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from wemoe_pl.checkpoints.archives import is_intact, refuse_compressed
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.runs.checkpoint_schema import CHECKPOINT
+from wemoe_pl.runs.checkpoint_schema import CHECKPOINT_SCHEMA
 from wemoe_pl.runs.checkpoint_tensors import check_tensors
-from wemoe_pl.system.files import atomic_write
 from wemoe_pl.system.public_names import with_public_names
 
 ENDED = "ended"  # the key under which `LastCheckpoint` says that training has
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
 Sources = Mapping[str, Mapping[str, Any]]
-
-
-class WholeFile(TorchCheckpointIO):
-    """Checkpoints as Lightning writes them, but whole or not at all, and read only if intact.
-
-    Args:
-        on_written: called with the path and the contents of a checkpoint as soon as it is in place.
-    """
-
-    def __init__(self, on_written: Callable[[Path, dict[str, Any]], None]):
-        super().__init__()
-        self.on_written = on_written
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        """Replace the file by a whole one.
-
-        Lightning writes into the system's temporary folder first, and leaves that there if killed.
-        """
-        with atomic_write(Path(path)) as temporary, temporary.open("wb") as file:
-            try:
-                torch.save(checkpoint, file)
-            except RuntimeError as error:  # torch's way to say that the disk is full
-                raise (error.__context__ or error) from None
-        self.on_written(Path(path), checkpoint)
-
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read a checkpoint of this program onto the CPU; nothing in it is run."""
-        return read_checkpoint(Path(path))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -83,7 +49,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def check_contents(path: Path, checkpoint: dict[str, Any]) -> None:
     """Raise `CheckpointError` unless the contents of a checkpoint are what a run writes."""
-    faults = CHECKPOINT.faults(checkpoint)
+    faults = CHECKPOINT_SCHEMA.faults(checkpoint)
     if faults.wrong:
         raise CheckpointError(f"{path} is damaged: {faults.wrong}. Give another checkpoint.")
     if faults.unknown:

@@ -9,8 +9,8 @@ from typing_extensions import TypedDict
 
 from wemoe_pl.system.schema import OPEN, STRICT, Schema
 
-Count = Annotated[int, Field(ge=0)]
-SHA256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Natural = Annotated[int, Field(ge=0)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # a SHA-256
 
 
 # --- what a checkpoint belongs to, in our own fields ------------------------------------------
@@ -20,7 +20,7 @@ class Source(TypedDict):
     """Where a frozen part of a model comes from."""
 
     source: str
-    sha256: SHA256
+    sha256: Digest
 
 
 @with_config(STRICT)
@@ -60,10 +60,10 @@ class RunRecord(TypedDict):
 class Counts(TypedDict):
     """How often something was begun and done."""
 
-    ready: Count
-    completed: Count
-    started: NotRequired[Count]
-    processed: NotRequired[Count]
+    ready: Natural
+    completed: Natural
+    started: NotRequired[Natural]
+    processed: NotRequired[Natural]
 
 
 @with_config(OPEN)
@@ -132,7 +132,7 @@ class LastCheckpointState(TypedDict):
     """The state of `LastCheckpoint`."""
 
     rng: dict[str, Tensor]
-    validated_step: Count | None
+    validated_step: Natural | None
     ended: NotRequired[bool]
 
 
@@ -140,7 +140,7 @@ class BestState(TypedDict):
     """The best state of a model that a guard has seen."""
 
     information: float
-    step: Count
+    step: Natural
     weights: dict[str, Tensor]
 
 
@@ -149,7 +149,7 @@ class GuardState(TypedDict):
     """The state of `CollapseGuard`."""
 
     best: BestState | None
-    collapsed: dict[str, Count]
+    collapsed: dict[str, Natural]
     histograms: dict[str, Tensor]
     widest: dict[str, float]
 
@@ -166,7 +166,7 @@ class DashboardState(TypedDict):
 class CurvesState(TypedDict):
     """The state of `Curves`."""
 
-    points: dict[str, dict[Count, float]]
+    points: dict[str, dict[Natural, float]]
 
 
 @with_config(OPEN)
@@ -202,8 +202,8 @@ Checkpoint = TypedDict(
     {
         "wemoe_pl": ModelRecord,
         "run": NotRequired[RunRecord],
-        "epoch": Count,
-        "global_step": Count,
+        "epoch": Natural,
+        "global_step": Natural,
         "pytorch-lightning_version": Annotated[str, AfterValidator(version_of)],
         "state_dict": dict[str, Tensor],
         "loops": Loops,
@@ -213,4 +213,4 @@ Checkpoint = TypedDict(
     },
 )
 with_config(OPEN)(Checkpoint)  # plugins, data and modules of one's own add theirs
-CHECKPOINT = Schema(Checkpoint)
+CHECKPOINT_SCHEMA = Schema(Checkpoint)

@@ -9,19 +9,21 @@ from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.runs.checkpoint_schema import SHA256, Count, ProgramRecord, Source
+from wemoe_pl.runs.checkpoint_schema import Digest, Natural, ProgramRecord, Source
 from wemoe_pl.system.schema import STRICT, Schema, parse_json
 
-Share = Annotated[float, Field(ge=0, le=1 + 1e-6)]  # of which sums in single precision may be more
+Fraction = Annotated[
+    float, Field(ge=0, le=1 + 1e-6)
+]  # of which sums in single precision may be more
 ByTask = dict[str, float]
-Accuracies = dict[str, Share]
+Accuracies = dict[str, Fraction]
 
 
 class Parameters(TypedDict):
     """How large an encoder is."""
 
-    total: Count
-    trainable: Count
+    total: Natural
+    trainable: Natural
 
 
 class CorruptionRecord(TypedDict):
@@ -39,22 +41,22 @@ class RuleScores(TypedDict):
 
     accuracy: Accuracies
     task_accuracy: Accuracies
-    mean: Share | None
+    mean: Fraction | None
 
 
 class GuardReport(TypedDict):
     """What a `CollapseGuard` has seen."""
 
     action: str
-    collapsed: dict[str, Count]
-    restored_step: Count | None
+    collapsed: dict[str, Natural]
+    restored_step: Natural | None
 
 
 class ScoredCheckpoint(TypedDict):
     """The checkpoint that was scored."""
 
-    sha256: SHA256
-    step: Count
+    sha256: Digest
+    step: Natural
 
 
 class ScoredRunRecord(TypedDict):
@@ -78,7 +80,7 @@ class Results(TypedDict):
     method: str
     tasks: list[str]
     accuracy: Accuracies
-    mean: Share | None
+    mean: Fraction | None
     normalized_mean: float | None
     reference: dict[str, Accuracies]
     parameters: Parameters
@@ -94,7 +96,7 @@ class Results(TypedDict):
     information: NotRequired[ByTask]
     diversity: NotRequired[ByTask]
     unknown_task: NotRequired[dict[str, RuleScores]]
-    images: NotRequired[dict[str, Count]]
+    images: NotRequired[dict[str, Natural]]
     own_reference: NotRequired[str | None]
     revision: NotRequired[str | None]
     command: NotRequired[str]

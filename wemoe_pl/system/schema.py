@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-Kind = TypeVar("Kind")
+Described = TypeVar("Described")
 # What pydantic calls a field that a dictionary, or a dataclass, does not have.
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 # A number is no text and no truth value, and neither infinite nor NaN, unless a field says so.
@@ -40,7 +40,7 @@ class Faults:
         return f"the field{'s' if len(self.unknown) > 1 else ''} {names}"
 
 
-class Schema(Generic[Kind]):
+class Schema(Generic[Described]):
     """The fields of one kind of file, and their types.
 
     Args:
@@ -54,15 +54,15 @@ class Schema(Generic[Kind]):
     "'mean' is 'high' and should be a valid number"
     """
 
-    def __init__(self, kind: type[Kind]):
+    def __init__(self, kind: type[Described]):
         self.kind = kind
 
     @cached_property
-    def _adapter(self) -> TypeAdapter[Kind]:
+    def _adapter(self) -> TypeAdapter[Described]:
         """The checks are made when they are first needed, since they take a while to make."""
         return TypeAdapter(self.kind)
 
-    def make(self, contents: Any) -> Kind:
+    def make(self, contents: Any) -> Described:
         """The dataclass that contents without faults describe, with all that it is made of."""
         return self._adapter.validate_json(json.dumps(contents))
 

@@ -170,6 +170,12 @@ def test_two_classes_of_one_name_are_refused() -> None:
             ImageFolderTask(class_names=names)
 
 
+@pytest.mark.parametrize("name", ["", " ", "\u3000"])
+def test_a_class_without_a_name_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match=r"`class_names` has an empty name for class 1: give every"):
+        ImageFolderTask(class_names=("tea", name))
+
+
 def test_classes_that_are_nearly_of_one_name_have_folders_of_exactly_these(tmp_path: Path) -> None:
     for name in ("hot-dog", "cat", "Hot Dog"):
         write_image(tmp_path / name / "0.png")

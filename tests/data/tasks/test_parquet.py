@@ -342,6 +342,14 @@ def test_a_row_without_a_name_has_no_label(tmp_path: Path) -> None:
         assert list(ParquetTask(folder).images("test").labels) == [0, UNLABELLED, 1]
 
 
+def test_an_empty_name_is_no_class(tmp_path: Path) -> None:
+    folder = write_labels(tmp_path, ["cat", "", "dog"])
+    with pytest.raises(DataError, match=r"column 'label' of .* null .* empty name for class 0: gi"):
+        ParquetTask(folder).images("test")
+    with pytest.raises(DataError, match=r"`class_names` has an empty name for class 1"):
+        ParquetTask(folder, class_names=("cat", " ", "dog"))
+
+
 def test_a_name_that_is_no_class_is_answered_with_its_row_and_the_nearest(tmp_path: Path) -> None:
     folder = write_labels(tmp_path, ["cat", "dgo"])
     with pytest.raises(DataError) as error:

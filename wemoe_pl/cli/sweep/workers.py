@@ -77,10 +77,14 @@ def worker_environments(options: Namespace) -> list[dict[str, str]]:
 def run_point(
     point: Point, environment: Mapping[str, str], run: "Processes", fresh: bool = False
 ) -> int:
-    """Write the command down, and run it, once a child of a killed sweep has ended there."""
+    """Write the command down, and run it, once a child of a killed sweep has ended there.
+
+    What is damaged there is removed first.
+    """
     make_folder(point.folder)
     try:
         with held(point.run.lock, point.folder, patience_here=ORPHAN):
+            point.let_go_of_damage()
             point.write_down()
     except WeMoEError as error:
         with point.log.open("a") as file:

@@ -19,7 +19,7 @@ from wemoe_pl.data.tasks.damaged import keep_readable
 from wemoe_pl.data.tasks.image_files import ImageFiles
 from wemoe_pl.data.tasks.listing import is_hidden, list_images
 from wemoe_pl.data.tasks.missing_images import tell_gaps
-from wemoe_pl.errors import DataError, did_you_mean
+from wemoe_pl.errors import DataError, check_class_names, did_you_mean
 
 SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "eval"})
 
@@ -53,7 +53,8 @@ class ImageFolderTask(VisionTask):
     corrupt: Corrupt = "error"
 
     def __post_init__(self) -> None:
-        """Refuse two classes of one name, which no folder could tell apart."""
+        """Refuse empty names, and two classes of one name, which no folder could tell apart."""
+        check_class_names(self.class_names or (), "`class_names`", DataError)
         if (name := repeated(self.class_names or ())) is not None:
             raise DataError(f"The class name '{name}' is given twice: give each class once.")
 

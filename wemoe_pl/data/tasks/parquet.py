@@ -33,7 +33,7 @@ from wemoe_pl.data.tasks.labels import (
 )
 from wemoe_pl.data.tasks.missing_images import tell_gaps
 from wemoe_pl.data.tasks.tables import matching, read_table, table_facts, tables_in
-from wemoe_pl.errors import DataError, did_you_mean
+from wemoe_pl.errors import DataError, check_class_names, did_you_mean
 from wemoe_pl.system.files import locate
 from wemoe_pl.system.hub import HubFiles, commit_and_names
 from wemoe_pl.system.hub_repo import HubRepo
@@ -81,8 +81,9 @@ class ParquetTask(VisionTask):
     corrupt: Corrupt = "error"
 
     def __post_init__(self) -> None:
-        """Refuse names of the label column that are not one for each class."""
+        """Refuse empty names, and names of the label column that are not one for each class."""
         ours, theirs = self.class_names, self.label_names
+        check_class_names(ours or (), "`class_names`", DataError)
         if ours and theirs and len(ours) != len(theirs):
             raise DataError(
                 f"{self.dataset} has {len(ours)} `class_names` and {len(theirs)} `label_names`: "
@@ -175,7 +176,10 @@ class ParquetTask(VisionTask):
     def _known_classes(self) -> tuple[str, ...]:
         if self.class_names or self.label is None:
             return tuple(self.class_names or ())
-        return declared_names(self._naming_table(), self.label) or self.orders.get("datasets", ())
+        names = declared_names(self._naming_table(), self.label) or self.orders.get("datasets", ())
+        column = f"The column '{self.label}' of {self.dataset}, where a null stands for no label,"
+        check_class_names(names, column, DataError)
+        return names
 
     def _labels(self, table: "Dataset") -> list[int]:
         if self.label is None:
