@@ -11,6 +11,7 @@ from wemoe_pl.cli import completion
 from wemoe_pl.cli.help import parser_of
 from wemoe_pl.cli.options import CONFIG, values_of, wrong_command
 from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError, sentence_of
+from wemoe_pl.system.address_space import check_address_space
 from wemoe_pl.system.configs import find_config
 from wemoe_pl.system.signals import Stopped, end_with_lifeline, stoppable
 from wemoe_pl.system.terminal import flushed_quietly, say
@@ -47,12 +48,15 @@ def answer(args: list[str]) -> None:
     if said is not None:
         say(said, end="")
         return
+    check_address_space()
     try:
         with quick_imports():  # only now: torch takes seconds to import
             from wemoe_pl.cli.verbs import run
     except (ImportError, MemoryError) as error:
+        if str(getattr(error, "name", "")).startswith("wemoe_pl"):
+            raise  # a mistake of ours, which only its traceback explains
         raise WeMoEError(
-            f"A library cannot be loaded ({error or 'there is not enough memory'}): give the "
+            f"A library cannot be loaded ({str(error) or 'there is not enough memory'}): give the "
             "process more address space (`ulimit -v unlimited`), or install wemoe_pl anew."
         ) from error
     run(args)
