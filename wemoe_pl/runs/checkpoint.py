@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from wemoe_pl.errors import CheckpointError
+from wemoe_pl.runs.settings import comparable
 from wemoe_pl.system.files import atomic_write
-from wemoe_pl.system.public_names import with_public_names
 
 ENDED = "ended"  # the key under which `LastCheckpoint` says that training has
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
@@ -121,7 +121,7 @@ def frozen_choices(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The choices that shape the frozen part of a model; nothing for an empty recipe."""
     suite = recipe.get("suite", {})
     return {
-        "merge method": with_public_names(recipe.get("merge")),
+        "merge method": comparable(recipe.get("merge")),
         "backbone": suite.get("backbone"),
         "order of experts": list(suite.get("experts", {})),
     }
