@@ -33,8 +33,8 @@ test-all: install  ## Run what `make test` leaves out: kills, several processes,
 soak: install  ## Run the tests that take long: hundreds of kills, thousands of damaged files.
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
-fuzz: install  ## Read ten thousand damaged and hostile files (ten minutes).
-	$(BIN)/python -m pytest tests/test_hostile_input.py --hypothesis-profile=fuzz $(ARGS)
+fuzz: install  ## Read twenty thousand damaged and hostile files (half an hour).
+	$(BIN)/python -m pytest tests/test_hostile_input.py tests/test_hostile_runs.py --hypothesis-profile=fuzz $(ARGS)
 
 tables: install  ## Run every method and experiment on the miniature, into docs/miniature.md.
 	rm -rf runs/tables

@@ -1,13 +1,13 @@
 """Damaged and hostile files of every kind: whatever they hold, all that comes out is one sentence.
 
-A few dozen cases of each here; `make fuzz` runs the same tests on thousands.
+A few dozen cases of each here; `make fuzz` runs the same tests on thousands. What runs, exports and
+sweeps leave is damaged in `test_hostile_runs.py`.
 """
 
 import io
 import json
 import struct
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from helpers.hostile import many, one_sentence
 from helpers.hub_content import encode, write_dataset
 from helpers.mutations import altered, damaged
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -29,33 +30,12 @@ from wemoe_pl.cli.job import WeMoECLI, build_job
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ParquetTask, read_image
 from wemoe_pl.data.tasks.decoding import IMAGE_FORMATS
-from wemoe_pl.errors import WeMoEError
 from wemoe_pl.model.recipe import describe, rebuild
-from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.system.configs import SHIPPED_CONFIGS
 from wemoe_pl.system.plain_yaml import load_plain
 from wemoe_pl.system.trust import check_parts, only_allowed
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # decoders warn of what is damaged
-Call = Callable[[], object]
-share = settings(suppress_health_check=list(HealthCheck))
-
-
-def many(times: float) -> settings:
-    """So many times the cases of the profile: what is quick has more of them."""
-    return settings(share, max_examples=int(settings().max_examples * times))
-
-
-def one_sentence(call: Call) -> None:
-    """Let a call succeed, or refuse with an error that the command line prints."""
-    refusals: list[WeMoEError] = []
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            call()
-    except WeMoEError as error:
-        refusals.append(error)
-    assert all(str(error) and "\x1b" not in str(error) for error in refusals)
 
 
 @pytest.fixture(scope="module")
@@ -120,16 +100,6 @@ def test_an_altered_index_of_shards(data: st.DataObject, tiny_suite: Suite, fold
     text = json.dumps(data.draw(altered(index)))
     path.write_bytes(data.draw(damaged([text.encode()]) | st.just(text.encode())))
     one_sentence(lambda: load_encoder(str(path), tiny_suite.backbone))
-
-
-@many(0.5)
-@given(data=st.data())
-def test_a_damaged_checkpoint_of_a_run(data: st.DataObject, folder: Path) -> None:
-    file = io.BytesIO()
-    torch.save({"wemoe_pl": {"recipe": {}}, "state_dict": {"w": torch.ones(2)}}, file)
-    path = folder / "last.ckpt"
-    path.write_bytes(data.draw(damaged([file.getvalue()])))
-    one_sentence(lambda: read_checkpoint(path))
 
 
 def images() -> list[bytes]:

@@ -49,7 +49,8 @@ from .training.sample_merging import SampleMerging as SampleMerging
 from .training.sharding import ShardedDictionary as ShardedDictionary
 from .export.loading import load as load
 from .callbacks.progress import StepProgressBar as StepProgressBar
-from .reporting.loggers import MetricsFile as MetricsFile, WandbRun as WandbRun
+from .reporting.loggers import MetricsFile as MetricsFile
+from .reporting.wandb_run import WandbRun as WandbRun
 
 __version__: str
 __all__: list[str]

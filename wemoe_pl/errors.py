@@ -8,25 +8,6 @@ from difflib import get_close_matches
 class WeMoEError(Exception):
     """Anything a user can put right: the command line prints it without a traceback."""
 
-    def __str__(self) -> str:
-        r"""The sentence, in which names that strangers chose cannot steer a terminal.
-
-        >>> str(WeMoEError("There is no file a\x1b[2Jb."))
-        'There is no file a�[2Jb.'
-        """
-        return harmless(super().__str__())
-
-
-def harmless(text: str) -> str:
-    r"""A text in which names that strangers chose cannot steer a terminal.
-
-    >>> harmless("a\x1b[2Jb")
-    'a�[2Jb'
-    """
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-
 
 class ConfigError(WeMoEError):
     """A config, an option or the name of one is wrong."""
@@ -57,7 +38,7 @@ OF_LOADING = re.compile(r"Caught \w+ in DataLoader worker process .*\n[\w.]+Erro
 
 
 def sentence_of(error: WeMoEError | OSError) -> str:
-    """What an error says, wherever it was raised.
+    """Return the sentence of an error, wherever it was raised.
 
     >>> sentence_of(FileNotFoundError(2, "No such file or directory", "a.png"))
     'a.png: No such file or directory.'

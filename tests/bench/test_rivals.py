@@ -1,6 +1,7 @@
-"""What the mixture is compared with computes the same."""
+"""The rivals of the mixture compute the same."""
 
 import sys
+from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,16 @@ from torch import nn
 from wemoe_pl.bench.rivals import fusion_bench_layers, loop_over_samples
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
+
+
+@pytest.fixture(autouse=True)
+def modules_as_before() -> Iterator[None]:
+    """A stand-in for fusion-bench that a test imports is not found by the next."""
+    before = dict(sys.modules)
+    yield
+    for name in {*sys.modules} - {*before}:
+        if name.partition(".")[0] == "fusion_bench":
+            del sys.modules[name]
 
 
 def test_the_loop_over_samples_gives_the_same_outputs_and_gradients() -> None:

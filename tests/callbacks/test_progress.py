@@ -7,12 +7,12 @@ from typing import Any
 
 import lightning as L
 import pytest
-from rich.console import Console
 
 from wemoe_pl.callbacks.progress import StepProgressBar
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging import WEMoE
+from wemoe_pl.system.console import Console
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
 

@@ -57,7 +57,7 @@ def test_a_model_that_is_like_none_of_timms_is_refused_without_a_guess() -> None
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"img_sizee": 32}, {"num_heads": 3}, {"num_heads": 0}, {"depth": -1}, {"act_layer": "relo"}],
+    [{"img_sizee": 32}, {"num_heads": 3}, {"num_heads": 0}, {"act_layer": "relo"}],
     ids=str,
 )
 def test_options_that_timm_refuses_are_named(wrong: dict[str, Any]) -> None:
@@ -79,3 +79,10 @@ def test_options_that_timm_refuses_are_named(wrong: dict[str, Any]) -> None:
 def test_an_option_that_reads_weights_is_refused(option: str, value: object) -> None:
     with pytest.raises(ConfigError, match=rf"option '{option}' .* under `suite\.pretrained`\."):
         Backbone("vit_tiny_patch16_224", {option: value})
+
+
+@pytest.mark.parametrize("depth", [-1, 0, 1001, 10**20, 2.0, True, "3", None])
+def test_a_number_of_blocks_that_no_transformer_has_is_refused_at_once(depth: Any) -> None:
+    complaint = rf"option 'depth' is {depth}: give a number from 1 to 1000\."
+    with pytest.raises(ConfigError, match=complaint):
+        Backbone("vit_tiny_patch16_224", {**OPTIONS, "depth": depth})

@@ -1,5 +1,7 @@
 """An encoder is read strictly: every key is accounted for, and what does not fit is explained."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,7 +193,7 @@ def test_of_the_pretrained_model_only_the_projection_is_read(
 
 def test_a_vision_tower_alone_needs_a_projection(vision: Path) -> None:
     complaint = (
-        r"model\.safetensors has no projection \('head\.weight'\), being a vision tower alone: "
+        r"model\.safetensors has no projection \('visual_projection\.weight'\): "
         r"take it from the pretrained model \(`projection`\), or build the backbone with "
         r"`num_classes: 0`\."
     )
@@ -417,6 +419,77 @@ def encoder_state_of_open_clip() -> dict[str, Tensor]:
     }
 
 
+# --- what the config beside weights tells ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        (
+            "vit_base_patch32_clip_224",
+            {},
+            r"activation .* is quick_gelu, but that of the backbone 'v",
+        ),
+        (
+            CLIP,
+            {"num_heads": 8},
+            r"number of attention heads .* is 4, but that of .* is 8: set `num",
+        ),
+    ],
+)
+def test_a_backbone_that_computes_another_function_is_refused(
+    name: str, options: dict[str, Any], said: str, clip: Path
+) -> None:
+    backbone = Backbone(name, {**CLIP_OPTIONS, **options})
+    with pytest.raises(CheckpointError, match=rf"{clip}/config\.json tells that the {said}"):
+        load_encoder(str(clip), backbone)
+
+
+def test_a_config_beside_shards_or_a_file_of_any_name_is_read(clip: Path, tmp_path: Path) -> None:
+    shutil.copy(clip / "config.json", tmp_path)
+    shutil.copy(clip / "model.safetensors", tmp_path / "expert.safetensors")
+    plain = Backbone("vit_base_patch32_clip_224", CLIP_OPTIONS)
+    with pytest.raises(CheckpointError, match=r"activation of the weights beside it is quick_gelu"):
+        load_encoder(str(tmp_path / "expert.safetensors"), plain)
+    (tmp_path / "expert.safetensors").rename(tmp_path / "model-00001-of-00002.safetensors")
+    save_file({"text_model.more": torch.zeros(1)}, tmp_path / "model-00002-of-00002.safetensors")
+    with pytest.raises(CheckpointError, match=r"activation of the weights beside it is quick_gelu"):
+        load_encoder(str(tmp_path), plain)
+
+
+def test_a_projection_that_only_the_config_has_is_not_compared(clip: Path, vision: Path) -> None:
+    """Configs of towers without one tell 512, whatever the model was that they were made from."""
+    assert json.loads((vision / "config.json").read_text())["projection_dim"] == 512
+    load_encoder(str(vision), PROJECTED, projection=str(clip))
+
+
+def test_a_config_is_asked_of_the_projections_model_too(clip: Path, vision: Path) -> None:
+    plain = Backbone("vit_base_patch32_clip_224", PROJECTED.options)
+    (alone := vision.parent / "alone").mkdir(exist_ok=True)
+    shutil.copy(vision / "model.safetensors", alone)
+    with pytest.raises(CheckpointError, match=rf"{clip}/config\.json tells that the activation"):
+        load_encoder(str(alone), plain, projection=str(clip))
+
+
+def test_a_damaged_config_is_told(clip: Path, tmp_path: Path) -> None:
+    shutil.copy(clip / "model.safetensors", tmp_path)
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "clip", "vision_config": {"hidden_act": 5}}'
+    )
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged: its 'hidden_act' is '5' "):
+        load_encoder(str(tmp_path), POOLED)
+
+
+def test_a_text_tower_that_computes_another_function_is_refused(clip: Path) -> None:
+    complaint = (
+        r"config\.json tells that the activation of the weights beside it is quick_gelu, but that "
+        r"of the suite's `text_tower` is gelu: give the name under which open_clip knows it\."
+    )
+    with pytest.raises(CheckpointError, match=complaint):
+        text_state(str(clip), text_shapes(), {"activation": "gelu"})
+    text_state(str(clip), text_shapes(), {"activation": "quick_gelu"})
+
+
 # --- what is no good -------------------------------------------------------------------------
 
 
@@ -462,7 +535,7 @@ def text_shapes(layers: int = 2, embed_dim: int = 32) -> dict[str, torch.Size]:
 
 
 def test_the_text_tower_is_read_when_asked_for(clip: Path, read: list[str]) -> None:
-    state = text_state(str(clip), text_shapes())
+    state = text_state(str(clip), text_shapes(), {})
     assert isinstance(state, LazyState)
     assert read == []
     theirs = load_file(clip / "model.safetensors")
@@ -480,7 +553,26 @@ def test_the_text_tower_of_open_clip_is_read_behind_any_prefix(prefix: str, path
     tensors = {key: torch.full(shape, float(i)) for i, (key, shape) in enumerate(shapes.items())}
     vision = {"visual.ln_pre.weight": torch.zeros(2), "visual.proj": torch.zeros(2, 2)}
     save_file({prefix + key: weight for key, weight in (tensors | vision).items()}, path)
-    torch.testing.assert_close(dict(text_state(str(path), shapes)), tensors, rtol=0, atol=0)
+    torch.testing.assert_close(dict(text_state(str(path), shapes, {})), tensors, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.model."])
+def test_the_text_tower_of_hugging_face_is_read_behind_any_prefix(
+    prefix: str, clip: Path, path: Path
+) -> None:
+    state = load_file(clip / "model.safetensors")
+    save_file({prefix + key: weight for key, weight in state.items()}, path)
+    actual, expected = (dict(text_state(str(p), text_shapes(), {})) for p in (path, clip))
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+def test_a_text_tower_in_a_part_of_its_own_has_its_scale_beside_it(path: Path) -> None:
+    shapes = text_shapes()
+    tensors = {key: torch.full(shape, float(i)) for i, (key, shape) in enumerate(shapes.items())}
+    inside = {f"text.{key}": weight for key, weight in tensors.items() if key != "logit_scale"}
+    trunk = {"visual.trunk.patch_embed.proj.weight": torch.zeros(2)}
+    save_file({**inside, **trunk, "logit_scale": tensors["logit_scale"]}, path)
+    torch.testing.assert_close(dict(text_state(str(path), shapes, {})), tensors, rtol=0, atol=0)
 
 
 def test_a_vision_tower_alone_has_no_text_tower(vision: Path) -> None:
@@ -489,7 +581,7 @@ def test_a_vision_tower_alone_has_no_text_tower(vision: Path) -> None:
         r"Hugging Face CLIP or open_clip\.$"
     )
     with pytest.raises(CheckpointError, match=complaint):
-        text_state(str(vision), text_shapes())
+        text_state(str(vision), text_shapes(), {})
 
 
 @pytest.mark.parametrize(
@@ -508,4 +600,4 @@ def test_a_text_tower_of_another_architecture_is_refused(
         rf"{difference}\. Give the name under which open_clip knows this model\."
     )
     with pytest.raises(CheckpointError, match=complaint):
-        text_state(str(clip), text_shapes(**options))
+        text_state(str(clip), text_shapes(**options), {})

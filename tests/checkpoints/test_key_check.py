@@ -55,6 +55,20 @@ def test_another_architecture_is_told_by_all_keys_of_the_file() -> None:
         check_encoder_keys("file", shapes, BACKBONE, deeper)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "advice"),
+    [
+        (1 + 36, r"Set `img_size: 96` among the options of the backbone, or use other weights\."),
+        (1 + 37, "Use weights that were fine-tuned"),  # of no square image
+        (0, "Use weights that were fine-tuned"),
+    ],
+)
+def test_weights_for_larger_images_are_told_with_their_size(tokens: int, advice: str) -> None:
+    shapes = {**BACKBONE.shapes, "pos_embed": torch.Size([1, tokens, 64])}
+    with pytest.raises(CheckpointError, match=rf"'pos_embed' has shape .*\. {advice}"):
+        check_encoder_keys("file", shapes, BACKBONE, shapes)
+
+
 def test_another_text_tower_is_refused_with_what_to_do() -> None:
     with pytest.raises(CheckpointError, match=r"'b' is missing\. Give the name under which"):
         check_text_keys("file", {"a": torch.Size([2])}, REFERENCE)

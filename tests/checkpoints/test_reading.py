@@ -387,7 +387,7 @@ def test_a_torchscript_archive_is_refused_with_the_way_out(tmp_path: Path) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch advises against TorchScript
         torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "ViT-B-32.pt"))
-    complaint = r"ViT-B-32\.pt is .*if it is a TorchScript archive, where you trust it, read it"
+    complaint = r"is a compressed archive.*if it is a TorchScript archive, where you trust it, read"
     with pytest.raises(CheckpointError, match=complaint):
         opened(tmp_path / "ViT-B-32.pt")
 
@@ -404,7 +404,7 @@ def test_an_archive_that_is_compressed_is_refused(tmp_path: Path) -> None:
     ):
         for part in plain.infolist():
             bomb.writestr(part.filename, plain.read(part))
-    with pytest.raises(CheckpointError, match=r"vit\.pt is damaged or no weights"):
+    with pytest.raises(CheckpointError, match=r"vit\.pt is a compressed archive"):
         opened(tmp_path / "vit.pt")
 
 

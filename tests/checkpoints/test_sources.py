@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from helpers.loopback_hub import LoopbackHub
 from safetensors.torch import load_file, save_file
 
 from wemoe_pl.checkpoints import fingerprint, hub_request, open_weights, weight_files
-from wemoe_pl.checkpoints.sources import WEIGHT_FILES
+from wemoe_pl.checkpoints.sources import WEIGHT_FILES, config_files, shards_request
 from wemoe_pl.errors import CheckpointError, HubError
 from wemoe_pl.system.files import SHIPPED
 from wemoe_pl.system.hub_repo import HubRepo
@@ -74,10 +76,25 @@ def test_a_folder_without_weights_is_named_with_what_it_lacks(tmp_path: Path) ->
     (tmp_path / "weights.safetensors").touch()
     complaint = (
         rf"^The folder {tmp_path} holds no weights: expected one of encoder\.safetensors, "
-        r"model\.safetensors, .*open_clip_pytorch_model\.bin\.$"
+        r"model\.safetensors, .*open_clip_pytorch_model\.bin\. It has weights\.safetensors: name "
+        r"the file that you mean\.$"
     )
     with pytest.raises(CheckpointError, match=complaint):
         weight_files(str(tmp_path), OWN)
+    (tmp_path / "weights.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"open_clip_pytorch_model\.bin\.$"):
+        weight_files(str(tmp_path), OWN)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_model.bin"])
+def test_a_folder_with_an_adapter_is_named_as_what_it_is(name: str, tmp_path: Path) -> None:
+    for file in ("adapter_config.json", "README.md", name):
+        (tmp_path / file).touch()
+    complaint = rf"^The folder {tmp_path} holds an adapter of PEFT, .* and no model: load it onto"
+    with pytest.raises(CheckpointError, match=complaint):
+        weight_files(str(tmp_path), OWN)
+    (tmp_path / "model.safetensors").touch()  # the model, with its adapter beside it
+    assert weight_files(str(tmp_path), OWN) == [tmp_path / "model.safetensors"]
 
 
 def test_a_missing_file_is_answered_with_the_nearest_beside_it(tmp_path: Path) -> None:
@@ -116,6 +133,27 @@ def test_a_shard_with_several_tensors_is_taken_once(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").touch()
     index = write_index(tmp_path, ["a.safetensors"] * 3)
     assert weight_files(str(index), OWN) == [tmp_path / "a.safetensors"]
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_shards_without_their_index_are_taken_if_all_are_there(suffix: str, tmp_path: Path) -> None:
+    paths = write_shards(tmp_path, 3, suffix)
+    (tmp_path / "model.safetensors.index.json").unlink()
+    assert weight_files(str(tmp_path), OWN) == paths
+    assert sorted(open_weights(str(tmp_path), OWN)) == ["w0", "w1", "w2"]
+    paths[1].unlink()
+    complaint = rf"holds 2 of the 3 shards that model-00001-of-00003\.{suffix} speaks of: copy the"
+    with pytest.raises(CheckpointError, match=complaint):
+        weight_files(str(tmp_path), OWN)
+
+
+def test_a_single_shard_is_no_model(tmp_path: Path) -> None:
+    [path, _] = write_shards(tmp_path)
+    complaint = rf"^{path} is one of 2 shards: give the folder that holds all of them\.$"
+    with pytest.raises(CheckpointError, match=complaint):
+        weight_files(str(path), OWN)
+    only = path.rename(tmp_path / "model-00001-of-00001.safetensors")
+    assert weight_files(str(only), OWN) == [only]
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
@@ -192,7 +230,7 @@ def publish(hub: LoopbackHub, *names: str) -> Path:
         (["open_clip_pytorch_model.bin", "open_clip_model.safetensors"], "open_clip_model.safeten"),
     ],
 )
-def test_of_a_repositorys_weights_the_best_are_fetched_and_nothing_else(
+def test_of_a_repositorys_weights_the_best_are_fetched_with_their_config(
     names: list[str],
     best: str,
     online: Callable[[LoopbackHub], Path],
@@ -204,8 +242,8 @@ def test_of_a_repositorys_weights_the_best_are_fetched_and_nothing_else(
         [path] = weight_files("lab/vit", OWN)
         assert path.name.startswith(best)
         assert path.read_text() == path.name
-        fetched = [p for p in cache.rglob("snapshots/*/*") if p.is_file()]
-        assert fetched == [path]
+        fetched = {p for p in cache.rglob("snapshots/*/*") if p.is_file()}
+        assert fetched == {path, path.with_name("config.json")}
         asked = len(hub.requests)
         assert weight_files("lab/vit", OWN) == [path]
         assert len(hub.requests) == asked
@@ -294,6 +332,80 @@ def test_a_request_is_for_models_at_the_revision() -> None:
 @pytest.mark.parametrize("source", ["lab/vit.safetensors", "lab/vit.bin", "lab/vit.pt"])
 def test_a_name_that_ends_like_a_file_is_a_file(source: str) -> None:
     assert hub_request(source, OWN) is None
+
+
+def test_a_repository_with_an_adapter_is_named_as_what_it_is(
+    online: Callable[[LoopbackHub], Path], tmp_path: Path
+) -> None:
+    with LoopbackHub(tmp_path) as hub:
+        publish(hub, "adapter_config.json", "adapter_model.safetensors")
+        online(hub)
+        complaint = r"^The model lab/vit holds an adapter of PEFT, such as LoRA, and no model: load"
+        with pytest.raises(CheckpointError, match=complaint):
+            weight_files("lab/vit", OWN)
+
+
+# --- configs ---------------------------------------------------------------------------------
+
+
+def test_configs_lie_beside_weights_of_any_name(tmp_path: Path) -> None:
+    for name in ("expert.pt", "open_clip_config.json", "tokenizer_config.json"):
+        (tmp_path / name).touch()
+    source = str(tmp_path / "expert.pt")
+    assert config_files(source, OWN) == [tmp_path / "open_clip_config.json"]
+    (tmp_path / "open_clip_config.json").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # who gives a file alone knows what it is
+        assert config_files(source, OWN) == []
+
+
+def write_older_cache(hub: LoopbackHub, name: str) -> None:
+    """Publish a model, and fetch it as was done before configs were."""
+    folder = hub.root / "models" / "lab" / name
+    write_shards(folder)
+    (folder / "config.json").write_text("{}")
+    request = hub_request(f"lab/{name}", OWN)
+    assert request is not None
+    index = replace(request, beside=()).fetch()[0]
+    shards_request(request.repo, index).fetch()
+
+
+def test_one_warning_tells_that_a_cache_was_made_without_configs(
+    online: Callable[[LoopbackHub], Path], tmp_path: Path
+) -> None:
+    with LoopbackHub(tmp_path) as hub:
+        cache = online(hub)
+        for name in ("vit", "vit_cars"):
+            write_older_cache(hub, name)
+        asked = len(hub.requests)
+        with pytest.warns(
+            UserWarning, match=rf"hub's cache \({cache}\) .* run `wemoe-pl prepare`"
+        ) as warned:
+            assert config_files("lab/vit", OWN) == config_files("lab/vit_cars", OWN) == []
+        assert len(warned) == 1
+        assert len(hub.requests) == asked  # a run does not change because a repository does
+        assert len(open_weights("lab/vit", OWN)) == 2
+        update("lab/vit")
+        [config] = config_files("lab/vit", OWN)
+    assert config.read_text() == "{}"
+
+
+def update(source: str) -> None:
+    """Fetch what the hub has now, as `wemoe-pl prepare` does."""
+    request = hub_request(source, OWN)
+    assert request is not None
+    request.update()
+
+
+def test_of_a_repository_without_a_config_nothing_is_said(
+    online: Callable[[LoopbackHub], Path], tmp_path: Path
+) -> None:
+    with LoopbackHub(tmp_path) as hub:
+        write_shards(hub.root / "models" / "lab" / "vit")
+        online(hub)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert config_files("lab/vit", OWN) == []
 
 
 # --- fingerprints ----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from wemoe_pl.reporting.loggers import MetricsFile
 
 @pytest.mark.parametrize(
     ("command", "has_fit", "version"),
-    [("fit", True, ""), ("test", True, "test"), ("test", False, ""), ("predict", True, "predict")],
+    [("fit", True, ""), ("test", True, "test"), ("test", False, "")],
 )
 def test_what_is_logged_beside_a_fit_has_a_folder_of_its_own(
     command: str, has_fit: bool, version: str, tmp_path: Path
@@ -26,6 +26,13 @@ def test_what_is_logged_beside_a_fit_has_a_folder_of_its_own(
     place_loggers(Namespace(out=str(tmp_path), trainer=Namespace(logger=[ours, other])), command)
     assert ours.init_args == Namespace(save_dir=str(tmp_path), version=version)
     assert other.init_args == Namespace()
+
+
+def test_predict_has_no_logger(tmp_path: Path) -> None:
+    ours = Namespace(class_path="wemoe_pl.WandbRun", init_args=Namespace(save_dir="elsewhere"))
+    config = Namespace(out=str(tmp_path), trainer=Namespace(logger=[ours]))
+    place_loggers(config, "predict")
+    assert config.trainer.logger is False
 
 
 @pytest.mark.parametrize(("goes_on", "first"), [(True, 7), (False, 0)])

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.cli.job_predictions import question_of, skip_answered, write_answers
 from wemoe_pl.model.classifier import Prediction
+from wemoe_pl.system.console import Console
 
 RECIPE = {
     **dict.fromkeys(("model", "suite", "task", "tasks", "unseen", "ckpt_path")),

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from wemoe_pl.cli.job_results import validation_table
+from wemoe_pl.system.console import Console
 
 
 @pytest.mark.parametrize(("trial", "method"), [(1, "wemoe, partial"), (0, "wemoe")])

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from helpers.hub_content import write_expert
 from helpers.loopback_hub import LoopbackHub
-from rich.console import Console
 
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.checkpoints.heads import load_head
@@ -25,6 +24,7 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import PaperTask
 from wemoe_pl.errors import HubError, UnreachableError
 from wemoe_pl.merging import WEMoE
+from wemoe_pl.system.console import Console
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import ExpertFineTuning
 
@@ -97,7 +97,8 @@ def test_it_fetches_only_what_the_job_reads(suite: Suite, hub: LoopbackHub) -> N
     assert "12 test images, 12 with labels" in said
     assert "the job now runs without a network" in said
     fetched = downloads(hub)
-    assert len(fetched) == 5
+    assert len(fetched) == 5 + 3  # with a config beside each model
+    assert sum(request.endswith("/config.json") for request in fetched) == 3
     assert not any("train" in request for request in fetched)
     assert any("cropped_digits/test-00000-of-00001.parquet" in request for request in fetched)
 
@@ -116,7 +117,8 @@ def test_without_a_network_what_is_there_is_verified(
         cache = online(hub)
         prepared(suite)
     assert "runs without a network" in prepared(suite)
-    [blob] = (cache / "models--tanganke--clip-vit-base-patch32_svhn" / "blobs").iterdir()
+    blobs = (cache / "models--tanganke--clip-vit-base-patch32_svhn" / "blobs").iterdir()
+    blob = max(blobs, key=lambda path: path.stat().st_size)
     content = bytearray(blob.read_bytes())
     content[-1] ^= 1
     blob.write_bytes(content)
@@ -126,7 +128,7 @@ def test_without_a_network_what_is_there_is_verified(
 
 def test_a_damaged_file_in_the_cache_is_replaced(suite: Suite, hub: LoopbackHub) -> None:
     prepared(suite)
-    [weights] = requests(*adaptation(suite))["experts/svhn"].cached() or []
+    weights, _ = requests(*adaptation(suite))["experts/svhn"].cached() or []
     whole = weights.read_bytes()
     weights.resolve().write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
     prepared(suite)

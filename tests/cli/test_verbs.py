@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers.launched import torchrun
+from helpers.written_runs import bare_results
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from PIL import Image
+from torch import Tensor
 
 from wemoe_pl.cli import main, verbs
 from wemoe_pl.cli.lightning_noise import LOGGERS, says_something
@@ -126,8 +130,8 @@ def test_sweeps_and_reports_are_commands(
     status, out, err = wemoe_pl("sweep", *job, "--grid", "seed_everything=0,1", "--dry-run")
     assert (status, err) == (0, "")
     assert [line.split()[:2] for line in out.splitlines()] == [["wemoe-pl", "fit"]] * 2
-    results = {"suite": "tiny", "method": "TIES", "tasks": ["cars"], "accuracy": {"cars": 0.5}}
-    (tmp_path / "results.json").write_text(json.dumps(results | {"mean": 0.5, "seed": 0}))
+    results = bare_results({"cars": 0.5}, method="TIES")
+    (tmp_path / "results.json").write_text(json.dumps(results))
     status, out, err = wemoe_pl("report", tmp_path)
     assert (status, err) == (0, "")
     assert "| TIES | 50.0 | 50.0 | – |" in out
@@ -196,3 +200,54 @@ def test_a_page_is_no_document_in_another_format(more: list[str], tmp_path: Path
     with pytest.raises(ConfigError, match=r"^--html makes a page, .* --format .* --out"):
         run_verb("report", [str(tmp_path), "--html", str(out), *more])
     assert not out.exists()
+
+
+# --- edited checkpoints ----------------------------------------------------------------------
+
+
+def one_weight_is_infinite(state: dict[str, Tensor]) -> None:
+    next(iter(state.values())).view(-1)[0] = float("inf")
+
+
+def the_last_weight_is_missing(state: dict[str, Tensor]) -> None:
+    state.popitem()
+
+
+def one_weight_is_of_whole_numbers(state: dict[str, Tensor]) -> None:
+    name, weight = next(iter(state.items()))
+    state[name] = weight.long()
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (one_weight_is_infinite, "has NaN or infinite values in 'state_dict.classifier.encoder."),
+        (the_last_weight_is_missing, ".blocks.1.mlp.router.out.bias' is missing"),
+        (one_weight_is_of_whole_numbers, ".router.hidden.weight' of torch.int64, and its run has"),
+    ],
+)
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict", "export"])
+def test_every_command_refuses_a_checkpoint_that_was_edited(
+    command: str,
+    edit: Callable[[dict[str, Tensor]], None],
+    complaint: str,
+    wemoe_pl: Callable[..., Said],
+    job: tuple[str | Path, ...],
+    checkpoint: Path,
+    tmp_path: Path,
+) -> None:
+    contents = torch.load(checkpoint, weights_only=True)
+    edit(contents["state_dict"])
+    torch.save(contents, checkpoint)
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (28, 28)).save(tmp_path / "images" / "grey.png")
+    given: tuple[str | Path, ...] = (*job, "--ckpt_path", checkpoint, "--data.num_workers", "0")
+    options = ("--data.images", tmp_path / "images") if command == "predict" else ()
+    if command == "export":
+        given = (checkpoint, "--format", "bundle", "--out", tmp_path / "out")
+    status, _, err = wemoe_pl(command, *given, *options)
+    assert status == 1
+    assert complaint in err
+    assert err.count("wemoe-pl: ") == 1
+    for left in ("results.json", "bundle.safetensors", "predictions.csv"):
+        assert not (tmp_path / "out" / left).exists()

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -26,7 +27,7 @@ def card(make_model: Callable[[MergeMethod], ExportedModel], tmp_path: Path) -> 
 
     def made(method: MergeMethod, name: str, **results: object) -> str:
         manifest = Manifest.of(make_model(method), name, tmp_path)
-        changed = {**(manifest.results or {}), **results} if results else manifest.results
+        changed: Any = {**(manifest.results or {}), **results} if results else manifest.results
         return model_card(replace(manifest, results=changed), REPO, {}, 1.25e-7)
 
     return made

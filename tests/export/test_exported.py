@@ -18,15 +18,23 @@ MakeModel = Callable[[MergeMethod], ExportedModel]
 def test_what_was_learned_must_belong_to_the_model(clip_suite: Suite) -> None:
     with pytest.raises(CheckpointError, match=r"this TaskArithmetic: 'router' is not a part of it"):
         ExportedModel.assemble(clip_suite, TaskArithmetic(), {"router": torch.ones(1)})
-    wrong = {"encoder.blocks.0.mlp.router.out.bias": torch.ones(7)}
-    with pytest.raises(
-        CheckpointError, match=r"router\.out\.bias' has shape \(7,\) instead of \(2,"
-    ):
-        ExportedModel.assemble(clip_suite, WEMoE(), wrong)
+    routers = ExportedModel.assemble(clip_suite, WEMoE(), {}, is_adapted=False).adapted
+    name = "encoder.blocks.0.mlp.router.out.bias"
+    complaint = r"router\.out\.bias' has shape \(7,\) instead of \(2,"
+    with pytest.raises(CheckpointError, match=complaint):
+        ExportedModel.assemble(clip_suite, WEMoE(), {**routers, name: torch.ones(7)})
+
+
+@pytest.mark.parametrize("kept", [0, 1, -1])
+def test_all_that_was_learned_is_needed(clip_suite: Suite, kept: int) -> None:
+    routers = dict(ExportedModel.assemble(clip_suite, WEMoE(), {}, is_adapted=False).adapted)
+    fewer = dict([*routers.items()][:kept])
+    with pytest.raises(CheckpointError, match=r"of another model than this WEMoE: '.*' is missing"):
+        ExportedModel.assemble(clip_suite, WEMoE(), fewer)
 
 
 def test_routers_that_were_not_adapted_are_kept_as_they_are(clip_suite: Suite) -> None:
-    model = ExportedModel.assemble(clip_suite, WEMoE(), {})
+    model = ExportedModel.assemble(clip_suite, WEMoE(), {}, is_adapted=False)
     again = ExportedModel.assemble(clip_suite, WEMoE(), model.adapted)
     assert again.features.equal(model.features)
 

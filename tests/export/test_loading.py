@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -287,7 +289,7 @@ def test_a_model_of_the_hub_that_is_not_ours_is_refused(
 def test_a_model_is_loaded_and_answers_alike_whatever_torchs_defaults_are(
     set_default: Callable[[Any], None], value: Any, reset: Any, tiny_suite: Suite, exports: Path
 ) -> None:
-    model = ExportedModel.assemble(tiny_suite, WEMoE(), {})
+    model = ExportedModel.assemble(tiny_suite, WEMoE(), {}, is_adapted=False)
     export(model, "adapter", exports, lambda line: None)
     image = random_image(32, 32)
     expected = model.classifier.predict(image)
@@ -301,3 +303,19 @@ def test_a_model_is_loaded_and_answers_alike_whatever_torchs_defaults_are(
     assert answers == (expected, expected)
     assert {(w.dtype, w.device.type) for w in loaded.parameters()} == {(torch.float32, "cpu")}
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", ["bundle", "run"])
+def test_what_a_model_does_not_need_is_not_imported(
+    name: str, folder: Callable[[str], Path], checkpoint: Path
+) -> None:
+    """They take seconds to import. timm imports wandb, if that is installed."""
+    source = checkpoint if name == "run" else folder(name)
+    program = (
+        "import sys, wemoe_pl\n"
+        f"wemoe_pl.load({str(source)!r})\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    slow = {"lightning", "datasets", "transformers", "open_clip", "matplotlib", "torchmetrics"}
+    assert not slow & set(done.stdout.decode().split())

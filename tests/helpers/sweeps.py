@@ -4,7 +4,8 @@ import json
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+from helpers.written_runs import bare_results, results_record
 
 from wemoe_pl.cli.sweep.command import sweep
 from wemoe_pl.cli.sweep.workers import Processes
@@ -39,12 +40,10 @@ class FakeRunner(Processes):
             return 1
         values = [float(a.partition("=")[2]) for a in command if a.startswith("--model.merge.sc")]
         value = values[0] if values else 0.5
-        results: dict[str, Any] = {
-            "suite": "tiny", "method": "TaskArithmetic", "tasks": ["cars"],
-            "accuracy": {"cars": value}, "mean": value,
-            "versions": versions(), "run": {"program": program()},
-            "information": {"cars": 1 - value}, "seconds": {"test": 1.5}, "seed": 0,
-        }  # fmt: skip
+        results = bare_results(
+            {"cars": value}, method="TaskArithmetic", versions=versions(), seconds={"test": 1.5},
+            run=results_record(program=program()), information={"cars": 1 - value},
+        )  # fmt: skip
         (log.parent / "results.json").write_text(json.dumps(results))
         return 0
 

@@ -12,16 +12,30 @@ from wemoe_pl.reporting.comparison import DEFAULT_TABLE, TableOptions
 from wemoe_pl.reporting.report import report
 
 
+def bare_results(accuracy: dict[str, float] | None = None, /, **changes: Any) -> dict[str, Any]:
+    """The contents of a `results.json`, of the fields that every one has."""
+    accuracy = accuracy or {}
+    return {
+        "suite": "tiny", "method": "WEMoE", "tasks": list(accuracy), "accuracy": accuracy,
+        "mean": mean(accuracy.values()) if accuracy else None, "normalized_mean": None,
+        "reference": {}, "parameters": {"total": 2, "trainable": 1}, "seconds": {},
+        "versions": {"wemoe_pl": "0.1.0"}, "seed": 0, "sources": {}, **changes,
+    }  # fmt: skip
+
+
+def results_record(**changes: Any) -> dict[str, Any]:
+    """The field `run` of a `results.json`."""
+    record = {"command": "fit", "settings": "", "images": {}, "history": []}
+    return {**record, "tested_checkpoint": None, **changes}
+
+
 def write_run(
     folder: Path, method: str, accuracy: dict[str, float], seed: int = 0,
     options: dict[str, Any] | None = None, **more: Any,
 ) -> Path:  # fmt: skip
     folder.mkdir(parents=True)
-    results = {
-        "suite": "tiny", "note": "Rendered.", "method": method, "tasks": list(accuracy),
-        "accuracy": accuracy, "mean": mean(accuracy.values()), "normalized_mean": None,
-        "reference": {}, "seed": seed, "experts": list(accuracy), "corruption": None, **more,
-    }  # fmt: skip
+    own = {"method": method, "seed": seed, "note": "Rendered.", "experts": list(accuracy)}
+    results = bare_results(accuracy, **{**own, "corruption": None, **more})
     (folder / "results.json").write_text(json.dumps(results))
     config = {
         "seed_everything": seed, "out": str(folder), "suite": {"name": "tiny"},

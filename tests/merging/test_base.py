@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
+from typing import Any
 from weakref import ref
 
 import pytest
@@ -205,7 +206,7 @@ def test_the_merged_encoder_is_where_the_pretrained_one_is(
 
 DAMAGE: dict[str, tuple[dict[str, Tensor | None], str]] = {
     "missing": ({"blocks.1.mlp.fc1.bias": None}, r"'blocks\.1\.mlp\.fc1\.bias' is missing"),
-    "extra": ({"head.bias": torch.zeros(3)}, r"'head\.bias' is not a part of it"),
+    "extra": ({"neck.bias": torch.zeros(3)}, r"'neck\.bias' is not a part of it"),
     "extra in an MLP": (
         {"blocks.0.mlp.norm.bias": torch.zeros(3)},
         r"'blocks\.0\.mlp\.norm\.bias' is not a part of it",
@@ -231,3 +232,55 @@ def test_an_expert_that_does_not_fit_is_refused_by_name_before_any_is_read(
     with pytest.raises(MergeError, match=rf"Expert 'mnist' does not fit .*: {complaint}"):
         method.merge(pretrained, lazy)
     assert recorder.reads == []
+
+
+# --- classifiers -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", MERGING, ids=repr)
+@pytest.mark.parametrize("as_states", [False, True])
+def test_the_heads_of_classifiers_are_left_out_where_the_pretrained_encoder_has_none(
+    as_states: bool, method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    classifiers: dict[str, Any] = {}
+    for classes, (task, expert) in enumerate(experts.items(), start=3):
+        classifiers[task] = deepcopy(expert)
+        classifiers[task].reset_classifier(classes)
+    given = {t: c.state_dict() for t, c in classifiers.items()} if as_states else classifiers
+    torch.manual_seed(0)  # the routers start with noise
+    expected = method.merge(pretrained, experts)
+    torch.manual_seed(0)
+    actual = method.merge(pretrained, given)
+    arguments = (IMAGES, "dtd") if isinstance(method, Individual) else (IMAGES,)
+    assert torch.equal(actual(*arguments), expected(*arguments))
+    assert actual.state_dict().keys() == expected.state_dict().keys()
+
+
+@pytest.mark.parametrize("method", MERGING, ids=repr)
+def test_a_pretrained_classifier_is_asked_to_give_up_its_head(
+    method: MergeMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    classifier: Any = deepcopy(pretrained)
+    classifier.reset_classifier(1000)
+    small: Any = deepcopy(experts["cars"])
+    small.reset_classifier(5)
+    for expert, difference in (
+        (small, r"'head\.weight' has shape \(5, 16\) instead of \(1000, 16\)"),
+        (experts["cars"], r"'head\.weight' is missing"),
+    ):
+        complaint = (
+            rf"^Expert 'cars' does not fit the pretrained model: {difference}\. Nothing but the "
+            r"classifiers' heads differs: call `reset_classifier\(0\)` on every model, and keep"
+        )
+        with pytest.raises(MergeError, match=complaint):
+            method.merge(classifier, {"cars": expert})
+
+
+def test_heads_of_one_shape_such_as_clips_projection_are_merged(
+    pretrained: nn.Module, experts: dict[str, nn.Module]
+) -> None:
+    models: list[Any] = [deepcopy(pretrained), deepcopy(experts["cars"])]
+    for model in models:
+        model.reset_classifier(4)
+    merged: Any = TaskArithmetic(1.0).merge(models[0], {"cars": models[1]})
+    torch.testing.assert_close(merged.head.weight, models[1].head.weight)

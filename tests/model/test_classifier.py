@@ -67,6 +67,13 @@ def test_a_told_task_is_answered_by_its_head(
         assert (answer.class_name, answer.probability) == answer.top[0]
 
 
+def test_one_class_is_listed_unless_more_are_asked_for(
+    model: MultiTaskClassifier, pictures: list[Path]
+) -> None:
+    for answer in model.predict(pictures, "mnist"):
+        assert answer.top == [(answer.class_name, answer.probability)]
+
+
 @pytest.mark.parametrize("rule", ["entropy", "routing"])
 def test_a_task_that_is_not_told_is_inferred(
     rule: InferenceRule, model: MultiTaskClassifier, pictures: list[Path]

@@ -1,6 +1,8 @@
 """One encoder, a head per task, and every task answered by its own head."""
 
 from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -45,6 +47,21 @@ def test_logits_are_those_of_the_tasks_head_on_the_shared_features(
     model = MultiTaskClassifier(encoder, heads, backbone=BACKBONE)
     for task, head in heads.items():
         assert torch.equal(model(IMAGES, task), head(encoder(IMAGES)))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_an_encoder_that_is_still_a_classifier_is_refused(
+    method: MergeMethod, pretrained: nn.Module, heads: dict[str, ClassificationHead]
+) -> None:
+    classifier: Any = deepcopy(pretrained)
+    classifier.reset_classifier(1000)
+    merged = method.merge(classifier, {"cars": deepcopy(classifier)})
+    complaint = (
+        r"^The head of 'cars' is for 16 features, but the encoder ends in a layer of its own with "
+        r"1000 outputs: call `reset_classifier\(0\)` on it\.$"
+    )
+    with pytest.raises(ConfigError, match=complaint):
+        MultiTaskClassifier(merged, heads, backbone=BACKBONE)
 
 
 def test_individual_experts_answer_their_own_task(

@@ -211,9 +211,11 @@ def test_weights_are_merged_once_for_all_samples_that_are_routed_alike(
 ) -> None:
     asked: list[Tensor] = []
 
-    def recorded(mlp: nn.Module, dictionary: Dictionary, shares: Tensor, x: Tensor) -> Tensor:
+    def recorded(
+        mlp: nn.Module, dictionary: Dictionary, shares: Tensor, x: Tensor, one_by_one: bool
+    ) -> Tensor:
         asked.append(shares)
-        return merged_mlp(mlp, dictionary, shares, x)
+        return merged_mlp(mlp, dictionary, shares, x, one_by_one)
 
     monkeypatch.setattr("wemoe_pl.moe.layers.merged_mlp", recorded)
     moe = WeightEnsemblingMoE(*sources(), router_depth=depth, routing=routing)

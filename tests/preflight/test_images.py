@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.datamodule import MultiTaskData, TaskData
@@ -13,6 +12,7 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED, ImageFolderTask, VisionTask
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.preflight.images import Counted, CountedTask, class_table, look_at_images, shortened
+from wemoe_pl.system.console import Console
 
 NAMES = tuple(f"class {i:03d}" for i in range(397))
 

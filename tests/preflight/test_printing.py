@@ -1,10 +1,9 @@
 """How what was found is printed."""
 
-from rich.console import Console
-
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.preflight.memory import Memory
 from wemoe_pl.preflight.printing import memory_facts, print_findings, print_part
+from wemoe_pl.system.console import Console
 
 MEMORY = Memory(
     model=2_000_000, task_vectors=1_500_000, optimizer=20_000, step=3_000_000,

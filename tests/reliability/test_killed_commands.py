@@ -24,11 +24,11 @@ from helpers.loopback_hub import LoopbackHub
 from helpers.processes import Running
 from huggingface_hub import constants
 from PIL import Image
-from rich.console import Console
 from safetensors import safe_open
 
 from wemoe_pl.cli import main
 from wemoe_pl.cli.sweep import workers
+from wemoe_pl.system.console import Console
 from wemoe_pl.system.files import sha256
 from wemoe_pl.system.hub import is_blob_intact
 

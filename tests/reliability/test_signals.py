@@ -1,5 +1,6 @@
 """SIGTERM and Ctrl-C end a run with what it has learned, and nothing half-written."""
 
+import os
 import random
 import signal
 import time
@@ -70,16 +71,19 @@ def test_a_signal_ends_a_fit_with_what_it_has_learned(
         assert not RunFolder(out).last_checkpoint.exists()
 
 
-def test_a_second_ctrl_c_ends_at_once(job: list[str], out: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_at_once(
+    job: list[str], out: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     command = ["fit", *job, "--out", str(out)]
     here = tmp_path / "here"
     with Running(command, tmp_path / "log", partial(stay_at, 6, here)) as run:
         assert run.wait_until(here.exists), run.output
-        run.send(signal.SIGINT)
+        run.send(number)
         time.sleep(0.2)
         assert run.process.is_alive()
-        run.send(signal.SIGINT)
-        assert run.wait() == -signal.SIGINT
+        run.send(number)
+        assert run.wait() == 128 + number
     assert kept_step(out) == 4  # the interval's
 
 
@@ -130,3 +134,30 @@ def test_a_signal_ends_any_other_command_without_half_a_result(
         assert run.wait() == 143, run.output
     assert run.last_line == "wemoe-pl: Stopped by SIGTERM; nothing was left half-written."
     assert not list(out.glob("*.csv")) + list(out.glob("*.json"))
+
+
+class EndsTheProcess:
+    """An object in whose destructor SIGTERM comes: what is raised there is dropped by Python."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def end_in_a_destructor() -> None:
+    """Let SIGTERM come in a destructor while the model is scored."""
+    original = TestTimeAdaptation.test_step
+
+    def scored(self: TestTimeAdaptation, *args: Any) -> Any:
+        if REQUEST.signum is None:
+            EndsTheProcess()
+        return original(self, *args)
+
+    TestTimeAdaptation.test_step = scored  # type: ignore[method-assign,assignment]
+
+
+def test_a_signal_in_a_destructor_is_not_lost(job: list[str], out: Path, tmp_path: Path) -> None:
+    command = ["fit", *job, "--out", str(out)]
+    with Running(command, tmp_path / "log", end_in_a_destructor) as run:
+        assert run.wait() == 143, run.output
+    assert f" Step {STEPS} of {STEPS} is kept in " in run.last_line
+    assert not (out / "results.json").exists()

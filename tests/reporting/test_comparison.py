@@ -106,7 +106,10 @@ def test_references_and_unknown_tasks(tmp_path: Path, capsys: pytest.CaptureFixt
     write_run(
         tmp_path / "a", "WEMoE", {"cars": 0.6}, normalized_mean=0.75,
         reference={"pretrained": {"cars": 0.4}, "individual": {"cars": 0.8}},
-        unknown_task={"entropy": {"mean": 0.3}, "routing": {"mean": 0.55}},
+        unknown_task={
+            rule: {"accuracy": {}, "task_accuracy": {}, "mean": mean}
+            for rule, mean in (("entropy", 0.3), ("routing", 0.55))
+        },
     )  # fmt: skip
     lines = printed_table(capsys, tmp_path, options=TableOptions(references=True))
     assert lines[0][-2:] == ["task unknown (entropy)", "task unknown (routing)"]

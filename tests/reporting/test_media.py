@@ -6,8 +6,8 @@ import numpy as np
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from wemoe_pl.reporting.loggers import WandbRun
 from wemoe_pl.reporting.media import media_loggers, show
+from wemoe_pl.reporting.wandb_run import WandbRun
 
 PIXELS = np.zeros((4, 4, 3), dtype=np.uint8)
 

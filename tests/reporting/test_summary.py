@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from wemoe_pl.reporting.summary import (
     accuracy_columns,
@@ -13,6 +12,7 @@ from wemoe_pl.reporting.summary import (
     summary_page,
     write_summary,
 )
+from wemoe_pl.system.console import Console
 
 RESULTS = {
     "suite": "tiny",

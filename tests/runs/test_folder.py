@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from helpers.written_checkpoints import write_checkpoint
+from helpers.written_runs import bare_results, results_record
 
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.runs.checkpoint import ENDED, IDENTITY
+from wemoe_pl.runs.checkpoint import ENDED
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder, RunState, is_of_run
 from wemoe_pl.system.files import sha256
-
-RESULTS: dict[str, Any] = {"suite": "s", "method": "m", "tasks": [], "accuracy": {}, "mean": None}
 
 
 @pytest.fixture
@@ -25,15 +24,14 @@ def state_of(folder: RunFolder) -> RunState:
 
 
 def save(folder: RunFolder, ended: bool = True, step: int = 1) -> None:
-    folder.checkpoints.mkdir(parents=True, exist_ok=True)
-    callbacks = {"LastCheckpoint": {ENDED: ended}, "Curves": {}}
-    checkpoint = {IDENTITY: {}, "callbacks": callbacks, "global_step": step}
-    torch.save(checkpoint, folder.last_checkpoint)
+    last: dict[str, Any] = {"rng": {}, "validated_step": None, ENDED: ended}
+    callbacks = {"LastCheckpoint": last, "Curves": {"points": {}}}
+    write_checkpoint(folder.last_checkpoint, step, callbacks=callbacks)
 
 
 def score(folder: RunFolder, **more: Any) -> None:
     folder.path.mkdir(exist_ok=True)
-    folder.results.write_text(json.dumps(RESULTS | more))
+    folder.results.write_text(json.dumps(bare_results(**more)))
 
 
 def test_a_folder_in_which_nothing_could_be_lost_is_empty(folder: RunFolder) -> None:
@@ -104,9 +102,9 @@ def test_a_folder_holds_a_fit_if_there_is_a_checkpoint_or_results_of_one(
     folder: RunFolder,
 ) -> None:
     assert not folder.holds_fit
-    score(folder, run={"command": "test"})
+    score(folder, run=results_record(command="test"))
     assert not folder.holds_fit
-    score(folder, run={"command": "fit"})
+    score(folder, run=results_record())
     assert folder.holds_fit
     folder.results.unlink()
     save(folder)

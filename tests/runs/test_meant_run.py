@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
+from helpers.written_checkpoints import write_checkpoint
 
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.runs.checkpoint import IDENTITY
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder
 from wemoe_pl.runs.meant_run import Meant, meant_run, run_of_config
 
 RECIPE: dict[str, Any] = {
     "out": "where/it/was", "ckpt_path": None, "suite": {"name": "s"}, "tasks": None, "unseen": [],
     "model": {"class_path": "M", "init_args": {"merge": {"class_path": "WEMoE"}}},
+    "trainer": {},
 }  # fmt: skip
 
 
@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> RunFolder:
     """The folder of a fit."""
     folder = RunFolder(tmp_path / "run")
     folder.checkpoints.mkdir(parents=True)
-    torch.save({IDENTITY: {}, "callbacks": {}, "global_step": 1}, folder.last_checkpoint)
+    write_checkpoint(folder.last_checkpoint)
     folder.config.write_text(f"{CONFIG_HEADER}.\n{yaml.safe_dump(RECIPE)}")
     return folder
 

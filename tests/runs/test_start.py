@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
+from helpers.written_checkpoints import run_record, write_checkpoint
+from helpers.written_runs import bare_results
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.runs.checkpoint import IDENTITY
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder
 from wemoe_pl.runs.start import Start, find_start
 from wemoe_pl.system.files import sha256
 
 RECIPE: dict[str, Any] = {"seed_everything": 0, "trainer": {"max_steps": 10}}
 LONGER: dict[str, Any] = {"seed_everything": 0, "trainer": {"max_steps": 20}}
-RESULTS: dict[str, Any] = {"suite": "s", "method": "m", "tasks": [], "accuracy": {}, "mean": None}
+RESULTS = bare_results()
 
 
 @pytest.fixture
@@ -28,8 +28,7 @@ def begin(folder: RunFolder, step: int = 4, began_from: str | None = None) -> No
     """Leave what an interrupted fit leaves."""
     folder.checkpoints.mkdir(parents=True)
     folder.config.write_text(f"{CONFIG_HEADER}.\n{yaml.safe_dump(RECIPE)}")
-    parts = {IDENTITY: {}, "callbacks": {}, "global_step": step}
-    torch.save({**parts, "run": {"began_from": began_from}}, folder.last_checkpoint)
+    write_checkpoint(folder.last_checkpoint, step, run=run_record(began_from=began_from))
 
 
 def finish(folder: RunFolder) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,13 @@ from wemoe_pl.errors import WeMoEError
 from wemoe_pl.system import files
 from wemoe_pl.system.files import (
     SHIPPED,
-    atomic_folder,
     atomic_write,
     cache_folder,
     digest,
     locate,
     make_folder,
-    remove_folders_left,
     remove_leftovers,
+    remove_leftovers_of,
     sha256,
 )
 
@@ -116,6 +116,20 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
+def test_only_processes_that_are_gone_leave_something(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    kept = [
+        f".table.{os.getpid()}.part.md", f".other.{gone.pid}.part.md",
+        f".table.{gone.pid}.part.csv",
+        ".table.99999999999999999999.part.md", "table.md",
+    ]  # fmt: skip
+    for name in (*kept, f".table.{gone.pid}.part.md"):
+        (tmp_path / name).touch()
+    remove_leftovers_of(tmp_path / "table.md")
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
 def test_what_is_written_is_on_the_disk_before_it_is_in_place(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,54 +170,6 @@ def test_a_temporary_file_that_cannot_be_removed_does_not_hide_why(
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(WeMoEError, match="No space left on device"):
         write_half(tmp_path / "note.txt", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-
-
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_folder_appears_when_the_block_ends(
-    at_once: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not at_once:  # as on systems that cannot exchange two folders
-        monkeypatch.setattr(files, "exchange", lambda one, other: False)
-    target = tmp_path / "new" / "folder"
-    for text in ("first", "second"):
-        with atomic_folder(target, "ours") as temporary:
-            (temporary / "ours").write_text(text)
-            assert not target.exists() or (target / "ours").read_text() != text
-        assert (target / "ours").read_text() == text
-    assert [path.name for path in target.parent.iterdir()] == ["folder"]
-
-
-def test_a_folder_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
-    target = tmp_path / "folder"
-    with atomic_folder(target, "ours") as temporary:
-        (temporary / "ours").write_text("first")
-    with pytest.raises(WeMoEError, match="No space left"), atomic_folder(target, "ours"):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with pytest.raises(KeyboardInterrupt), atomic_folder(target, "ours"):
-        raise KeyboardInterrupt
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-    assert (target / "ours").read_text() == "first"
-
-
-def test_what_killed_processes_were_writing_is_removed(tmp_path: Path) -> None:
-    for name in (
-        ".folder.12.wemoe-part",
-        ".folder.12.wemoe-part.replaced",
-        ".folder.2024",
-        "folder",
-    ):
-        (tmp_path / name / "deep").mkdir(parents=True)
-    remove_folders_left(tmp_path / "folder")
-    remove_folders_left(tmp_path / "nowhere" / "folder")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".folder.2024", "folder"]
-
-
-def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "notes").write_text("mine")
-    for target in (tmp_path, tmp_path / "notes"):
-        with pytest.raises(WeMoEError, match="there already"), atomic_folder(target, "ours"):
-            pass
-    assert (tmp_path / "notes").read_text() == "mine"
 
 
 def test_the_identity_of_a_file_is_the_sha256_of_its_bytes(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import resource
 import shutil
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -79,6 +80,27 @@ def said(ask: Callable[[], object], kind: type[WeMoEError] = HubError) -> str:
 def left_in(cache: Path) -> list[str]:
     """The names of the files that the cache's snapshots hold."""
     return sorted(path.name for path in cache.rglob("snapshots/*/*"))
+
+
+# --- beside ----------------------------------------------------------------------------------
+
+
+def test_what_lies_beside_comes_too_where_there_is_any(cache: Path) -> None:
+    wanted = replace(files("model.safetensors"), beside=("config.json", "other.json"))
+    assert not wanted.is_settled_beside
+    assert [path.name for path in wanted.fetch()] == ["model.safetensors", "config.json"]
+    assert wanted.is_settled_beside
+    assert [path.name for path in wanted.cached() or []] == ["model.safetensors", "config.json"]
+    assert left_in(cache) == ["config.json", "model.safetensors"]
+
+
+def test_a_cache_that_was_made_without_them_goes_on_working(cache: Path) -> None:
+    of_any = of_names("model.safetensors")
+    HubFiles(REPO, of_any, "weights", all_or_none=True).fetch()
+    wanted = HubFiles(REPO, of_any, "weights", all_or_none=True, beside=("config.json",))
+    assert [path.name for path in wanted.fetch()] == ["model.safetensors"]
+    assert not wanted.is_settled_beside
+    assert [path.name for path in wanted.update()] == ["model.safetensors", "config.json"]
 
 
 # --- names -----------------------------------------------------------------------------------

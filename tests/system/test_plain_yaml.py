@@ -6,11 +6,12 @@ import pytest
 import yaml
 
 from wemoe_pl.system.configs import SHIPPED_CONFIGS
-from wemoe_pl.system.plain_yaml import DEEPEST, MOST_VALUES, RefusedYaml, load_plain
+from wemoe_pl.system.plain_yaml import DEEPEST, LONG, MOST_VALUES, RefusedYaml, load_plain
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
 )
+CHORUS = f"a: &a {'ha ' * 66_667}ha\n" + "".join(f"b{i}: {{c: *a}}\n" for i in range(100))
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED_CONFIGS.rglob("*.yaml")), ids=lambda p: p.stem)
@@ -27,6 +28,7 @@ def test_what_is_shipped_is_plain(path: Path) -> None:
         ("[a, a, a]", ["a", "a", "a"]),
         ("a: {b: a}\nb: a", {"a": {"b": "a"}, "b": "a"}),
         ("a: '123456789012345678901234567890'", {"a": "123456789012345678901234567890"}),
+        ("a: &x text\nb: [*x, *x]", {"a": "text", "b": ["text", "text"]}),
         ("", None),
     ],
 )
@@ -44,7 +46,12 @@ def test_what_repeats_itself_within_measure_is_read(text: str, value: object) ->
         ("!include other.yaml", "The YAML has the tag '!include' in line 1: use plain values."),
         ("a: 1\nb: 2\na: 3", "The YAML has the key 'a' twice in line 3: give it once."),
         ("x: {a: [], a: {}}", "The YAML has the key 'a' twice in line 1: give it once."),
-        (LAUGHS, f"The YAML has more than {MOST_VALUES} values in line 5."),
+        (LAUGHS, f"The YAML has more than {MOST_VALUES} values, or as much text in line 5."),
+        (CHORUS, f"The YAML has more than {MOST_VALUES} values, or as much text in line 50."),
+        (
+            f"a: {'x' * LONG * MOST_VALUES}",
+            f"The YAML has more than {MOST_VALUES} values, or as much text in line 1.",
+        ),
         ("a: &a [*a]", "The YAML's '*a' in line 1 stands for nothing, or for itself."),
         ("[" * 20_000, f"The YAML is nested deeper than {DEEPEST} levels in line 1."),
         (
@@ -57,7 +64,19 @@ def test_what_repeats_itself_within_measure_is_read(text: str, value: object) ->
             "The YAML has a value that cannot be read: day is out of range for month",
         ),
     ],
-    ids=["python", "include", "twice", "inner", "laughs", "itself", "deep", "huge", "date"],
+    ids=[
+        "python",
+        "include",
+        "twice",
+        "inner",
+        "laughs",
+        "chorus",
+        "long",
+        "itself",
+        "deep",
+        "huge",
+        "date",
+    ],
 )
 def test_what_is_not_plain_is_refused_with_its_line(text: str, sentence: str) -> None:
     with pytest.raises(RefusedYaml) as refused:

@@ -1,21 +1,66 @@
-"""A bar is drawn on a terminal, and nowhere else."""
+"""What is printed, warned of or logged cannot steer a terminal."""
 
 import io
+import logging
+import warnings
+from collections.abc import Iterator
 
 import pytest
 
-from wemoe_pl.system.terminal import has_terminal, progress
+from wemoe_pl.errors import DataError, WeMoEError
+from wemoe_pl.system.terminal import guard_output, harmless, say
+
+STEERING = ["\x1b[2J", "\x1b]8;;file:///etc\x07", "\r", "\b", "\x9b2J", "\u202e", "\udcff", "\x00"]
 
 
-def test_a_file_is_no_terminal() -> None:
-    assert not has_terminal(file=io.StringIO())
-    assert has_terminal(file=io.StringIO(), force_terminal=True)
+@pytest.mark.parametrize("sign", STEERING, ids=ascii)
+def test_what_steers_a_terminal_is_replaced(sign: str) -> None:
+    made = harmless(f"a{sign}é\tका\n")
+    assert made.startswith("a\N{REPLACEMENT CHARACTER}")
+    assert made.endswith("é\tका\n")
+    assert not set(made) & {"\x1b", "\x07", "\r", "\b", "\x9b", "\u202e", "\udcff", "\x00"}
 
 
-@pytest.mark.parametrize("forced", [True, False])
-def test_progress_is_drawn_only_on_a_terminal(
-    forced: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("wemoe_pl.system.terminal.has_terminal", lambda: forced)
-    assert list(progress(iter("abc"), "Letters", total=3)) == ["a", "b", "c"]
-    assert ("Letters" in capsys.readouterr().out) == forced
+def test_an_error_holds_the_true_text_and_is_printed_harmlessly() -> None:
+    error: WeMoEError = DataError("There is no file a\x1b[2Jb.")
+    assert str(error) == "There is no file a\x1b[2Jb."
+    file = io.StringIO()
+    say("wemoe-pl:", error, file=file)
+    assert file.getvalue() == "wemoe-pl: There is no file a\N{REPLACEMENT CHARACTER}[2Jb.\n"
+
+
+@pytest.fixture
+def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What `guard_output` changes, for one test."""
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    factory = logging.getLogRecordFactory()
+    guard_output.__wrapped__()
+    yield
+    logging.setLogRecordFactory(factory)
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_warning_is_shown_harmlessly() -> None:
+    shown = warnings.formatwarning("2 images of a\x1b[2Jb.", UserWarning, "a\x1b.py", 1, "")
+    assert "images of a\N{REPLACEMENT CHARACTER}[2Jb." in shown
+    assert "\x1b" not in shown
+
+
+@pytest.mark.usefixtures("guarded")
+@pytest.mark.parametrize("arguments", [("in a\x1b[2Jb",), ("in %s", "a\x1b[2Jb")], ids=ascii)
+def test_a_line_of_a_log_is_harmless(arguments: tuple[str, ...]) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logger = logging.getLogger("of.another.library")
+    logger.addHandler(handler)
+    try:
+        logger.warning(*arguments)
+    finally:
+        logger.removeHandler(handler)
+    assert stream.getvalue() == "in a\N{REPLACEMENT CHARACTER}[2Jb\n"
+
+
+@pytest.mark.usefixtures("guarded")
+def test_what_a_library_logs_wrongly_is_its_own_affair() -> None:
+    record = logging.getLogRecordFactory()("x", 30, "x.py", 1, "%d images", ("many",), None)
+    assert record.args == ("many",)

@@ -150,6 +150,8 @@ def test_nor_by_a_name_that_lightning_looks_up(key: str, refused: Refused) -> No
         part("wemoe_pl.cli.main.main", args=["fit", "--allow", "evil_module"]),
         part("timm.create_model", model_name="hf-hub:a/b", pretrained=True),
         part("torch.nn.Linear", in_features=1, out_features=1),
+        "torch.ops.prims.convert_element_type",
+        "torch.ops.aten.from_file",
     ],
     ids=str,
 )
@@ -173,6 +175,37 @@ def test_what_an_allowed_module_has_imported_is_not_allowed_with_it(
 ) -> None:
     sentence = refused({"trainer": {"callbacks": [part(LAMBDA, on_fit_start=path)]}})
     assert "A config may not name" in sentence or "There is no class" in sentence
+
+
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        ({"trainer": {"logger": "wemoe_pl.__main__.Logger"}}, "wemoe_pl.__main__.Logger"),
+        ({"trainer": {"plugins": [part("timm.__main__.sub.Plugin")]}}, "timm.__main__.sub.Plugin"),
+        (
+            {"suite": SUITE | {"tasks": {"a": part("torch.utils.model_dump.__main__.A")}}},
+            "torch.utils.model_dump.__main__.A",
+        ),
+        (
+            {"trainer": {"callbacks": [part(LAMBDA, on_fit_start="wandb.__main__.cli")]}},
+            "wandb.__main__.cli",
+        ),
+    ],
+)
+def test_a_config_cannot_run_a_program(
+    config: object, path: str, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(sys.modules)
+    assert f"A config may not name '{path}': it would run a program" in refused(config)
+    assert not [name for name in set(sys.modules) - before if "__main__" in name]
+
+
+def test_nor_can_a_checkpoint(refused: Refused, tmp_path: Path) -> None:
+    settings = {"_class_path": "wemoe_pl.__main__.Model"}
+    parts = {"wemoe_pl": {}, "global_step": 0, "callbacks": {}}
+    torch.save({**parts, "hyper_parameters": settings}, tmp_path / "stranger.ckpt")
+    sentence = refused({}, "--ckpt_path", str(tmp_path / "stranger.ckpt"))
+    assert "A config may not name 'wemoe_pl.__main__.Model'" in sentence
 
 
 def test_a_function_does_not_stand_for_a_model(refused: Refused) -> None:

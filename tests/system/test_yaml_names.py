@@ -67,11 +67,16 @@ def test_what_is_dumped_is_read_as_the_same_names(word: str) -> None:
         ("class_names:\n-\n- 1", {"class_names": [None, "1"]}),
         ("- 1\n- tasks: [1]", [1, {"tasks": ["1"]}]),
         ("[1, yes]", [1, True]),
+        (
+            "max_time: 1:12:00:00\n1:30: [-2:05, +1:1:1, 3:30.5, 12:60, 9]",
+            {"max_time": "1:12:00:00", "1:30": ["-2:05", "+1:1:1", "3:30.5", "12:60", 9]},
+        ),
+        ("{a: '1:30', b: 1:30}", {"a": "1:30", "b": "1:30"}),
         ("yes", True),
         ("", None),
     ],
 )
-def test_only_names_are_text(text: str, value: Any) -> None:
+def test_only_names_and_times_are_text(text: str, value: Any) -> None:
     assert load_plain(text) == value
 
 

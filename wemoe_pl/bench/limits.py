@@ -18,7 +18,7 @@ READ = 2**26  # numbers that are summed: more than any cache holds
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine does in a second at its best.
+    """The measured peak speed of a machine: products and memory traffic per second.
 
     Attributes:
         multiply_adds: multiply-adds of one large matrix product.
@@ -40,7 +40,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Count:
-    """What one pass over a batch needs, the router aside.
+    """The multiply-adds and bytes that one pass over a batch needs, without the router.
 
     Attributes:
         multiply_adds: multiply-adds that merge weights and use them.

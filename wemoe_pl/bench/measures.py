@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
+from wemoe_pl.bench.forms import forms
 from wemoe_pl.bench.limits import limits
 from wemoe_pl.bench.plan import plan
 from wemoe_pl.bench.rivals import Layer, fusion_bench_layers, loop_over_samples
@@ -20,6 +21,7 @@ from wemoe_pl.bench.subjects import (
     forward_only,
     mixture,
     there_and_back,
+    timed,
     upscaled,
 )
 from wemoe_pl.checkpoints import save_tensors
@@ -131,9 +133,9 @@ def build(settings: Settings) -> Iterator[BenchRow]:
         shape = SHAPES[name]
         blocks = min(shape.blocks, settings.blocks or shape.blocks)
         pretrained = shape.encoder(blocks)
-        states = {str(i): shape.encoder(blocks).state_dict() for i in range(experts)}
+        states = [shape.encoder(blocks).state_dict() for _ in range(experts)]
         begin = time.perf_counter()
-        merged, held = peak_memory(partial(WEMoE().merge, pretrained, states), "cpu")
+        merged, held = peak_memory(partial(WEMoE().upscaled, pretrained, states), "cpu")
         seconds = time.perf_counter() - begin
         model = sum(weight.nbytes for weight in merged.parameters())
         ratio = None if held is None else held / model
@@ -144,26 +146,10 @@ def build(settings: Settings) -> Iterator[BenchRow]:
 
 Measure = Callable[[Settings], Iterator[BenchRow]]
 MEASURES: dict[str, Measure] = {
-    "layer": layer, "ways": ways, "limits": limits, "memory": memory,
+    "layer": layer, "forms": forms, "ways": ways, "limits": limits, "memory": memory,
     "encoder": encoder, "build": build, "plan": plan,
 }  # fmt: skip
 KERNELS: dict[str, Kernel] = {"weight space": tiled_mlp, "activation space": activation_mlp}
-
-
-def timed(
-    layers: dict[str, Layer], x: Tensor, settings: Settings, about: BenchRow
-) -> Iterator[BenchRow]:
-    """A row for each layer: seconds and ratios to the one called plain."""
-    upstream = torch.randn_like(x)
-    forward = {name: forward_only(f, x) for name, f in layers.items()}
-    both = {name: there_and_back(f, x, upstream) for name, f in layers.items()}
-    one_way = interleaved(forward, settings.repeats, settings.device)
-    both_ways = interleaved(both, settings.repeats, settings.device)
-    for name in layers:
-        seconds = {"forward": one_way[name], "both": both_ways[name]}
-        ratios = {"forward ×": one_way[name] / one_way["plain"]}
-        ratios["both ×"] = both_ways[name] / both_ways["plain"]
-        yield about | {"run": name} | seconds | ratios
 
 
 def step(encoder: nn.Module, images: Tensor, heads: Tensor) -> None:

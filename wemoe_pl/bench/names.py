@@ -1,6 +1,6 @@
 """The names that `wemoe-pl bench` takes, known without importing torch."""
 
-BENCH_MEASURES = ("layer", "ways", "limits", "memory", "encoder", "build", "plan")
+BENCH_MEASURES = ("layer", "forms", "ways", "limits", "memory", "encoder", "build", "plan")
 # The models whose sizes are taken.
 BENCH_SHAPES = ("vitb32", "vitb16", "vitl14", "miniature")
 BENCH_NOTE = (

@@ -64,5 +64,5 @@ def places(shape: Shape, mixture: WeightEnsemblingMoE) -> Iterator[BenchRow]:
 
 
 def parameter_count(module: nn.Module) -> int:
-    """How many parameters a module has."""
+    """Return the number of parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters())

@@ -10,13 +10,13 @@ from statistics import median_low
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from wemoe_pl.bench.measures import MEASURES
 from wemoe_pl.bench.names import BENCH_NOTE
 from wemoe_pl.bench.subjects import BenchRow, Settings
 from wemoe_pl.reporting.plots.sweep import plot_costs
+from wemoe_pl.system.console import Console
 from wemoe_pl.system.files import atomic_write, make_folder
 from wemoe_pl.system.provenance import versions
 
@@ -62,7 +62,7 @@ def bench(
         about = conditions(seed, threads, command)
         with atomic_write(out / "bench.json") as temporary:
             temporary.write_text(json.dumps({"about": about, **measured}, indent=1) + "\n")
-    console.print(f"{BENCH_NOTE}\n{out / 'bench.json'}", highlight=False, soft_wrap=True)
+    console.print(f"{BENCH_NOTE}\n{out / 'bench.json'}", soft_wrap=True)
 
 
 def take_alone(measure: str, settings: Settings, seed: int, threads: int | None) -> list[BenchRow]:

@@ -1,4 +1,4 @@
-"""What the mixture is timed beside: the plain MLP, the loop over samples, and fusion-bench."""
+"""The rivals of the mixture: the plain MLP, the loop over samples, and fusion-bench."""
 
 from collections.abc import Callable
 from copy import deepcopy

@@ -1,6 +1,7 @@
-"""What is measured: plain models of published shapes, and their mixtures, of random weights."""
+"""The subjects of a benchmark: models of published shapes, randomly initialised, and mixtures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.bench.rivals import Layer
 from wemoe_pl.merging import WEMoE
+from wemoe_pl.moe.kernels.timing import interleaved
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 BenchRow = dict[str, Any]
@@ -54,7 +56,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured, and how.
+    """The settings of a benchmark: the model's shape, the batch, and the number of repeats.
 
     Attributes:
         shapes: names of `SHAPES`.
@@ -86,10 +88,23 @@ class Settings:
 
 
 def mixture(
-    shape: Shape, experts: int, depth: int, settings: Settings
+    shape: Shape,
+    experts: int,
+    depth: int,
+    settings: Settings,
+    build: Callable[[], nn.Module] | None = None,
 ) -> tuple[nn.Module, list[nn.Module], WeightEnsemblingMoE]:
-    """A plain MLP, fine-tuned copies of it, and their mixture, all of random weights."""
-    plain = Mlp(shape.width, 4 * shape.width).requires_grad_(False)
+    """A plain MLP, fine-tuned copies of it, and their mixture, all of random weights.
+
+    Args:
+        shape: the sizes.
+        experts: T.
+        depth: of the router.
+        settings: say on which device, and in which precision.
+        build: makes an MLP; by default the one of most vision transformers.
+    """
+    plain = build() if build else Mlp(shape.width, 4 * shape.width)
+    plain.requires_grad_(False)
     tuned = [near(plain) for _ in range(experts)]
     moe = WeightEnsemblingMoE(plain, tuned, router_depth=depth)
     settings.place(plain)
@@ -100,9 +115,9 @@ def mixture(
 @torch.no_grad()
 def near(module: nn.Module) -> nn.Module:
     """A copy of an MLP that was fine-tuned a little."""
-    tuned = Mlp(module.fc1.in_features, module.fc1.out_features)  # type: ignore[union-attr, arg-type]
-    for weight, pretrained in zip(tuned.parameters(), module.parameters(), strict=True):
-        weight.copy_(pretrained + 0.01 * torch.randn_like(pretrained))
+    tuned = deepcopy(module).requires_grad_(True)
+    for weight in tuned.parameters():
+        weight.add_(0.01 * torch.randn_like(weight))
     return tuned
 
 
@@ -111,8 +126,7 @@ def upscaled(
 ) -> tuple[nn.Module, nn.Module]:
     """A frozen plain encoder and an upscaled one."""
     pretrained = shape.encoder(blocks).requires_grad_(False)
-    states = {str(i): pretrained.state_dict() for i in range(experts)}
-    merged = WEMoE().merge(pretrained, states)
+    merged = WEMoE().upscaled(pretrained, [pretrained.state_dict()] * experts)
     return settings.place(pretrained), settings.place(merged)
 
 
@@ -124,3 +138,19 @@ def forward_only(layer: Layer, x: Tensor) -> Callable[[], Tensor]:
 def there_and_back(layer: Layer, x: Tensor, upstream: Tensor) -> Callable[[], None]:
     """A function that runs a forward and a backward pass."""
     return lambda: layer(x).backward(upstream)
+
+
+def timed(
+    layers: dict[str, Layer], x: Tensor, settings: Settings, about: BenchRow
+) -> Iterator[BenchRow]:
+    """A row for each layer: seconds and ratios to the one called plain."""
+    upstream = torch.randn_like(x)
+    forward = {name: forward_only(f, x) for name, f in layers.items()}
+    both = {name: there_and_back(f, x, upstream) for name, f in layers.items()}
+    one_way = interleaved(forward, settings.repeats, settings.device)
+    both_ways = interleaved(both, settings.repeats, settings.device)
+    for name in layers:
+        seconds = {"forward": one_way[name], "both": both_ways[name]}
+        ratios = {"forward ×": one_way[name] / one_way["plain"]}
+        ratios["both ×"] = both_ways[name] / both_ways["plain"]
+        yield about | {"run": name} | seconds | ratios

@@ -10,6 +10,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
+from wemoe_pl.checkpoints import first_difference, shapes_of
+from wemoe_pl.errors import CheckpointError
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.metrics import mean, spread
 
@@ -102,9 +104,24 @@ class CollapseGuard(L.Callback):
             f"The state of step {self.best.step} is the best without labels, of those validated."
         )
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Refuse a best state of a checkpoint that is of another model, before the run.
+
+        Raises:
+            CheckpointError: names the first such weight.
+        """
+        if self.best is None or not isinstance(pl_module, TestTimeAdaptation):
+            return
+        own = shapes_of(pl_module.trained_parameters())
+        if difference := first_difference(shapes_of(self.best.weights), own):
+            raise CheckpointError(
+                f"The checkpoint has a best state that is damaged or of another model: "
+                f"{difference}. Go on from another checkpoint, or begin anew with --fresh."
+            )
+
     @property
     def report(self) -> dict[str, Any]:
-        """What `results.json` says: steps at which tasks collapsed, and the step gone back to."""
+        """Return the entry of `results.json`: steps of collapse, and the step gone back to."""
         return {
             "action": self.action,
             "collapsed": self.collapsed,
@@ -112,7 +129,7 @@ class CollapseGuard(L.Callback):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on with."""
+        """Return the state that a resumed run goes on with."""
         return {
             "best": vars(self.best) if self.best else None,
             "collapsed": self.collapsed,

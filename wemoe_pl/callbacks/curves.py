@@ -90,7 +90,7 @@ class Curves(L.Callback):
                 self.points.setdefault(key, {})[trainer.global_step] = float(value)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on with."""
+        """Return the state that a resumed run goes on with."""
         return {"points": self.points}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:

@@ -10,11 +10,13 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from wemoe_pl.callbacks.lightning_private import set_progress
+from wemoe_pl.callbacks.whole_file import WholeFile
 from wemoe_pl.errors import CheckpointError, ConfigError, WeMoEError
-from wemoe_pl.runs.checkpoint import ENDED, WholeFile
+from wemoe_pl.runs.checkpoint import ENDED
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.identity import RECORD, Identity
 from wemoe_pl.system.signals import REQUEST, Stopped, expect_lost_children
+from wemoe_pl.training.optimizer_check import check_optimizers, check_schedulers
 
 
 class LastCheckpoint(Checkpoint):
@@ -43,6 +45,7 @@ class LastCheckpoint(Checkpoint):
         self._ended = False  # is the checkpoint one of a training that has ended?
         self._begun_elsewhere = False  # does the command name the checkpoint of another run?
         self._rng: dict[str, Tensor] = {}
+        self._loaded: dict[str, Any] | None = None  # the checkpoint, until it is gone on from
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Let checkpoints be whole, and verified."""
@@ -50,8 +53,11 @@ class LastCheckpoint(Checkpoint):
         trainer.strategy.checkpoint_io = WholeFile(self.on_written)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """See whether the fit goes on from here, and from one step in all processes."""
+        """See whether the fit can go on from here, and does from one step in all processes."""
         check_together(trainer, self.saved_step or 0)
+        if self._loaded is not None:
+            check_states(trainer, self._loaded)
+            self._loaded = None
         begun_from = trainer.ckpt_path and Path(trainer.ckpt_path).resolve()
         self._begun_elsewhere = begun_from not in (None, self.path.resolve())
 
@@ -110,6 +116,7 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Save the last whole step, and say where it is."""
         expect_lost_children()
+        REQUEST.obeyed = True
         agreed = isinstance(exception, Stopped)  # by all processes
         if self._whole and trainer.global_step and (trainer.world_size == 1 or agreed):
             try:
@@ -157,6 +164,7 @@ class LastCheckpoint(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Set Lightning's counters to the step that the checkpoint is of."""
+        self._loaded = checkpoint
         step = self.saved_step = checkpoint["global_step"]
         if trainer.state.fn == TrainerFn.FITTING and 0 < step < trainer.max_steps:
             state = checkpoint["callbacks"].get(self.state_key, {})
@@ -192,6 +200,13 @@ def check_together(trainer: L.Trainer, step: int) -> None:
         )
 
 
+def check_states(trainer: L.Trainer, checkpoint: dict[str, Any]) -> None:
+    """Raise `CheckpointError` unless a fit can take the states of what is to be trained."""
+    schedulers: Any = [config.scheduler for config in trainer.lr_scheduler_configs]
+    check_optimizers(checkpoint["optimizer_states"], trainer.optimizers)
+    check_schedulers(checkpoint["lr_schedulers"], schedulers)
+
+
 def end_if_asked(trainer: L.Trainer) -> None:
     """Raise `Stopped`, in all processes, if a signal has asked one of them to end."""
     if trainer.world_size == 1:
@@ -211,8 +226,18 @@ def rng_states() -> dict[str, Tensor]:
 
 
 def restore_rng(states: dict[str, Tensor]) -> None:
-    """Go on with the random numbers of an interrupted run."""
-    if "cpu" in states:
-        torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_initialized():
-        torch.cuda.set_rng_state(states["cuda"])
+    """Go on with the random numbers of an interrupted run.
+
+    Raises:
+        CheckpointError: the states are none.
+    """
+    try:
+        if "cpu" in states:
+            torch.set_rng_state(states["cpu"])
+        if "cuda" in states and torch.cuda.is_initialized():
+            torch.cuda.set_rng_state(states["cuda"])
+    except (RuntimeError, TypeError) as error:
+        raise CheckpointError(
+            "The checkpoint has a state of random numbers that is damaged: go on from another, or "
+            "begin anew with --fresh."
+        ) from error

@@ -73,6 +73,6 @@ def loop_progress(done: int, begun: int = 0) -> dict[str, Any]:
 
 
 def counts(done: int, begun: int = 0) -> dict[str, int]:
-    """How far epochs or batches have come, as Lightning counts them."""
+    """Return the counters of epochs or batches in the form in which Lightning keeps them."""
     first = dict.fromkeys(("ready", "started"), done + begun)
     return first | dict.fromkeys(("processed", "completed"), done)

@@ -1,4 +1,4 @@
-"""How a callback, or the command line, finds the callbacks that a trainer has."""
+"""Callbacks, and the command line, find here the other callbacks of a trainer."""
 
 from typing import TypeVar
 

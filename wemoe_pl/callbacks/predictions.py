@@ -1,4 +1,4 @@
-"""What `predict` answers: kept batch by batch, so that a killed job goes on, and put in a table."""
+"""The predictions of `predict` are kept batch by batch, for a killed job to go on, in a table."""
 
 import csv
 import hashlib

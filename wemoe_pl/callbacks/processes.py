@@ -1,8 +1,9 @@
-"""What the processes of a run do together: end, and have SLURM queue them again."""
+"""The processes of a run end together, and have SLURM queue them again."""
 
 import os
 import signal
 import subprocess
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -13,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zer
 from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
 from wemoe_pl.callbacks.lightning_private import handle_sigterm, starter_of
 from wemoe_pl.callbacks.lookup import callbacks_of
-from wemoe_pl.system.signals import REQUEST, Stopped
+from wemoe_pl.system.signals import REQUEST, UNDOS, Stopped
 
 
 def is_first_process() -> bool:
@@ -22,29 +23,46 @@ def is_first_process() -> bool:
 
 
 class EndTogether(L.Callback):
-    """Ends, with this process, those that it has started, which would wait for it."""
+    """Ends this process when it is asked to, and those that it has started, which wait for it.
+
+    A fit ends between two steps, for which `LastCheckpoint` sees.
+    """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Hand signals on to them."""
+        """Keep signals from them: they agree on the step, and a second signal would end them."""
+        handle_sigterm(trainer, lambda *_: None)
+        UNDOS[self] = partial(end_others, trainer)
 
-        def pass_on(signum: int, frame: FrameType | None) -> None:
-            if starter := starter_of(trainer):
-                starter.kill(signum)
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Let go of them."""
+        del UNDOS[self]
 
-        handle_sigterm(trainer, pass_on)
+    def on_validation_batch_start(self, *_: Any) -> None:
+        """End while the model is validated, unless in a fit."""
+        REQUEST.obey_if_due()
+
+    def on_test_batch_start(self, *_: Any) -> None:
+        """End while the model is scored."""
+        REQUEST.obey_if_due()
+
+    def on_predict_batch_start(self, *_: Any) -> None:
+        """End while images are classified."""
+        REQUEST.obey_if_due()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """End them, unless all have agreed to end, and have a checkpoint to save together."""
-        agreed = isinstance(exception, Stopped) and REQUEST.deferred
-        end_others(trainer, signal.SIGTERM if agreed else signal.SIGKILL)
+        UNDOS.pop(self, None)
+        have_agreed = isinstance(exception, Stopped) and REQUEST.deferred
+        end_others(trainer, by_themselves=have_agreed)
 
 
-def end_others(trainer: L.Trainer, signum: int = signal.SIGKILL) -> None:
-    """End the processes that this one has started."""
+def end_others(trainer: L.Trainer, by_themselves: bool = False) -> None:
+    """End the processes that this one has started, or let them end, and wait for none."""
     if starter := starter_of(trainer):
-        starter.kill(signum)
+        if not by_themselves:
+            starter.kill(signal.SIGKILL)
         # Lightning watches them, and would kill this process before it has said why it ends.
         starter.procs.clear()
 

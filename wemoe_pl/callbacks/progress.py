@@ -4,7 +4,7 @@ import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.progress import ProgressColumn, TextColumn, TimeRemainingColumn
 
-from wemoe_pl.system.terminal import has_terminal
+from wemoe_pl.system.console import has_terminal
 from wemoe_pl.training.shown_metrics import SHOWN_METRICS
 
 
@@ -29,7 +29,7 @@ class StepProgressBar(RichProgressBar):
         return "Training"
 
     def configure_columns(self, trainer: L.Trainer) -> list[ProgressColumn]:
-        """What is run, how far it is, and when it will have ended."""
+        """Return the columns of the bar: the stage, its progress, the time that is left."""
         description, bar, batches, *_ = super().configure_columns(trainer)
         bar.bar_width = 10  # so that all fits into a line of 80 characters
         return [description, bar, batches, TextColumn("ETA"), TimeRemainingColumn(compact=True)]

@@ -9,9 +9,11 @@ import timm
 import torch
 from torch import nn
 
+from wemoe_pl.checkpoints.hyperparameters import Hyperparameters, encoder_hyperparameters
 from wemoe_pl.checkpoints.state import shapes_of
 from wemoe_pl.errors import ConfigError
 
+MOST_BLOCKS = 1000  # sixteen times those of the deepest vision transformers that are published
 READS_WEIGHTS = ("pretrained", "checkpoint_path", "pretrained_cfg_overlay")
 
 
@@ -31,7 +33,12 @@ class Backbone:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse options that read weights, which a suite names itself."""
+        """Refuse options that read weights, which a suite names itself, or that are endless."""
+        depth = self.options.get("depth", 1)
+        if not isinstance(depth, int) or isinstance(depth, bool) or not 1 <= depth <= MOST_BLOCKS:
+            raise ConfigError(
+                f"The backbone's option 'depth' is {depth}: give a number from 1 to {MOST_BLOCKS}."
+            )
         for option in READS_WEIGHTS:
             if option in self.options:
                 raise ConfigError(
@@ -68,6 +75,11 @@ class Backbone:
     def shapes(self) -> dict[str, torch.Size]:
         """The shape of every weight of the encoder, by its key."""
         return shapes_of(self.skeleton().state_dict())
+
+    @cached_property
+    def hyperparameters(self) -> Hyperparameters:
+        """What the encoder computes beyond what the shapes of its weights tell."""
+        return encoder_hyperparameters(self.skeleton())
 
     @cached_property
     def feature_dim(self) -> int:

@@ -1,22 +1,19 @@
 """Encoders in one timm key space, strictly: every key accounted for, in both directions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
-
-import torch
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints.backbone import Backbone
-from wemoe_pl.checkpoints.forms import TEXT_FORMS, VISION_FORMS, Form, Make, recognise
+from wemoe_pl.checkpoints.config_check import OF_BACKBONES, OF_TEXT_TOWERS, check_config
+from wemoe_pl.checkpoints.forms import TEXT_FORMS
+from wemoe_pl.checkpoints.hyperparameters import PROJECTION_WIDTH, Hyperparameters
 from wemoe_pl.checkpoints.key_check import Shapes, check_encoder_keys, check_text_keys
-from wemoe_pl.checkpoints.reading import Weights, open_weights
+from wemoe_pl.checkpoints.reading import open_weights
+from wemoe_pl.checkpoints.sources import config_files
 from wemoe_pl.checkpoints.state import LazyState
+from wemoe_pl.checkpoints.tower import HEAD, find_tower, has_head
 from wemoe_pl.errors import CheckpointError
 
 ENCODER_FILE = "encoder.safetensors"
-HEAD = "head."  # of timm's encoders: CLIP's projection, or a classifier's last layer
-Plan = dict[str, tuple[tuple[str, ...], Make]]
 
 
 def load_encoder(source: str, backbone: Backbone | str, projection: str | None = None) -> nn.Module:
@@ -25,14 +22,17 @@ def load_encoder(source: str, backbone: Backbone | str, projection: str | None =
     Args:
         source: a file of weights, a folder that holds them, a hub id `owner/name[@revision]`, or
             `shipped:…` for the miniature's own. The form is told by the keys: timm's, Hugging
-            Face's CLIP models, open_clip's; full models or the vision tower alone.
+            Face's CLIP models, open_clip's; full models or the vision tower alone, behind any
+            prefix. What is known to be of other parts is left out: a text tower, the head of a
+            classifier if the backbone has none, the mask token of DINOv2.
         backbone: the architecture, or the name of a timm model.
         projection: where to take CLIP's projection from if the source, being a vision tower
             alone, has none: the pretrained model's source.
 
     Raises:
         CheckpointError: missing, truncated, empty, a pickle of more than tensors, NaN or infinite,
-            or of another architecture; names the file and the first such key.
+            or of another architecture; names the file and the first such key. Or the config
+            beside it tells another activation, pooling or size than the backbone has.
         HubError: the hub has no such repository, or cannot be reached.
     """
     backbone = Backbone(backbone) if isinstance(backbone, str) else backbone
@@ -50,21 +50,25 @@ def encoder_state(source: str, backbone: Backbone, projection: str | None = None
     if has_head(reference) and not tower.projects:
         if projection is None:
             raise CheckpointError(
-                f"{tower.weights.name} has no projection ('head.weight'), being a vision tower "
-                "alone: take it from the pretrained model (`projection`), or build the backbone "
-                "with `num_classes: 0`."
+                f"{tower.weights.name} has no projection ('{tower.projection}'): take it from the "
+                "pretrained model (`projection`), or build the backbone with `num_classes: 0`."
             )
         state = with_projection(state, encoder_state(projection, backbone))
     check_encoder_keys(tower.weights.name, state.shapes, backbone, tower.unprefixed_keys)
+    if configs := config_files(source, ENCODER_FILE):
+        compared = backbone.hyperparameters.keys() - (() if tower.projects else {PROJECTION_WIDTH})
+        own = {name: backbone.hyperparameters[name] for name in compared}
+        check_config(configs, tower.form, own, f"the backbone '{backbone.model}'", OF_BACKBONES)
     return state
 
 
-def text_state(source: str, reference: Shapes) -> LazyState:
+def text_state(source: str, reference: Shapes, own: Hyperparameters) -> LazyState:
     """The weights of CLIP's text tower by open_clip's keys, read when asked for.
 
     Args:
         source: see `load_encoder`; a full model.
         reference: what the text tower needs, and `logit_scale`.
+        own: the hyperparameters of the text tower.
 
     Raises:
         CheckpointError: there is no text tower, or one of another architecture.
@@ -72,104 +76,9 @@ def text_state(source: str, reference: Shapes) -> LazyState:
     tower = find_tower(open_weights(source, ENCODER_FILE), TEXT_FORMS)
     state = tower.converted(reference)
     check_text_keys(tower.weights.name, state.shapes, reference)
+    configs = config_files(source, ENCODER_FILE)
+    check_config(configs, tower.form, own, "the suite's `text_tower`", OF_TEXT_TOWERS)
     return state
-
-
-@dataclass(frozen=True)
-class Tower:
-    """The vision or text tower in a file of weights.
-
-    Args:
-        weights: the file.
-        form: its form.
-        prefix: what precedes the keys of the tower there.
-    """
-
-    weights: Weights
-    form: Form
-    prefix: str
-
-    @property
-    def projection(self) -> str:
-        """The key of the projection to CLIP's joint space, whether or not it is there."""
-        return self.form.projection.format(prefix=self.prefix)
-
-    @property
-    def projects(self) -> bool:
-        """Has the file a projection, or a classifier's head?"""
-        return self.projection in self.weights
-
-    def converted(self, reference: Shapes) -> LazyState:
-        """The weights by timm's keys; those that cannot be accounted for keep their own.
-
-        Shapes follow from those in the file, by way of tensors without data.
-        """
-        plan = self._plan(reference)
-        plan |= {key: ((key,), torch.clone) for key in self._unaccounted(plan, reference)}
-
-        def read(key: str) -> Tensor:
-            keys, make = plan[key]
-            return make(*(self.weights[k] for k in keys)).contiguous()
-
-        shapes = {}
-        for key, (keys, make) in plan.items():
-            parts = [torch.empty(self.weights.shapes[k], device="meta") for k in keys]
-            try:
-                shapes[key] = make(*parts).shape
-            except RuntimeError:  # the parts do not go together: let the first one's shape be seen
-                shapes[key] = parts[0].shape
-        return LazyState(shapes, read)
-
-    def _plan(self, reference: Shapes) -> Plan:
-        """For timm's keys, those of the file and what is made of them; without what it lacks."""
-        plan: Plan = {}
-        for key, shape in reference.items():
-            theirs, make = self.form.rule(key)
-            keys = tuple(self.prefix + name for name in theirs)
-            if key == "head.weight":
-                keys = (self.projection,)
-            if all(name in self.weights for name in keys):
-                plan[key] = keys, make
-            elif key == "head.bias" and self.projects:
-                plan[key] = (), partial(torch.zeros, shape)  # CLIP's projection has none
-        return plan
-
-    def _unaccounted(self, plan: Plan, reference: Shapes) -> list[str]:
-        """The file's keys that the plan does not use, and that are not known to be other parts."""
-        used = {key for keys, _ in plan.values() for key in keys}
-        return [
-            key
-            for key in self.weights
-            if key not in used
-            and not self.form.is_beside(key, self.prefix)
-            and (has_head(reference) or not self._is_head(key))
-        ]
-
-    def _is_head(self, key: str) -> bool:
-        return key == self.projection or key.startswith(self.prefix + HEAD)
-
-    @property
-    def unprefixed_keys(self) -> list[str]:
-        """The keys of the tower, as they are without its prefix."""
-        prefix = self.prefix
-        return [key.removeprefix(prefix) for key in self.weights if key.startswith(prefix)]
-
-
-def find_tower(weights: Weights, forms: Sequence[Form] = VISION_FORMS) -> Tower:
-    """The tower of one of these forms in a file; `CheckpointError` if there is none."""
-    if found := recognise(weights, forms):
-        return Tower(weights, *found)
-    first_keys = ", ".join(f"'{key}'" for key in list(weights)[:3]) or "none"
-    kind = "vision" if forms is VISION_FORMS else "text"
-    raise CheckpointError(
-        f"{weights.name} has no {kind} tower of a known form: its keys ({first_keys} …) are not "
-        f"those of {', '.join(form.name for form in forms[:-1])} or {forms[-1].name}."
-    )
-
-
-def has_head(shapes: Shapes) -> bool:
-    """Does an encoder end in a projection or a classifier's last layer?"""
-    return any(key.startswith(HEAD) for key in shapes)
 
 
 def with_projection(state: LazyState, pretrained: LazyState) -> LazyState:

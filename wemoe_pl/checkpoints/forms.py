@@ -5,75 +5,24 @@ which tensors of the file it is made of.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-Make = Callable[..., Tensor]
+from wemoe_pl.checkpoints.translation import (
+    KeyMap,
+    Make,
+    as_token,
+    stacked,
+    transposed,
+    unchanged,
+    undo,
+    with_batch,
+)
 
-
-def unchanged(tensor: Tensor) -> Tensor:
-    """A tensor that stays as it is."""
-    return tensor
-
-
-def stacked(*tensors: Tensor) -> Tensor:
-    """Tensors one after the other along the first dimension, such as q, k and v."""
-    return torch.cat(tensors)
-
-
-def as_token(tensor: Tensor) -> Tensor:
-    """(D,) → (1, 1, D)."""
-    return tensor.reshape(1, 1, -1)
-
-
-def with_batch(tensor: Tensor) -> Tensor:
-    """(N, D) → (1, N, D)."""
-    return tensor.unsqueeze(0)
-
-
-def transposed(tensor: Tensor) -> Tensor:
-    """(D, E) → (E, D)."""
-    return tensor.T
-
-
-def undo(make: Make, tensor: Tensor, count: int) -> tuple[Tensor, ...]:
-    """The tensors, `count` of them, of which one of these functions made a tensor.
-
-    >>> [part.tolist() for part in undo(stacked, torch.arange(6), 3)]
-    [[0, 1], [2, 3], [4, 5]]
-    """
-    if make is stacked:
-        return tensor.chunk(count)
-    inverse: dict[Make, Make] = {
-        unchanged: unchanged,
-        as_token: torch.flatten,
-        with_batch: lambda batch: batch.squeeze(0),
-        transposed: transposed,
-    }
-    return (inverse[make](tensor),)
-
-
-@dataclass(frozen=True)
-class KeyMap:
-    r"""How some tensors are made.
-
-    Args:
-        ours: pattern of our keys: timm's for vision, open_clip's for text.
-        theirs: templates of the keys in the file, with the groups of the pattern as `\1`, `\2`.
-        make: what is done to those tensors.
-    """
-
-    ours: str
-    theirs: tuple[str, ...]
-    make: Make = unchanged
-
-    def keys(self, key: str) -> tuple[str, ...] | None:
-        """The file's keys for one of ours, or None if the rule is not about it."""
-        found = re.fullmatch(self.ours, key)
-        return tuple(found.expand(template) for template in self.theirs) if found else None
+COUNTERS = ("n_averaged",)  # what torch.optim.swa_utils.AveragedModel keeps beside its model
+HEAD_KEY = re.compile(r"head(_dist)?\.")  # of timm's encoders; DeiT has one for distillation too
 
 
 @dataclass(frozen=True)
@@ -85,22 +34,43 @@ class Form:
         marker: the end of a key that only this form has; what stands before it is the prefix of
             its tower.
         rules: for every key of ours, in this order; without a rule it is the same.
-        projection: of a vision tower to the joint space, with `{prefix}` for the prefix.
+        towers: the names of the tower inside its model. What precedes them in a prefix, such as
+            `module.`, precedes the keys of all other parts too.
+        projection: of a vision tower to the joint space, with `{prefix}` for the tower's prefix and
+            `{outer}` for that of its model.
+        heads: patterns of keys outside the tower, of a classifier's last layer.
         beside: patterns of keys outside the tower, known to be of other parts.
-        ignored: patterns of keys that start with the tower's prefix and are not its weights.
+        ignored: patterns of keys inside the tower that are not its weights.
+        outside: our keys that lie outside the tower.
     """
 
     name: str
     marker: str
     rules: tuple[KeyMap, ...]
+    towers: tuple[str, ...]
     projection: str = ""
+    heads: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
 
-    def prefix(self, keys: Iterable[str]) -> str | None:
-        """What precedes the keys of the vision tower; None if the file is not of this form."""
+    def prefixes(self, keys: Iterable[str]) -> list[str]:
+        """The prefix of every tower of this form in a file; none if it is not of this form."""
         pattern = re.compile(rf"(.*\.)?{re.escape(self.marker)}")
-        return next((found[1] or "" for k in keys if (found := pattern.fullmatch(k))), None)
+        found = [match[1] or "" for key in keys if (match := pattern.fullmatch(key))]
+        return list(dict.fromkeys(found))
+
+    def outer(self, prefix: str) -> str:
+        """The prefix of a model, which is that of its tower without the tower's own name.
+
+        >>> HUGGING_FACE_CLIP.outer("module.vision_model.")
+        'module.'
+        """
+        for name in self.towers:
+            outer = prefix.removesuffix(name)
+            if prefix.endswith(name) and (not outer or outer.endswith(".")):
+                return outer
+        return re.sub(r"[^.]*\.$", "", prefix)  # a name that the author of a script chose
 
     def rule(self, key: str) -> tuple[tuple[str, ...], Make]:
         """The file's keys, without prefix, for one of ours, and how it is made of them."""
@@ -116,12 +86,35 @@ class Form:
 
     def is_beside(self, key: str, prefix: str) -> bool:
         """Is it known that a key has no part in the tower of this prefix?"""
-        known = self.ignored if key.startswith(prefix) else self.beside
-        return any(re.fullmatch(pattern, key) for pattern in known)
+        if key.rpartition(".")[2] in COUNTERS:
+            return True
+        if key.startswith(prefix):
+            return matches(self.ignored, key.removeprefix(prefix))
+        outer = self.outer(prefix)
+        return key.startswith(outer) and matches(self.beside, key.removeprefix(outer))
+
+    def is_head(self, key: str, prefix: str) -> bool:
+        """Is a key of a classifier's last layer, inside the tower of this prefix or beside it?"""
+        if key.startswith(prefix):
+            return HEAD_KEY.match(key, len(prefix)) is not None
+        outer = self.outer(prefix)
+        return key.startswith(outer) and matches(self.heads, key.removeprefix(outer))
+
+
+def matches(patterns: Iterable[str], key: str) -> bool:
+    """Is a key one of those that the patterns are about?"""
+    return any(re.fullmatch(pattern, key) for pattern in patterns)
 
 
 TIMM = Form(
-    "timm", "patch_embed.proj.weight", (), "{prefix}head.weight", (r"text\..*", r"logit_.*")
+    "timm",
+    "patch_embed.proj.weight",
+    (),
+    towers=("visual.trunk.",),  # of open_clip
+    projection="{prefix}head.weight",
+    heads=(r"(heads?|classifier|fc|linear)\..*",),
+    beside=(r"text\..*", r"logit_.*"),
+    ignored=(r"mask_token",),  # of DINOv2, which takes the place of patches in training alone
 )
 
 HUGGING_FACE_CLIP = Form(
@@ -142,9 +135,10 @@ HUGGING_FACE_CLIP = Form(
         KeyMap(r"blocks\.(\d+)\.attn\.proj\.(.*)", (r"encoder.layers.\1.self_attn.out_proj.\2",)),
         KeyMap(r"blocks\.(\d+)\.mlp\.(.*)", (r"encoder.layers.\1.mlp.\2",)),
     ),
-    "visual_projection.weight",
-    (r"text_model\..*", r"text_projection\.weight", r"logit_scale"),
-    (r"(.*\.)?embeddings\.position_ids",),
+    towers=("vision_model.",),
+    projection="{outer}visual_projection.weight",
+    beside=(r"text_model\..*", r"text_projection\.weight", r"logit_scale"),
+    ignored=(r"embeddings\.position_ids",),
 )
 
 OPEN_CLIP = Form(
@@ -163,10 +157,11 @@ OPEN_CLIP = Form(
         KeyMap(r"blocks\.(\d+)\.mlp\.fc2\.(.*)", (r"transformer.resblocks.\1.mlp.c_proj.\2",)),
         KeyMap(r"head\.weight", (r"proj",), transposed),
     ),
-    "{prefix}proj",
-    (
-        r"(.*\.)?(transformer|token_embedding|ln_final|text)\..*",
-        r"(.*\.)?(positional_embedding|text_projection|logit_scale|logit_bias|attn_mask)",
+    towers=("visual.",),
+    projection="{prefix}proj",
+    beside=(
+        r"(transformer|token_embedding|ln_final|text)\..*",
+        r"(positional_embedding|text_projection|logit_scale|logit_bias|attn_mask)",
         # What OpenAI's archives say of themselves.
         r"(input_resolution|context_length|vocab_size)",
     ),
@@ -201,21 +196,33 @@ HUGGING_FACE_TEXT = Form(
         KeyMap(r"ln_final\.(.*)", (r"text_model.final_layer_norm.\1",)),
         KeyMap(r"text_projection", (r"text_projection.weight",), transposed),
     ),
+    towers=("",),
     beside=VISION,
     ignored=VISION,
+    outside=("logit_scale",),
 )
-OPEN_CLIP_TEXT = Form("open_clip", "token_embedding.weight", (), beside=VISION, ignored=VISION)
+OPEN_CLIP_TEXT = Form(
+    "open_clip",
+    "token_embedding.weight",
+    (),
+    towers=("text.", ""),
+    beside=VISION,
+    ignored=VISION,
+    outside=("logit_scale",),
+)
 TEXT_FORMS: Sequence[Form] = (HUGGING_FACE_TEXT, OPEN_CLIP_TEXT)
 
 
-def recognise(keys: Iterable[str], forms: Sequence[Form] = VISION_FORMS) -> tuple[Form, str] | None:
-    """The form of a file with these keys and the prefix of the tower in it; None if unknown.
+def recognise(
+    keys: Iterable[str], forms: Sequence[Form] = VISION_FORMS
+) -> tuple[Form, list[str]] | None:
+    """The form of a file with these keys and the prefixes of its towers; None if unknown.
 
     >>> recognise(["model.visual.conv1.weight", "model.visual.ln_pre.weight"])[1]
-    'model.visual.'
+    ['model.visual.']
     """
     names = list(keys)
     for form in forms:
-        if (prefix := form.prefix(names)) is not None:
-            return form, prefix
+        if prefixes := form.prefixes(names):
+            return form, prefixes
     return None

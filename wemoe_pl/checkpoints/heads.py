@@ -19,7 +19,7 @@ LINEAR_WEIGHTS = ("weight", "head.weight")
 
 
 class ClassificationHead(nn.Module):
-    """What every head is: one frozen vector per class, and the classes' names.
+    """The common part of every head: one frozen vector per class, and the classes' names.
 
     Args:
         weight: (C, D).

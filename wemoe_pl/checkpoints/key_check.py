@@ -1,14 +1,18 @@
 """Weights are refused whose keys or shapes are not those of the backbone, in both directions."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 
 import torch
 
 from wemoe_pl.checkpoints.backbone import Backbone
+from wemoe_pl.checkpoints.forms import HEAD_KEY
 from wemoe_pl.errors import CheckpointError
 
 BLOCK_KEY = re.compile(r"(?:blocks|encoder\.layers|transformer\.resblocks)\.(\d+)\.")
+POSITIONS = "pos_embed"
+SAME_MODEL = "Use weights that were fine-tuned from the same pretrained model."
 Shapes = Mapping[str, torch.Size]
 
 
@@ -30,8 +34,24 @@ def check_encoder_keys(
         raise CheckpointError(
             f"{name} does not fit the backbone '{backbone.model}'"
             f"{'' if theirs in (None, ours) else other}: {difference}. "
-            "Use weights that were fine-tuned from the same pretrained model."
+            f"{image_size_advice(shapes, backbone) if theirs == ours else SAME_MODEL}"
         )
+
+
+def image_size_advice(shapes: Shapes, backbone: Backbone) -> str:
+    """What to do about weights of the same architecture, which may be for larger images.
+
+    Position embeddings have a place for every patch of an image, and some for tokens before them.
+    """
+    ours, theirs = (state.get(POSITIONS, torch.Size([0])) for state in (backbone.shapes, shapes))
+    patches = getattr(backbone.skeleton(), "patch_embed", None)
+    if ours == theirs or ours[::2] != theirs[::2] or patches is None:
+        return SAME_MODEL
+    side = math.isqrt(max(0, theirs[1] - ours[1] + patches.num_patches))
+    if side**2 != theirs[1] - ours[1] + patches.num_patches:
+        return SAME_MODEL
+    size = side * patches.patch_size[0]
+    return f"Set `img_size: {size}` among the options of the backbone, or use other weights."
 
 
 def check_text_keys(name: str, shapes: Shapes, reference: Shapes) -> None:
@@ -55,6 +75,15 @@ def architecture(shapes: Mapping[str, torch.Size | None]) -> str | None:
         return None
     depth = len({found[1] for key in shapes if (found := BLOCK_KEY.match(key))})
     return f"width {patches[0]}, depth {depth} and patches of {patches[-1]} pixels"
+
+
+def without_head(shapes: Shapes) -> dict[str, torch.Size]:
+    """The shapes of an encoder without those of a classifier's last layer.
+
+    >>> list(without_head({"norm.bias": torch.Size([2]), "head.bias": torch.Size([5])}))
+    ['norm.bias']
+    """
+    return {key: shape for key, shape in shapes.items() if not HEAD_KEY.match(key)}
 
 
 def first_difference(shapes: Shapes, reference: Shapes) -> str | None:

@@ -5,23 +5,24 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from wemoe_pl.checkpoints.archives import refuse_compressed
+from wemoe_pl.checkpoints.nesting import state_dict_in
 from wemoe_pl.checkpoints.sources import weight_files
 from wemoe_pl.checkpoints.state import LazyState
 from wemoe_pl.errors import CheckpointError
 
 ZIP_START = b"PK\x03\x04"  # how torch.save's archives begin
 PICKLE_START = b"\x80"
-NESTED_UNDER = ("state_dict", "model", "model_state_dict")  # where training scripts put weights
 EXTRACT = (
     "where you trust it, read it with the program that wrote it and save the state dict alone, "
     "with safetensors.torch.save_file(model.state_dict(), 'encoder.safetensors')"
 )
+UNPACKED = f"give it as torch.save writes it; if it is a TorchScript archive, {EXTRACT}"
 
 
 class Weights(LazyState):
@@ -46,27 +47,35 @@ class Weights(LazyState):
     @property
     def as_stored(self) -> LazyState:
         """The tensors in the precision that they have in the file."""
-        return LazyState(self.shapes, self._read)
+        return LazyState(self.shapes, self._checked)
 
     def __getitem__(self, key: str) -> Tensor:
+        tensor = self._checked(key)
+        if tensor.dtype.itemsize == 1:
+            raise self._quantised(key, tensor)
+        return tensor.float() if tensor.is_floating_point() else tensor
+
+    def _quantised(self, key: str, tensor: Tensor) -> CheckpointError:
+        return CheckpointError(
+            f"{self.name} is quantised ('{key}' is of {tensor.dtype}): use the weights in "
+            "float32, float16 or bfloat16."
+        )
+
+    def _checked(self, key: str) -> Tensor:
+        """Read a tensor, whose numbers are real and finite."""
         tensor = super().__getitem__(key)
         if tensor.layout != torch.strided:
             raise CheckpointError(f"{self.name} has a sparse '{key}': save it as a dense tensor.")
-        if tensor.dtype.itemsize == 1:
-            raise CheckpointError(
-                f"{self.name} is quantised ('{key}' is of {tensor.dtype}): use the weights in "
-                "float32, float16 or bfloat16."
-            )
+        if tensor.dtype.itemsize == 1 and tensor.is_floating_point():
+            raise self._quantised(key, tensor)
         if tensor.is_complex():
             raise CheckpointError(f"{self.name} has complex weights in '{key}': use real ones.")
-        if not tensor.is_floating_point():
-            return tensor
-        if not tensor.isfinite().all():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(
                 f"{self.name} has NaN or infinite weights in '{key}': the training that made it "
                 "diverged; use an earlier checkpoint."
             )
-        return tensor.float()
+        return tensor
 
 
 def open_weights(source: str, own_name: str) -> Weights:
@@ -126,9 +135,9 @@ def open_pickle(path: Path, is_zip: bool) -> Weights:
         is_zip: is it of the format that can be mapped to memory?
     """
     misnamed = path.suffix == ".safetensors"  # torch would go by the name
+    if is_zip:
+        refuse_compressed(path, UNPACKED)
     try:
-        if is_zip:
-            refuse_compressed(path)
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is said in a sentence below, or harmless
             loaded: Any = torch.load(
@@ -147,28 +156,15 @@ def open_pickle(path: Path, is_zip: bool) -> Weights:
             f"{path} is damaged or no weights: copy or download it again; if it is a TorchScript "
             f"archive, {EXTRACT}."
         ) from error
-    tensors = tensors_in(loaded)
+    tensors = state_dict_in(loaded, str(path))
     for key, tensor in tensors.items():
         if not is_whole(tensor):
             raise CheckpointError(
                 f"{path} has a '{key}' that is no plain tensor with all its values in the file: "
                 f"{EXTRACT}."
             )
-    if not tensors:
-        raise CheckpointError(f"{path} holds no state dict: expected tensors by name.")
     shapes = {key: tensor.shape for key, tensor in tensors.items()}
     return Weights(str(path), shapes, lambda key: tensors[key].detach(), {})
-
-
-def refuse_compressed(path: Path) -> None:
-    """Raise `BadZipFile` for an archive with a compressed part, as torch.save writes none.
-
-    A small one could be of terabytes.
-    """
-    with ZipFile(path) as archive:
-        for part in archive.infolist():
-            if part.compress_type != ZIP_STORED:
-                raise BadZipFile(f"{part.filename} is compressed")
 
 
 def is_whole(tensor: Tensor) -> bool:
@@ -181,13 +177,3 @@ def is_whole(tensor: Tensor) -> bool:
     if tensor.layout != torch.strided:
         return True  # of which is complained when it is read
     return tensor.numel() * tensor.itemsize <= tensor.untyped_storage().nbytes()
-
-
-def tensors_in(loaded: Any) -> dict[str, Tensor]:
-    """The tensors of a state dict, which training scripts put under a key of their own."""
-    if not isinstance(loaded, Mapping):
-        return {}
-    for key in NESTED_UNDER:
-        if isinstance(loaded.get(key), Mapping):
-            return tensors_in(loaded[key])
-    return {key: value for key, value in loaded.items() if isinstance(value, Tensor)}

@@ -1,13 +1,18 @@
-"""What the source of weights means: a file, a folder, or a repository of the hub."""
+"""The source of weights is resolved here: a file, a folder, or a repository of the hub."""
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path, PurePath
 
+from huggingface_hub import constants
+
+from wemoe_pl.checkpoints.peft import ADAPTER_CONFIG, adapter_alone
 from wemoe_pl.errors import CheckpointError, did_you_mean
 from wemoe_pl.system.files import digest, locate
-from wemoe_pl.system.hub import HubFiles, is_inside
+from wemoe_pl.system.hub import SHARD, HubFiles, is_complete, is_inside
 from wemoe_pl.system.hub_repo import HubRepo
 
 INDEX_SUFFIX = ".index.json"
@@ -16,6 +21,7 @@ WEIGHT_FILES = (
     "model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors",
     "pytorch_model.bin", "pytorch_model.bin.index.json", "open_clip_pytorch_model.bin",
 )  # fmt: skip
+CONFIG_FILES = ("config.json", "open_clip_config.json")  # what may lie beside weights of any name
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json")
 
 
@@ -35,9 +41,12 @@ def weight_files(source: str, own_name: str) -> list[Path]:
     if path.is_dir():
         return weights_in(path, own_name)
     if path.is_file():
+        check_is_whole(path)
         return shards_beside(path) if path.name.endswith(INDEX_SUFFIX) else [path]
     if request := hub_request(source, own_name):
-        [first] = request.fetch()
+        first = request.fetch()[0]
+        if first.name == ADAPTER_CONFIG:
+            raise CheckpointError(adapter_alone(f"The model {request.repo}"))
         if not first.name.endswith(INDEX_SUFFIX):
             return [first]
         return shards_request(request.repo, first).fetch()
@@ -51,14 +60,77 @@ def weights_in(folder: Path, own_name: str) -> list[Path]:
     for name in (own_name, *WEIGHT_FILES):
         if (folder / name).is_file():
             return weight_files(str(folder / name), own_name)
+    if shards := shards_without_index(folder):
+        return shards
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise CheckpointError(adapter_alone(f"The folder {folder}"))
+    expected = ", ".join((own_name, *WEIGHT_FILES))
+    others = sorted(path.name for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES[:-1])
+    hint = f" It has {', '.join(others)}: name the file that you mean." if others else ""
     raise CheckpointError(
-        f"The folder {folder} holds no weights: expected one of "
-        f"{', '.join((own_name, *WEIGHT_FILES))}."
+        f"The folder {folder} holds no weights: expected one of {expected}.{hint}"
+    )
+
+
+def shards_without_index(folder: Path) -> list[Path]:
+    """The shards in a folder, whose names say how many they are; none if there are none.
+
+    Raises:
+        CheckpointError: some are missing.
+    """
+    for suffix in (".safetensors", ".bin"):
+        shards = sorted(path for path in folder.glob(f"*{suffix}") if count_of_shards(path) > 1)
+        if shards and not is_complete([path.name for path in shards]):
+            raise CheckpointError(
+                f"The folder {folder} holds {len(shards)} of the {count_of_shards(shards[0])} "
+                f"shards that {shards[0].name} speaks of: copy the others there too."
+            )
+        if shards:
+            return shards
+    return []
+
+
+def count_of_shards(path: Path) -> int:
+    """How many shards there are with the one of this name; 1 if it is none."""
+    found = SHARD.fullmatch(path.name)
+    return int(found[3]) if found else 1
+
+
+def check_is_whole(path: Path) -> None:
+    """Raise `CheckpointError` for a file that holds a part of a model's weights."""
+    if (count := count_of_shards(path)) > 1:
+        raise CheckpointError(
+            f"{path} is one of {count} shards: give the folder that holds all of them."
+        )
+
+
+def config_files(source: str, own_name: str) -> list[Path]:
+    """The configs that lie beside the weights of a source; see `weight_files`.
+
+    Warns, once for a cache of the hub, when it holds weights of which nobody has asked whether
+    there is a config beside them.
+    """
+    folder = weight_files(source, own_name)[0].parent
+    found = [folder / name for name in CONFIG_FILES if (folder / name).is_file()]
+    request = hub_request(source, own_name)
+    if not found and request and not request.is_settled_beside:
+        warn_of_configs_not_fetched(constants.HF_HUB_CACHE)
+    return found
+
+
+@cache  # so that one warning speaks for all models of a cache
+def warn_of_configs_not_fetched(hub_cache: str) -> None:
+    """Warn that nothing says how weights of a cache are to be computed with."""
+    warnings.warn(
+        f"Weights in the hub's cache ({hub_cache}) lie there without their config.json, so that "
+        "their activation is not compared with the backbone's: run `wemoe-pl prepare` once where "
+        "there is a network.",
+        stacklevel=2,
     )
 
 
 def hub_request(source: str, own_name: str) -> HubFiles | None:
-    """What to ask the hub for; None if the source can only be a file or folder."""
+    """Return the source as a request to the hub; None if it can only be a file or folder."""
     if locate(source).exists() or PurePath(source).suffix in WEIGHT_SUFFIXES:
         return None
     repo = HubRepo.parse(source, "model")
@@ -66,14 +138,14 @@ def hub_request(source: str, own_name: str) -> HubFiles | None:
         return None
 
     def best(names: Sequence[str]) -> list[str]:
-        return [name for name in (own_name, *WEIGHT_FILES) if name in names][:1]
+        return [n for n in (own_name, *WEIGHT_FILES, ADAPTER_CONFIG) if n in names][:1]
 
     names = ", ".join((own_name, *WEIGHT_FILES))
-    return HubFiles(repo, best, f"weights ({names})", all_or_none=True)
+    return HubFiles(repo, best, f"weights ({names})", all_or_none=True, beside=CONFIG_FILES)
 
 
 def shards_request(repo: HubRepo, index: Path) -> HubFiles:
-    """What to ask the hub for after the index of sharded weights has come."""
+    """Return the request for the shards that an index of sharded weights names."""
     wanted = shard_names(index)
 
     def all_or_none(names: Sequence[str]) -> list[str]:

@@ -5,21 +5,22 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import open_clip
 import torch
 from filelock import FileLock
-from open_clip.tokenizer import SimpleTokenizer
-from open_clip.transformer import QuickGELU, TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wemoe_pl.checkpoints import ENCODER_FILE, fingerprint, shapes_of, text_state
 from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, load_head, save_head
+from wemoe_pl.checkpoints.hyperparameters import text_hyperparameters
 from wemoe_pl.errors import ConfigError, check_class_names, did_you_mean
+from wemoe_pl.system.console import progress
 from wemoe_pl.system.files import cache_folder
-from wemoe_pl.system.terminal import progress
+
+if TYPE_CHECKING:
+    from open_clip.transformer import TextTransformer  # which takes seconds to import
 
 PROMPTS_PER_BATCH = 256
 LOGIT_SCALE = "logit_scale"
@@ -41,7 +42,9 @@ class TextTower:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What open_clip knows of the model; `ConfigError` if nothing."""
+        """Return the config that open_clip has of the model; `ConfigError` if it has none."""
+        import open_clip
+
         if self.model not in open_clip.list_models():  # it could also read a file or ask the hub
             raise ConfigError(
                 f"open_clip has no model '{self.model}'. "
@@ -54,12 +57,14 @@ class TextTower:
         """Does it compute OpenAI's approximation of the GELU?"""
         return bool(self.config.get("quick_gelu"))
 
-    def build(self) -> TextTransformer:
+    def build(self) -> "TextTransformer":
         """The tower with random weights.
 
         Raises:
             ConfigError: open_clip does not know the model, or its text tower is not CLIP's.
         """
+        from open_clip.transformer import QuickGELU, TextTransformer
+
         config = self.config
         text = {"output_dim": config["embed_dim"], **config["text_cfg"]}
         options = {"output_dim" if k == "embed_dim" else k: v for k, v in self.options.items()}
@@ -76,18 +81,18 @@ class TextTower:
         """Raise `CheckpointError` unless a file holds weights of this tower; none is read."""
         with torch.device("meta"):
             tower = self.build()
-        text_state(source, needed(tower))
+        text_state(source, needed(tower), text_hyperparameters(tower))
 
     def load(self, source: str) -> "TextEncoder":
         """The tower with the weights of a full CLIP model, in one of the forms of an encoder."""
         tower = self.build().float()  # whatever precision the trainer has
-        state = dict(text_state(source, needed(tower)))
+        state = dict(text_state(source, needed(tower), text_hyperparameters(tower)))
         logit_scale = state.pop(LOGIT_SCALE)
         tower.load_state_dict(state)
         return TextEncoder(tower.eval().requires_grad_(False), logit_scale.exp().item())
 
 
-def needed(tower: TextTransformer) -> dict[str, torch.Size]:
+def needed(tower: "TextTransformer") -> dict[str, torch.Size]:
     """The shapes of what a tower needs of a full CLIP model."""
     return {**shapes_of(tower.state_dict()), LOGIT_SCALE: torch.Size([])}
 
@@ -100,7 +105,9 @@ class TextEncoder(nn.Module):
         logit_scale: multiplies the cosines: the exponential of what CLIP's file holds.
     """
 
-    def __init__(self, tower: TextTransformer, logit_scale: float):
+    def __init__(self, tower: "TextTransformer", logit_scale: float):
+        from open_clip.tokenizer import SimpleTokenizer
+
         super().__init__()
         self.tower = tower
         self.logit_scale = logit_scale
@@ -114,7 +121,7 @@ class TextEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class ZeroShotHead:
-    """What a zero-shot head is made of; equal recipes give equal heads.
+    """The ingredients of a zero-shot head; equal recipes give equal heads.
 
     Args:
         tower: the text tower.
@@ -178,13 +185,15 @@ class ZeroShotHead:
 
     def build(self, name: str) -> CosineHead:
         """Fill every template with every class name, embed, normalise, average, normalise."""
+        from open_clip import build_zero_shot_classifier
+
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         encoder = self.tower.load(self.source).to(device)
         templates = [partial(fill, template) for template in self.templates]
         step = max(1, PROMPTS_PER_BATCH // len(templates))
         starts = range(0, len(self.classes), step)
         batches = [
-            open_clip.build_zero_shot_classifier(
+            build_zero_shot_classifier(
                 encoder,
                 encoder.tokenizer,
                 self.classes[start : start + step],

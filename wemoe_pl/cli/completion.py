@@ -1,4 +1,4 @@
-"""What a shell offers behind `wemoe-pl`: the script that it sources asks this program.
+"""A shell completes words behind `wemoe-pl`: the script that it sources asks this program.
 
 `wemoe-pl completion --complete WORDS…` prints what the last word can become, a line each, with a
 tab and an explanation behind it. Where nothing is printed, the shell offers files.

@@ -1,4 +1,4 @@
-"""What goes wrong in the middle of a run, in one sentence each."""
+"""Faults in the middle of a run are put into one sentence each."""
 
 import re
 from traceback import walk_tb
@@ -68,7 +68,7 @@ def is_of_loading(error: ConnectionResetError) -> bool:
 
 
 def lost_worker(how: str) -> str:
-    """What to do about a process that loads images and is no more."""
+    """Say what to do about a process that loads images and is no more."""
     reason = how.partition("\n")[0].rstrip(" .")
     if SHARED_MEMORY.search(how):
         advice = "shared memory is too small: enlarge /dev/shm (docker run --shm-size), or set "

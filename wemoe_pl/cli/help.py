@@ -1,4 +1,4 @@
-"""What `--help` says of every command, without importing torch."""
+"""The texts of `--help` for every command, made without importing torch."""
 
 from argparse import RawDescriptionHelpFormatter
 from itertools import zip_longest

@@ -12,7 +12,6 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
-from rich.console import Console
 
 from wemoe_pl.callbacks.curves import Curves
 from wemoe_pl.callbacks.lightning_private import starts_processes_midway
@@ -33,6 +32,8 @@ from wemoe_pl.reporting.summary import accuracy_table
 from wemoe_pl.runs.partial import check_limits
 from wemoe_pl.runs.session import AlreadyFinished, Session
 from wemoe_pl.system.configs import ALLOW
+from wemoe_pl.system.console import Console
+from wemoe_pl.system.terminal import say
 from wemoe_pl.system.trust import only_allowed
 
 
@@ -109,7 +110,7 @@ class RunCLI(WeMoECLI):
             super().__init__(args, run=True)
         except AlreadyFinished as finished:
             if is_first_process():
-                print(finished.sentence, file=sys.stderr, flush=True)
+                say(finished.sentence, file=sys.stderr)
                 self.console.print(accuracy_table(finished.results))
         finally:
             if self._session is not None:
@@ -208,7 +209,7 @@ class RunCLI(WeMoECLI):
             results = finish_run(*run, self.arguments, self.settings.seed_everything)
             self.console.print(accuracy_table(results))
             if not self.session.is_scratch:
-                self.console.print(f"Results are in {self.session.folder.path}", highlight=False)
+                self.console.print(f"Results are in {self.session.folder.path}")
 
     def before_predict(self) -> None:
         """Leave out what is answered already; answers are kept on the disk."""

@@ -17,8 +17,11 @@ from wemoe_pl.runs.session import Session
 def place_loggers(config: Namespace, command: str | None) -> None:
     """Let loggers write into the folder of the run, wherever their config is from.
 
-    The lines of a command beside a fit go into a folder of its own.
+    The lines of a command beside a fit go into a folder of its own; `predict` has none, nor starts
+    a run on a dashboard.
     """
+    if command == "predict":
+        config.trainer.logger = False
     is_beside = command != "fit" and RunFolder(Path(config.out)).last_checkpoint.is_file()
     for logger in loggers_of(config.trainer):
         if "save_dir" in logger.init_args:

@@ -1,4 +1,4 @@
-"""How `predict` goes on with what a killed process has answered, and what it says in the end."""
+"""The command `predict` goes on with what a killed process has answered, and reports in the end."""
 
 import logging
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Any
 
 from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_info
-from rich.console import Console
 
 from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.data.tasks import name_some
 from wemoe_pl.data.to_classify import ToClassify
 from wemoe_pl.merging import NOT_ADAPTED
+from wemoe_pl.system.console import Console
 from wemoe_pl.system.files import digest
 from wemoe_pl.training.module import MultiTaskModule
 
@@ -55,7 +55,7 @@ def write_answers(
     [predictions] = callbacks_of(trainer, Predictions)
     answers, unreadable = predictions.finish(images.batches)
     by = f", by {model.method}" if model.method.endswith(NOT_ADAPTED) else ""
-    console.print(f"{answers} predictions are in {predictions.path}{by}", highlight=False)
+    console.print(f"{answers} predictions are in {predictions.path}{by}")
     if unreadable:
         logging.getLogger("lightning.pytorch").warning(
             f"{len(unreadable)} of {len(images.images)} images cannot be read, and have rows "

@@ -1,4 +1,4 @@
-"""What a job leaves when it was scored, and what it says of that."""
+"""The results of a job that was scored are written, and reported, here."""
 
 import shlex
 from collections.abc import Sequence

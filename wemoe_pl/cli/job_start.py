@@ -1,4 +1,4 @@
-"""How a job begins: in which folder, from which checkpoint, or not at all."""
+"""A job begins here: in which folder, from which checkpoint, or not at all."""
 
 import warnings
 from collections.abc import Sequence

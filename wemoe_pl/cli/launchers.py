@@ -1,4 +1,4 @@
-"""What has started this process beside others of the same command: torchrun, srun, or nothing."""
+"""The launcher of this process is recognised: torchrun, srun, or none."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What Lightning says of runs in which all is as it should be, and which is kept from the user."""
+"""Messages of Lightning about runs in which all is as it should be are kept from the user."""
 
 import logging
 import warnings

@@ -12,7 +12,8 @@ from wemoe_pl.cli.help import parser_of
 from wemoe_pl.cli.options import CONFIG, values_of, wrong_command
 from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError, sentence_of
 from wemoe_pl.system.configs import find_config
-from wemoe_pl.system.signals import Stopped, end_with_parent, stoppable
+from wemoe_pl.system.signals import Stopped, end_with_lifeline, stoppable
+from wemoe_pl.system.terminal import say
 
 
 def main(args: list[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(args: list[str] | None = None) -> int:
     given = sys.argv[1:] if args is None else args
     try:
         with stoppable():
-            end_with_parent()
+            end_with_lifeline()
             said = said_without_torch(given)
             if said is None:
                 with quick_imports():  # only now: torch takes seconds to import
@@ -38,7 +39,7 @@ def main(args: list[str] | None = None) -> int:
     except (WeMoEError, OSError) as error:
         return complain(sentence_of(error), error)
     except Stopped as stopped:
-        complain(f"{stopped}; nothing was left half-written.", stopped)
+        complain(stopped.sentence, stopped)
         return stopped.status
     return 0
 
@@ -96,5 +97,5 @@ def where_to_fetch(args: list[str]) -> str:
 
 def complain(sentence: str, error: BaseException) -> int:
     """Print a sentence, and what is noted of the progress, where errors go; the exit status."""
-    print("wemoe-pl:", sentence, *getattr(error, "__notes__", ()), file=sys.stderr)
+    say("wemoe-pl:", sentence, *getattr(error, "__notes__", ()), file=sys.stderr)
     return 1

@@ -57,7 +57,7 @@ class Option:
 
     @property
     def help_and_default(self) -> str:
-        """What help says of the option, with its default if there is one."""
+        """Return the help of the option, with its default if there is one."""
         return f"{self.help} (default: {self.default})" if self.default else self.help
 
 

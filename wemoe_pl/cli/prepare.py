@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from wemoe_pl.checkpoints import hub_request
@@ -12,6 +11,7 @@ from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.errors import UnreachableError
+from wemoe_pl.system.console import Console
 from wemoe_pl.system.disk_space import check_room, size_in_words
 from wemoe_pl.system.hub import HubFile, HubFiles, is_blob_intact
 from wemoe_pl.training.module import MultiTaskModule
@@ -46,7 +46,7 @@ class Item:
 
     @property
     def state(self) -> str:
-        """Whether the files are there, or must be fetched."""
+        """Say if the files are there, or must be fetched."""
         return "to fetch" if self.missing else "in the cache"
 
 

@@ -8,7 +8,6 @@ import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
-from rich.console import Console
 
 from wemoe_pl.cli.bench import run_bench
 from wemoe_pl.cli.faults import explanation, with_notes
@@ -42,8 +41,10 @@ from wemoe_pl.reporting.report import report, report_page
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.lock import held
 from wemoe_pl.runs.session import writing_to
-from wemoe_pl.system.files import remove_folders_left
+from wemoe_pl.system.console import Console
+from wemoe_pl.system.folders import remove_folders_left
 from wemoe_pl.system.signals import REQUEST, Stopped
+from wemoe_pl.system.terminal import guard_output
 
 UPSCALED: dict[str, MergeMethod] = {
     "WEMoE, depth 2": WEMoE(),
@@ -93,6 +94,7 @@ def run(args: list[str]) -> None:
         Stopped: a signal has asked the command to end.
     """
     silence_lightning()
+    guard_output()
     command, *rest = args
     try:
         if command in VERBS:
@@ -240,4 +242,4 @@ def run_report(args: list[str]) -> None:
 
 def print_lines(*lines: object) -> None:
     """Print lines as they are."""
-    Console().print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True)
+    Console().print(*lines, sep="\n", soft_wrap=True)

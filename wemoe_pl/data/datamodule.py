@@ -90,7 +90,7 @@ class VisionData(L.LightningDataModule):
 
     @property
     def share(self) -> Share:
-        """What of the images this process gets."""
+        """Return the share of the images that this process gets."""
         trainer = self.trainer
         return Share(trainer.global_rank, trainer.world_size) if trainer else ALONE
 
@@ -161,7 +161,7 @@ class VisionData(L.LightningDataModule):
         return dict(batch)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the images looked like that all processes have read."""
+        """Return the checksums of the images that all processes have read."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         return {"contents": self.sets.contents.of_all_processes(device)}
 

@@ -22,7 +22,7 @@ class ImageSet(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the set is called in messages and checkpoints."""
+        """Return the name of the set in messages and checkpoints."""
         return f"{'corrupted ' if self.corruption else ''}{self.split} images of '{self.task}'"
 
 
@@ -91,5 +91,5 @@ class ImageSets:
         return images
 
     def identities(self, stage: Literal["fit", "test"]) -> dict[str, str]:
-        """Which images a job of this kind reads, by the names of their sets."""
+        """Return the identity of the images that a job reads, by the names of their sets."""
         return {wanted.name: self.load(wanted).images.identity for wanted in self.of_stage(stage)}

@@ -13,9 +13,9 @@ from filelock import FileLock
 from wemoe_pl.data.preprocessing import Pixels, Preprocessing
 from wemoe_pl.data.tasks import Images
 from wemoe_pl.errors import DataError
+from wemoe_pl.system.console import progress
 from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import atomic_write, cache_folder
-from wemoe_pl.system.terminal import progress
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Preprocessing:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of what it makes of an image: (C, H, W), where C is 3, or 1 of grey values."""
+        """Return the shape of a prepared image, (C, H, W), where C is 3, or 1 for grey values."""
         channels, height, width = self.config["input_size"]
         return channels, height, width
 
@@ -92,7 +92,7 @@ class Preprocessing:
 
 
 def data_config(backbone: Backbone) -> dict[str, Any]:
-    """What timm has of the images of a backbone, by its names for it; see `Preprocessing`."""
+    """Return timm's own description of the images of a backbone; see `Preprocessing`."""
     config = resolve_data_config(model=backbone.skeleton())
     channels, *size = config["input_size"]
     channels = backbone.options.get("in_chans", channels)
@@ -116,7 +116,7 @@ def data_config(backbone: Backbone) -> dict[str, Any]:
 def prepared_batches(
     images: AnyImages, preprocessing: Preprocessing, batch_size: int
 ) -> Iterator[Tensor]:
-    """What an encoder takes, (B, C, H, W), of images in any form; read when a batch is asked for.
+    """Yield batches for an encoder, (B, C, H, W), each read from its images when asked for.
 
     Args:
         images: an image, the path of one, some of these, or (n, C, H, W) already prepared.

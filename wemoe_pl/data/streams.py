@@ -27,7 +27,7 @@ Batch = dict[str, LabelledBatch]
 
 
 class Seen(NamedTuple):
-    """What some images looked like when they were read.
+    """A record of how images looked when they were read.
 
     Attributes:
         name: of the set of images that they are from.
@@ -161,7 +161,7 @@ class StepBatches(Dataset[Batch]):
         return SeenBatch(batch, [seen for _, seen in read.values()])
 
     def indices(self, task: str, step: int) -> list[int]:
-        """Which images of a task step `step` uses, in all processes together."""
+        """Return the indices of a task's images in step `step`, of all processes together."""
         size = len(self.tasks[task])
         positions = range(step * self.batch_size, (step + 1) * self.batch_size)
         epochs = range(positions[0] // size, positions[-1] // size + 1)

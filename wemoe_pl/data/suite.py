@@ -123,7 +123,7 @@ class Suite:
         return head
 
     def zero_shot_head(self, task: str) -> ZeroShotHead:
-        """What the head of a task is made of that has none of its own.
+        """Return the recipe of the zero-shot head of a task that has no head of its own.
 
         Raises:
             ConfigError: there is no text tower to make it.
@@ -160,7 +160,7 @@ class Suite:
         return named
 
     def sources(self) -> dict[str, dict[str, str]]:
-        """Where each frozen part comes from, with the SHA-256 of what determines it.
+        """Return the source of each frozen part, with the SHA-256 of what determines it.
 
         Warns when two experts are the same file: merging them counts that expert twice.
         """
@@ -178,7 +178,7 @@ class Suite:
 def restriction(
     suite: Any, tasks: Collection[str] | None, unseen: Collection[str]
 ) -> dict[str, Any]:
-    """What `Suite.restricted_to` changes, of a suite or of the config of one."""
+    """Return the changes that `Suite.restricted_to` makes, to a suite or to the config of one."""
     kept = suite.tasks if tasks is None else tasks
     for task in kept:
         check_has_task(suite, task)

@@ -78,7 +78,7 @@ def collate_named(items: list[NamedImage]) -> NamedBatch:
 
 
 class ToClassify:
-    """What `predict` is about.
+    """The images that `predict` classifies, in their order.
 
     Args:
         source: a folder, a pattern or parquet files; None if there is nothing to predict.

@@ -1,19 +1,17 @@
 """A bundle: the whole classifier in one file, whatever became of what it was merged from."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from wemoe_pl.checkpoints import Backbone, LazyState, open_file, save_tensors
 from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, LinearHead
-from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.errors import CheckpointError, ConfigError, MergeError
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.export.manifest import MANIFEST, Manifest, read_manifest
+from wemoe_pl.export.manifest import MANIFEST, HeadRecord, Manifest, read_manifest
 from wemoe_pl.merging import part_of
-from wemoe_pl.model.architecture import Architecture, own_state
+from wemoe_pl.model.architecture import own_state
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
@@ -74,14 +72,15 @@ def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:
     path = folder / BUNDLE_FILE
     stored = open_file(path).as_stored
     try:
-        architecture = Architecture(**manifest.architecture)
+        architecture = manifest.architecture
         if architecture.experts not in (0, len(manifest.experts)):
             raise ValueError(f"it names {len(manifest.experts)} experts")
         backbone = Backbone(architecture.backbone, architecture.options)
         encoder = architecture.load(part_of(stored, ENCODER), str(path))
         heads = {task: head_of(stored, task, about) for task, about in manifest.heads.items()}
-    except (TypeError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} is not what {MANIFEST} beside it says: {error}.") from error
+    except (TypeError, KeyError, ValueError, ConfigError, MergeError) as error:
+        why = str(error).rstrip(".")
+        raise CheckpointError(f"{path} is not what {MANIFEST} beside it says: {why}.") from error
     return MultiTaskClassifier(encoder, heads, backbone=backbone, experts=manifest.experts).eval()
 
 
@@ -91,9 +90,9 @@ def bundle_features(folder: Path, images: Tensor) -> Tensor:
     return read_bundle(folder, read_manifest(folder / MANIFEST)).encode(images)
 
 
-def head_of(stored: LazyState, task: str, about: Mapping[str, Any]) -> ClassificationHead:
+def head_of(stored: LazyState, task: str, about: HeadRecord) -> ClassificationHead:
     """Make the head of a task from its tensors and what the manifest says about it."""
     weight = stored[f"{HEADS}{task}.weight"]
     if about["logit_scale"] is not None:
-        return CosineHead(weight, about["classes"], float(about["logit_scale"]))
+        return CosineHead(weight, about["classes"], about["logit_scale"])
     return LinearHead(weight, about["classes"], stored[f"{HEADS}{task}.bias"])

@@ -12,6 +12,7 @@ from wemoe_pl.export.manifest import Manifest
 from wemoe_pl.reporting.summary import rows_by_task
 from wemoe_pl.reporting.table import grid
 from wemoe_pl.reporting.templates import template_in
+from wemoe_pl.runs.checkpoint import Sources
 from wemoe_pl.system.files import SHIPPED
 from wemoe_pl.system.hub_repo import HubRepo
 
@@ -29,7 +30,7 @@ def model_card(
         licences: per repository that was merged, its licence if its card states one.
         difference: the largest between features of the model and of what was read back.
     """
-    named = (manifest.results or {}).get("method") or manifest.method
+    named = manifest.results["method"] if manifest.results else manifest.method
     return template_in(SHIPPED, "card.md.jinja", keep_trailing_newline=True).render(
         metadata=yaml.safe_dump(metadata(manifest, licences), sort_keys=False),
         method=named or manifest.recipe["merge"]["class_path"].rpartition(".")[2],
@@ -68,9 +69,7 @@ def results_table(results: Mapping[str, Any] | None) -> str:
     return "\n".join([table, "", f"Seed {results['seed']}. {' '.join(note)}".strip()])
 
 
-def sources_table(
-    sources: Mapping[str, Mapping[str, str]], licences: Mapping[str, str | None]
-) -> str:
+def sources_table(sources: Sources, licences: Mapping[str, str | None]) -> str:
     """Write a row per frozen part."""
     rows = []
     for part, source in sources.items():

@@ -1,4 +1,4 @@
-"""What is exported: a merged classifier, with all that is known of how it was made."""
+"""The model that is exported: a merged classifier, with all that is known of how it was made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -58,13 +58,13 @@ class ExportedModel:
         """Merge the suite's encoders, and put what was learned in its place.
 
         Raises:
-            CheckpointError: what was learned is not of this model; names the first such key.
+            CheckpointError: what was learned is not of this model, or not all that it learns;
+                names the first such key.
         """
         classifier = build_classifier(suite, merge, check_classes=False)
         learned = {n: p.detach() for n, p in classifier.named_parameters() if p.requires_grad}
-        state = shapes_of(classifier.state_dict())
-        known = {key: state[key] for key in adapted if key in state}
-        if difference := first_difference(shapes_of(adapted), known):
+        needed = shapes_of(learned if is_adapted or adapted else {})
+        if difference := first_difference(shapes_of(adapted), needed):
             raise CheckpointError(
                 f"What was adapted is of another model than this {merge.label}: {difference}."
             )
@@ -88,12 +88,12 @@ class ExportedModel:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What was merged, and how, as plain values."""
+        """Return the recipe of the merge as plain values."""
         return {"suite": describe(self.suite), "merge": describe(self.merge)}
 
     @property
     def architecture(self) -> Architecture:
-        """What the encoder is built from."""
+        """Return the architecture that the encoder is built from."""
         return Architecture.of(self.classifier.encoder, self.suite.backbone)
 
     @property
@@ -108,7 +108,7 @@ class ExportedModel:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How images are prepared for the encoder."""
+        """Return the preparation of images for the encoder."""
         return self.classifier.preprocess
 
     @property
@@ -120,7 +120,7 @@ class ExportedModel:
 
     @property
     def features(self) -> Tensor:
-        """What the encoder gives for `images`, (B, D)."""
+        """Return the encoder's features of `images`, (B, D)."""
         with torch.no_grad():
             return self.classifier.encode(self.images)
 

@@ -18,7 +18,7 @@ from wemoe_pl.export.programs import onnx_features, program_features, write_onnx
 from wemoe_pl.export.timm_folder import timm_features, write_timm
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.system.disk_space import size_in_words
-from wemoe_pl.system.files import atomic_folder
+from wemoe_pl.system.folders import atomic_folder
 
 # By how much features may differ, where the largest is 1: rounding, in another order of sums.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
@@ -26,7 +26,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
 @dataclass(frozen=True)
 class Format:
-    """How a model is written, and read back to be compared.
+    """A format of exports: how a model is written, and read back to be compared.
 
     How others load it is in a template for the model card, `assets/loading/FORMAT.py.jinja`.
 

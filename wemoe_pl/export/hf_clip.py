@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.layers import QuickGELU
-from torch import Tensor, nn
+from torch import Tensor
 
 from wemoe_pl.checkpoints import HEAD, HUGGING_FACE_CLIP, State
+from wemoe_pl.checkpoints.hyperparameters import activation_name
 from wemoe_pl.errors import MergeError
 from wemoe_pl.export.exported import ExportedModel
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TOWER = "vision_model."
 PROJECTION = "visual_projection.weight"
-ACTIVATIONS = {QuickGELU: "quick_gelu", nn.GELU: "gelu"}
+ACTIVATIONS = ("quick_gelu", "gelu")
 
 
 def plain_clip(model: ExportedModel) -> ExportedModel:
@@ -28,7 +28,7 @@ def plain_clip(model: ExportedModel) -> ExportedModel:
         )
     encoder: Any = model.classifier.encoder
     state = encoder.state_dict()
-    is_known = type(encoder.blocks[0].mlp.act) in ACTIVATIONS
+    is_known = activation_name(encoder.blocks[0].mlp.act) in ACTIVATIONS
     if not is_known or "norm_pre.weight" not in state or "cls_token" not in state:
         raise MergeError(
             f"The backbone '{model.suite.backbone.model}' is no vision tower of CLIP's form: "
@@ -74,7 +74,7 @@ def clip_config(encoder: Any, data: dict[str, Any]) -> "CLIPVisionConfig":
         num_attention_heads=block.attn.num_heads,
         image_size=data["input_size"][-1],
         patch_size=encoder.patch_embed.patch_size[0],
-        hidden_act=ACTIVATIONS[type(block.mlp.act)],
+        hidden_act=activation_name(block.mlp.act),
         layer_norm_eps=block.norm1.eps,
         architectures=[name],
     )

@@ -1,14 +1,13 @@
 """`load`: the merged classifier of a run, of a checkpoint or of an export, here or on the hub."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.export.adapter import read_adapter
-from wemoe_pl.export.bundle import read_bundle
+from wemoe_pl.export.adapter import ADAPTER_FILE, read_adapter
+from wemoe_pl.export.bundle import BUNDLE_FILE, read_bundle
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.manifest import MANIFEST, read_manifest
 from wemoe_pl.model.classifier import MultiTaskClassifier
@@ -16,9 +15,10 @@ from wemoe_pl.model.recipe import rebuild
 from wemoe_pl.model.torch_defaults import torch_defaults
 from wemoe_pl.runs.checkpoint import IDENTITY, check_sources, read_checkpoint
 from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.run_config import read_run_config
+from wemoe_pl.system.folders import read_unchanged
 from wemoe_pl.system.hub import HubFiles
 from wemoe_pl.system.hub_repo import HubRepo
-from wemoe_pl.system.plain_yaml import load_plain
 
 
 @torch_defaults()
@@ -43,9 +43,14 @@ def load(source: str | Path, allow: Sequence[str] = ()) -> MultiTaskClassifier:
     folder = export_folder(source)
     if folder is None:
         return open_run(Path(source).expanduser(), allow).classifier
+    return read_unchanged(folder, partial(open_export, folder, allow))
+
+
+def open_export(folder: Path, allow: Sequence[str]) -> MultiTaskClassifier:
+    """Load a bundle or an adapter."""
     manifest = read_manifest(folder / MANIFEST)
     if manifest.format == "bundle":
-        manifest.check_files(folder)
+        manifest.check_files(folder, BUNDLE_FILE)
         return read_bundle(folder, manifest)
     return open_adapter(folder, allow).classifier
 
@@ -64,7 +69,7 @@ def open_model(source: str | Path, allow: Sequence[str] = ()) -> ExportedModel:
     folder = export_folder(source)
     if folder is None:
         return open_run(Path(source).expanduser(), allow)
-    return open_adapter(folder, allow)
+    return read_unchanged(folder, partial(open_adapter, folder, allow))
 
 
 def export_folder(source: str | Path) -> Path | None:
@@ -104,7 +109,7 @@ def open_adapter(folder: Path, allow: Sequence[str]) -> ExportedModel:
             f"{folder} is a model in the format '{manifest.format}', which is not read here: give "
             "the run that it was exported from, an adapter or a bundle."
         )
-    manifest.check_files(folder)
+    manifest.check_files(folder, ADAPTER_FILE)
     return read_adapter(folder, manifest, allow)
 
 
@@ -146,14 +151,14 @@ def results_of(checkpoint: Path) -> dict[str, Any] | None:
 
 def open_static(folder: RunFolder, allow: Sequence[str]) -> ExportedModel:
     """Load the model of a run that adapted nothing, from its resolved config."""
-    try:
-        settings = load_plain(folder.config.read_text(encoding="utf-8"))
-        recipe = {"suite": settings["suite"], "merge": settings["model"]["init_args"]["merge"]}
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder.config} is not the config of a merged model.") from error
-    suite, merge = rebuild(recipe, allow)
+    settings = read_run_config(folder.config)
+    merge = (settings["model"].get("init_args") or {}).get("merge")
+    if not merge:
+        raise CheckpointError(f"{folder.config} is not the config of a merged model.")
+    recipe = {"suite": settings["suite"], "merge": merge}
+    suite, merge_method = rebuild(recipe, allow)
     suite = suite.restricted_to(settings.get("tasks"), settings.get("unseen") or ())
     results = folder.read_results()
     if results is not None:
         check_sources(results["sources"], suite.sources(), str(folder.path))
-    return ExportedModel.assemble(suite, merge, {}, results, is_adapted=False)
+    return ExportedModel.assemble(suite, merge_method, {}, results, is_adapted=False)

@@ -1,30 +1,56 @@
 """The manifest of an export: what is in its folder, how it was made, and the hash of every file."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, cast
+
+from pydantic import with_config
+from typing_extensions import TypedDict
 
 from wemoe_pl.checkpoints.heads import CosineHead
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.exported import ExportedModel
+from wemoe_pl.model.architecture import Architecture
+from wemoe_pl.runs.checkpoint_schema import Digest, Source
+from wemoe_pl.runs.results_schema import Accuracies, CorruptionRecord, Fraction
 from wemoe_pl.system.files import atomic_write, sha256
 from wemoe_pl.system.hub import is_inside
 from wemoe_pl.system.provenance import revision, versions
+from wemoe_pl.system.schema import STRICT, Schema, parse_json
 
 MANIFEST = "wemoe_pl.json"
 VERSION = 1
-# What the table of a card needs of a run's results.
-RESULTS = (
-    "suite", "note", "partial", "method", "tasks", "accuracy", "mean", "normalized_mean",
-    "reference", "corruption", "seed",
-)  # fmt: skip
+EncoderPrecision = Literal["float32", "bfloat16", "float16", "float64"]
 
 
+class HeadRecord(TypedDict):
+    """The part of a head that is no tensor."""
+
+    classes: list[str]
+    logit_scale: float | None
+
+
+class ExportedResults(TypedDict):
+    """What the table of a card needs of a run's results; those of early versions have less."""
+
+    suite: str
+    method: str
+    tasks: list[str]
+    accuracy: Accuracies
+    mean: Fraction | None
+    seed: int
+    normalized_mean: NotRequired[float | None]
+    reference: NotRequired[dict[str, Accuracies] | None]
+    note: NotRequired[str | None]
+    partial: NotRequired[str | None]
+    corruption: NotRequired[CorruptionRecord | None]
+
+
+@with_config(STRICT)
 @dataclass(frozen=True)
 class Manifest:
-    """What an export says of itself.
+    """The manifest of an export: what it says of itself.
 
     Args:
         format: one of those of `wemoe-pl export`.
@@ -43,14 +69,14 @@ class Manifest:
     """
 
     format: str
-    files: dict[str, str]
+    files: dict[str, Digest]
     recipe: dict[str, Any]
-    sources: dict[str, dict[str, str]]
-    architecture: dict[str, Any]
-    precision: str
-    heads: dict[str, dict[str, Any]]
+    sources: dict[str, Source]
+    architecture: Architecture
+    precision: EncoderPrecision
+    heads: dict[str, HeadRecord]
     experts: list[str]
-    results: dict[str, Any] | None = None
+    results: ExportedResults | None = None
     method: str | None = None
     versions: dict[str, str] = field(default_factory=versions)
     revision: str | None = None
@@ -59,24 +85,25 @@ class Manifest:
     @classmethod
     def of(cls, model: ExportedModel, export_format: str, folder: Path) -> "Manifest":
         """Make the manifest of an export whose other files are written."""
-        results = model.results and {k: model.results.get(k) for k in RESULTS}
+        shown = ExportedResults.__annotations__
+        results = model.results and {key: model.results.get(key) for key in shown}
         return cls(
             format=export_format,
             files={path.name: sha256(path) for path in sorted(folder.iterdir())},
             recipe=model.recipe,
-            sources={part: dict(source) for part, source in model.sources.items()},
-            architecture=asdict(model.architecture),
-            precision=str(model.dtype).removeprefix("torch."),
+            sources={part: cast(Source, dict(s)) for part, s in model.sources.items()},
+            architecture=model.architecture,
+            precision=cast(EncoderPrecision, str(model.dtype).removeprefix("torch.")),
             heads={task: described_head(model, task) for task in model.classifier.tasks},
             experts=list(model.classifier.experts),
-            results=dict(results) if results else None,
+            results=cast(ExportedResults, results) if results else None,
             method=model.method,
             revision=revision(),
         )
 
     @property
     def text(self) -> str:
-        """What is in its file."""
+        """Return the text of the manifest's file."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     def write(self, folder: Path) -> None:
@@ -84,8 +111,18 @@ class Manifest:
         with atomic_write(folder / MANIFEST) as temporary:
             temporary.write_text(self.text)
 
-    def check_files(self, folder: Path) -> None:
-        """Raise `CheckpointError` for the first file that is missing or not as it was written."""
+    def check_files(self, folder: Path, needed: str) -> None:
+        """Raise `CheckpointError` for the first file that is missing or not as it was written.
+
+        Args:
+            folder: the folder of the export.
+            needed: the file that is to be read, of which the manifest must have the hash.
+        """
+        if needed not in self.files:
+            raise CheckpointError(
+                f"{folder / MANIFEST} has no SHA-256 of {needed}, and so it cannot be known "
+                "whether that is what was exported. Copy or download both again."
+            )
         for name, digest in self.files.items():
             path = folder / name
             if not path.is_file():
@@ -100,7 +137,10 @@ class Manifest:
                 )
 
 
-def described_head(model: ExportedModel, task: str) -> dict[str, Any]:
+MANIFEST_SCHEMA = Schema(Manifest)
+
+
+def described_head(model: ExportedModel, task: str) -> HeadRecord:
     """Describe a head, beside its numbers."""
     head = model.classifier.head(task)
     scale = head.logit_scale if isinstance(head, CosineHead) else None
@@ -114,33 +154,21 @@ def read_manifest(path: Path) -> Manifest:
         CheckpointError: it is damaged, of a later form, or speaks of files elsewhere.
     """
     try:
-        found = json.loads(path.read_text())
+        found = parse_json(path.read_text(encoding="utf-8"))
         version = found["version"]
         if not isinstance(version, int):
             raise TypeError(version)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged or no manifest: export it again.") from error
-    if version > VERSION:
-        raise CheckpointError(
-            f"{path} was written by a later wemoe-pl (its form is {version}, and this one reads up "
-            f"to {VERSION}): upgrade wemoe_pl."
-        )
-    manifest = checked(found, path)
+    faults = MANIFEST_SCHEMA.faults(found)
+    if version > VERSION or (faults.unknown and not faults.wrong):
+        form = f"its form is {version}, and this one reads up to {VERSION}"
+        why = form if version > VERSION else f"it has {faults.unknown_in_words}"
+        raise CheckpointError(f"{path} was written by a later wemoe-pl ({why}): upgrade wemoe_pl.")
+    if faults.wrong:
+        raise CheckpointError(f"{path} is damaged: {faults.wrong}. Export the model again.")
+    manifest = MANIFEST_SCHEMA.make(found)
     for name in manifest.files:
         if "/" in name or not is_inside(name):
             raise CheckpointError(f"{path} speaks of '{name}', which is outside its folder.")
     return manifest
-
-
-def checked(found: Mapping[str, Any], path: Path) -> Manifest:
-    """Make a manifest, every part of which is of the kind that it should be."""
-    kinds: dict[str, type] = {
-        **dict.fromkeys(("format", "precision"), str),
-        **dict.fromkeys(("files", "recipe", "sources", "architecture", "heads", "versions"), dict),
-        "experts": list,
-    }
-    for name, kind in kinds.items():
-        if not isinstance(found.get(name), kind):
-            raise CheckpointError(f"{path} has no '{name}': export the model again.")
-    known = {field.name for field in fields(Manifest)}
-    return Manifest(**{name: value for name, value in found.items() if name in known})

@@ -1,4 +1,4 @@
-"""What every merge method is, and what an encoder must be to be merged block by block."""
+"""The interface of every merge method, and the form of encoders that are merged block by block."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from wemoe_pl.checkpoints import State
+from wemoe_pl.checkpoints import LazyState, State, shapes_of, without_head
 from wemoe_pl.errors import MergeError
+from wemoe_pl.merging.expert_check import measured
 from wemoe_pl.moe.scaling import DEFAULT_SCALING
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
 
@@ -38,7 +39,7 @@ class MergeMethod(ABC):
 
     @property
     def label(self) -> str:
-        """What tables and `results.json` call it."""
+        """Return the name of the method in tables and `results.json`."""
         return type(self).__name__
 
     @property
@@ -59,12 +60,34 @@ def check_experts(experts: Mapping[str, Model]) -> None:
 
 
 def checked_states(base: State, experts: Mapping[str, Model]) -> list[State]:
-    """The experts' weights; `MergeError` when there are none, or they do not fit `base`."""
+    """The experts' weights as `fitting_states` gives them.
+
+    An expert that is the pretrained model itself, or far from it, is warned of as soon as it has
+    been read.
+    """
+    states = fitting_states(base, experts)
+    return [measured(task, state, base) for task, state in states.items()]
+
+
+def fitting_states(base: State, experts: Mapping[str, Model]) -> dict[str, State]:
+    """The experts' weights, by name; `MergeError` when there are none, or they do not fit `base`.
+
+    The head of a classifier is left out if `base` has none.
+    """
     check_experts(experts)
-    states = {task: state_of(expert) for task, expert in experts.items()}
+    states = {task: fitting(state_of(expert), base) for task, expert in experts.items()}
     for task, state in states.items():
         check_compatible(base, state, f"Expert '{task}'")
-    return list(states.values())
+    return states
+
+
+def fitting(expert: State, base: State) -> State:
+    """The weights of an expert, without its head if the pretrained model has none."""
+    shapes = shapes_of(expert)
+    kept = without_head(shapes)
+    if len(kept) == len(shapes) or len(without_head(shapes_of(base))) < len(base):
+        return expert
+    return LazyState(kept, expert.__getitem__)
 
 
 def frozen_copy(encoder: nn.Module, weights: State) -> nn.Module:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from wemoe_pl.merging.base import MergeMethod, checked_states
+from wemoe_pl.merging.base import MergeMethod, fitting_states
 from wemoe_pl.moe.task_vectors import Model, state_of
 
 
@@ -57,5 +57,5 @@ class Individual(MergeMethod):
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """An encoder that becomes the expert of the task that it is told."""
-        checked_states(pretrained.state_dict(), experts)
-        return PerTaskEncoder(deepcopy(pretrained).requires_grad_(False), experts)
+        states = fitting_states(pretrained.state_dict(), experts)
+        return PerTaskEncoder(deepcopy(pretrained).requires_grad_(False), states)

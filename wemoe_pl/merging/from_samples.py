@@ -12,7 +12,7 @@ from wemoe_pl.moe.task_vectors import Model
 
 
 class Sums(ABC):
-    """What is summed over samples; its size depends on neither the samples nor the tasks."""
+    """Sums over samples; their size depends on neither the number of samples nor of tasks."""
 
     @abstractmethod
     def add(self, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor) -> None:

@@ -68,9 +68,13 @@ class WEMoE(MergeMethod):
         Experts whose weights are read lazily are gone through block by block, so that next to the
         result only the pretrained encoder is in memory.
         """
+        blocks_of(pretrained)  # refuses an encoder before its experts are looked at
+        return self.upscaled(pretrained, checked_states(pretrained.state_dict(), experts))
+
+    def upscaled(self, pretrained: nn.Module, states: Sequence[State]) -> nn.Module:
+        """The same of experts whose weights are known to fit."""
         base = pretrained.state_dict()
         pretrained_blocks = blocks_of(pretrained)
-        states = checked_states(base, experts)
         outside = {k: w for k, w in base.items() if not MLP_KEY.match(k)}
         merged = copy_without_mlps(pretrained).requires_grad_(False)
         merged.load_state_dict(add_experts(outside, states, self.init_lambda), strict=False)
@@ -146,7 +150,8 @@ def upscale(
 
     Args:
         pretrained: an encoder with `blocks[i].mlp` (ViT, DeiT, EVA, BEiT, …).
-        experts: fine-tuned copies of it, or their weights, by name or in order.
+        experts: fine-tuned copies of it, or their weights, by name or in order. The head of a
+            classifier is left out if the pretrained one has none.
         init_lambda: λ, from 0 to 1.
         router_depth: 0, 1 or 2.
 

@@ -21,6 +21,7 @@ from wemoe_pl.moe.pruned import Pruned
 
 NOTHING = Pruned(ratio=1.0)  # takes no memory until the task vectors are there
 TASK_VECTORS = ".task_vectors."
+ROUTED = (".router.out.bias", ".router.weights")  # the ends of keys whose shape is (T,)
 # What timm may be asked for beside the architecture: none of it changes the shape of a weight but
 # those of the first and last layer, which timm fits to it.
 DROPOUTS = [f"{part}drop_rate" for part in ("", "pos_", "patch_", "proj_", "attn_")]
@@ -30,7 +31,7 @@ TIMMS_OWN = set(signature(build_model_with_cfg).parameters)
 
 @dataclass(frozen=True)
 class Architecture:
-    """What to build an encoder from before its weights are there.
+    """The architecture of an encoder: enough to build it before its weights are there.
 
     Args:
         backbone: the name of a timm vision transformer.
@@ -50,7 +51,7 @@ class Architecture:
 
     @classmethod
     def of(cls, encoder: nn.Module, backbone: Backbone) -> "Architecture":
-        """That of a plain encoder, or of one that was upscaled."""
+        """Return the architecture of a plain encoder, or of one that was upscaled."""
         mixtures = [*mixtures_of(encoder).values()]
         if not mixtures:
             return cls(backbone.model, backbone.options)
@@ -75,7 +76,7 @@ class Architecture:
             shared_router=self.shared_router,
             compression=NOTHING,
         )
-        return method.merge(plain, {str(i): plain.state_dict() for i in range(self.experts)})
+        return method.upscaled(plain, [plain.state_dict()] * self.experts)
 
     def load(self, state: State, owner: str) -> nn.Module:
         """The encoder with the weights of a state dict, in evaluation mode.
@@ -87,28 +88,55 @@ class Architecture:
         Raises:
             CheckpointError: the state is of another architecture; names the first such key.
         """
-        backbone = Backbone(self.backbone, self.options)
-        if count_numbers(backbone.shapes) > count_numbers(shapes_of(state)):
-            raise CheckpointError(  # before memory is taken for what a manifest makes up
-                f"{owner} is not what its manifest says: '{self.backbone}' with {self.options} is "
-                "larger."
-            )
+        self.check_size(shapes_of(state), owner)
         encoder = self.build()
         take_dictionaries(state, encoder)
         places = own_state(encoder)
         if difference := first_difference(shapes_of(state), shapes_of(places)):
             raise CheckpointError(f"{owner} is not what its manifest says: {difference}.")
         others = {key: place for key, place in places.items() if TASK_VECTORS not in key}
-        rest = {key: laid_out_as(place, state[key]) for key, place in others.items()}
+        rest = {key: laid_out_as(place, of_its_kind(place, state[key], f"{owner}: '{key}'"))
+                for key, place in others.items()}  # fmt: skip
         encoder.load_state_dict(rest, strict=False, assign=True)
         encoder.requires_grad_(False)
         for mixture in mixtures_of(encoder).values():
             mixture.router.requires_grad_()  # the only part that does, as after merging
         return encoder.eval()
 
+    def check_size(self, shapes: Mapping[str, torch.Size], owner: str) -> None:
+        """Refuse what is larger than a file, before time and memory are taken for it.
+
+        Args:
+            shapes: of the tensors in the file.
+            owner: see `load`.
+
+        Raises:
+            CheckpointError: a manifest makes up blocks, weights or experts.
+        """
+        routed = [shape for key, shape in shapes.items() if key.endswith(ROUTED)]
+        if self.experts and routed[:1] != [(self.experts,)]:
+            found = f"one for {routed[0]}" if routed else "none"
+            raise CheckpointError(
+                f"{owner} is not what its manifest says: that speaks of routers for {self.experts} "
+                f"experts, and the first router there is {found}."
+            )
+        backbone = Backbone(self.backbone, self.options)
+        if count_numbers(backbone.shapes) > count_numbers(shapes):
+            raise CheckpointError(
+                f"{owner} is not what its manifest says: '{self.backbone}' with {self.options} is "
+                "larger."
+            )
+
+
+def of_its_kind(place: Tensor, tensor: Tensor, name: str) -> Tensor:
+    """A tensor, if its numbers are whole or not as those in its place are; an error if not."""
+    if tensor.is_floating_point() != place.is_floating_point():
+        raise CheckpointError(f"{name} is of {tensor.dtype}, and not of {place.dtype}.")
+    return tensor
+
 
 def count_numbers(shapes: Mapping[str, torch.Size]) -> int:
-    """How many there are in tensors of these shapes."""
+    """Return the number of entries in tensors of these shapes."""
     return sum(shape.numel() for shape in shapes.values())
 
 
@@ -148,7 +176,7 @@ def take_dictionaries(state: State, encoder: nn.Module) -> None:
 
 
 def whole_state(state: State, encoder: nn.Module) -> dict[str, Tensor]:
-    """What `own_state` gave as timm takes it: with what is shared under each of its names.
+    """Return the state as timm takes it: `own_state` with what is shared under each of its names.
 
     The encoder's dictionaries become those of the state dict.
     """

@@ -18,7 +18,7 @@ Ranking = list[tuple[str, float]]
 
 
 class Prediction(NamedTuple):
-    """What a classifier says of an image.
+    """The prediction of a classifier for an image.
 
     Attributes:
         task: given or inferred.
@@ -151,7 +151,7 @@ class MultiTaskClassifier(MultiTaskModel):
     @torch_defaults()
     @torch.inference_mode()
     def routing(self, images: AnyImages, batch_size: int = 64) -> dict[str, Tensor]:
-        """How images are routed: the weights of every expert, (n, blocks), by its name.
+        """Return each expert's routing weights of the images, (n, blocks), by its name.
 
         Args:
             images: as for `predict`.
@@ -180,7 +180,7 @@ class MultiTaskClassifier(MultiTaskModel):
             yield batch.to(weight)
 
     def __repr__(self) -> str:
-        """What it is, and how it is used."""
+        """Describe the classifier, and how it is used."""
         weight = next(self.parameters())
         place = f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}"
         size = sum(p.numel() for p in self.encoder.parameters())

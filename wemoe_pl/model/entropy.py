@@ -1,4 +1,4 @@
-"""How uncertain a prediction is: what adaptation minimises, and what tells tasks apart."""
+"""The entropy of predictions: adaptation minimises it, and it tells tasks apart."""
 
 from torch import Tensor
 

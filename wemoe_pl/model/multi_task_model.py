@@ -32,6 +32,8 @@ class MultiTaskModel(nn.Module):
         experts: Sequence[str] = (),
     ):
         super().__init__()
+        for task, head in heads.items():
+            check_own_head(encoder, task, head)
         self.encoder = encoder
         self.heads = nn.ModuleDict(heads)
         self.backbone = backbone
@@ -54,7 +56,7 @@ class MultiTaskModel(nn.Module):
 
     @property
     def num_classes(self) -> dict[str, int]:
-        """How many classes the head of each task has."""
+        """Return the number of classes of each task's head."""
         return {task: len(self.head(task).classes) for task in self.tasks}
 
     def encode(self, images: Tensor, task: str | None = None) -> Tensor:
@@ -112,3 +114,17 @@ class MultiTaskModel(nn.Module):
         finally:
             for mixture, record in zip(self.mixtures, before, strict=True):
                 mixture.record_routing = record
+
+
+def check_own_head(encoder: nn.Module, task: str, head: ClassificationHead) -> None:
+    """Raise `ConfigError` for an encoder that is still a classifier of something else.
+
+    CLIP's projection is timm's `head` too, and gives as many features as the heads take.
+    """
+    inner = getattr(encoder, "encoder", encoder)  # of a `PerTaskEncoder`, say
+    own, width = getattr(inner, "head", None), head.weight.shape[1]
+    if isinstance(own, nn.Linear) and own.out_features != width:
+        raise ConfigError(
+            f"The head of '{task}' is for {width} features, but the encoder ends in a layer of its "
+            f"own with {own.out_features} outputs: call `reset_classifier(0)` on it."
+        )

@@ -1,4 +1,4 @@
-"""Which task is an image of, when nobody says? Asked of the heads, or of the routers."""
+"""The task of an image that nobody names is inferred from the heads or from the routers."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How the task vectors of one parameter are stored: what dense, pruned and low-rank forms share.
+"""The task vectors of one parameter have stored forms: dense, pruned and low-rank share this.
 
 Whatever the form, `mix` gives Σ_i r_bi τ_i for every sample, in the precision of the routing
 weights, and `tile` gives some rows or columns of all task vectors. Nothing stays unpacked for
@@ -61,7 +61,7 @@ class TaskVectors(nn.Module, ABC):
 
     @property
     def numbers(self) -> int:
-        """How many floating-point numbers are stored."""
+        """Return the number of floating-point numbers that are stored."""
         return sum(tensor.numel() for tensor in self.parameters() if tensor.is_floating_point())
 
     @property
@@ -71,7 +71,7 @@ class TaskVectors(nn.Module, ABC):
 
     @property
     def unpack_cost(self) -> float:
-        """What tiles of all of them cost beyond reading, in multiply-adds of a matrix product."""
+        """Return the cost of unpacking tiles, in multiply-adds of a matrix product."""
         return 0.0
 
     @property
@@ -82,7 +82,7 @@ class TaskVectors(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class Compression(ABC):
-    """How task vectors are stored.
+    """The form in which task vectors are stored.
 
     Args:
         precision: of the stored numbers; by default that of the weights. Mixing is always done in

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from wemoe_pl.errors import MergeError
 from wemoe_pl.moe.compression import TaskVectors, in_memory_order, is_column_major
 from wemoe_pl.moe.dense import DenseVectors
-from wemoe_pl.moe.low_rank import LowRankVectors
-from wemoe_pl.moe.pruned import PrunedVectors
+from wemoe_pl.moe.low_rank import LowRankVectors, are_low_rank
+from wemoe_pl.moe.pruned import PrunedVectors, are_pruned
 
 
 class Dictionary(nn.Module):
@@ -58,10 +58,10 @@ def restored(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> TaskVe
         case ["entries"] if stored["entries"].numel() == count * weight.numel():
             shape = in_memory_order(weight, weight).shape
             return DenseVectors(in_memory_order(stored["entries"].view(count, *shape), weight))
-        case ["counts", "places", "values"]:
+        case ["counts", "places", "values"] if are_pruned(stored, weight, count):
             parts = stored["values"], stored["places"], stored["counts"]
             return PrunedVectors(*parts, weight.shape, is_column_major(weight))
-        case ["left", "owners", "right"]:
+        case ["left", "owners", "right"] if are_low_rank(stored, weight, count):
             factors = stored["left"], stored["right"], stored["owners"]
             return LowRankVectors(*factors, weight.shape, count)
     raise MergeError(

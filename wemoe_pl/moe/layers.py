@@ -1,18 +1,18 @@
 """`Router` and `WeightEnsemblingMoE`: an MLP whose weights are mixed per sample (paper §3.2)."""
 
+import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Literal
 
 import torch
-from timm.layers import RmsNorm
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
 from wemoe_pl.moe.compression import Compression, Reader
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.dictionary import Dictionary
-from wemoe_pl.moe.kernels import hidden_mean, merged_mlp, store_fc2_by_columns
+from wemoe_pl.moe.kernels import NORMS, hidden_mean, merged_mlp, store_fc2_by_columns, why_mapped
 from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
 
@@ -104,6 +104,7 @@ class WeightEnsemblingMoE(nn.Module):
         router: the only trainable part.
         record_routing: keep the routing weights of the last forward pass?
         routing_weights: those weights, (B, T), detached; None unless `record_routing`.
+        one_by_one: must the MLP see every sample alone, which is slow?
 
     >>> from timm.layers import Mlp
     >>> moe = WeightEnsemblingMoE(Mlp(8, 32), [Mlp(8, 32), Mlp(8, 32)])
@@ -123,6 +124,14 @@ class WeightEnsemblingMoE(nn.Module):
     ):
         super().__init__()
         dim = mlp_width(pretrained_mlp)
+        reason = why_mapped(pretrained_mlp)
+        self.one_by_one = reason is not None
+        if reason:
+            warnings.warn(
+                f"Every {type(pretrained_mlp).__name__} runs sample by sample, which takes several "
+                f"times as long: {reason}.",
+                stacklevel=2,
+            )
         self.mlp = store_fc2_by_columns(deepcopy(pretrained_mlp).requires_grad_(False))
         self.task_vectors = store_task_vectors(self.mlp, expert_mlps, compression)
         self.router = Router(dim, len(expert_mlps), init_lambda, router_depth, init_std)
@@ -151,10 +160,7 @@ class WeightEnsemblingMoE(nn.Module):
         # `shape[0]`, since `len` would give an exported program batches of this size only.
         recorded = routing_weights.detach().expand(x.shape[0], -1)
         self.routing_weights = recorded if self.record_routing else None
-        # Where all samples share their weights, they are one sample as far as weights go.
-        if self.routing == "batch" or self.router.depth == 0:
-            return merged_mlp(self.mlp, self.task_vectors, routing_weights, x[None])[0]
-        return merged_mlp(self.mlp, self.task_vectors, routing_weights, x)
+        return merged_mlp(self.mlp, self.task_vectors, routing_weights, x, self.one_by_one)
 
     @torch.no_grad()
     def fold(self) -> nn.Module:
@@ -177,7 +183,7 @@ class WeightEnsemblingMoE(nn.Module):
 def mlp_width(mlp: nn.Module) -> int:
     """D of an MLP of timm's form; raise `MergeError` that names the class of any other."""
     first = getattr(mlp, "fc1", None) or getattr(mlp, "fc1_g", None)
-    per_token = (nn.Linear, nn.LayerNorm, nn.RMSNorm, RmsNorm)
+    per_token = (nn.Linear, *NORMS)
     weighted = [m for m in mlp.children() if next(m.parameters(), None) is not None]
     foreign = [type(m).__name__ for m in weighted if not isinstance(m, per_token)]
     if not (isinstance(first, nn.Linear) and isinstance(getattr(mlp, "fc2", None), nn.Linear)):

@@ -1,5 +1,6 @@
 """Low-rank task vectors: the largest singular values of every matrix are stored."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -104,3 +105,20 @@ class LowRankVectors(TaskVectors):
     def unpack_cost(self) -> float:
         """The factors are multiplied."""
         return len(self.owners) * self.shape.numel()
+
+
+def are_low_rank(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> bool:
+    """Do the factors of task vectors fit each other, a parameter and the number of experts?
+
+    Args:
+        stored: `left`, `right` and `owners` of a `LowRankVectors`.
+        weight: the parameter.
+        count: T.
+    """
+    left, right, owners = (stored[part] for part in ("left", "right", "owners"))
+    if owners.ndim != 1 or owners.is_floating_point() or weight.ndim < 2:
+        return False
+    of_experts = ((owners >= 0) & (owners < count)).all() and (owners.diff() >= 0).all()
+    rows, columns = weight.flatten(1).shape
+    shapes = (rows, len(owners)), (len(owners), columns)
+    return bool(of_experts) and (left.shape, right.shape) == shapes

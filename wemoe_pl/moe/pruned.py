@@ -1,6 +1,7 @@
 """Pruned task vectors: only the entries of largest magnitude are stored (arXiv 2410.21804)."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,6 +140,23 @@ class PrunedVectors(TaskVectors):
     def unpack_cost(self) -> float:
         """Every entry, zero or not, is written to a place of its own."""
         return SCATTER_COST * self.count * self.shape.numel()
+
+
+def are_pruned(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> bool:
+    """Do the parts of pruned task vectors fit each other, a parameter and the number of experts?
+
+    Args:
+        stored: `values`, `places` and `counts` of a `PrunedVectors`.
+        weight: the parameter.
+        count: T.
+    """
+    values, places, counts = (stored[part] for part in ("values", "places", "counts"))
+    blocks = math.ceil(weight.numel() / BLOCK_ENTRIES)
+    if counts.shape != (blocks, count) or counts.is_floating_point() or (counts < 0).any():
+        return False
+    kept = (int(counts.sum()),)
+    within = not places.is_floating_point() and ((places >= 0) & (places < BLOCK_ENTRIES)).all()
+    return bool(within) and values.shape == places.shape == kept
 
 
 class MixSparse(torch.autograd.Function):

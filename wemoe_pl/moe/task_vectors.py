@@ -9,9 +9,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from wemoe_pl.checkpoints import LazyState, State, first_difference, shapes_of
+from wemoe_pl.checkpoints import LazyState, State, first_difference, shapes_of, without_head
 from wemoe_pl.errors import MergeError
 
+SAME_PRETRAINED = "Merge models that were fine-tuned from the same pretrained one."
+WITHOUT_HEADS = (
+    "Nothing but the classifiers' heads differs: call `reset_classifier(0)` on every model, and "
+    "keep their heads apart."
+)
 Model = nn.Module | State  # a model, or its weights by name, which may be read when asked for
 
 
@@ -25,10 +30,12 @@ def check_compatible(pretrained: State, expert: State, name: str) -> None:
 
     The error names the first key that differs, in the order of the model, and both shapes.
     """
-    if difference := first_difference(shapes_of(expert), shapes_of(pretrained)):
+    theirs, ours = shapes_of(expert), shapes_of(pretrained)
+    if difference := first_difference(theirs, ours):
+        differ_in_head = first_difference(without_head(theirs), without_head(ours)) is None
         raise MergeError(
             f"{name} does not fit the pretrained model: {difference}. "
-            "Merge models that were fine-tuned from the same pretrained one."
+            f"{WITHOUT_HEADS if differ_in_head else SAME_PRETRAINED}"
         )
 
 

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 from lightning import Trainer
-from rich.console import Console
 
 from wemoe_pl.data.datamodule import VisionData, check_split
 from wemoe_pl.errors import ConfigError, WeMoEError
@@ -30,6 +29,7 @@ from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.meant_run import Meant, meant_run
 from wemoe_pl.runs.partial import check_limits
 from wemoe_pl.runs.start import Start, compare_with_start, find_start
+from wemoe_pl.system.console import Console
 from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import digest
 from wemoe_pl.training.finetune import ExpertFineTuning
@@ -76,7 +76,7 @@ class Job:
 
     @cached_property
     def fits(self) -> bool:
-        """Whether there is something to fit, and not only to score."""
+        """Return True if there is something to fit, and not only to score."""
         module = self.module
         if not isinstance(module, MergedModule) or isinstance(module.merge, SampleMethod):
             return True
@@ -110,7 +110,7 @@ class Job:
 
     @property
     def needs_labels(self) -> bool:
-        """Whether all images that it learns from must have labels."""
+        """Return True if all images that it learns from must have labels."""
         method = getattr(self.module, "merge", None)
         by_method = isinstance(method, SampleMethod) and method.needs_labels
         return self.module.needs_labels or by_method

@@ -4,12 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rich.markup import escape
 from rich.table import Table
 
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.tasks import UNLABELLED, Images, Split, name_some
-from wemoe_pl.errors import harmless
 from wemoe_pl.preflight.findings import Findings
 
 MOST_ROWS = 10  # of a task's classes, unless all are asked for
@@ -120,9 +118,9 @@ def class_table(images: CountedTask, classes: Sequence[str], full: bool) -> Tabl
         counts = (f"{counted.counts[label]:,}" for counted in images.splits.values())
         firsts = (counted.first.get(label) for counted in images.splits.values())
         first = next(filter(None, firsts), "–")
-        shown = harmless(first if full else shortened(first))
+        shown = first if full else shortened(first)
         number = "" if label == UNLABELLED else str(label)
-        table.add_row(number, escape(visible(name)), *counts, escape(shown))
+        table.add_row(number, visible(name), *counts, shown)
     return table
 
 

@@ -1,11 +1,8 @@
 """The encoders and heads that a job would read: from where, in which form, and whether they fit."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-from rich.markup import escape
 from rich.table import Table
 
 from wemoe_pl.checkpoints import (
@@ -16,16 +13,14 @@ from wemoe_pl.checkpoints import (
     hub_request,
     open_weights,
 )
-from wemoe_pl.checkpoints.encoder import find_tower
 from wemoe_pl.checkpoints.heads import HEAD_FILE, ClassificationHead, CosineHead
+from wemoe_pl.checkpoints.tower import find_tower
 from wemoe_pl.checkpoints.zero_shot import TextTower
 from wemoe_pl.data.suite import Suite, warn_of_twins
 from wemoe_pl.data.tasks import ImageFolderTask, PaperTask, ParquetTask, VisionTask
+from wemoe_pl.merging.expert_check import MeasuredState, remark
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.system.disk_space import size_in_words
-
-# An expert lies near the model that it was fine-tuned from; two independent ones differ by 1.4.
-FAR = 0.5
 
 
 @dataclass(frozen=True)
@@ -64,8 +59,10 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
                 found[task] = Encoder(source, form_name(source))
             else:
                 state = encoder_state(source, suite.backbone, projection=suite.pretrained)
-                found[task] = Encoder(source, form_name(source), distance(state, pretrained))
-                judge(task, found[task], findings)
+                apart = distance(state, pretrained)
+                found[task] = Encoder(source, form_name(source), apart)
+                if sentence := remark("It", apart):
+                    findings.warning(f"expert of {task}", sentence)
                 digests[task] = fingerprint(source, ENCODER_FILE)
     with findings.listed("experts"):
         warn_of_twins(digests, suite.experts)
@@ -78,25 +75,13 @@ def to_fetch(source: str, findings: Findings) -> Encoder | None:
     return Encoder(source, f"to fetch, {size_in_words(size)}") if size else None
 
 
-def judge(task: str, expert: Encoder, findings: Findings) -> None:
-    """Warn of an expert that was not fine-tuned, or not from the pretrained encoder."""
-    assert expert.distance is not None
-    part, apart = f"expert of {task}", f"{expert.distance:.0%}"
-    if expert.distance == 0:
-        findings.warning(part, "It is the pretrained encoder itself, and adds nothing to it.")
-    elif expert.distance > FAR:
-        sentence = f"It differs from the pretrained encoder by {apart} of its norm"
-        findings.warning(part, f"{sentence}: was it fine-tuned from that one?")
-
-
 def distance(state: LazyState, pretrained: LazyState) -> float:
-    """Measure how far weights are from the pretrained ones, as a share of the norm of those."""
-    apart, size = [], []
+    """Read weights, and measure how far they are from the pretrained ones, by the norm of those."""
+    found: list[float] = []
+    measured_state = MeasuredState(state, pretrained, found.append)
     for key in pretrained:
-        before = pretrained[key].float()
-        apart.append(torch.linalg.vector_norm(state[key].float() - before).item())
-        size.append(torch.linalg.vector_norm(before).item())
-    return math.hypot(*apart) / (math.hypot(*size) or 1.0)
+        _ = measured_state[key]
+    return found[0]
 
 
 def form_name(source: str) -> str:
@@ -176,5 +161,5 @@ def encoder_table(encoders: Mapping[str, Encoder]) -> Table:
     table.add_column("source", overflow="fold")
     for name, encoder in encoders.items():
         apart = "" if encoder.distance is None else f"{encoder.distance:.2%}"
-        table.add_row(name, encoder.form, apart, escape(encoder.source))
+        table.add_row(name, encoder.form, apart, encoder.source)
     return table

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping
 
-from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from wemoe_pl.errors import harmless
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.preflight.memory import Memory
+from wemoe_pl.system.console import Console
 from wemoe_pl.system.disk_space import size_in_words
 
 INDENT = (0, 0, 0, 2)
@@ -26,15 +24,15 @@ def print_part(
         facts: sentences or values, by what they are about.
         table: what is below them, if it has any row.
     """
-    console.print(f"\n[bold]{escape(title)}[/bold]", highlight=False)
+    console.print(f"\n{title}", style="bold")
     words = Table.grid(padding=(0, 2))
     words.add_column(no_wrap=True)
     words.add_column(overflow="fold")
     for name, value in facts.items():
-        words.add_row(escape(name), escape(harmless(value)))
+        words.add_row(name, value)
     for shown in (words, table):
         if shown is not None and shown.row_count:
-            console.print(Padding(shown, INDENT, expand=False), highlight=False)
+            console.print(Padding(shown, INDENT, expand=False))
 
 
 def memory_facts(memory: Memory, fits: bool, room: int | None) -> dict[str, str]:
@@ -66,17 +64,17 @@ def print_findings(console: Console, findings: Findings, quiet: bool) -> None:
     """Print all warnings and problems, and unless it is to be quiet that there are none."""
     if size := sum(findings.waiting.values()):
         waiting = f"{size_in_words(size)} are on the hub and not here, and were not looked at"
-        console.print(f"\n{waiting}: `wemoe-pl prepare` fetches them.", highlight=False)
+        console.print(f"\n{waiting}: `wemoe-pl prepare` fetches them.")
     for title, sentences in (("Warnings", findings.warnings), ("Problems", findings.problems)):
         if not sentences:
             continue
-        console.print(f"\n[bold]{title}[/bold]")
+        console.print(f"\n{title}", style="bold")
         for sentence in sentences:
             line = Table.grid(padding=(0, 1))
             line.add_column(width=1)
             line.add_column(overflow="fold")
-            line.add_row("-", escape(harmless(sentence)))
-            console.print(Padding(line, INDENT, expand=False), highlight=False)
+            line.add_row("-", sentence)
+            console.print(Padding(line, INDENT, expand=False))
     if not findings.problems and not quiet:
         beside = "with the warnings above" if findings.warnings else "and nothing to warn of"
-        console.print(f"\nNothing keeps this job from starting, {beside}.", highlight=False)
+        console.print(f"\nNothing keeps this job from starting, {beside}.")

@@ -1,1 +1,1 @@
-"""What a run comes to: results, tables, pictures, pages and dashboards."""
+"""The outcome of a run is presented here: results, tables, pictures, pages and dashboards."""

@@ -27,8 +27,8 @@ from wemoe_pl.reporting.plots.analyses import (
 )
 from wemoe_pl.reporting.plots.style import FloatArray
 from wemoe_pl.reporting.results import parameter_counts
+from wemoe_pl.system.console import progress
 from wemoe_pl.system.files import atomic_write
-from wemoe_pl.system.terminal import progress
 from wemoe_pl.training.routing import TaskRouting
 
 SPAN = (-0.5, 1.5)  # of both coefficients of a landscape

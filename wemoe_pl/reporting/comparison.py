@@ -18,7 +18,7 @@ EXPERTS = REFERENCES[INDIVIDUAL].label
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What a table shows of its runs.
+    """The options of a table of runs.
 
     Args:
         mean_over_seeds: has one row for runs that differ in the seed.

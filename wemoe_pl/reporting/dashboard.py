@@ -15,10 +15,10 @@ from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, routing_rows
-from wemoe_pl.reporting.loggers import WandbRun, one_line
 from wemoe_pl.reporting.media import Captions, ShownImages, media_loggers, show
 from wemoe_pl.reporting.plots.analyses import plot_routing
 from wemoe_pl.reporting.summary import accuracy_columns
+from wemoe_pl.reporting.wandb_run import WandbRun, one_line
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.training.evaluation import Sample
 from wemoe_pl.training.metrics import normalized_mean
@@ -112,7 +112,7 @@ class Dashboard(L.Callback):
             logger.attempt(partial(show_report, logger, module, results, trainer))
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on with."""
+        """Return the state that a resumed run goes on with."""
         return {"run_id": self.run_id, "alerted": sorted(self._alerted)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -161,7 +161,7 @@ def declare_sources(run: Any, sources: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def facts(results: Mapping[str, Any], module: MultiTaskModule) -> dict[str, Any]:
-    """What exactly was run: sources with hashes, versions, revision and sizes."""
+    """Return the facts of the run: sources with hashes, versions, revision and sizes."""
     named = [
         "command", "partial", "sources", "versions", "revision", "parameters", "seed", "seconds",
     ]  # fmt: skip
@@ -225,7 +225,7 @@ def define_metrics(logger: WandbRun, tasks: Sequence[str]) -> None:
 
 
 def caption(sample: Sample) -> str:
-    """What the model says of an image, and how it routed it.
+    """Return the caption of an image: the model's prediction, and the routing weights.
 
     >>> caption(Sample(torch.zeros(3, 1, 1), "cat", "dog", 0.61, {"pets": 0.4, "cars": 0.1}))
     'dog (61 %), is cat; pets 0.40, cars 0.10'

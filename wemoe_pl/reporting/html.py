@@ -25,7 +25,7 @@ from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, ROUTING_FILE
 from wemoe_pl.reporting.table import ResultRow, ResultTable, percent
 from wemoe_pl.reporting.templates import template_in
 from wemoe_pl.runs.folder import RunFolder
-from wemoe_pl.system.files import SHIPPED, atomic_write
+from wemoe_pl.system.files import SHIPPED, atomic_write, remove_leftovers_of
 
 ASSETS = SHIPPED / "page"
 AGAIN = "runs/again"  # where a command goes that makes a run anew
@@ -51,7 +51,7 @@ class EmbeddedFigure(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """What a page tells of one run.
+    """The section of a page about one run.
 
     Attributes:
         label: what the run's row is called in a table without means over seeds.
@@ -174,6 +174,7 @@ def write_page(
         style=style,
         script=script,
     )
+    remove_leftovers_of(path)
     with atomic_write(path) as temporary:
         temporary.write_text(page, "utf-8", errors="replace")  # JSON may hold half a character
 

@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from PIL import Image
 
 from wemoe_pl.data.preprocessing import Pixels
-from wemoe_pl.reporting.loggers import WandbRun
+from wemoe_pl.reporting.wandb_run import WandbRun
 
 ShownImages = Sequence[Path | Pixels]
 Captions = Sequence[str] | None

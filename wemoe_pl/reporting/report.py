@@ -7,7 +7,8 @@ from wemoe_pl.reporting.comparison import DEFAULT_TABLE, TableOptions, compare_r
 from wemoe_pl.reporting.html import Experiment, Section, write_page
 from wemoe_pl.reporting.scored_runs import ScoredRun, read_experiments
 from wemoe_pl.reporting.table import LAYOUTS
-from wemoe_pl.system.files import atomic_write
+from wemoe_pl.system.files import atomic_write, remove_leftovers_of
+from wemoe_pl.system.terminal import say
 
 
 def report(
@@ -30,8 +31,9 @@ def report(
     """
     document = LAYOUTS[layout]([compare_runs(runs, options) for runs in read_experiments(folders)])
     if out is None:
-        print(document, end="")
+        say(document, end="")
         return
+    remove_leftovers_of(out)
     with atomic_write(out) as temporary:
         temporary.write_text(document)
 

@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.run_config import read_run_config
 from wemoe_pl.runs.settings import Effect, relevant_settings
-from wemoe_pl.system.plain_yaml import load_plain
 
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """What one run left.
+    """A scored run, as it is read back from its folder.
 
     Attributes:
         folder: the folder of the run.
@@ -35,7 +33,7 @@ class ScoredRun:
 
     @property
     def experiment(self) -> tuple[Any, ...]:
-        """What it shares with the runs that belong in the same table."""
+        """Return the key that runs of one table share."""
         results = self.results
         corruption = json.dumps(results.get("corruption"), sort_keys=True)
         experts = results.get("experts", results["tasks"])
@@ -81,10 +79,7 @@ def is_in_hidden_folder(path: Path, folder: Path) -> bool:
 
 def read_run(folder: RunFolder) -> ScoredRun:
     """Read the run of a folder with results, and its config if that is there."""
-    try:
-        results = folder.read_results()
-    except CheckpointError as error:
-        raise damaged(folder.results) from error
+    results = folder.read_results()
     assert results is not None, "Who calls this has seen the file."
     options = read_options(folder.config) if folder.config.is_file() else {}
     return ScoredRun(folder.path, results, options)
@@ -96,20 +91,12 @@ def read_options(config: Path) -> dict[str, str]:
     Raises:
         CheckpointError: the config is damaged.
     """
-    try:
-        settings = relevant_settings(load_plain(config.read_text()), Effect.METHOD)
-        return {name: as_text(name, value) for name, value in settings}
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise damaged(config) from error
-
-
-def damaged(path: Path) -> CheckpointError:
-    """Make the error for a file of a run that cannot be read."""
-    return CheckpointError(f"{path} is damaged or was not written by wemoe-pl: delete it.")
+    settings = relevant_settings(read_run_config(config), Effect.METHOD)
+    return {name: as_text(name, value) for name, value in settings}
 
 
 def as_text(name: str, value: Any) -> str:
     """Write a setting as text; a class, which has a long and a short form, by its short one."""
-    if name.rpartition(".")[2] == "class_path":
+    if name.rpartition(".")[2] == "class_path" and isinstance(value, str):
         return str(value.rpartition(".")[2])
     return value if isinstance(value, str) else json.dumps(value)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from wemoe_pl.reporting.table import grid, percent
@@ -28,8 +27,8 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
     """
     caption = f"Accuracy on {results['suite']}, %"
     notes = filter(None, (results.get("note"), results.get("partial"), left_out_note(results)))
-    below = escape("\n".join(notes))  # a stranger's brackets are no markup
-    table = Table(title=escape(caption), caption=below or None, min_width=len(caption))
+    below = "\n".join(notes)
+    table = Table(title=caption, caption=below or None, min_width=len(caption))
     titles, rows = accuracy_rows(results)
     for title in titles:
         style = "bold" if title == results["method"] else ""
@@ -153,7 +152,7 @@ def calibration_section(results: Mapping[str, Any]) -> list[str]:
 
 
 def label_free_section(results: Mapping[str, Any]) -> list[str]:
-    """What is known of the predictions for each task without a look at labels."""
+    """Return the section about the predictions for each task that needs no labels."""
     columns = {m.label: results[m.result] for m in LABEL_FREE if results.get(m.result)}
     tasks = dict.fromkeys(task for values in columns.values() for task in values)
     rows = rows_by_task(tasks, columns.values())

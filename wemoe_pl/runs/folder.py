@@ -1,6 +1,5 @@
 """The folder of a run: which file lies there under which name, and what state the run is in."""
 
-import json
 import os
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,11 +10,11 @@ from typing import Any
 
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.runs.checkpoint import has_ended
+from wemoe_pl.runs.results_schema import read_results_file
 from wemoe_pl.system.files import LEFTOVER, digest, remove_leftovers
 
 # The first words of a `config.yaml` that this program has written.
 CONFIG_HEADER = "# The resolved config of this run, written by wemoe-pl"
-RESULT_KEYS = {"suite", "method", "tasks", "accuracy", "mean"}
 PICTURE_NAMES = ("accuracy", "adaptation", "confusion", "routing", "routing_share")
 # What else a run leaves beside the files that have a property below: see `is_of_run`.
 OTHER_FILES = (
@@ -116,22 +115,11 @@ class RunFolder:
         Raises:
             CheckpointError: it is damaged, or another program's.
         """
-        if not self.results.is_file():
-            return None
-        try:
-            results = json.loads(self.results.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):
-            results = None
-        if not isinstance(results, dict) or not results.keys() >= RESULT_KEYS:
-            raise CheckpointError(
-                f"{self.results} is damaged or was not written by wemoe-pl: move it away, or "
-                "choose another folder."
-            )
-        return results
+        return read_results_file(self.results) if self.results.is_file() else None
 
     @property
     def state(self) -> RunState:
-        """Whether a run has finished here, has begun, or neither.
+        """Return the state of the folder: its run has finished, has begun, or neither.
 
         Raises:
             CheckpointError: the checkpoint is damaged.

@@ -78,7 +78,7 @@ class Identity:
 
 
 def image_change(then: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Which images are others than they were; empty if none are."""
+    """Say which images are others than they were; return an empty text if none are."""
     for name, identity in now.items():
         if name in then and then[name] != identity:
             return f"the {name} are others, by their names, sizes, order or classes"
@@ -86,7 +86,7 @@ def image_change(then: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def program_change(left: Mapping[str, Any]) -> str:
-    """Which part of the program is another than when a run was made; empty if none is.
+    """Say which part of the program has changed since a run was made; "" if none has.
 
     Args:
         left: its results, or its checkpoint.

@@ -16,6 +16,8 @@ from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
 from wemoe_pl.errors import WeMoEError
 from wemoe_pl.system.files import told_of
+from wemoe_pl.system.signals import REQUEST
+from wemoe_pl.system.terminal import say
 
 LOCK_PATIENCE = 120.0  # seconds that another host's lock is waited for
 POLL = 0.5  # seconds between two looks at it
@@ -25,7 +27,7 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class Holder(NamedTuple):
-    """Who holds a lock.
+    """The holder of a lock.
 
     Attributes:
         host: the name of the machine.
@@ -89,10 +91,11 @@ def acquire(lock: Path, folder: Path, patience: float, patience_here: float) -> 
             )
         if holder and not said:
             said = True
-            print(
+            say(
                 f"{folder} is in use by {holder}: waiting up to {waits:.0f} seconds for it.",
                 file=sys.stderr,
             )
+        REQUEST.obey_if_due()
         time.sleep(POLL)
 
 
@@ -120,7 +123,7 @@ def let_go(taken: BaseFileLock, lock: Path) -> None:
 
 
 def holder_of(lock: Path) -> Holder | None:
-    """Who holds a lock; None while that is being written down."""
+    """Return the holder of a lock; None while that is being written down."""
     try:
         text = lock.read_text(encoding="utf-8")
     except OSError:

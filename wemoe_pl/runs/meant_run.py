@@ -1,11 +1,13 @@
-"""Which run a command is about: one given by its own config uses its own checkpoint by default."""
+"""The run that a command means: one given by its own config uses its own checkpoint by default."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wemoe_pl.errors import CheckpointError
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.run_config import read_run_config
 from wemoe_pl.runs.settings import first_change, read_settings
 from wemoe_pl.system.configs import find_config
 
@@ -84,9 +86,10 @@ def beginning_of(folder: RunFolder) -> Any:
 
 def model_change(folder: RunFolder, recipe: Mapping[str, Any]) -> str:
     """In what a model is another than the one of a run, in words; empty if it is the same."""
-    then = read_settings(folder.config)
-    if then is None:
-        return f"{folder.config.name} is damaged"
+    try:
+        then = read_run_config(folder.config)
+    except CheckpointError as error:
+        return str(error).rstrip(".")
     return first_change(model_settings(then), model_settings(recipe))
 
 

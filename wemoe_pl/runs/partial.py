@@ -46,7 +46,7 @@ def check_limits(settings: Mapping[str, Any], command: str = "fit") -> None:
 
 
 def what_was_scored(trainer: Trainer) -> str | None:
-    """Which part of the test images was scored, in words; None if all were.
+    """Say which part of the test images was scored; return None if all were.
 
     Args:
         trainer: which has just tested or validated.

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.runs.folder import RunFolder, files_of_others
-from wemoe_pl.system.files import exchange, told_of
+from wemoe_pl.system.files import told_of
+from wemoe_pl.system.folders import exchange
 
 MARK = ".replaces"  # lies in a finished run until it has taken the place of the old one
 

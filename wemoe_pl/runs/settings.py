@@ -15,7 +15,7 @@ from wemoe_pl.system.public_names import with_public_names
 
 
 class Effect(IntEnum):
-    """What a setting changes: nothing, or the figures alone, or the method as well.
+    """The effect of a setting: on nothing, on the figures alone, or on the method as well.
 
     Runs are compared with an earlier start by all that changes anything. A report names its rows,
     and tells them apart, by the method alone.
@@ -63,7 +63,7 @@ ORDERED = "experts"  # the key of a suite whose order matters: routing weights f
 
 
 def effect_of(name: str) -> Effect:
-    """What the setting of a dotted key changes."""
+    """Return the effect of the setting with a dotted key."""
     return EFFECTS.get(name, Effect.METHOD)
 
 

@@ -1,1 +1,1 @@
-"""What touches disk, network and signals, and what may be trusted of what comes from there."""
+"""Files, network, signals, and trust in what comes from there: the lowest floor of the package."""

@@ -1,29 +1,23 @@
 """Files are written under a temporary name and moved into place: none is ever half there."""
 
-import ctypes
-import errno
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from platformdirs import user_cache_path
 
 from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.system.signals import REQUEST, undone
 
 SHIPPED = Path(__file__).parents[1] / "assets"
 SHIPPED_PREFIX = "shipped:"
 SHA256 = re.compile(r"[0-9a-f]{64}")
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: <fcntl.h> and <linux/fs.h>
-# How kernels and file systems say that they cannot exchange two folders.
-NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 PART = ".part"  # in the names of files that are being written
-FOLDER_PART = ".wemoe-part"  # the same of folders
 LEFTOVER = re.compile(rf"\..+\.\d+\{PART}(\.\w+)?")
 
 
@@ -80,17 +74,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
     >>> target.read_text()
     'whole or not at all'
     """
+    REQUEST.obey_if_due()
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
-    try:
-        with told_of(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())  # else a power cut may leave the name without content
-            temporary.replace(path)
-    finally:
-        with suppress(OSError):  # where nothing could be written, nothing can be removed
-            temporary.unlink()
+    with undone(partial(remove, temporary)), told_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut may leave the name without content
+        temporary.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there: where nothing could be written, nothing can be removed."""
+    with suppress(OSError):
+        path.unlink()
 
 
 @contextmanager
@@ -105,67 +102,30 @@ def told_of(path: Path) -> Iterator[None]:
         ) from error
 
 
+def remove_leftovers_of(path: Path) -> None:
+    """Remove what processes that are gone were writing where a file is to be."""
+    named = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)\{PART}{re.escape(path.suffix)}")
+    for other in path.parent.glob(f".*{PART}*"):
+        if (found := named.fullmatch(other.name)) and not runs(int(found[1])):
+            remove(other)
+
+
+def runs(pid: int) -> bool:
+    """Is there a process of this number here?"""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed process was writing into a folder."""
     for path in folder.glob(f".*{PART}*"):
         if LEFTOVER.fullmatch(path.name):
             path.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_folder(path: Path, ours: str) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`, moved there only when the block succeeds.
-
-    Args:
-        path: the folder.
-        ours: a file by which a folder is known that may be replaced.
-
-    Raises:
-        WeMoEError: something else is there, the disk is full or nothing can be written there.
-    """
-    if path.exists() and not (path / ours).is_file() and (path.is_file() or any(path.iterdir())):
-        raise WeMoEError(f"{path} is there already, and not such a folder: choose another --out.")
-    path = path.resolve()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{FOLDER_PART}")
-    replaced = temporary.with_name(f"{temporary.name}.replaced")
-    try:
-        with told_of(path):
-            temporary.mkdir(parents=True)
-            yield temporary
-            if not (path.exists() and exchange(temporary, path)):
-                if path.exists():
-                    path.replace(replaced)
-                temporary.replace(path)
-        shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def remove_folders_left(path: Path) -> None:
-    """Remove what killed processes were writing by `atomic_folder`, of which none runs any more."""
-    path = path.resolve()
-    left = re.compile(rf"\.{re.escape(path.name)}\.\d+{re.escape(FOLDER_PART)}(\.replaced)?")
-    for folder in path.parent.iterdir() if path.parent.is_dir() else ():
-        if left.fullmatch(folder.name):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def exchange(one: Path, other: Path) -> bool:
-    """Let two folders change places at once; false if the system cannot do that.
-
-    Raises:
-        OSError: it can, and it failed.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "renameat2"):
-        return False
-    names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
-    if libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in NO_EXCHANGE:
-        return False
-    raise OSError(number, os.strerror(number))
 
 
 def sha256(path: Path) -> str:
@@ -190,7 +150,7 @@ def _sha256_as_of(path: Path, size: int, changed: int) -> str:
 
 
 def cache_folder(part: str) -> Path:
-    """Where things of a kind are kept that can be made again, such as heads.
+    """Return the folder where things of a kind are kept that can be made again, such as heads.
 
     `WEMOE_PL_CACHE` names another place than the system's.
     """

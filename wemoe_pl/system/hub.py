@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,12 +46,14 @@ class HubFiles:
         choose: from the names of all files, those that are wanted; none if they are not there.
         wanted: what `choose` looks for, in words.
         all_or_none: does `choose` know by itself what is all, and never pick a part of it?
+        beside: names of small files that come with them where the repository has any.
     """
 
     repo: HubRepo
     choose: Choose
     wanted: str
     all_or_none: bool = False
+    beside: tuple[str, ...] = ()
 
     def cached(self) -> list[Path] | None:
         """The files, if all are in the cache; never asks the hub.
@@ -63,11 +65,14 @@ class HubFiles:
             return None
         names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
         chosen = self.choose(names)
+        if not chosen:
+            return None
+        wanted = self._with_beside(chosen, names)
         if all(map(SHARD.fullmatch, chosen)):
             complete = is_complete(chosen)
         else:  # these names do not say how many there are
-            complete = self.all_or_none or self._noted(folder) == chosen
-        return [folder / name for name in chosen] if chosen and complete else None
+            complete = self.all_or_none or self._noted(folder) == wanted
+        return [folder / name for name in wanted] if complete else None
 
     def announced(self) -> list[HubFile]:
         """The files as the hub has them now.
@@ -83,7 +88,10 @@ class HubFiles:
                 f"{self.repo} on the hub has no {self.wanted}: check that it is the right "
                 f"{self.repo.kind} and revision."
             )
-        return [files[name] for name in chosen]
+        return [files[name] for name in self._with_beside(chosen, files)]
+
+    def _with_beside(self, chosen: list[str], names: Collection[str]) -> list[str]:
+        return chosen + [name for name in self.beside if name in names and name not in chosen]
 
     def fetch(self) -> list[Path]:
         """The files, from the cache or else from the hub, where each is verified.
@@ -103,18 +111,28 @@ class HubFiles:
             temporary.write_text("\n".join(file.name for file in files))
         return paths
 
+    @property
+    def is_settled_beside(self) -> bool:
+        """Is it known of the files of the cache whether the repository has any beside them?
+
+        Earlier versions did not ask, and other programs fetch what they need.
+        """
+        folder = cached_folder(self.repo)
+        return folder is not None and self._note(folder).is_file()
+
     def _noted(self, snapshot: Path) -> list[str]:
         """The names of all the files, if they were once fetched into a snapshot of the cache."""
         note = self._note(snapshot)
         return note.read_text().split("\n") if note.is_file() else []
 
     def _note(self, snapshot: Path) -> Path:
-        key = hashlib.sha256(f"{snapshot} {self.wanted}".encode()).hexdigest()
+        described = " ".join([str(snapshot), self.wanted, *self.beside])
+        key = hashlib.sha256(described.encode()).hexdigest()
         return cache_folder("fetched") / f"{key}.txt"
 
 
 def cached_folder(repo: HubRepo) -> Path | None:
-    """Where the cache keeps a repository at a revision; None if it holds nothing of it."""
+    """Return the cache's folder of a repository at a revision; None if it holds nothing of it."""
     with in_one_sentence(repo):
         repo_folder = repo_folder_name(repo_id=repo.name, repo_type=repo.kind)
     cache = Path(constants.HF_HUB_CACHE) / repo_folder

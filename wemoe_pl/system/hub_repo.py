@@ -127,7 +127,7 @@ def in_one_sentence(repo: HubRepo) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """What lies at the bottom of a client's error, in a few words."""
+    """Return the cause at the bottom of a client's error, in a few words."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return str(error).partition("\n")[0] or type(error).__name__

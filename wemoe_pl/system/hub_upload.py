@@ -1,4 +1,4 @@
-"""What goes to the hub: files in one commit, under the licence of what they are made of."""
+"""An upload to the hub: files in one commit, under the licence of the weights in them."""
 
 from collections.abc import Mapping
 from functools import partial

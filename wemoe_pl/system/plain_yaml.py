@@ -12,6 +12,7 @@ from wemoe_pl.system.yaml_names import LOADER, quote_names
 
 DEEPEST = 100  # levels: a config of ours has ten
 MOST_VALUES = 100_000  # counted again wherever an alias repeats them
+LONG = 100  # characters of a text that count as a value more
 HUGE = re.compile(r"[-+]?(\d[\d_]{19,}|0x[\da-fA-F_]{17,}|0b[01_]{65,})")  # beyond 64 bits
 
 
@@ -23,8 +24,9 @@ def load_plain(text: str, load: Callable[[str], Any] = yaml.safe_load) -> Any:
     """Read YAML, or raise `yaml.YAMLError`.
 
     Refused are tags (`!!python/object`), keys that come twice, and what is nested or repeated
-    without measure, since a few lines of aliases of aliases stand for billions of values. Names of
-    classes and tasks are text even where YAML would make values of them: see `quote_names`.
+    without measure, since a few lines of aliases of aliases stand for billions of values, and many
+    aliases of one long text for as many copies of it. Names of classes and tasks are text even
+    where YAML would make values of them: see `quote_names`.
 
     Args:
         text: the YAML.
@@ -89,7 +91,7 @@ def check_plain(text: str) -> None:
                     f"The YAML has a number of more than 64 bits{at(event)}: put quotes around it "
                     "if it is a name."
                 )
-            count(above, sizes, event.anchor, 1, event)
+            count(above, sizes, event.anchor, 1 + len(event.value) // LONG, event)
 
 
 def note_key(above: list[Collection], event: yaml.NodeEvent) -> None:
@@ -119,7 +121,9 @@ def count(
     if above:
         above[-1].values += values
     if values > MOST_VALUES or (above and above[-1].values > MOST_VALUES):
-        raise RefusedYaml(f"The YAML has more than {MOST_VALUES} values{at(event)}.")
+        raise RefusedYaml(
+            f"The YAML has more than {MOST_VALUES} values, or as much text{at(event)}."
+        )
 
 
 def at(event: yaml.Event) -> str:

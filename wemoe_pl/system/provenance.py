@@ -1,4 +1,4 @@
-"""What a file says of how it was made: versions, revision, recipe, seed."""
+"""The provenance of a file, which says how it was made: versions, revision, recipe, seed."""
 
 import hashlib
 import json
@@ -34,13 +34,13 @@ def code_hash() -> str:
 
 
 def program() -> dict[str, str]:
-    """What a run must not be taken for the same without: this program's code, and torch."""
+    """Return the versions of this program's code and of torch, which equal runs share."""
     known = versions()
     return {"code": code_hash(), "wemoe_pl": known["wemoe_pl"], "torch": known["torch"]}
 
 
 def provenance(recipe: Mapping[str, Any], seed: int) -> dict[str, str]:
-    """What a file of weights says of how it was made."""
+    """Return the provenance that a file of weights carries."""
     return {
         "format": "wemoe_pl 1",
         "recipe": json.dumps(recipe),

@@ -1,29 +1,52 @@
-"""What is drawn on a terminal while a user waits, and on nothing else."""
+"""Text on a terminal cannot steer it, whichever names strangers chose for files and tasks.
 
-from collections.abc import Iterable
-from typing import Any, TypeVar
+Errors, files and logs of ours hold the true text. It is made harmless where it is printed: here,
+and on the consoles of `console.py`.
+"""
 
-from rich.console import Console
-from rich.progress import track
+import logging
+import sys
+import warnings
+from contextlib import suppress
+from functools import cache
+from typing import Any, TextIO
 
-T = TypeVar("T")
+
+def harmless(text: str) -> str:
+    r"""Replace what steers a terminal, turns the direction of writing or cannot be encoded.
+
+    >>> harmless("a\x1b[2Jb")
+    'a�[2Jb'
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
 
 
-def has_terminal(**options: Any) -> bool:
-    """Say whether output goes to a terminal, and not to a file or to another program.
+def say(*parts: object, file: TextIO | None = None, end: str = "\n") -> None:
+    """Print as `print` does, and harmlessly.
 
     Args:
-        options: what rich's `Console` is made with.
+        parts: what is printed, with blanks between.
+        file: where; by default standard output.
+        end: what follows.
     """
-    return Console(**options).is_terminal
+    print(harmless(" ".join(map(str, parts))), end=end, file=file or sys.stdout, flush=True)
 
 
-def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterable[T]:
-    """Go through items, and draw how far that is where there is a terminal.
+@cache
+def guard_output() -> None:
+    """Let nothing that is warned of or logged from now on steer a terminal, whoever does it."""
+    format_warning, make_record = warnings.formatwarning, logging.getLogRecordFactory()
 
-    Args:
-        items: what to go through.
-        title: what stands before the bar.
-        total: the number of items, if they do not know it.
-    """
-    return track(items, title, total, disable=not has_terminal())
+    def harmless_warning(*args: Any, **options: Any) -> str:
+        return harmless(format_warning(*args, **options))
+
+    def harmless_record(*args: Any, **options: Any) -> logging.LogRecord:
+        record = make_record(*args, **options)
+        with suppress(TypeError, ValueError):  # a library's own mistake, of which logging tells
+            record.msg, record.args = harmless(record.getMessage()), ()
+        return record
+
+    warnings.formatwarning = harmless_warning
+    logging.setLogRecordFactory(harmless_record)

@@ -1,4 +1,4 @@
-"""What parsers take from the configs of strangers: plain YAML, and classes of a few packages.
+"""Configs of strangers are limited here: plain YAML, and classes of a few packages.
 
 Importing a module runs it, and so does calling a function: a config must not choose which.
 """
@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from pkgutil import resolve_name
 from typing import Any
 
@@ -15,7 +16,7 @@ from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
 
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW
-from wemoe_pl.system.jsonargparse_private import restored_settings
+from wemoe_pl.system.jsonargparse_private import deny_programs, is_program, restored_settings
 from wemoe_pl.system.plain_yaml import load_plain
 from wemoe_pl.system.public_names import with_public_names
 
@@ -72,6 +73,7 @@ def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
             raise ConfigError(
                 f"{ALLOW} {' '.join(packages)}: give the name of a package, such as my_package."
             ) from error
+        deny_programs()
         yield
 
 
@@ -94,15 +96,16 @@ def check_parts(settings: Any, allowed: Sequence[str] = (), key: str = "") -> No
     elif isinstance(settings, list | tuple | set):
         for part in settings:
             check_parts(part, allowed, key)
-    elif inspect.isroutine(settings):
-        path = f"{settings.__module__}.{settings.__qualname__}"
+    elif callable(settings) and not isinstance(settings, type | PathLike):
+        named = settings if inspect.isroutine(settings) else type(settings)
+        path = f"{named.__module__}.{named.__qualname__}"
         if not is_within(path, [*FUNCTIONS, *allowed]):
             raise ConfigError(f"{key}: {no_function(path)}")
 
 
 def check_class(path: str, allowed: Sequence[str], key: str) -> None:
     """Raise `ConfigError` unless a path is that of a class whose instances are not called."""
-    if not is_within(path, [*ALLOWED, *allowed]):
+    if is_program(path) or not is_within(path, [*ALLOWED, *allowed]):
         raise ConfigError(f"{key}: {not_allowed(path)}")
     try:
         named = resolve_name(path)
@@ -125,6 +128,8 @@ def not_allowed(path: str) -> str:
     >>> not_allowed("evil.Logger").partition(":")[0]
     "A config may not name 'evil.Logger'"
     """
+    if is_program(path):
+        return f"A config may not name '{path}': it would run a program, and not find a class."
     return (
         f"A config may not name '{path}': it is not of {', '.join(ALLOWED)}. If you trust that "
         f"package, allow it on the command line with {ALLOW} {path.partition('.')[0]}."

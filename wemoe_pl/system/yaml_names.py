@@ -1,5 +1,6 @@
-"""Names of classes and tasks in YAML stay as they are written, be they `no`, `00` or `1e3`."""
+"""Names and times in YAML stay as they are written, be they `no`, `00`, `1e3` or `1:30`."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,17 +12,22 @@ KEYS_ARE_NAMES = frozenset({"tasks", "experts", "heads"})
 VALUES_ARE_NAMES = frozenset({"task", "name"})
 NULLS = frozenset({"null", "Null", "NULL", "~"})  # a value may be none, an item or a key may not
 MERGE = "<<"  # YAML's key for the keys of another mapping
+SEXAGESIMAL = re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?")  # a number to base 60
 BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"  # may begin a file, and parsers do not count it
 
 
 def quote_names(text: str) -> str:
     """YAML with quotes around the names that have none, so that no reader makes values of them.
 
+    Numbers to base 60 have them too: YAML 1.1 takes `1:30`, an hour and a half, for 90.
+
     Raises:
         yaml.YAMLError: it is no YAML.
 
     >>> quote_names("class_names: [yes, 00, cat]")
     "class_names: ['yes', '00', 'cat']"
+    >>> quote_names("max_time: 1:12:00:00")
+    "max_time: '1:12:00:00'"
     >>> quote_names("heads: {1: head.safetensors}")
     "heads: {'1': head.safetensors}"
     """
@@ -50,7 +56,7 @@ class Parent:
 
 
 def unquoted_names(text: str) -> Iterator[tuple[str, int]]:
-    """The names in a text that have no quotes, in their order, with the places of their ends."""
+    """The names and times without quotes in a text, in their order, with where they end."""
     above = [Parent("", is_mapping=False)]
     for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.CollectionEndEvent):
@@ -60,7 +66,7 @@ def unquoted_names(text: str) -> Iterator[tuple[str, int]]:
         parent = above[-1]
         if (
             isinstance(event, yaml.ScalarEvent)
-            and is_name(event.value, parent)
+            and (is_name(event.value, parent) or SEXAGESIMAL.fullmatch(event.value))
             and (end := end_of_plain(event)) is not None
         ):
             yield event.value, end
@@ -73,7 +79,7 @@ def unquoted_names(text: str) -> Iterator[tuple[str, int]]:
 
 
 def end_of_plain(scalar: yaml.ScalarEvent) -> int | None:
-    """Where a scalar ends that is something in one line without quotes; None of others."""
+    """Return the end of a scalar that is something in one line without quotes; None for others."""
     start, end = scalar.start_mark, scalar.end_mark
     if not (scalar.value and scalar.implicit[0] and start and end and start.line == end.line):
         return None

@@ -29,7 +29,7 @@ from wemoe_pl.training.scoring import log_by_task
 def entropy_objective(
     logits: Tensor, diversity: float = 0.0, reliable: float | None = None
 ) -> tuple[Tensor, Tensor]:
-    """What adaptation minimises on one task's batch, and the entropy within it.
+    """Return the loss that adaptation minimises on one task's batch, and the entropy within it.
 
     The objective is the mean entropy of the predictions, minus `diversity` times the entropy of
     the mean prediction. With 0 it is the paper's; with 1, information maximisation (SHOT, arXiv

@@ -1,4 +1,4 @@
-"""What the answers of a classifier come to, alone and beside those that it is compared with."""
+"""The scores of a classifier's predictions, alone and beside those that it is compared with."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

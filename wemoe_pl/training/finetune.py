@@ -100,7 +100,7 @@ class SupervisedTraining(MultiTaskModule):
 
     @abstractmethod
     def head_file(self, out: Path, task: str) -> Path:
-        """Where `export` puts the head of a task."""
+        """Return the file into which `export` puts the head of a task."""
 
     def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
         """Write the encoder and the heads as safetensors that name their recipe."""
@@ -270,7 +270,7 @@ class MultiTaskTraining(SupervisedTraining):
 
     @property
     def frozen_suite(self) -> Suite | None:
-        """Where it started from, which is nowhere when training from scratch; never experts."""
+        """Return the suite it started from, without experts; None when training from scratch."""
         return None if self.from_scratch else replace(self.suite, experts={})
 
     def head_file(self, out: Path, task: str) -> Path:

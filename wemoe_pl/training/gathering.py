@@ -1,4 +1,4 @@
-"""What several processes have is brought together: batches, and counts."""
+"""Batches and counts of several processes are gathered here."""
 
 from collections.abc import Iterable
 

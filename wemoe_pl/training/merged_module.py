@@ -1,4 +1,4 @@
-"""What every LightningModule of a merge method is, however its weights are found."""
+"""The base of every LightningModule of a merge method, however its weights are found."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -101,5 +101,5 @@ class MergedModule(MultiTaskModule):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What `load` rebuilds the model from."""
+        """Return the recipe from which `load` rebuilds the model."""
         return {"suite": describe(self.suite), "merge": describe(self.merge)}

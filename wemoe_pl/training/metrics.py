@@ -1,4 +1,4 @@
-"""What is counted while tasks are scored, with labels and without."""
+"""Metrics are counted here while tasks are scored, with labels and without."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ UNIT = 2.0**-40  # in which numbers are added up, so that their order does not m
 
 
 class TaskScores:
-    """What the predictions of every task come to: how often they are right, and how they spread.
+    """The scores of every task: how often its predictions are right, and how they spread.
 
     All are counted in whole numbers, or from sorted ones: the figures are the same to the bit
     however the images are split over processes.
@@ -55,7 +55,7 @@ class TaskScores:
             gather_metrics(metrics.values())
 
     def images(self) -> dict[str, int]:
-        """How many labelled images were counted, of the tasks that have any."""
+        """Return the number of labelled images that were counted, of the tasks that have any."""
         totals = {task: int(metric.confmat.sum()) for task, metric in self._confusion.items()}
         return {task: total for task, total in totals.items() if total}
 
@@ -77,7 +77,7 @@ class TaskScores:
         return {t: m.compute().item() for t, m in self._diversity.items() if m.answers.any()}
 
     def confusion(self) -> dict[str, Tensor]:
-        """How often each class was taken for each, (C, C), true classes in rows."""
+        """Return how often each class was taken for each, (C, C), with true classes in rows."""
         return {task: self._confusion[task].confmat.cpu() for task in self.images()}
 
 
@@ -99,7 +99,7 @@ class CalibrationError(MulticlassCalibrationError):
 
 
 class Information(Metric):
-    """How much predictions tell about the images, without labels: (H(p̄) − mean H(p)) / log C.
+    """The information of predictions about images, without labels: (H(p̄) − mean H(p)) / log C.
 
     It is the mutual information of image and predicted class, 1 when every prediction is certain
     and all classes are predicted equally often, 0 when all images get the same answer.
@@ -170,7 +170,7 @@ class Diversity(Metric):
 
 
 def spread(histogram: Tensor) -> float:
-    """How many classes a histogram is spread over: exp(H).
+    """Return the number of classes that a histogram is spread over: exp(H).
 
     >>> spread(torch.tensor([5.0, 5.0, 0.0])), spread(torch.tensor([7.0, 0.0, 0.0]))
     (2.0, 1.0)

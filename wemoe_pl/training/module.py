@@ -72,11 +72,11 @@ class MultiTaskModule(L.LightningModule):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What a checkpoint says for the model to be rebuilt from it alone; {} if it cannot be."""
+        """Return the recipe that rebuilds the model of a checkpoint; {} if it cannot be rebuilt."""
         return {}
 
     def build_references(self) -> dict[str, MultiTaskClassifier]:
-        """What the test compares with, by the name of its column."""
+        """Build the models that the test compares with, by the name of their column."""
         return {}
 
     @property
@@ -137,7 +137,7 @@ class MultiTaskModule(L.LightningModule):
         ]
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
-        """What requires gradients, by name."""
+        """Return the parameters that require gradients, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -154,7 +154,7 @@ class MultiTaskModule(L.LightningModule):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint says of the model that it belongs to."""
+        """Return the identity of the model that a checkpoint belongs to."""
         return {"method": self.method, "sources": self.frozen_sources, "recipe": self.recipe}
 
     @property
@@ -164,12 +164,12 @@ class MultiTaskModule(L.LightningModule):
 
     @cached_property
     def frozen_sources(self) -> dict[str, dict[str, str]]:
-        """Where the frozen parts come from, with their hashes."""
+        """Return the sources of the frozen parts, with their hashes."""
         return self.frozen_suite.sources() if self.frozen_suite else {}
 
 
 def frozen_names(module: nn.Module) -> list[str]:
-    """What every process has read from the same files, and need not be sent to it.
+    """Return the names of tensors that every process has read from the same files.
 
     Lightning and PyTorch look for it under the name that `configure_model` gives it; without it,
     every step would send the dictionaries of task vectors around.

@@ -1,4 +1,4 @@
-"""What the optimisers of all modules share: a rate above 0 that changes with every step."""
+"""The optimisers of all modules have a learning rate above 0 that changes with every step."""
 
 from typing import Literal
 
@@ -20,7 +20,7 @@ def checked_learning_rate(learning_rate: float) -> float:
 
 
 def count_steps(trainer: Trainer) -> int:
-    """How many optimiser steps a run has; learning rates are annealed over them."""
+    """Return the number of optimiser steps of a run; learning rates are annealed over them."""
     if trainer.max_steps < 1:
         raise ConfigError("Give the number of steps: trainer.max_steps, from 1.")
     return trainer.max_steps
@@ -37,5 +37,5 @@ def scheduled(
 
 
 def stepwise(optimizer: Optimizer, scheduler: LRScheduler) -> OptimizerLRSchedulerConfig:
-    """What Lightning wants to hear for a learning rate that changes with every step."""
+    """Return Lightning's description of a learning rate that changes with every step."""
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

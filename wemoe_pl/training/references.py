@@ -24,7 +24,7 @@ class Reference:
 
     @property
     def label(self) -> str:
-        """What the method itself is called, as in `results.json`."""
+        """Return the name of the method itself, as in `results.json`."""
         return self.kind.__name__
 
     def method_for(self, merge: MergeMethod) -> MergeMethod:

@@ -1,4 +1,4 @@
-"""What an adapted model does inside: where each block sends the samples of each task."""
+"""The routing inside an adapted model: where each block sends the samples of each task."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from wemoe_pl.training.metrics import from_units, in_units
 
 
 class TaskRouting(NamedTuple):
-    """How one task's samples are routed.
+    """The routing of one task's samples.
 
     Attributes:
         mean: of the routing weights, (blocks, experts).

@@ -1,13 +1,52 @@
 """The callback that scores a module whenever it is validated or tested."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import lightning as L
+import torch
 
-from wemoe_pl.training.evaluation import Evaluation, FinalEvaluation
-from wemoe_pl.training.metrics import mean
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.training.clock import StageClock
+from wemoe_pl.training.evaluation import Evaluation, FinalEvaluation, Sample
+from wemoe_pl.training.metrics import TaskScores, mean
+from wemoe_pl.training.routing import TaskRouting
 from wemoe_pl.training.shown_metrics import SHOWN_METRICS, Stage
+
+
+class Logs(Protocol):
+    """A LightningModule, as far as it logs."""
+
+    def log(self, name: str, value: Any, prog_bar: bool = False) -> None:
+        """Log a value."""
+
+    def log_dict(self, dictionary: Mapping[str, Any]) -> None:
+        """Log several values."""
+
+
+class Scored(Logs, Protocol):
+    """The part of a `MultiTaskModule` that scoring reads and sets; see there."""
+
+    suite: Suite
+    classifier: MultiTaskClassifier
+    clock: StageClock
+    evaluation: Evaluation
+    scores: TaskScores
+    routing: dict[str, TaskRouting]
+    samples: dict[str, list[Sample]]
+    test_results: dict[str, Any]
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the classifier."""
+
+    @property
+    def own_reference(self) -> str | None:
+        """The reference that the method is itself."""
+
+    def build_references(self) -> dict[str, MultiTaskClassifier]:
+        """Build the models that the test compares with."""
 
 
 class Scoring(L.Callback):
@@ -16,9 +55,12 @@ class Scoring(L.Callback):
     The module, which brings it along, has its own steps add their batches.
     """
 
+    final: FinalEvaluation  # of the test that goes on
+
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Start to count."""
-        pl_module.evaluation = Evaluation(pl_module.classifier, pl_module.device)
+        module: Scored = pl_module
+        module.evaluation = Evaluation(module.classifier, module.device)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Log `val/acc`, and what needs no labels, each with `/<task>` behind it."""
@@ -26,25 +68,27 @@ class Scoring(L.Callback):
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Build what the test compares with, and start to count."""
-        classifier = pl_module.classifier
-        with pl_module.clock.timed("build"):
-            place = next(classifier.parameters())
-            built = pl_module.build_references().items()
+        module: Scored = pl_module
+        with module.clock.timed("build"):
+            place = next(module.classifier.parameters())
+            built = module.build_references().items()
             references = {name: reference.to(place) for name, reference in built}
-        pl_module.evaluation = FinalEvaluation(classifier, references, pl_module.device)
+        self.final = FinalEvaluation(module.classifier, references, module.device)
+        module.evaluation = self.final
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Log `test/acc`, `test/information` and `routing/<task>`, and keep all figures."""
-        log_scores(pl_module, "test")
-        for column, task in enumerate(pl_module.suite.experts):
-            if task in pl_module.routing:
-                weights = pl_module.routing[task].mean[:, column]
-                pl_module.log(f"routing/{task}", weights.mean())
-        pl_module.samples = pl_module.evaluation.samples
-        pl_module.test_results = pl_module.evaluation.results(pl_module.own_reference)
+        module: Scored = pl_module
+        log_scores(module, "test")
+        for column, task in enumerate(module.suite.experts):
+            if task in module.routing:
+                weights = module.routing[task].mean[:, column]
+                module.log(f"routing/{task}", weights.mean())
+        module.samples = self.final.samples
+        module.test_results = self.final.results(module.own_reference)
 
 
-def log_scores(module: Any, stage: Stage) -> None:
+def log_scores(module: Scored, stage: Stage) -> None:
     """Keep what a `MultiTaskModule` has counted, and log every score that the stage shows."""
     module.evaluation.gather()
     module.scores, module.routing = module.evaluation.scores, module.evaluation.routing
@@ -54,7 +98,7 @@ def log_scores(module: Any, stage: Stage) -> None:
 
 
 def log_by_task(
-    module: L.LightningModule,
+    module: Logs,
     key: str,
     average: Any,
     values: Mapping[str, Any],

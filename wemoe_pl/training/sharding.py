@@ -76,7 +76,7 @@ class ShardedDictionary(DDPStrategy):
 
     @property
     def job(self) -> MultiTaskModule:
-        """What is trained or scored."""
+        """Return the module that is trained or scored."""
         assert isinstance(self.lightning_module, MultiTaskModule)
         return self.lightning_module
 

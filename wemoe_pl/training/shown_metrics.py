@@ -62,7 +62,7 @@ class ShownMetric(NamedTuple):
 
     @property
     def scale(self) -> int:
-        """How many of its units a value of 1 is."""
+        """Return the number of its units that a value of 1 is."""
         return 100 if self.unit == "%" else 1
 
 

@@ -14,7 +14,7 @@ from wemoe_pl.training.metrics import mean
 
 
 class UnknownTaskAccuracy(Metric):
-    """How often the inferred task is right, and how often the class as well: (2,).
+    """The accuracy when tasks are inferred: shares of right tasks, and of right classes too, (2,).
 
     Args:
         place: of the true task among all.

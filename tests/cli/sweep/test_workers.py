@@ -69,11 +69,11 @@ def test_jobs_share_the_cores_and_gpus_have_one_each(
     assert {each["CUDA_VISIBLE_DEVICES"] for each in gpus} <= {"1", "3"}
 
 
-def test_processes_that_still_run_are_stopped(tmp_path: Path) -> None:
+def test_processes_that_still_run_end_with_their_standard_input(tmp_path: Path) -> None:
     processes = Processes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wemoe_pl.cli.sweep.workers.sys.executable", "sleep")
-        patch.setattr("wemoe_pl.cli.sweep.workers.LAUNCH", ("60",))
+        patch.setattr("wemoe_pl.cli.sweep.workers.sys.executable", "cat")
+        patch.setattr("wemoe_pl.cli.sweep.workers.LAUNCH", ("-",))
         thread = Thread(target=processes, args=((), tmp_path / "log.txt", dict(os.environ)))
         thread.start()
         while not processes.running:

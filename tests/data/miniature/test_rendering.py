@@ -1,14 +1,17 @@
 """What holds for the pictures of every task."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from wemoe_pl.data.miniature import CLASSES, SIZE, contact_sheet, render, render_split
 from wemoe_pl.data.tasks import Split
 
+DOCS = Path(__file__).parents[3] / "docs"
 every_task = pytest.mark.parametrize("task", CLASSES)
 rendered = cache(render_split)  # tests share splits: none may change them
 
@@ -97,3 +100,11 @@ def test_a_contact_sheet_has_a_row_per_task_and_a_column_per_picture() -> None:
     assert sheet.size == (3 * SIZE * 2, len(CLASSES) * SIZE * 2)
     row = np.asarray(sheet)[::2, ::2][-SIZE:]
     np.testing.assert_array_equal(row, np.hstack(list(render_split("dtd", "test", 3)[0])))
+
+
+def test_the_pictures_are_those_that_the_shipped_weights_were_trained_on() -> None:
+    """A processor or a library may round a few pixels otherwise; a changed drawing moves many."""
+    with Image.open(DOCS / "miniature.png") as picture:
+        shown = np.asarray(picture)[::2, ::2].astype(int)
+    difference = np.abs(shown - np.asarray(contact_sheet(scale=1)))
+    assert np.count_nonzero(difference) < 20, "Train the weights anew: `make miniature`."

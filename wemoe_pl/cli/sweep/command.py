@@ -16,6 +16,7 @@ from wemoe_pl.cli.sweep.workers import Processes, run_all
 from wemoe_pl.cli.verb_parsers import sweep_parser
 from wemoe_pl.errors import ConfigError, WeMoEError, at_least
 from wemoe_pl.runs.session import writing_to
+from wemoe_pl.system.terminal import say
 
 
 def sweep(args: list[str], run: Processes | None = None) -> None:
@@ -35,7 +36,7 @@ def sweep(args: list[str], run: Processes | None = None) -> None:
     all_points = [make_point(settings, options, passed_on, out) for settings in combinations(grid)]
     if options.dry_run:
         for point in all_points:
-            print(shlex.join(["wemoe-pl", *point.command]))
+            say(shlex.join(["wemoe-pl", *point.command]))
         return
     with writing_to(out):
         check_points(all_points, options.fresh)

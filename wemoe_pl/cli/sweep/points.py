@@ -1,6 +1,7 @@
 """The points of a sweep: what is run for each, in which folder, and what it has left there."""
 
 import json
+import warnings
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from typing import Any
 from wemoe_pl import merging
 from wemoe_pl.cli.options import CONFIG, flatten, values_of
 from wemoe_pl.cli.sweep.grid import folder_name
-from wemoe_pl.errors import ConfigError
+from wemoe_pl.cli.sweep.records import CommandRecord, read_command
+from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder, RunState
 from wemoe_pl.runs.identity import program_change
+from wemoe_pl.runs.results_schema import read_results_file
 from wemoe_pl.runs.settings import read_settings
 from wemoe_pl.system.configs import find_config
 from wemoe_pl.system.files import atomic_write, digest
@@ -43,8 +47,11 @@ class Point:
 
     @property
     def results(self) -> dict[str, Any] | None:
-        """The results of the point, if it came to its end."""
-        return self.run.read_results() if self.run.state is RunState.FINISHED else None
+        """The results of the point, if it came to its end and nothing of it is damaged."""
+        try:
+            return self.run.read_results() if self.run.state is RunState.FINISHED else None
+        except CheckpointError:
+            return None
 
     @property
     def files(self) -> dict[str, str]:
@@ -60,17 +67,26 @@ class Point:
             temporary.write_text(json.dumps(record))
 
     @property
-    def recorded(self) -> dict[str, Any]:
-        """What was written down when the point was last run; empty if it never was."""
-        if not self.record.is_file():
-            return {}
-        record = json.loads(self.record.read_text())
-        return record if isinstance(record, dict) else {"command": record}  # of an earlier version
+    def recorded(self) -> CommandRecord:
+        """Return the record of the point's last run; its command is empty if it was never run.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        return read_command(self.record)
+
+    @property
+    def known_command(self) -> list[str] | None:
+        """Return the command that was run here: empty if none was, None if it is damaged."""
+        try:
+            return self.recorded["command"]
+        except CheckpointError:
+            return None
 
     @property
     def is_of_command(self) -> bool:
         """Say whether it is this very command that was run in the folder."""
-        return self.recorded.get("command") == list(self.command)
+        return self.known_command == list(self.command)
 
     @property
     def is_done(self) -> bool:
@@ -78,8 +94,33 @@ class Point:
 
         Where a config has changed, the command is run, which itself knows whether that matters.
         """
-        has_ended = self.is_of_command and self.recorded.get("files") == self.files
-        return has_ended and self.results is not None
+        if not self.is_of_command or self.results is None:
+            return False
+        return self.recorded["files"] == self.files
+
+    def let_go_of_damage(self) -> None:
+        """Remove what is damaged of this very command's run, with a warning, to run it again.
+
+        What a checkpoint was scored to goes with it.
+        """
+        run, damage = self.run, []
+        try:
+            _ = self.recorded
+        except CheckpointError as error:
+            damage.append(error)
+        for path, read in (
+            (run.results, read_results_file),
+            (run.last_checkpoint, read_checkpoint),
+        ):
+            try:
+                if self.is_of_command and path.is_file():
+                    read(path)
+            except CheckpointError as error:
+                damage.append(error)
+                path.unlink()
+                run.results.unlink(missing_ok=True)
+        for found in damage:
+            warnings.warn(f"{found} The point is run again.", stacklevel=2)
 
 
 def make_point(
@@ -117,7 +158,7 @@ def check_points(all_points: Iterable[Point], fresh: bool) -> None:
     """Raise `ConfigError` if a folder holds the results of another command, or of other code."""
     for point in all_points:
         results = point.results
-        if results is not None and not point.is_of_command:
+        if results is not None and point.known_command not in (None, list(point.command)):
             raise ConfigError(
                 f"{point.folder} holds the results of another command: choose another --out, or "
                 "delete it."

@@ -1,19 +1,21 @@
-"""What a sweep leaves: a table, a plot, and the point that is chosen without labels."""
+"""The summary of a sweep: a table, a plot, and the point that is chosen without labels."""
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from wemoe_pl.cli.sweep.grid import folder_name, short_names
 from wemoe_pl.cli.sweep.points import Point
+from wemoe_pl.cli.sweep.records import Choice, read_choice
+from wemoe_pl.errors import CheckpointError
 from wemoe_pl.reporting.analysis import write_rows
 from wemoe_pl.reporting.plots.sweep import plot_sweep
 from wemoe_pl.reporting.table import percent
+from wemoe_pl.system.console import Console
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.training.metrics import mean
 
@@ -47,10 +49,17 @@ def summarise(points: Sequence[Point], keys: list[str], out: Path, choose: bool)
 
 
 def write_choice(path: Path, point: Point, results: Mapping[str, Any]) -> None:
-    """Write the settings of the chosen point, its folder and its score."""
-    about = {"folder": str(point.folder), "information": information(results)}
+    """Write the settings of the chosen point, its folder and its score; tell of another before."""
+    about = Choice(folder=str(point.folder), information=information(results))
+    try:
+        before = read_choice(path)
+    except CheckpointError as error:
+        before = None
+        warnings.warn(f"{error} It is written anew.", stacklevel=2)
+    if before is not None and before["folder"] != about["folder"]:
+        Console().print(f"Chosen before was {before['folder']}.", soft_wrap=True)
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(point.settings | about, indent=2) + "\n")
+        temporary.write_text(json.dumps({**point.settings, **about}, indent=2) + "\n")
 
 
 def csv_row(point: Point, results: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,9 +84,9 @@ def sweep_table(finished: Finished, keys: list[str], chosen: Point | None) -> Ta
     """Make a table with a line per point: settings, accuracies, their mean, label-free score."""
     first = finished[0][1]
     tasks = list(dict.fromkeys(task for _, results in finished for task in results["tasks"]))
-    title = escape(f"Sweep on {first['suite']}, accuracy in %")
+    title = f"Sweep on {first['suite']}, accuracy in %"
     notes = dict.fromkeys(run.get(key) for _, run in finished for key in ("note", "partial"))
-    table = Table(title=title, caption=escape("\n".join(filter(None, notes))) or None)
+    table = Table(title=title, caption="\n".join(filter(None, notes)) or None)
     for name in short_names(keys).values():
         table.add_column(name)
     for name in (*tasks, "mean", "information"):

@@ -4,23 +4,24 @@ import os
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import SimpleQueue
-
-from rich.console import Console
 
 from wemoe_pl.cli.options import FRESH
 from wemoe_pl.cli.sweep.points import Point, last_words
 from wemoe_pl.errors import WeMoEError
 from wemoe_pl.reporting.table import percent
 from wemoe_pl.runs.lock import held
+from wemoe_pl.system.console import Console
 from wemoe_pl.system.files import make_folder
-from wemoe_pl.system.signals import PARENT, Stopped
+from wemoe_pl.system.signals import LIFELINE, REQUEST, Stopped
+from wemoe_pl.system.terminal import say
 
 LAUNCH = ("-m", "wemoe_pl")
 ORPHAN = 120.0  # seconds that a child of a killed sweep has to come to an end
+LOOK_AGAIN = 0.2  # seconds between two looks at whether a signal has come
 GRACE = 20  # seconds that an interrupted run has to come to an end
 
 
@@ -43,16 +44,24 @@ def run_all(all_points: list[Point], options: Namespace, run: "Processes") -> li
         left = [point for point in all_points if options.fresh or not point.is_done]
         running = {pool.submit(work, point): point for point in left}
         try:
-            for number, future in enumerate(as_completed(running), start=1):
+            for number, future in enumerate(as_they_end(running), start=1):
                 point = running[future]
                 failed += [point] if future.result() else []
                 line = outcome(point, number, len(running), has_failed=point in failed)
-                Console().print(line, highlight=False)
+                Console().print(line)
         except (KeyboardInterrupt, Stopped):
             pool.shutdown(wait=False, cancel_futures=True)
             run.stop()
             raise
     return failed
+
+
+def as_they_end(running: Collection[Future[int]]) -> Iterator[Future[int]]:
+    """Yield what runs in other threads when it has ended, and end when a signal says so."""
+    while running:
+        done, running = wait(running, LOOK_AGAIN, return_when=FIRST_COMPLETED)
+        REQUEST.obey_if_due()
+        yield from done
 
 
 def worker_environments(options: Namespace) -> list[dict[str, str]]:
@@ -68,14 +77,18 @@ def worker_environments(options: Namespace) -> list[dict[str, str]]:
 def run_point(
     point: Point, environment: Mapping[str, str], run: "Processes", fresh: bool = False
 ) -> int:
-    """Write the command down, and run it, once a child of a killed sweep has ended there."""
+    """Write the command down, and run it, once a child of a killed sweep has ended there.
+
+    What is damaged there is removed first.
+    """
     make_folder(point.folder)
     try:
         with held(point.run.lock, point.folder, patience_here=ORPHAN):
+            point.let_go_of_damage()
             point.write_down()
     except WeMoEError as error:
         with point.log.open("a") as file:
-            print(error, file=file)
+            say(error, file=file)
         return 1
     anew = [FRESH] if fresh else []
     status = run([*point.command, *anew], point.log, environment)
@@ -92,25 +105,29 @@ class Processes:
 
     def __call__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
         """Run one command, write its output to a file, and return its exit status."""
-        with log.open("a") as file:
-            process = subprocess.Popen(
+        with (
+            log.open("a") as file,
+            subprocess.Popen(
                 [sys.executable, *LAUNCH, *command],
+                stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**environment, PARENT: str(os.getpid())},
-            )
+                env={**environment, LIFELINE: "stdin"},
+            ) as process,
+        ):
             self.running.append(process)
             return process.wait()
 
     def stop(self) -> None:
         """Let all that still run come to an end, or make them."""
         for process in self.running:
-            if process.poll() is None:
-                process.terminate()  # no second Ctrl-C, which would end it at once
-                try:
-                    process.wait(GRACE)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+            if process.stdin is not None:
+                process.stdin.close()  # its lifeline
+        for process in self.running:
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def outcome(point: Point, number: int, of: int, has_failed: bool) -> str:

@@ -1,4 +1,4 @@
-"""How severe each kind of corruption is, and how an image is corrupted.
+"""The severities of each kind of corruption, and the function that corrupts an image.
 
 The parameters are those of CIFAR-10-C; the paper's severity is 2.
 """

@@ -119,13 +119,13 @@ class CorruptedTask(VisionTask):
         return CorruptedImages(images, self.kind, self.severity, self.seed, self.published_pixelate)
 
     def hub_files(self, split: Split) -> HubFiles | None:
-        """What of the task must be asked of the hub."""
+        """Return the request for the task's files on the hub; None if nothing is needed."""
         return self.task.hub_files(split)
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """How the test images of tasks are corrupted.
+    """The corruption of the test images of tasks: its kind, its severity and its seed.
 
     Args:
         kind: motion_blur, impulse_noise, gaussian_noise, pixelate, spatter, contrast or

@@ -69,16 +69,16 @@ class RenderedImages:
 
     @property
     def fingerprint(self) -> str:
-        """What the pictures were rendered from, and by which version."""
+        """Return the source of the pictures and the version that renders them."""
         return f"{self.facts} {__version__}"
 
     @property
     def identity(self) -> str:
-        """What the pictures were rendered from."""
+        """Return the identity of the pictures: what they were rendered from."""
         return hashed("miniature", self.facts)
 
     def name(self, index: int) -> str:
-        """What errors call the image."""
+        """Return the name by which errors call the image."""
         return f"image {index} of {self.fingerprint}"
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What a vision task is, and where its images live: folders, parquet files, the paper's eight."""
+"""Vision tasks and the places of their images: folders, parquet files, the paper's eight."""
 
 from wemoe_pl.data.tasks.base import UNLABELLED, Images, Split, VisionTask, hashed
 from wemoe_pl.data.tasks.damaged import is_fault_of_disk, keep_readable

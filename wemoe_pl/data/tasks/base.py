@@ -1,4 +1,4 @@
-"""What a vision task is: its classes, their prompts, and the images of its splits."""
+"""The base of vision tasks: classes, their prompts, and the images of their splits."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -28,16 +28,16 @@ class Images(Protocol):
 
     @property
     def identity(self) -> str:
-        """Which images in which order these are, and their labels: what runs are compared by.
+        """Return a text that identifies the images, their order and their labels.
 
         It is the same on every machine: neither absolute paths nor times are a part of it.
         """
 
     def name(self, index: int) -> str:
-        """What errors call image `index`: its file, or its row."""
+        """Return the name by which errors call image `index`: its file, or its row."""
 
     def __len__(self) -> int:
-        """How many images there are."""
+        """Return the number of images."""
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         """Image `index` and its label; `DataError` if it cannot be decoded."""
@@ -78,5 +78,5 @@ class VisionTask(ABC):
         """
 
     def hub_files(self, split: Split) -> HubFiles | None:
-        """What of a split must be asked of the hub; None if nothing."""
+        """Return the request for a split's files on the hub; None if nothing is needed."""
         return None

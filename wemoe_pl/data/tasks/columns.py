@@ -1,16 +1,18 @@
 """Columns of images in tables: encoded bytes in several forms, or pixels."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
 
 from wemoe_pl.data.tasks.decoding import as_models_see, read_image
 from wemoe_pl.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset  # which takes seconds to import, and only tables need it
 
 TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 BINARY = (
@@ -21,7 +23,7 @@ LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 PIXELS = (pa.types.is_uint8, pa.types.is_uint16)  # other numbers do not say what white is
 
 
-def image_column(table: Dataset, where: str) -> str:
+def image_column(table: "Dataset", where: str) -> str:
     """The only column of a table that can hold images; `DataError` unless there is just one."""
     found = [name for name in table.column_names if holds_images(type_of(table, name))]
     if len(found) == 1:
@@ -34,7 +36,7 @@ def image_column(table: Dataset, where: str) -> str:
     )
 
 
-def check_images(table: Dataset, column: str, where: str) -> None:
+def check_images(table: "Dataset", column: str, where: str) -> None:
     """Raise `DataError`, which says what the column has instead, unless it can hold images."""
     reason = why_no_images(type_of(table, column))
     if reason is None and has_only_paths(table.data.column(column)):
@@ -66,7 +68,7 @@ def read_cell(cell: pa.Scalar, name: str) -> Image.Image:
 
 
 def content_and_path(cell: pa.Scalar) -> tuple[pa.Scalar | None, str | None]:
-    """What a cell has of an image, and of the path of its file; None for what it lacks."""
+    """Return the image's content in a cell, and the path of its file; None for what it lacks."""
     if isinstance(cell, pa.ExtensionScalar):
         cell = cell.value
     if cell is None or not cell.is_valid:
@@ -117,7 +119,7 @@ def holds_images(kind: pa.DataType) -> bool:
 
 
 def why_no_images(kind: pa.DataType) -> str | None:
-    """What a column of a type has instead of images, and what to do; None if it can hold them."""
+    """Say why a column of a type holds no images, and what to do; None if it can hold them."""
     content = content_type(kind)
     leaf, depth = innermost(content)
     if content is not kind and pa.types.is_null(content):  # no row has any
@@ -155,18 +157,18 @@ def has_only_paths(column: pa.ChunkedArray) -> bool:
     return contents.null_count == len(column) > paths.null_count
 
 
-def type_of(table: Dataset, column: str) -> pa.DataType:
+def type_of(table: "Dataset", column: str) -> pa.DataType:
     """The type that a column is stored as."""
     return stored(table.data.column(column).type)
 
 
 def stored(kind: pa.DataType) -> pa.DataType:
-    """What a type is stored as, without what `datasets` calls it."""
+    """Return the type as it is stored, without the name that `datasets` gives it."""
     return kind.storage_type if isinstance(kind, pa.ExtensionType) else kind
 
 
 def innermost(kind: pa.DataType) -> tuple[pa.DataType, int]:
-    """What lists of lists hold, and how deep they go; 0 if it is no list."""
+    """Return the type inside lists of lists, and their depth; the depth is 0 if it is no list."""
     depth = 0
     while is_a(kind, LISTS):
         kind, depth = stored(kind.value_type), depth + 1

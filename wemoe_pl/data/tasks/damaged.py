@@ -1,4 +1,4 @@
-"""Which images can be decoded: found out once, named and counted, never replaced by others."""
+"""Damaged images are found once, named and counted, and never replaced by others."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ from PIL import Image
 from wemoe_pl.data.tasks.base import Corrupt, Images, hashed
 from wemoe_pl.data.tasks.file_names import name_some
 from wemoe_pl.errors import DataError
+from wemoe_pl.system.console import progress
 from wemoe_pl.system.files import atomic_write, cache_folder
-from wemoe_pl.system.terminal import progress
 
 WORTH_A_BAR = 1000  # images
 
@@ -38,7 +38,7 @@ class SelectedImages:
         return hashed("selected", self.images.identity, self.indices)
 
     def name(self, index: int) -> str:
-        """What errors call the image."""
+        """Return the name by which errors call the image."""
         return self.images.name(self.indices[index])
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ def keep_readable(images: Images, corrupt: Corrupt) -> Images:
 
 
 def unreadable(images: Images) -> list[int]:
-    """Which images cannot be decoded; remembered."""
+    """Return the indices of the images that cannot be decoded; the answer is remembered."""
     key = hashlib.sha256(f"{images.fingerprint} {PIL.__version__}".encode()).hexdigest()
     verdict = cache_folder("readable") / f"{key}.json"
     with suppress(OSError, ValueError):
@@ -87,7 +87,7 @@ def unreadable(images: Images) -> list[int]:
 
 
 def why_unreadable(images: Images, index: int) -> str:
-    """What is said of an image that cannot be decoded."""
+    """Return the sentence about an image that cannot be decoded."""
     try:
         images[index]
     except DataError as error:

@@ -105,7 +105,7 @@ def check_size(image: Image.Image) -> None:
 
 
 def orientation(image: Image.Image) -> int:
-    """Where the EXIF data of an image say that its first row and column are; 1 is upright."""
+    """Return the EXIF orientation of an image: where its first row and column are; 1 is upright."""
     try:
         return int(image.getexif().get(Base.Orientation, 1))
     except Exception:  # damaged EXIF data say nothing, and the pixels are as good as without
@@ -137,7 +137,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 
 def largest_value(image: Image.Image) -> int | None:
-    """What white is in an image of grey values, by its format; None if that is not known."""
+    """Return the grey value that is white in an image, by its format; None if that is not known."""
     if isinstance(image, TiffImageFile):
         bits: int = image.tag_v2.get(Base.BitsPerSample, (16,))[0]
         return None if image.mode in ("F", "I") or is_signed(image) else 2**bits - 1

@@ -48,7 +48,7 @@ class ImageFiles:
 
 
 def file_facts(files: Sequence[Path]) -> tuple[int, list[tuple[str, int, int]]]:
-    """What the images in some files depend on: who reads them, their paths, sizes and times."""
+    """Return the facts that images depend on: reader, and their files' paths, sizes and times."""
     facts = [(str(p.resolve()), (s := p.stat()).st_size, s.st_mtime_ns) for p in files]
     return READER, facts
 

@@ -1,16 +1,17 @@
 """A table's column of labels: numbers of classes, or their names."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from datasets import ClassLabel, Dataset
+from typing import TYPE_CHECKING, Any
 
 from wemoe_pl.data.tasks.base import UNLABELLED
 from wemoe_pl.data.tasks.class_names import canonical, match_names, repeated
 from wemoe_pl.errors import DataError, did_you_mean
 
+if TYPE_CHECKING:
+    from datasets import Dataset  # which takes seconds to import, and only tables need it
 
-def stored_labels(table: Dataset, column: str) -> list[Any]:
+
+def stored_labels(table: "Dataset", column: str) -> list[Any]:
     """The values of a column as they are stored.
 
     Unlike those that `datasets` gives: a column that says it is one of images would have its paths
@@ -24,8 +25,10 @@ def are_names(values: Sequence[Any]) -> bool:
     return any(isinstance(value, str) for value in values)
 
 
-def declared_names(table: Dataset, column: str) -> tuple[str, ...] | None:
+def declared_names(table: "Dataset", column: str) -> tuple[str, ...] | None:
     """The class names that a table gives its column of numbers, in label order, if it does."""
+    from datasets import ClassLabel
+
     feature = table.features[column]
     return tuple(feature.names) if isinstance(feature, ClassLabel) else None
 

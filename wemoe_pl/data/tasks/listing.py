@@ -1,4 +1,4 @@
-"""Which files below a folder are images, behind links too, and which are passed over."""
+"""The images below a folder are listed here, behind links too, and other files are passed over."""
 
 import os
 import warnings
@@ -77,7 +77,7 @@ def matching_files(pattern: Path) -> list[Path]:
 
 
 def named(pattern: str, folder: Path, start: Path) -> list[Path]:
-    """What in a folder has a name that matches."""
+    """Return the entries of a folder whose names match a pattern."""
     _, folders, files = next(walk(folder, start))
     return [path for path in (*folders, *files) if fnmatchcase(path.name, pattern)]
 

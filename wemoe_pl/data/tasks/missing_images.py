@@ -1,4 +1,4 @@
-"""What is scored in part or in vain is said: classes without images, images without a class."""
+"""Scores that cover a part are announced: classes without images, images without a class."""
 
 import warnings
 from collections.abc import Iterator, Sequence

@@ -64,7 +64,7 @@ class PaperTask(VisionTask):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What is published of the task: `dataset`, `train`, `test`, `class_names`, `templates`.
+        """Return `dataset`, `train`, `test`, `class_names` and `templates` as they are published.
 
         And `corrupted`: the files of its corrupted test images. And `label_names`: what its label
         column calls the classes, if that is known to differ.

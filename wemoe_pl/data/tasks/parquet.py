@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
-from datasets import Dataset
 from PIL import Image
 
 from wemoe_pl.data.tasks.base import (
@@ -38,6 +37,9 @@ from wemoe_pl.errors import DataError, check_class_names, did_you_mean
 from wemoe_pl.system.files import locate
 from wemoe_pl.system.hub import HubFiles, commit_and_names
 from wemoe_pl.system.hub_repo import HubRepo
+
+if TYPE_CHECKING:
+    from datasets import Dataset  # which takes seconds to import, and only tables need it
 
 NameCheck = Literal["exact", "nearest", "off"]
 
@@ -138,7 +140,7 @@ class ParquetTask(VisionTask):
         return HubFiles(repo, partial(matching, pattern), f"parquet files '{pattern}'")
 
     def _source(self, split: Split, files: Sequence[Path]) -> object:
-        """What says on every machine which files these are."""
+        """Return a value that is the same on every machine for the same files."""
         if request := self.hub_files(split):
             return request.repo.name, *commit_and_names(request.repo, files)
         return names_and_sizes(files)
@@ -156,7 +158,7 @@ class ParquetTask(VisionTask):
             return request.fetch()
         return tables_in(locate(self.dataset), self._pattern(split))
 
-    def _table(self, split: Split, files: Sequence[Path]) -> Dataset:
+    def _table(self, split: Split, files: Sequence[Path]) -> "Dataset":
         pattern = self._pattern(split)
         table = read_table(files, f"The parquet files '{pattern}' of {self.dataset}")
         for column in filter(None, (self.image, self.label)):
@@ -167,7 +169,7 @@ class ParquetTask(VisionTask):
                 )
         return table
 
-    def _naming_table(self) -> Dataset:
+    def _naming_table(self) -> "Dataset":
         split: Split = "test" if self.test else "train"
         return self._table(split, self._files(split))
 
@@ -179,7 +181,7 @@ class ParquetTask(VisionTask):
         check_class_names(names, column, DataError)
         return names
 
-    def _labels(self, table: Dataset) -> list[int]:
+    def _labels(self, table: "Dataset") -> list[int]:
         if self.label is None:
             return [UNLABELLED] * len(table)
         values, ours = stored_labels(table, self.label), self._known_classes()
@@ -232,7 +234,7 @@ class ParquetImages:
         identity: of its files and labels.
     """
 
-    rows: Dataset
+    rows: "Dataset"
     column: str
     labels: Sequence[int]
     where: str

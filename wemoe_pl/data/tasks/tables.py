@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, load_dataset
 
 from wemoe_pl.data.tasks.base import hashed
 from wemoe_pl.data.tasks.file_names import printable
@@ -15,10 +15,13 @@ from wemoe_pl.data.tasks.image_files import file_facts
 from wemoe_pl.data.tasks.listing import files_below
 from wemoe_pl.errors import DataError
 
+if TYPE_CHECKING:
+    from datasets import Dataset  # which takes seconds to import, and only tables need it
+
 TABLE = ".parquet"
 
 
-def read_table(files: Sequence[Path], called: str) -> Dataset:
+def read_table(files: Sequence[Path], called: str) -> "Dataset":
     """The rows of parquet files, mapped to memory; files without any add none.
 
     Args:
@@ -28,6 +31,8 @@ def read_table(files: Sequence[Path], called: str) -> Dataset:
     Raises:
         DataError: they cannot be read, differ in their columns, have no rows, or there is no space.
     """
+    from datasets import load_dataset
+
     try:
         filled = [str(path) for path in files if pq.read_metadata(path).num_rows]
         if filled:
@@ -49,7 +54,7 @@ def read_table(files: Sequence[Path], called: str) -> Dataset:
 
 
 def difference_in_columns(files: Sequence[Path]) -> str | None:
-    """How the first file that has other columns than the first of all differs; None if none has."""
+    """Say how the first file differs that has other columns than file one; None if none has."""
     with suppress(pa.ArrowInvalid, OSError):  # of a damaged file, which differs in more
         columns = [columns_in_words(pq.read_schema(path)) for path in files]
         for path, words in zip(files, columns, strict=True):

@@ -1,28 +1,38 @@
-"""Which kernel computes a merged MLP: the cheapest by its costs, or on a GPU the fastest as timed.
+"""A merged MLP is computed by the cheapest kernel, or on a GPU by the fastest as timed.
 
 The unit of costs is a multiply-add of a large matrix product. What runs slower counts for more, as
 `wemoe-pl bench` measures on a CPU; it also tells where the chosen kernel is not the fastest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from wemoe_pl.moe.kernels.fused import fused_mlp, fuses
-from wemoe_pl.moe.kernels.plain import activation_mlp, untiled_mlp
+from wemoe_pl.moe.kernels.fused import fused_layer, fused_mlp, fuses
+from wemoe_pl.moe.kernels.merged_layer import LinearKernel, MergedLayer
+from wemoe_pl.moe.kernels.plain import (
+    activation_linear,
+    activation_mlp,
+    untiled_linear,
+    untiled_mlp,
+)
 from wemoe_pl.moe.kernels.tiled import tiled_mlp
+from wemoe_pl.moe.kernels.tiled_linear import tiled_linear
 from wemoe_pl.moe.kernels.timing import interleaved
 from wemoe_pl.moe.kernels.two_layers import Kernel, TwoLayers
+
+Merged = TypeVar("Merged", TwoLayers, MergedLayer)
 
 TYPICAL_SHAPE = (16, 50)  # samples and tokens that a compiled program is chosen for
 BATCHED = 1.25  # cost of a multiply-add where every sample has weights of its own
 MERGING = 3.3  # cost of a multiply-add of the product, with only T columns, that merges weights
 READING = 20.0  # cost of a number of the dictionary, which comes from memory once per pass
 REPEATS = 3
-fastest_kernels: dict[tuple[object, ...], Kernel] = {}  # by load, as long as the program runs
+fastest_kernels: dict[tuple[object, ...], Any] = {}  # by load, as long as the program runs
 
 
 @dataclass(frozen=True)
@@ -40,41 +50,73 @@ class Load:
     learning: bool
 
 
+@dataclass(frozen=True)
+class Kernels(Generic[Merged]):
+    """The kernels for two layers with an activation in between, or for one layer.
+
+    Attributes:
+        activation: applies W0 and every task vector to the tokens.
+        untiled: merges the weights of all samples at once.
+        tiled: merges the weights of a tile at a time.
+        fused: merges weights in the registers of a GPU.
+    """
+
+    activation: Callable[[Merged, Tensor, Tensor], Tensor]
+    untiled: Callable[[Merged, Tensor, Tensor], Tensor]
+    tiled: Callable[[Merged, Tensor, Tensor], Tensor]
+    fused: Callable[[Merged, Tensor, Tensor], Tensor]
+
+    def choose(
+        self, merged: Merged, routing_weights: Tensor, x: Tensor
+    ) -> Callable[[Merged, Tensor, Tensor], Tensor]:
+        """The kernel for tokens (B, N, D) and routing weights (B, T)."""
+        # A compiler is given plain operations for a batch of any size, which it fuses as it likes.
+        traced = torch.compiler.is_compiling() or x.is_meta
+        samples, tokens = TYPICAL_SHAPE if traced else x.shape[:2]
+        load = Load(samples, tokens, torch.is_grad_enabled() and routing_weights.requires_grad)
+        if activation_space_cost(merged, load) < weight_space_cost(merged, load):
+            return self.activation
+        if traced:
+            return self.untiled
+        if x.is_cuda and fuses(merged, x):
+            return fastest_kernel([self.tiled, self.fused], merged, routing_weights, x)
+        return self.tiled
+
+
+MLP_KERNELS = Kernels[TwoLayers](activation_mlp, untiled_mlp, tiled_mlp, fused_mlp)
+LINEAR_KERNELS = Kernels[MergedLayer](activation_linear, untiled_linear, tiled_linear, fused_layer)
+
+
 def choose_kernel(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Kernel:
     """The kernel for a merged MLP of tokens (B, N, D)."""
-    # A compiler is given plain operations for a batch of any size, which it fuses as it likes.
-    traced = torch.compiler.is_compiling() or x.is_meta
-    samples, tokens = TYPICAL_SHAPE if traced else x.shape[:2]
-    load = Load(samples, tokens, torch.is_grad_enabled() and routing_weights.requires_grad)
-    if activation_space_cost(mlp, load) < weight_space_cost(mlp, load):
-        return activation_mlp
-    if traced:
-        return untiled_mlp
-    if x.is_cuda and fuses(mlp, x):
-        return fastest_kernel([tiled_mlp, fused_mlp], mlp, routing_weights, x)
-    return tiled_mlp
+    return MLP_KERNELS.choose(mlp, routing_weights, x)
 
 
-def weight_space_cost(mlp: TwoLayers, load: Load) -> float:
+def choose_linear_kernel(layer: MergedLayer, routing_weights: Tensor, x: Tensor) -> LinearKernel:
+    """The kernel for a merged linear layer of tokens (B, N, n)."""
+    return LINEAR_KERNELS.choose(layer, routing_weights, x)
+
+
+def weight_space_cost(merged: TwoLayers | MergedLayer, load: Load) -> float:
     """Merge weights for every sample, then use them: B·T·P and B·N·P (`tiled_mlp`).
 
     The backward pass does both twice: it merges once more and contracts with the dictionary, and
     has a product for the tokens and one for the weights.
     """
-    layers = (mlp.first, mlp.second)
-    experts = mlp.first.vectors.count
+    layers = merged.layers
+    experts = layers[0].vectors.count
     weights = sum(layer.weight.numel() for layer in layers)
     products = load.samples * (load.tokens * BATCHED + experts * MERGING) * weights
     reading = weights * experts * READING + sum(layer.vectors.unpack_cost for layer in layers)
     return products * (3 if load.learning else 1) + reading * (2 if load.learning else 1)
 
 
-def activation_space_cost(mlp: TwoLayers, load: Load) -> float:
+def activation_space_cost(merged: TwoLayers | MergedLayer, load: Load) -> float:
     """Apply W0 and the task vectors to every token: B·N·P·(T + 1) if dense (`activation_mlp`).
 
     The backward pass needs the products for the tokens only.
     """
-    layers = (mlp.first, mlp.second)
+    layers = merged.layers
     applying = sum(layer.weight.numel() + layer.vectors.apply_cost for layer in layers)
     reading = sum(layer.vectors.numbers * READING for layer in layers)
     per_pass = load.samples * load.tokens * applying + reading
@@ -82,8 +124,11 @@ def activation_space_cost(mlp: TwoLayers, load: Load) -> float:
 
 
 def fastest_kernel(
-    kernels: Sequence[Kernel], mlp: TwoLayers, routing_weights: Tensor, x: Tensor
-) -> Kernel:
+    kernels: Sequence[Callable[[Merged, Tensor, Tensor], Tensor]],
+    merged: Merged,
+    routing_weights: Tensor,
+    x: Tensor,
+) -> Callable[[Merged, Tensor, Tensor], Tensor]:
     """The fastest kernel for loads of this kind, as timed on the first of them.
 
     Kernels differ in how they round. So none is timed, and the first is taken, where torch was
@@ -91,7 +136,7 @@ def fastest_kernel(
 
     Args:
         kernels: to choose from.
-        mlp: the layers.
+        merged: the layers.
         routing_weights: (B, T).
         x: (B, N, D). Batches up to the next power of two are of one kind.
     """
@@ -99,21 +144,26 @@ def fastest_kernel(
         return kernels[0]
     learning = torch.is_grad_enabled() and routing_weights.requires_grad
     batch = 1 << (len(x) - 1).bit_length()
-    sizes = (batch, *x.shape[1:], mlp.hidden, *routing_weights.shape[1:])
-    kind = (*kernels, x.device, x.dtype, mlp.first.weight.dtype, learning, *sizes)
+    weight = merged.layers[0].weight
+    sizes: tuple[int, ...] = (batch, *x.shape[1:], len(weight), *routing_weights.shape[1:])
+    kind = (*kernels, x.device, x.dtype, weight.dtype, learning, *sizes)
     if kind not in fastest_kernels:
-        fastest_kernels[kind] = time_kernels(kernels, mlp, routing_weights, x, learning)
+        fastest_kernels[kind] = time_kernels(kernels, merged, routing_weights, x, learning)
     return fastest_kernels[kind]
 
 
 def time_kernels(
-    kernels: Sequence[Kernel], mlp: TwoLayers, routing_weights: Tensor, x: Tensor, learning: bool
-) -> Kernel:
+    kernels: Sequence[Callable[[Merged, Tensor, Tensor], Tensor]],
+    merged: Merged,
+    routing_weights: Tensor,
+    x: Tensor,
+    learning: bool,
+) -> Callable[[Merged, Tensor, Tensor], Tensor]:
     """The kernel of the least median time, backward included where something is learned."""
     inputs = [tensor.detach().requires_grad_(learning) for tensor in (routing_weights, x)]
 
-    def run(kernel: Kernel) -> None:
-        out = kernel(mlp, *inputs)
+    def run(kernel: Callable[[Merged, Tensor, Tensor], Tensor]) -> None:
+        out = kernel(merged, *inputs)
         if learning:
             torch.autograd.grad(out, inputs, torch.ones_like(out))
 

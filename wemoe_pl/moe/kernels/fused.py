@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from wemoe_pl.errors import MergeError
 from wemoe_pl.moe.dense import DenseVectors
+from wemoe_pl.moe.kernels.merged_layer import MergedLayer
 from wemoe_pl.moe.kernels.triton_kernels import (
     available,
     contract_tile,
@@ -22,7 +23,7 @@ from wemoe_pl.moe.kernels.triton_kernels import (
     merged_tile,
     multiply_tile,
 )
-from wemoe_pl.moe.kernels.two_layers import MergedLayer, TwoLayers
+from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
 FEWEST_TOKENS = 16  # of a tile, as matrix units want
 # Bytes of a column of a tile of tokens. For the next tile, weights are merged once more.
@@ -88,23 +89,24 @@ def fused_linear(
     return FusedLinear.apply(x, weight, task_vectors, routing_weights)
 
 
-def fused_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
-    """The two layers, one after the other: routing weights (B, T) and x (B, N, D) → (B, N, D).
+def fused_layer(layer: MergedLayer, routing_weights: Tensor, x: Tensor) -> Tensor:
+    """A merged linear layer: routing weights (B, T) and x (B, N, n) → (B, N, m).
 
-    It can only be called where `fuses` is True.
+    It can only be called where `fuses` is True, as `fused_mlp`.
     """
-
-    def run(layer: MergedLayer, x: Tensor) -> Tensor:
-        product = fused_linear(x, layer.weight, dense(layer), routing_weights)
-        return product + layer.merged_bias(routing_weights)[:, None]
-
-    return run(mlp.second, mlp.act(run(mlp.first, x)))
+    product = fused_linear(x, layer.weight, dense(layer), routing_weights)
+    return product + layer.merged_bias(routing_weights)[:, None]
 
 
-def fuses(mlp: TwoLayers, x: Tensor) -> bool:
-    """Are both dictionaries dense, and can `fused_linear` run where x is?"""
-    layers = (mlp.first, mlp.second)
-    return available(x) and all(isinstance(layer.vectors, DenseVectors) for layer in layers)
+def fused_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
+    """The two layers, one after the other: routing weights (B, T) and x (B, N, D) → (B, N, D)."""
+    hidden = mlp.act(fused_layer(mlp.first, routing_weights, x))
+    return fused_layer(mlp.second, routing_weights, hidden)
+
+
+def fuses(merged: TwoLayers | MergedLayer, x: Tensor) -> bool:
+    """Are all dictionaries dense, and can `fused_linear` run where x is?"""
+    return available(x) and all(isinstance(e.vectors, DenseVectors) for e in merged.layers)
 
 
 def dense(layer: MergedLayer) -> Tensor:
@@ -151,7 +153,7 @@ def contracted(gradient: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
 
 
 def token_tile_of(x: Tensor) -> int:
-    """How many tokens of a sample a program takes: all of them, if possible."""
+    """Return the number of tokens of a sample that a program takes: all of them, if possible."""
     most = MOST_BYTES // x.element_size()
     return min(max(FEWEST_TOKENS, 1 << (x.shape[1] - 1).bit_length()), most)
 

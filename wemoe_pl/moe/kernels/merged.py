@@ -7,12 +7,18 @@ from torch import Tensor, nn
 
 from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels.choice import choose_kernel
+from wemoe_pl.moe.kernels.merged_layer import by_sample
+from wemoe_pl.moe.kernels.own_forward import own_forward
 from wemoe_pl.moe.kernels.plain import mapped_mlp
 from wemoe_pl.moe.kernels.two_layers import two_layers
 
 
 def merged_mlp(
-    mlp: nn.Module, dictionary: Dictionary, routing_weights: Tensor, x: Tensor
+    mlp: nn.Module,
+    dictionary: Dictionary,
+    routing_weights: Tensor,
+    x: Tensor,
+    one_by_one: bool = False,
 ) -> Tensor:
     """Run sample b through `mlp` with the weights W0 + Σ_i r_bi τ_i, biases alike (paper §3.2).
 
@@ -21,8 +27,9 @@ def merged_mlp(
     Args:
         mlp: the pretrained MLP, whose parameters are W0; it is not modified.
         dictionary: the T task vectors of each of its parameters.
-        routing_weights: (B, T).
+        routing_weights: (B, T), or (1, T) for all samples together.
         x: (B, …, D): B samples of tokens or features. Whatever lies in between shares weights.
+        one_by_one: must its forward see every sample alone? See `why_mapped`.
 
     Returns:
         The output of the MLP, of the shape that `mlp` gives `x`, and differentiable once by
@@ -30,11 +37,14 @@ def merged_mlp(
     """
     layers = two_layers(mlp, dictionary)
     if layers is None:
-        return mapped_mlp(mlp, dictionary, routing_weights, x)
+        # A compiler can follow functions, but not copies of modules.
+        traced = torch.compiler.is_compiling() or x.is_meta
+        run = mapped_mlp if one_by_one or traced else own_forward
+        return run(mlp, dictionary, routing_weights, x)
     device, dtype = x.device.type, layers.first.weight.dtype
     if not x.is_meta and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
-    tokens = (x.flatten(1, -2) if x.ndim > 2 else x[:, None]).to(dtype)
+    tokens = by_sample(x, routing_weights).to(dtype)
     routing_weights = routing_weights.to(dtype)
     with nullcontext() if x.is_meta else torch.autocast(device, enabled=False):
         kernel = choose_kernel(layers, routing_weights, tokens)

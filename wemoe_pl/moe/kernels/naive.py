@@ -1,4 +1,4 @@
-"""What the kernels compute, in a few lines each: slow, and what tests compare the kernels with."""
+"""The plain forms of the kernels, in a few lines each: slow, and compared with in tests."""
 
 from collections.abc import Mapping
 
@@ -24,8 +24,8 @@ def naive_mlp(
         weights: dict[str, Tensor] = dict(mlp.named_parameters())
         for i, share in enumerate(shares):
             weights = {name: w + share * task_vectors[name][i] for name, w in weights.items()}
-        outputs.append(functional_call(mlp, weights, (sample,)))
-    return torch.stack(outputs)
+        outputs.append(functional_call(mlp, weights, (sample[None],)))  # a batch of one
+    return torch.cat(outputs)
 
 
 def naive_linear(

@@ -1,10 +1,9 @@
 """Kernels of plain torch operations, which hold more than `tiled` or compute more.
 
-* `activation_mlp` merges nothing: (W0 + Σ_i r_i τ_i) x = W0 x + Σ_i r_i (τ_i x), at the price of
-  T + 1 products with every token. That pays where tokens are few, or task vectors of low rank.
-* `untiled_mlp` merges the weights of all samples at once; a compiler fuses that as it likes.
-* `mapped_mlp` takes any MLP of timm's form: its own `forward` is mapped over samples, so gates,
-  norms and dropout inside it are kept.
+* `activation_linear` merges nothing: (W0 + Σ_i r_i τ_i) x = W0 x + Σ_i r_i (τ_i x), at the price
+  of T + 1 products with every token. That pays where tokens are few, or task vectors of low rank.
+* `untiled_linear` merges the weights of all samples at once; a compiler fuses that as it likes.
+* `mapped_mlp` takes any MLP: its own `forward` is mapped over samples, each with merged weights.
 """
 
 from collections.abc import Callable
@@ -16,31 +15,36 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from wemoe_pl.moe.dictionary import Dictionary
-from wemoe_pl.moe.kernels.two_layers import MergedLayer, TwoLayers
+from wemoe_pl.moe.kernels.merged_layer import MergedLayer
+from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
 # Bytes of merged weights at a time. Those of all blocks would else wait for the backward pass.
 MAPPED_BYTES = 256 * 2**20
 
 
+def activation_linear(layer: MergedLayer, routing_weights: Tensor, x: Tensor) -> Tensor:
+    """Apply W0 and every task vector to the tokens: (B, T) and x (B, N, n) → (B, N, m)."""
+    pretrained = F.linear(x, layer.weight.to(x.dtype))
+    bias = layer.merged_bias(routing_weights)[:, None]
+    return pretrained + layer.vectors.apply_to(x, routing_weights) + bias
+
+
+def untiled_linear(layer: MergedLayer, routing_weights: Tensor, x: Tensor) -> Tensor:
+    """Merge the weights of all samples at once: (B, T) and x (B, N, n) → (B, N, m)."""
+    merged = layer.weight.to(x.dtype) + layer.vectors.mix(routing_weights)
+    return torch.baddbmm(layer.merged_bias(routing_weights)[:, None], x, merged.mT)
+
+
 def activation_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
-    """Apply W0 and every task vector to the tokens: (B, T) and x (B, N, D) → (B, N, D)."""
-
-    def run(layer: MergedLayer, x: Tensor) -> Tensor:
-        pretrained = F.linear(x, layer.weight.to(x.dtype))
-        bias = layer.merged_bias(routing_weights)[:, None]
-        return pretrained + layer.vectors.apply_to(x, routing_weights) + bias
-
-    return run(mlp.second, mlp.act(run(mlp.first, x)))
+    """Both layers by `activation_linear`: (B, T) and x (B, N, D) → (B, N, D)."""
+    hidden = mlp.act(activation_linear(mlp.first, routing_weights, x))
+    return activation_linear(mlp.second, routing_weights, hidden)
 
 
 def untiled_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
-    """Merge the weights of all samples at once: (B, T) and x (B, N, D) → (B, N, D)."""
-
-    def run(layer: MergedLayer, x: Tensor) -> Tensor:
-        merged = layer.weight.to(x.dtype) + layer.vectors.mix(routing_weights)
-        return torch.baddbmm(layer.merged_bias(routing_weights)[:, None], x, merged.mT)
-
-    return run(mlp.second, mlp.act(run(mlp.first, x)))
+    """Both layers by `untiled_linear`: (B, T) and x (B, N, D) → (B, N, D)."""
+    hidden = mlp.act(untiled_linear(mlp.first, routing_weights, x))
+    return untiled_linear(mlp.second, routing_weights, hidden)
 
 
 def mapped_mlp(
@@ -55,27 +59,30 @@ def mapped_mlp(
     Args:
         mlp: as for `merged_mlp`, as are those that follow.
         dictionary: the task vectors of each of its parameters.
-        routing_weights: (B, T).
+        routing_weights: (B, T), or (1, T) for all samples together.
         x: (B, …, D).
         most_bytes: bytes of merged weights to hold at a time, at least those of one sample. Where
             they do not suffice for all, weights are merged once more in the backward pass.
     """
     weights = dict(mlp.named_parameters())
     routing_weights = routing_weights.to(next(iter(weights.values())).dtype)
+    # As batches of their own, since the forward of an MLP expects one.
+    batches = x[None] if routing_weights.shape[0] == 1 else x[:, None]
 
-    def run(routing_weights: Tensor, x: Tensor) -> Tensor:
+    def run(routing_weights: Tensor, batches: Tensor) -> Tensor:
         mixtures = dictionary.mix(routing_weights)
         merged = {name: weights[name] + mixture for name, mixture in mixtures.items()}
-        return vmap(run_sample(mlp), randomness="different")(merged, x)
+        return vmap(as_function(mlp), randomness="different")(merged, batches)
 
-    samples = max(1, most_bytes // sum(weight.nbytes for weight in weights.values()))
+    most = max(1, most_bytes // sum(weight.nbytes for weight in weights.values()))
     # While it is traced, a program has to do for batches of any size.
-    if torch.compiler.is_compiling() or x.is_meta or len(x) <= samples:
-        return run(routing_weights, x)
-    chunks = zip(routing_weights.split(samples), x.split(samples), strict=True)
-    return torch.cat([checkpoint(run, r, part, use_reentrant=False) for r, part in chunks])
+    if torch.compiler.is_compiling() or x.is_meta or len(batches) <= most:
+        return run(routing_weights, batches).flatten(0, 1)
+    chunks = zip(routing_weights.split(most), batches.split(most), strict=True)
+    outputs = [checkpoint(run, r, part, use_reentrant=False) for r, part in chunks]
+    return torch.cat(outputs).flatten(0, 1)
 
 
-def run_sample(mlp: nn.Module) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
+def as_function(mlp: nn.Module) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
     """`mlp` as a function of its weights and of what it sees."""
     return lambda weights, tokens: functional_call(mlp, weights, (tokens,))

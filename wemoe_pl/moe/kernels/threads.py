@@ -21,7 +21,7 @@ SOFT = 1  # `omp_pause_soft` of OpenMP: what is let go of is taken anew when it 
 
 
 def cpu_threads() -> int:
-    """How many threads share the work on a CPU."""
+    """Return the number of threads that share the work on a CPU."""
     return min(torch.get_num_threads(), MOST_THREADS)
 
 

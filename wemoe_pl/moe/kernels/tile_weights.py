@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from wemoe_pl.moe.kernels.merged_layer import MergedLayer
 from wemoe_pl.moe.kernels.tiling import Tiling
-from wemoe_pl.moe.kernels.two_layers import MergedLayer
 
 SUMMED_APART = 8  # parts of a tile, at most, for which gradients are summed
 
@@ -38,6 +38,20 @@ class TileWeights(NamedTuple):
         by_unit = routing_weights.expand(units, -1, -1)
         torch.baddbmm(self.pretrained, by_unit, self.vectors.transpose(0, 1), out=merged)
         return merged.transpose(0, 1)
+
+    def merged_for(self, samples: slice, routing: Tensor, workspace: Tensor) -> Tensor:
+        """W0 + Σ_i r_bi τ_i of some samples, (b, u, D).
+
+        They are merged for an odd number of samples, if need be one more than there are: all units
+        would else begin in the same few places of the cache.
+
+        Args:
+            samples: the samples.
+            routing: the routing weights of the batch, with a row of zeros behind them.
+            workspace: the room for it, with a sample to spare.
+        """
+        count = samples.stop - samples.start
+        return self.merged(routing[samples.start : samples.start + (count | 1)], workspace)[:count]
 
     def contracted(self, left: Tensor, right: Tensor, workspace: Tensor) -> Tensor:
         """Left (b, N, u) and right (b, N, D) → ⟨leftᵀ right, τ_i⟩, (b, T).

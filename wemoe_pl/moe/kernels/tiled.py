@@ -28,7 +28,7 @@ from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
 
 class Activated(NamedTuple):
-    """What comes before an activation, A, and what comes after it, H, as autograd sees them."""
+    """The activation of a tile as autograd sees it: A before it, and H after it."""
 
     before: Tensor
     after: Tensor
@@ -108,7 +108,7 @@ class TiledPass:
                 else:
                     kept.append(Activated.of(self.mlp.act, before))
                     hidden = kept[-1].values
-                out[samples].baddbmm_(hidden, self.merged(second, samples, workspace))
+                out[samples].baddbmm_(hidden, second.merged_for(samples, self.routing, workspace))
 
     def backward(
         self, work: ThreadTiles, upstream: Tensor, to: Gradients, kept: Iterable[Activated]
@@ -122,7 +122,7 @@ class TiledPass:
                 if hidden is None:  # it was not kept
                     before = self.before(tile, samples, first, workspace)
                     hidden = Activated.of(self.mlp.act, before)
-                to_hidden = to_out @ self.merged(second, samples, workspace).mT
+                to_hidden = to_out @ second.merged_for(samples, self.routing, workspace).mT
                 to_before = hidden.gradient(to_hidden)
                 to_bias = to.bias[samples, self.tiling.units_of(tile)]
                 torch.sum(to_before, dim=1, out=to_bias)
@@ -132,22 +132,16 @@ class TiledPass:
                     to_routing += first.contracted(to_before, self.x[samples], workspace)
                 if to.x is not None:
                     # Merged once more, since the workspace has held other weights meanwhile.
-                    to.x[samples].baddbmm_(to_before, self.merged(first, samples, workspace))
+                    to.x[samples].baddbmm_(
+                        to_before, first.merged_for(samples, self.routing, workspace)
+                    )
 
     def before(self, tile: int, samples: slice, first: TileWeights, workspace: Tensor) -> Tensor:
         """A, (b, N, u)."""
         bias = self.bias[samples, None, self.tiling.units_of(tile)]
-        return torch.baddbmm(bias, self.x[samples], self.merged(first, samples, workspace).mT)
-
-    def merged(self, weights: TileWeights, samples: slice, workspace: Tensor) -> Tensor:
-        """W1 or W2, (b, u, D).
-
-        They are merged for an odd number of samples, if need be one more than there are: all units
-        would else begin in the same few places of the cache.
-        """
-        count = samples.stop - samples.start
-        odd = samples.start + (count | 1)
-        return weights.merged(self.routing[samples.start : odd], workspace)[:count]
+        return torch.baddbmm(
+            bias, self.x[samples], first.merged_for(samples, self.routing, workspace).mT
+        )
 
     def new_workspace(self) -> Tensor:
         """Room for the weights of one tile, or their gradient, with a sample to spare."""

@@ -1,4 +1,4 @@
-"""Which samples and hidden units are computed together, in a tile, and by which thread.
+"""A batch is cut into tiles here: samples and hidden units that one thread computes together.
 
 A tile is the merged weights of some hidden units for some samples: small enough to stay in a CPU's
 cache between being merged and being multiplied.
@@ -17,7 +17,7 @@ TILE_UNITS = 96
 
 
 class Budget(NamedTuple):
-    """What a kernel may use, in bytes unless told otherwise.
+    """The budget of a kernel, in bytes unless told otherwise.
 
     Attributes:
         tile: for the merged weights of one tile, of one of the two layers.
@@ -38,7 +38,7 @@ ACCELERATOR_BUDGET = Budget(tile=256 * 2**20, kept=2**30, sums=0)
 
 
 class ThreadTiles(NamedTuple):
-    """What one thread computes: every one of its tiles for every one of its groups of samples.
+    """The work of one thread: every one of its tiles for every one of its groups of samples.
 
     Attributes:
         tiles: numbers of tiles; see `Tiling.units_of`.
@@ -51,7 +51,7 @@ class ThreadTiles(NamedTuple):
 
 @dataclass(frozen=True)
 class Tiling:
-    """How the samples of a batch and the hidden units of an MLP are cut into tiles.
+    """The way in which the samples of a batch and the hidden units of an MLP are cut into tiles.
 
     Attributes:
         samples: B.
@@ -116,7 +116,7 @@ class Tiling:
         return slice(tile * self.units, (tile + 1) * self.units)
 
     def by_thread(self) -> list[ThreadTiles]:
-        """What each thread computes."""
+        """Return the work of each thread."""
         tiles = range(ceil(self.hidden / self.units))
         starts = range(0, self.samples, self.group)
         groups = [slice(i, min(i + self.group, self.samples)) for i in starts]
@@ -132,14 +132,14 @@ class Tiling:
         return [zeros, *(torch.zeros_like(zeros) if self.splits_hidden else zeros for _ in others)]
 
     def total(self, sums: Sequence[Tensor]) -> Tensor:
-        """What all threads have added together, in the first of their sums."""
+        """Add the sums of all threads together, in the first of them."""
         for other in sums[1:] if self.splits_hidden else ():
             sums[0].add_(other)
         return sums[0]
 
 
 def busiest(blocks: int, size: int, threads: int) -> int:
-    """How many blocks the busiest of some threads has, which take turns at tiles of `size` blocks.
+    """Return the blocks of the busiest thread, when threads take turns at tiles of `size` blocks.
 
     >>> [busiest(32, size, threads=4) for size in (1, 2, 3)]
     [8, 8, 9]

@@ -39,7 +39,7 @@ def interleaved(
 
 
 def peak_memory(run: Callable[[], Result], device: str) -> tuple[Result, int | None]:
-    """What a run gives, and the bytes that it held at most beyond what was held before it.
+    """Return the result of a run, and the bytes that it held at most beyond those before it.
 
     On a CPU these are resident bytes of this process, which only Linux tells; None elsewhere.
     """

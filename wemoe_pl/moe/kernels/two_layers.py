@@ -8,8 +8,8 @@ from timm import layers as timm_layers
 from timm.layers import Mlp
 from torch import Tensor, nn
 
-from wemoe_pl.moe.compression import TaskVectors
 from wemoe_pl.moe.dictionary import Dictionary
+from wemoe_pl.moe.kernels.merged_layer import MergedLayer
 
 # Activations that treat every entry alone, so that some can be computed without others.
 ELEMENTWISE = (
@@ -19,35 +19,17 @@ ELEMENTWISE = (
 
 
 @dataclass(frozen=True)
-class MergedLayer:
-    """A linear layer of weights W0 + Σ_i r_bi τ_i.
-
-    Attributes:
-        weight: W0, (m, n).
-        vectors: its task vectors.
-        bias: the pretrained bias, (m,), or None.
-        bias_vectors: the task vectors of the bias, or None.
-    """
-
-    weight: Tensor
-    vectors: TaskVectors
-    bias: Tensor | None
-    bias_vectors: TaskVectors | None
-
-    def merged_bias(self, routing_weights: Tensor) -> Tensor:
-        """Routing weights (B, T) → the bias of every sample, (B, m); zeros if there is none."""
-        if self.bias is None or self.bias_vectors is None:
-            return routing_weights.new_zeros(routing_weights.shape[0], len(self.weight))
-        return self.bias.to(routing_weights.dtype) + self.bias_vectors.mix(routing_weights)
-
-
-@dataclass(frozen=True)
 class TwoLayers:
     """`second(act(first x))`."""
 
     first: MergedLayer
     act: Callable[[Tensor], Tensor]
     second: MergedLayer
+
+    @property
+    def layers(self) -> tuple[MergedLayer, ...]:
+        """Both layers."""
+        return self.first, self.second
 
     @property
     def hidden(self) -> int:
@@ -62,7 +44,7 @@ Kernel = Callable[[TwoLayers, Tensor, Tensor], Tensor]
 def two_layers(mlp: nn.Module, dictionary: Dictionary) -> TwoLayers | None:
     """The layers of an MLP that is these two and an elementwise activation; None for any other."""
     # A subclass, or a hook, may compute something else.
-    if type(mlp) is not Mlp or mlp._forward_hooks or mlp._forward_pre_hooks:
+    if type(mlp) is not Mlp or any(has_hooks(module) for module in mlp.modules()):
         return None
     drops = mlp.training and (mlp.drop1.p or mlp.drop2.p)
     linear = type(mlp.fc1) is nn.Linear and type(mlp.fc2) is nn.Linear
@@ -70,14 +52,14 @@ def two_layers(mlp: nn.Module, dictionary: Dictionary) -> TwoLayers | None:
     if drops or not plain or getattr(mlp.act, "inplace", False):
         return None
     vectors = dict(dictionary.items())
+    first, second = (MergedLayer.of(getattr(mlp, n), vectors, n) for n in ("fc1", "fc2"))
+    return TwoLayers(first, mlp.act, second)
 
-    def layer(name: str) -> MergedLayer:
-        linear = mlp.get_submodule(name)
-        bias = linear.bias if isinstance(linear.bias, Tensor) else None
-        weight = linear.get_parameter("weight")
-        return MergedLayer(weight, vectors[f"{name}.weight"], bias, vectors.get(f"{name}.bias"))
 
-    return TwoLayers(layer("fc1"), mlp.act, layer("fc2"))
+def has_hooks(module: nn.Module) -> bool:
+    """Does anything look at what goes into a module, or comes out of it?"""
+    forward = module._forward_hooks or module._forward_pre_hooks
+    return bool(forward or module._backward_hooks or module._backward_pre_hooks)
 
 
 def store_fc2_by_columns(mlp: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What all figures share: their colours, lines and texts, their legend, and how they are saved.
+"""The style that all figures share: colours, lines, texts, legend, and the way they are saved.
 
 Each is written twice under one name: as PNG, to look at, and as SVG, to print. Lines differ in
 more than their colour, and colours are those that a colour-blind reader tells apart.

@@ -1,0 +1,61 @@
+"""The tensors of a checkpoint: which of them no run has written."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.written_checkpoints import rewrite, run_record
+from torch import Tensor
+
+from wemoe_pl.errors import CheckpointError
+from wemoe_pl.export.loading import load
+from wemoe_pl.runs.checkpoint import read_checkpoint
+
+
+def first_weight(contents: dict[str, Any]) -> tuple[dict[str, Any], str, Tensor]:
+    """The state dict, and the first of its weights with its name."""
+    state = contents["state_dict"]
+    return state, *next(iter(state.items()))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_single_weight_that_is_not_finite_is_named(value: float, checkpoint: Path) -> None:
+    rewrite(checkpoint, lambda contents: first_weight(contents)[2].view(-1)[-1:].fill_(value))
+    complaint = r"NaN or infinite values in 'state_dict\.classifier\..*router\.hidden\.weight'"
+    for read in (read_checkpoint, load):
+        with pytest.raises(CheckpointError, match=complaint):
+            read(checkpoint)
+
+
+def test_a_moment_of_the_optimiser_that_is_not_finite_is_named(checkpoint: Path) -> None:
+    def spoil(contents: dict[str, Any]) -> None:
+        contents["optimizer_states"][0]["state"][2]["exp_avg_sq"].fill_(float("inf"))
+
+    rewrite(checkpoint, spoil)
+    with pytest.raises(CheckpointError, match=r"in 'optimizer_states\.0\.state\.2\.exp_avg_sq'"):
+        read_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.complex64, torch.bool])
+def test_a_weight_of_another_precision_than_the_run_has_is_named(
+    dtype: torch.dtype, checkpoint: Path
+) -> None:
+    def change(contents: dict[str, Any]) -> None:
+        state, name, weight = first_weight(contents)
+        state[name] = weight.to(dtype)
+        contents["run"] = run_record(recipe={"trainer": {"precision": "32-true"}})
+
+    rewrite(checkpoint, change)
+    with pytest.raises(CheckpointError, match=rf"of {dtype}, and its run has weights of torch\.fl"):
+        read_checkpoint(checkpoint)
+
+
+def test_a_weight_that_stands_for_more_than_the_file_has_is_refused(checkpoint: Path) -> None:
+    def expand(contents: dict[str, Any]) -> None:
+        state, name, _ = first_weight(contents)
+        state[name] = torch.ones(1).expand(1 << 40)
+
+    rewrite(checkpoint, expand)
+    with pytest.raises(CheckpointError, match=r"is no plain tensor with all its values"):
+        read_checkpoint(checkpoint)

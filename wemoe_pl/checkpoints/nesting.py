@@ -1,0 +1,83 @@
+"""The state dict inside what training scripts save beside it: optimisers, counters, averages."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from wemoe_pl.errors import CheckpointError
+
+# Where training scripts put weights; those that were trained come before their averages.
+TRAINED = (
+    "state_dict", "model", "model_state_dict", "module", "model_state", "net", "network",
+    "encoder", "backbone", "weights", "params",
+)  # fmt: skip
+AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
+DISTILLED = ("student", "teacher")  # of which none goes before the other
+DEPTH = 4  # more than any script nests
+
+
+def state_dict_in(loaded: Any, name: str) -> dict[str, Tensor]:
+    """The tensors of a state dict, which training scripts put under a key of their own.
+
+    Warns when there is another one beside it, such as an average.
+
+    Args:
+        loaded: what a file holds.
+        name: the file.
+
+    Raises:
+        CheckpointError: there is none, or both a student and a teacher.
+    """
+    found = loaded if isinstance(loaded, Mapping) else {}
+    for _ in range(DEPTH):
+        places = [p for p in (*TRAINED, *AVERAGED, *DISTILLED) if holds_tensors(found.get(p))]
+        if not places:
+            break
+        found = found[chosen_place(places, name)]
+    tensors = {key: part for key, part in found.items() if isinstance(part, Tensor)}
+    if not tensors:
+        places = [str(key) for key, part in found.items() if holds_tensors(part)]
+        hint = f": save what is under {quoted(places)} alone" if places else ""
+        raise CheckpointError(f"{name} holds no state dict: expected tensors by name{hint}.")
+    return tensors
+
+
+def holds_tensors(value: Any, depth: int = DEPTH) -> bool:
+    """Is it a dictionary with tensors by name, or one of those?"""
+    return (
+        depth > 0
+        and isinstance(value, Mapping)
+        and any(
+            isinstance(part, Tensor) or holds_tensors(part, depth - 1)
+            for key, part in value.items()
+            if isinstance(key, str)
+        )
+    )
+
+
+def chosen_place(places: Sequence[str], name: str) -> str:
+    """The place of the weights that are read, of all those where a file has some."""
+    first, *others = places
+    if others and first in DISTILLED:
+        raise CheckpointError(
+            f"{name} holds several models, under {quoted(places)}: save the state dict of the one "
+            "that you mean in a file of its own."
+        )
+    if others:
+        warnings.warn(
+            f"{name} holds weights under '{first}', which are read, and under {quoted(others)}, "
+            "which are not: if you mean others, save them in a file of their own.",
+            stacklevel=2,
+        )
+    return first
+
+
+def quoted(places: Sequence[str]) -> str:
+    """Names in quotes, as a sentence lists them.
+
+    >>> quoted(["student", "teacher"])
+    "'student' and 'teacher'"
+    """
+    return " and ".join(f"'{place}'" for place in places)

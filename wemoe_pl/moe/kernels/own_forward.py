@@ -1,0 +1,167 @@
+"""The forward of an MLP itself, whose linear layers and norms have merged weights.
+
+It runs with a copy of the MLP in which these layers are replaced, so whatever else it does is kept:
+gates, activations of any kind, dropout, hooks. That is right only of a forward that calls its
+layers, and calls them with the samples in their order. The forward of timm's MLPs does, and that of
+any other class is tried once.
+"""
+
+from collections.abc import Mapping
+from copy import copy, deepcopy
+from functools import partial
+
+import torch
+from timm.layers import LayerNorm, LayerNormFp32, RmsNorm, RmsNormFp32
+from timm.layers.mlp import GatedMlp, GluMlp, Mlp, SwiGLU
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from wemoe_pl.moe.compression import TaskVectors
+from wemoe_pl.moe.dense import DenseVectors
+from wemoe_pl.moe.dictionary import Dictionary
+from wemoe_pl.moe.kernels.choice import choose_linear_kernel
+from wemoe_pl.moe.kernels.merged_layer import MergedLayer, by_sample
+
+NORMS = (nn.LayerNorm, nn.RMSNorm, LayerNorm, LayerNormFp32, RmsNorm, RmsNormFp32)
+KNOWN_FORMS = (Mlp, GluMlp, SwiGLU, GatedMlp)  # their forward calls every layer as it is
+# Of a trial: numbers that are all different, so that nothing fits by chance.
+TRIED_SAMPLES, TRIED_TOKENS, TRIED_EXPERTS = 3, 5, 2
+tried: dict[tuple[type, str], str | None] = {}  # by class and settings, as long as the program runs
+
+
+def own_forward(
+    mlp: nn.Module, dictionary: Dictionary, routing_weights: Tensor, x: Tensor
+) -> Tensor:
+    """Run an MLP whose layers have merged weights; `why_mapped` says of which that is right.
+
+    Args:
+        mlp: as for `merged_mlp`, as are those that follow.
+        dictionary: the task vectors of each of its parameters.
+        routing_weights: (B, T), or (1, T) for all samples together.
+        x: (B, …, D).
+    """
+    out: Tensor = with_merged_weights(mlp, dict(dictionary.items()), routing_weights)(x)
+    return out
+
+
+def with_merged_weights(
+    module: nn.Module, vectors: Mapping[str, TaskVectors], routing_weights: Tensor, name: str = ""
+) -> nn.Module:
+    """A copy of a module that shares all but the layers with weights, which are merged.
+
+    Args:
+        module: the MLP, or a part of it.
+        vectors: the task vectors of the MLP's parameters, by their names.
+        routing_weights: (B, T), or (1, T) for all samples together.
+        name: the name of the part.
+    """
+    copied = copy(module)
+    copied._modules = {
+        own: child and with_merged_weights(child, vectors, routing_weights, f"{name}.{own}")
+        for own, child in module._modules.items()
+    }
+    if module._parameters:
+        # A forward that reaches for weights, instead of calling the layer, finds none.
+        copied._parameters = dict.fromkeys(module._parameters)
+        run = merged_linear if isinstance(module, nn.Linear) else merged_norm
+        forward = partial(run, module, vectors, routing_weights, name.removeprefix("."))
+        copied.forward = forward
+    return copied
+
+
+def merged_linear(
+    linear: nn.Module,
+    vectors: Mapping[str, TaskVectors],
+    routing_weights: Tensor,
+    name: str,
+    x: Tensor,
+) -> Tensor:
+    """A linear layer with merged weights: (B, …, n) → (B, …, m)."""
+    layer = MergedLayer.of(linear, vectors, name)
+    dtype, device = layer.weight.dtype, x.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+    tokens = by_sample(x, routing_weights).to(dtype)
+    routing_weights = routing_weights.to(dtype)
+    with torch.autocast(device, enabled=False):
+        kernel = choose_linear_kernel(layer, routing_weights, tokens)
+        out = kernel(layer, routing_weights, tokens)
+    return out.view(*x.shape[:-1], out.shape[-1])
+
+
+def merged_norm(
+    norm: nn.Module,
+    vectors: Mapping[str, TaskVectors],
+    routing_weights: Tensor,
+    name: str,
+    x: Tensor,
+) -> Tensor:
+    """A norm with merged weights: (B, …, n) → the same."""
+    plain = copy(norm)
+    plain._parameters = dict.fromkeys(norm._parameters)
+    out: Tensor = by_sample(type(norm).forward(plain, x), routing_weights)
+    merged = {
+        own: weight + vectors[f"{name}.{own}"].mix(routing_weights.to(weight.dtype))
+        for own, weight in norm.named_parameters()
+    }
+    if "weight" in merged:
+        out = out * merged["weight"][:, None]
+    if "bias" in merged:
+        out = out + merged["bias"][:, None]
+    return out.view(x.shape)
+
+
+def why_mapped(mlp: nn.Module) -> str | None:
+    """Say why an MLP cannot run with merged layers, but only sample by sample; None if it can."""
+    for module in mlp.modules():
+        weighted = any(weight is not None for weight in module._parameters.values())
+        if weighted and type(module) not in (nn.Linear, *NORMS):
+            return f"its {type(module).__name__} has weights of its own"
+    if type(mlp) in KNOWN_FORMS:
+        return None
+    kind = type(mlp), repr(mlp)
+    if kind not in tried:
+        tried[kind] = why_different(mlp)
+    return tried[kind]
+
+
+@torch.no_grad()
+def why_different(mlp: nn.Module) -> str | None:
+    """Say why merged layers do not give what samples give one by one; None if they do.
+
+    They are compared in float64, with random weights and task vectors.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64) / 8
+
+    tested = deepcopy(mlp).to_empty(device="cpu") if is_meta(mlp) else deepcopy(mlp).cpu()
+    tested = tested.double().eval()
+    for weight in tested.parameters():
+        weight.copy_(draw(*weight.shape))
+    weights = dict(tested.named_parameters())
+    dictionary = Dictionary(
+        {name: DenseVectors(draw(TRIED_EXPERTS, *w.shape)) for name, w in weights.items()}
+    )
+    width = next(m.in_features for m in tested.modules() if isinstance(m, nn.Linear))
+    x, routing = draw(TRIED_SAMPLES, TRIED_TOKENS, width), draw(TRIED_SAMPLES, TRIED_EXPERTS)
+    mixed = dictionary.mix(routing)
+
+    def alone(b: int) -> Tensor:
+        merged = {name: weight + mixed[name][b] for name, weight in weights.items()}
+        out: Tensor = functional_call(tested, merged, (x[b : b + 1],))
+        return out
+
+    try:
+        together = own_forward(tested, dictionary, routing, x)
+        expected = torch.cat([alone(b) for b in range(TRIED_SAMPLES)])
+        same = torch.allclose(together, expected, rtol=1e-6)
+    except Exception as error:  # the forward of a stranger may raise any
+        return f"its forward does more with its layers than to call them ({error})"
+    return None if same else "its forward does not treat every sample alone"
+
+
+def is_meta(module: nn.Module) -> bool:
+    """Has a module been built without memory for its weights?"""
+    return any(weight.is_meta for weight in module.parameters())

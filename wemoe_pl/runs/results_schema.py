@@ -1,0 +1,147 @@
+"""The fields of `results.json`, and the one way in which it is read."""
+
+import warnings
+from math import isclose
+from pathlib import Path
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field, with_config
+from typing_extensions import TypedDict
+
+from wemoe_pl.errors import CheckpointError
+from wemoe_pl.runs.checkpoint_schema import Digest, Natural, ProgramRecord, Source
+from wemoe_pl.system.schema import STRICT, Schema, parse_json
+
+Fraction = Annotated[
+    float, Field(ge=0, le=1 + 1e-6)
+]  # of which sums in single precision may be more
+ByTask = dict[str, float]
+Accuracies = dict[str, Fraction]
+
+
+class Parameters(TypedDict):
+    """How large an encoder is."""
+
+    total: Natural
+    trainable: Natural
+
+
+class CorruptionRecord(TypedDict):
+    """How the images were corrupted; `Corruption` has the other options."""
+
+    kind: str
+    severity: int
+    seed: NotRequired[int]
+    source: NotRequired[str]
+    published_pixelate: NotRequired[bool]
+
+
+class RuleScores(TypedDict):
+    """How well tasks are inferred by one rule."""
+
+    accuracy: Accuracies
+    task_accuracy: Accuracies
+    mean: Fraction | None
+
+
+class GuardReport(TypedDict):
+    """What a `CollapseGuard` has seen."""
+
+    action: str
+    collapsed: dict[str, Natural]
+    restored_step: Natural | None
+
+
+class ScoredCheckpoint(TypedDict):
+    """The checkpoint that was scored."""
+
+    sha256: Digest
+    step: Natural
+
+
+class ScoredRunRecord(TypedDict):
+    """The run that results are of; those of early versions say less."""
+
+    command: str
+    settings: str
+    images: dict[str, str]
+    history: list[str]
+    tested_checkpoint: str | None
+    began_from: NotRequired[str | None]
+    program: NotRequired[ProgramRecord]
+    code: NotRequired[str]
+
+
+@with_config(STRICT)
+class Results(TypedDict):
+    """All of `results.json`. Fields are added from version to version, and none is renamed."""
+
+    suite: str
+    method: str
+    tasks: list[str]
+    accuracy: Accuracies
+    mean: Fraction | None
+    normalized_mean: float | None
+    reference: dict[str, Accuracies]
+    parameters: Parameters
+    seconds: dict[str, float]
+    versions: dict[str, str]
+    seed: int
+    sources: dict[str, Source]
+    note: NotRequired[str]
+    merge: NotRequired[dict[str, Any] | None]
+    experts: NotRequired[list[str]]
+    corruption: NotRequired[CorruptionRecord | None]
+    calibration_error: NotRequired[ByTask]
+    information: NotRequired[ByTask]
+    diversity: NotRequired[ByTask]
+    unknown_task: NotRequired[dict[str, RuleScores]]
+    images: NotRequired[dict[str, Natural]]
+    own_reference: NotRequired[str | None]
+    revision: NotRequired[str | None]
+    command: NotRequired[str]
+    guard: NotRequired[GuardReport]
+    partial: NotRequired[str | None]
+    curves: NotRequired[str | None]
+    run: NotRequired[ScoredRunRecord]
+    checkpoint: NotRequired[ScoredCheckpoint | None]
+    finished: NotRequired[str]
+    fast_dev_run: NotRequired[bool]
+
+
+RESULTS_SCHEMA = Schema(Results)
+
+
+def read_results_file(path: Path) -> dict[str, Any]:
+    """Read a `results.json`, and warn of fields that a later version has written.
+
+    Raises:
+        CheckpointError: it is damaged, or another program's.
+    """
+    try:
+        results = parse_json(path.read_text(encoding="utf-8"))
+        faults = RESULTS_SCHEMA.faults(results)
+        if wrong := faults.wrong or disagreement(results):
+            raise ValueError(wrong)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path} is damaged or was not written by wemoe-pl: {error}. Move it away, or choose "
+            "another folder."
+        ) from error
+    if faults.unknown:
+        warnings.warn(
+            f"{path} has {faults.unknown_in_words}, of which this version knows nothing: a later "
+            "wemoe-pl has written it, or the file was changed. The rest is read.",
+            stacklevel=2,
+        )
+    return dict(results)
+
+
+def disagreement(results: Results) -> str:
+    """Where results contradict themselves, in words; empty if they do not."""
+    if sorted(results["tasks"]) != sorted(results["accuracy"]):
+        return "its 'tasks' are not those of 'accuracy'"
+    scores, mean = results["accuracy"].values(), results["mean"]
+    if scores and (mean is None or not isclose(mean, sum(scores) / len(scores), abs_tol=1e-6)):
+        return f"its 'mean' is {mean}, which is not the mean of 'accuracy'"
+    return ""

@@ -1,0 +1,137 @@
+"""A file that is read again is checked by its schema: which fields it has, and of which types."""
+
+import json
+import reprlib
+from collections.abc import Iterable
+from dataclasses import dataclass, is_dataclass
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+Described = TypeVar("Described")
+# What pydantic calls a field that a dictionary, or a dataclass, does not have.
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+# A number is no text and no truth value, and neither infinite nor NaN, unless a field says so.
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+OPEN = STRICT | ConfigDict(extra="allow")  # of what others may put more fields into
+
+
+@dataclass(frozen=True)
+class Faults:
+    """The differences between what a file holds and its schema.
+
+    Attributes:
+        wrong: the first field that is missing or of another type, in words; empty if none is.
+        unknown: the fields that the schema does not have, by their dotted keys.
+    """
+
+    wrong: str = ""
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def unknown_in_words(self) -> str:
+        """The unknown fields, as the middle of a sentence.
+
+        >>> Faults(unknown=("a", "b.c")).unknown_in_words
+        "the fields 'a', 'b.c'"
+        """
+        names = ", ".join(f"'{name}'" for name in self.unknown)
+        return f"the field{'s' if len(self.unknown) > 1 else ''} {names}"
+
+
+class Schema(Generic[Described]):
+    """The fields of one kind of file, and their types.
+
+    Args:
+        kind: a `TypedDict` or a dataclass, decorated by `with_config(STRICT)` or `OPEN`, as those
+            that it is made of need not be.
+
+    >>> from pydantic import with_config
+    >>> from typing_extensions import TypedDict
+    >>> Score = with_config(STRICT)(TypedDict("Score", {"task": str, "mean": float}))
+    >>> Schema(Score).faults({"task": "dtd", "mean": "high"}).wrong
+    "'mean' is 'high' and should be a valid number"
+    """
+
+    def __init__(self, kind: type[Described]):
+        self.kind = kind
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Described]:
+        """The checks are made when they are first needed, since they take a while to make."""
+        return TypeAdapter(self.kind)
+
+    def make(self, contents: Any) -> Described:
+        """The dataclass that contents without faults describe, with all that it is made of."""
+        return self._adapter.validate_json(json.dumps(contents))
+
+    def faults(self, contents: Any) -> Faults:
+        """Compare the contents of a file, as plain values and tensors, with the schema."""
+        try:
+            if is_dataclass(self.kind):  # of which pydantic makes one from JSON alone, when strict
+                self.make(contents)
+            else:
+                self._adapter.validate_python(contents)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False)
+            wrong = (in_words(fault) for fault in found if fault["type"] not in UNKNOWN)
+            unknown = (dotted(fault["loc"]) for fault in found if fault["type"] in UNKNOWN)
+            return Faults(next(wrong, ""), tuple(unknown))
+        except (TypeError, ValueError, RecursionError) as error:
+            return Faults(f"it is no plain data ({error})")
+        return Faults()
+
+
+def in_words(fault: Any) -> str:
+    """Say what is wrong with a field, as the middle of a sentence.
+
+    Args:
+        fault: one of pydantic's errors.
+    """
+    name = dotted(fault["loc"]) or "all of it"
+    if fault["type"] == "missing":
+        return f"'{name}' is missing"
+    should = str(fault["msg"]).removeprefix("Input ").removeprefix("Value error, ")
+    return f"'{name}' is {reprlib.repr(fault['input'])} and {should[:1].lower()}{should[1:]}"
+
+
+def dotted(place: Iterable[int | str]) -> str:
+    """The dotted key of a field.
+
+    >>> dotted(("accuracy", "dtd", 0))
+    'accuracy.dtd.0'
+    """
+    return ".".join(str(part) for part in place)
+
+
+def parse_json(text: str) -> Any:
+    """Read JSON in which every key comes once and every number is finite.
+
+    Raises:
+        ValueError: it is no such JSON, or is nested without measure.
+
+    >>> parse_json('{"a": 1, "a": 2}')
+    Traceback (most recent call last):
+    ...
+    ValueError: 'a' comes twice
+    """
+    try:
+        return json.loads(text, object_pairs_hook=mapping_of, parse_constant=no_number)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def mapping_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of keys that come once each."""
+    mapping: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in mapping:
+            raise ValueError(f"'{name}' comes twice")
+        mapping[name] = value
+    return mapping
+
+
+def no_number(name: str) -> Any:
+    """Refuse what Python reads as a number, and JSON does not have."""
+    raise ValueError(f"'{name}' is no number")

@@ -1,0 +1,81 @@
+"""Refuse the state of an optimiser, or of a learning rate, that a fit could not go on with."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from numbers import Number
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from wemoe_pl.errors import CheckpointError
+
+OF_ADAM = {"step", "exp_avg", "exp_avg_sq"}
+RATES = ("lr", "betas", "eps", "weight_decay")  # of a group, without which no step is made
+
+
+def check_optimizers(saved: Sequence[Mapping[str, Any]], optimizers: Sequence[Optimizer]) -> None:
+    """Raise `CheckpointError` unless optimisers can take the states that a checkpoint has of them.
+
+    Args:
+        saved: a state per optimiser.
+        optimizers: those of the fit.
+    """
+    if len(saved) != len(optimizers):
+        raise damaged_state(f"there are {len(saved)} optimisers and not {len(optimizers)}")
+    for state, optimizer in zip(saved, optimizers, strict=True):
+        check_groups(state["param_groups"], optimizer.param_groups)
+        parameters = [*chain.from_iterable(group["params"] for group in optimizer.param_groups)]
+        needed = OF_ADAM if isinstance(optimizer, Adam) else set()
+        for place, moments in state["state"].items():
+            if isinstance(place, str):  # of a sharded model, whose strategy names parameters
+                continue
+            if not 0 <= place < len(parameters) or not needed <= moments.keys():
+                raise damaged_state(f"the moments of parameter {place} are not those of the model")
+            for name, moment in moments.items():
+                if isinstance(moment, Tensor) and moment.shape not in ((), parameters[place].shape):
+                    raise damaged_state(f"'{name}' of parameter {place} has another shape")
+
+
+def check_groups(saved: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `CheckpointError` unless groups of parameters are as large as those of a fit."""
+    if [len(g.get("params", ())) for g in saved] != [len(g["params"]) for g in groups]:
+        raise damaged_state("its groups of parameters are not those of the model")
+    for group, own in zip(saved, groups, strict=True):
+        for rate in RATES:
+            if rate in own and not is_alike(group.get(rate), own[rate]):
+                raise damaged_state(f"'{rate}' is {group.get(rate)!r}, and of another type")
+
+
+def check_schedulers(saved: Sequence[Mapping[str, Any]], schedulers: Sequence[LRScheduler]) -> None:
+    """Raise `CheckpointError` unless learning rates can go on as a checkpoint says.
+
+    Args:
+        saved: a state per schedule.
+        schedulers: those of the fit.
+    """
+    if len(saved) != len(schedulers):
+        raise damaged_state(f"there are {len(saved)} schedules and not {len(schedulers)}")
+    for state, scheduler in zip(saved, schedulers, strict=True):
+        for name, own in scheduler.state_dict().items():
+            if not name.startswith("_") and not is_alike(state.get(name), own):
+                raise damaged_state(f"'{name}' of the learning rate is {state.get(name)!r}")
+
+
+def is_alike(one: Any, other: Any) -> bool:
+    """Are two values of one type, all numbers being of one?"""
+    if isinstance(other, Number | Tensor) and not isinstance(other, bool):
+        return isinstance(one, Number | Tensor) and not isinstance(one, bool)
+    if isinstance(other, list | tuple):
+        is_list = isinstance(one, list | tuple) and len(one) == len(other)
+        return is_list and all(map(is_alike, one, other))
+    return isinstance(one, type(other))
+
+
+def damaged_state(why: str) -> CheckpointError:
+    """The error for a state that no fit of this model has left."""
+    return CheckpointError(
+        f"The checkpoint has a state of the optimiser that is damaged or of another model: {why}. "
+        "Go on from another checkpoint, or begin anew with --fresh."
+    )
