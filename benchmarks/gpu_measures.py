@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from wemoe_pl.bench.report import bench
+from wemoe_pl.bench.rivals import Layer
 from wemoe_pl.bench.subjects import SHAPES, Settings, forward_only, mixture, there_and_back
 from wemoe_pl.moe.kernels import choice
 from wemoe_pl.moe.kernels.timing import interleaved
@@ -68,7 +69,7 @@ def compiled(out: Path) -> None:
         plain, _, moe = mixture(shape, ONE_SHAPE.experts[0], 2, ONE_SHAPE)
         x = ONE_SHAPE.batch(samples, shape.tokens, shape.width)
         upstream = torch.randn_like(x)
-        layers = {"plain": plain, "WEMoE": moe}
+        layers: dict[str, Layer] = {"plain": plain, "WEMoE": moe}
         # Without a GPU there may be no compiler for its code either.
         backend = "inductor" if ON_GPU else "aot_eager"
         layers |= {f"{n}, compiled": torch.compile(m, backend=backend) for n, m in layers.items()}
