@@ -8,10 +8,11 @@ import copy
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 import yaml
@@ -25,12 +26,18 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from wemoe_pl.callbacks.collapse_guard import CollapseGuard
+from wemoe_pl.callbacks.curves import Curves
+from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
 from wemoe_pl.cli.sweep.points import Point
 from wemoe_pl.cli.sweep.records import read_choice, read_command
+from wemoe_pl.data.datamodule import MultiTaskData
+from wemoe_pl.data.suite import Suite
 from wemoe_pl.export.bundle import BUNDLE_FILE
 from wemoe_pl.export.formats import export
 from wemoe_pl.export.loading import load, open_model
 from wemoe_pl.export.manifest import MANIFEST
+from wemoe_pl.merging import WEMoE
 from wemoe_pl.preflight.folder import state_in_words
 from wemoe_pl.reporting.comparison import TableOptions, compare_runs
 from wemoe_pl.reporting.dashboard import resumed_run
@@ -44,9 +51,11 @@ from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder
 from wemoe_pl.runs.meant_run import model_change
 from wemoe_pl.runs.settings import difference
 from wemoe_pl.system.files import sha256
+from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.optimizer_check import check_optimizers, check_schedulers
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of fields of later versions
+NewTrainer = Callable[..., L.Trainer]
 KEPT = Path(__file__).parent / "kept" / "dotted_names"
 ODD_TENSORS = (
     torch.tensor(float("nan")), torch.full((8, 8), float("inf")), torch.ones(8, 8).long(),
@@ -243,6 +252,30 @@ def test_a_model_of_a_checkpoint_with_altered_fields(
         assert load(folder.last_checkpoint)(torch.ones(1, 3, 14, 14), "mnist").isfinite().all()
 
     one_sentence(answer)
+
+
+@many(0.05)
+@given(data=st.data())
+def test_a_fit_that_goes_on_from_an_altered_checkpoint(
+    data: st.DataObject, tiny_suite: Suite, quiet_trainer: NewTrainer, folder: RunFolder
+) -> None:
+    folder.results.unlink(missing_ok=True)
+
+    def fit(steps: int, start: Path | None = None) -> None:
+        callbacks = [LastCheckpoint(str(folder.checkpoints)), CollapseGuard("restore"), Curves()]
+        trainer = quiet_trainer(
+            max_steps=steps, val_check_interval=1, callbacks=callbacks, enable_checkpointing=True
+        )
+        module = TestTimeAdaptation(tiny_suite, WEMoE(), references=False)
+        trainer.fit(module, MultiTaskData(tiny_suite, batch_size=2), ckpt_path=start)
+
+    start = folder.path / "two.ckpt"
+    if not start.is_file():
+        fit(2)
+        shutil.copy(folder.last_checkpoint, start)
+    changed = folder.path / "changed.ckpt"
+    torch.save(data.draw(altered(torch.load(start, weights_only=True))), changed)
+    one_sentence(lambda: fit(3, changed))
 
 
 # --- exports ----------------------------------------------------------------------------------

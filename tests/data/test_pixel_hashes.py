@@ -1,6 +1,7 @@
 """Images that look otherwise than when a run read them are noticed."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from wemoe_pl.data.pixel_hashes import Contents
 from wemoe_pl.data.streams import Seen, hash_of
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import Images
-from wemoe_pl.errors import DataError
+from wemoe_pl.errors import CheckpointError, DataError
 
 
 @pytest.fixture
@@ -74,3 +75,13 @@ def test_a_hash_is_of_all_pixels_and_never_0(images: Images) -> None:
     assert 0 < hash_of(pixels) < 2**63
     assert hash_of(pixels) == hash_of(pixels.copy())
     assert hash_of(pixels) != hash_of(other)
+
+
+@pytest.mark.parametrize("hashes", [None, "many", torch.zeros(1), torch.zeros(7).long()])
+def test_damaged_notes_are_refused(contents: Contents, images: Images, hashes: Any) -> None:
+    kept = contents.of_all_processes(torch.device("cpu"))
+    kept["cars"]["hashes"] = hashes
+    again = Contents()
+    again.expect("cars", images)
+    with pytest.raises(CheckpointError, match="damaged notes of what the cars looked like"):
+        again.recall(kept)

@@ -289,7 +289,7 @@ def test_a_model_of_the_hub_that_is_not_ours_is_refused(
 def test_a_model_is_loaded_and_answers_alike_whatever_torchs_defaults_are(
     set_default: Callable[[Any], None], value: Any, reset: Any, tiny_suite: Suite, exports: Path
 ) -> None:
-    model = ExportedModel.assemble(tiny_suite, WEMoE(), {})
+    model = ExportedModel.assemble(tiny_suite, WEMoE(), {}, is_adapted=False)
     export(model, "adapter", exports, lambda line: None)
     image = random_image(32, 32)
     expected = model.classifier.predict(image)

@@ -1,6 +1,7 @@
 """Manifests: what they say, and which are refused."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -19,11 +20,20 @@ from wemoe_pl.merging import MergeMethod, WEMoE
 from wemoe_pl.system.files import sha256
 
 
+@pytest.fixture(scope="session")
+def exported(
+    make_model: Callable[[MergeMethod], ExportedModel], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A bundle, which no test changes."""
+    out = tmp_path_factory.mktemp("exported") / "bundle"
+    export(make_model(WEMoE(router_depth=1)), "bundle", out, lambda line: None)
+    return out
+
+
 @pytest.fixture
-def bundle(make_model: Callable[[MergeMethod], ExportedModel], exports: Path) -> Path:
-    """The folder of a bundle."""
-    export(make_model(WEMoE(router_depth=1)), "bundle", exports, lambda line: None)
-    return exports
+def bundle(exported: Path, exports: Path) -> Path:
+    """The folder of a bundle, to be changed."""
+    return shutil.copytree(exported, exports)
 
 
 def rewrite(folder: Path, **changes: Any) -> None:
@@ -190,4 +200,24 @@ def test_files_elsewhere_are_none_of_it(bundle: Path, name: str) -> None:
 def test_a_manifest_of_another_file_is_refused(bundle: Path, changes: dict[str, Any]) -> None:
     rewrite(bundle, **changes)
     with pytest.raises(CheckpointError, match=r"bundle\.safetensors is not what|one vector per c"):
+        load(bundle)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("encoder.norm.weight", r"'norm\.weight' is of torch\.float64, and not of float32"),
+        ("heads.cars.weight", r"the head of 'cars' is of torch\.float64"),
+        ("heads.mnist.bias", r"the head of 'mnist' is of torch\.float64"),
+    ],
+)
+def test_a_bundle_in_another_precision_than_it_says_is_refused(
+    bundle: Path, name: str, complaint: str
+) -> None:
+    path = bundle / "bundle.safetensors"
+    tensors = load_file(path)
+    tensors[name] = tensors[name].double()
+    save_file(tensors, path)
+    rewrite(bundle, files={path.name: sha256(path)})
+    with pytest.raises(CheckpointError, match=rf"beside it says: {complaint}\.$"):
         load(bundle)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import Backbone
-from wemoe_pl.errors import CheckpointError, MergeError
+from wemoe_pl.errors import CheckpointError, ConfigError, MergeError
 from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
 from wemoe_pl.model.architecture import Architecture, own_state
 from wemoe_pl.moe.dense import Dense
@@ -117,3 +117,9 @@ def test_a_state_of_another_architecture_is_refused(
     state = {k: w for k, w in {**own_state(encoder), **change}.items() if w is not None}
     with pytest.raises(error, match=complaint):
         Architecture.of(encoder, BACKBONE).load(state, "The file")
+
+
+@pytest.mark.parametrize("experts", [-1, 1001, 100_000])
+def test_as_many_experts_as_nobody_merges_are_refused_at_once(experts: int) -> None:
+    with pytest.raises(ConfigError, match=rf"to have {experts} experts: give a number up to 1000"):
+        Architecture("vit_tiny_patch16_224", experts=experts).build()

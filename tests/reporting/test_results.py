@@ -1,11 +1,12 @@
 """The contract of `results.json`, and how large models are."""
 
-import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import lightning as L
 import pytest
+from helpers.written_runs import bare_results
 
 from wemoe_pl.checkpoints import Backbone, save_tensors
 from wemoe_pl.data.datamodule import MultiTaskData
@@ -14,6 +15,7 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import VisionTask
 from wemoe_pl.merging import Individual, TaskArithmetic, WEMoE
 from wemoe_pl.reporting.results import collect_results, parameter_counts, write_results
+from wemoe_pl.runs.results_schema import read_results_file
 from wemoe_pl.system.files import sha256
 from wemoe_pl.system.provenance import revision
 from wemoe_pl.training.adapt import TestTimeAdaptation
@@ -28,7 +30,9 @@ def test_results_keep_the_contract(
     module = TestTimeAdaptation(tiny_suite, WEMoE())
     quiet_trainer().test(module, MultiTaskData(tiny_suite, test_batch_size=8), verbose=False)
     write_results(tmp_path / "results.json", collect_results(module, seed=3))
-    results = json.loads((tmp_path / "results.json").read_text())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of fields that the schema does not know
+        results = read_results_file(tmp_path / "results.json")
     types = {
         "suite": str, "method": str, "tasks": list, "accuracy": dict, "mean": float,
         "reference": dict, "normalized_mean": float, "parameters": dict, "seconds": dict,
@@ -55,6 +59,19 @@ def test_results_keep_the_contract(
     assert results["revision"] == revision()
     assert results["normalized_without"] == never_right(results["reference"]["individual"])
     assert results["seconds"]["test"] >= results["seconds"]["build"] > 0
+
+
+def test_scores_that_are_no_numbers_are_left_out_and_told(tmp_path: Path) -> None:
+    scores = {"cars": float("nan"), "dtd": 0.5}
+    results = bare_results({"cars": 0.5, "dtd": 0.7}, information=scores)
+    results["normalized_mean"] = float("inf")
+    told = r"No '(information\.cars|normalized_mean)' is written, which is (nan|inf)\."
+    with pytest.warns(UserWarning, match=told) as warned:
+        write_results(tmp_path / "results.json", results)
+    assert len(warned) == 2
+    left = read_results_file(tmp_path / "results.json")
+    assert left["information"] == {"dtd": 0.5}
+    assert left["normalized_mean"] is None
 
 
 @pytest.fixture

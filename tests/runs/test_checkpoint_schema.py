@@ -43,6 +43,9 @@ def put(contents: Any, key: str, value: Any) -> None:
         ("wemoe_pl/sources", ..., "'wemoe_pl.sources' is missing"),
         ("wemoe_pl/sources/pretrained", {"source": "a"}, r"sources\.pretrained\.sha256' is missi"),
         ("wemoe_pl/sources/pretrained/sha256", "abc", r"sha256' is 'abc' and"),
+        ("wemoe_pl/recipe/suite", 3, r"'wemoe_pl\.recipe\.suite' is 3 and should be a valid dict"),
+        ("wemoe_pl/recipe/suite/experts", 3, r"recipe\.suite\.experts' is 3 and should be a vali"),
+        ("wemoe_pl/recipe/merge", "WEMoE", r"recipe\.merge' is 'WEMoE' and should be a valid dic"),
         ("run", {"command": "fit"}, r"'run\.recipe' is missing"),
     ],
 )

@@ -1,16 +1,25 @@
 """The tensors of a checkpoint: which of them no run has written."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from helpers.written_checkpoints import rewrite, run_record
 from torch import Tensor
 
+from wemoe_pl.callbacks.last_checkpoint import IdentityRecord
+from wemoe_pl.data.datamodule import MultiTaskData
+from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.loading import load
+from wemoe_pl.merging import WEMoE
 from wemoe_pl.runs.checkpoint import read_checkpoint
+from wemoe_pl.runs.checkpoint_tensors import PRECISIONS
+from wemoe_pl.runs.identity import Identity
+from wemoe_pl.training.adapt import TestTimeAdaptation
 
 
 def first_weight(contents: dict[str, Any]) -> tuple[dict[str, Any], str, Tensor]:
@@ -59,3 +68,17 @@ def test_a_weight_that_stands_for_more_than_the_file_has_is_refused(checkpoint: 
     rewrite(checkpoint, expand)
     with pytest.raises(CheckpointError, match=r"is no plain tensor with all its values"):
         read_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_a_run_in_another_precision_is_read_again(
+    precision: Any, tiny_suite: Suite, quiet_trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    recipe = {"trainer": {"precision": precision}}
+    record = IdentityRecord(Identity("fit", recipe, {}, {}))
+    trainer = quiet_trainer(max_steps=1, precision=precision, callbacks=[record])
+    trainer.fit(TestTimeAdaptation(tiny_suite, WEMoE()), MultiTaskData(tiny_suite, batch_size=2))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    kinds = {w.dtype for w in read_checkpoint(tmp_path / "last.ckpt")["state_dict"].values()}
+    assert kinds == {PRECISIONS[precision]}
+    assert load(tmp_path / "last.ckpt")(torch.ones(1, 3, 28, 28), "dtd").isfinite().all()

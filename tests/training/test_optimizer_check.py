@@ -44,7 +44,12 @@ def test_what_was_saved_is_taken(fit: tuple[Adam, CosineAnnealingLR]) -> None:
         (lambda s: s["param_groups"].clear(), "groups of parameters are not those"),
         (lambda s: s["state"][1].pop("exp_avg"), "moments of parameter 1 are not those"),
         (lambda s: s["state"].update({2: s["state"][1]}), "moments of parameter 2 are not those"),
-        (lambda s: s["state"][0].update(exp_avg=torch.ones(2)), "'exp_avg' of parameter 0 has"),
+        (lambda s: s["state"][0].update(exp_avg=torch.ones(2)), "'exp_avg' of parameter 0 is"),
+        (lambda s: s["state"][0].update(exp_avg=torch.ones(())), "'exp_avg' of parameter 0 is"),
+        (lambda s: s["state"][0].update(exp_avg_sq=None), "'exp_avg_sq' of parameter 0 is"),
+        (lambda s: s["state"][1].update(step="one"), "'step' of parameter 1 is"),
+        (lambda s: s["param_groups"][0].update(amsgrad="no"), "'amsgrad' is 'no'"),
+        (lambda s: s["param_groups"][0].update(foreach=[3]), r"'foreach' is \[3\]"),
     ],
 )
 def test_a_state_of_no_such_optimiser_is_refused(

@@ -55,9 +55,8 @@ class LastCheckpoint(Checkpoint):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """See whether the fit can go on from here, and does from one step in all processes."""
         check_together(trainer, self.saved_step or 0)
-        if self._loaded is not None:
-            check_states(trainer, self._loaded)
-            self._loaded = None
+        check_states(trainer, self._loaded or {})
+        self._loaded = None
         begun_from = trainer.ckpt_path and Path(trainer.ckpt_path).resolve()
         self._begun_elsewhere = begun_from not in (None, self.path.resolve())
 
@@ -201,10 +200,11 @@ def check_together(trainer: L.Trainer, step: int) -> None:
 
 
 def check_states(trainer: L.Trainer, checkpoint: dict[str, Any]) -> None:
-    """Raise `CheckpointError` unless a fit can take the states of what is to be trained."""
-    schedulers: Any = [config.scheduler for config in trainer.lr_scheduler_configs]
-    check_optimizers(checkpoint["optimizer_states"], trainer.optimizers)
-    check_schedulers(checkpoint["lr_schedulers"], schedulers)
+    """Raise `CheckpointError` unless a fit can take the states of a checkpoint, if any."""
+    if checkpoint:
+        schedulers: Any = [config.scheduler for config in trainer.lr_scheduler_configs]
+        check_optimizers(checkpoint["optimizer_states"], trainer.optimizers)
+        check_schedulers(checkpoint["lr_schedulers"], schedulers)
 
 
 def end_if_asked(trainer: L.Trainer) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wemoe_pl.data.streams import Seen
 from wemoe_pl.data.tasks import Images
-from wemoe_pl.errors import DataError
+from wemoe_pl.errors import CheckpointError, DataError
 
 
 class Contents:
@@ -59,7 +59,21 @@ class Contents:
         }
 
     def recall(self, noted: Mapping[str, Mapping[str, Any]]) -> None:
-        """Expect images to look as was noted of them, if they are the same by name and size."""
+        """Expect images to look as was noted of them, if they are the same by name and size.
+
+        Raises:
+            CheckpointError: what was noted is damaged.
+        """
         for name, those in noted.items():
-            if name in self._images and self._images[name].identity == those["identity"]:
-                self.known[name] = those["hashes"]
+            if name not in self._images or self._images[name].identity != those.get("identity"):
+                continue
+            hashes, known = those.get("hashes"), self.known[name]
+            if not isinstance(hashes, Tensor) or (hashes.dtype, hashes.shape) != (
+                known.dtype,
+                known.shape,
+            ):
+                raise CheckpointError(
+                    f"The checkpoint has damaged notes of what the {name} looked like: go on from "
+                    "another, or begin anew with --fresh."
+                )
+            self.known[name] = hashes

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import Backbone, LazyState, open_file, save_tensors
 from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, LinearHead
@@ -11,7 +11,7 @@ from wemoe_pl.errors import CheckpointError, ConfigError, MergeError
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.manifest import MANIFEST, HeadRecord, Manifest, read_manifest
 from wemoe_pl.merging import part_of
-from wemoe_pl.model.architecture import own_state
+from wemoe_pl.model.architecture import TASK_VECTORS, own_state
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
@@ -21,6 +21,7 @@ from wemoe_pl.moe.pruned import Pruned
 BUNDLE_FILE = "bundle.safetensors"
 ENCODER = "encoder."
 HEADS = "heads."
+OF_HEADS = (torch.float32, torch.bfloat16, torch.float16)  # which compute in float32
 
 
 def parse_compression(text: str) -> Compression:
@@ -77,6 +78,7 @@ def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:
             raise ValueError(f"it names {len(manifest.experts)} experts")
         backbone = Backbone(architecture.backbone, architecture.options)
         encoder = architecture.load(part_of(stored, ENCODER), str(path))
+        check_precision(encoder, manifest)
         heads = {task: head_of(stored, task, about) for task, about in manifest.heads.items()}
     except (TypeError, KeyError, ValueError, ConfigError, MergeError) as error:
         why = str(error).rstrip(".")
@@ -92,7 +94,22 @@ def bundle_features(folder: Path, images: Tensor) -> Tensor:
 
 def head_of(stored: LazyState, task: str, about: HeadRecord) -> ClassificationHead:
     """Make the head of a task from its tensors and what the manifest says about it."""
-    weight = stored[f"{HEADS}{task}.weight"]
+    names = ("weight",) if about["logit_scale"] is not None else ("weight", "bias")
+    weight, *bias = (stored[f"{HEADS}{task}.{name}"] for name in names)
+    for tensor in (weight, *bias):
+        if tensor.dtype not in OF_HEADS:
+            raise ValueError(f"the head of '{task}' is of {tensor.dtype}")
     if about["logit_scale"] is not None:
         return CosineHead(weight, about["classes"], about["logit_scale"])
-    return LinearHead(weight, about["classes"], stored[f"{HEADS}{task}.bias"])
+    return LinearHead(weight, about["classes"], *bias)
+
+
+def check_precision(encoder: nn.Module, manifest: Manifest) -> None:
+    """Raise `ValueError` unless an encoder has the precision that a manifest says.
+
+    Dictionaries may have another: see `Compression`.
+    """
+    for name, tensor in own_state(encoder).items():
+        is_weight = tensor.is_floating_point() and TASK_VECTORS not in name
+        if is_weight and tensor.dtype != getattr(torch, manifest.precision):
+            raise ValueError(f"'{name}' is of {tensor.dtype}, and not of {manifest.precision}")

@@ -137,7 +137,10 @@ def open_adapted(path: Path, allow: Sequence[str]) -> ExportedModel:
     suite, merge = rebuild(recipe, allow)
     check_sources(checkpoint[IDENTITY]["sources"], suite.sources(), "The checkpoint")
     adapted = {k.removeprefix("classifier."): w for k, w in checkpoint["state_dict"].items()}
-    return ExportedModel.assemble(suite, merge, adapted, results_of(path))
+    try:
+        return ExportedModel.assemble(suite, merge, adapted, results_of(path))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} cannot be used. {error}") from error
 
 
 def results_of(checkpoint: Path) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from wemoe_pl.moe.pruned import Pruned
 
 NOTHING = Pruned(ratio=1.0)  # takes no memory until the task vectors are there
 TASK_VECTORS = ".task_vectors."
+MOST_EXPERTS = 1000  # fifty times as many as are merged in what is published
 ROUTED = (".router.out.bias", ".router.weights")  # the ends of keys whose shape is (T,)
 # What timm may be asked for beside the architecture: none of it changes the shape of a weight but
 # those of the first and last layer, which timm fits to it.
@@ -66,7 +67,16 @@ class Architecture:
         )
 
     def build(self) -> nn.Module:
-        """An encoder of random weights, whose task vectors, if it has any, are zero."""
+        """An encoder of random weights, whose task vectors, if it has any, are zero.
+
+        Raises:
+            ConfigError: it has more experts than anybody merges.
+        """
+        if not 0 <= self.experts <= MOST_EXPERTS:
+            raise ConfigError(
+                f"The encoder is to have {self.experts} experts: give a number up to "
+                f"{MOST_EXPERTS}, as its config had when it was exported."
+            )
         plain = Backbone(self.backbone, self.options).build()
         if not self.experts:
             return plain

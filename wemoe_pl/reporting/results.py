@@ -1,6 +1,8 @@
 """`results.json`: what a scored run comes to, and what made it."""
 
 import json
+import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,22 @@ def parameter_counts(encoder: nn.Module) -> dict[str, int]:
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """Write `results.json`, whole or not at all."""
+    """Write `results.json`, whole or not at all, without scores that are no finite numbers."""
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(results, indent=2) + "\n")
+        temporary.write_text(json.dumps(finite(results), indent=2, allow_nan=False) + "\n")
+
+
+def finite(results: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Results without the numbers that JSON does not have, each of which is warned of.
+
+    A model whose answers are NaN still has an accuracy; of what else it has, nothing can be said.
+    """
+    kept: dict[str, Any] = {}
+    for name, value in results.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            warnings.warn(f"No '{above}{name}' is written, which is {value}.", stacklevel=2)
+            kept |= {} if above else {name: None}
+        else:
+            is_nested = isinstance(value, Mapping)
+            kept[name] = finite(value, f"{above}{name}.") if is_nested else value
+    return kept

@@ -23,13 +23,29 @@ class Source(TypedDict):
     sha256: Digest
 
 
+@with_config(OPEN)
+class SuiteRecord(TypedDict):
+    """The parts of a suite that are compared; `rebuild` looks at all of them."""
+
+    backbone: NotRequired[dict[str, Any]]
+    experts: NotRequired[dict[str, str]]
+
+
+@with_config(STRICT)
+class ModelRecipe(TypedDict):
+    """The suite and the merge method that a model is rebuilt from; neither for a trained one."""
+
+    suite: NotRequired[SuiteRecord]
+    merge: NotRequired[dict[str, Any]]
+
+
 @with_config(STRICT)
 class ModelRecord(TypedDict):
     """The model that a checkpoint is of."""
 
     method: str
     sources: dict[str, Source]
-    recipe: dict[str, Any]
+    recipe: ModelRecipe
     seconds: NotRequired[float]
 
 

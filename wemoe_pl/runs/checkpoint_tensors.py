@@ -13,12 +13,14 @@ from wemoe_pl.errors import CheckpointError
 # The parts of a checkpoint whose numbers a model or its optimiser takes.
 TAKEN = ("state_dict", "optimizer_states", "callbacks.CollapseGuard")
 WEIGHTS = "state_dict."
-# The precisions of Lightning in which the weights themselves are; in all others, in float32.
-TRUE_PRECISIONS = {
+# The precisions of weights by Lightning's names. Where a step is mixed, weights stay in float32.
+LIGHTNING_PRECISIONS = {
+    **dict.fromkeys(
+        ("None", "32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed"), torch.float32
+    ),
+    **dict.fromkeys(("64", "64-true"), torch.float64),
     "bf16-true": torch.bfloat16,
     "16-true": torch.float16,
-    "64-true": torch.float64,
-    "64": torch.float64,
 }
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -71,4 +73,5 @@ def precisions_of(checkpoint: Mapping[str, Any]) -> tuple[torch.dtype, ...]:
     trainer = checkpoint.get("run", {}).get("recipe", {}).get("trainer")
     if not isinstance(trainer, Mapping) or trainer.get("plugins"):  # which may choose another
         return FLOATS
-    return (TRUE_PRECISIONS.get(str(trainer.get("precision")), torch.float32),)
+    named = LIGHTNING_PRECISIONS.get(str(trainer.get("precision")))
+    return FLOATS if named is None else (named,)

@@ -98,6 +98,7 @@ class Results(TypedDict):
     unknown_task: NotRequired[dict[str, RuleScores]]
     images: NotRequired[dict[str, Natural]]
     own_reference: NotRequired[str | None]
+    normalized_without: NotRequired[list[str]]
     revision: NotRequired[str | None]
     command: NotRequired[str]
     guard: NotRequired[GuardReport]

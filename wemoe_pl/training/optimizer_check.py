@@ -1,8 +1,8 @@
 """Refuse the state of an optimiser, or of a learning rate, that a fit could not go on with."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from numbers import Number
 from typing import Any
 
 from torch import Tensor
@@ -34,8 +34,10 @@ def check_optimizers(saved: Sequence[Mapping[str, Any]], optimizers: Sequence[Op
             if not 0 <= place < len(parameters) or not needed <= moments.keys():
                 raise damaged_state(f"the moments of parameter {place} are not those of the model")
             for name, moment in moments.items():
-                if isinstance(moment, Tensor) and moment.shape not in ((), parameters[place].shape):
-                    raise damaged_state(f"'{name}' of parameter {place} has another shape")
+                if not is_moment(moment, parameters[place], name in OF_ADAM - {"step"}):
+                    raise damaged_state(
+                        f"'{name}' of parameter {place} is of another shape or type"
+                    )
 
 
 def check_groups(saved: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]]) -> None:
@@ -43,9 +45,10 @@ def check_groups(saved: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[st
     if [len(g.get("params", ())) for g in saved] != [len(g["params"]) for g in groups]:
         raise damaged_state("its groups of parameters are not those of the model")
     for group, own in zip(saved, groups, strict=True):
-        for rate in RATES:
-            if rate in own and not is_alike(group.get(rate), own[rate]):
-                raise damaged_state(f"'{rate}' is {group.get(rate)!r}, and of another type")
+        for name, value in own.items():
+            is_there = name in group or name in RATES  # an earlier torch has fewer options
+            if name != "params" and is_there and not is_alike(group.get(name), value):
+                raise damaged_state(f"'{name}' is {group.get(name)!r}, and of another type")
 
 
 def check_schedulers(saved: Sequence[Mapping[str, Any]], schedulers: Sequence[LRScheduler]) -> None:
@@ -63,14 +66,31 @@ def check_schedulers(saved: Sequence[Mapping[str, Any]], schedulers: Sequence[LR
                 raise damaged_state(f"'{name}' of the learning rate is {state.get(name)!r}")
 
 
+def is_moment(moment: Any, parameter: Tensor, is_as_large: bool) -> bool:
+    """Can an optimiser have noted this of a parameter: a number, or real numbers of its shape?"""
+    if isinstance(moment, Tensor):
+        shapes = (parameter.shape,) if is_as_large else ((), parameter.shape)
+        return moment.is_floating_point() and moment.shape in shapes
+    return is_finite_number(moment) and not is_as_large
+
+
 def is_alike(one: Any, other: Any) -> bool:
     """Are two values of one type, all numbers being of one?"""
-    if isinstance(other, Number | Tensor) and not isinstance(other, bool):
-        return isinstance(one, Number | Tensor) and not isinstance(one, bool)
+    if is_finite_number(other):
+        return is_finite_number(one)
     if isinstance(other, list | tuple):
         is_list = isinstance(one, list | tuple) and len(one) == len(other)
         return is_list and all(map(is_alike, one, other))
+    if other is None:
+        return one is None or isinstance(one, bool)  # a choice that is left to torch, or made
     return isinstance(one, type(other))
+
+
+def is_finite_number(value: Any) -> bool:
+    """Is a value a finite number, be it in a tensor?"""
+    if isinstance(value, Tensor):
+        return value.ndim == 0 and not value.is_complex() and bool(value.isfinite())
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def damaged_state(why: str) -> CheckpointError:
