@@ -27,7 +27,9 @@ ALONE = ("--model.references", "false")
 SEEDS = ("--grid", "seed_everything=0,1,2")
 ADAPT = ("--config", "adapt_miniature", "--trainer.max_steps", "100")
 LEARN = ("--model.learning_rate", "5e-3", "--trainer.max_steps", "100")
-ADAMERGING = ("--config", "adamerging_layer_wise", *LEARN)
+# In so few steps a rate that stays, which AdaMerging is published with, ends where it happens to.
+ANNEALED = ("--config", "adamerging_layer_wise", "--model.schedule", "cosine")
+ADAMERGING = (*ANNEALED, *LEARN)
 KINDS = ",".join(["null", *(f"{{kind: {kind}, severity: 2}}" for kind in CORRUPTIONS)])
 CORRUPTED = ("--tasks", "[cars,eurosat,resisc45,gtsrb]", "--grid", f"data.corruption={KINDS}")
 ON_CORRUPTED = ("--config", "corrupted_miniature", "--trainer.max_steps", "60")
@@ -57,8 +59,7 @@ SWEEPS: dict[str, tuple[str, ...]] = {
     "robustness/WEMoE": (*ON_CORRUPTED, *CORRUPTED, *SEEDS),
     "robustness/WEMoE, robust": (*ON_CORRUPTED, "--config", "robust", *CORRUPTED, *SEEDS),
     "robustness/layer-wise AdaMerging": (
-        *("--config", "adamerging_layer_wise", "--model.learning_rate", "5e-3"),
-        *("--trainer.max_steps", "60", *CORRUPTED),
+        *(*ANNEALED, "--model.learning_rate", "5e-3", "--trainer.max_steps", "60", *CORRUPTED),
     ),
     "generalisation/static": ("--grid", "config=pretrained,task_arithmetic,ties", *UNSEEN),
     "generalisation/adamerging": (*ADAMERGING, *UNSEEN),

@@ -32,6 +32,7 @@ from wemoe_pl.data.miniature import CLASSES, MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import PAPER_TASKS, PaperTask
 from wemoe_pl.merging import WEMoE
+from wemoe_pl.system.warn_once import warn_once
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
 torch.set_num_threads(1)
@@ -87,6 +88,12 @@ def quick_files() -> Iterator[None]:
         patch.setattr(Figure, "savefig", save_blank)
         patch.setattr("os.fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_warned_of() -> None:
+    """Every test warns as a process does that has just begun."""
+    warn_once.cache_clear()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from errno import EMFILE, ENFILE
 
 
 class WeMoEError(Exception):
@@ -43,6 +44,8 @@ def sentence_of(error: WeMoEError | OSError) -> str:
     >>> sentence_of(FileNotFoundError(2, "No such file or directory", "a.png"))
     'a.png: No such file or directory.'
     """
+    if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
+        return f"{error.strerror}: allow more, by `ulimit -n 4096`."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}."
     return OF_LOADING.sub("", str(error)).strip() or type(error).__name__

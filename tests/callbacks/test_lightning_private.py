@@ -14,6 +14,8 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
 
+from wemoe_pl.callbacks.lightning_private import cause_in_trainer
+
 LAUNCHERS = "lightning.pytorch.strategies.launchers"
 SIGNALS = "lightning.pytorch.trainer.connectors.signal_connector"
 
@@ -73,6 +75,32 @@ def test_a_strategy_starts_processes_by_the_same_launcher(start: Any, launcher: 
     assert found == launcher, changed(f"what starts the processes of `{start}`")
 
 
+def test_what_has_ended_a_run_is_told_though_its_teardown_fails_in_turn(
+    quiet_trainer: Callable[..., L.Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(kind: type[Exception]) -> Callable[..., None]:
+        def raise_it(*_: Any, **__: Any) -> None:
+            raise kind
+
+        return raise_it
+
+    trainer = quiet_trainer()
+    monkeypatch.setattr(trainer, "_fit_impl", fail(OSError))
+    monkeypatch.setattr(trainer, "_teardown", fail(RuntimeError))
+    with pytest.raises(RuntimeError) as error:
+        trainer.fit(L.LightningModule())
+    assert isinstance(cause_in_trainer(error.value), OSError), changed("how a run ends")
+
+
+def test_what_was_caught_elsewhere_has_not_ended_the_run() -> None:
+    mistake = ValueError("a mistake")
+    try:
+        raise OSError
+    except OSError as caught:
+        mistake.__context__ = caught
+    assert cause_in_trainer(mistake) is mistake
+
+
 def shape(state: Any) -> Any:
     """The keys of a state of loops, without its counts."""
     return {key: shape(value) for key, value in state.items()} if isinstance(state, dict) else None
@@ -96,7 +124,7 @@ def test_the_progress_of_a_fit_is_kept_under_the_same_keys(
     ("create", "names"),
     [
         (RichProgressBar, ["_console_kwargs", "_get_train_description"]),
-        (WandbLogger, ["_wandb_init", "_experiment"]),
+        (WandbLogger, ["_wandb_init", "_experiment", "_offline"]),
     ],
 )
 def test_what_our_classes_take_from_those_that_they_extend_is_there(

@@ -16,6 +16,7 @@ from wemoe_pl.data.tasks import path_of, printable
 from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
 from wemoe_pl.model.classifier import Prediction
+from wemoe_pl.system.spreadsheets import csv_text
 
 HEADER = ["image", "task", "class", "probability", "task_confidence", "error"]
 
@@ -85,6 +86,16 @@ def test_every_name_can_be_written_and_that_of_an_image_be_read_back(
         name, answer = row["image"], row["class"]
     assert (name, path_of(name)) == (r"img/caf\xe9\\.png", path)
     assert answer == r"d\udce9jà"
+
+
+def test_a_spreadsheet_runs_nothing_of_a_table(tmp_path: Path) -> None:
+    writer = begun(tmp_path)
+    keep(writer, 0, [predicted("-1+1.png", "@task", "=SUM(A1)", 0.5)])
+    writer.finish([0])
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        _, (name, task, answer, *_) = csv.reader(file)
+    assert (name, task, answer) == ("'-1+1.png", "'@task", "'=SUM(A1)")
+    assert [csv_text(cell) for cell in (name, task, answer)] == ["-1+1.png", "@task", "=SUM(A1)"]
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 100])

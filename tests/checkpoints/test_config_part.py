@@ -66,6 +66,11 @@ def test_a_part_is_an_object(value: object) -> None:
         config(x=value).part("x")
 
 
+def test_a_config_that_an_editor_has_marked_as_utf8_is_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"act": "gelu"}', encoding="utf-8-sig")
+    assert ConfigPart.read(tmp_path / "config.json").text("act", "") == "gelu"
+
+
 @pytest.mark.parametrize("content", ["", "{", "\xff", "[" * 10**5, "config.json"])
 def test_what_is_no_json_is_told(content: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"

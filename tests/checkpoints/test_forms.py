@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import Backbone, load_encoder
@@ -432,6 +433,23 @@ def test_the_mask_token_of_dinov2_is_left_out(name: str, tmp_path: Path) -> None
         assert difference(actual, model(images)) <= 1e-5
 
 
+@pytest.mark.parametrize("prefix", ["", "module.backbone."])
+def test_dinov2_with_registers_as_meta_publishes_it_is_what_timm_makes_of_it(
+    prefix: str, tmp_path: Path
+) -> None:
+    model, backbone = timm_model("DINOv2, registers")
+    theirs = dict(model.state_dict())
+    theirs["register_tokens"] = theirs.pop("reg_token")
+    theirs["pos_embed"] = torch.cat([torch.randn(1, 1, 32), theirs["pos_embed"]], dim=1)
+    theirs["mask_token"] = torch.zeros(1, 32)
+    save_file({prefix + key: weight for key, weight in theirs.items()}, tmp_path / "dinov2")
+    model.load_state_dict(checkpoint_filter_fn(dict(theirs), model))
+    images = IMAGES[..., :56, :56]
+    with torch.no_grad():
+        actual = load_encoder(str(tmp_path / "dinov2"), backbone)(images)
+        assert difference(actual, model(images)) <= 1e-5
+
+
 def test_both_heads_of_a_distilled_classifier_are_left_out(tmp_path: Path) -> None:
     options: dict[str, Any] = {**SMALL, "img_size": 64}
     name = "deit_tiny_distilled_patch16_224"
@@ -493,11 +511,11 @@ def test_a_file_of_no_known_form_is_refused_with_some_of_its_keys(tmp_path: Path
     torch.save(state, tmp_path / "resnet.pt")
     complaint = (
         r"resnet\.pt has no vision tower of a known form: its keys \('conv1\.0\.weight', .* …\) "
-        r"are not those of timm, Hugging Face CLIP or open_clip\.$"
+        r"are not those of DINOv2 with registers, timm, Hugging Face CLIP or open_clip\.$"
     )
     with pytest.raises(CheckpointError, match=complaint):
         load_encoder(str(tmp_path / "resnet.pt"), POOLED)
-    assert [form.name for form in VISION_FORMS] == ["timm", "Hugging Face CLIP", "open_clip"]
+    assert [form.name for form in VISION_FORMS][1:] == ["timm", "Hugging Face CLIP", "open_clip"]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "open_clip_pytorch_model.bin", "encoder"])

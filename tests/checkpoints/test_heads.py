@@ -225,15 +225,27 @@ def test_a_linear_head_has_one_bias_per_class(bias: Tensor, tmp_path: Path) -> N
         load_head(source, lambda: NAMES)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "model.", "net._orig_mod."])
+def test_a_linear_head_is_found_behind_a_prefix(prefix: str, tmp_path: Path) -> None:
+    weight, bias = random_x(C, D).float(), random_x(C).float()
+    beside = {f"{prefix}blocks.0.norm1.weight": random_x(D), f"{prefix}norm.bias": random_x(D)}
+    own = {f"{prefix}head.weight": weight, f"{prefix}head.bias": bias}
+    head = load_head(tensors_file(tmp_path, own | beside), lambda: NAMES)
+    assert torch.equal(head.weight, weight)
+    assert isinstance(head, LinearHead)
+    assert torch.equal(head.bias, bias)
+
+
 @pytest.mark.parametrize(
     "tensors",
     [
         {"cls_token": random_x(1, 1, D)},
+        {"a.head.weight": random_x(C, D), "b.head.weight": random_x(C, D)},
         {"weight": random_x(C)},
         {"head.weight": random_x(C, D, 1, 1), "head.bias": random_x(C)},
         {"bias": random_x(C)},
     ],
-    ids=["encoder", "vector", "convolution", "bias alone"],
+    ids=["encoder", "two heads", "vector", "convolution", "bias alone"],
 )
 def test_a_file_that_is_no_head_is_refused_by_name(
     tensors: dict[str, Tensor], tmp_path: Path

@@ -55,6 +55,16 @@ def test_another_architecture_is_told_by_all_keys_of_the_file() -> None:
         check_encoder_keys("file", shapes, BACKBONE, deeper)
 
 
+def test_parts_beside_all_the_weights_are_to_be_left_out() -> None:
+    shapes = {**BACKBONE.shapes, "decoder.weight": torch.Size([2])}
+    complaint = (
+        r"'decoder\.weight' is not a part of it\. All of the backbone's weights are there: save "
+        r"those of the encoder alone\.$"
+    )
+    with pytest.raises(CheckpointError, match=complaint):
+        check_encoder_keys("file", shapes, BACKBONE, shapes)
+
+
 @pytest.mark.parametrize(
     ("tokens", "advice"),
     [

@@ -1,14 +1,18 @@
 """What published configs mean is what the programs that wrote them compute."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import open_clip
 import pytest
 import timm
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wemoe_pl.checkpoints.forms import (
     HUGGING_FACE_CLIP,
@@ -22,7 +26,8 @@ from wemoe_pl.checkpoints.hyperparameters import (
     encoder_hyperparameters,
     text_hyperparameters,
 )
-from wemoe_pl.checkpoints.published_config import published_hyperparameters
+from wemoe_pl.checkpoints.published_config import READERS, published_hyperparameters
+from wemoe_pl.errors import CheckpointError
 
 transformers = pytest.importorskip("transformers")
 
@@ -194,8 +199,9 @@ def test_an_architecture_of_timm_is_what_it_builds(
 def test_weights_that_timm_took_from_openai_belong_to_the_quick_gelu(read_config: Any) -> None:
     config = {"architecture": "vit_base_patch32_clip_224", "pretrained_cfg": {"tag": "openai"}}
     assert read_config(TIMM, config)[ACTIVATION] == "quick_gelu"
-    config["pretrained_cfg"] = {"tag": "laion2b"}
-    assert read_config(TIMM, config)[ACTIVATION] == "gelu"
+    for tag in ("laion2b", "no_such_tag", "a.b/../c", ""):
+        config["pretrained_cfg"] = {"tag": tag}
+        assert read_config(TIMM, config)[ACTIVATION] == "gelu"
 
 
 @pytest.mark.parametrize(
@@ -210,3 +216,31 @@ def test_weights_that_timm_took_from_openai_belong_to_the_quick_gelu(read_config
 def test_of_what_timm_cannot_build_nothing_is_told(config: object, read_config: Any) -> None:
     found = read_config(TIMM, config)
     assert found in ({}, read_config(TIMM, {"architecture": "vit_tiny_patch16_224"}))
+
+
+# --- anything --------------------------------------------------------------------------------
+
+KEYS = st.sampled_from([
+    "model_type", "vision_config", "vision_config_dict", "text_config", "hidden_act", "image_size",
+    "num_attention_heads", "layer_norm_eps", "projection_dim", "model_cfg", "vision_cfg", "width",
+    "text_cfg", "head_width", "quick_gelu", "act_kwargs", "norm_kwargs", "eps", "pool_type",
+    "architecture", "model_args", "img_size", "num_heads", "pretrained_cfg", "tag", "act_layer",
+])  # fmt: skip
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+NAMED = st.sampled_from(["clip", "clip_vision_model", "gelu", "avg", "vit_tiny_patch16_224"])
+ANYTHING = st.recursive(
+    LEAVES | NAMED,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(KEYS, ANYTHING, max_size=8))
+def test_no_config_ends_in_anything_but_a_sentence(content: dict[str, Any]) -> None:
+    with TemporaryDirectory() as folder:
+        for name, form in READERS:
+            path = Path(folder) / name
+            path.write_text(json.dumps(content))
+            with suppress(CheckpointError):
+                found = published_hyperparameters(path, form)
+                assert all(isinstance(value, str | int | float) for value in found.values())

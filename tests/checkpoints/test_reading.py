@@ -279,13 +279,57 @@ def test_an_empty_file_is_called_empty(name: str, tmp_path: Path) -> None:
         opened(tmp_path / name)
 
 
-@pytest.mark.parametrize("content", [b"<!DOCTYPE html>", b"version https://git-lfs.github.com/s"])
-def test_a_page_or_pointer_in_the_place_of_a_file_is_no_weights(
-    content: bytes, tmp_path: Path
-) -> None:
-    (tmp_path / "expert.bin").write_bytes(content)
+def test_a_page_in_the_place_of_a_file_is_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "expert.bin").write_bytes(b"<!DOCTYPE html>")
     with pytest.raises(CheckpointError, match=r"expert\.bin is damaged or no weights"):
         opened(tmp_path / "expert.bin")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
+            "a pointer of Git LFS .*pull`",
+        ),
+        (b"\x89HDF\r\n\x1a\n\0\0", "of HDF5, the format of Keras: use the weights that are pub"),
+        (b"GGUF\x03\0\0\0\0", r"of GGUF, the format of llama\.cpp: use the weights that are pub"),
+    ],
+)
+def test_files_of_other_programs_are_named(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"model\.safetensors is {said}"):
+        opened(tmp_path / "model.safetensors")
+
+
+# --- wrappers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "module.blocks.0.norm.bias",
+        "_orig_mod.module.blocks.0.norm.bias",
+        "blocks.0._orig_mod.norm.bias",
+        "_fsdp_wrapped_module.blocks.0._fsdp_wrapped_module.norm.bias",
+        "blocks._checkpoint_wrapped_module.0.norm.bias",
+    ],
+)
+def test_wrappers_come_off_a_model_and_its_parts(
+    wrapped: str, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    save_file({wrapped: tensors["bias"], "my_module.weight": tensors["weight"]}, tmp_path / "vit")
+    weights = opened(tmp_path / "vit")
+    assert set(weights) == {"blocks.0.norm.bias", "my_module.weight"}
+    assert torch.equal(weights["blocks.0.norm.bias"], tensors["bias"])
+    with pytest.raises(KeyError):
+        weights[wrapped]
+
+
+def test_a_model_beside_its_wrapped_copy_is_left_as_it_is(tmp_path: Path) -> None:
+    state = {"norm.bias": torch.zeros(2), "module.norm.bias": torch.ones(2)}
+    save_file(state, tmp_path / "vit")
+    assert set(opened(tmp_path / "vit")) == set(state)
 
 
 @pytest.mark.parametrize(

@@ -77,11 +77,16 @@ def test_a_folder_without_weights_is_named_with_what_it_lacks(tmp_path: Path) ->
     complaint = (
         rf"^The folder {tmp_path} holds no weights: expected one of encoder\.safetensors, "
         r"model\.safetensors, .*open_clip_pytorch_model\.bin\. It has weights\.safetensors: name "
-        r"the file that you mean\.$"
+        r"the one that you mean\.$"
     )
     with pytest.raises(CheckpointError, match=complaint):
         weight_files(str(tmp_path), OWN)
     (tmp_path / "weights.safetensors").unlink()
+    (tmp_path / "checkpoint-500").mkdir()
+    (tmp_path / "checkpoint-500" / "model.safetensors").touch()
+    with pytest.raises(CheckpointError, match=r"It has checkpoint-500: name the one that you mean"):
+        weight_files(str(tmp_path), OWN)
+    (tmp_path / "checkpoint-500" / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"open_clip_pytorch_model\.bin\.$"):
         weight_files(str(tmp_path), OWN)
 

@@ -45,6 +45,12 @@ FileNotFoundError: [Errno 2] No such file or directory: 'images/1.png'
             ),
             ["Bus error", "/dev/shm", "--shm-size", "num_workers"],
         ),
+        (
+            OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
+            ["Too many files", "ulimit -n", "workers"],
+        ),
+        (RuntimeError("received 0 items of ancdata"), ["Too many files are open", "ulimit -n"]),
+        (RuntimeError("can't start new thread"), ["No further thread", "ulimit -v", "ulimit -u"]),
         (ConnectionResetError(104, "Connection reset by peer"), ["Connection reset by peer"]),
         (FileNotFoundError(2, "No such file or directory", "a.png"), ["a.png: No such file"]),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), ["No space left on device"]),

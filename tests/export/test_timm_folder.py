@@ -81,12 +81,13 @@ def test_another_last_layer_of_an_upscaled_encoder_learns(
 ) -> None:
     images = make_model(WEMoE()).images
     there = timm.create_model(f"local-dir:{folder(WEMoE())}", pretrained=True, num_classes=5)
-    before = there.head.weight.detach().clone()
+    head: Any = there.head
+    before = head.weight.detach().clone()
     trained = [weight for weight in there.parameters() if weight.requires_grad]
     F.cross_entropy(there(images), torch.tensor([0, 3, 4])).backward()
     torch.optim.SGD(trained, lr=0.1).step()
-    assert there.head.weight.shape[0] == 5
-    assert not torch.equal(there.head.weight, before)
+    assert head.weight.shape[0] == 5
+    assert not torch.equal(head.weight, before)
 
 
 def test_the_last_layer_that_was_exported_stays_frozen(
@@ -98,7 +99,8 @@ def test_the_last_layer_that_was_exported_stays_frozen(
     for same in ({}, {"num_classes": width}, {"num_classes": width, "drop_rate": 0.1}):
         there = timm.create_model(name, pretrained=True, **same).eval()
         torch.testing.assert_close(there(model.images), model.features, rtol=0, atol=1e-5)
-        assert not any(weight.requires_grad for weight in there.head.parameters())
+        frozen = there.get_submodule("head").parameters()
+        assert not any(weight.requires_grad for weight in frozen)
 
 
 @pytest.mark.parametrize(

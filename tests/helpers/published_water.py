@@ -67,7 +67,7 @@ def published_edges(levels: Array, low: float = 50, high: float = 150) -> Edges:
     steepness = abs(across) + abs(along)
     crests = set()
     for y, x in np.ndindex(levels.shape):
-        before, after = two_neighbours(across[y, x], along[y, x])
+        before, after = two_neighbours(float(across[y, x]), float(along[y, x]))
         here, one, other = (at(steepness, y + r, x + c) for r, c in ((0, 0), before, after))
         tie_counts = 0 in before  # in a row or a column
         if here > low and here > one and (here > other or (tie_counts and here == other)):

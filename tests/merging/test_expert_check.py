@@ -1,7 +1,7 @@
 """An odd expert is warned of by name and number, by whatever merges it, without more reads."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -24,19 +24,11 @@ from wemoe_pl.merging import (
     WEMoE,
     upscale,
 )
-from wemoe_pl.merging.expert_check import MeasuredState, remark, warn_once
+from wemoe_pl.merging.expert_check import MeasuredState, remark
 from wemoe_pl.model.architecture import Architecture
 
 STATIC: list[MergeMethod] = [SimpleAverage(), TaskArithmetic(), TIES(), Fisher(), RegMean()]
 ADAPTED: list[MergeMethod] = [AdaMerging(), AdaMerging("task", keep=0.2), WEMoE(), EWEMoE()]
-
-
-@pytest.fixture(autouse=True)
-def nothing_was_warned_of() -> Iterator[None]:
-    """As in a process that has just begun."""
-    warn_once.cache_clear()
-    yield
-    warn_once.cache_clear()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from helpers.loopback_hub import LoopbackHub
 
 from wemoe_pl.checkpoints.zero_shot import ZeroShotHead
 from wemoe_pl.cli.main import main
-from wemoe_pl.preflight import models
+from wemoe_pl.merging import expert_check
 
 Check = Callable[..., tuple[int, str, str]]
 Change = Callable[..., None]
@@ -22,7 +22,7 @@ STARTS = "Nothing keeps this job from starting"
 @pytest.fixture(autouse=True)
 def experts_are_near(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the suite are random, and nobody is to be told so in every test."""
-    monkeypatch.setattr(models, "FAR", 2.0)
+    monkeypatch.setattr(expert_check, "FAR", 2.0)
 
 
 def listed(out: str, title: str) -> list[str]:

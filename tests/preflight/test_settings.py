@@ -12,15 +12,22 @@ from wemoe_pl.training.finetune import ExpertFineTuning
 
 
 def test_a_task_is_for_fine_tuning(tiny_suite: Suite) -> None:
-    check_fit(ExpertFineTuning(tiny_suite, "cars"), "cars", 100)
+    check_fit(ExpertFineTuning(tiny_suite, "cars"), "cars", 100, 16)
     with pytest.raises(ConfigError, match=r"--task has no part in this job.*leave out 'cars'"):
-        check_fit(TestTimeAdaptation(tiny_suite, WEMoE()), "cars", 100)
+        check_fit(TestTimeAdaptation(tiny_suite, WEMoE()), "cars", 100, 16)
 
 
 @pytest.mark.parametrize("interval", [0, -1, 0.0])
 def test_an_interval_is_above_0(tiny_suite: Suite, interval: float) -> None:
     with pytest.raises(ConfigError, match=f"val_check_interval is {interval}: give a number"):
-        check_fit(TestTimeAdaptation(tiny_suite, WEMoE()), None, interval)
+        check_fit(TestTimeAdaptation(tiny_suite, WEMoE()), None, interval, 16)
+
+
+def test_a_diversity_term_needs_several_images_per_step(tiny_suite: Suite) -> None:
+    check_fit(TestTimeAdaptation(tiny_suite, WEMoE(), diversity=1), None, 100, 2)
+    check_fit(TestTimeAdaptation(tiny_suite, WEMoE()), None, 100, 1)
+    with pytest.raises(ConfigError, match=r"set data\.batch_size to 2 or more"):
+        check_fit(TestTimeAdaptation(tiny_suite, WEMoE(), diversity=1), None, 100, 1)
 
 
 def test_devices_that_are_not_here_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 
 from wemoe_pl.errors import CheckpointError, DataError, WeMoEError
+from wemoe_pl.reporting.analysis import write_rows
 from wemoe_pl.reporting.html import (
     FIGURE_CAPTIONS,
     MEDIA_TYPES,
@@ -455,6 +456,16 @@ def test_a_picture_that_was_cut_off_or_changed_is_named(tmp_path: Path) -> None:
 
 
 # Routing
+
+
+def test_names_that_a_spreadsheet_would_run_are_read_as_they_were(tmp_path: Path) -> None:
+    tasks, experts = ["=1+1", "'=1"], ["-a", "@b"]
+    header, *rows = routing_lines(tasks, experts)
+    write_rows(tmp_path / "routing.csv", header, rows)
+    text = (tmp_path / "routing.csv").read_text()
+    assert not re.search(r"(^|,)[=@]", text, re.MULTILINE)
+    routing = read_routing(tmp_path / "routing.csv")
+    assert (routing["task"], routing["expert"]) == (tasks, experts)
 
 
 def test_routing_is_read_as_it_was_written(tmp_path: Path) -> None:

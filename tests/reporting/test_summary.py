@@ -1,5 +1,6 @@
 """The table to the cell, and a run's page."""
 
+import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,23 @@ def test_columns_are_those_of_the_table_in_its_order() -> None:
     assert ["task", *columns] == rows(RESULTS)[0]
     assert columns["task arithmetic"] == {"cars": 0.55, "mnist": 0.5}
     assert columns["WEMoE"] == {"cars": 0.6, "mnist": 0.95}
+
+
+def test_names_and_notes_are_only_text() -> None:
+    named = {"<b>cars</b>": 0.5, "[x](http://a.b)": 0.25}
+    results = WHOLE | {
+        "suite": "![](http://a.b/c.png)",
+        "tasks": list(named),
+        "accuracy": named,
+        "reference": {},
+        "note": "<script>",
+        "command": "wemoe-pl fit --out '\n```\n# evil'",
+        "run": {"history": ["# *evil*"]},
+    }
+    page = summary_page(results, [])
+    assert re.search(r"^# WEMoE on !\\\[\\\]\(http", page)
+    assert "> \\<script\\>" in page
+    assert r"| \<b\>cars\</b\> | 50.0 |" in page
+    assert r"| \[x\](http://a.b) | 25.0 |" in page
+    assert "\n````\nwemoe-pl fit --out '\n```\n# evil'\n````\n" in page
+    assert r"- \# \*evil\*" in page

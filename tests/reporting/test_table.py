@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from statistics import mean, stdev
 
 import pytest
@@ -74,6 +75,13 @@ def test_csv_holds_all_digits_and_says_what_is_published() -> None:
     assert lines[1]["seeds"] == "0 1"
     assert float(lines[1]["dtd"]) == 0.75
     assert lines[2]["mean"] == ""
+
+
+def test_csv_has_nothing_that_a_spreadsheet_would_run() -> None:
+    text = as_csv([replace(TABLE, suite="=1+1", columns=["@task", "-mean"])])
+    header, *lines = csv.reader(io.StringIO(text))
+    assert header[-2:] == ["'@task", "'-mean"]
+    assert {line[0] for line in lines} == {"'=1+1"}
 
 
 @pytest.mark.parametrize("values", [[0.1], [0.1, 0.4], [0.2, 0.3, 0.9]])

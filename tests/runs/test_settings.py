@@ -79,6 +79,25 @@ def test_a_run_that_was_finished_by_an_earlier_version_is_known_again() -> None:
     assert digest_of(RECIPE) == "e1913250c15b7b0328c5f2910911fafcc700e91cd98f94a46d20616d8b484696"
 
 
+@pytest.mark.parametrize(
+    ("merge", "rate"),
+    [({}, {}), ({"combine": "mean"}, {"schedule": "cosine"}), ({"combine": "sum"}, {}),
+     ({}, {"schedule": "constant"})],
+)  # fmt: skip
+def test_an_option_that_came_later_matters_where_it_changes_something(
+    merge: dict[str, Any], rate: dict[str, Any]
+) -> None:
+    def recipe(merge: dict[str, Any], rate: dict[str, Any]) -> dict[str, Any]:
+        ties = {"class_path": "wemoe_pl.merging.ties.TIES", "init_args": {"keep": 0.2, **merge}}
+        options = {"merge": ties, **rate}
+        return {"model": {"class_path": "wemoe_pl.TestTimeAdaptation", "init_args": options}}
+
+    earlier, later = recipe({}, {}), recipe(merge, rate)
+    is_same = "sum" not in merge.values() and "constant" not in rate.values()
+    assert (first_change(earlier, later) == "") == is_same
+    assert (digest_of(earlier) == digest_of(later)) == is_same
+
+
 def test_the_order_of_experts_matters_as_routers_are_trained_in_it() -> None:
     other = changed()
     other["suite"]["experts"] = dict(reversed(RECIPE["suite"]["experts"].items()))

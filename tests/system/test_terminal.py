@@ -2,6 +2,10 @@
 
 import io
 import logging
+import shlex
+import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -64,3 +68,32 @@ def test_a_line_of_a_log_is_harmless(arguments: tuple[str, ...]) -> None:
 def test_what_a_library_logs_wrongly_is_its_own_affair() -> None:
     record = logging.getLogRecordFactory()("x", 30, "x.py", 1, "%d images", ("many",), None)
     assert record.args == ("many",)
+
+
+PRINTS = """
+import sys
+from wemoe_pl.system.console import Console
+from wemoe_pl.system.terminal import flushed_quietly, say
+with flushed_quietly():
+    for number in range(9999):
+        {act}
+"""
+
+
+@pytest.mark.parametrize(
+    "act", ["say(number)", "print(number)", "Console().print(number)", "sys.stdout.write('x')"]
+)
+def test_where_nobody_reads_any_more_a_program_ends_without_a_word(act: str) -> None:
+    command = [sys.executable, "-c", PRINTS.format(act=act)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (128 + signal.SIGPIPE, b"")
+
+
+def test_a_program_without_output_prints_nothing() -> None:
+    script = f"exec {sys.executable} -c {shlex.quote(PRINTS.format(act='say(number)'))} >&-"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")

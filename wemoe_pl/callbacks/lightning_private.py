@@ -12,6 +12,7 @@ from lightning.pytorch.strategies.launchers import (
     _MultiProcessingLauncher,
     _SubprocessScriptLauncher,
 )
+from lightning.pytorch.trainer.call import _call_and_handle_interrupt
 
 
 def handle_sigterm(trainer: L.Trainer, handler: Callable[[int, FrameType | None], None]) -> None:
@@ -31,6 +32,16 @@ def starter_of(trainer: L.Trainer) -> _SubprocessScriptLauncher | None:
     """
     launcher = trainer.strategy.launcher
     return launcher if isinstance(launcher, _SubprocessScriptLauncher) else None
+
+
+def cause_in_trainer(error: Exception) -> Exception:
+    """The error that has ended a run, where Lightning fails in turn when it tears that down.
+
+    It does so where its loaders were not made, say. What it catches begins in its own frame.
+    """
+    caught, place = error.__context__, getattr(error.__context__, "__traceback__", None)
+    is_of_run = place is not None and place.tb_frame.f_code is _call_and_handle_interrupt.__code__
+    return caught if is_of_run and isinstance(caught, Exception) else error
 
 
 def starts_processes_midway(trainer: L.Trainer) -> bool:

@@ -20,6 +20,7 @@ from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
 from wemoe_pl.model.classifier import Prediction
 from wemoe_pl.system.files import atomic_write
+from wemoe_pl.system.spreadsheets import csv_cells
 
 TableRow = dict[str, Any]
 # The columns of the table in their order, by the attribute of a `Prediction` that each shows.
@@ -146,13 +147,14 @@ def writable(value: Any) -> Any:
 
 
 def write_csv(path: Path, answers: Iterable[TableRow]) -> None:
-    """Write answers as CSV, numbers with six decimals."""
+    """Write answers as CSV, numbers with six decimals, of which a spreadsheet runs nothing."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(column.name for column in COLUMNS.values())
         for answer in answers:
             values = (answer[name] for name in COLUMNS)
-            writer.writerow(f"{v:.6f}" if isinstance(v, float) else v for v in values)
+            cells = csv_cells(values)
+            writer.writerow(f"{v:.6f}" if isinstance(v, float) else v for v in cells)
 
 
 def write_parquet(path: Path, answers: Iterable[TableRow]) -> None:

@@ -26,7 +26,7 @@ class ConfigPart:
     def read(cls, path: Path) -> "ConfigPart":
         """The whole of a config; `CheckpointError` unless it is a JSON object."""
         try:
-            values = json.loads(path.read_text())
+            values = json.loads(path.read_text("utf-8-sig"))  # some editors write a mark first
         except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} is no JSON: copy or download it again.") from error
         return cls(path, {"config": values}).part("config")

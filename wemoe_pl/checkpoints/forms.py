@@ -19,6 +19,8 @@ from wemoe_pl.checkpoints.translation import (
     unchanged,
     undo,
     with_batch,
+    with_first_place,
+    without_first_place,
 )
 
 COUNTERS = ("n_averaged",)  # what torch.optim.swa_utils.AveragedModel keeps beside its model
@@ -117,6 +119,21 @@ TIMM = Form(
     ignored=(r"mask_token",),  # of DINOv2, which takes the place of patches in training alone
 )
 
+# As Meta publishes it, with a place for the class token, which timm has added to that token.
+DINOV2_WITH_REGISTERS = Form(
+    "DINOv2 with registers",
+    "register_tokens",
+    (
+        KeyMap(r"reg_token", (r"register_tokens",)),
+        KeyMap(r"cls_token", (r"cls_token", r"pos_embed"), with_first_place),
+        KeyMap(r"pos_embed", (r"pos_embed",), without_first_place),
+    ),
+    towers=(),
+    projection=TIMM.projection,
+    heads=TIMM.heads,
+    ignored=TIMM.ignored,
+)
+
 HUGGING_FACE_CLIP = Form(
     "Hugging Face CLIP",
     "embeddings.class_embedding",
@@ -167,7 +184,7 @@ OPEN_CLIP = Form(
     ),
 )
 
-VISION_FORMS: Sequence[Form] = (TIMM, HUGGING_FACE_CLIP, OPEN_CLIP)
+VISION_FORMS: Sequence[Form] = (DINOV2_WITH_REGISTERS, TIMM, HUGGING_FACE_CLIP, OPEN_CLIP)
 
 VISION = (
     r"(.*\.)?(vision_model|visual)\..*",

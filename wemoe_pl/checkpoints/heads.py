@@ -116,7 +116,7 @@ def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> 
         CheckpointError: missing, damaged, not a head, or of another number of classes.
     """
     weights = open_weights(source, HEAD_FILE)
-    key = next((key for key in LINEAR_WEIGHTS if key in weights), None)
+    key = head_key(weights)
     if key is None or len(weights.shapes[key]) != 2:
         raise CheckpointError(
             f"{weights.name} is no classification head: expected a matrix 'weight', with the "
@@ -136,9 +136,16 @@ def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> 
         )
     if logit_scale is not None:
         return CosineHead(weights[key], names, logit_scale)
-    bias_key = key.replace("weight", "bias")
+    bias_key = key.removesuffix("weight") + "bias"
     bias = weights[bias_key] if bias_key in weights else torch.zeros(count)
     return LinearHead(weights[key], names, bias)
+
+
+def head_key(weights: Weights) -> str | None:
+    """The key of a head's weight, which may lie behind a prefix; None if there is not just one."""
+    behind_prefix = [key for key in weights if key.endswith(f".{LINEAR_WEIGHTS[-1]}")]
+    known = [key for key in LINEAR_WEIGHTS if key in weights]
+    return next(iter(known or (behind_prefix if len(behind_prefix) == 1 else ())), None)
 
 
 def metadata_of(weights: Weights) -> tuple[tuple[str, ...], float | None]:

@@ -34,15 +34,18 @@ def check_encoder_keys(
         raise CheckpointError(
             f"{name} does not fit the backbone '{backbone.model}'"
             f"{'' if theirs in (None, ours) else other}: {difference}. "
-            f"{image_size_advice(shapes, backbone) if theirs == ours else SAME_MODEL}"
+            f"{advice(shapes, backbone) if theirs == ours else SAME_MODEL}"
         )
 
 
-def image_size_advice(shapes: Shapes, backbone: Backbone) -> str:
-    """What to do about weights of the same architecture, which may be for larger images.
+def advice(shapes: Shapes, backbone: Backbone) -> str:
+    """The sentence about weights of the backbone's architecture that says what to do with them.
 
-    Position embeddings have a place for every patch of an image, and some for tokens before them.
+    They may have other parts beside them, or be for larger images: position embeddings have a
+    place for every patch, and some for tokens before them.
     """
+    if backbone.shapes.items() <= shapes.items():
+        return "All of the backbone's weights are there: save those of the encoder alone."
     ours, theirs = (state.get(POSITIONS, torch.Size([0])) for state in (backbone.shapes, shapes))
     patches = getattr(backbone.skeleton(), "patch_embed", None)
     if ours == theirs or ours[::2] != theirs[::2] or patches is None:

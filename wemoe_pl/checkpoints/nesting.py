@@ -1,12 +1,12 @@
 """The state dict inside what training scripts save beside it: optimisers, counters, averages."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from wemoe_pl.errors import CheckpointError
+from wemoe_pl.system.warn_once import warn_once
 
 # Where training scripts put weights; those that were trained come before their averages.
 TRAINED = (
@@ -66,10 +66,9 @@ def chosen_place(places: Sequence[str], name: str) -> str:
             "that you mean in a file of its own."
         )
     if others:
-        warnings.warn(
+        warn_once(
             f"{name} holds weights under '{first}', which are read, and under {quoted(others)}, "
-            "which are not: if you mean others, save them in a file of their own.",
-            stacklevel=2,
+            "which are not: if you mean others, save them in a file of their own."
         )
     return first
 

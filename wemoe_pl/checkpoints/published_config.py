@@ -1,6 +1,6 @@
 """The configs that Hugging Face, open_clip and timm publish beside weights, as we read them."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,10 +163,18 @@ def timm_vision(config: ConfigPart) -> Hyperparameters:
     arguments = config.part("model_args").values
     found = timm_defaults(name, arguments, (ACTIVATION, ATTENTION_HEADS, EPSILON, POOLING))
     tag = config.part("pretrained_cfg").text("tag", "")
-    published = timm.models.get_pretrained_cfg(f"{name}.{tag}") if found and tag else None
-    if published and any(QUICK_NOTE in note for note in published.notes or ()):
+    if found and any(QUICK_NOTE in note for note in timm_notes(name, tag)):
         return {**found, ACTIVATION: "quick_gelu"}
     return found
+
+
+def timm_notes(name: str, tag: str) -> Sequence[str]:
+    """What timm notes about the weights that it publishes for a model by a tag; often nothing."""
+    try:
+        published = timm.models.get_pretrained_cfg(f"{name.partition('.')[0]}.{tag}")
+    except RuntimeError:  # there is no such tag
+        return ()
+    return (published and published.notes) or ()
 
 
 def timm_defaults(

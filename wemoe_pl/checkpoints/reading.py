@@ -1,8 +1,9 @@
 """Read tensors from files of any format without running what is in them."""
 
 import pickle
+import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,16 @@ from wemoe_pl.errors import CheckpointError
 
 ZIP_START = b"PK\x03\x04"  # how torch.save's archives begin
 PICKLE_START = b"\x80"
+# What DataParallel, torch.compile, FSDP and activation checkpointing put around modules.
+WRAPPER = re.compile(
+    r"(?<![^.])(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
+# How files begin that often lie where weights should, and what to do about them.
+OTHERS = {
+    b"version h": "is a pointer of Git LFS in the place of the file: run `git lfs pull` there",
+    b"\x89HDF": "is of HDF5, the format of Keras: use the weights that are published for PyTorch",
+    b"GGUF": "is of GGUF, the format of llama.cpp: use the weights that are published for PyTorch",
+}
 EXTRACT = (
     "where you trust it, read it with the program that wrote it and save the state dict alone, "
     "with safetensors.torch.save_file(model.state_dict(), 'encoder.safetensors')"
@@ -89,11 +100,28 @@ def open_weights(source: str, own_name: str) -> Weights:
         CheckpointError: a file is truncated, empty, damaged, or a pickle of more than tensors.
     """
     files = [open_file(path) for path in weight_files(source, own_name)]
-    if len(files) == 1:
-        return files[0]
+    return without_wrappers(files[0] if len(files) == 1 else joined(source, files))
+
+
+def joined(name: str, files: Sequence[Weights]) -> Weights:
+    """The tensors of several files as those of one."""
     homes = {key: file for file in files for key in file}
     shapes = {key: file.shapes[key] for key, file in homes.items()}
-    return Weights(source, shapes, lambda key: homes[key][key], {})
+    return Weights(name, shapes, lambda key: homes[key][key], {})
+
+
+def without_wrappers(weights: Weights) -> Weights:
+    """The tensors by the keys that they have in a model which nothing has wrapped.
+
+    >>> shapes = {"module.blocks.0._orig_mod.norm.bias": torch.Size([2])}
+    >>> list(without_wrappers(Weights("vit.pt", shapes, torch.zeros, {})))
+    ['blocks.0.norm.bias']
+    """
+    keys = {WRAPPER.sub("", key): key for key in weights}
+    if len(keys) < len(weights) or list(keys) == list(weights):
+        return weights  # a model beside the same one in a wrapper, or nothing to take off
+    shapes = {key: weights.shapes[wrapped] for key, wrapped in keys.items()}
+    return Weights(weights.name, shapes, lambda key: weights[keys[key]], weights.metadata)
 
 
 def open_file(path: Path) -> Weights:
@@ -103,6 +131,9 @@ def open_file(path: Path) -> Weights:
     # Safetensors begin with the length of their header: one in 32 has a pickle's first byte.
     is_pickle = start.startswith(PICKLE_START) and not start.endswith(b"{")
     is_zip = start.startswith(ZIP_START)
+    for beginning, sentence in OTHERS.items():
+        if start.startswith(beginning):
+            raise CheckpointError(f"{path} {sentence}.")
     return open_pickle(path, is_zip) if is_zip or is_pickle else open_safetensors(path)
 
 

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import warnings
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path, PurePath
 
 from huggingface_hub import constants
@@ -14,6 +12,7 @@ from wemoe_pl.errors import CheckpointError, did_you_mean
 from wemoe_pl.system.files import digest, locate
 from wemoe_pl.system.hub import SHARD, HubFiles, is_complete, is_inside
 from wemoe_pl.system.hub_repo import HubRepo
+from wemoe_pl.system.warn_once import warn_once
 
 INDEX_SUFFIX = ".index.json"
 # Names under which folders and repositories keep weights, the better forms first.
@@ -65,11 +64,17 @@ def weights_in(folder: Path, own_name: str) -> list[Path]:
     if (folder / ADAPTER_CONFIG).is_file():
         raise CheckpointError(adapter_alone(f"The folder {folder}"))
     expected = ", ".join((own_name, *WEIGHT_FILES))
-    others = sorted(path.name for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES[:-1])
-    hint = f" It has {', '.join(others)}: name the file that you mean." if others else ""
+    others = sorted(path.name for path in folder.iterdir() if may_hold_weights(path))
+    hint = f" It has {', '.join(others)}: name the one that you mean." if others else ""
     raise CheckpointError(
         f"The folder {folder} holds no weights: expected one of {expected}.{hint}"
     )
+
+
+def may_hold_weights(path: Path) -> bool:
+    """Is it named like weights, or a folder with some?"""
+    is_named_so = path.is_file() and path.suffix in WEIGHT_SUFFIXES[:-1]
+    return is_named_so or any((path / name).is_file() for name in WEIGHT_FILES)
 
 
 def shards_without_index(folder: Path) -> list[Path]:
@@ -114,19 +119,12 @@ def config_files(source: str, own_name: str) -> list[Path]:
     found = [folder / name for name in CONFIG_FILES if (folder / name).is_file()]
     request = hub_request(source, own_name)
     if not found and request and not request.is_settled_beside:
-        warn_of_configs_not_fetched(constants.HF_HUB_CACHE)
+        warn_once(
+            f"Weights in the hub's cache ({constants.HF_HUB_CACHE}) lie there without their "
+            "config.json, so that their activation is not compared with the backbone's: run "
+            "`wemoe-pl prepare` once where there is a network."
+        )
     return found
-
-
-@cache  # so that one warning speaks for all models of a cache
-def warn_of_configs_not_fetched(hub_cache: str) -> None:
-    """Warn that nothing says how weights of a cache are to be computed with."""
-    warnings.warn(
-        f"Weights in the hub's cache ({hub_cache}) lie there without their config.json, so that "
-        "their activation is not compared with the backbone's: run `wemoe-pl prepare` once where "
-        "there is a network.",
-        stacklevel=2,
-    )
 
 
 def hub_request(source: str, own_name: str) -> HubFiles | None:

@@ -35,6 +35,16 @@ def transposed(tensor: Tensor) -> Tensor:
     return tensor.T
 
 
+def with_first_place(token: Tensor, positions: Tensor) -> Tensor:
+    """(1, 1, D) + the first of (1, N, D) → (1, 1, D)."""
+    return token + positions[:, :1]
+
+
+def without_first_place(positions: Tensor) -> Tensor:
+    """(1, N, D) → (1, N - 1, D)."""
+    return positions[:, 1:]
+
+
 def undo(make: Make, tensor: Tensor, count: int) -> tuple[Tensor, ...]:
     """The tensors, `count` of them, of which one of these functions made a tensor.
 

@@ -12,6 +12,8 @@ from wemoe_pl.errors import WeMoEError, sentence_of
 Raised = TypeVar("Raised", bound=BaseException)
 
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
+TOO_MANY_FILES = re.compile(r"too many open files|received 0 items of ancdata", re.IGNORECASE)
+NO_THREAD = re.compile(r"can't start new thread|thread constructor failed", re.IGNORECASE)
 LOST_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))?[\d, ]+\) (.*)", re.DOTALL)
 SHARED_MEMORY = re.compile(r"bus error|shared memory|shm", re.IGNORECASE)
 FEWER_BYTES = (
@@ -32,6 +34,16 @@ def explanation(error: Exception) -> WeMoEError | None:
     if is_out_of_memory(error):
         device = " on the GPU" if isinstance(error, torch.OutOfMemoryError) else ""
         return WeMoEError(f"There is not enough memory{device}. {FEWER_BYTES}")
+    if TOO_MANY_FILES.search(str(error)):
+        return WeMoEError(
+            "Too many files are open: allow more, by `ulimit -n 4096`, or set data.num_workers to "
+            "a smaller number."
+        )
+    if NO_THREAD.search(str(error)):
+        return WeMoEError(
+            "No further thread can be started: allow more address space (`ulimit -v`) or processes "
+            "(`ulimit -u`), or set OMP_NUM_THREADS and data.num_workers to smaller numbers."
+        )
     if found := LOST_WORKER.match(str(error)):
         return WeMoEError(lost_worker(found[1]))
     if isinstance(error, ConnectionResetError) and is_of_loading(error):

@@ -172,7 +172,8 @@ class RunCLI(WeMoECLI):
 
     def before_fit(self) -> None:
         """Refuse a task that no part asks for and an interval of 0; go on, or make room."""
-        check_fit(self.model, self.settings.task, self.settings.trainer.val_check_interval)
+        interval, images = self.settings.trainer.val_check_interval, self.datamodule.batch_size
+        check_fit(self.model, self.settings.task, interval, images)
         start = self.session.resumed_checkpoint
         self.begin(ckpt_path=start and str(start))
 

@@ -11,9 +11,10 @@ from wemoe_pl.cli import completion
 from wemoe_pl.cli.help import parser_of
 from wemoe_pl.cli.options import CONFIG, values_of, wrong_command
 from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError, sentence_of
+from wemoe_pl.system.address_space import check_address_space
 from wemoe_pl.system.configs import find_config
 from wemoe_pl.system.signals import Stopped, end_with_lifeline, stoppable
-from wemoe_pl.system.terminal import say
+from wemoe_pl.system.terminal import flushed_quietly, say
 
 
 def main(args: list[str] | None = None) -> int:
@@ -24,16 +25,9 @@ def main(args: list[str] | None = None) -> int:
     """
     given = sys.argv[1:] if args is None else args
     try:
-        with stoppable():
+        with flushed_quietly(), stoppable():
             end_with_lifeline()
-            said = said_without_torch(given)
-            if said is None:
-                with quick_imports():  # only now: torch takes seconds to import
-                    from wemoe_pl.cli.verbs import run
-
-                run(given)
-            else:
-                print(said, end="")
+            answer(given)
     except UnreachableError as error:
         return complain(f"{sentence_of(error)} {where_to_fetch(given)}".rstrip(), error)
     except (WeMoEError, OSError) as error:
@@ -42,6 +36,30 @@ def main(args: list[str] | None = None) -> int:
         complain(stopped.sentence, stopped)
         return stopped.status
     return 0
+
+
+def answer(args: list[str]) -> None:
+    """Say what is asked for, or run a command.
+
+    Raises:
+        WeMoEError: a library that it needs cannot be loaded.
+    """
+    said = said_without_torch(args)
+    if said is not None:
+        say(said, end="")
+        return
+    check_address_space()
+    try:
+        with quick_imports():  # only now: torch takes seconds to import
+            from wemoe_pl.cli.verbs import run
+    except (ImportError, MemoryError) as error:
+        if str(getattr(error, "name", "")).startswith("wemoe_pl"):
+            raise  # a mistake of ours, which only its traceback explains
+        raise WeMoEError(
+            f"A library cannot be loaded ({str(error) or 'there is not enough memory'}): give the "
+            "process more address space (`ulimit -v unlimited`), or install wemoe_pl anew."
+        ) from error
+    run(args)
 
 
 def said_without_torch(args: list[str]) -> str | None:

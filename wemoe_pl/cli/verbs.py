@@ -9,6 +9,7 @@ import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
+from wemoe_pl.callbacks.lightning_private import cause_in_trainer
 from wemoe_pl.cli.bench import run_bench
 from wemoe_pl.cli.faults import explanation, with_notes
 from wemoe_pl.cli.job import WeMoECLI, build_job, only_tell, run_job
@@ -44,7 +45,7 @@ from wemoe_pl.runs.session import writing_to
 from wemoe_pl.system.console import Console
 from wemoe_pl.system.folders import remove_folders_left
 from wemoe_pl.system.signals import REQUEST, Stopped
-from wemoe_pl.system.terminal import guard_output
+from wemoe_pl.system.terminal import STDOUT, guard_output, takes_more
 
 UPSCALED: dict[str, MergeMethod] = {
     "WEMoE, depth 2": WEMoE(),
@@ -104,11 +105,16 @@ def run(args: list[str]) -> None:
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and not takes_more(STDOUT):
+            raise  # and `main` ends without a word
         if REQUEST.signum is not None:  # it went to the processes that load images too
             raise with_notes(Stopped(REQUEST.signum), error) from error
-        if isinstance(error, WeMoEError) or (explained := explanation(error)) is None:
+        first = cause_in_trainer(error)
+        if isinstance(first, WeMoEError):
+            raise first from None
+        if (explained := explanation(first)) is None:
             raise
-        raise with_notes(explained, error) from error
+        raise with_notes(explained, first) from error
 
 
 def run_verb(verb: str, args: list[str]) -> None:

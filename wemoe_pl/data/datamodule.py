@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Subset, default_convert
 
 from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.image_sets import ImageSet, ImageSets
+from wemoe_pl.data.open_files import allow_open_files
 from wemoe_pl.data.samplers import ALONE, CountFrom, Share, WholeBatches
 from wemoe_pl.data.streams import Batch, LabelledImage, NoTask, SeenBatch, StepBatches, TaskBatches
 from wemoe_pl.data.suite import Suite
@@ -72,6 +73,7 @@ class VisionData(L.LightningDataModule):
         self.tasks_per_batch = at_least(1, "tasks_per_batch", tasks_per_batch)
         self.test_batch_size = at_least(1, "test_batch_size", test_batch_size)
         self.num_workers = at_least(0, "num_workers", num_workers)
+        allow_open_files(num_workers)
         self.seed = seed
         self.corruption = corruption
         streamed = corruption if stream == "test" and adapt_on == "corrupted" else None

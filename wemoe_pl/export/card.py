@@ -9,8 +9,8 @@ import yaml
 from wemoe_pl import __version__
 from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.manifest import Manifest
+from wemoe_pl.reporting.markdown import as_markdown, fenced, grid, inline_code
 from wemoe_pl.reporting.summary import rows_by_task
-from wemoe_pl.reporting.table import grid
 from wemoe_pl.reporting.templates import template_in
 from wemoe_pl.runs.checkpoint import Sources
 from wemoe_pl.system.files import SHIPPED
@@ -31,16 +31,22 @@ def model_card(
         difference: the largest between features of the model and of what was read back.
     """
     named = manifest.results["method"] if manifest.results else manifest.method
+    recipe = yaml.safe_dump(manifest.recipe, sort_keys=False, allow_unicode=True)
     return template_in(SHIPPED, "card.md.jinja", keep_trailing_newline=True).render(
         metadata=yaml.safe_dump(metadata(manifest, licences), sort_keys=False),
-        method=named or manifest.recipe["merge"]["class_path"].rpartition(".")[2],
+        method=as_markdown(named or manifest.recipe["merge"]["class_path"].rpartition(".")[2]),
+        suite=as_markdown(manifest.recipe["suite"]["name"]),
+        experts=as_markdown(", ".join(manifest.experts)),
+        tasks=as_markdown(", ".join(manifest.heads)),
+        backbone=inline_code(manifest.architecture.backbone),
+        revision=inline_code(manifest.revision) if manifest.revision else "",
         manifest=manifest,
         format=FORMATS_BY_NAME[manifest.format],
         repo=repo.name,
         task=next(iter(manifest.heads)),
         results=results_table(manifest.results),
         version=__version__,
-        recipe=yaml.safe_dump(manifest.recipe, sort_keys=False, allow_unicode=True),
+        recipe=fenced(recipe, "yaml"),
         sources=sources_table(manifest.sources, licences),
         difference=difference,
     )
@@ -66,7 +72,8 @@ def results_table(results: Mapping[str, Any] | None) -> str:
     corruption = results.get("corruption")
     note = [f"On corrupted images: {corruption}."] if corruption else []
     note += [results[key] for key in ("note", "partial") if results.get(key)]
-    return "\n".join([table, "", f"Seed {results['seed']}. {' '.join(note)}".strip()])
+    below = as_markdown(f"Seed {results['seed']}. {' '.join(note)}".strip())
+    return "\n".join([table, "", below])
 
 
 def sources_table(sources: Sources, licences: Mapping[str, str | None]) -> str:
@@ -74,7 +81,7 @@ def sources_table(sources: Sources, licences: Mapping[str, str | None]) -> str:
     rows = []
     for part, source in sources.items():
         licence = licences.get(source_repo(source["source"])) or "not stated"
-        rows.append([part, source["source"], f"`{source['sha256']}`", licence])
+        rows.append([part, source["source"], inline_code(source["sha256"]), licence])
     return grid(["part", "source", "SHA-256", "licence"], rows, align="---")
 
 

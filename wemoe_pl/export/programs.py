@@ -14,7 +14,7 @@ from wemoe_pl.model.classifier import MultiTaskClassifier
 ONNX_FILE = "model.onnx"
 PROGRAM_FILE = "model.pt2"
 CLASSES_FILE = "classes.json"
-IMAGES = "images"
+INPUT = "images"
 FEATURES = "features"
 EXAMPLES = 2  # in the batch by which a program is traced: another number than it is checked with
 OPSET = 20
@@ -53,7 +53,7 @@ def write_onnx(model: ExportedModel, folder: Path) -> None:
     """Write what onnxruntime reads, and the class names of every output."""
     program = torch.onnx.export(
         traced(model),
-        input_names=[IMAGES],
+        input_names=[INPUT],
         output_names=[FEATURES, *map(output_name, model.classifier.tasks)],
         opset_version=OPSET,
         dynamo=True,
@@ -71,7 +71,7 @@ def output_name(task: str) -> str:
     >>> output_name("cars"), output_name("features")
     ('cars', 'features.logits')
     """
-    return f"{task}.logits" if task in (IMAGES, FEATURES) else task
+    return f"{task}.logits" if task in (INPUT, FEATURES) else task
 
 
 def rename_within(graph: Any) -> None:
@@ -107,5 +107,5 @@ def onnx_features(folder: Path, images: Tensor) -> Tensor:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(folder / ONNX_FILE, providers=["CPUExecutionProvider"])
-    [features] = session.run([FEATURES], {IMAGES: images.numpy()})
+    [features] = session.run([FEATURES], {INPUT: images.numpy()})
     return torch.from_numpy(features)

@@ -1,14 +1,14 @@
 """Experts that add nothing, or come from another pretrained model, are warned of."""
 
 import math
-import warnings
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from wemoe_pl.checkpoints import LazyState, State, shapes_of
+from wemoe_pl.system.warn_once import warn_once
 
 # An expert lies near the model that it was fine-tuned from; two independent ones differ by 1.4.
 FAR = 0.5
@@ -62,13 +62,7 @@ def measured(task: str, expert: State, pretrained: State) -> MeasuredState:
 def warn_if_odd(name: str, distance: float) -> None:
     """Warn of an expert that adds nothing, or comes from another pretrained model."""
     if sentence := remark(name, distance):
-        warn_once(sentence)
-
-
-@cache  # a job merges the same experts by several methods
-def warn_once(sentence: str) -> None:
-    """Warn of something that is so as long as the process lives."""
-    warnings.warn(sentence, stacklevel=2)
+        warn_once(sentence)  # a job merges the same experts by several methods
 
 
 def remark(name: str, distance: float) -> str:

@@ -182,7 +182,8 @@ def look_at_settings(job: Job, findings: Findings) -> None:
     """List what a fit would refuse of the config, whatever models and images it has."""
     job.module.trainer = job.data.trainer = job.trainer
     with findings.listed("config"):
-        check_fit(job.module, job.recipe["task"], job.settings["val_check_interval"])
+        interval, images = job.settings["val_check_interval"], job.data.batch_size
+        check_fit(job.module, job.recipe["task"], interval, images)
     with findings.listed("config"):
         count_steps(job.trainer)
     with findings.listed("config"):

@@ -5,23 +5,29 @@ from typing import Any
 import torch
 
 from wemoe_pl.errors import ConfigError
+from wemoe_pl.training.adapt import TestTimeAdaptation, check_diversity
 from wemoe_pl.training.finetune import ExpertFineTuning
 from wemoe_pl.training.module import MultiTaskModule
 
 
-def check_fit(module: MultiTaskModule, task: str | None, val_check_interval: Any) -> None:
-    """Raise `ConfigError` for a task that no part asks for, and for an interval of 0.
+def check_fit(
+    module: MultiTaskModule, task: str | None, val_check_interval: Any, batch_size: int
+) -> None:
+    """Raise `ConfigError` for settings that a fit of this module cannot have together.
 
     Args:
         module: what is fitted.
-        task: the one that was given, if any was.
-        val_check_interval: of the trainer.
+        task: the one that was given, if any was; for fine-tuning alone.
+        val_check_interval: of the trainer, above 0.
+        batch_size: images per task and step, several if the objective compares them.
     """
     if task and not isinstance(module, ExpertFineTuning):
         raise ConfigError(
             f"--task has no part in this job, which is for all tasks of the suite: leave out "
             f"'{task}'. It is for fine-tuning, and for predict."
         )
+    if isinstance(module, TestTimeAdaptation):
+        check_diversity(module.diversity, batch_size)
     if isinstance(val_check_interval, int | float) and val_check_interval <= 0:
         raise ConfigError(
             f"trainer.val_check_interval is {val_check_interval}: give a number from 1."

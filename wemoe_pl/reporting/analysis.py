@@ -29,6 +29,7 @@ from wemoe_pl.reporting.plots.style import FloatArray
 from wemoe_pl.reporting.results import parameter_counts
 from wemoe_pl.system.console import progress
 from wemoe_pl.system.files import atomic_write
+from wemoe_pl.system.spreadsheets import csv_cells
 from wemoe_pl.training.routing import TaskRouting
 
 SPAN = (-0.5, 1.5)  # of both coefficients of a landscape
@@ -248,9 +249,7 @@ def sizes(method: MergeMethod, pretrained: nn.Module, tasks: int) -> tuple[int, 
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    """Write a table as CSV, whole or not at all."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+    """Write a table as CSV, whole or not at all, of which a spreadsheet runs nothing."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(map(csv_cells, [header, *rows]))
     return path

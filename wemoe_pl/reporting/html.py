@@ -26,6 +26,7 @@ from wemoe_pl.reporting.table import ResultRow, ResultTable, percent
 from wemoe_pl.reporting.templates import template_in
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.system.files import SHIPPED, atomic_write, remove_leftovers_of
+from wemoe_pl.system.spreadsheets import csv_text
 
 ASSETS = SHIPPED / "page"
 AGAIN = "runs/again"  # where a command goes that makes a run anew
@@ -245,9 +246,9 @@ def read_routing(path: Path) -> dict[str, list[Any]]:
         with path.open(newline="", encoding="utf-8") as file:
             lines = [[line[name] for name in ROUTING_COLUMNS] for line in csv.DictReader(file)]
         columns = list(zip(*lines, strict=True))
-        names = [list(dict.fromkeys(column)) for column in columns[:3]]
+        names = [list(dict.fromkeys(map(csv_text, column))) for column in columns[:3]]
         numbers = [[float(value) for value in column] for column in columns[3:]]
-        is_whole = list(zip(*columns[:3], strict=True)) == list(product(*names))
+        is_whole = [tuple(map(csv_text, line[:3])) for line in lines] == list(product(*names))
         if not (lines and is_whole and all(map(isfinite, chain(*numbers)))):
             raise ValueError("Not a number for each combination.")
     except (KeyError, TypeError, ValueError, csv.Error) as error:

@@ -35,7 +35,7 @@ def report(
         return
     remove_leftovers_of(out)
     with atomic_write(out) as temporary:
-        temporary.write_text(document)
+        temporary.write_text(document, encoding="utf-8")
 
 
 def report_page(folders: Sequence[str], out: Path, options: TableOptions = DEFAULT_TABLE) -> None:

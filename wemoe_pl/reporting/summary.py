@@ -6,7 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
-from wemoe_pl.reporting.table import grid, percent
+from wemoe_pl.reporting.markdown import as_markdown, fenced, grid, inline_code
+from wemoe_pl.reporting.table import percent
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.training.metrics import mean, never_right, normalized_mean
 from wemoe_pl.training.references import REFERENCES
@@ -103,7 +104,8 @@ def summary_page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
         "How it was made": origin_section(results),
         "Pictures": [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in figures],
     }
-    page = [f"# {results['method']} on {results['suite']}", *warnings_of(results)]
+    title = as_markdown(f"{results['method']} on {results['suite']}")
+    page = [f"# {title}", *warnings_of(results)]
     for heading, paragraphs in sections.items():
         page += [f"## {heading}", *paragraphs] if paragraphs else []
     return "\n\n".join(page) + "\n"
@@ -115,7 +117,7 @@ def warnings_of(results: Mapping[str, Any]) -> list[str]:
     sentences.append(left_out_note(results))
     if corruption := corruption_of(results):
         sentences.append(f"The test images are corrupted: {corruption}.")
-    return [f"> {sentence}" for sentence in sentences if sentence]
+    return [f"> {as_markdown(sentence)}" for sentence in sentences if sentence]
 
 
 def left_out_note(results: Mapping[str, Any]) -> str:
@@ -178,7 +180,7 @@ def size_section(results: Mapping[str, Any]) -> list[str]:
     seconds = ", ".join(f"{stage} {value:.1f}" for stage, value in results["seconds"].items())
     return [
         f"- Parameters of the encoder: {total:,}, of which {trainable:,} trainable\n"
-        f"- Seconds: {seconds}"
+        f"- Seconds: {as_markdown(seconds)}"
     ]
 
 
@@ -186,16 +188,16 @@ def origin_section(results: Mapping[str, Any]) -> list[str]:
     """Tell what the run can be repeated from, and what the guard against collapse saw."""
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     facts = {"Seed": results["seed"], "Git revision": results.get("revision"), "Versions": versions}
-    lines = [f"- {name}: {fact}" for name, fact in facts.items() if fact is not None]
-    lines += [f"- {sentence}" for sentence in guard_sentences(results.get("guard", {}))]
-    lines += [f"- {sentence}" for sentence in results.get("run", {}).get("history", [])]
+    lines = [f"{name}: {fact}" for name, fact in facts.items() if fact is not None]
+    lines += guard_sentences(results.get("guard", {}))
+    lines += results.get("run", {}).get("history", [])
     sources = [
-        [part, source["source"], f"`{source['sha256'][:SHORT_HASH]}`"]
+        [part, source["source"], inline_code(source["sha256"][:SHORT_HASH])]
         for part, source in results["sources"].items()
     ]
     return [
-        *([f"```\n{results['command']}\n```"] if results.get("command") else []),
-        "\n".join(lines),
+        *([fenced(results["command"])] if results.get("command") else []),
+        "\n".join(f"- {as_markdown(line)}" for line in lines),
         *([grid(["part", "source", "SHA-256"], sources, align="---")] if sources else []),
     ]
 

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
+from wemoe_pl.reporting.markdown import Markdown, as_markdown, grid
 from wemoe_pl.system.files import SHIPPED
+from wemoe_pl.system.spreadsheets import csv_cells
 
 OURS = "this program"
 LATEX_ESCAPES = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}",
     "±": "$\\pm$", "†": "$\\dagger$", "–": "--",
 }  # fmt: skip
 
@@ -23,19 +26,6 @@ def percent(share: float | None) -> str:
     ('89.4', '–')
     """
     return "–" if share is None else f"{100 * share:.1f}"
-
-
-def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---:") -> str:
-    r"""Write a table as Markdown, of which all columns but the first are aligned alike.
-
-    >>> print(grid(["task", "mean"], [["a|b", "50.0"]]))
-    | task | mean |
-    | --- | ---: |
-    | a\|b | 50.0 |
-    """
-    lines = [titles, ["---", *[align] * (len(titles) - 1)], *rows]
-    cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 @dataclass(frozen=True)
@@ -126,11 +116,13 @@ def markdown(tables: Iterable[ResultTable]) -> str:
 
 def markdown_table(table: ResultTable) -> str:
     """Write one table below its heading."""
-    rows = [[row.label, *table.texts(row, lambda text: f"**{text}**")] for row in table.rows]
+    rows = [
+        [row.label, *table.texts(row, lambda text: Markdown(f"**{text}**"))] for row in table.rows
+    ]
     rows += [[f"{row.label} †", *(cell.text for cell in row.cells)] for row in table.published]
-    notes = "".join(f"\n{note}\n" for note in table.footnotes)
+    notes = "".join(f"\n{as_markdown(note)}\n" for note in table.footnotes)
     body = grid(["method", *table.columns], rows)
-    return f"### {table.title}\n\nAccuracy, %.\n\n{body}\n{notes}"
+    return f"### {as_markdown(table.title)}\n\nAccuracy, %.\n\n{body}\n{notes}"
 
 
 def latex(tables: Iterable[ResultTable]) -> str:
@@ -175,13 +167,14 @@ def as_csv(tables: Iterable[ResultTable]) -> str:
     header = ["suite", "experiment", "corruption", "source", "checkpoint_family", "method", "seeds"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*header, *columns])
+    writer.writerow(csv_cells([*header, *columns]))
     for table in tables:
         for row in (*table.rows, *table.published):
             values = dict(zip(table.columns, (cell.value for cell in row.cells), strict=True))
             seeds = " ".join(map(str, row.seeds))
             about = [table.suite, table.title, table.corruption, row.source, row.family]
-            writer.writerow([*about, row.label, seeds, *(values.get(c) for c in columns)])
+            numbers = [values.get(column) for column in columns]
+            writer.writerow(csv_cells([*about, row.label, seeds, *numbers]))
     return file.getvalue()
 
 

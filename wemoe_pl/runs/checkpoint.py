@@ -10,7 +10,7 @@ from wemoe_pl.checkpoints.archives import is_intact, refuse_compressed
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.runs.checkpoint_schema import CHECKPOINT_SCHEMA
 from wemoe_pl.runs.checkpoint_tensors import check_tensors
-from wemoe_pl.system.public_names import with_public_names
+from wemoe_pl.runs.settings import comparable
 
 ENDED = "ended"  # the key under which `LastCheckpoint` says that training has
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
@@ -99,7 +99,7 @@ def frozen_choices(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The choices that shape the frozen part of a model; nothing for an empty recipe."""
     suite = recipe.get("suite", {})
     return {
-        "merge method": with_public_names(recipe.get("merge")),
+        "merge method": comparable(recipe.get("merge")),
         "backbone": suite.get("backbone"),
         "order of experts": list(suite.get("experts", {})),
     }

@@ -14,7 +14,7 @@ from wemoe_pl.errors import CheckpointError
 TAKEN = ("state_dict", "optimizer_states", "callbacks.CollapseGuard")
 WEIGHTS = "state_dict."
 # The precisions of weights by Lightning's names. Where a step is mixed, weights stay in float32.
-PRECISIONS = {
+LIGHTNING_PRECISIONS = {
     **dict.fromkeys(
         ("None", "32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed"), torch.float32
     ),
@@ -73,5 +73,5 @@ def precisions_of(checkpoint: Mapping[str, Any]) -> tuple[torch.dtype, ...]:
     trainer = checkpoint.get("run", {}).get("recipe", {}).get("trainer")
     if not isinstance(trainer, Mapping) or trainer.get("plugins"):  # which may choose another
         return FLOATS
-    named = PRECISIONS.get(str(trainer.get("precision")))
+    named = LIGHTNING_PRECISIONS.get(str(trainer.get("precision")))
     return FLOATS if named is None else (named,)

@@ -52,6 +52,13 @@ PLACES = re.compile(
     r"|tasks\.[^.]+\.init_args\.(train|test|source|dataset))"
 )
 
+# Options that a class has got since, and the values by which it does what it did without them.
+ADDED: Mapping[str, Mapping[str, Any]] = {
+    "wemoe_pl.TestTimeAdaptation": {"schedule": "cosine"},
+    "wemoe_pl.TIES": {"combine": "mean"},
+    "wemoe_pl.AdaMerging": {"clamp": False},
+}
+
 ORDERED = "experts"  # the key of a suite whose order matters: routing weights follow it
 
 
@@ -74,11 +81,35 @@ def relevant_settings(
             yield name, value
 
 
+def comparable(value: Any) -> Any:
+    """Plain values as any version would have written them.
+
+    Classes have their public names, and options that came later are left out where they change
+    nothing.
+
+    >>> comparable({"class_path": "wemoe_pl.ties.TIES", "init_args": {"combine": "mean"}})
+    {'class_path': 'wemoe_pl.TIES', 'init_args': {}}
+    """
+    if isinstance(value, list | tuple):
+        return [comparable(item) for item in value]
+    if not isinstance(value, Mapping):
+        return with_public_names(value)
+    plain = {key: comparable(item) for key, item in value.items()}
+    added = ADDED.get(str(plain.get("class_path")), {})
+    if added and isinstance(options := plain.get("init_args"), dict):
+        plain["init_args"] = {
+            name: option
+            for name, option in options.items()
+            if name not in added or option != added[name]
+        }
+    return plain
+
+
 def digest_of(recipe: Mapping[str, Any]) -> str:
     """The SHA-256 of all that matters in a config, wherever its files lie."""
     settings = sorted(
-        (name, "a place" if is_place(name, value) else with_public_names(value))
-        for name, value in relevant_settings(recipe, Effect.FIGURES)
+        (name, "a place" if is_place(name, value) else value)
+        for name, value in relevant_settings(comparable(recipe), Effect.FIGURES)
     )
     experts = list((recipe.get("suite") or {}).get(ORDERED, ()))
     return hashlib.sha256(json.dumps([settings, experts]).encode()).hexdigest()
@@ -114,7 +145,7 @@ def first_change(then: Mapping[str, Any], now: Mapping[str, Any], above: str = "
     """
     for key in {**then, **now}:
         name = f"{above}{key}"
-        old, new = (with_public_names(config.get(key)) for config in (then, now))
+        old, new = (comparable(config.get(key)) for config in (then, now))
         is_moved = is_place(name, old) and is_place(name, new)
         if is_moved or effect_of(name) == Effect.NOTHING:
             continue

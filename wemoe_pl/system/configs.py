@@ -61,6 +61,11 @@ def find(kind: str, name: str, shipped: Path) -> str:
     for candidate in (name, f"{name}.yaml"):
         if (shipped / candidate).is_file():
             return str(shipped / candidate)
+    if path.exists() and not path.is_dir():
+        raise ConfigError(
+            f"The {kind} '{name}' is a pipe or a device, of which a command would wait for a line: "
+            "write it to a file first."
+        )
     ending = Path(name).suffix  # with or without which names are compared
     found = shipped.glob("trainer/*.yaml" if "/" in name else "*.yaml")
     paths = [path.relative_to(shipped) for path in found]

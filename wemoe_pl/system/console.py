@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from wemoe_pl.system.signals import REQUEST
-from wemoe_pl.system.terminal import harmless
+from wemoe_pl.system.terminal import end_quietly, harmless
 
 T = TypeVar("T")
 
@@ -37,6 +37,10 @@ class Console(rich_console.Console):
         for segment in super().render(renderable, options):
             is_ours = segment.control is not None  # as of a bar that is drawn again
             yield segment if is_ours else segment._replace(text=harmless(segment.text))
+
+    def on_broken_pipe(self) -> None:
+        """End without a word where nobody reads any more."""
+        end_quietly()
 
 
 def has_terminal(**options: Any) -> bool:

@@ -16,12 +16,13 @@ from select import select
 from threading import Thread, current_thread, main_thread
 from types import FrameType
 
+from wemoe_pl.system.terminal import STDERR
+
 ENDING = (signal.SIGTERM, signal.SIGINT)
 LIFELINE = "WEMOE_PL_LIFELINE"  # the variable of a process that ends when its standard input does
 PATIENCE = 2.0  # seconds in which the main thread comes to a safe place, or is ended where it is
 # Seconds within which signals are one: `timeout` sends two, to a process and to its group.
 TOGETHER = 0.02
-STDERR = 2
 NO_MORE = 0  # is written where the numbers of signals are, and is none
 # What is left to do where a process ends at once, by whom it is left.
 UNDOS: dict[object, Callable[[], object]] = {}

@@ -5,11 +5,17 @@ and on the consoles of `console.py`.
 """
 
 import logging
+import os
+import select
+import signal
 import sys
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
+
+STDOUT, STDERR = 1, 2
 
 
 def harmless(text: str) -> str:
@@ -31,7 +37,42 @@ def say(*parts: object, file: TextIO | None = None, end: str = "\n") -> None:
         file: where; by default standard output.
         end: what follows.
     """
-    print(harmless(" ".join(map(str, parts))), end=end, file=file or sys.stdout, flush=True)
+    text = harmless(" ".join(map(str, parts)))
+    try:
+        print(text, end=end, file=file or sys.stdout, flush=True)
+    except BrokenPipeError:
+        end_quietly()
+
+
+def end_quietly() -> NoReturn:
+    """End as a program does of which nobody reads what it prints, as `head` after some lines."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (STDOUT, STDERR):
+        if not takes_more(stream):
+            os.dup2(nowhere, stream)  # Python writes there once more when it ends
+    raise SystemExit(128 + signal.SIGPIPE)
+
+
+def takes_more(stream: int) -> bool:
+    """Is there still somebody who reads what is written to a stream of this process?"""
+    watched = select.poll()
+    watched.register(stream, 0)
+    return not any(event & (select.POLLERR | select.POLLNVAL) for _, event in watched.poll(0))
+
+
+@contextmanager
+def flushed_quietly() -> Iterator[None]:
+    """Write out, after a block, what was printed, and end it quietly where nobody reads that."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:  # which it is where it was closed before
+                sys.stdout.flush()
+    except BrokenPipeError:
+        if takes_more(STDOUT):
+            raise
+        end_quietly()
 
 
 @cache

@@ -48,11 +48,7 @@ def entropy_objective(
         ConfigError: there is a diversity term and a single sample, which is its own mean: at 1
             the two terms cancel, and nothing would be learned.
     """
-    if diversity and len(logits) == 1:
-        raise ConfigError(
-            "The diversity term compares the images of a step, and a step has a single image per "
-            "task: set data.batch_size to 2 or more, or model.diversity to 0."
-        )
+    check_diversity(diversity, len(logits))
     log_probabilities = logits.log_softmax(dim=-1)
     entropies = entropy(log_probabilities)
     minimised = entropies.mean()
@@ -63,6 +59,15 @@ def entropy_objective(
         log_mean = log_probabilities.logsumexp(dim=0) - math.log(len(logits))
         minimised = minimised - diversity * entropy(log_mean)
     return minimised, entropies.mean()
+
+
+def check_diversity(diversity: float, images: int) -> None:
+    """Raise `ConfigError` for a diversity term over the answers for a single image."""
+    if diversity and images == 1:
+        raise ConfigError(
+            "The diversity term compares the images of a step, and a step has a single image per "
+            "task: set data.batch_size to 2 or more, or model.diversity to 0."
+        )
 
 
 class TestTimeAdaptation(MergedModule):

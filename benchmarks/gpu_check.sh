@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Check the kernels on a GPU and measure them, in ten minutes, on a machine without a network.
+#
+#   benchmarks/gpu_check.sh wheels FOLDER   fetch what such a machine may lack, from one that has a network
+#   benchmarks/gpu_check.sh OUT [FOLDER]    run all steps, into OUT, with that machine's own python3 and torch
+#
+# Steps come in the order of their value. Each has a time limit, and its log lies in OUT as soon as it has ended, with a
+# line in OUT/steps.tsv: name, exit status (124: it ran past its limit), seconds. Where there is no GPU they run on the
+# CPU, small, with Triton's interpreter: that says that the script works, and nothing about speed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+
+# Needed to import the package, and often absent beside torch; any Python takes them.
+lacking=(jsonargparse docstring-parser typeshed-client importlib-resources platformdirs lazy-loader)
+
+if [ "${1:-}" = wheels ]; then
+  folder=${2:?"usage: benchmarks/gpu_check.sh wheels FOLDER"}
+  "$python" -m pip download --quiet --no-deps --only-binary=:all: --dest "$folder" \
+    --constraint constraints.txt "${lacking[@]}" || exit
+  du -sh "$folder"
+  exit
+fi
+
+out=${1:?"usage: benchmarks/gpu_check.sh OUT [FOLDER with wheels]"}
+wheels=${2:-}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+: > "$out/steps.tsv"
+if [ -n "$wheels" ]; then
+  "$python" -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target "$out/site" "$wheels"/*.whl || exit
+  export PYTHONPATH="$out/site:${PYTHONPATH:-}"
+fi
+export PYTHONPATH="$PWD:${PYTHONPATH:-}" PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
+"$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || export TRITON_INTERPRET=1
+
+failed=0
+step() {  # step NAME SECONDS COMMAND...
+  local name=$1 limit=$2 begin=$SECONDS status
+  shift 2
+  echo "== $name"
+  timeout "$limit" "$@" 2>&1 | tee "$out/$name.log"
+  status=${PIPESTATUS[0]}
+  [ "$status" = 0 ] || failed=1
+  printf '%s\t%s\t%s\n' "$name" "$status" "$((SECONDS - begin))" >> "$out/steps.tsv"
+}
+measure() {  # measure NAME SECONDS
+  step "$1" "$2" "$python" benchmarks/gpu_measures.py "$1" --out "$out/$1"
+}
+
+step facts 30 "$python" benchmarks/gpu_measures.py facts --out "$out/facts"
+step tests 150 "$python" -m pytest tests/gpu --noconftest -o addopts= --import-mode=importlib -q -p no:cacheprovider
+measure layer 100
+measure encoder 80
+measure memory 40
+measure forms 40
+measure compile 60
+measure choice 40
+measure profile 40
+
+echo
+cat "$out/steps.tsv"
+exit "$failed"
