@@ -10,6 +10,7 @@ from wemoe_pl.errors import (
     MergeError,
     UnreachableError,
     WeMoEError,
+    check_class_names,
     did_you_mean,
     sentence_of,
 )
@@ -84,3 +85,9 @@ def test_did_you_mean_names_the_nearest_of_many_and_counts_the_others() -> None:
     counted = "There are 31 valid names, from 'task00' to 'task30'."
     assert did_you_mean("taks07", names) == f"Did you mean 'task07'? {counted}"
     assert did_you_mean("imagenet", names) == counted
+
+
+@pytest.mark.parametrize("name", [3, None, ["cat"], 2**31])
+def test_a_name_of_a_class_that_is_no_text_is_refused(name: object) -> None:
+    with pytest.raises(DataError, match=r"^The column has .* for class 1: give every class a name"):
+        check_class_names(["cat", name], "The column", DataError)

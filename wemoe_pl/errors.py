@@ -75,8 +75,8 @@ def at_least(least: int, name: str, value: int) -> int:
     return value
 
 
-def check_class_names(names: Iterable[str], owner: str, kind: type[WeMoEError]) -> None:
-    """Raise an error of a kind if a class has an empty name, or one of spaces alone.
+def check_class_names(names: Iterable[object], owner: str, kind: type[WeMoEError]) -> None:
+    """Raise an error of a kind if a class has an empty name, one of spaces alone, or no text.
 
     Args:
         names: of the classes, in label order.
@@ -88,5 +88,7 @@ def check_class_names(names: Iterable[str], owner: str, kind: type[WeMoEError]) 
     wemoe_pl.errors.ConfigError: The head has an empty name for class 1: give every class a name.
     """
     for label, name in enumerate(names):
+        if not isinstance(name, str):
+            raise kind(f"{owner} has {name!r} for class {label}: give every class a name, as text.")
         if not name.strip():
             raise kind(f"{owner} has an empty name for class {label}: give every class a name.")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.core.optimizer import _MockOptimizer
 from torch import nn
 from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -32,6 +33,7 @@ def test_what_was_saved_is_taken(fit: tuple[Adam, CosineAnnealingLR]) -> None:
     plain = SGD(nn.Linear(1, 1).parameters(), lr=0.1)
     check_optimizers([plain.state_dict()], [plain])
     check_optimizers([], [])
+    check_optimizers([{}], [_MockOptimizer()])  # of a merge in closed form
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,8 @@ def test_what_was_saved_is_taken(fit: tuple[Adam, CosineAnnealingLR]) -> None:
         (lambda s: s["param_groups"][0].update(betas=(0.9,)), r"'betas' is \(0\.9,\)"),
         (lambda s: s["param_groups"][0]["params"].pop(), "groups of parameters are not those"),
         (lambda s: s["param_groups"].clear(), "groups of parameters are not those"),
+        (lambda s: s.clear(), "groups of parameters are not those"),
+        (lambda s: s.pop("state"), "there are no moments"),
         (lambda s: s["state"][1].pop("exp_avg"), "moments of parameter 1 are not those"),
         (lambda s: s["state"].update({2: s["state"][1]}), "moments of parameter 2 are not those"),
         (lambda s: s["state"][0].update(exp_avg=torch.ones(2)), "'exp_avg' of parameter 0 is"),

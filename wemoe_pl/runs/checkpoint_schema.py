@@ -199,10 +199,10 @@ class Callbacks(TypedDict):
 
 
 class OptimizerState(TypedDict):
-    """The state of an optimiser, as torch gives it."""
+    """The state of an optimiser, as torch gives it; empty where weights are computed in one go."""
 
-    state: dict[int | str, dict[str, Any]]
-    param_groups: list[dict[str, Any]]
+    state: NotRequired[dict[int | str, dict[str, Any]]]
+    param_groups: NotRequired[list[dict[str, Any]]]
 
 
 def version_of(text: str) -> str:

@@ -25,9 +25,13 @@ def check_optimizers(saved: Sequence[Mapping[str, Any]], optimizers: Sequence[Op
     if len(saved) != len(optimizers):
         raise damaged_state(f"there are {len(saved)} optimisers and not {len(optimizers)}")
     for state, optimizer in zip(saved, optimizers, strict=True):
-        check_groups(state["param_groups"], optimizer.param_groups)
+        if not state and not optimizer.state_dict():  # Lightning's, where nothing is to be stepped
+            continue
+        check_groups(state.get("param_groups", ()), optimizer.param_groups)
         parameters = [*chain.from_iterable(group["params"] for group in optimizer.param_groups)]
         needed = OF_ADAM if isinstance(optimizer, Adam) else set()
+        if "state" not in state:
+            raise damaged_state("there are no moments")
         for place, moments in state["state"].items():
             if isinstance(place, str):  # of a sharded model, whose strategy names parameters
                 continue
