@@ -17,7 +17,7 @@ from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.loading import load
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.runs.checkpoint import read_checkpoint
-from wemoe_pl.runs.checkpoint_tensors import PRECISIONS
+from wemoe_pl.runs.checkpoint_tensors import LIGHTNING_PRECISIONS
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
@@ -80,5 +80,5 @@ def test_a_run_in_another_precision_is_read_again(
     trainer.fit(TestTimeAdaptation(tiny_suite, WEMoE()), MultiTaskData(tiny_suite, batch_size=2))
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     kinds = {w.dtype for w in read_checkpoint(tmp_path / "last.ckpt")["state_dict"].values()}
-    assert kinds == {PRECISIONS[precision]}
+    assert kinds == {LIGHTNING_PRECISIONS[precision]}
     assert load(tmp_path / "last.ckpt")(torch.ones(1, 3, 28, 28), "dtd").isfinite().all()
