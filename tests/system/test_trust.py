@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
+from helpers.written_checkpoints import write_checkpoint
 from jsonargparse import ArgumentParser
 from jsonargparse._common import parsing_settings
 from lightning import Callback
@@ -22,6 +22,7 @@ from wemoe_pl.system.trust import only_allowed
 EVIL = """
 from pathlib import Path
 Path(__file__).with_name("it_ran").touch()
+from helpers.written_checkpoints import write_checkpoint
 from lightning.pytorch.callbacks import Callback
 class Evil(Callback): pass
 def evil(*args, **kwargs): Path(__file__).with_name("it_was_called").touch()
@@ -202,9 +203,8 @@ def test_a_config_cannot_run_a_program(
 
 def test_nor_can_a_checkpoint(refused: Refused, tmp_path: Path) -> None:
     settings = {"_class_path": "wemoe_pl.__main__.Model"}
-    parts = {"wemoe_pl": {}, "global_step": 0, "callbacks": {}}
-    torch.save({**parts, "hyper_parameters": settings}, tmp_path / "stranger.ckpt")
-    sentence = refused({}, "--ckpt_path", str(tmp_path / "stranger.ckpt"))
+    path = write_checkpoint(tmp_path / "stranger.ckpt", hyper_parameters=settings)
+    sentence = refused({}, "--ckpt_path", str(path))
     assert "A config may not name 'wemoe_pl.__main__.Model'" in sentence
 
 
@@ -278,9 +278,8 @@ def test_a_config_cannot_have_a_checkpoint_run(refused: Refused) -> None:
 def test_what_a_checkpoint_says_of_its_model_is_held_to_the_same_list(
     settings: object, refused: Refused, tmp_path: Path
 ) -> None:
-    parts = {"wemoe_pl": {}, "global_step": 0, "callbacks": {}}
-    torch.save({**parts, "hyper_parameters": settings}, tmp_path / "stranger.ckpt")
-    sentence = refused({}, "--ckpt_path", str(tmp_path / "stranger.ckpt"))
+    path = write_checkpoint(tmp_path / "stranger.ckpt", hyper_parameters=settings)
+    sentence = refused({}, "--ckpt_path", str(path))
     assert "A config may not name 'evil_module.Evil'" in sentence
 
 
@@ -296,7 +295,8 @@ def test_a_recipe_in_a_checkpoint_is_held_to_the_same_list(tiny_suite: Suite, tr
 
 
 def test_the_folder_of_a_run_is_held_to_the_same_list(tmp_path: Path, trace: Path) -> None:
-    settings = {"suite": SUITE, "model": {"init_args": {"merge": "evil_module.Evil"}}}
+    model = part("wemoe_pl.TestTimeAdaptation", merge="evil_module.Evil")
+    settings = {"suite": SUITE, "model": model, "trainer": {}, "out": str(tmp_path)}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(ConfigError, match=r"^A config may not name 'evil_module.Evil'"):
         load(tmp_path)
