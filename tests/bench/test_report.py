@@ -12,6 +12,7 @@ from wemoe_pl.cli.main import main
 SMALL = ("--shapes", "miniature", "--samples", "2", "--experts", "2", "--blocks", "1")
 
 
+@pytest.mark.slow
 def test_it_prints_a_table_and_leaves_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

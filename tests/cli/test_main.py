@@ -253,6 +253,7 @@ def test_a_run_can_be_scored_again_and_repeated_from_what_it_leaves(
     assert results(unadapted)["calibration_error"] != results(first)["calibration_error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("left_by", "commands"), [("fit", ["validate", "predict"]), ("test", ["fit", "predict"])]
 )
@@ -270,6 +271,7 @@ def test_any_command_takes_the_config_that_a_run_leaves(
         assert (answer.status, answer.err) == (0, "")
 
 
+@pytest.mark.slow
 def test_another_run_replaces_the_first_of_a_folder_only_when_asked(
     wemoe_pl: Command, adapt: tuple[str], tmp_path: Path
 ) -> None:
@@ -341,6 +343,7 @@ def test_tasks_are_inferred_and_answers_are_written_as_parquet(
     assert all(0 < row["task_confidence"] <= 1 for row in rows)
 
 
+@pytest.mark.slow
 def test_a_predict_that_was_killed_goes_on(
     wemoe_pl: Command, adapt: tuple[str], pictures: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,

@@ -305,6 +305,7 @@ def test_a_model_is_loaded_and_answers_alike_whatever_torchs_defaults_are(
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bundle", "run"])
 def test_what_a_model_does_not_need_is_not_imported(
     name: str, folder: Callable[[str], Path], checkpoint: Path

@@ -177,6 +177,7 @@ def test_batches_that_do_not_go_together_are_told(check: Check) -> None:
     assert "data.batch_size 16 does not split evenly over 3 devices" in " ".join(out.split())
 
 
+@pytest.mark.slow
 def test_a_corpus_of_many_classes_stays_readable(
     check: Check, change: Change, folder: Path
 ) -> None:

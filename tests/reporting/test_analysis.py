@@ -123,6 +123,7 @@ def test_images_without_labels_have_no_loss(tiny_suite: Suite, tmp_path: Path) -
         write_landscape(suite, MultiTaskData(suite), ("cars", "dtd"), tmp_path)
 
 
+@pytest.mark.slow
 def test_parameters_are_those_that_are_published(tmp_path: Path) -> None:
     backbone = read_suite(str(CONFIGS / "suites" / "clip_vitb32.yaml")).backbone
     methods = {f"depth {d}": WEMoE(router_depth=d) for d in (0, 1, 2)} | {"E-WEMoE": EWEMoE()}

@@ -177,6 +177,7 @@ def test_the_routers_are_an_artifact_and_not_the_frozen_model(
     assert all(len(source["sha256"]) == 64 for source in sources.values())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_in_the_same_one(tiny_suite_yaml: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoints" / "last.ckpt"
     run(*job(tiny_suite_yaml, tmp_path, 20), "--trainer.limit_val_batches", "1")
@@ -249,6 +250,7 @@ def test_the_normalized_curve_has_the_steps_that_were_validated() -> None:
     assert normalized_curve(curves, {}) == {}
 
 
+@pytest.mark.slow
 def test_every_key_of_the_sweep_is_one_of_its_job(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,7 @@ def test_more_steps_extend_a_finished_run_when_that_is_asked_for(command: Comman
     assert "it ended at step 4, and trainer.max_steps is 3" in fewer.err
 
 
+@pytest.mark.slow
 def test_a_run_that_began_from_the_checkpoint_of_another_is_finished_and_gone_on_with_too(
     command: Command,
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_run_that_began_from_the_checkpoint_of_another_is_finished_and_gone_on
     assert results("b")["run"] == left
 
 
+@pytest.mark.slow
 def test_a_link_to_a_folder_is_the_folder(command: Command) -> None:
     Path("real").mkdir()
     Path("a").symlink_to("real")
@@ -183,6 +185,7 @@ def test_fresh_replaces_a_finished_run_when_the_new_one_has_finished(command: Co
     assert [path.name for path in Path().iterdir()] == ["a"]
 
 
+@pytest.mark.slow
 def test_a_fresh_run_that_is_interrupted_leaves_the_old_one_and_is_gone_on_with(
     command: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -297,6 +300,7 @@ def test_a_model_is_loaded_by_the_config_of_its_run(command: Command) -> None:
         assert one.equal(other)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_seed_is_not_gone_on_with_as_if_it_were_of_this_one(
     command: Command,
 ) -> None:
@@ -432,6 +436,7 @@ def entropies(out: str) -> list[str]:
     return [cells[column] for cells in lines if cells[column]]
 
 
+@pytest.mark.slow
 def test_a_limited_epoch_repeats_no_images_and_overfitting_does(command: Command) -> None:
     still = (
         "--model.learning_rate", "1e-12", "--trainer.max_steps", "6",
@@ -531,6 +536,7 @@ def test_a_limit_beyond_the_last_batch_leaves_nothing_out(command: Command) -> N
     assert results("a")["method"] == "WEMoE, not adapted"
 
 
+@pytest.mark.slow
 def test_a_run_that_was_extended_uses_its_own_checkpoint_wherever_it_is_moved(
     command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -544,6 +550,7 @@ def test_a_run_that_was_extended_uses_its_own_checkpoint_wherever_it_is_moved(
     assert results("moved/test")["checkpoint"] == results("moved")["checkpoint"]
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_with_what_it_came_to_and_not_with_what_it_began_from(
     command: Command,
 ) -> None:

@@ -21,6 +21,7 @@ def test_what_lies_below_a_moved_package_is_the_same_too() -> None:
     assert old.__name__ == "wemoe_pl.data.tasks.folders"
 
 
+@pytest.mark.slow
 def test_timm_knows_the_architecture_after_the_import_that_cards_name() -> None:
     program = (
         "import wemoe_pl.architecture, timm; assert timm.is_model('wemoe'); "

@@ -38,6 +38,7 @@ print(*peak_memory(run, "cpu"))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not timing.RESET.exists(), reason="only Linux tells the peak")
 def test_the_peak_is_what_was_held_at_once() -> None:
     alone = subprocess.run(  # what other tests have freed may be held here still

@@ -31,6 +31,7 @@ def test_no_kernel_is_started_without_the_compiler_that_triton_calls(
     assert has_compiler.__wrapped__()
 
 
+@pytest.mark.slow
 def test_without_triton_the_module_is_imported_all_the_same() -> None:
     script = (
         "import sys; sys.modules['triton'] = None; import torch; "
