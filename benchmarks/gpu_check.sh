@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Check the kernels on a GPU and measure them, in ten minutes, on a machine without a network.
 #
-#   benchmarks/gpu_check.sh wheels FOLDER   fetch what such a machine may lack, from one that has a network
-#   benchmarks/gpu_check.sh OUT [FOLDER]    run all steps, into OUT, with that machine's own python3 and torch
+#   benchmarks/gpu_check.sh wheels FOLDER [3.12]   fetch what such a machine may lack, for its version of Python, on
+#                                                  a machine that has a network
+#   benchmarks/gpu_check.sh OUT [FOLDER]           run all steps, into OUT, with that machine's own python3 and torch
 #
 # Steps come in the order of their value. Each has a time limit, and its log lies in OUT as soon as it has ended, with a
 # line in OUT/steps.tsv: name, exit status (124: it ran past its limit), seconds. Where there is no GPU they run on the
@@ -11,13 +12,15 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 
-# Needed to import the package, and often absent beside torch; any Python takes them.
+# Needed to import the package, and often absent beside torch. Only pydantic-core is for one version of Python.
 lacking=(jsonargparse docstring-parser typeshed-client importlib-resources platformdirs lazy-loader)
+lacking+=(pydantic pydantic-core annotated-types typing-inspection)
 
 if [ "${1:-}" = wheels ]; then
   folder=${2:?"usage: benchmarks/gpu_check.sh wheels FOLDER"}
-  "$python" -m pip download --quiet --no-deps --only-binary=:all: --dest "$folder" \
-    --constraint constraints.txt "${lacking[@]}" || exit
+  "$python" -m pip download --quiet --no-deps --only-binary=:all: --dest "$folder" --constraint constraints.txt \
+    --implementation cp --python-version "${3:-3.12}" --platform manylinux_2_28_x86_64 \
+    --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 "${lacking[@]}" || exit
   du -sh "$folder"
   exit
 fi

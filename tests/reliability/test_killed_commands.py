@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import open_clip
@@ -280,19 +280,35 @@ class Forked:
     """A process as `subprocess.Popen` starts it, without the seconds of its imports."""
 
     def __init__(
-        self, command: Sequence[str], stdout: Any, stderr: int, env: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        stdin: int,
+        stdout: Any,
+        stderr: int,
+        env: Mapping[str, str],
     ) -> None:
+        reading, writing = os.pipe()
         with PRINTING:
             sys.stdout.flush()
             self.pid = os.fork()
         if not self.pid:
+            os.close(writing)
+            sys.stdin = os.fdopen(reading)  # that of a forked test is another than 0
             os.dup2(stdout.fileno(), 1)
             os.dup2(stdout.fileno(), 2)
             os.environ.clear()
             os.environ.update(env)
-            status = main.main(list(command[3:]))
+            status = main.main(list(command[1 + len(workers.LAUNCH) :]))
             sys.stdout.flush()
             os._exit(status)
+        os.close(reading)
+        self.stdin = os.fdopen(writing, "wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stdin.close()
 
     def wait(self) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
@@ -301,9 +317,8 @@ class Forked:
 def fork_points() -> None:
     draw_nothing()
     vars(workers)["Console"] = PatientConsole
-    vars(workers)["subprocess"] = SimpleNamespace(
-        Popen=Forked, STDOUT=subprocess.STDOUT, TimeoutExpired=subprocess.TimeoutExpired
-    )
+    kept = {name: getattr(subprocess, name) for name in ("PIPE", "STDOUT", "TimeoutExpired")}
+    vars(workers)["subprocess"] = SimpleNamespace(Popen=Forked, **kept)
 
 
 SEEDS = ("0", "1")
