@@ -18,7 +18,7 @@ import timm
 import torch
 import yaml
 from helpers.hub_content import fill_hub
-from helpers.loopback_hub import LoopbackHub
+from helpers.loopback_hub import TOKEN, LoopbackHub
 from huggingface_hub import constants
 from hypothesis import Phase, settings
 from matplotlib.figure import Figure
@@ -134,6 +134,19 @@ def online(
         return cache
 
     return connect
+
+
+@pytest.fixture
+def writable_hub(
+    tmp_path: Path, online: Callable[[LoopbackHub], Path], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LoopbackHub]:
+    """A hub without models, and somebody who is logged in."""
+    with LoopbackHub(tmp_path / "hub") as hub:
+        online(hub)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # which is another server's
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield hub
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from helpers.loopback_hub import LoopbackHub
+from helpers.loopback_hub import TOKEN, LoopbackHub
 from huggingface_hub import constants
 
 from wemoe_pl.errors import ConfigError, HubError, UnreachableError
@@ -23,32 +23,18 @@ from wemoe_pl.export.push import destination, push
 from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
 
 MakeModel = Callable[[MergeMethod], ExportedModel]
-TOKEN = "hf_secretOfNobody"
-
-
-@pytest.fixture
-def hub(
-    tmp_path: Path, online: Callable[[LoopbackHub], Path], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[LoopbackHub]:
-    """A hub without models, and somebody who is logged in."""
-    with LoopbackHub(tmp_path / "hub") as hub:
-        online(hub)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # which is another server's
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield hub
 
 
 @pytest.fixture
 def pushed(
-    hub: LoopbackHub, make_model: MakeModel, exports: Path
+    writable_hub: LoopbackHub, make_model: MakeModel, exports: Path
 ) -> Callable[[MergeMethod, str], Path]:
     """`pushed(method, "bundle")`: the folder on the hub of a model that was exported and pushed."""
 
     def pushed(method: MergeMethod, name: str) -> Path:
         difference = export(make_model(method), name, exports, lambda line: None)
         push(exports, destination("me/merged"), difference)
-        return hub.root / "models/me/merged"
+        return writable_hub.root / "models/me/merged"
 
     return pushed
 
@@ -72,7 +58,7 @@ def test_it_can_be_pushed_again(pushed: Callable[..., Path]) -> None:
 
 @pytest.mark.slow
 def test_timm_loads_what_was_pushed_where_this_package_is_not(
-    pushed: Callable[..., Path], make_model: MakeModel, hub: LoopbackHub, tmp_path: Path
+    pushed: Callable[..., Path], make_model: MakeModel, writable_hub: LoopbackHub, tmp_path: Path
 ) -> None:
     pushed(TaskArithmetic(), "timm")
     model = make_model(TaskArithmetic())
@@ -83,7 +69,7 @@ def test_timm_loads_what_was_pushed_where_this_package_is_not(
         "assert 'wemoe_pl' not in sys.modules\n"
         f"torch.save(encoder(torch.load({str(tmp_path / 'images.pt')!r})), sys.argv[1])\n"
     )
-    environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
+    environment = {**os.environ, "HF_ENDPOINT": writable_hub.endpoint, "HF_HUB_OFFLINE": "0"}
     environment |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_CACHE": str(tmp_path / "cache")}
     out = tmp_path / "features.pt"
     subprocess.run([sys.executable, "-c", program, out], check=True, env=environment, timeout=120)
@@ -104,11 +90,11 @@ def test_no_path_of_this_machine_and_no_token_is_pushed(
 
 
 def test_licences_are_those_that_the_cards_of_the_sources_state(
-    hub: LoopbackHub, make_model: MakeModel, exports: Path
+    writable_hub: LoopbackHub, make_model: MakeModel, exports: Path
 ) -> None:
     for name, card in {"with": "---\nlicense: mit\n---\nText.\n", "without": "Text.\n"}.items():
-        (hub.root / "models/owner" / name).mkdir(parents=True)
-        (hub.root / "models/owner" / name / "README.md").write_text(card)
+        (writable_hub.root / "models/owner" / name).mkdir(parents=True)
+        (writable_hub.root / "models/owner" / name / "README.md").write_text(card)
     model = make_model(TaskArithmetic())
     sources = {
         **{k: dict(v) for k, v in model.sources.items()},
@@ -117,7 +103,7 @@ def test_licences_are_those_that_the_cards_of_the_sources_state(
     }
     export(replace(model, sources=sources), "bundle", exports, lambda line: None)
     push(exports, destination("me/merged"), 0.0)
-    card = (hub.root / "models/me/merged/README.md").read_text()
+    card = (writable_hub.root / "models/me/merged/README.md").read_text()
     assert f"| pretrained | owner/with | `{'0' * 64}` | mit |" in card
     assert f"| experts/cars | owner/without | `{'1' * 64}` | not stated |" in card
     assert "| experts/mnist | …/mnist | " in card
@@ -125,17 +111,17 @@ def test_licences_are_those_that_the_cards_of_the_sources_state(
 
 
 def test_an_adapter_of_files_that_nobody_has_is_not_pushed(
-    pushed: Callable[..., Path], hub: LoopbackHub
+    pushed: Callable[..., Path], writable_hub: LoopbackHub
 ) -> None:
     with pytest.raises(ConfigError, match=r"since pretrained is a file .*push a bundle instead\.$"):
         pushed(WEMoE(), "adapter")
-    assert not hub.requests
+    assert not writable_hub.requests
 
 
 @pytest.mark.parametrize("problem", ["stranger", "read_only", "busy", "gone"])
 def test_what_goes_wrong_is_one_sentence_without_the_token(
     pushed: Callable[..., Path],
-    hub: LoopbackHub,
+    writable_hub: LoopbackHub,
     problem: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -145,10 +131,10 @@ def test_what_goes_wrong_is_one_sentence_without_the_token(
             monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
             complaint = r"^The hub does not let you write to me/merged: log in with `hf auth login`"
         case "read_only":
-            hub.read_only.add("me")
+            writable_hub.read_only.add("me")
             complaint = r"^The hub does not let you write to me/merged: .*token that may write"
         case "busy":
-            hub.fail_next(100)
+            writable_hub.fail_next(100)
             complaint = r"^The hub answered 503 for me/merged: try again later\.$"
         case _:
             monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")

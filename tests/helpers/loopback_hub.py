@@ -27,6 +27,7 @@ Kind = Literal["models", "datasets"]
 
 LFS_SUFFIXES = {".safetensors", ".bin", ".pt", ".parquet"}
 DATE = "2024-05-01T12:00:00.000Z"
+TOKEN = "hf_secretOfNobody"  # of somebody who may write
 
 API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/(.+))?")
 RESOLVE = re.compile(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")

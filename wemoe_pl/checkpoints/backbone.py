@@ -78,7 +78,7 @@ class Backbone:
 
     @cached_property
     def hyperparameters(self) -> Hyperparameters:
-        """What the encoder computes beyond what the shapes of its weights tell."""
+        """Return the facts of the encoder's function that the shapes of its weights do not tell."""
         return encoder_hyperparameters(self.skeleton())
 
     @cached_property

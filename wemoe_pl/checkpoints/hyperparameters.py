@@ -62,7 +62,7 @@ def encoder_hyperparameters(encoder: Any) -> Hyperparameters:
 
 
 def part(module: Any, *names: str) -> Any:
-    """What is inside a module by these names; None if there is no such thing."""
+    """Return the part of a module by these names; None if there is no such part."""
     for name in names:
         module = getattr(module, name, None)
     return module

@@ -169,7 +169,7 @@ def timm_vision(config: ConfigPart) -> Hyperparameters:
 
 
 def timm_notes(name: str, tag: str) -> Sequence[str]:
-    """What timm notes about the weights that it publishes for a model by a tag; often nothing."""
+    """Return timm's notes on the weights that it publishes for a model by a tag; often none."""
     try:
         published = timm.models.get_pretrained_cfg(f"{name.partition('.')[0]}.{tag}")
     except RuntimeError:  # there is no such tag

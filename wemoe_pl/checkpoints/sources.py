@@ -96,7 +96,7 @@ def shards_without_index(folder: Path) -> list[Path]:
 
 
 def count_of_shards(path: Path) -> int:
-    """How many shards there are with the one of this name; 1 if it is none."""
+    """Return the number of shards that a file is one of; 1 if it is no shard."""
     found = SHARD.fullmatch(path.name)
     return int(found[3]) if found else 1
 

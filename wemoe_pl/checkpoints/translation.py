@@ -64,7 +64,7 @@ def undo(make: Make, tensor: Tensor, count: int) -> tuple[Tensor, ...]:
 
 @dataclass(frozen=True)
 class KeyMap:
-    r"""How some tensors are made.
+    r"""The recipe by which a tensor of timm's encoder is made from published ones.
 
     Args:
         ours: pattern of our keys: timm's for vision, open_clip's for text.

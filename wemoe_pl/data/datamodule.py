@@ -118,7 +118,7 @@ class VisionData(L.LightningDataModule):
         )
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
-        """The same loaders as for the test: adaptation and scoring use the test images."""
+        """Return the loaders of the test: adaptation and scoring use the same images."""
         return self.test_dataloader()
 
     def test_dataloader(self) -> list[DataLoader[Any]]:

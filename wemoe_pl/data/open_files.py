@@ -1,4 +1,4 @@
-"""How many files a process may open, of which those that load images need many."""
+"""A process may open a number of files, of which those that load images need many."""
 
 import resource
 

@@ -19,7 +19,7 @@ class Share(NamedTuple):
     processes: int = 1
 
     def of_batch(self, indices: Sequence[int]) -> Sequence[int]:
-        """Its part of a batch that splits evenly: all parts in the order of ranks are the batch.
+        """Return the share of a batch that splits evenly; the shares of all ranks are the batch.
 
         >>> Share(1, 2).of_batch([5, 3, 8, 1])
         [8, 1]

@@ -32,7 +32,7 @@ class HeadRecord(TypedDict):
 
 
 class ExportedResults(TypedDict):
-    """What the table of a card needs of a run's results; those of early versions have less."""
+    """The part of a run's results that a card's table needs; early versions have less."""
 
     suite: str
     method: str

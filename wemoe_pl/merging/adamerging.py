@@ -42,7 +42,7 @@ class AdaMerging(MergeMethod):
 
     @property
     def label(self) -> str:
-        """As published, with "++" when task vectors are trimmed."""
+        """Return the published name, with "++" when task vectors are trimmed."""
         return f"{self.granularity.title()}-wise AdaMerging{'++' if self.keep < 1 else ''}"
 
     @property

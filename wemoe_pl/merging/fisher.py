@@ -24,7 +24,7 @@ class Fisher(SampleMethod):
 
     @property
     def label(self) -> str:
-        """As published."""
+        """Return the published name."""
         return "Fisher Merging"
 
     def start(self, pretrained: nn.Module) -> "FisherSums":

@@ -54,7 +54,7 @@ class WEMoE(MergeMethod):
 
     @property
     def learning_rate(self) -> float:
-        """As published: 1e-4 for routers that see their input, 1e-3 for a free vector."""
+        """Return the published rate: 1e-4 for routers that see their input, else 1e-3."""
         return 1e-3 if self.router_depth == 0 else 1e-4
 
     @property
@@ -72,7 +72,7 @@ class WEMoE(MergeMethod):
         return self.upscaled(pretrained, checked_states(pretrained.state_dict(), experts))
 
     def upscaled(self, pretrained: nn.Module, states: Sequence[State]) -> nn.Module:
-        """The same of experts whose weights are known to fit."""
+        """Merge as `merge` does, of experts whose weights are known to fit."""
         base = pretrained.state_dict()
         pretrained_blocks = blocks_of(pretrained)
         outside = {k: w for k, w in base.items() if not MLP_KEY.match(k)}
@@ -109,7 +109,7 @@ class EWEMoE(WEMoE):
 
     @property
     def label(self) -> str:
-        """As published."""
+        """Return the published name."""
         return "E-WEMoE"
 
 

@@ -172,7 +172,7 @@ def mixtures_of(encoder: nn.Module) -> dict[str, WeightEnsemblingMoE]:
 
 
 def count_experts(mixture: WeightEnsemblingMoE) -> int:
-    """T."""
+    """Return T, the number of experts of a mixture."""
     return next(vectors.count for _, vectors in mixture.task_vectors.items())
 
 

@@ -20,7 +20,7 @@ class Dense(Compression):
     """All entries, as in WEMoE (arXiv 2402.00433)."""
 
     def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> "DenseVectors":
-        """Stack them."""
+        """Stack all task vectors."""
         # In the weight's own order of dimensions in memory, once for every expert.
         stacked = torch.empty_strided(
             (count, *weight.shape),

@@ -1,4 +1,4 @@
-"""Where a run's metrics go: a CSV file, and other loggers that are told which run it is."""
+"""The loggers of a run: a CSV file, and others that are told which run it is."""
 
 from argparse import Namespace
 from collections.abc import Mapping

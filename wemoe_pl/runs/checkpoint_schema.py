@@ -17,7 +17,7 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # a SHA-256
 
 
 class Source(TypedDict):
-    """Where a frozen part of a model comes from."""
+    """The source of a frozen part of a model."""
 
     source: str
     sha256: Digest
@@ -74,7 +74,7 @@ class RunRecord(TypedDict):
 
 
 class Counts(TypedDict):
-    """How often something was begun and done."""
+    """The number of times that something was begun and done."""
 
     ready: Natural
     completed: Natural
@@ -84,21 +84,21 @@ class Counts(TypedDict):
 
 @with_config(OPEN)
 class Progress(TypedDict):
-    """How far a loop has come, in all and since it last began."""
+    """The progress of a loop, in all and since it last began."""
 
     total: Counts
     current: Counts
 
 
 class Steps(TypedDict):
-    """How many steps an optimiser has made."""
+    """The number of steps of an optimiser."""
 
     step: Progress
     zero_grad: dict[str, Any]
 
 
 class OptimizerProgress(TypedDict):
-    """How far the optimiser has come."""
+    """The progress of the optimiser."""
 
     optimizer: Steps
 

@@ -20,14 +20,14 @@ Accuracies = dict[str, Fraction]
 
 
 class Parameters(TypedDict):
-    """How large an encoder is."""
+    """The size of an encoder."""
 
     total: Natural
     trainable: Natural
 
 
 class CorruptionRecord(TypedDict):
-    """How the images were corrupted; `Corruption` has the other options."""
+    """The corruption of the images; `Corruption` has the other options."""
 
     kind: str
     severity: int
@@ -37,7 +37,7 @@ class CorruptionRecord(TypedDict):
 
 
 class RuleScores(TypedDict):
-    """How well tasks are inferred by one rule."""
+    """The scores of one rule by which tasks are inferred."""
 
     accuracy: Accuracies
     task_accuracy: Accuracies
@@ -45,7 +45,7 @@ class RuleScores(TypedDict):
 
 
 class GuardReport(TypedDict):
-    """What a `CollapseGuard` has seen."""
+    """The report of a `CollapseGuard`."""
 
     action: str
     collapsed: dict[str, Natural]
@@ -139,7 +139,7 @@ def read_results_file(path: Path) -> dict[str, Any]:
 
 
 def disagreement(results: Results) -> str:
-    """Where results contradict themselves, in words; empty if they do not."""
+    """Say where results contradict themselves; return an empty text if they do not."""
     if sorted(results["tasks"]) != sorted(results["accuracy"]):
         return "its 'tasks' are not those of 'accuracy'"
     scores, mean = results["accuracy"].values(), results["mean"]

@@ -97,7 +97,7 @@ def read_unchanged(folder: Path, read: Callable[[], T]) -> T:
 
 
 def inode_of(folder: Path) -> tuple[int, int] | None:
-    """What tells a folder from another of the same name; None if there is none."""
+    """Return the numbers that tell a folder from another of its name; None if there is none."""
     try:
         facts = folder.stat()
     except OSError:

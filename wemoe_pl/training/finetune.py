@@ -183,7 +183,7 @@ class ExpertFineTuning(SupervisedTraining):
 
     @property
     def frozen_suite(self) -> Suite:
-        """Its own task, without the suite's experts, which this run may be the first to make."""
+        """Return its own task, without experts, which this run may be the first to make."""
         return replace(
             self.suite,
             experts={},

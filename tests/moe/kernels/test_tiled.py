@@ -1,6 +1,6 @@
 """Weight space, tile by tile, against the loop over samples."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -40,15 +40,6 @@ def layers_of(mlp: nn.Module, compression: Compression | None = None) -> TwoLaye
     layers = two_layers(mlp, dictionary(mlp, compression or Dense()))
     assert layers is not None
     return layers
-
-
-@pytest.fixture(params=[1, 2, 3])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """How many threads there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 @BUDGETS

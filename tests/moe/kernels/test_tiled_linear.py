@@ -1,7 +1,5 @@
 """A linear layer in weight space, tile by tile, against its naive form in float64."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from helpers.merged_reference import T, assert_same, dictionary, inputs
@@ -20,15 +18,6 @@ N, IN, OUT = 4, 200, 300  # several tiles of lines, whichever way they lie
 TIGHT = Budget(tile=1, kept=0, sums=0)
 MIDDLE = Budget(8 * OUT * TILE_UNITS * 2, 0, 10**6)
 AMPLE = Budget(2**30, 0, 2**30)
-
-
-@pytest.fixture(params=[1, 2, 3])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """How many threads there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def layer_of(

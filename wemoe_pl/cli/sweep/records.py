@@ -74,7 +74,7 @@ def parsed(path: Path) -> Any:
 
 
 def checked_record(path: Path, found: Any, schema: Schema[Record]) -> Record | None:
-    """What a file holds, if it is there and all that its schema says and no more."""
+    """Return the contents of a file that is there and has all that its schema says, and no more."""
     if found is None:
         return None
     faults = schema.faults(found)

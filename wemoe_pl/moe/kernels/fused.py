@@ -45,7 +45,7 @@ class FusedLinear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """The same product with transposed weights, and a contraction with the dictionary."""
+        """Multiply by transposed weights, and contract with the dictionary."""
         x, weight, task_vectors, routing_weights = ctx.saved_tensors
         (gradient,) = gradients
         to_x = to_routing = None
