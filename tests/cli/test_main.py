@@ -289,6 +289,7 @@ def test_another_run_replaces_the_first_of_a_folder_only_when_asked(
     assert scored == results(out)["calibration_error"]
 
 
+@pytest.mark.slow
 def test_scoring_in_the_folder_of_a_run_leaves_its_config_and_logs(
     wemoe_pl: Command, adapt: tuple[str], tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def run_torch(folder: Path) -> Run:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "open_it"), [("onnx", run_onnx), ("torch-export", run_torch)])
 def test_a_program_answers_for_every_task_in_batches_of_any_size(
     make_model: Callable[[MergeMethod], ExportedModel],

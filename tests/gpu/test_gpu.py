@@ -34,7 +34,7 @@ from wemoe_pl.moe.kernels.two_layers import Kernel, two_layers
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 WIDTH, HIDDEN, SAMPLES, TOKENS = (768, 3072, 16, 50) if DEVICE == "cuda" else (48, 192, 3, 10)

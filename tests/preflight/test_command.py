@@ -98,6 +98,7 @@ def test_skipped_images_are_counted_and_keep_no_job_from_starting(
     assert f"{STARTS}, with the warnings above." in out
 
 
+@pytest.mark.slow
 def test_quietly_only_what_is_wrong_is_told(check: Check, change: Change) -> None:
     assert check("-q") == (0, "", "")
     change("experts", mnist="mnits.safetensors")
@@ -168,6 +169,7 @@ def test_nothing_to_merge_is_a_problem_beside_the_others(check: Check, folder: P
     assert problems[1] == "model: There is no expert to merge: give at least one."
 
 
+@pytest.mark.slow
 def test_batches_that_do_not_go_together_are_told(check: Check) -> None:
     status, out, _ = check("--data.tasks_per_batch=2")
     assert status == 1
@@ -193,6 +195,7 @@ def test_a_corpus_of_many_classes_stays_readable(
     assert all(name in out for name in names)
 
 
+@pytest.mark.slow
 def test_heads_that_are_yet_to_be_made_are_not_made(
     check: Check, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +241,7 @@ def test_what_is_on_the_hub_is_not_fetched(
     assert problem.startswith("expert of mnist: ")
 
 
+@pytest.mark.slow
 def test_the_shipped_suite_is_checked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(["check", "--config=adapt_miniature", f"--out={out}"]) == 0

@@ -119,6 +119,7 @@ def test_another_config_in_the_folder_of_a_finished_run_is_refused_with_a_free_o
     assert everything(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_more_steps_extend_a_finished_run_when_that_is_asked_for(command: Command) -> None:
     command("fit")
     longer = ("--ckpt_path", "last", "--trainer.max_steps", "4")
@@ -210,6 +211,7 @@ def interrupt(*_: object) -> None:
     raise ZeroDivisionError
 
 
+@pytest.mark.slow
 def test_a_fresh_run_of_another_config_begins_again(command: Command) -> None:
     command("fit")
     unfinished = RunFolder(Path("a")).next
@@ -275,6 +277,7 @@ def test_another_model_does_not_get_the_checkpoint_of_the_run_whose_config_it_is
     assert results("b")["method"] == "WEMoE, not adapted"
 
 
+@pytest.mark.slow
 def test_predictions_of_a_run_by_its_own_config_are_those_of_its_checkpoint(
     command: Command, tmp_path: Path, tiny_suite: Any
 ) -> None:
@@ -331,6 +334,7 @@ def test_a_run_that_goes_on_with_other_code_says_so(
     assert told in caplog.text
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_was_put_beside_results_is_not_theirs(command: Command) -> None:
     command("fit")
     command("fit", "--seed_everything", "5", out="b")
@@ -516,6 +520,7 @@ def test_a_run_of_an_earlier_version_is_shown_with_the_time_of_its_file(
     assert re.fullmatch(r"Nothing was run: finished \d{4}-.* by wemoe-pl \S+\.", told)
 
 
+@pytest.mark.slow
 def test_a_validation_of_a_part_says_so_and_one_of_nothing_is_refused(command: Command) -> None:
     command("fit")
     limited = ("validate", "--data.test_batch_size", "3", "--trainer.limit_val_batches")

@@ -132,6 +132,7 @@ def test_the_prompts_for_eurosat_are_too_far_from_its_names_for_a_loose_look() -
     assert first_mismatch(facts["class_names"], EUROSAT, loosely=True) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", PAPER_TASKS)
 @pytest.mark.parametrize("loosely", [False, True])
 def test_no_two_classes_of_the_paper_can_change_places_unnoticed(task: str, loosely: bool) -> None:

@@ -100,6 +100,7 @@ SMALL: list[Any] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("draw", "one", "other"), SMALL)
 def test_other_numbers_give_another_picture_and_equal_ones_the_same_files(
     draw: Any, one: Any, other: Any, tmp_path: Path
