@@ -1,6 +1,5 @@
 """The fields of `results.json`, and the one way in which it is read."""
 
-import warnings
 from math import isclose
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
@@ -129,12 +128,7 @@ def read_results_file(path: Path) -> dict[str, Any]:
             f"{path} is damaged or was not written by wemoe-pl: {error}. Move it away, or choose "
             "another folder."
         ) from error
-    if faults.unknown:
-        warnings.warn(
-            f"{path} has {faults.unknown_in_words}, of which this version knows nothing: a later "
-            "wemoe-pl has written it, or the file was changed. The rest is read.",
-            stacklevel=2,
-        )
+    faults.warn_of_unknown(path)
     return dict(results)
 
 

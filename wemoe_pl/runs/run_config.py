@@ -3,7 +3,6 @@
 Whoever goes on with a run compares the whole file with the new config instead: see `difference`.
 """
 
-import warnings
 from pathlib import Path
 from typing import Any, NotRequired
 
@@ -69,10 +68,5 @@ def read_run_config(path: Path) -> dict[str, Any]:
             f"{path} is damaged or was not written by wemoe-pl: {reason}. Put back the one that "
             "the run has left, or delete it."
         ) from error
-    if faults.unknown:
-        warnings.warn(
-            f"{path} has {faults.unknown_in_words}, of which this version knows nothing: a later "
-            "wemoe-pl has written it, or the file was changed. The rest is read.",
-            stacklevel=2,
-        )
+    faults.warn_of_unknown(path)
     return dict(config)

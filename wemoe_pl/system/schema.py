@@ -2,9 +2,11 @@
 
 import json
 import reprlib
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, is_dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -38,6 +40,15 @@ class Faults:
         """
         names = ", ".join(f"'{name}'" for name in self.unknown)
         return f"the field{'s' if len(self.unknown) > 1 else ''} {names}"
+
+    def warn_of_unknown(self, path: Path) -> None:
+        """Warn of the unknown fields of a file, if it has any, of which the rest is read."""
+        if self.unknown:
+            warnings.warn(
+                f"{path} has {self.unknown_in_words}, of which this version knows nothing: a later "
+                "wemoe-pl has written it, or the file was changed. The rest is read.",
+                stacklevel=3,
+            )
 
 
 class Schema(Generic[Described]):

@@ -14,6 +14,7 @@ from threading import Barrier
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 Work = TypeVar("Work")
 MOST_THREADS = 4  # each needs memory; cores beyond that share in the operations of each
@@ -23,6 +24,17 @@ SOFT = 1  # `omp_pause_soft` of OpenMP: what is let go of is taken anew when it 
 def cpu_threads() -> int:
     """Return the number of threads that share the work on a CPU."""
     return min(torch.get_num_threads(), MOST_THREADS)
+
+
+def threads_for(x: Tensor, multiply_adds: int, threaded: int) -> int:
+    """Return the number of threads that have tiles of their own for a batch.
+
+    Args:
+        x: the batch.
+        multiply_adds: those with merged weights.
+        threaded: as many of them are worth threads of our own; see `Budget`.
+    """
+    return cpu_threads() if x.device.type == "cpu" and multiply_adds >= threaded else 1
 
 
 def run_in_threads(run: Callable[[Work], object], work: Sequence[Work]) -> None:

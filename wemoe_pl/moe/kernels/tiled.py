@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from wemoe_pl.moe.kernels.threads import cpu_threads, run_in_threads
+from wemoe_pl.moe.kernels.threads import run_in_threads, threads_for
 from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights
-from wemoe_pl.moe.kernels.tiling import ACCELERATOR_BUDGET, CPU_BUDGET, Budget, ThreadTiles, Tiling
+from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, Tiling, budget_for
 from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
 
@@ -46,7 +46,7 @@ class Activated(NamedTuple):
         return self.after.detach()
 
     def gradient(self, to_after: Tensor) -> Tensor:
-        """∂H → ∂A."""
+        """Return ∂A, the gradient before the activation, for ∂H after it."""
         return torch.autograd.grad(self.after, self.before, to_after, retain_graph=True)[0]
 
 
@@ -200,7 +200,7 @@ def tiled_mlp(
         budget: what may be used; by default what suits the device.
     """
     if budget is None:
-        budget = CPU_BUDGET if x.device.type == "cpu" else ACCELERATOR_BUDGET
+        budget = budget_for(x)
     bias = mlp.first.merged_bias(routing_weights)
     out: Tensor = TiledMLP.apply(x, routing_weights, bias, mlp, budget)
     return out.add_(mlp.second.merged_bias(routing_weights)[:, None])
@@ -210,7 +210,7 @@ def tiling_of(x: Tensor, mlp: TwoLayers, budget: Budget) -> Tiling:
     """Tiles for a batch (B, N, D)."""
     unit_bytes = widest(mlp) * x.element_size()
     work = x.shape[:2].numel() * (mlp.first.weight.numel() + mlp.second.weight.numel())
-    threads = cpu_threads() if x.device.type == "cpu" and work >= budget.threaded else 1
+    threads = threads_for(x, work, budget.threaded)
     return Tiling.of(len(x), mlp.hidden, unit_bytes, budget, threads, sum_bytes=x.nbytes)
 
 

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 
 from wemoe_pl.moe.compression import is_column_major
 from wemoe_pl.moe.kernels.merged_layer import MergedLayer
-from wemoe_pl.moe.kernels.threads import cpu_threads, run_in_threads
+from wemoe_pl.moe.kernels.threads import run_in_threads, threads_for
 from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights
-from wemoe_pl.moe.kernels.tiling import ACCELERATOR_BUDGET, CPU_BUDGET, Budget, ThreadTiles, Tiling
+from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, Tiling, budget_for
 
 
 class Tile(NamedTuple):
@@ -87,7 +87,7 @@ class LinearPass:
         dim = int(is_column_major(layer.weight))
         length, width = layer.weight.shape[dim], layer.weight.shape[1 - dim]
         work = x.shape[:2].numel() * layer.weight.numel()
-        threads = cpu_threads() if x.device.type == "cpu" and work >= budget.threaded else 1
+        threads = threads_for(x, work, budget.threaded)
         of_whole = x.shape[:2].numel() * width * x.element_size()
         line_bytes = width * x.element_size()
         tiling = Tiling.of(len(x), length, line_bytes, budget, threads, sum_bytes=of_whole)
@@ -144,8 +144,10 @@ class TiledLinear(torch.autograd.Function):
         parts, whole = (x, upstream) if by_column else (upstream, x)
         of_batch = LinearPass.of(ctx.layer, routing_weights, x, ctx.budget)
         tiling, precision = of_batch.tiling, torch.promote_types(x.dtype, torch.float32)
-        routings = tiling.sums(routing_weights, precision)
-        xs = [torch.zeros_like(x)] * tiling.threads if by_column else tiling.sums(x)
+        routings = tiling.sums(routing_weights, precision) if wants_routing else []
+        xs: list[Tensor] = []
+        if wants_x:
+            xs = [torch.zeros_like(x)] * tiling.threads if by_column else tiling.sums(x)
 
         def step(tile: Tile, thread: int) -> None:
             if wants_routing:
@@ -173,7 +175,7 @@ def tiled_linear(
         budget: what may be used; by default what suits the device.
     """
     if budget is None:
-        budget = CPU_BUDGET if x.device.type == "cpu" else ACCELERATOR_BUDGET
+        budget = budget_for(x)
     out: Tensor = TiledLinear.apply(
         x, routing_weights, layer.merged_bias(routing_weights), layer, budget
     )

@@ -37,6 +37,11 @@ CPU_BUDGET = Budget(tile=6 * 2**20, kept=32 * 2**20, sums=16 * 2**20, threaded=2
 ACCELERATOR_BUDGET = Budget(tile=256 * 2**20, kept=2**30, sums=0)
 
 
+def budget_for(x: Tensor) -> Budget:
+    """Return the budget that suits the device of a batch."""
+    return CPU_BUDGET if x.device.type == "cpu" else ACCELERATOR_BUDGET
+
+
 class ThreadTiles(NamedTuple):
     """The work of one thread: every one of its tiles for every one of its groups of samples.
 
