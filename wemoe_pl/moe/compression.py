@@ -55,6 +55,13 @@ class TaskVectors(nn.Module, ABC):
         """
         return lambda i: self.tile(i * lines, min((i + 1) * lines, length), dim, dtype)
 
+    def take_in(self, weight: nn.Parameter) -> None:
+        """Let the pretrained parameter lie where it is read quickly with its task vectors."""
+
+    def together(self, weight: Tensor) -> Tensor | None:
+        """Task vectors and the pretrained parameter as the last, (T + 1, *shape), if they lie so."""
+        return None
+
     def apply_to(self, x: Tensor, routing_weights: Tensor) -> Tensor:
         """Tokens (B, N, n) and (B, T) → Σ_i r_bi τ_i x, (B, N, m), of task vectors (m, n)."""
         return x @ self.mix(routing_weights).mT

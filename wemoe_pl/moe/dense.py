@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wemoe_pl.moe.compression import (
     Compression,
@@ -20,18 +20,22 @@ class Dense(Compression):
     """All entries, as in WEMoE (arXiv 2402.00433)."""
 
     def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> "DenseVectors":
-        """Stack all task vectors."""
+        """Stack all task vectors, with room behind them for the weight itself."""
         # In the weight's own order of dimensions in memory, once for every expert.
         stacked = torch.empty_strided(
-            (count, *weight.shape),
+            (count + self.has_room(weight), *weight.shape),
             (weight.numel(), *weight.stride()),
             dtype=self.dtype(weight),
             device=weight.device,
-        )
+        )[:count]
         for i, vector in enumerate(stacked):
             # Into its place: a difference in between would take memory for one more of each.
             torch.sub(fine_tuned(i).to(weight.device), weight, out=vector)
         return DenseVectors(stacked)
+
+    def has_room(self, weight: Tensor) -> bool:
+        """Is there room for the weight, which is a matrix of the precision of its task vectors?"""
+        return weight.ndim == 2 and self.dtype(weight) == weight.dtype
 
 
 class DenseVectors(TaskVectors):
@@ -54,6 +58,37 @@ class DenseVectors(TaskVectors):
         """The task vectors, (T, *shape)."""
         stacked = self.entries.view(self.shape)
         return stacked.mT if self.column_major else stacked
+
+    def take_in(self, weight: nn.Parameter) -> None:
+        """Move the pretrained matrix behind its task vectors, if there is room for it.
+
+        Lines of all of them are then one matrix, whose product with the routing weights and a 1
+        merges them. To begin with the pretrained line and add to it takes twice as long.
+        """
+        if (behind := self.behind) is not None and weight.dtype == behind.dtype:
+            weight.data = behind.copy_(weight)
+
+    def together(self, weight: Tensor) -> Tensor | None:
+        """The task vectors and the weight behind them, (T + 1, *shape); None if it lies elsewhere."""
+        if (behind := self.behind) is None or not behind.is_set_to(weight.detach()):
+            return None
+        return self.in_memory(self.count + 1)
+
+    @property
+    def behind(self) -> Tensor | None:
+        """The memory behind the task vectors of a matrix, of its shape; None if there is none."""
+        end = self.entries.storage_offset() + self.entries.numel() + self.shape[1:].numel()
+        room = self.entries.untyped_storage().nbytes() // self.entries.element_size() >= end
+        return self.in_memory(self.count + 1)[-1] if room and len(self.shape) == 3 else None
+
+    def in_memory(self, count: int) -> Tensor:
+        """As many matrices as begin where the task vectors do, (count, m, n)."""
+        rows, width = self.shape[1:]
+        begin = self.entries.storage_offset()
+        matrices = self.entries.detach().as_strided(
+            (count, rows, width), (rows * width, width, 1), begin
+        )
+        return matrices.mT if self.column_major else matrices
 
     def mix(self, routing_weights: Tensor) -> Tensor:
         """One matrix product for the whole batch."""

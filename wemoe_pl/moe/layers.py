@@ -203,7 +203,7 @@ def mlp_width(mlp: nn.Module) -> int:
 def store_task_vectors(
     pretrained_mlp: nn.Module, expert_mlps: Sequence[Model], compression: Compression
 ) -> Dictionary:
-    """The dictionary of an MLP, parameter by parameter.
+    """The dictionary of an MLP, parameter by parameter, beside which these may come to lie.
 
     Of the experts' weights one tensor at a time is held in memory, if they are read lazily.
     """
@@ -216,5 +216,8 @@ def store_task_vectors(
     def reader(name: str) -> Reader:
         return lambda i: experts[i][name]
 
-    weights = pretrained_mlp.named_parameters()
-    return Dictionary({n: compression.store(w, reader(n), len(experts)) for n, w in weights})
+    stored = {}
+    for name, weight in pretrained_mlp.named_parameters():
+        stored[name] = compression.store(weight, reader(name), len(experts))
+        stored[name].take_in(weight)
+    return Dictionary(stored)

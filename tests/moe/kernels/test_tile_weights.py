@@ -5,7 +5,7 @@ import torch
 from helpers.merged_reference import HIDDEN, D, N, T, dictionary, inputs, small_mlp, task_vectors
 from torch import Tensor
 
-from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights
+from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights, with_margins
 from wemoe_pl.moe.kernels.tiling import Tiling
 from wemoe_pl.moe.kernels.two_layers import two_layers
 
@@ -32,7 +32,8 @@ def tile_of(name: str, dim: int, tile: int) -> tuple[TileWeights, Tensor, Tensor
 def test_weights_are_merged_for_every_sample(name: str, dim: int, tile: int) -> None:
     weights, pretrained, vectors = tile_of(name, dim, tile)
     routing_weights = inputs(B, N, D)[0].detach()
-    merged = weights.merged(routing_weights, torch.empty(B * UNITS * D).double())
+    workspace = torch.empty((B + 1) * UNITS * D).double()
+    merged = weights.merged_for(slice(0, B), with_margins(routing_weights), workspace)
     expected = pretrained + torch.einsum("bt,tud->bud", routing_weights, vectors)
     torch.testing.assert_close(merged, expected, rtol=1e-12, atol=1e-12)
 

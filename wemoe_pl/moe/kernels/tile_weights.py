@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from wemoe_pl.moe.kernels.merged_layer import MergedLayer
 from wemoe_pl.moe.kernels.tiling import Tiling
@@ -22,13 +23,24 @@ class TileWeights(NamedTuple):
     Attributes:
         pretrained: W0, (u, 1, D).
         vectors: the task vectors τ_i, (T, u, D).
+        together: the task vectors and behind them W0, (T + 1, u · D), if they lie in memory so.
     """
 
     pretrained: Tensor
     vectors: Tensor
+    together: Tensor | None = None
 
     def merged(self, routing_weights: Tensor, workspace: Tensor) -> Tensor:
-        """Routing weights (b, T) → W0 + Σ_i r_bi τ_i, (b, u, D).
+        """Routing weights and a 1, (b, T + 1), → W0 + Σ_i r_bi τ_i, (b, u, D)."""
+        if self.together is None:
+            return self.added(routing_weights[:, :-1], workspace)
+        units, _, width = self.pretrained.shape
+        merged = in_shape(workspace, len(routing_weights), units, width)
+        torch.mm(routing_weights, self.together, out=merged.flatten(1))
+        return merged
+
+    def added(self, routing_weights: Tensor, workspace: Tensor) -> Tensor:
+        """Routing weights (b, T) → W0 + Σ_i r_bi τ_i, (b, u, D), where W0 lies elsewhere.
 
         There is a matrix product for each unit: one for all of them, (b, T) · (T, u · D), is so
         wide and so flat that libraries for the CPU take half as long again.
@@ -42,16 +54,17 @@ class TileWeights(NamedTuple):
     def merged_for(self, samples: slice, routing: Tensor, workspace: Tensor) -> Tensor:
         """W0 + Σ_i r_bi τ_i of some samples, (b, u, D).
 
-        They are merged for an odd number of samples, if need be one more than there are: all units
-        would else begin in the same few places of the cache.
+        Where W0 lies elsewhere, they are merged for an odd number of samples, if need be one more
+        than there are: all units would else begin in the same few places of the cache.
 
         Args:
             samples: the samples.
-            routing: the routing weights of the batch, with a row of zeros behind them.
+            routing: the routing weights of the batch, in the margins of `with_margins`.
             workspace: the room for it, with a sample to spare.
         """
         count = samples.stop - samples.start
-        return self.merged(routing[samples.start : samples.start + (count | 1)], workspace)[:count]
+        merged_too = (count | 1) if self.together is None else count
+        return self.merged(routing[samples.start : samples.start + merged_too], workspace)[:count]
 
     def contracted(self, left: Tensor, right: Tensor, workspace: Tensor) -> Tensor:
         """Left (b, N, u) and right (b, N, D) → ⟨leftᵀ right, τ_i⟩, (b, T).
@@ -67,6 +80,12 @@ class TileWeights(NamedTuple):
         return (self.vectors.view(experts, parts, -1).transpose(0, 1) @ by_part).sum(dim=0).T
 
 
+def with_margins(routing_weights: Tensor) -> Tensor:
+    """(B, T) → the same with a column of ones behind it, for W0, and a row of zeros below."""
+    ones = routing_weights.new_ones(len(routing_weights), 1)
+    return F.pad(torch.cat([routing_weights, ones], dim=1), (0, 0, 0, 1))
+
+
 def in_shape(workspace: Tensor, *shape: int) -> Tensor:
     """The beginning of a workspace in some shape."""
     return workspace[: prod(shape)].view(shape)
@@ -76,12 +95,28 @@ def tile_weights(
     layer: MergedLayer, dim: int, tiling: Tiling, dtype: torch.dtype
 ) -> Callable[[int], TileWeights]:
     """The number of a tile → its rows (dim 0) or columns (dim 1) of a layer."""
-    pretrained = layer.weight if dim == 0 else layer.weight.mT
-    by_tile = pretrained[:, None].split(tiling.units)
+    lines = layer.weight if dim == 0 else layer.weight.mT
+    pretrained = lines[:, None].split(tiling.units)
     vectors = layer.vectors.tiles(tiling.hidden, tiling.units, dim, dtype)
+    together = lines_together(layer, dim, dtype)
+    by_tile = None if together is None else together.split(tiling.units, dim=1)
     return lambda tile: TileWeights(
-        by_tile[tile].to(dtype).contiguous(), unit_by_unit(vectors(tile))
+        pretrained[tile].to(dtype).contiguous(),
+        unit_by_unit(vectors(tile)),
+        None if by_tile is None else by_tile[tile].flatten(1),
     )
+
+
+def lines_together(layer: MergedLayer, dim: int, dtype: torch.dtype) -> Tensor | None:
+    """All rows or columns of the task vectors and behind them W0, (T + 1, length, D), as they lie.
+
+    None if they do not lie together, one line after another, or are of another precision.
+    """
+    together = layer.vectors.together(layer.weight) if layer.weight.dtype == dtype else None
+    if together is None:
+        return None
+    lines = together if dim == 0 else together.mT
+    return lines if lines.is_contiguous() else None
 
 
 def unit_by_unit(vectors: Tensor) -> Tensor:

@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from wemoe_pl.moe.kernels.threads import run_in_threads, threads_for
-from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights
+from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights, with_margins
 from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, Tiling, budget_for
 from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
@@ -71,7 +70,7 @@ class TiledPass:
     Attributes:
         mlp: the layers.
         x: X, (B, N, D).
-        routing: the routing weights, with a row of zeros behind them, (B + 1, T).
+        routing: the routing weights in their margins, (B + 1, T + 1); see `with_margins`.
         bias: c, the merged biases of the first layer, (B, H).
         tiling: how samples and hidden units are cut.
         first: the number of a tile → its rows of the first layer.
@@ -93,7 +92,7 @@ class TiledPass:
         """Cut the layers, once for all threads."""
         first = tile_weights(mlp.first, 0, tiling, x.dtype)
         second = tile_weights(mlp.second, 1, tiling, x.dtype)
-        routing = F.pad(routing_weights, (0, 0, 0, 1))
+        routing = with_margins(routing_weights)
         return cls(mlp, x, routing, bias, tiling, first, second)
 
     def forward(self, work: ThreadTiles, out: Tensor, kept: list[Activated] | None) -> None:

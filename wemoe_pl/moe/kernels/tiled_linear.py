@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from wemoe_pl.moe.compression import is_column_major
 from wemoe_pl.moe.kernels.merged_layer import MergedLayer
 from wemoe_pl.moe.kernels.threads import run_in_threads, threads_for
-from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights
+from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights, with_margins
 from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, Tiling, budget_for
 
 
@@ -34,7 +33,7 @@ class Tile(NamedTuple):
         lines: the pretrained lines and their task vectors.
         units: their numbers, which are those of a part's columns.
         samples: the samples.
-        routing: the routing weights of the batch, with a row of zeros behind them.
+        routing: the routing weights of the batch, in the margins of `with_margins`.
         workspace: room for merged lines, or for their gradient.
     """
 
@@ -70,7 +69,7 @@ class LinearPass:
     Attributes:
         lines: the number of a tile → its lines.
         tiling: how samples and lines are cut.
-        routing: the routing weights, with a row of zeros behind them, (B + 1, T).
+        routing: the routing weights in their margins, (B + 1, T + 1); see `with_margins`.
         width: D, the length of a line.
     """
 
@@ -92,7 +91,7 @@ class LinearPass:
         line_bytes = width * x.element_size()
         tiling = Tiling.of(len(x), length, line_bytes, budget, threads, sum_bytes=of_whole)
         lines = tile_weights(layer, dim, tiling, x.dtype)
-        return cls(lines, tiling, F.pad(routing_weights, (0, 0, 0, 1)), width)
+        return cls(lines, tiling, with_margins(routing_weights), width)
 
     def run(self, step: Callable[[Tile, int], None]) -> None:
         """Call `step` with every tile and the number of its thread, in that thread."""
