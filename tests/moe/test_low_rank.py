@@ -41,8 +41,9 @@ def test_low_rank_vectors_are_applied_without_being_formed() -> None:
     vectors = LowRank(rank=2).store(weight, tuned.__getitem__, T)
     assert isinstance(vectors, LowRankVectors)
     x, routing_weights = torch.randn(B, 5, 9).double(), torch.randn(B, T).double()
-    expected = torch.einsum("bmn,bkn->bkm", vectors.mix(routing_weights), x)
-    torch.testing.assert_close(vectors.apply_to(x, routing_weights), expected)
+    out = torch.randn(B, 5, 7).double()
+    expected = out + torch.einsum("bmn,bkn->bkm", vectors.mix(routing_weights), x)
+    torch.testing.assert_close(vectors.add_applied(out, x, routing_weights), expected)
 
 
 @pytest.mark.parametrize(

@@ -59,12 +59,12 @@ class TaskVectors(nn.Module, ABC):
         """Let the pretrained parameter lie where it is read quickly with its task vectors."""
 
     def together(self, weight: Tensor) -> Tensor | None:
-        """Task vectors and the pretrained parameter as the last, (T + 1, *shape), if they lie so."""
+        """Task vectors and behind them the parameter, (T + 1, *shape), if they lie so."""
         return None
 
-    def apply_to(self, x: Tensor, routing_weights: Tensor) -> Tensor:
-        """Tokens (B, N, n) and (B, T) → Σ_i r_bi τ_i x, (B, N, m), of task vectors (m, n)."""
-        return x @ self.mix(routing_weights).mT
+    def add_applied(self, out: Tensor, x: Tensor, routing_weights: Tensor) -> Tensor:
+        """Add Σ_i r_bi τ_i x of tokens (B, N, n) and (B, T) to `out`, (B, N, m), in place."""
+        return out.baddbmm_(x, self.mix(routing_weights).mT)
 
     @property
     def numbers(self) -> int:
@@ -73,7 +73,7 @@ class TaskVectors(nn.Module, ABC):
 
     @property
     def apply_cost(self) -> float:
-        """Multiply-adds that `apply_to` takes for one token."""
+        """Multiply-adds that `add_applied` takes for one token."""
         return math.inf
 
     @property

@@ -69,7 +69,7 @@ class DenseVectors(TaskVectors):
             weight.data = behind.copy_(weight)
 
     def together(self, weight: Tensor) -> Tensor | None:
-        """The task vectors and the weight behind them, (T + 1, *shape); None if it lies elsewhere."""
+        """The task vectors and the weight behind them, (T + 1, *shape), if it lies there."""
         if (behind := self.behind) is None or not behind.is_set_to(weight.detach()):
             return None
         return self.in_memory(self.count + 1)
@@ -105,11 +105,12 @@ class DenseVectors(TaskVectors):
             return super().tiles(length, lines, dim, dtype)
         return self.tile(0, length, dim, dtype).split(lines, dim=1).__getitem__
 
-    def apply_to(self, x: Tensor, routing_weights: Tensor) -> Tensor:
+    def add_applied(self, out: Tensor, x: Tensor, routing_weights: Tensor) -> Tensor:
         """One task vector after another, of which none is copied."""
         shares = routing_weights[:, None, None, :].unbind(dim=-1)
-        applied = (x @ vector.to(x.dtype).T for vector in self.stacked)
-        return torch.stack([r * y for r, y in zip(shares, applied, strict=True)]).sum(dim=0)
+        for share, vector in zip(shares, self.stacked, strict=True):
+            out = out.addcmul(share, x @ vector.to(x.dtype).T)
+        return out
 
     @property
     def apply_cost(self) -> float:

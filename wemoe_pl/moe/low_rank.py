@@ -90,11 +90,13 @@ class LowRankVectors(TaskVectors):
         pairs = zip(lines[start:stop].split(ranks, dim=1), rest.split(ranks), strict=True)
         return torch.stack([left.to(dtype) @ right.to(dtype) for left, right in pairs])
 
-    def apply_to(self, x: Tensor, routing_weights: Tensor) -> Tensor:
-        """Σ_i r_bi τ_i x, (B, N, n) → (B, N, m), without forming a task vector."""
+    def add_applied(self, out: Tensor, x: Tensor, routing_weights: Tensor) -> Tensor:
+        """Two products for all experts at once, and no task vector is formed."""
         dtype = routing_weights.dtype
         shares = routing_weights[:, None, self.owners]
-        return (x @ self.right.to(dtype).T * shares) @ self.left.to(dtype).T
+        within = x @ self.right.to(dtype).T * shares
+        out.flatten(0, 1).addmm_(within.flatten(0, 1), self.left.to(dtype).T)
+        return out
 
     @property
     def apply_cost(self) -> float:

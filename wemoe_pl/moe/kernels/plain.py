@@ -24,9 +24,11 @@ MAPPED_BYTES = 256 * 2**20
 
 def activation_linear(layer: MergedLayer, routing_weights: Tensor, x: Tensor) -> Tensor:
     """Apply W0 and every task vector to the tokens: (B, T) and x (B, N, n) → (B, N, m)."""
-    pretrained = F.linear(x, layer.weight.to(x.dtype))
-    bias = layer.merged_bias(routing_weights)[:, None]
-    return pretrained + layer.vectors.apply_to(x, routing_weights) + bias
+    bias = None if layer.bias is None else layer.bias.to(x.dtype)
+    pretrained = F.linear(x, layer.weight.to(x.dtype), bias)
+    if layer.bias_vectors is not None:
+        pretrained.add_(layer.bias_vectors.mix(routing_weights)[:, None])
+    return layer.vectors.add_applied(pretrained, x, routing_weights)
 
 
 def untiled_linear(layer: MergedLayer, routing_weights: Tensor, x: Tensor) -> Tensor:
