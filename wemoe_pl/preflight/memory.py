@@ -20,6 +20,7 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging import AdaptiveEncoder, MergeMethod, blocks_of
 from wemoe_pl.model.architecture import mixtures_of
 from wemoe_pl.moe.dictionary import Dictionary
+from wemoe_pl.moe.low_rank import LowRankVectors
 from wemoe_pl.training.finetune import with_frozen_projection
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import MultiTaskModule
@@ -104,8 +105,9 @@ def estimate(
 ) -> Memory:
     """Estimate the memory that a job takes on each device.
 
-    Activations are counted on the plain encoder. In its place a merged MLP keeps its hidden layer
-    once more for the backward pass, and works in a bounded space that is not counted.
+    Activations are counted on the plain encoder. In its place an MLP that is merged tile by tile
+    keeps its hidden layer once more for the backward pass, and works in a bounded space that is not
+    counted; factors of low rank are added to what the plain one makes.
 
     Args:
         module: the job's model, which is not built.
@@ -124,7 +126,7 @@ def estimate(
         step = anew + activations(backbone, images, "weights")
     else:
         step = trained + activations(backbone, images, "inputs")
-        step += hidden_layers(backbone, images) if mixtures_of(model) else 0
+        step += hidden_layers(backbone, images) if is_tiled(model) else 0
     counted = Memory(
         model=nbytes(model),
         task_vectors=sum(m.nbytes for m in model.modules() if isinstance(m, Dictionary)),
@@ -135,6 +137,17 @@ def estimate(
     )
     scale = dtype.itemsize / torch.float32.itemsize
     return Memory(**{name: round(scale * size) for name, size in asdict(counted).items()})
+
+
+def is_tiled(model: nn.Module) -> bool:
+    """Are there mixtures, whose task vectors are more than factors of low rank?"""
+    matrices = [
+        vectors
+        for mixture in mixtures_of(model).values()
+        for name, vectors in mixture.task_vectors.items()
+        if mixture.mlp.get_parameter(name).ndim == 2
+    ]
+    return any(not isinstance(vectors, LowRankVectors) for vectors in matrices)
 
 
 def encoder_of(module: MultiTaskModule) -> nn.Module:

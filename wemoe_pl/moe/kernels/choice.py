@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from wemoe_pl.moe.kernels.fused import fused_layer, fused_mlp, fuses
+from wemoe_pl.moe.kernels.grouped import grouped_mlp, has_few_routings
 from wemoe_pl.moe.kernels.merged_layer import LinearKernel, MergedLayer
 from wemoe_pl.moe.kernels.plain import (
     activation_linear,
@@ -59,12 +60,15 @@ class Kernels(Generic[Merged]):
         untiled: merges the weights of all samples at once.
         tiled: merges the weights of a tile at a time.
         fused: merges weights in the registers of a GPU.
+        grouped: merges the weights of a tile at a time, once for all samples that are routed alike,
+            without gradients; None if there is no such kernel.
     """
 
     activation: Callable[[Merged, Tensor, Tensor], Tensor]
     untiled: Callable[[Merged, Tensor, Tensor], Tensor]
     tiled: Callable[[Merged, Tensor, Tensor], Tensor]
     fused: Callable[[Merged, Tensor, Tensor], Tensor]
+    grouped: Callable[[Merged, Tensor, Tensor], Tensor] | None = None
 
     def choose(
         self, merged: Merged, routing_weights: Tensor, x: Tensor
@@ -73,17 +77,21 @@ class Kernels(Generic[Merged]):
         # A compiler is given plain operations for a batch of any size, which it fuses as it likes.
         traced = torch.compiler.is_compiling() or x.is_meta
         samples, tokens = TYPICAL_SHAPE if traced else x.shape[:2]
-        load = Load(samples, tokens, torch.is_grad_enabled() and routing_weights.requires_grad)
+        load = Load(samples, tokens, needs_gradients(routing_weights))
         if activation_space_cost(merged, load) < weight_space_cost(merged, load):
             return self.activation
         if traced:
             return self.untiled
         if x.is_cuda and fuses(merged, x):
             return fastest_kernel([self.tiled, self.fused], merged, routing_weights, x)
+        # To look for equal rows, an accelerator would have to be waited for.
+        may_group = not x.is_cuda and not needs_gradients(routing_weights, x)
+        if self.grouped and may_group and has_few_routings(routing_weights):
+            return self.grouped
         return self.tiled
 
 
-MLP_KERNELS = Kernels[TwoLayers](activation_mlp, untiled_mlp, tiled_mlp, fused_mlp)
+MLP_KERNELS = Kernels[TwoLayers](activation_mlp, untiled_mlp, tiled_mlp, fused_mlp, grouped_mlp)
 LINEAR_KERNELS = Kernels[MergedLayer](activation_linear, untiled_linear, tiled_linear, fused_layer)
 
 
@@ -95,6 +103,11 @@ def choose_kernel(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Kernel:
 def choose_linear_kernel(layer: MergedLayer, routing_weights: Tensor, x: Tensor) -> LinearKernel:
     """The kernel for a merged linear layer of tokens (B, N, n)."""
     return LINEAR_KERNELS.choose(layer, routing_weights, x)
+
+
+def needs_gradients(*tensors: Tensor) -> bool:
+    """Will there be a backward pass to any of the tensors?"""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def weight_space_cost(merged: TwoLayers | MergedLayer, load: Load) -> float:

@@ -205,12 +205,13 @@ def tiled_mlp(
     return out.add_(mlp.second.merged_bias(routing_weights)[:, None])
 
 
-def tiling_of(x: Tensor, mlp: TwoLayers, budget: Budget) -> Tiling:
-    """Tiles for a batch (B, N, D)."""
+def tiling_of(x: Tensor, mlp: TwoLayers, budget: Budget, rows: int | None = None) -> Tiling:
+    """Tiles for a batch (B, N, D), of which some rows have weights of their own; by default B."""
     unit_bytes = widest(mlp) * x.element_size()
     work = x.shape[:2].numel() * (mlp.first.weight.numel() + mlp.second.weight.numel())
     threads = threads_for(x, work, budget.threaded)
-    return Tiling.of(len(x), mlp.hidden, unit_bytes, budget, threads, sum_bytes=x.nbytes)
+    rows = len(x) if rows is None else rows
+    return Tiling.of(rows, mlp.hidden, unit_bytes, budget, threads, sum_bytes=x.nbytes)
 
 
 def widest(mlp: TwoLayers) -> int:

@@ -1,0 +1,88 @@
+"""Weight space, where samples have equal routing weights: they share weights that are merged once.
+
+That is so where a batch has a few distinct routings: images of one task that are routed alike, or
+each to one expert. Merging then costs as much as there are routings, not samples, and the products
+are those of all tokens of a routing at once.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wemoe_pl.moe.kernels.threads import run_in_threads
+from wemoe_pl.moe.kernels.tile_weights import tile_weights, with_margins
+from wemoe_pl.moe.kernels.tiled import tiling_of, widest
+from wemoe_pl.moe.kernels.tiling import ThreadTiles, budget_for
+from wemoe_pl.moe.kernels.two_layers import TwoLayers
+
+FEWEST_PER_ROUTING = 2  # samples, on average, from which on sorting them pays
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The samples of a batch by their routing.
+
+    Attributes:
+        distinct: the G distinct rows of routing weights, (G, T).
+        order: the samples in the order of their groups, (B,).
+        sizes: how many samples each group has.
+    """
+
+    distinct: Tensor
+    order: Tensor
+    sizes: list[int]
+
+    @classmethod
+    def of(cls, routing_weights: Tensor) -> "Groups":
+        """Sort the samples of routing weights (B, T).
+
+        >>> Groups.of(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])).sizes
+        [1, 2]
+        """
+        distinct, owners, sizes = routing_weights.unique(
+            dim=0, return_inverse=True, return_counts=True
+        )
+        return cls(distinct, owners.argsort(stable=True), sizes.tolist())
+
+    def tokens(self, x: Tensor) -> list[Tensor]:
+        """Tokens (B, N, D) in the order of the groups → those of each group, (b · N, D)."""
+        return [part.flatten(0, 1) for part in x.split(self.sizes)]
+
+
+def has_few_routings(routing_weights: Tensor) -> bool:
+    """Do so many samples share their routing weights, (B, T), that it pays to group them?"""
+    distinct = len(routing_weights.unique(dim=0))
+    return distinct * FEWEST_PER_ROUTING <= len(routing_weights)
+
+
+def grouped_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
+    """The two layers, without gradients: routing weights (B, T) and x (B, N, D) → (B, N, D)."""
+    groups = Groups.of(routing_weights)
+    tokens = groups.tokens(x[groups.order])
+    routing, budget = with_margins(groups.distinct), budget_for(x)
+    biases = mlp.first.merged_bias(groups.distinct)
+    tiling = tiling_of(x, mlp, budget, rows=len(groups.sizes))
+    first = tile_weights(mlp.first, 0, tiling, x.dtype)
+    second = tile_weights(mlp.second, 1, tiling, x.dtype)
+    outs = tiling.sums(x.new_empty(*x.shape[:2], len(mlp.second.weight)))
+
+    def add_tiles(given: tuple[ThreadTiles, Tensor]) -> None:
+        work, out = given
+        totals = groups.tokens(out)
+        workspace = x.new_empty((tiling.group + 1) * tiling.units * widest(mlp))
+        for tile in work.tiles:
+            units = tiling.units_of(tile)
+            for rows in work.groups:
+                merged = first(tile).merged_for(rows, routing, workspace)
+                of_rows = zip(biases[rows, units], tokens[rows], merged, strict=True)
+                hidden = [mlp.act(torch.addmm(bias, x, w.mT)) for bias, x, w in of_rows]
+                merged = second(tile).merged_for(rows, routing, workspace)
+                for total, h, w in zip(totals[rows], hidden, merged, strict=True):
+                    total.addmm_(h, w)
+
+    run_in_threads(add_tiles, list(zip(tiling.by_thread(), outs, strict=True)))
+    out = torch.empty_like(outs[0])
+    out[groups.order] = tiling.total(outs)
+    last = mlp.second.merged_bias(routing_weights)
+    return out.add_(last[:, None])
