@@ -16,6 +16,7 @@ from wemoe_pl.merging import MergeMethod
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.system.trust import DENIED, not_allowed
 from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.objectives import Objective
 
 # The keys that take the name of a class, and what that class must be.
 CHOSEN_BY_KEY: dict[str, type] = {
@@ -23,6 +24,7 @@ CHOSEN_BY_KEY: dict[str, type] = {
     "data": VisionData,
     "merge": MergeMethod,
     "compression": Compression,
+    "objective": Objective,
     "tasks": VisionTask,
     "logger": Logger,
     "callbacks": Callback,
