@@ -35,7 +35,7 @@ class Everything(Objective):
     def __call__(self, outputs: AdaptationOutputs) -> Tensor:
         brightness = outputs.images.mean(dim=(1, 2, 3))
         alike = torch.corrcoef(outputs.features).square().mean()
-        even = outputs.routing_weights.std(dim=0).sum() + outputs.routing_weights.square().mean()
+        even = outputs.routing_weights.var(dim=0).sum() + outputs.routing_weights.square().mean()
         agreement = F.mse_loss(outputs.logits, outputs.expert_logits)
         weights = (brightness - brightness.mean()).abs()
         return agreement + alike + even + (weights[:, None] * outputs.logits).square().mean()

@@ -99,6 +99,13 @@ def unknown_class(found: re.Match[str], report: Report) -> str:
     return f"There is no class '{found[1]}'. {nearest_name(found[1], names)}"
 
 
+def not_derived(found: re.Match[str], report: Report) -> str:
+    """Say that a class is none of those that the key takes."""
+    given = re.search(r"(?:val='|Given value: )([\w.]+)\b(?!\()", found.string)
+    named = found[1] or (given[1] if given else "This")
+    return after(report.key, f"{named} is no {found[2]}: name a class that is derived from it.")
+
+
 def missing_file(found: re.Match[str], report: Report) -> str:
     """Say that there is no such file, and which is like it; nothing if it is there."""
     path = Path(found[1])
@@ -129,6 +136,7 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], Report], str]], ...] = (
     (DENIED.pattern, lambda found, report: after(report.key, not_allowed(found[1]))),
     (r"(?:unrecognized arguments: --|[Oo]ption ')([\w.]+)", unknown_key),
     (r"Expected a dot import path string: (\S+)", unknown_class),
+    (r"Import path ([\w.]*) ?does not correspond to a subclass of (\w+)", not_derived),
     (r"invalid choice: '(\S+)' \(choose from ", lambda found, _: wrong_command(found[1])),
     (r'expected "subcommand" to be one of', lambda *_: wrong_command()),
     (

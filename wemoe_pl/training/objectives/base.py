@@ -119,7 +119,7 @@ def check_finite_losses(
     for task, loss in losses.items():
         if not loss.isfinite() and outputs[task].logits.isfinite().all():
             raise WeMoEError(
-                f"The objective {type(objective).__name__} is {float(loss)} for '{task}', though "
+                f"The objective {type(objective).__name__} is {loss.item()} for '{task}', though "
                 "all logits are finite: nothing can be learned from it. Look for a logarithm of 0 "
                 "or a division by 0 in it."
             )
