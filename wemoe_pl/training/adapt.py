@@ -115,6 +115,9 @@ class TestTimeAdaptation(MergedModule):
 
         With several processes it is the batch of all of them, and a loss of it has the gradients
         that it has in one process. The labels in the batch are not looked at.
+
+        Args:
+            batch: images (B, 3, H, W) and labels (B,) by task.
         """
         images = {task: images for task, (images, _) in batch.items()}
         shares = compute_needs(self.classifier, images, self.needs, self._expert_logits)
