@@ -175,6 +175,16 @@ CASES = [
     ("unrecognized", f"{JOB} --model.merg WEMoE", "There is no key 'merg'."),
     ("unrecognized", f"{JOB} --config group.yaml", "There is no key 'trainer.max_step'. Did you"),
     ("dot import", f"{JOB} --model TestTimeAdaption", "There is no class 'TestTimeAdaption'."),
+    (
+        "correspond",
+        f"{JOB} --model.objective wemoe_pl.TIES",
+        "objective: wemoe_pl.TIES is no Objective: ",
+    ),
+    (
+        "correspond",
+        f"{JOB} --model.merge torch.nn.ReLU",
+        "merge: torch.nn.ReLU is no MergeMethod: ",
+    ),
     ("invalid choice", "fti", "There is no command 'fti'. Did you mean 'fit'?"),
     ("subcommand", "", "Give a command: fit, validate, test, predict, "),
     ("are required", "fit --suite miniature", "No data was given: start from a config, with "),

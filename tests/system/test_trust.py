@@ -83,6 +83,7 @@ def refused(trace: Path, tmp_path: Path, tiny_suite_yaml: Path) -> Refused:
         ("trainer.profiler", {"trainer": {"profiler": part("evil_module.Evil")}}),
         ("model", {"model": "evil_module.Evil"}),
         ("model: merge", {"model": {"init_args": {"merge": "evil_module.Evil"}}}),
+        ("model: objective", {"model": {"init_args": {"objective": "evil_module.Evil"}}}),
         ("data", {"data": part("evil_module.Evil")}),
         ("suite.tasks", {"suite": SUITE | {"tasks": {"a": part("evil_module.Evil")}}}),
         ("suite.text_tower", {"suite": SUITE | {"text_tower": part("evil_module.Evil")}}),
@@ -151,6 +152,7 @@ def test_nor_by_a_name_that_lightning_looks_up(key: str, refused: Refused) -> No
         part("wemoe_pl.cli.main.main", args=["fit", "--allow", "evil_module"]),
         part("timm.create_model", model_name="hf-hub:a/b", pretrained=True),
         part("torch.nn.Linear", in_features=1, out_features=1),
+        part("wemoe_pl.Entropy"),
         "torch.ops.prims.convert_element_type",
         "torch.ops.aten.from_file",
     ],
@@ -211,7 +213,7 @@ def test_nor_can_a_checkpoint(refused: Refused, tmp_path: Path) -> None:
 def test_a_function_does_not_stand_for_a_model(refused: Refused) -> None:
     path = "lightning.pytorch.LightningModule.load_from_checkpoint"
     sentence = refused({"model": part(path, checkpoint_path="x", weights_only=False)})
-    assert "does not correspond to a subclass of LightningModule" in sentence
+    assert f"{path} is no LightningModule: name a class" in sentence
 
 
 def test_the_user_is_held_to_the_same_list(refused: Refused) -> None:

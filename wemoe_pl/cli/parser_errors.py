@@ -16,6 +16,7 @@ from wemoe_pl.merging import MergeMethod
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.system.trust import DENIED, not_allowed
 from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.objectives import Objective
 
 # The keys that take the name of a class, and what that class must be.
 CHOSEN_BY_KEY: dict[str, type] = {
@@ -23,6 +24,7 @@ CHOSEN_BY_KEY: dict[str, type] = {
     "data": VisionData,
     "merge": MergeMethod,
     "compression": Compression,
+    "objective": Objective,
     "tasks": VisionTask,
     "logger": Logger,
     "callbacks": Callback,
@@ -86,7 +88,8 @@ def after(place: str, sentence: str) -> str:
 
 def unknown_key(found: re.Match[str], report: Report) -> str:
     """Say that there is no such key, and which is like it."""
-    return f"There is no key '{found[1]}'. {nearest_name(found[1], report.keys, SEE_KEYS)}"
+    name = re.sub(r"\.(class_path|init_args)\b.*", "", found[1])  # of which a class was chosen
+    return f"There is no key '{name}'. {nearest_name(name, report.keys, SEE_KEYS)}"
 
 
 def unknown_class(found: re.Match[str], report: Report) -> str:
@@ -95,6 +98,13 @@ def unknown_class(found: re.Match[str], report: Report) -> str:
     bases = [base] if base else CHOSEN_BY_KEY.values()
     names = {name for base in bases for name in concrete(base)}
     return f"There is no class '{found[1]}'. {nearest_name(found[1], names)}"
+
+
+def not_derived(found: re.Match[str], report: Report) -> str:
+    """Say that a class is none of those that the key takes."""
+    given = re.search(r"(?:val='|Given value: )([\w.]+)\b(?!\()", found.string)
+    named = found[1] or (given[1] if given else "This")
+    return after(report.key, f"{named} is no {found[2]}: name a class that is derived from it.")
 
 
 def missing_file(found: re.Match[str], report: Report) -> str:
@@ -127,6 +137,7 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], Report], str]], ...] = (
     (DENIED.pattern, lambda found, report: after(report.key, not_allowed(found[1]))),
     (r"(?:unrecognized arguments: --|[Oo]ption ')([\w.]+)", unknown_key),
     (r"Expected a dot import path string: (\S+)", unknown_class),
+    (r"Import path ([\w.]*) ?does not correspond to a subclass of (\w+)", not_derived),
     (r"invalid choice: '(\S+)' \(choose from ", lambda found, _: wrong_command(found[1])),
     (r'expected "subcommand" to be one of', lambda *_: wrong_command()),
     (
