@@ -10,6 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from wemoe_pl.callbacks.lightning_private import set_progress
+from wemoe_pl.callbacks.validation_schedule import is_validated_behind
 from wemoe_pl.callbacks.whole_file import WholeFile
 from wemoe_pl.errors import CheckpointError, ConfigError, WeMoEError
 from wemoe_pl.runs.checkpoint import ENDED
@@ -97,7 +98,8 @@ class LastCheckpoint(Checkpoint):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save, if the validation is one of a training's that goes on."""
-        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+        begun = trainer.global_step and not trainer.sanity_checking
+        if trainer.state.fn == TrainerFn.FITTING and begun:
             self.validated_step, self._rng = trainer.global_step, rng_states()
             self.save(trainer)
 
@@ -167,8 +169,9 @@ class LastCheckpoint(Checkpoint):
         step = self.saved_step = checkpoint["global_step"]
         if trainer.state.fn == TrainerFn.FITTING and 0 < step < trainer.max_steps:
             state = checkpoint["callbacks"].get(self.state_key, {})
-            validated = state.get("validated_step") == step
-            set_progress(checkpoint["loops"]["fit_loop"], step, trainer, validated)
+            is_validated = state.get("validated_step") == step
+            loop, is_due = checkpoint["loops"]["fit_loop"], is_validated_behind(trainer, step)
+            set_progress(loop, step, trainer, is_due, is_validated)
 
 
 class IdentityRecord(L.Callback):

@@ -13,7 +13,7 @@ from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.training.module import MultiTaskModule
-from wemoe_pl.training.references import REFERENCES
+from wemoe_pl.training.references import EXPERTS, REFERENCES
 
 
 class MergedModule(MultiTaskModule):
@@ -78,13 +78,24 @@ class MergedModule(MultiTaskModule):
         """The column that this method is itself, if it is one."""
         return next((name for name, m in self.columns.items() if m == self.merge), None)
 
-    def build_references(self) -> dict[str, MultiTaskClassifier]:
+    @property
+    def references(self) -> dict[str, MergeMethod]:
         """The columns of the table beside this method's own."""
         if not self.compare:
             return {}
-        methods = {name: m for name, m in self.columns.items() if name != self.own_reference}
+        return {name: m for name, m in self.columns.items() if name != self.own_reference}
+
+    def build_references(self) -> dict[str, MultiTaskClassifier]:
+        """The models of `references`."""
+        methods = self.references
         classifiers = build_classifiers(self.suite, list(methods.values()))
         return dict(zip(methods, classifiers, strict=True))
+
+    def build_experts(self) -> MultiTaskClassifier | None:
+        """The experts, if they are one of the `references`."""
+        if EXPERTS not in self.references:
+            return None
+        return build_classifier(self.suite, self.references[EXPERTS])
 
     def on_train_start(self) -> None:
         """From here on the model is an adapted one."""
