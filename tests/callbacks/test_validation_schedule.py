@@ -22,6 +22,7 @@ from wemoe_pl.callbacks.validation_schedule import (
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.miniature import MiniatureTask
 from wemoe_pl.data.suite import Suite
+from wemoe_pl.data.tasks import VisionTask
 from wemoe_pl.merging import RegMean, WEMoE
 from wemoe_pl.reporting.loggers import MetricsFile
 from wemoe_pl.training.adapt import TestTimeAdaptation
@@ -67,13 +68,12 @@ def test_the_steps_are_a_few_early_ones_and_the_last() -> None:
 
 
 def test_curves_begin_before_the_first_step(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
-    curves, count = Curves(), CountImages()
-    callbacks = [ValidationSchedule(), curves, count]
-    adapt(tiny_suite, quiet_trainer(max_steps=LAST, callbacks=callbacks))
+    schedule, curves, count = ValidationSchedule(), Curves(), CountImages()
+    adapt(tiny_suite, quiet_trainer(max_steps=LAST, callbacks=[schedule, curves, count]))
     for key in ("val/acc", "val/entropy/cars", "val/diversity"):
         assert list(curves.points[key]) == SCHEDULED
     assert count.images == 16 * len(tiny_suite.tasks) * len(SCHEDULED)
-    assert callbacks[0].note == "Every validation was of the same 16 test images of each task."
+    assert schedule.note == "Every validation was of the same 16 test images of each task."
 
 
 @pytest.mark.parametrize("accumulated", [1, 3])
@@ -158,7 +158,9 @@ def test_validations_are_of_at_most_a_tenth_of_the_images_of_a_run(
     tiny_suite: Suite, steps: int
 ) -> None:
     size = 3000
-    tasks = {task: MiniatureTask(task, test_size=size) for task in tiny_suite.tasks}
+    tasks: dict[str, VisionTask] = {
+        task: MiniatureTask(task, test_size=size) for task in tiny_suite.tasks
+    }
     suite = replace(tiny_suite, tasks=tasks)
     module = TestTimeAdaptation(suite, WEMoE())
     data = MultiTaskData(suite, batch_size=16)
@@ -171,7 +173,9 @@ def test_validations_are_of_at_most_a_tenth_of_the_images_of_a_run(
 
 
 def test_of_few_images_all_are_validated(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
-    few = {task: MiniatureTask(task, test_size=10) for task in tiny_suite.tasks}
+    few: dict[str, VisionTask] = {
+        task: MiniatureTask(task, test_size=10) for task in tiny_suite.tasks
+    }
     schedule, count = ValidationSchedule(), CountImages()
     trainer = quiet_trainer(max_steps=5, callbacks=[schedule, count])
     adapt(replace(tiny_suite, tasks=few), trainer)

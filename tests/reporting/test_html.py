@@ -225,7 +225,7 @@ def test_whatever_stands_in_files_is_only_text(out: Path, tmp_path: Path) -> Non
         assert f"{name} {HOSTILE}" in body
     assert page.words("option") == [HOSTILE]
     assert str(one.folder) in page.words("code")
-    [image] = page.all("img")
+    image, _ = page.all("img")
     assert image["alt"] == f"{FIGURE_CAPTIONS['accuracy']}, of label {HOSTILE}"
 
 
@@ -299,7 +299,7 @@ def test_a_table_that_is_sorted_already_says_so(
 ) -> None:
     page = written(out, section(tmp_path), sort=sort)
     columns = [attrs for attrs in page.all("th", scope="col") if "aria-sort" in attrs]
-    names = [word for word in page.words("button") if word != "Copy"]
+    names = [word for word in page.words("button") if word not in ("Copy", "", "Close")]
     said = {name: attrs["aria-sort"] for name, attrs in zip(names, columns, strict=True)}
     assert [name for name in said if said[name] == "ascending"] == heads
 
@@ -414,7 +414,8 @@ def test_pictures_are_held_in_the_page_as_vectors_where_there_are_any(
     Image.new("RGB", (3, 2)).save(tmp_path / "accuracy.png")
     (tmp_path / "accuracy.svg").write_text(f'<?xml version="1.0"?>\n{SVG}')
     Image.new("RGB", (3, 2)).save(tmp_path / "unknown.png")
-    images = written(out, section(tmp_path, "WEMoE (depth 1)")).all("img")
+    *images, enlarged = written(out, section(tmp_path, "WEMoE (depth 1)")).all("img")
+    assert enlarged["src"] == "data:,"  # until one is clicked on
     for image, name in zip(images, ("accuracy.svg", "routing.png"), strict=True):
         kind, data = (image["src"] or "").split(",")
         assert kind == f"data:image/{'svg+xml' if name[-3:] == 'svg' else 'png'};base64"
@@ -476,7 +477,9 @@ def test_routing_is_read_as_it_was_written(tmp_path: Path) -> None:
     place = (1 * BLOCKS + 2) * len(EXPERTS) + 1
     assert routing["mean_weight"][place] == weight(1, 2, 1)
     assert routing["largest_share"][place] == share(1, 2, 1)
-    assert section(tmp_path).routing == routing
+    assert section(tmp_path).routing == routing | {"start": 0}
+    merge = {"class_path": "wemoe_pl.WEMoE", "init_args": {"init_lambda": 0.3}}
+    assert section(tmp_path, merge=merge).routing == routing | {"start": 0.3}
     assert section(tmp_path / "elsewhere").routing is None
 
 

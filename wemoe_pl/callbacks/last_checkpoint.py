@@ -98,8 +98,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save, if the validation is one of a training's that goes on."""
-        begun = trainer.global_step and not trainer.sanity_checking
-        if trainer.state.fn == TrainerFn.FITTING and begun:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self.validated_step, self._rng = trainer.global_step, rng_states()
             self.save(trainer)
 
@@ -139,7 +138,7 @@ class LastCheckpoint(Checkpoint):
         step = trainer.global_step
         resumable = getattr(trainer.lightning_module, "resumable", True)
         tried_out = getattr(trainer, "fast_dev_run", False)
-        if tried_out or (not ended and (step >= trainer.max_steps or not resumable)):
+        if tried_out or (not ended and not (0 < step < trainer.max_steps and resumable)):
             return
         for logger in trainer.loggers:
             logger.save()
@@ -168,10 +167,9 @@ class LastCheckpoint(Checkpoint):
         self._loaded = checkpoint
         step = self.saved_step = checkpoint["global_step"]
         if trainer.state.fn == TrainerFn.FITTING and 0 < step < trainer.max_steps:
-            state = checkpoint["callbacks"].get(self.state_key, {})
-            is_validated = state.get("validated_step") == step
-            loop, is_due = checkpoint["loops"]["fit_loop"], is_validated_behind(trainer, step)
-            set_progress(loop, step, trainer, is_due, is_validated)
+            validated = checkpoint["callbacks"].get(self.state_key, {}).get("validated_step")
+            is_due, loop = is_validated_behind(trainer, step), checkpoint["loops"]["fit_loop"]
+            set_progress(loop, step, trainer, is_due, is_validated=validated == step)
 
 
 class IdentityRecord(L.Callback):

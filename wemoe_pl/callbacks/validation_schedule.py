@@ -94,8 +94,8 @@ def has_no_interval(trainer: L.Trainer) -> bool:
     """Does a trainer leave open when its fits are validated, the images being without end?"""
     interval = trainer.val_check_interval
     is_open = isinstance(interval, float) and interval == 1.0
-    is_endless = not isinstance(trainer.limit_train_batches, int) and not trainer.overfit_batches
-    is_trial = bool(getattr(trainer, "fast_dev_run", False))
+    is_endless = not isinstance(trainer.limit_train_batches, int)
+    is_trial = any(getattr(trainer, name, 0) for name in ("fast_dev_run", "overfit_batches"))
     return is_open and is_endless and trainer.limit_val_batches > 0 and not is_trial
 
 

@@ -28,7 +28,7 @@ def validation_tables(trainer: Trainer, model: MultiTaskModule) -> list[Table]:
     """The scores of a validation, in the form of those of a test."""
     partial = what_was_scored(trainer)
     scores = {m.result: m.score(model.scores) for m in SHOWN_METRICS if m.score}
-    about = {
+    about: dict[str, Any] = {
         "suite": model.suite.name,
         "note": model.suite.note,
         "method": model.method + (PARTIAL if partial else ""),

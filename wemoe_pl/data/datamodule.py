@@ -37,8 +37,7 @@ class VisionData(L.LightningDataModule):
         test_batch_size: images per batch when scoring.
         num_workers: processes that load images; 0 loads them in the main one.
         seed: of the order of the images.
-        cache_images: keep the resized images on disk (150 kB each at 224 pixels), so that only the
-            first pass over them decodes.
+        cache_images: keep the resized images on disk (150 kB each), so that they are decoded once.
         images: what `predict` classifies: a folder, a pattern such as "photos/*.jpg", or parquet
             files.
         corruption: score, and adapt, on corrupted test images: which corruption, how severe.
@@ -134,7 +133,7 @@ class VisionData(L.LightningDataModule):
         Lightning would leave it out, and the others would wait for it in vain.
         """
         images = self.sets.load(wanted)
-        places = places_of_few(len(images), len(images) if few is None else few, wanted.task)
+        places = places_of_few(len(images), few, wanted.task)
         mine = WholeBatches(len(places), self.test_batch_size, self.share)
         if not mine:
             return DataLoader(NoTask(), batch_size=None)

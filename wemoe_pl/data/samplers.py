@@ -33,14 +33,14 @@ class Share(NamedTuple):
 ALONE = Share()
 
 
-def places_of_few(size: int, count: int, name: str) -> list[int]:
+def places_of_few(size: int, count: int | None, name: str) -> list[int]:
     """Choose the places of a few of so many images, the same in every run, in their order.
 
     They are drawn at random, since an even stride may meet images of one class only.
 
     Args:
         size: the number of images.
-        count: how many are chosen, or all if there are fewer.
+        count: how many are chosen: all if there are fewer, or if it is None.
         name: of the set, another of which has other places.
 
     >>> places_of_few(100, 4, "mnist") == places_of_few(100, 4, "mnist")

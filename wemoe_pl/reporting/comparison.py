@@ -100,7 +100,7 @@ def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> ResultTabl
         rows=rows,
         published=[published_row(row, columns) for row in published],
         notes=[note for note in notes if note],
-        metric=columns.metric,
+        measured=columns.metric.label,
     )
 
 
@@ -136,7 +136,7 @@ def own_rows(runs: Sequence[ScoredRun], columns: TableColumns, over_seeds: bool)
     for label, group in zip(labels, grouped.values(), strict=True):
         numbers = [numbers_of(run, columns, individual) for run in group]
         cells = [
-            Cell.of(values, metric)
+            Cell.of(values, **look_of(metric))
             for *values, metric in zip(*numbers, columns.metrics, strict=True)
         ]
         seeds = [run.results["seed"] for run in group]
@@ -229,7 +229,12 @@ def cells_of(
     """Make the cells of a row: one per task, then the means, and empty ones for the others."""
     known = [*(values.get(task) for task in columns.tasks), *means]
     filled = [*known, *[None] * (len(columns.metrics) - len(known))]
-    return [Cell(v, None, metric) for v, metric in zip(filled, columns.metrics, strict=True)]
+    return [Cell(v, **look_of(metric)) for v, metric in zip(filled, columns.metrics, strict=True)]
+
+
+def look_of(metric: ShownMetric) -> dict[str, Any]:
+    """Return how cells of a metric are written and compared."""
+    return {"form": metric.text, "least_is_best": metric.least_is_best}
 
 
 def title_of(results: Mapping[str, Any]) -> str:

@@ -131,10 +131,16 @@ class Section:
         return figures
 
     @property
-    def routing(self) -> dict[str, list[Any]] | None:
-        """The routing weights, see `read_routing`; None if there were no routers."""
+    def routing(self) -> dict[str, Any] | None:
+        """The routing weights, see `read_routing`, and the one that adaptation began with.
+
+        It is None if there were no routers.
+        """
         path = self.folder / ROUTING_FILE
-        return read_routing(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        options = (self.results.get("merge") or {}).get("init_args", {})
+        return read_routing(path) | {"start": options.get("init_lambda", 0)}
 
 
 @dataclass(frozen=True)
@@ -249,7 +255,7 @@ def check_figure(contents: bytes, suffix: str) -> None:
         raise ValueError("This is no SVG.")
 
 
-def read_routing(path: Path) -> dict[str, list[Any]]:
+def read_routing(path: Path) -> dict[str, Any]:
     """Read the numbers of a `routing.csv`, as the script of the page takes them.
 
     Returns:

@@ -13,7 +13,7 @@ from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.training.module import MultiTaskModule
-from wemoe_pl.training.references import EXPERTS, REFERENCES
+from wemoe_pl.training.references import REFERENCES
 
 
 class MergedModule(MultiTaskModule):
@@ -42,6 +42,7 @@ class MergedModule(MultiTaskModule):
             if infer_task is not None:
                 raise ConfigError(f"The task is given as '{task}': leave out model.infer_task.")
         self.merge = merge
+        self.initial_routing_weight = merge.scaling
         self.infer_task = infer_task
         self.only_task = task
         self.compare = references
@@ -90,12 +91,6 @@ class MergedModule(MultiTaskModule):
         methods = self.references
         classifiers = build_classifiers(self.suite, list(methods.values()))
         return dict(zip(methods, classifiers, strict=True))
-
-    def build_experts(self) -> MultiTaskClassifier | None:
-        """The experts, if they are one of the `references`."""
-        if EXPERTS not in self.references:
-            return None
-        return build_classifier(self.suite, self.references[EXPERTS])
 
     def on_train_start(self) -> None:
         """From here on the model is an adapted one."""

@@ -41,6 +41,7 @@ class MultiTaskModule(L.LightningModule):
         samples: some images of every task, as the last test saw them.
         test_results: the figures of the last test, for `results.json`.
         needs_labels: must all images that it learns from have labels?
+        initial_routing_weight: the one that adaptation begins with.
         learns_by_steps: is the model another one after every step of a fit?
         resumable: can a fit go on from a checkpoint that was saved before its end?
         infer_task: how `predict` finds out the task of an image; None if it answers for all.
@@ -51,6 +52,7 @@ class MultiTaskModule(L.LightningModule):
     scores: TaskScores
     needs_labels = False
     learns_by_steps = True
+    initial_routing_weight = 0.0
     resumable = True
     infer_task: InferenceRule | None = None
 
@@ -86,10 +88,6 @@ class MultiTaskModule(L.LightningModule):
     def build_references(self) -> dict[str, MultiTaskClassifier]:
         """Build the models that the test compares with, by the name of their column."""
         return {}
-
-    def build_experts(self) -> MultiTaskClassifier | None:
-        """Build the experts, each of which answers for its own task; None if there are none."""
-        return None
 
     @property
     def own_reference(self) -> str | None:

@@ -7,11 +7,14 @@ import lightning as L
 import torch
 
 from wemoe_pl.data.suite import Suite
+from wemoe_pl.merging import MergeMethod
+from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.training.clock import StageClock
 from wemoe_pl.training.evaluation import Evaluation, FinalEvaluation, Sample
 from wemoe_pl.training.expert_answers import ExpertAnswers
 from wemoe_pl.training.metrics import TaskScores, mean
+from wemoe_pl.training.references import EXPERTS
 from wemoe_pl.training.routing import TaskRouting
 from wemoe_pl.training.shown_metrics import SHOWN_METRICS, Stage
 
@@ -49,8 +52,9 @@ class Scored(Logs, Protocol):
     def build_references(self) -> dict[str, MultiTaskClassifier]:
         """Build the models that the test compares with."""
 
-    def build_experts(self) -> MultiTaskClassifier | None:
-        """Build the experts, each of which answers for its own task."""
+    @property
+    def references(self) -> Mapping[str, MergeMethod]:
+        """The methods that the test compares with."""
 
 
 class Scoring(L.Callback):
@@ -75,13 +79,11 @@ class Scoring(L.Callback):
         module.evaluation = Evaluation(module.classifier, module.device, answers)
 
     def expert_answers(self, module: Scored) -> ExpertAnswers | None:
-        """Return the answers of the experts; the first time, they are still to be asked."""
-        if self._expert_answers is None:
+        """Return the answers of the experts; None if these are no reference."""
+        if self._expert_answers is None and EXPERTS in module.references:
             with torch.random.fork_rng():  # a new model draws weights before it has its own
-                experts = module.build_experts()
-            if experts is not None:
-                experts.to(next(module.classifier.parameters()))
-                self._expert_answers = ExpertAnswers(experts)
+                experts = build_classifier(module.suite, module.references[EXPERTS])
+            self._expert_answers = ExpertAnswers(experts.to(next(module.classifier.parameters())))
         return self._expert_answers
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
@@ -69,13 +69,14 @@ def write_figures(
         plot_adaptation(written[-1], curves, f"{title}\n{only}" if only else title)
     if module.routing:
         about = f"Routing of {title}"
-        paths = write_routing(out, module.routing, list(module.suite.experts), about)
+        start = module.initial_routing_weight
+        paths = write_routing(out, module.routing, list(module.suite.experts), about, start)
         written += [path for path in paths if path.suffix == ".png"]
     if results["accuracy"]:
         worst = min(results["accuracy"], key=lambda task: results["accuracy"][task])
         counts = module.scores.confusion()[worst]
         written.append(out / "confusion.png")
-        about = f"{title}: confusion on {worst}, the task of least accuracy"
+        about = f"{title}\nimages of {worst}, the task of least accuracy"
         plot_confusion(written[-1], counts, module.classifier.head(worst).classes, about)
     return written
 
@@ -207,29 +208,37 @@ def draw_curve(axis: Axes, curve: Curve, unit: float, lag: float = 0, **look: An
 
 
 def plot_confusion(path: Path, counts: Tensor, classes: Sequence[str], title: str) -> None:
-    """Draw how often images of each class are taken for each other, as shares of the true class.
+    """Draw how many images of each class are taken for another, in the colour of their share.
+
+    Images whose class is found are on a grey diagonal, and the colours are of mistakes alone: else
+    few mistakes could not be seen beside all that is right.
 
     Args:
         path: the PNG file.
         counts: (C, C), true classes in rows, predicted ones in columns.
-        classes: the C names; they are shown up to 20, and the shares in numbers up to 12.
+        classes: the C names; they are shown up to 20, and the counts in numbers up to 12.
         title: of the figure.
     """
-    shares = (100 * counts / counts.sum(dim=1, keepdim=True).clamp(min=1)).numpy()
+    shares = (100 * counts / counts.sum(dim=1, keepdim=True).clamp(min=1)).double().numpy()
+    mistakes = np.ma.masked_array(shares, np.eye(len(shares), dtype=bool))
+    most = float(mistakes.max()) if len(shares) > 1 else 0.0
     named, numbered = len(classes) <= 20, len(classes) <= 12
     names = [c if len(c) <= LONGEST_CLASS else f"{c[: LONGEST_CLASS - 1]}…" for c in classes]
     longest = max(map(len, names))
     margin = 0.5 + 0.075 * longest * named
     side = min(max(0.4 * len(classes), 3.0), 6.5)
-    roots = PowerNorm(0.5, 0, 100)  # else one wrong image of a hundred cannot be seen
-    with saved_figure(path, 1.1 * side + margin + 0.6, side + margin + 0.2, title) as figure:
+    with saved_figure(path, 1.1 * side + margin + 0.6, side + margin + 0.4, title) as figure:
         axis = figure.subplots()
-        image = axis.imshow(shares, norm=roots, cmap="cividis", interpolation="nearest")
+        axis.set_facecolor("#E0E0E0")  # of the diagonal
+        limit = max(10 * math.ceil(most / 10), 10)
+        image = axis.imshow(mistakes, vmin=0, vmax=limit, cmap="Oranges", interpolation="nearest")
         if named:
             axis.set_xticks(range(len(names)), names, rotation=90 if longest > 2 else 0)
             axis.set_yticks(range(len(names)), names)
         if numbered:
-            write_cells(axis, shares, "{:.0f}", light=shares < 25)
+            seen = counts.double().where(counts > 0, torch.nan).numpy()
+            write_cells(axis, seen, light=mistakes.filled(0) > 0.6 * limit)
         by = "" if named else ", by index"
         axis.set(xlabel=f"predicted class{by}", ylabel=f"true class{by}")
-        figure.colorbar(image, ax=axis, label="share of the true class, %", shrink=0.8)
+        label = "mistakes, % of the images of a true class"
+        figure.colorbar(image, ax=axis, label=label, shrink=0.8)

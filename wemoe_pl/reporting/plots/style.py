@@ -80,8 +80,11 @@ def add_legend(figure: Figure, place: LegendPlace, columns: int = 1) -> None:
         figure.legend(handles.values(), handles.keys(), loc=place, ncols=columns)
 
 
-def write_cells(axis: Axes, values: FloatArray, form: str, light: NDArray[np.bool_]) -> None:
-    """Write the numbers of a heat map into its cells, in white where `light`."""
+def write_cells(
+    axis: Axes, values: FloatArray, light: NDArray[np.bool_], form: str = "{:.0f}"
+) -> None:
+    """Write the numbers of a heat map into its cells, in white where `light`; NaN stays empty."""
     for (i, j), value in np.ndenumerate(values):
-        colour = "white" if light[i, j] else "black"
-        axis.text(j, i, form.format(value), ha="center", va="center", fontsize=8, color=colour)
+        if not np.isnan(value):
+            colour = "white" if light[i, j] else "black"
+            axis.text(j, i, form.format(value), ha="center", va="center", fontsize=8, color=colour)
