@@ -22,6 +22,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
 
 from wemoe_pl.errors import CheckpointError, DataError, WeMoEError
 from wemoe_pl.reporting.analysis import write_rows
@@ -781,6 +782,31 @@ def test_the_page_never_scrolls_sideways(width: int, scheme: str, page: webdrive
     ends = page.execute_script("return document.getElementById('tooltip').getBoundingClientRect()")
     assert ends["left"] >= 0
     assert ends["right"] <= width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_table_that_is_wider_than_the_window_says_so(width: int, page: webdriver.Chrome) -> None:
+    look(page, width, "light")
+    frame = page.find_elements(By.CSS_SELECTOR, "main .scroll")[-1]
+    hint = page.execute_script("return arguments[0].previousElementSibling", frame)
+    assert hint.text == "Scroll sideways for more columns →"
+    assert "more" in frame.get_attribute("class").split()
+    page.execute_script("arguments[0].scrollLeft = 1e6", frame)
+    WebDriverWait(page, 5).until(lambda _: "more" not in frame.get_attribute("class").split())
+    narrow = first(page, ".scroll table.accuracy")
+    is_wide = narrow.size["width"] > width
+    assert page.find_elements(By.CSS_SELECTOR, ".hint")[0].is_displayed() is is_wide
+
+
+def test_a_picture_opens_large_and_closes_again(page: webdriver.Chrome) -> None:
+    look(page, 390, "light")
+    picture = first(page, ".enlarge img")
+    picture.click()
+    large = first(page, "#large img")
+    assert large.get_attribute("src") == picture.get_attribute("src")
+    assert large.size["width"] == 960 > 2 * picture.size["width"]
+    large.click()
+    assert not large.is_displayed()
 
 
 def test_the_command_is_copied(page: webdriver.Chrome) -> None:
