@@ -72,6 +72,10 @@ class Scoring(L.Callback):
         self.asks_experts = False
         self._expert_answers: ExpertAnswers | None = None
 
+    def teardown(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
+        """Let go of the experts' answers, which are for the images of one fit."""
+        self._expert_answers = None
+
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Start to count."""
         module: Scored = pl_module
