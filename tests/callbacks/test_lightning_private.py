@@ -113,7 +113,7 @@ def test_the_progress_of_a_fit_is_kept_under_the_same_keys(
     trainer = quiet_trainer(max_steps=4, val_check_interval=2, check_val_every_n_epoch=None)
     before = trainer.fit_loop.state_dict()
     after: dict[str, Any] = deepcopy(before)
-    set_progress(after, 2, trainer, is_validated=False)
+    set_progress(after, 2, trainer, is_due=True, is_validated=False)
     after["epoch_progress"].pop("is_last_batch")  # of batches only
     assert shape(after) == shape(before), changed("how the progress of a fit is kept")
     trainer.fit_loop.load_state_dict(after)

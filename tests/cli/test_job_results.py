@@ -4,9 +4,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from wemoe_pl.cli.job_results import validation_table
+from wemoe_pl.cli.job_results import validation_tables
+from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.system.console import Console
+from wemoe_pl.training.metrics import TaskScores
 
 
 @pytest.mark.parametrize(("trial", "method"), [(1, "wemoe, partial"), (0, "wemoe")])
@@ -15,15 +18,34 @@ def test_a_table_of_a_validation_names_the_method(trial: int, method: str) -> No
         fast_dev_run=trial, state=SimpleNamespace(fn="validate"), limit_val_batches=1.0,
         num_val_batches=[], val_dataloaders=[],
     )  # fmt: skip
+    scores = TaskScores({"mnist": 2})
+    scores.update("mnist", torch.eye(2), torch.tensor([0, 0]))
     model: Any = SimpleNamespace(
-        scores=SimpleNamespace(accuracy=lambda: {"mnist": 0.5}),
+        scores=scores,
         suite=SimpleNamespace(name="tiny", note=None),
         method="wemoe",
     )
     console = Console(record=True, width=100)
-    console.print(validation_table(trainer, model))
+    console.print(*validation_tables(trainer, model))
     text = console.export_text()
     assert "Accuracy on tiny, %" in text
     assert "50.0" in text
     assert ("partial" in text) == bool(trial)
     assert method in text
+
+
+def test_a_validation_without_labels_shows_what_needs_none() -> None:
+    trainer: Any = SimpleNamespace(
+        fast_dev_run=0, state=SimpleNamespace(fn="validate"), limit_val_batches=1.0,
+        num_val_batches=[], val_dataloaders=[],
+    )  # fmt: skip
+    scores = TaskScores({"mnist": 2})
+    scores.update("mnist", torch.zeros(3, 2), torch.full((3,), UNLABELLED))
+    suite = SimpleNamespace(name="tiny", note=None)
+    model: Any = SimpleNamespace(scores=scores, suite=suite, method="wemoe")
+    [table] = validation_tables(trainer, model)
+    console = Console(record=True, width=100)
+    console.print(table)
+    text = console.export_text()
+    assert "Without labels, on tiny" in text
+    assert "0.69" in text  # log 2, of answers that are quite uncertain

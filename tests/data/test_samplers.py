@@ -5,7 +5,7 @@ from itertools import chain, islice
 import pytest
 from torch.utils.data import DistributedSampler, SequentialSampler
 
-from wemoe_pl.data.samplers import CountFrom, Share, WholeBatches
+from wemoe_pl.data.samplers import CountFrom, Share, WholeBatches, places_of_few
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4, 8])
@@ -45,3 +45,12 @@ def test_lightning_takes_them_for_the_samplers_that_it_leaves_alone() -> None:
         assert isinstance(sampler, SequentialSampler)  # to overfit
     own = WholeBatches(7, 2, Share(1, 2))
     assert (own.rank, own.num_replicas, own.shuffle) == (1, 2, False)
+
+
+def test_a_few_images_are_the_same_every_time_and_of_all_classes() -> None:
+    labels = [place % 10 for place in range(400)]  # of which every tenth is of one class
+    places = places_of_few(400, 40, "mnist")
+    assert places == sorted(set(places)) == places_of_few(400, 40, "mnist")
+    assert len({labels[place] for place in places}) > 7
+    assert places != places_of_few(400, 40, "cars")
+    assert places_of_few(5, 40, "mnist") == list(range(5))

@@ -22,6 +22,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
 
 from wemoe_pl.errors import CheckpointError, DataError, WeMoEError
 from wemoe_pl.reporting.analysis import write_rows
@@ -225,7 +226,7 @@ def test_whatever_stands_in_files_is_only_text(out: Path, tmp_path: Path) -> Non
         assert f"{name} {HOSTILE}" in body
     assert page.words("option") == [HOSTILE]
     assert str(one.folder) in page.words("code")
-    [image] = page.all("img")
+    image, _ = page.all("img")
     assert image["alt"] == f"{FIGURE_CAPTIONS['accuracy']}, of label {HOSTILE}"
 
 
@@ -299,7 +300,7 @@ def test_a_table_that_is_sorted_already_says_so(
 ) -> None:
     page = written(out, section(tmp_path), sort=sort)
     columns = [attrs for attrs in page.all("th", scope="col") if "aria-sort" in attrs]
-    names = [word for word in page.words("button") if word != "Copy"]
+    names = [word for word in page.words("button") if word not in ("Copy", "", "Close")]
     said = {name: attrs["aria-sort"] for name, attrs in zip(names, columns, strict=True)}
     assert [name for name in said if said[name] == "ascending"] == heads
 
@@ -414,7 +415,8 @@ def test_pictures_are_held_in_the_page_as_vectors_where_there_are_any(
     Image.new("RGB", (3, 2)).save(tmp_path / "accuracy.png")
     (tmp_path / "accuracy.svg").write_text(f'<?xml version="1.0"?>\n{SVG}')
     Image.new("RGB", (3, 2)).save(tmp_path / "unknown.png")
-    images = written(out, section(tmp_path, "WEMoE (depth 1)")).all("img")
+    *images, enlarged = written(out, section(tmp_path, "WEMoE (depth 1)")).all("img")
+    assert enlarged["src"] == "data:,"  # until one is clicked on
     for image, name in zip(images, ("accuracy.svg", "routing.png"), strict=True):
         kind, data = (image["src"] or "").split(",")
         assert kind == f"data:image/{'svg+xml' if name[-3:] == 'svg' else 'png'};base64"
@@ -476,7 +478,9 @@ def test_routing_is_read_as_it_was_written(tmp_path: Path) -> None:
     place = (1 * BLOCKS + 2) * len(EXPERTS) + 1
     assert routing["mean_weight"][place] == weight(1, 2, 1)
     assert routing["largest_share"][place] == share(1, 2, 1)
-    assert section(tmp_path).routing == routing
+    assert section(tmp_path).routing == routing | {"start": 0}
+    merge = {"class_path": "wemoe_pl.WEMoE", "init_args": {"init_lambda": 0.3}}
+    assert section(tmp_path, merge=merge).routing == routing | {"start": 0.3}
     assert section(tmp_path / "elsewhere").routing is None
 
 
@@ -778,6 +782,31 @@ def test_the_page_never_scrolls_sideways(width: int, scheme: str, page: webdrive
     ends = page.execute_script("return document.getElementById('tooltip').getBoundingClientRect()")
     assert ends["left"] >= 0
     assert ends["right"] <= width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_table_that_is_wider_than_the_window_says_so(width: int, page: webdriver.Chrome) -> None:
+    look(page, width, "light")
+    frame = page.find_elements(By.CSS_SELECTOR, "main .scroll")[-1]
+    hint = page.execute_script("return arguments[0].previousElementSibling", frame)
+    assert hint.text == "Scroll sideways for more columns →"
+    assert "more" in frame.get_attribute("class").split()
+    page.execute_script("arguments[0].scrollLeft = 1e6", frame)
+    WebDriverWait(page, 5).until(lambda _: "more" not in frame.get_attribute("class").split())
+    narrow = first(page, ".scroll table.accuracy")
+    is_wide = narrow.size["width"] > width
+    assert page.find_elements(By.CSS_SELECTOR, ".hint")[0].is_displayed() is is_wide
+
+
+def test_a_picture_opens_large_and_closes_again(page: webdriver.Chrome) -> None:
+    look(page, 390, "light")
+    picture = first(page, ".enlarge img")
+    picture.click()
+    large = first(page, "#large img")
+    assert large.get_attribute("src") == picture.get_attribute("src")
+    assert large.size["width"] == 960 > 2 * picture.size["width"]
+    large.click()
+    assert not large.is_displayed()
 
 
 def test_the_command_is_copied(page: webdriver.Chrome) -> None:

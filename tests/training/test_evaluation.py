@@ -143,7 +143,7 @@ def test_a_run_without_any_labels_still_leaves_results(
     trainer.validate(module, verbose=False, datamodule=MultiTaskData(module.suite))
     write_results(tmp_path / "results.json", collect_results(module, seed=0))
     results = json.loads((tmp_path / "results.json").read_text())
-    assert results["tasks"] == []
+    assert results["tasks"] == TASKS
     assert results["accuracy"] == {}
     assert (results["mean"], results["normalized_mean"]) == (None, None)
     assert results["reference"] == {"pretrained": {}, "task_arithmetic": {}, "individual": {}}
@@ -165,6 +165,14 @@ def test_a_whole_run_on_images_without_any_labels_ends_well(
         torch.use_deterministic_algorithms(False)  # it outlives its trainer
     assert status == 0, capsys.readouterr().err
     results = json.loads((out / "results.json").read_text())
-    assert (results["tasks"], results["mean"], results["normalized_mean"]) == ([], None, None)
+    assert (results["tasks"], results["mean"], results["normalized_mean"]) == (TASKS, None, None)
+    agreement = results["reference_agreement"] | {"own": results["agreement"]}
+    assert agreement.pop("individual") == dict.fromkeys(TASKS, 1.0)
+    assert list(agreement) == ["pretrained", "task_arithmetic", "own"]
+    assert results["adaptation"]["before"]["scores"]["agreement"].keys() == set(TASKS)
+    shown = capsys.readouterr().out
+    assert "Agreement with the experts on tiny, %" in shown
+    assert "Arrows lead from step 0 to step 2." in shown
+    assert (out / "agreement.png").is_file()
     assert (out / "routing.png").is_file()
     assert load(out).tasks == tuple(TASKS)

@@ -56,6 +56,21 @@ def test_accuracy_is_correct_answers_over_answers_in_any_batches() -> None:
     assert scores.accuracy() == {"cars": pytest.approx(correct / 50)}
 
 
+def test_entropy_and_agreement_need_no_labels() -> None:
+    scores = TaskScores({"cars": 7, "asked": 7})
+    logits, expert = random_scores(classes=7, samples=50)
+    unknown = torch.full((50,), UNLABELLED)
+    for part in (slice(0, 32), slice(32, 50)):
+        scores.update("asked", logits[part], unknown[part], expert[part])
+    scores.update("cars", logits, unknown)
+    scores.gather()
+    p = logits.double().softmax(dim=-1)
+    entropy = pytest.approx(float(-(p * p.log()).sum(dim=-1).mean()), abs=1e-6)
+    assert scores.entropy() == {"cars": entropy, "asked": entropy}
+    alike = sum(int(row.argmax() == own) for row, own in zip(logits, expert, strict=True))
+    assert scores.agreement() == {"asked": alike / 50}  # of cars, no expert was asked
+
+
 def test_calibration_error_matches_fifteen_bins_written_out() -> None:
     scores = TaskScores({"cars": 4})
     logits, labels = random_scores(classes=4, samples=200)

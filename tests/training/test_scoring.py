@@ -19,13 +19,13 @@ def test_what_is_logged_has_the_keys_of_the_dashboard(
 ) -> None:
     trainer = quiet_trainer()
     trainer.test(TestTimeAdaptation(tiny_suite, WEMoE()), MultiTaskData(tiny_suite), verbose=False)
-    means = {"test/acc", "test/information", "test/diversity"}
+    means = {f"test/{name}" for name in ("acc", "entropy", "agreement", "information", "diversity")}
     expected = means | {f"{part}/{task}" for part in (*means, "routing") for task in TASKS}
     assert set(trainer.logged_metrics) == expected
     trainer.validate(
         TestTimeAdaptation(tiny_suite, WEMoE()), MultiTaskData(tiny_suite), verbose=False
     )
-    means = {"val/acc", "val/information", "val/diversity"}
+    means = {f"val/{name}" for name in ("acc", "entropy", "information", "diversity")}
     assert set(trainer.logged_metrics) == means | {f"{m}/{task}" for m in means for task in TASKS}
 
 

@@ -1,6 +1,6 @@
 """Every figure that a run shows is one row of one table."""
 
-from wemoe_pl.training.shown_metrics import CURVES, LABEL_FREE, SHOWN_METRICS
+from wemoe_pl.training.shown_metrics import ACCURACY, DRAWN, LABEL_FREE, SHOWN_METRICS
 
 
 def test_a_key_belongs_to_one_row() -> None:
@@ -11,13 +11,16 @@ def test_a_key_belongs_to_one_row() -> None:
 
 def test_every_score_is_written_under_a_key_of_its_own() -> None:
     results = [metric.result for metric in SHOWN_METRICS if metric.score]
-    assert results == ["accuracy", "calibration_error", "information", "diversity"]
+    label_free = ["entropy", "agreement", "information", "diversity"]
+    assert sorted(results) == sorted(["accuracy", "calibration_error", *label_free])
+    assert [metric.result for metric in LABEL_FREE] == label_free
 
 
 def test_pictures_and_summary_have_titles_and_units() -> None:
-    assert {key: (metric.label, metric.scale) for key, metric in CURVES.items()} == {
-        "train/entropy": ("entropy, nats", 1),
-        "val/acc": ("accuracy, %", 100),
-        "val/diversity": ("classes predicted, %", 100),
+    assert {metric.label: metric.text(0.256) for metric in DRAWN} == {
+        "entropy, nats": "0.26",
+        "accuracy, %": "25.6",
+        "agreement with the experts, %": "25.6",
+        "classes predicted, %": "25.6",
     }
-    assert [metric.label for metric in LABEL_FREE] == ["information, %", "classes predicted, %"]
+    assert ACCURACY.text(None) == "–"

@@ -10,6 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from wemoe_pl.callbacks.lightning_private import set_progress
+from wemoe_pl.callbacks.validation_schedule import is_validated_behind
 from wemoe_pl.callbacks.whole_file import WholeFile
 from wemoe_pl.errors import CheckpointError, ConfigError, WeMoEError
 from wemoe_pl.runs.checkpoint import ENDED
@@ -137,7 +138,7 @@ class LastCheckpoint(Checkpoint):
         step = trainer.global_step
         resumable = getattr(trainer.lightning_module, "resumable", True)
         tried_out = getattr(trainer, "fast_dev_run", False)
-        if tried_out or (not ended and (step >= trainer.max_steps or not resumable)):
+        if tried_out or (not ended and not (0 < step < trainer.max_steps and resumable)):
             return
         for logger in trainer.loggers:
             logger.save()
@@ -166,9 +167,9 @@ class LastCheckpoint(Checkpoint):
         self._loaded = checkpoint
         step = self.saved_step = checkpoint["global_step"]
         if trainer.state.fn == TrainerFn.FITTING and 0 < step < trainer.max_steps:
-            state = checkpoint["callbacks"].get(self.state_key, {})
-            validated = state.get("validated_step") == step
-            set_progress(checkpoint["loops"]["fit_loop"], step, trainer, validated)
+            validated = checkpoint["callbacks"].get(self.state_key, {}).get("validated_step")
+            is_due, loop = is_validated_behind(trainer, step), checkpoint["loops"]["fit_loop"]
+            set_progress(loop, step, trainer, is_due, is_validated=validated == step)
 
 
 class IdentityRecord(L.Callback):

@@ -52,7 +52,22 @@ def starts_processes_midway(trainer: L.Trainer) -> bool:
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
-def set_progress(loop: dict[str, Any], step: int, trainer: L.Trainer, is_validated: bool) -> None:
+def validate_now(trainer: L.Trainer) -> None:
+    """Validate before the first step of a fit, as Lightning itself does behind one.
+
+    It offers no way to, but for the sanity check, of which no logger hears.
+    """
+    connector = trainer._logger_connector
+    is_first = connector._first_loop_iter
+    trainer.validating = True
+    trainer.fit_loop.epoch_loop.val_loop.run()
+    trainer.training = True
+    connector._first_loop_iter = is_first
+
+
+def set_progress(
+    loop: dict[str, Any], step: int, trainer: L.Trainer, is_due: bool, is_validated: bool
+) -> None:
     """Let a fit go on behind a whole step, which is validated first if that is due.
 
     Lightning counts batches, has several ways to restart depending on the hook that saved, and
@@ -62,19 +77,18 @@ def set_progress(loop: dict[str, Any], step: int, trainer: L.Trainer, is_validat
     Args:
         loop: the state of the fit loop in a checkpoint; changed in place.
         step: how many steps are done.
-        trainer: whose step is a number of batches, with a validation every few of them.
+        trainer: whose step is a number of batches.
+        is_due: does a validation follow the step?
         is_validated: was the step validated already?
     """
-    every = trainer.val_check_interval
     batches = step * trainer.accumulate_grad_batches
-    due = isinstance(every, int) and batches % every == 0
-    pending = int(due and not is_validated)
+    pending = int(is_due and not is_validated)
     length = trainer.limit_train_batches  # of an epoch; a share of data without end is all of it
     epoch, behind = divmod(batches, length) if isinstance(length, int) else (0, batches)
     loop["epoch_progress"] = loop_progress(epoch, begun=1)
     loop["epoch_loop.batch_progress"] = loop_progress(batches) | {"current": counts(behind)}
     loop["epoch_loop.val_loop.batch_progress"] = loop_progress(0, begun=pending)
-    loop["epoch_loop.state_dict"] = {"_batches_that_stepped": step - due}
+    loop["epoch_loop.state_dict"] = {"_batches_that_stepped": step - is_due}
 
 
 def loop_progress(done: int, begun: int = 0) -> dict[str, Any]:

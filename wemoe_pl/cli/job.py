@@ -16,11 +16,12 @@ from lightning.pytorch.utilities import rank_zero_info
 from wemoe_pl.callbacks.curves import Curves
 from wemoe_pl.callbacks.lightning_private import starts_processes_midway
 from wemoe_pl.callbacks.processes import EndTogether, Requeue, end_others, is_first_process
+from wemoe_pl.callbacks.validation_schedule import ValidationSchedule
 from wemoe_pl.cli.job_config import SaveConfig, check_trusted, hide_bar, use_one_cpu
 from wemoe_pl.cli.job_keys import add_job_keys
 from wemoe_pl.cli.job_loggers import begin_logging, close_loggers, place_loggers
 from wemoe_pl.cli.job_predictions import skip_answered, write_answers
-from wemoe_pl.cli.job_results import finish_run, validation_table
+from wemoe_pl.cli.job_results import finish_run, validation_tables
 from wemoe_pl.cli.job_start import compare_with_folder, enter_folder, session_of
 from wemoe_pl.cli.launchers import Launcher, launcher
 from wemoe_pl.cli.options import CONFIG, values_of
@@ -28,7 +29,7 @@ from wemoe_pl.cli.parser import ShippedConfig, WeMoEParser
 from wemoe_pl.cli.parser_errors import explain_report
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.preflight.settings import check_fit
-from wemoe_pl.reporting.summary import accuracy_table
+from wemoe_pl.reporting.summary import run_tables
 from wemoe_pl.runs.partial import check_limits
 from wemoe_pl.runs.session import AlreadyFinished, Session
 from wemoe_pl.system.configs import ALLOW
@@ -55,7 +56,9 @@ class WeMoECLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
-            trainer_defaults={"callbacks": [Curves(), EndTogether(), Requeue()]},
+            trainer_defaults={
+                "callbacks": [ValidationSchedule(), Curves(), EndTogether(), Requeue()]
+            },
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
             args=self.arguments,
@@ -111,7 +114,7 @@ class RunCLI(WeMoECLI):
         except AlreadyFinished as finished:
             if is_first_process():
                 say(finished.sentence, file=sys.stderr)
-                self.console.print(accuracy_table(finished.results))
+                self.console.print(*run_tables(finished.results), sep="\n")
         finally:
             if self._session is not None:
                 self._session.close()
@@ -195,7 +198,8 @@ class RunCLI(WeMoECLI):
     def after_validate(self) -> None:
         """Print the table."""
         if self.trainer.is_global_zero:
-            self.console.print(validation_table(self.trainer, self.model))
+            tables = validation_tables(self.trainer, self.model)
+            self.console.print(*tables, sep="\n")
             close_loggers(self.trainer.loggers)
 
     def before_test(self) -> None:
@@ -207,7 +211,7 @@ class RunCLI(WeMoECLI):
         if self.trainer.is_global_zero:
             run = self.trainer, self.model, self.datamodule, self.session
             results = finish_run(*run, self.arguments, self.settings.seed_everything)
-            self.console.print(accuracy_table(results))
+            self.console.print(*run_tables(results), sep="\n")
             if not self.session.is_scratch:
                 self.console.print(f"Results are in {self.session.folder.path}")
 

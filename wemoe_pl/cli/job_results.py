@@ -10,24 +10,39 @@ from rich.table import Table
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.callbacks.curves import Curves
 from wemoe_pl.callbacks.lookup import callbacks_of
+from wemoe_pl.callbacks.validation_schedule import ValidationSchedule
 from wemoe_pl.cli.job_loggers import close_loggers
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.reporting.dashboard import Dashboard
 from wemoe_pl.reporting.plots.run import write_figures
 from wemoe_pl.reporting.results import collect_results, write_results
-from wemoe_pl.reporting.summary import accuracy_table, write_summary
+from wemoe_pl.reporting.summary import run_tables, write_summary
+from wemoe_pl.reporting.without_labels import adaptation_ends
 from wemoe_pl.runs.partial import PARTIAL, what_was_scored, what_was_validated
 from wemoe_pl.runs.session import Session
 from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.shown_metrics import ACCURACY, INFORMATION, SHOWN_METRICS
 
 
-def validation_table(trainer: Trainer, model: MultiTaskModule) -> Table:
-    """The accuracies of a validation, in the form of those of a test."""
-    accuracy, partial = model.scores.accuracy(), what_was_scored(trainer)
-    suite = {"suite": model.suite.name, "note": model.suite.note}
-    method = model.method + (PARTIAL if partial else "")
-    scored = {"method": method, "tasks": list(accuracy), "accuracy": accuracy}
-    return accuracy_table({**suite, **scored, "partial": partial, "reference": {}})
+def validation_tables(trainer: Trainer, model: MultiTaskModule) -> list[Table]:
+    """The scores of a validation, in the form of those of a test."""
+    partial = what_was_scored(trainer)
+    scores = {m.result: m.score(model.scores) for m in SHOWN_METRICS if m.score}
+    about: dict[str, Any] = {
+        "suite": model.suite.name,
+        "note": model.suite.note,
+        "method": model.method + (PARTIAL if partial else ""),
+        "tasks": list(scores[ACCURACY.result] or scores[INFORMATION.result]),
+        "partial": partial,
+        "reference": {},
+    }
+    return run_tables(about | scores)
+
+
+def images_of_curves(trainer: Trainer) -> str | None:
+    """Say which part of the test images the validation curves are of; None if of all."""
+    schedules = callbacks_of(trainer, ValidationSchedule)
+    return next((s.note for s in schedules if s.note), None) or what_was_validated(trainer)
 
 
 def finish_run(
@@ -53,14 +68,15 @@ def finish_run(
     """
     results = collect_results(model, seed, data.corruption)
     results["command"] = shlex.join(["wemoe-pl", *arguments])
-    partial, curves = what_was_scored(trainer), what_was_validated(trainer)
+    partial, curves = what_was_scored(trainer), images_of_curves(trainer)
     results |= session.facts() | {"partial": partial, "curves": curves}
     results["method"] += PARTIAL if partial else ""
+    points = callbacks_of(trainer, Curves)[0].points
     if session.command == "fit":
         [guard] = callbacks_of(trainer, CollapseGuard)
         results["guard"] = guard.report
+        results["adaptation"] = adaptation_ends(points, guard.report["restored_step"])
     folder = session.folder
-    points = callbacks_of(trainer, Curves)[0].points
     figures = write_figures(folder.path, model, results, points)
     write_summary(folder.summary, results, [path.name for path in figures])
     [dashboard] = callbacks_of(trainer, Dashboard)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Subset, default_convert
 from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.image_sets import ImageSet, ImageSets
 from wemoe_pl.data.open_files import allow_open_files
-from wemoe_pl.data.samplers import ALONE, CountFrom, Share, WholeBatches
+from wemoe_pl.data.samplers import ALONE, CountFrom, Share, WholeBatches, places_of_few
 from wemoe_pl.data.streams import Batch, LabelledImage, NoTask, SeenBatch, StepBatches, TaskBatches
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import Split
@@ -37,8 +37,7 @@ class VisionData(L.LightningDataModule):
         test_batch_size: images per batch when scoring.
         num_workers: processes that load images; 0 loads them in the main one.
         seed: of the order of the images.
-        cache_images: keep the resized images on disk (150 kB each at 224 pixels), so that only the
-            first pass over them decodes.
+        cache_images: keep the resized images on disk (150 kB each), so that they are decoded once.
         images: what `predict` classifies: a folder, a pattern such as "photos/*.jpg", or parquet
             files.
         corruption: score, and adapt, on corrupted test images: which corruption, how severe.
@@ -48,6 +47,7 @@ class VisionData(L.LightningDataModule):
         sets: the sets of images that are streamed and scored.
         preprocessing: makes of an image what the encoder takes.
         to_classify: the images that `predict` is about.
+        validated_images: how many of each task's are validated on; None for all.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class VisionData(L.LightningDataModule):
         self.to_classify = ToClassify(
             images, self.preprocessing, self.test_batch_size, self.num_workers
         )
+        self.validated_images: int | None = None
         # Of fewer images than processes, some process predicts none.
         self.allow_zero_length_dataloader_with_multiple_devices = True
 
@@ -118,30 +119,32 @@ class VisionData(L.LightningDataModule):
         )
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
-        """Return the loaders of the test: adaptation and scoring use the same images."""
-        return self.test_dataloader()
+        """Return the loaders of the test, or of a few of its images."""
+        return [self.ordered_loader(t, self.validated_images) for t in self.sets.scored.values()]
 
     def test_dataloader(self) -> list[DataLoader[Any]]:
         """One ordered loader per scored task; a batch says which task it is of."""
         return [self.ordered_loader(wanted) for wanted in self.sets.scored.values()]
 
-    def ordered_loader(self, wanted: ImageSet) -> DataLoader[Any]:
-        """All images of a set, once, in order, as batches that name the task.
+    def ordered_loader(self, wanted: ImageSet, few: int | None = None) -> DataLoader[Any]:
+        """All images of a set, or a few, once, in order, as batches that name the task.
 
         A process that has no share of them gets a batch of no task: without any batch at all,
         Lightning would leave it out, and the others would wait for it in vain.
         """
         images = self.sets.load(wanted)
-        mine = WholeBatches(len(images), self.test_batch_size, self.share)
+        places = places_of_few(len(images), few, wanted.task)
+        mine = WholeBatches(len(places), self.test_batch_size, self.share)
         if not mine:
             return DataLoader(NoTask(), batch_size=None)
         return DataLoader(
-            TaskBatches(wanted.task, images),
+            TaskBatches(wanted.task, images, places),
             sampler=mine,
             batch_size=self.test_batch_size,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             collate_fn=default_convert,  # it is a batch already
+            generator=torch.Generator(),  # else scoring would draw from the run's random numbers
         )
 
     def predict_dataloader(self) -> DataLoader[NamedImage]:

@@ -100,21 +100,28 @@ def hash_of(pixels: Pixels) -> int:
 
 
 class TaskBatches(Dataset[SeenBatch]):
-    """The images of one task, of which some are taken at once as a batch that names it."""
+    """The images of one task, of which some are taken at once as a batch that names it.
 
-    def __init__(self, task: str, images: PreparedImages):
+    Args:
+        task: its name.
+        images: of the task.
+        places: of the images that are meant; by default all.
+    """
+
+    def __init__(self, task: str, images: PreparedImages, places: Sequence[int] | None = None):
         self.task = task
         self.images = images
+        self.places = range(len(images)) if places is None else places
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.places)
 
     def __getitem__(self, index: int) -> SeenBatch:
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> SeenBatch:
         """Several images as one batch: what torch's loader asks for."""
-        batch, seen = self.images.read(indices)
+        batch, seen = self.images.read([self.places[index] for index in indices])
         return SeenBatch({self.task: batch}, [seen])
 
 

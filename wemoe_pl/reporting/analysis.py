@@ -39,7 +39,11 @@ ROUTING_COLUMNS = ("task", "block", "expert", "mean_weight", "largest_share")
 
 
 def write_routing(
-    out: Path, routing: Mapping[str, TaskRouting], experts: Sequence[str], title: str
+    out: Path,
+    routing: Mapping[str, TaskRouting],
+    experts: Sequence[str],
+    title: str,
+    start: float = 0.0,
 ) -> list[Path]:
     """Write and draw where each block sends the samples of each task.
 
@@ -48,10 +52,12 @@ def write_routing(
         routing: the routing weights of each task's samples.
         experts: the experts' names, in the order of the routing weights.
         title: of the figures.
+        start: the routing weight that adaptation began with.
     """
     rows = routing_rows(routing, experts)
     written = [write_rows(out / ROUTING_FILE, ROUTING_COLUMNS, rows), out / "routing.png"]
-    plot_routing(out / "routing.png", {t: r.mean.cpu() for t, r in routing.items()}, experts, title)
+    means = {task: statistics.mean.cpu() for task, statistics in routing.items()}
+    plot_routing(out / "routing.png", means, experts, title, start)
     own = {t: routing[t].largest[:, i].tolist() for i, t in enumerate(experts) if t in routing}
     if own:  # else only images of unseen tasks were routed
         about = f"{title}\nown expert has the largest routing weight"

@@ -9,11 +9,16 @@ from wemoe_pl.reporting.published import PublishedRow, experiment_of, published_
 from wemoe_pl.reporting.scored_runs import ScoredRun
 from wemoe_pl.reporting.summary import corruption_of, left_out_note
 from wemoe_pl.reporting.table import Cell, ResultRow, ResultTable
+from wemoe_pl.reporting.without_labels import (
+    compared_metric,
+    compared_references,
+    label_free_columns,
+)
 from wemoe_pl.training.metrics import mean, normalized_mean
-from wemoe_pl.training.references import REFERENCES
+from wemoe_pl.training.references import EXPERTS, REFERENCES
+from wemoe_pl.training.shown_metrics import ACCURACY, LABEL_FREE, ShownMetric
 
-INDIVIDUAL = "individual"
-EXPERTS = REFERENCES[INDIVIDUAL].label
+EXPERTS_LABEL = REFERENCES[EXPERTS].label
 
 
 @dataclass(frozen=True)
@@ -36,20 +41,47 @@ class TableOptions:
 DEFAULT_TABLE = TableOptions()
 
 
+@dataclass(frozen=True)
+class TableColumns:
+    """The columns of a table of runs, in their order.
+
+    Attributes:
+        tasks: the first ones, in `metric`, and then their mean.
+        metric: by which the runs are compared.
+        means: of other metrics, where nothing has a label; else there is a normalized mean.
+        rules: by which tasks were inferred, with the accuracy that is reached so.
+    """
+
+    tasks: Sequence[str]
+    metric: ShownMetric
+    means: Sequence[ShownMetric]
+    rules: Sequence[InferenceRule]
+
+    @property
+    def titles(self) -> list[str]:
+        """Return what the columns are called."""
+        normalized = ["normalized mean"] if self.metric is ACCURACY else []
+        means = (metric.label for metric in self.means)
+        unknown = (f"task unknown ({rule})" for rule in self.rules)
+        return [*self.tasks, "mean", *normalized, *means, *unknown]
+
+    @property
+    def metrics(self) -> list[ShownMetric]:
+        """Return the metric of each column, by which its cells are written."""
+        shares = len(self.titles) - len(self.means) - len(self.rules)
+        return [*[self.metric] * shares, *self.means, *[ACCURACY] * len(self.rules)]
+
+
 def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> ResultTable:
     """Make the table of the runs of one experiment."""
-    first = runs[0].results
-    tasks = list(first["tasks"])
-    inferred = [run.results.get("unknown_task", {}) for run in runs]
-    rules = [r for r in get_args(InferenceRule) if any(scores.get(r) for scores in inferred)]
-    columns = [*tasks, "mean", "normalized mean", *(f"task unknown ({rule})" for rule in rules)]
-    rows = own_rows(runs, tasks, rules, options.mean_over_seeds)
+    first, columns = runs[0].results, columns_of(runs)
+    rows = own_rows(runs, columns, options.mean_over_seeds)
     if options.references:
-        references = reference_rows(runs, tasks, len(columns), {row.label for row in rows})
+        references = reference_rows(runs, columns, {row.label for row in rows})
         below = [row for row in references if not row.is_ceiling]
         rows = [*below, *rows, *(row for row in references if row.is_ceiling)]
     if options.sort:
-        rows.sort(key=lambda row: row.cells[len(tasks)].value or 0.0)
+        rows.sort(key=lambda row: row.cells[len(columns.tasks)].value or 0.0)
     notes = [first.get("note", ""), *dict.fromkeys(run.results.get("partial") for run in runs)]
     notes += dict.fromkeys(left_out_note(run.results) for run in runs)
     if options.mean_over_seeds and (counts := {len(row.seeds) for row in rows if row.seeds}):
@@ -64,54 +96,76 @@ def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> ResultTabl
         suite=first["suite"],
         title=title_of(first),
         corruption=corruption_of(first),
-        columns=columns,
+        columns=columns.titles,
         rows=rows,
-        published=[published_row(row, tasks, len(columns)) for row in published],
+        published=[published_row(row, columns) for row in published],
         notes=[note for note in notes if note],
+        measured=columns.metric.label,
     )
 
 
-def own_rows(
-    runs: Sequence[ScoredRun], tasks: Sequence[str], rules: Sequence[str], over_seeds: bool
-) -> list[ResultRow]:
+def columns_of(runs: Sequence[ScoredRun]) -> TableColumns:
+    """Choose the columns for the runs of one experiment."""
+    results = [run.results for run in runs]
+    metric = compared_metric(results)
+    measured = {m for scores in results for m in label_free_columns(scores)}
+    others = [m for m in LABEL_FREE if m in measured and m is not metric]
+    inferred = [scores.get("unknown_task", {}) for scores in results]
+    return TableColumns(
+        tasks=list(results[0]["tasks"]),
+        metric=metric,
+        means=[] if metric is ACCURACY else others,
+        rules=[
+            rule
+            for rule in get_args(InferenceRule)
+            if any(scores.get(rule, {}).get("mean") is not None for scores in inferred)
+        ],
+    )
+
+
+def own_rows(runs: Sequence[ScoredRun], columns: TableColumns, over_seeds: bool) -> list[ResultRow]:
     """Make a row per run, or per set of runs that differ in nothing but the seed."""
     grouped: dict[Any, list[ScoredRun]] = {}
     for i, run in enumerate(runs):
         same = (run.method, *sorted(run.options.items())) if over_seeds else i
         grouped.setdefault(same, []).append(run)
     labels = labels_of([group[0] for group in grouped.values()])
-    experts = (run.results["accuracy"] for run in runs if run.method == EXPERTS)
+    experts = (run.results["accuracy"] for run in runs if run.method == EXPERTS_LABEL)
     individual: dict[str, float] = next(experts, {})
     rows = []
     for label, group in zip(labels, grouped.values(), strict=True):
-        numbers = [numbers_of(run, tasks, rules, individual) for run in group]
-        cells = [Cell.of(values) for values in zip(*numbers, strict=True)]
+        numbers = [numbers_of(run, columns, individual) for run in group]
+        cells = [
+            Cell.of(values, **look_of(metric))
+            for *values, metric in zip(*numbers, columns.metrics, strict=True)
+        ]
         seeds = [run.results["seed"] for run in group]
-        rows.append(ResultRow(label, cells, seeds, is_ceiling=group[0].method == EXPERTS))
+        rows.append(ResultRow(label, cells, seeds, is_ceiling=group[0].method == EXPERTS_LABEL))
     return rows
 
 
 def numbers_of(
-    run: ScoredRun, tasks: Sequence[str], rules: Sequence[str], individual: Mapping[str, float]
+    run: ScoredRun, columns: TableColumns, individual: Mapping[str, float]
 ) -> list[float | None]:
     """List a run's numbers in the order of the columns.
 
     Args:
         run: the run.
-        tasks: the names of the first columns.
-        rules: by which tasks were inferred, one per column at the end.
+        columns: of the table.
         individual: the experts' accuracy, by which a run is normalised that has none of its own.
     """
     results = run.results
     normalized = results.get("normalized_mean")
     if normalized is None:
         normalized = normalized_mean(results["accuracy"], individual)
-    unknown = results.get("unknown_task", {})
+    unknown, scores = results.get("unknown_task", {}), results.get(columns.metric.result, {})
+    is_labelled = columns.metric is ACCURACY
     return [
-        *(results["accuracy"].get(task) for task in tasks),
-        results["mean"],
-        normalized,
-        *(unknown.get(rule, {}).get("mean") for rule in rules),
+        *(scores.get(task) for task in columns.tasks),
+        results["mean"] if is_labelled else mean(scores),
+        *([normalized] if is_labelled else []),
+        *(mean(results.get(metric.result, {})) for metric in columns.means),
+        *(unknown.get(rule, {}).get("mean") for rule in columns.rules),
     ]
 
 
@@ -141,40 +195,46 @@ def labels_of(runs: Sequence[ScoredRun]) -> list[str]:
 
 
 def reference_rows(
-    runs: Sequence[ScoredRun], tasks: Sequence[str], width: int, known: set[str]
+    runs: Sequence[ScoredRun], columns: TableColumns, known: set[str]
 ) -> list[ResultRow]:
     """Make a row for everything that the runs were compared with, equal ones once.
 
     Args:
         runs: the runs of one experiment.
-        tasks: the names of the first columns.
-        width: how many columns there are.
+        columns: of the table.
         known: the labels of rows that the table has already.
     """
     rows: list[ResultRow] = []
     for key, reference in REFERENCES.items():
         for run in runs if reference.label not in known else ():
-            compared = run.results.get("reference", {})
-            if accuracy := compared.get(key):
-                normalized = normalized_mean(accuracy, compared.get(INDIVIDUAL, {}))
-                cells = cells_of(accuracy, [mean(accuracy), normalized], tasks, width)
+            compared = compared_references(run.results, columns.metric)
+            if values := compared.get(key):
+                normalized = normalized_mean(values, compared.get(EXPERTS, {}))
+                means = [mean(values), normalized] if columns.metric is ACCURACY else [mean(values)]
+                cells = cells_of(values, means, columns)
                 row = ResultRow(reference.label, cells, is_ceiling=reference.is_ceiling)
                 rows += [row] if row not in rows else []
     return rows
 
 
-def published_row(row: PublishedRow, tasks: Sequence[str], width: int) -> ResultRow:
+def published_row(row: PublishedRow, columns: TableColumns) -> ResultRow:
     """Make a row of our table from a published one."""
-    cells = cells_of(row.accuracy, [row.mean], tasks, width)
+    cells = cells_of(row.accuracy, [row.mean], columns)
     return ResultRow(row.method, cells, family=row.checkpoint_family, source=row.source)
 
 
 def cells_of(
-    accuracy: Mapping[str, float], means: Sequence[float | None], tasks: Sequence[str], width: int
+    values: Mapping[str, float], means: Sequence[float | None], columns: TableColumns
 ) -> list[Cell]:
-    """Make the cells of a row: one per task, then the means, and empty ones up to the width."""
-    values = [*(accuracy.get(task) for task in tasks), *means]
-    return [Cell(value) for value in [*values, *[None] * (width - len(values))]]
+    """Make the cells of a row: one per task, then the means, and empty ones for the others."""
+    known = [*(values.get(task) for task in columns.tasks), *means]
+    filled = [*known, *[None] * (len(columns.metrics) - len(known))]
+    return [Cell(v, **look_of(metric)) for v, metric in zip(filled, columns.metrics, strict=True)]
+
+
+def look_of(metric: ShownMetric) -> dict[str, Any]:
+    """Return how cells of a metric are written and compared."""
+    return {"form": metric.text, "least_is_best": metric.least_is_best}
 
 
 def title_of(results: Mapping[str, Any]) -> str:

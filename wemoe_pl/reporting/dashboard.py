@@ -63,7 +63,8 @@ class Dashboard(L.Callback):
             for task, routing in pl_module.routing.items():
                 path = Path(folder) / f"{task}.png"
                 weights = {task: routing.mean.cpu()}
-                plot_routing(path, weights, experts, f"step {trainer.global_step}")
+                start = pl_module.initial_routing_weight
+                plot_routing(path, weights, experts, f"step {trainer.global_step}", start)
                 show_everywhere(trainer, f"routing_map/{task}", [path])
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:

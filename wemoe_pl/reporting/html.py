@@ -24,16 +24,19 @@ from wemoe_pl.errors import CheckpointError, DataError
 from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, ROUTING_FILE
 from wemoe_pl.reporting.table import ResultRow, ResultTable, percent
 from wemoe_pl.reporting.templates import template_in
+from wemoe_pl.reporting.without_labels import label_free_columns
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.system.files import SHIPPED, atomic_write, remove_leftovers_of
 from wemoe_pl.system.spreadsheets import csv_text
+from wemoe_pl.training.metrics import mean
 
 ASSETS = SHIPPED / "page"
 AGAIN = "runs/again"  # where a command goes that makes a run anew
 # What each figure shows that a run may have left, by the stem of its file.
 FIGURE_CAPTIONS = {
     "accuracy": "Accuracy on every task, beside the references",
-    "adaptation": "Entropy, accuracy and diversity of the answers in the course of the adaptation",
+    "agreement": "How often the answer is that of a task's own expert, beside the references",
+    "adaptation": "The answers in the course of the adaptation, from before its first step",
     "routing": "Mean routing weights of every block, for the images of each task",
     "routing_share": "How often a task's own expert has the largest routing weight, by block",
     "confusion": "What each class was taken for, in the task of least accuracy",
@@ -48,6 +51,19 @@ class EmbeddedFigure(NamedTuple):
 
     uri: str
     caption: str
+
+
+def label_free_facts(results: Mapping[str, Any]) -> dict[str, str]:
+    """Return the means of what needs no labels, of a run that has none: an arrow leads to each."""
+    if results["accuracy"]:
+        return {}
+    ends = results.get("adaptation")
+    scores = [ends[name]["scores"] for name in ("before", "after")] if ends else [results]
+    columns = [label_free_columns(one) for one in scores]
+    return {
+        metric.label: " → ".join(metric.text(mean(column[metric])) for column in columns)
+        for metric in columns[0]
+    }
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,7 @@ class Section:
             "seed": results.get("seed"),
             "mean": with_sign(results["mean"]),
             "normalized mean": with_sign(results.get("normalized_mean")),
+            **label_free_facts(results),
             "parameters": parameters and "{total:,} ({trainable:,} trained)".format(**parameters),
             "partial": results.get("partial"),
             "curves": results.get("curves"),
@@ -114,10 +131,16 @@ class Section:
         return figures
 
     @property
-    def routing(self) -> dict[str, list[Any]] | None:
-        """The routing weights, see `read_routing`; None if there were no routers."""
+    def routing(self) -> dict[str, Any] | None:
+        """The routing weights, see `read_routing`, and the one that adaptation began with.
+
+        It is None if there were no routers.
+        """
         path = self.folder / ROUTING_FILE
-        return read_routing(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        options = (self.results.get("merge") or {}).get("init_args", {})
+        return read_routing(path) | {"start": options.get("init_lambda", 0)}
 
 
 @dataclass(frozen=True)
@@ -232,7 +255,7 @@ def check_figure(contents: bytes, suffix: str) -> None:
         raise ValueError("This is no SVG.")
 
 
-def read_routing(path: Path) -> dict[str, list[Any]]:
+def read_routing(path: Path) -> dict[str, Any]:
     """Read the numbers of a `routing.csv`, as the script of the page takes them.
 
     Returns:

@@ -17,6 +17,7 @@ from wemoe_pl.system.files import atomic_write
 from wemoe_pl.system.provenance import revision, versions
 from wemoe_pl.training.metrics import mean, never_right, normalized_mean
 from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.shown_metrics import INFORMATION
 
 
 def collect_results(
@@ -34,7 +35,7 @@ def collect_results(
         "merge": module.recipe.get("merge"),
         "experts": list(module.suite.experts),
         "corruption": describe(corruption),
-        "tasks": list(accuracy),
+        "tasks": list(accuracy) or list(module.test_results[INFORMATION.result]),
         **module.test_results,
         "own_reference": module.own_reference,
         "mean": mean(accuracy),

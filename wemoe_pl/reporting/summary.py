@@ -8,10 +8,17 @@ from rich.table import Table
 
 from wemoe_pl.reporting.markdown import as_markdown, fenced, grid, inline_code
 from wemoe_pl.reporting.table import percent
+from wemoe_pl.reporting.without_labels import (
+    compared_metric,
+    compared_references,
+    label_free_section,
+    label_free_table,
+    unlabelled_tasks,
+)
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.training.metrics import mean, never_right, normalized_mean
-from wemoe_pl.training.references import REFERENCES
-from wemoe_pl.training.shown_metrics import CALIBRATION, LABEL_FREE
+from wemoe_pl.training.references import EXPERTS, REFERENCES
+from wemoe_pl.training.shown_metrics import CALIBRATION, INFORMATION
 
 CALIBRATION_NOTE = (
     "Calibration error is how far confidence and accuracy lie apart, on average over 15 bins of "
@@ -20,13 +27,27 @@ CALIBRATION_NOTE = (
 SHORT_HASH = 12  # of the 64 characters of a SHA-256
 
 
-def accuracy_table(results: Mapping[str, Any]) -> Table:
-    """Make the table that a run prints: a row per task, a column per method, means below.
+def run_tables(results: Mapping[str, Any]) -> list[Table]:
+    """Make the tables that a run prints, of which one is about tasks without labels.
 
     Args:
         results: the contents of a `results.json`.
     """
-    caption = f"Accuracy on {results['suite']}, %"
+    unlabelled = unlabelled_tasks(results)
+    is_compared = not unlabelled or compared_metric([results]) is not INFORMATION
+    tables = [accuracy_table(results)] if is_compared else []
+    return [*tables, label_free_table(results)] if unlabelled else tables
+
+
+def accuracy_table(results: Mapping[str, Any]) -> Table:
+    """Make the table of a run that compares it: a row per task, a column per method, means below.
+
+    Where no image has a label, it is of what stands in for the accuracy.
+
+    Args:
+        results: the contents of a `results.json`.
+    """
+    caption = f"{compared_metric([results]).title.capitalize()} on {results['suite']}, %"
     notes = filter(None, (results.get("note"), results.get("partial"), left_out_note(results)))
     below = "\n".join(notes)
     table = Table(title=caption, caption=below or None, min_width=len(caption))
@@ -45,9 +66,9 @@ def accuracy_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]
     Args:
         results: the contents of a `results.json`.
     """
-    columns = accuracy_columns(results)
+    columns, metric = accuracy_columns(results), compared_metric([results])
     rows = rows_by_task(results["tasks"], columns.values())
-    if individual := results["reference"].get("individual"):
+    if individual := compared_references(results, metric).get(EXPERTS):
         normalized = (normalized_mean(values, individual) for values in columns.values())
         rows.append(["normalized mean", *map(percent, normalized)])
     return ["task", *columns], rows
@@ -56,18 +77,22 @@ def accuracy_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]
 def accuracy_columns(results: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     """Collect the accuracy of a run and of its references, 0 to 1, by title and task.
 
+    Where no image has a label, it is what stands in for the accuracy; see `compared_metric`.
+
     Args:
         results: the contents of a `results.json`.
     """
+    metric = compared_metric([results])
+    references = compared_references(results, metric)
     by_label = {reference.label: key for key, reference in REFERENCES.items()}
     # Results of an earlier version do not say which reference they are themselves.
     own = results.get("own_reference", by_label.get(results["method"]))
     columns: dict[str, Mapping[str, float] | None] = {}
     for key, reference in REFERENCES.items():
         if reference.is_ceiling:
-            columns[results["method"]] = results["accuracy"]
+            columns[results["method"]] = results.get(metric.result)
         if key != own:
-            columns[reference.title] = results["reference"].get(key)
+            columns[reference.title] = references.get(key)
     return {title: values for title, values in columns.items() if values}
 
 
@@ -96,7 +121,7 @@ def summary_page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
         figures: names of files beside the page, such as `routing_share.png`.
     """
     sections = {
-        "Accuracy, %": accuracy_section(results),
+        compared_metric([results]).label.capitalize(): accuracy_section(results),
         "Calibration": calibration_section(results),
         "Without labels": label_free_section(results),
         "When the task is not known": unknown_task_section(results),
@@ -140,8 +165,9 @@ def corruption_of(results: Mapping[str, Any]) -> str:
 
 
 def accuracy_section(results: Mapping[str, Any]) -> list[str]:
-    """Show the table that a run prints, if any image has a label."""
-    return [grid(*accuracy_rows(results))] if results["accuracy"] else []
+    """Show the table that compares a run, if it was measured in anything."""
+    is_measured = bool(results.get(compared_metric([results]).result))
+    return [grid(*accuracy_rows(results))] if is_measured else []
 
 
 def calibration_section(results: Mapping[str, Any]) -> list[str]:
@@ -151,15 +177,6 @@ def calibration_section(results: Mapping[str, Any]) -> list[str]:
         return []
     rows = rows_by_task(results["tasks"], [errors])
     return [grid(["task", CALIBRATION.label], rows), CALIBRATION_NOTE]
-
-
-def label_free_section(results: Mapping[str, Any]) -> list[str]:
-    """Return the section about the predictions for each task that needs no labels."""
-    columns = {m.label: results[m.result] for m in LABEL_FREE if results.get(m.result)}
-    tasks = dict.fromkeys(task for values in columns.values() for task in values)
-    rows = rows_by_task(tasks, columns.values())
-    note = " ".join(metric.without_labels for metric in LABEL_FREE)
-    return [grid(["task", *columns], rows), note] if columns else []
 
 
 def unknown_task_section(results: Mapping[str, Any]) -> list[str]:

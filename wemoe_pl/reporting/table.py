@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
+from typing import Any
 
 from wemoe_pl.reporting.markdown import Markdown, as_markdown, grid
 from wemoe_pl.system.files import SHIPPED
@@ -30,28 +31,37 @@ def percent(share: float | None) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number from 0 to 1, or the mean of several; None where nothing was measured."""
+    """A value, or the mean of several; None where nothing was measured.
+
+    Attributes:
+        value: the number.
+        deviation: the standard deviation, of several.
+        form: writes a number, by default a share in percent.
+        least_is_best: is the least number of a column the best?
+    """
 
     value: float | None
     deviation: float | None = None
+    form: Callable[[float | None], str] = percent
+    least_is_best: bool = False
 
     @classmethod
-    def of(cls, values: Sequence[float | None]) -> "Cell":
+    def of(cls, values: Sequence[float | None], **look: Any) -> "Cell":
         """The mean and the standard deviation (n − 1) of what was measured."""
         known = [value for value in values if value is not None]
         if not known:
-            return cls(None)
-        return cls(fmean(known), stdev(known) if len(known) > 1 else None)
+            return cls(None, **look)
+        return cls(fmean(known), stdev(known) if len(known) > 1 else None, **look)
 
     @property
     def text(self) -> str:
-        """In percent, with one decimal.
+        """Return the value as it is written: a share in percent, with one decimal.
 
         >>> Cell.of([0.5, 0.6]).text, Cell(0.891).text, Cell(None).text
         ('55.0 ± 7.1', '89.1', '–')
         """
-        spread = "" if self.deviation is None else f" ± {percent(self.deviation)}"
-        return f"{percent(self.value)}{spread}"
+        spread = "" if self.deviation is None else f" ± {self.form(self.deviation)}"
+        return f"{self.form(self.value)}{spread}"
 
 
 @dataclass(frozen=True)
@@ -86,12 +96,21 @@ class ResultTable:
     rows: list[ResultRow]
     published: list[ResultRow]
     notes: list[str]
+    measured: str = "accuracy, %"
 
     def best(self, column: int) -> str | None:
-        """The largest text of a column among our merged models, if there are two to compare."""
+        """The best text of a column among our merged models, if there are two to compare."""
         cells = [row.cells[column] for row in self.rows if not row.is_ceiling]
         known = [cell for cell in cells if cell.value is not None]
-        return max(known, key=lambda cell: cell.value or 0.0).text if len(known) > 1 else None
+        if len(known) < 2:
+            return None
+        best = min if known[0].least_is_best else max
+        return best(known, key=lambda cell: cell.value or 0.0).text
+
+    @property
+    def caption(self) -> str:
+        """Return the metric of the table, with its unit."""
+        return self.measured.capitalize()
 
     def texts(self, row: ResultRow, bold: Callable[[str], str]) -> list[str]:
         """The cells of one of our rows, the best of each column emphasised."""
@@ -122,7 +141,7 @@ def markdown_table(table: ResultTable) -> str:
     rows += [[f"{row.label} †", *(cell.text for cell in row.cells)] for row in table.published]
     notes = "".join(f"\n{as_markdown(note)}\n" for note in table.footnotes)
     body = grid(["method", *table.columns], rows)
-    return f"### {as_markdown(table.title)}\n\nAccuracy, %.\n\n{body}\n{notes}"
+    return f"### {as_markdown(table.title)}\n\n{table.caption}.\n\n{body}\n{notes}"
 
 
 def latex(tables: Iterable[ResultTable]) -> str:
@@ -139,7 +158,9 @@ def latex_table(table: ResultTable) -> str:
     if table.published:
         lines.append("\\midrule")
     lines += [latex_line([f"{r.label} †", *(c.text for c in r.cells)]) for r in table.published]
-    caption = escaped(" ".join([f"Accuracy on {table.title}, %.", *table.footnotes]))
+    what, unit = table.caption.rsplit(", ", 1)
+    about = f"{what} on {table.title}, {unit}."
+    caption = escaped(" ".join([about, *table.footnotes]))
     template = (SHIPPED / "table.tex").read_text("utf-8")
     return template % (caption, "r" * len(table.columns), "\n".join(lines))
 

@@ -15,7 +15,7 @@ from wemoe_pl.system.files import LEFTOVER, digest, remove_leftovers
 
 # The first words of a `config.yaml` that this program has written.
 CONFIG_HEADER = "# The resolved config of this run, written by wemoe-pl"
-PICTURE_NAMES = ("accuracy", "adaptation", "confusion", "routing", "routing_share")
+PICTURE_NAMES = ("accuracy", "adaptation", "agreement", "confusion", "routing", "routing_share")
 # What else a run leaves beside the files that have a property below: see `is_of_run`.
 OTHER_FILES = (
     *(f"{picture}.{suffix}" for picture in PICTURE_NAMES for suffix in ("png", "svg")),

@@ -51,6 +51,20 @@ class GuardReport(TypedDict):
     restored_step: Natural | None
 
 
+class ValidatedStep(TypedDict):
+    """The scores of a validation, by result and task."""
+
+    step: Natural
+    scores: dict[str, ByTask]
+
+
+class AdaptationEnds(TypedDict, total=False):
+    """The first and the last state of a fit, validated on the same images; empty if unknown."""
+
+    before: ValidatedStep
+    after: ValidatedStep
+
+
 class ScoredCheckpoint(TypedDict):
     """The checkpoint that was scored."""
 
@@ -92,6 +106,10 @@ class Results(TypedDict):
     experts: NotRequired[list[str]]
     corruption: NotRequired[CorruptionRecord | None]
     calibration_error: NotRequired[ByTask]
+    entropy: NotRequired[ByTask]
+    agreement: NotRequired[ByTask]
+    reference_agreement: NotRequired[dict[str, Accuracies]]
+    adaptation: NotRequired[AdaptationEnds]
     information: NotRequired[ByTask]
     diversity: NotRequired[ByTask]
     unknown_task: NotRequired[dict[str, RuleScores]]
@@ -134,9 +152,10 @@ def read_results_file(path: Path) -> dict[str, Any]:
 
 def disagreement(results: Results) -> str:
     """Say where results contradict themselves; return an empty text if they do not."""
-    if sorted(results["tasks"]) != sorted(results["accuracy"]):
+    labelled = results["accuracy"]
+    if labelled and sorted(results["tasks"]) != sorted(labelled):
         return "its 'tasks' are not those of 'accuracy'"
-    scores, mean = results["accuracy"].values(), results["mean"]
+    scores, mean = labelled.values(), results["mean"]
     if scores and (mean is None or not isclose(mean, sum(scores) / len(scores), abs_tol=1e-6)):
         return f"its 'mean' is {mean}, which is not the mean of 'accuracy'"
     return ""

@@ -10,8 +10,10 @@ from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.task_inference import has_entropies
+from wemoe_pl.training.expert_answers import ExpertAnswers
 from wemoe_pl.training.gathering import gather_metrics
 from wemoe_pl.training.metrics import TaskScores
+from wemoe_pl.training.references import EXPERTS
 from wemoe_pl.training.routing import RoutingStatistics, TaskRouting
 from wemoe_pl.training.shown_metrics import SHOWN_METRICS
 from wemoe_pl.training.unknown_task import UnknownTaskScores
@@ -43,14 +45,21 @@ class Evaluation:
     Args:
         classifier: what is scored.
         device: where it is counted.
+        expert_answers: with which the answers are compared, if the experts were asked.
 
     Attributes:
         scores: how good the answers are.
         routing: how each task's images are routed; empty before `gather`, and without routers.
     """
 
-    def __init__(self, classifier: MultiTaskClassifier, device: torch.device):
+    def __init__(
+        self,
+        classifier: MultiTaskClassifier,
+        device: torch.device,
+        expert_answers: ExpertAnswers | None = None,
+    ):
         self.classifier = classifier
+        self.expert_answers = expert_answers
         self.scores = TaskScores(classifier.num_classes, device)
         self.routing: dict[str, TaskRouting] = {}
         blocks, experts = len(classifier.mixtures), len(classifier.experts)
@@ -71,11 +80,18 @@ class Evaluation:
         Returns:
             The features, (B, D), of a batch that was scored.
         """
+        expert = self.expert_answers.of_batch(task, images) if self.expert_answers else None
+        return self.score(task, images, labels, expert)
+
+    def score(
+        self, task: str, images: Tensor, labels: Tensor, expert: Tensor | None
+    ) -> Tensor | None:
+        """Do what `update` does, given the classes that the task's expert answers, (B,)."""
         if task not in self.classifier.tasks:
             return None
         with self.classifier.recorded_routing():
             features = self.classifier.encode(images, task)
-        self.scores.update(task, self.classifier.head(task)(features), labels)
+        self.scores.update(task, self.classifier.head(task)(features), labels, expert)
         if task in self._routing_statistics:
             self._routing_statistics[task].update(self.classifier.routing_weights)
         return features
@@ -83,6 +99,8 @@ class Evaluation:
     def gather(self) -> None:
         """Bring together what all processes have counted; nothing is added after this."""
         self.scores.gather()
+        if self.expert_answers:
+            self.expert_answers.start_again()
         gather_metrics(self._routing_statistics.values())
         counted = {t: metric for t, metric in self._routing_statistics.items() if metric.samples}
         self.routing = {task: metric.compute() for task, metric in counted.items()}
@@ -122,10 +140,15 @@ class FinalEvaluation(Evaluation):
 
     def update(self, task: str, images: Tensor, labels: Tensor) -> Tensor | None:
         """Score a batch of a task by this model, with the task and without, and by references."""
-        for name, reference in self.references.items():
-            if task in reference.tasks:
-                self.reference_scores[name].update(task, reference(images, task), labels)
-        features = super().update(task, images, labels)
+        answers = {
+            name: reference(images, task)
+            for name, reference in self.references.items()
+            if task in reference.tasks
+        }
+        expert = answers[EXPERTS].argmax(dim=-1) if EXPERTS in answers else None
+        for name, logits in answers.items():
+            self.reference_scores[name].update(task, logits, labels, expert)
+        features = self.score(task, images, labels, expert)
         if features is None:
             return None
         weights = self.classifier.routing_weights
@@ -166,13 +189,13 @@ class FinalEvaluation(Evaluation):
         Args:
             own_reference: the column that the classifier is itself, if it is one.
         """
-        reference = {name: scores.accuracy() for name, scores in self.reference_scores.items()}
-        if own_reference:
-            reference[own_reference] = self.scores.accuracy()
+        compared = self.reference_scores | ({own_reference: self.scores} if own_reference else {})
+        agreement = {name: scores.agreement() for name, scores in compared.items()}
         scored = {m.result: m.score(self.scores) for m in SHOWN_METRICS if m.score}
         return {
             **scored,
             "unknown_task": self._unknown_task.compute() if self._unknown_task else {},
             "images": self.scores.images(),
-            "reference": reference,
+            "reference": {name: scores.accuracy() for name, scores in compared.items()},
+            "reference_agreement": {name: shares for name, shares in agreement.items() if shares},
         }

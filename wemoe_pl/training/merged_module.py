@@ -42,6 +42,7 @@ class MergedModule(MultiTaskModule):
             if infer_task is not None:
                 raise ConfigError(f"The task is given as '{task}': leave out model.infer_task.")
         self.merge = merge
+        self.initial_routing_weight = merge.scaling
         self.infer_task = infer_task
         self.only_task = task
         self.compare = references
@@ -78,11 +79,16 @@ class MergedModule(MultiTaskModule):
         """The column that this method is itself, if it is one."""
         return next((name for name, m in self.columns.items() if m == self.merge), None)
 
-    def build_references(self) -> dict[str, MultiTaskClassifier]:
+    @property
+    def references(self) -> dict[str, MergeMethod]:
         """The columns of the table beside this method's own."""
         if not self.compare:
             return {}
-        methods = {name: m for name, m in self.columns.items() if name != self.own_reference}
+        return {name: m for name, m in self.columns.items() if name != self.own_reference}
+
+    def build_references(self) -> dict[str, MultiTaskClassifier]:
+        """The models of `references`."""
+        methods = self.references
         classifiers = build_classifiers(self.suite, list(methods.values()))
         return dict(zip(methods, classifiers, strict=True))
 

@@ -32,16 +32,28 @@ class TaskScores:
         self._calibration = {task: CalibrationError(n).to(device) for task, n in sizes}
         self._information = {task: Information(n).to(device) for task, n in sizes}
         self._diversity = {task: Diversity(n).to(device) for task, n in sizes}
+        self._agreement = {task: Agreement().to(device) for task in num_classes}
         self._confusion = {
             # A single class is counted rightly, but refused by torchmetrics' own checks.
             t: MulticlassConfusionMatrix(n, validate_args=n > 1, sync_on_compute=False).to(device)
             for t, n in sizes
         }
 
-    def update(self, task: str, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch of a task, labelled or not."""
+    def update(
+        self, task: str, logits: Tensor, labels: Tensor, expert: Tensor | None = None
+    ) -> None:
+        """Count a batch of a task, labelled or not.
+
+        Args:
+            task: of all images.
+            logits: (B, C).
+            labels: (B,).
+            expert: the classes that the task's own expert answers, (B,), if they are known.
+        """
         self._information[task].update(logits)
         self._diversity[task].update(logits)
+        if expert is not None:
+            self._agreement[task].update(logits, expert)
         labelled = labels != UNLABELLED
         if not labelled.any():
             return
@@ -51,7 +63,8 @@ class TaskScores:
 
     def gather(self) -> None:
         """Count what all processes have counted; nothing is added after this."""
-        for metrics in (self._calibration, self._information, self._diversity, self._confusion):
+        counted = (self._calibration, self._information, self._diversity, self._confusion)
+        for metrics in (*counted, self._agreement):
             gather_metrics(metrics.values())
 
     def images(self) -> dict[str, int]:
@@ -71,6 +84,14 @@ class TaskScores:
     def information(self) -> dict[str, float]:
         """See `Information`; it needs no labels."""
         return {t: m.compute().item() for t, m in self._information.items() if m.images}
+
+    def entropy(self) -> dict[str, float]:
+        """Mean entropy of the predictions in nats; it needs no labels."""
+        return {t: m.mean_entropy().item() for t, m in self._information.items() if m.images}
+
+    def agreement(self) -> dict[str, float]:
+        """See `Agreement`, of the tasks whose expert was asked; it needs no labels."""
+        return {t: m.compute().item() for t, m in self._agreement.items() if m.images}
 
     def diversity(self) -> dict[str, float]:
         """See `Diversity`; it needs no labels."""
@@ -136,8 +157,40 @@ class Information(Metric):
         if len(self.total) == 1:
             return torch.tensor(0.0)
         of_mean = torch.special.entr(from_units(self.total) / self.images).sum()
-        mean_entropy = from_units(self.entropy) / self.images
-        return (of_mean - mean_entropy) / math.log(len(self.total))
+        return (of_mean - self.mean_entropy()) / math.log(len(self.total))
+
+    def mean_entropy(self) -> Tensor:
+        """The mean entropy of the predictions, in nats."""
+        return from_units(self.entropy) / self.images
+
+
+class Agreement(Metric):
+    """The share of images for which a model answers as the task's own expert does.
+
+    Where the expert is right it is the accuracy, without a label.
+
+    >>> half = Agreement()
+    >>> half.update(torch.tensor([[0.0, 9.0], [0.0, 9.0]]), torch.tensor([1, 0]))
+    >>> half.compute()
+    tensor(0.5000, dtype=torch.float64)
+    """
+
+    alike: Tensor
+    images: Tensor
+
+    def __init__(self) -> None:
+        super().__init__(sync_on_compute=False)
+        self.add_state("alike", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, expert: Tensor) -> None:
+        """Count a batch of logits, (B, C), beside the classes that the expert answers, (B,)."""
+        self.alike += (logits.argmax(dim=-1) == expert).sum()
+        self.images += len(expert)
+
+    def compute(self) -> Tensor:
+        """The share, from 0 to 1, in double precision as accuracies are."""
+        return self.alike.cpu().double() / self.images.cpu()
 
 
 class Diversity(Metric):

@@ -14,6 +14,7 @@ from torch import nn
 from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.to_classify import NamedBatch
+from wemoe_pl.merging import MergeMethod
 from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.runs.checkpoint import IDENTITY
@@ -40,6 +41,8 @@ class MultiTaskModule(L.LightningModule):
         samples: some images of every task, as the last test saw them.
         test_results: the figures of the last test, for `results.json`.
         needs_labels: must all images that it learns from have labels?
+        initial_routing_weight: the one that adaptation begins with.
+        learns_by_steps: is the model another one after every step of a fit?
         resumable: can a fit go on from a checkpoint that was saved before its end?
         infer_task: how `predict` finds out the task of an image; None if it answers for all.
     """
@@ -48,6 +51,8 @@ class MultiTaskModule(L.LightningModule):
     evaluation: Evaluation
     scores: TaskScores
     needs_labels = False
+    learns_by_steps = True
+    initial_routing_weight = 0.0
     resumable = True
     infer_task: InferenceRule | None = None
 
@@ -73,6 +78,11 @@ class MultiTaskModule(L.LightningModule):
     @property
     def recipe(self) -> dict[str, Any]:
         """Return the recipe that rebuilds the model of a checkpoint; {} if it cannot be rebuilt."""
+        return {}
+
+    @property
+    def references(self) -> Mapping[str, MergeMethod]:
+        """Return the methods that the test compares with, by the name of their column."""
         return {}
 
     def build_references(self) -> dict[str, MultiTaskClassifier]:

@@ -32,13 +32,14 @@ class Reference:
         return TaskArithmetic(merge.scaling) if self.kind is TaskArithmetic else self.kind()
 
 
+EXPERTS = "individual"  # the key of the experts, each on its own task
 # By their keys in `results.json`, in the order of columns and bars.
 REFERENCES = {
     "pretrained": Reference("pretrained", Pretrained, {"color": "#DDDDDD"}),
     "task_arithmetic": Reference(
         "task arithmetic", TaskArithmetic, {"color": "#56B4E9", "hatch": "////"}
     ),
-    "individual": Reference(
+    EXPERTS: Reference(
         "individual", Individual, {"color": "white", "hatch": "...."}, is_ceiling=True
     ),
 }

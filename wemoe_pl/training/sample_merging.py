@@ -35,6 +35,7 @@ class SampleMerging(MergedModule):
     """
 
     merge: SampleMethod
+    learns_by_steps = False  # it is solved for in the end
     resumable = False  # what is counted is as large as a model for every task
 
     def __init__(

@@ -7,10 +7,14 @@ import lightning as L
 import torch
 
 from wemoe_pl.data.suite import Suite
+from wemoe_pl.merging import MergeMethod
+from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.training.clock import StageClock
 from wemoe_pl.training.evaluation import Evaluation, FinalEvaluation, Sample
+from wemoe_pl.training.expert_answers import ExpertAnswers
 from wemoe_pl.training.metrics import TaskScores, mean
+from wemoe_pl.training.references import EXPERTS
 from wemoe_pl.training.routing import TaskRouting
 from wemoe_pl.training.shown_metrics import SHOWN_METRICS, Stage
 
@@ -48,19 +52,43 @@ class Scored(Logs, Protocol):
     def build_references(self) -> dict[str, MultiTaskClassifier]:
         """Build the models that the test compares with."""
 
+    @property
+    def references(self) -> Mapping[str, MergeMethod]:
+        """The methods that the test compares with."""
+
 
 class Scoring(L.Callback):
     """Begins and ends the evaluations of a `MultiTaskModule`, and logs what they come to.
 
     The module, which brings it along, has its own steps add their batches.
+
+    Attributes:
+        asks_experts: are validations compared with the experts' answers, which are asked for once?
     """
 
     final: FinalEvaluation  # of the test that goes on
 
+    def __init__(self) -> None:
+        self.asks_experts = False
+        self._expert_answers: ExpertAnswers | None = None
+
+    def teardown(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
+        """Let go of the experts' answers, which are for the images of one fit."""
+        self._expert_answers = None
+
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Start to count."""
         module: Scored = pl_module
-        module.evaluation = Evaluation(module.classifier, module.device)
+        answers = self.expert_answers(module) if self.asks_experts else None
+        module.evaluation = Evaluation(module.classifier, module.device, answers)
+
+    def expert_answers(self, module: Scored) -> ExpertAnswers | None:
+        """Return the answers of the experts; None if these are no reference."""
+        if self._expert_answers is None and EXPERTS in module.references:
+            with torch.random.fork_rng():  # a new model draws weights before it has its own
+                experts = build_classifier(module.suite, module.references[EXPERTS])
+            self._expert_answers = ExpertAnswers(experts.to(next(module.classifier.parameters())))
+        return self._expert_answers
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Log `val/acc`, and what needs no labels, each with `/<task>` behind it."""

@@ -36,6 +36,15 @@ class ShownMetric(NamedTuple):
     result: str = ""
     without_labels: str = ""
 
+    def text(self, value: float | None) -> str:
+        """Write a value in the unit of the metric, and a dash for what was not measured.
+
+        >>> [m.text(0.256) for m in SHOWN_METRICS if m.name in ("acc", "entropy")]
+        ['0.26', '25.6']
+        """
+        digits = 1 if self.unit == "%" else 2
+        return "–" if value is None else f"{self.scale * value:.{digits}f}"
+
     def key_in(self, stage: Stage) -> str:
         """The key of its mean over tasks in a stage; that of a task has `/<task>` behind it."""
         return f"{stage}/{self.name}" if stage else self.name
@@ -69,8 +78,9 @@ class ShownMetric(NamedTuple):
 SHOWN_METRICS = [
     ShownMetric("loss", "loss", ("train",), least_is_best=True, progress="{:.3f}"),
     ShownMetric(
-        "entropy", "entropy", ("train",), unit="nats", least_is_best=True,
-        progress="{:.3f} nats", is_drawn=True,
+        "entropy", "entropy", ("train", "val", "test"), unit="nats", least_is_best=True,
+        progress="{:.3f} nats", is_drawn=True, score=TaskScores.entropy, result="entropy",
+        without_labels="Entropy is how uncertain the predictions are: 0 when all are certain.",
     ),
     ShownMetric(
         "acc", "accuracy", ("val", "test"), unit="%", progress="{:.1%}", is_drawn=True,
@@ -79,6 +89,12 @@ SHOWN_METRICS = [
     ShownMetric(
         "calibration_error", "calibration error", (), unit="%", least_is_best=True,
         score=TaskScores.calibration_error, result="calibration_error",
+    ),
+    ShownMetric(
+        "agreement", "agreement with the experts", ("val", "test"), unit="%", is_drawn=True,
+        score=TaskScores.agreement, result="agreement",
+        without_labels="Agreement is the share of images for which the answer is that of the "
+        "task's own expert: the accuracy, where that is right.",
     ),
     ShownMetric(
         "information", "information", ("val", "test"), unit="%",
@@ -98,6 +114,9 @@ SHOWN_METRICS = [
     ShownMetric("images_per_second", "images per second", ("train",)),
     ShownMetric("routing", "weight of the own expert", ("",)),
 ]  # fmt: skip
-CURVES = {metric.key: metric for metric in SHOWN_METRICS if metric.is_drawn}
-CALIBRATION = next(m for m in SHOWN_METRICS if m.name == "calibration_error")
+DRAWN = [metric for metric in SHOWN_METRICS if metric.is_drawn]
+ACCURACY, AGREEMENT, INFORMATION, CALIBRATION = (
+    next(m for m in SHOWN_METRICS if m.name == name)
+    for name in ("acc", "agreement", "information", "calibration_error")
+)
 LABEL_FREE = [metric for metric in SHOWN_METRICS if metric.without_labels]

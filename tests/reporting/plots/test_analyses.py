@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.figures import LAYERS, drawn, square, tick_labels
+from helpers.figures import LAYERS, drawn, lines_of, tick_labels
 from matplotlib.figure import Figure
 
 from wemoe_pl.reporting.plots.analyses import plot_routing, plot_similarity
@@ -44,10 +44,34 @@ def test_the_own_expert_of_a_task_is_marked(figure_of: Callable[..., Figure]) ->
     assert not unseen.patches
 
 
-@pytest.mark.parametrize(("blocks", "named"), [(12, LAYERS[:48]), (24, LAYERS[::4])])
-def test_layers_are_all_named_or_one_of_each_block(
+@pytest.mark.parametrize(
+    ("blocks", "named"),
+    [(4, ["in", *"0123", "out"]), (24, ["in", *map(str, range(0, 24, 2)), "out"])],
+)
+def test_layers_of_one_kind_are_a_line_over_the_blocks(
     blocks: int, named: list[str], figure_of: Callable[..., Figure]
 ) -> None:
-    values = dict.fromkeys([*LAYERS[: 4 * blocks], "all"], abs(square(2)))
-    by_layer = figure_of(plot_similarity, ["a", "b"], values, values).axes[1]
-    assert tick_labels(by_layer)[0] == named
+    layers = ["patch_embed", *LAYERS[: 4 * blocks], "norm", "all"]
+    cosines = {layer: np.full((2, 2), place / 100) for place, layer in enumerate(layers)}
+    _, cosine, distance, _ = figure_of(plot_similarity, ["a", "b"], cosines, cosines).axes
+    assert tick_labels(cosine)[0] == named
+    lines = lines_of(cosine)
+    assert list(lines) == [
+        *("blocks: norm1", "blocks: attn", "blocks: norm2", "blocks: mlp"), "patch_embed", "norm"
+    ]  # fmt: skip
+    assert lines["blocks: attn"][:2] == [(0, 0.02), (1, 0.06)]
+    assert (lines["patch_embed"], lines["norm"][0][0]) == ([(-1, 0.0)], blocks)
+    assert cosine.get_ylabel() == "cosine, mean over pairs"
+    assert distance.get_ylabel() == "distance, mean over pairs"
+
+
+@pytest.mark.parametrize(("change", "darkest"), [(0.01, 0.1), (1.2, 1.2)])
+def test_weights_as_at_the_start_are_white_and_small_changes_pale(
+    change: float, darkest: float, figure_of: Callable[..., Figure]
+) -> None:
+    weights = torch.full((4, len(EXPERTS)), 0.3)
+    weights[0, 0] += change
+    figure = figure_of(plot_routing, {"cars": weights}, EXPERTS, "Routing", 0.3)
+    [image] = figure.axes[0].images
+    assert image.get_clim() == pytest.approx((0.3 - darkest, 0.3 + darkest))
+    assert "white: 0.3, as at the start" in figure.get_suptitle()

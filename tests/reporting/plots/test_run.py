@@ -81,7 +81,7 @@ def test_the_confusion_is_that_of_the_task_of_least_accuracy(
     worst = min(results["accuracy"], key=results["accuracy"].get)
     write_figures(tmp_path, module, results, {})
     _, counts, classes, title = drawn
-    assert f"confusion on {worst}" in title
+    assert f"images of {worst}, the task of least accuracy" in title
     assert tuple(classes) == tuple(module.classifier.head(worst).classes)
     assert torch.diagonal(counts).sum() / counts.sum() == results["accuracy"][worst]
 
@@ -132,6 +132,24 @@ def test_adaptation_has_a_panel_for_each_kind_and_one_legend(
     assert looks[0] == looks[1] != looks[2]  # cars looks alike in all panels, and dtd does not
 
 
+def test_the_stage_that_begins_first_is_drawn_on_axes_that_show_no_noise(
+    figure_of: Callable[..., Figure],
+) -> None:
+    curves = {
+        "train/entropy": {10: 0.6, 20: 0.3}, "val/entropy": {0: 0.9, 20: 0.2},
+        "val/acc": {0: 0.961, 20: 0.969}, "val/diversity": {0: 0.8, 20: 0.12},
+    }  # fmt: skip
+    entropy, accuracy, diversity = figure_of(plot_adaptation, curves, "WEMoE").axes
+    assert lines_of(entropy)["mean"] == [(0, 0.9), (20, 0.2)]
+    assert entropy.get_ylim()[0] == 0
+    assert accuracy.get_title(loc="right") == "mean 96.1 → 96.9"
+    low, high = accuracy.get_ylim()
+    assert low < 80 < 100 < high < 102
+    low, high = diversity.get_ylim()
+    assert low < 10
+    assert high > 80
+
+
 @pytest.mark.parametrize("key", ["train/entropy", "val/acc", "val/diversity/dtd"])
 def test_adaptation_has_no_panel_for_what_was_not_logged(
     key: str, figure_of: Callable[..., Figure]
@@ -145,16 +163,27 @@ def test_adaptation_without_curves_is_a_mistake_of_the_program(tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
-def test_confusion_is_the_share_of_each_true_class(figure_of: Callable[..., Figure]) -> None:
+def test_confusion_counts_images_and_colours_the_share_of_mistakes(
+    figure_of: Callable[..., Figure],
+) -> None:
     counts = torch.tensor([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
     axis, bar = figure_of(plot_confusion, counts, ["cat", "dog", "eel"], "Pets").axes
     [image] = axis.images
-    shares = [[75, 25, 0], [0, 100, 0], [0, 0, 0]]
-    assert np.asarray(image.get_array()).tolist() == shares
-    assert [text.get_text() for text in axis.texts] == [str(s) for row in shares for s in row]
+    shares = np.ma.asarray(image.get_array())
+    assert shares.tolist() == [[None, 25, 0], [0, None, 0], [0, 0, None]]
+    assert image.get_clim() == (0, 30)
+    assert [text.get_text() for text in axis.texts] == ["3", "1", "4"]  # and no zeros
     assert tick_labels(axis) == (["cat", "dog", "eel"], ["cat", "dog", "eel"])
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted class", "true class")
-    assert bar.get_ylabel() == "share of the true class, %"
+    assert bar.get_ylabel() == "mistakes, % of the images of a true class"
+
+
+def test_confusion_without_a_mistake_or_of_a_single_class_is_drawn(
+    figure_of: Callable[..., Figure],
+) -> None:
+    for size in (1, 3):
+        axis = figure_of(plot_confusion, 40 * torch.eye(size), ["a", "b", "c"][:size], "x").axes[0]
+        assert [text.get_text() for text in axis.texts] == ["40"] * size
 
 
 @pytest.mark.parametrize(
@@ -164,7 +193,7 @@ def test_confusion_shows_numbers_and_names_where_there_is_room(
     size: int, numbers: int, names: bool, figure_of: Callable[..., Figure]
 ) -> None:
     classes = [f"class {i}" for i in range(size)]
-    axis = figure_of(plot_confusion, torch.eye(size), classes, "Classes").axes[0]
+    axis = figure_of(plot_confusion, torch.ones(size, size), classes, "Classes").axes[0]
     assert len(axis.texts) == numbers
     assert (tick_labels(axis)[0] == classes) is names
 

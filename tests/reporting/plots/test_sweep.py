@@ -22,6 +22,16 @@ def test_the_axis_is_logarithmic_from_a_ratio_of_a_hundred(
     assert legend_of(figure) == ["depth=2"]
 
 
+def test_differences_are_not_made_larger_than_they_are(figure_of: Callable[..., Figure]) -> None:
+    line = {1.0: [0.961], 2.0: [0.969]}
+    axis = figure_of(plot_sweep, "depth", {"": line}, "tiny", "agreement with the experts, %").axes[
+        0
+    ]
+    low, high = axis.get_ylim()
+    assert low < 80 < 100 < high
+    assert axis.get_ylabel() == "mean agreement with the experts, %"
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_bars_are_explained_where_there_are_several_seeds(
     seeds: int, figure_of: Callable[..., Figure]

@@ -58,7 +58,10 @@ for (const button of document.querySelectorAll("button.copy")) {
 
 // Routing as a heat map
 
-// ColorBrewer's PuOr, orange for positive as in routing.png, and Blues.
+// At this change of a weight a map has its darkest colours, as in routing.png.
+const LEAST_CHANGE = 0.1;
+
+// ColorBrewer's PuOr, orange for weights above the one at the start, and Blues.
 const DIVERGING = [
   "2d004b", "542788", "8073ac", "b2abd2", "d8daeb", "f7f7f7",
   "fee0b6", "fdb863", "e08214", "b35806", "7f3b08",
@@ -78,7 +81,10 @@ const QUANTITIES = {
   mean_weight: {
     title: "mean routing weight",
     colours: DIVERGING,
-    range: (values) => [-largest(values), largest(values)],
+    range: (values, start) => {
+      const most = Math.max(largest(values.map((value) => value - start)), LEAST_CHANGE);
+      return [start - most, start + most];
+    },
     short: (value) => withSign(value, 2),
     tick: (value) => withSign(value, 2),
   },
@@ -202,7 +208,7 @@ class HeatMap {
 
   // One range for all tasks, so that their colours can be compared.
   get range() {
-    return this.quantity.range(this.data[this.form.elements.quantity.value]);
+    return this.quantity.range(this.data[this.form.elements.quantity.value], this.data.start ?? 0);
   }
 
   drawKey() {
@@ -235,6 +241,45 @@ class HeatMap {
     next.focus();
   }
 }
+
+// Tables that are wider than the window say so
+
+const HINT = "Scroll sideways for more columns →";
+
+class SidewaysHint {
+  constructor(frame) {
+    this.frame = frame;
+    this.hint = element("p", HINT, { class: "hint", "aria-hidden": "true" });
+    frame.before(this.hint);
+    frame.addEventListener("scroll", () => this.update(), { passive: true });
+    new ResizeObserver(() => this.update()).observe(frame);
+    this.update();
+  }
+
+  update() {
+    const { scrollWidth, clientWidth, scrollLeft } = this.frame;
+    this.hint.hidden = scrollWidth <= clientWidth + 1;
+    this.frame.classList.toggle("more", scrollLeft + clientWidth < scrollWidth - 1);
+  }
+}
+
+for (const frame of document.querySelectorAll("main .scroll")) new SidewaysHint(frame);
+
+// Pictures that open large
+
+const large = document.getElementById("large");
+
+function enlarge(picture) {
+  const copy = large.querySelector("img");
+  copy.src = picture.src;
+  copy.alt = picture.alt;
+  large.showModal();
+}
+
+for (const button of document.querySelectorAll("button.enlarge")) {
+  button.addEventListener("click", () => enlarge(button.querySelector("img")));
+}
+large.addEventListener("click", () => large.close());
 
 // What a cell tells, while it is pointed at or has the focus
 

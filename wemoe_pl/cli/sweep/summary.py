@@ -15,6 +15,7 @@ from wemoe_pl.errors import CheckpointError
 from wemoe_pl.reporting.analysis import write_rows
 from wemoe_pl.reporting.plots.sweep import plot_sweep
 from wemoe_pl.reporting.table import percent
+from wemoe_pl.reporting.without_labels import compared_metric
 from wemoe_pl.system.console import Console
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.training.metrics import mean
@@ -83,7 +84,7 @@ def information(results: Mapping[str, Any]) -> float | None:
 def sweep_table(finished: Finished, keys: list[str], chosen: Point | None) -> Table:
     """Make a table with a line per point: settings, accuracies, their mean, label-free score."""
     first = finished[0][1]
-    tasks = list(dict.fromkeys(task for _, results in finished for task in results["tasks"]))
+    tasks = list(dict.fromkeys(task for _, results in finished for task in results["accuracy"]))
     title = f"Sweep on {first['suite']}, accuracy in %"
     notes = dict.fromkeys(run.get(key) for _, run in finished for key in ("note", "partial"))
     table = Table(title=title, caption="\n".join(filter(None, notes)) or None)
@@ -101,7 +102,10 @@ def sweep_table(finished: Finished, keys: list[str], chosen: Point | None) -> Ta
 
 
 def draw(finished: Finished, keys: list[str], out: Path) -> None:
-    """Plot the mean accuracy over the one key that has numbers for values, if there is one."""
+    """Plot the mean accuracy over the one key that has numbers for values, if there is one.
+
+    Where no image has a label, it is of what stands in for the accuracy.
+    """
     numeric = [
         key
         for key in keys
@@ -110,13 +114,16 @@ def draw(finished: Finished, keys: list[str], out: Path) -> None:
     if len(numeric) != 1:
         return
     [key] = numeric
+    metric = compared_metric(results for _, results in finished)
     lines: dict[str, dict[float, list[float]]] = {}
     for point, results in finished:
         others = {k: v for k, v in point.settings.items() if k not in (key, SEED)}
-        line = lines.setdefault(folder_name(others), {})
-        if results["mean"] is not None:
-            line.setdefault(float(point.settings[key]), []).append(results["mean"])
-    plot_sweep(out / "sweep.png", short_names(keys)[key], lines, finished[0][1]["suite"])
+        if (score := mean(results.get(metric.result, {}))) is not None:
+            line = lines.setdefault(folder_name(others), {})
+            line.setdefault(float(point.settings[key]), []).append(score)
+    if lines:
+        suite = finished[0][1]["suite"]
+        plot_sweep(out / "sweep.png", short_names(keys)[key], lines, suite, metric.label)
 
 
 def is_number(text: str) -> bool:

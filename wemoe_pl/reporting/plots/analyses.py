@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,38 +13,53 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from torch import Tensor
 
 from wemoe_pl.reporting.plots.style import (
-    COLOURS,
     LINE_HEIGHT,
+    LINE_STYLES,
     FloatArray,
     add_legend,
     saved_figure,
     write_cells,
 )
 
+LEAST_CHANGE = 0.1  # of a routing weight, at which a map has its darkest colours
+
 
 def plot_routing(
-    path: Path, routing: Mapping[str, Tensor], experts: Sequence[str], title: str
+    path: Path,
+    routing: Mapping[str, Tensor],
+    experts: Sequence[str],
+    title: str,
+    start: float = 0.0,
 ) -> None:
     """Draw the mean routing weights of every task's samples, blocks × experts.
+
+    Weights that are what they were at the start are white, so that a map of barely adapted routers
+    is nearly white, whatever they began with.
 
     Args:
         path: the PNG file.
         routing: per task, (blocks, experts).
         experts: the experts' names, in the order of the columns.
         title: of the whole figure.
+        start: the weight that adaptation began with.
     """
     blocks = len(next(iter(routing.values())))
     columns = min(4 if len(experts) <= 12 else 3, len(routing))
     rows = math.ceil(len(routing) / columns)
     width = max(columns * max(LINE_HEIGHT * len(experts), 1.6) + 1.8, 4.5)
     height = rows * (min(max(LINE_HEIGHT * blocks, 1.2), 2.0) + 0.35) + 1.5
-    limit = max(float(weights.abs().max()) for weights in routing.values())
-    about = f"{title}\nown expert between the black lines"
+    furthest = max(float((weights - start).abs().max()) for weights in routing.values())
+    limit = max(furthest, LEAST_CHANGE)
+    about = f"{title}\nown expert between the black lines; white: {start:g}, as at the start"
     with saved_figure(path, width, height, about) as figure:
         axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for i, (axis, (task, weights)) in enumerate(zip(axes.flat, routing.items(), strict=False)):
             image = axis.imshow(
-                weights.numpy(), vmin=-limit, vmax=limit, cmap="PuOr_r", aspect="auto"
+                weights.numpy(),
+                vmin=start - limit,
+                vmax=start + limit,
+                cmap="PuOr_r",
+                aspect="auto",
             )
             axis.set_title(f"images of {task}", fontsize=9)
             axis.set_xticks(range(len(experts)), experts, rotation=90)
@@ -73,7 +89,7 @@ def plot_routing_share(path: Path, share: Mapping[str, Sequence[float]], title: 
     with saved_figure(path, width, height, title) as figure:
         axis = figure.subplots()
         image = axis.imshow(rows, vmin=0, vmax=100, cmap="cividis", aspect="auto")
-        write_cells(axis, rows, "{:.0f}", light=rows < 50)
+        write_cells(axis, rows, light=rows < 50)
         axis.axhline(len(share) - 0.5, color="white", linewidth=2)  # above the means
         axis.set_xticks(range(blocks))
         axis.set_yticks(range(tasks), [*share, "mean"])
@@ -87,7 +103,7 @@ def plot_similarity(
     cosines: Mapping[str, FloatArray],
     distances: Mapping[str, FloatArray],
 ) -> None:
-    """Draw how near task vectors are: the cosines of all pairs, and means layer by layer.
+    """Draw how near task vectors are: the cosines of all pairs, and means by block.
 
     Args:
         path: the PNG file.
@@ -98,32 +114,58 @@ def plot_similarity(
     everything = cosines["all"]
     side = max(0.34 * len(experts), 2.5)
     with saved_figure(path, 10, side + 5.4, "Similarity of task vectors") as figure:
-        heat, by_layer = figure.subplots(2, height_ratios=(side + 0.8, 3))
-        heat.imshow(everything, vmin=-1, vmax=1, cmap="PuOr_r")
-        write_cells(heat, everything, "{:.2f}", light=abs(everything) > 0.6)
+        rows: Any = [["heat", "heat"], ["cosine", "distance"]]
+        axes: dict[str, Axes] = figure.subplot_mosaic(rows, height_ratios=(side + 0.8, 3.4))
+        heat = axes["heat"]
+        image = heat.imshow(everything, vmin=-1, vmax=1, cmap="PuOr_r")
+        rounded = everything.round(2) + 0.0  # of which none is -0
+        write_cells(heat, rounded, light=abs(everything) > 0.6, form="{:.2f}")
         heat.set_xticks(range(len(experts)), experts, rotation=90)
         heat.set_yticks(range(len(experts)), experts)
         heat.set_title("cosine of all weights")
-        layers = [layer for layer in cosines if layer != "all"]
-        others = ~np.eye(len(experts), dtype=bool)
-        near = [cosines[layer][others].mean() for layer in layers]
-        far = [distances[layer][others].mean() for layer in layers]
-        draw_layers(by_layer, layers, near, "cosine", color=COLOURS[0], marker="o")
-        draw_layers(by_layer.twinx(), layers, far, "L2 distance", color=COLOURS[3], marker="s")
-        by_layer.set(title="mean over pairs, layer by layer", xlabel="layer")
-        add_legend(figure, "outside lower center", columns=2)
+        figure.colorbar(image, ax=heat, label="cosine", shrink=0.8)
+        for name, by_layer in {"cosine": cosines, "distance": distances}.items():
+            draw_layers(axes[name], mean_over_pairs(by_layer))
+            axes[name].set_ylabel(f"{name}, mean over pairs")
+        add_legend(figure, "outside right center")
 
 
-def draw_layers(
-    axis: Axes, layers: Sequence[str], values: Sequence[float], name: str, color: str, marker: str
-) -> None:
-    """Draw one line over layers, with an axis of its colour."""
-    axis.plot(values, color=color, marker=marker, label=name)
-    places = range(0, len(layers), 1 if len(layers) <= 54 else 4)  # of 12 blocks, or one per block
-    axis.set_xticks(places, [layers[place] for place in places], rotation=90)
-    axis.set_ylabel(name, color=color)
-    axis.tick_params(axis="y", labelcolor=color)
-    axis.set_ylim(min(0.0, *values) * 1.1, max(0.0, *values) * 1.1)
+def mean_over_pairs(by_layer: Mapping[str, FloatArray]) -> dict[str, float]:
+    """Take the mean of the matrix of each layer, without its diagonal and without "all"."""
+    others = ~np.eye(len(by_layer["all"]), dtype=bool)
+    return {
+        layer: float(matrix[others].mean()) for layer, matrix in by_layer.items() if layer != "all"
+    }
+
+
+def draw_layers(axis: Axes, values: Mapping[str, float]) -> None:
+    """Draw a line over the blocks for each of their parts, and a dot for what lies outside them.
+
+    Args:
+        axis: the panel.
+        values: by layer, in the order in which an image goes through them: `blocks.3.mlp` is a part
+            of a block, `patch_embed` is outside.
+    """
+    blocks: dict[str, dict[int, float]] = {}
+    outside: dict[str, tuple[int, float]] = {}
+    for layer, value in values.items():
+        if layer.startswith("blocks."):
+            _, block, part = layer.split(".")
+            blocks.setdefault(part, {})[int(block)] = value
+        else:
+            last = max((max(line) for line in blocks.values()), default=-2)
+            outside[layer] = (last + 1, value)
+    looks = iter(LINE_STYLES())
+    for part, line in blocks.items():
+        axis.plot(list(line), list(line.values()), label=f"blocks: {part}", **next(looks))
+    for layer, (place, value) in outside.items():
+        axis.plot(place, value, label=layer, **{**next(looks), "linestyle": ""})
+    count = max((max(line) + 1 for line in blocks.values()), default=0)
+    places = [-1, *range(0, count, math.ceil(count / 12) or 1), count]
+    axis.set_xticks(places, ["in", *map(str, places[1:-1]), "out"])
+    axis.set_ylim(min(0.0, *values.values()) * 1.1, max(0.0, *values.values()) * 1.1)
+    axis.set_xlabel("block")
+    axis.grid()
 
 
 def plot_landscape(

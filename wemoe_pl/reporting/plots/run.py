@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
@@ -18,18 +18,21 @@ from wemoe_pl.reporting.plots.style import (
     LINE_STYLES,
     add_legend,
     saved_figure,
+    set_share_limits,
     write_cells,
 )
 from wemoe_pl.reporting.summary import accuracy_columns
 from wemoe_pl.reporting.table import percent
+from wemoe_pl.reporting.without_labels import compared_metric
 from wemoe_pl.training.metrics import mean
 from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.references import REFERENCES
-from wemoe_pl.training.shown_metrics import CURVES
+from wemoe_pl.training.shown_metrics import ACCURACY, AGREEMENT, DRAWN, ShownMetric
 
+Curve = Mapping[int, float]  # the value at each optimiser step
 MEAN: dict[str, Any] = {
-    "color": "black", "label": "mean", "linestyle": "-", "linewidth": 2.2, "marker": "",
-    "zorder": 3,
+    "color": "black", "label": "mean", "linestyle": "-", "linewidth": 2.2, "marker": "o",
+    "markersize": 3.5, "zorder": 3,
 }  # fmt: skip
 REFERENCE_BARS = {reference.title: reference.bar for reference in REFERENCES.values()}
 METHOD_BAR = {"color": "#D55E00"}
@@ -56,27 +59,34 @@ def write_figures(
     """
     title = f"{results['method']} on {results['suite']}"
     written = []
-    if results["accuracy"]:
-        written.append(out / "accuracy.png")
-        plot_accuracy(written[-1], accuracy_columns(results), title)
-    if not curves.keys().isdisjoint(CURVES):
+    metric = compared_metric([results])
+    if metric in (ACCURACY, AGREEMENT) and results.get(metric.result):
+        written.append(out / f"{metric.result}.png")
+        plot_accuracy(written[-1], accuracy_columns(results), title, metric.label)
+    if any(panel_of(metric, curves) for metric in DRAWN):
         written.append(out / "adaptation.png")
         only = results.get("curves")  # of which part of the images they are, if not of all
         plot_adaptation(written[-1], curves, f"{title}\n{only}" if only else title)
     if module.routing:
         about = f"Routing of {title}"
-        paths = write_routing(out, module.routing, list(module.suite.experts), about)
+        start = module.initial_routing_weight
+        paths = write_routing(out, module.routing, list(module.suite.experts), about, start)
         written += [path for path in paths if path.suffix == ".png"]
     if results["accuracy"]:
         worst = min(results["accuracy"], key=lambda task: results["accuracy"][task])
         counts = module.scores.confusion()[worst]
         written.append(out / "confusion.png")
-        about = f"{title}: confusion on {worst}, the task of least accuracy"
+        about = f"{title}\nimages of {worst}, the task of least accuracy"
         plot_confusion(written[-1], counts, module.classifier.head(worst).classes, about)
     return written
 
 
-def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]], title: str) -> None:
+def plot_accuracy(
+    path: Path,
+    accuracy: Mapping[str, Mapping[str, float]],
+    title: str,
+    label: str = ACCURACY.label,
+) -> None:
     """Draw the accuracy of every method on every task, and their means, as bars.
 
     Args:
@@ -84,6 +94,7 @@ def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]], title
         accuracy: by method, in the order of the bars, then by task: 0 to 1. What a method lacks
             has a dash.
         title: of the figure.
+        label: of the axis, if something else stands in for the accuracy.
     """
     tasks = list(dict.fromkeys(task for values in accuracy.values() for task in values))
     shares = {
@@ -104,51 +115,83 @@ def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]], title
             axis.bar_label(bars, texts, padding=3, fontsize=rcParams["ytick.labelsize"])
         axis.axhline(len(tasks) - 0.5, color="black", linewidth=0.8)  # above the means
         axis.set_yticks(groups, [*tasks, "mean"], fontsize=rcParams["font.size"])
-        axis.set(xlabel="accuracy, %", xlim=(0, 107), ylim=(len(tasks) + 0.5, -0.5))
+        axis.set(xlabel=label, xlim=(0, 107), ylim=(len(tasks) + 0.5, -0.5))
         axis.set_xticks(range(0, 101, 20))
         axis.set_axisbelow(True)
         axis.grid(axis="x")
         add_legend(figure, "outside lower center", columns=len(accuracy))
 
 
-def plot_adaptation(path: Path, curves: Mapping[str, Mapping[int, float]], title: str) -> None:
-    """Draw entropy, accuracy and diversity while a model adapts: a panel for each that was logged.
+def plot_adaptation(path: Path, curves: Mapping[str, Curve], title: str) -> None:
+    """Draw what was measured while a model adapts: a panel for each metric that was logged.
 
     Args:
         path: the PNG file.
-        curves: by key of a metric, then by optimiser step. `train/entropy` is in nats; `val/acc`
-            and `val/diversity` are from 0 to 1. Each is a mean, and each with `/<task>` behind it
-            is a task's. Other keys are left out.
+        curves: by key of a metric, then by optimiser step. Entropies are in nats, other values
+            from 0 to 1. Each is a mean, and each with `/<task>` behind it is a task's. Other keys
+            are left out.
         title: of the whole figure.
     """
-    panels = {
-        key: {name.removeprefix(f"{key}/"): name for name in curves if name.startswith(f"{key}/")}
-        for key in CURVES
-    }
-    panels = {key: tasks for key, tasks in panels.items() if tasks or key in curves}
+    panels = {metric: panel for metric in DRAWN if (panel := panel_of(metric, curves))}
     assert panels, "No curve of an adaptation was given."
-    everything = dict.fromkeys(task for tasks in panels.values() for task in tasks)
+    everything = dict.fromkeys(task for panel in panels.values() for task in panel if task)
     looks = dict(zip(everything, LINE_STYLES(), strict=False))
     height = max(0.8 + 2.2 * len(panels), 0.6 + 0.2 * len(everything))
+    last = max(step for panel in panels.values() for curve in panel.values() for step in curve)
     with saved_figure(path, 8, height, title) as figure:
         axes = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
-        for axis, (key, tasks) in zip(axes, panels.items(), strict=True):
-            unit = CURVES[key].scale
-            for place, (task, name) in enumerate(tasks.items()):
-                lag = place / len(tasks)
-                draw_curve(axis, curves[name], unit, lag, linewidth=0.8, label=task, **looks[task])
-            if key in curves:
-                draw_curve(axis, curves[key], unit, **MEAN)
-            axis.set_ylabel(CURVES[key].label)
+        for axis, (metric, panel) in zip(axes, panels.items(), strict=True):
+            for place, (task, curve) in enumerate(panel.items()):
+                look = {"linewidth": 0.8, "label": task, **looks[task]} if task else MEAN
+                draw_curve(axis, curve, metric.scale, place / len(panel), **look)
+            set_limits(axis, metric, panel)
+            if mean_curve := panel.get(""):
+                axis.set_title(change_of(metric, mean_curve), loc="right", fontsize=9)
+            axis.set_ylabel(metric.label)
             axis.grid()
+        axis.set_xlim(-0.02 * last, 1.02 * last)
         axis.set_xlabel("optimiser step")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         add_legend(figure, "outside right center")
 
 
-def draw_curve(
-    axis: Axes, curve: Mapping[int, float], unit: float, lag: float = 0, **look: Any
-) -> None:
+def panel_of(metric: ShownMetric, curves: Mapping[str, Curve]) -> dict[str, Curve]:
+    """Collect the curves of a metric: by task, and under an empty name their mean.
+
+    They are of the stage that begins first: a validation before the first step goes before the
+    batches that were learned from, and one that came later behind them.
+    """
+    by_stage: list[dict[str, Curve]] = []
+    for stage in metric.stages:
+        key = metric.key_in(stage)
+        names = [name for name in curves if name.startswith(f"{key}/") and curves[name]]
+        panel = {name.removeprefix(f"{key}/"): curves[name] for name in names}
+        panel |= {"": curves[key]} if curves.get(key) else {}
+        by_stage += [panel] if panel else []
+    return min(by_stage, key=first_step, default={})
+
+
+def first_step(panel: Mapping[str, Curve]) -> int:
+    """Return the first step of a panel's curves."""
+    return min(step for curve in panel.values() for step in curve)
+
+
+def set_limits(axis: Axes, metric: ShownMetric, panel: Mapping[str, Curve]) -> None:
+    """Let an axis show differences as large as they are."""
+    values = [metric.scale * value for curve in panel.values() for value in curve.values()]
+    if metric.unit == "%":
+        set_share_limits(axis, values)
+    else:
+        axis.set_ylim(0, 1.05 * max(values) or 1)
+
+
+def change_of(metric: ShownMetric, curve: Curve) -> str:
+    """Say where a mean began and where it ended."""
+    ends = dict.fromkeys((min(curve), max(curve)))  # of a single point there is one
+    return f"mean {' → '.join(metric.text(curve[step]) for step in ends)}"
+
+
+def draw_curve(axis: Axes, curve: Curve, unit: float, lag: float = 0, **look: Any) -> None:
     """Draw one metric by step, with about eight markers however long it is.
 
     Args:
@@ -165,29 +208,37 @@ def draw_curve(
 
 
 def plot_confusion(path: Path, counts: Tensor, classes: Sequence[str], title: str) -> None:
-    """Draw how often images of each class are taken for each other, as shares of the true class.
+    """Draw how many images of each class are taken for another, in the colour of their share.
+
+    Images whose class is found are on a grey diagonal, and the colours are of mistakes alone: else
+    few mistakes could not be seen beside all that is right.
 
     Args:
         path: the PNG file.
         counts: (C, C), true classes in rows, predicted ones in columns.
-        classes: the C names; they are shown up to 20, and the shares in numbers up to 12.
+        classes: the C names; they are shown up to 20, and the counts in numbers up to 12.
         title: of the figure.
     """
-    shares = (100 * counts / counts.sum(dim=1, keepdim=True).clamp(min=1)).numpy()
+    shares = (100 * counts / counts.sum(dim=1, keepdim=True).clamp(min=1)).double().numpy()
+    mistakes = np.ma.masked_array(shares, np.eye(len(shares), dtype=bool))
+    most = float(mistakes.max()) if len(shares) > 1 else 0.0
     named, numbered = len(classes) <= 20, len(classes) <= 12
     names = [c if len(c) <= LONGEST_CLASS else f"{c[: LONGEST_CLASS - 1]}…" for c in classes]
     longest = max(map(len, names))
     margin = 0.5 + 0.075 * longest * named
     side = min(max(0.4 * len(classes), 3.0), 6.5)
-    roots = PowerNorm(0.5, 0, 100)  # else one wrong image of a hundred cannot be seen
-    with saved_figure(path, 1.1 * side + margin + 0.6, side + margin + 0.2, title) as figure:
+    with saved_figure(path, 1.1 * side + margin + 0.6, side + margin + 0.4, title) as figure:
         axis = figure.subplots()
-        image = axis.imshow(shares, norm=roots, cmap="cividis", interpolation="nearest")
+        axis.set_facecolor("#E0E0E0")  # of the diagonal
+        limit = max(10 * math.ceil(most / 10), 10)
+        image = axis.imshow(mistakes, vmin=0, vmax=limit, cmap="Oranges", interpolation="nearest")
         if named:
             axis.set_xticks(range(len(names)), names, rotation=90 if longest > 2 else 0)
             axis.set_yticks(range(len(names)), names)
         if numbered:
-            write_cells(axis, shares, "{:.0f}", light=shares < 25)
+            seen = counts.double().where(counts > 0, torch.nan).numpy()
+            write_cells(axis, seen, light=mistakes.filled(0) > 0.6 * limit)
         by = "" if named else ", by index"
         axis.set(xlabel=f"predicted class{by}", ylabel=f"true class{by}")
-        figure.colorbar(image, ax=axis, label="share of the true class, %", shrink=0.8)
+        label = "mistakes, % of the images of a true class"
+        figure.colorbar(image, ax=axis, label=label, shrink=0.8)

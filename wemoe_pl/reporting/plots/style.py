@@ -4,7 +4,8 @@ Each is written twice under one name: as PNG, to look at, and as SVG, to print. 
 more than their colour, and colours are those that a colour-blind reader tells apart.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,7 @@ LegendPlace = Literal["outside right center", "outside lower center"]
 # Okabe and Ito's colours, with a dark grey for their black, which is kept for means.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#555555", "#F0E442"]
 LINE_STYLES = cycler(linestyle=["-", "--", ":"]) * cycler(color=COLOURS, marker="os^Dv*PX")
+LEAST_SPAN = 20  # points of percent that an axis shows at least
 LINE_HEIGHT = 0.135  # inches that a line of the least text takes
 
 
@@ -52,6 +54,21 @@ def save(figure: Figure, path: Path) -> None:
             figure.savefig(temporary, metadata=metadata)
 
 
+def set_share_limits(axis: Axes, values: Iterable[float]) -> None:
+    """Let a vertical axis of percents begin and end at round numbers, too far apart to show noise.
+
+    Args:
+        axis: of the panel.
+        values: those that are drawn, in percent.
+    """
+    values = list(values)
+    low, high = 10 * math.floor(min(values) / 10), 10 * math.ceil(max(values) / 10)
+    low = max(0, min(low, high - LEAST_SPAN))
+    high = max(high, low + LEAST_SPAN)
+    margin = 0.04 * (high - low)  # for the markers
+    axis.set_ylim(low - margin, high + margin)
+
+
 def add_legend(figure: Figure, place: LegendPlace, columns: int = 1) -> None:
     """Add one legend of all panels outside them, with each label once."""
     handles = {
@@ -63,8 +80,11 @@ def add_legend(figure: Figure, place: LegendPlace, columns: int = 1) -> None:
         figure.legend(handles.values(), handles.keys(), loc=place, ncols=columns)
 
 
-def write_cells(axis: Axes, values: FloatArray, form: str, light: NDArray[np.bool_]) -> None:
-    """Write the numbers of a heat map into its cells, in white where `light`."""
+def write_cells(
+    axis: Axes, values: FloatArray, light: NDArray[np.bool_], form: str = "{:.0f}"
+) -> None:
+    """Write the numbers of a heat map into its cells, in white where `light`; NaN stays empty."""
     for (i, j), value in np.ndenumerate(values):
-        colour = "white" if light[i, j] else "black"
-        axis.text(j, i, form.format(value), ha="center", va="center", fontsize=8, color=colour)
+        if not np.isnan(value):
+            colour = "white" if light[i, j] else "black"
+            axis.text(j, i, form.format(value), ha="center", va="center", fontsize=8, color=colour)

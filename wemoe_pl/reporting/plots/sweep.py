@@ -5,13 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from wemoe_pl.reporting.plots.style import add_legend, saved_figure
+from wemoe_pl.reporting.plots.style import add_legend, saved_figure, set_share_limits
+from wemoe_pl.training.shown_metrics import ACCURACY
 
 DECADES = 100  # from this ratio of the largest value to the least, an axis is logarithmic
 
 
 def plot_sweep(
-    path: Path, key: str, lines: Mapping[str, Mapping[float, Sequence[float]]], suite: str
+    path: Path,
+    key: str,
+    lines: Mapping[str, Mapping[float, Sequence[float]]],
+    suite: str,
+    measured: str = ACCURACY.label,
 ) -> None:
     """Draw the mean accuracy over the values of a key, a line per combination of others.
 
@@ -20,6 +25,7 @@ def plot_sweep(
         key: what is on the horizontal axis.
         lines: by label, the mean accuracies (0 to 1) of all seeds at every value.
         suite: its name, for the title.
+        measured: label of what is drawn, if something else stands in for the accuracy.
     """
     several = any(len(seeds) > 1 for line in lines.values() for seeds in line.values())
     about = f"Sweep on {suite}" + "\nbars from the least to the largest over seeds" * several
@@ -35,7 +41,9 @@ def plot_sweep(
         everything = [value for line in lines.values() for value in line]
         if min(everything) > 0 and max(everything) / min(everything) >= DECADES:
             axis.set_xscale("log")
-        axis.set(xlabel=key, ylabel="mean accuracy, %")
+        seeds = (seed for line in lines.values() for value in line.values() for seed in value)
+        set_share_limits(axis, [100 * seed for seed in seeds])
+        axis.set(xlabel=key, ylabel=f"mean {measured}")
         axis.grid()
         add_legend(figure, "outside lower center")
 

@@ -1,0 +1,147 @@
+"""The scores of a run that need no labels: its tables where nobody knows what is right."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.table import Table
+
+from wemoe_pl.reporting.markdown import grid
+from wemoe_pl.training.metrics import mean
+from wemoe_pl.training.references import EXPERTS
+from wemoe_pl.training.shown_metrics import (
+    ACCURACY,
+    AGREEMENT,
+    INFORMATION,
+    LABEL_FREE,
+    SHOWN_METRICS,
+    ShownMetric,
+)
+
+Columns = dict[ShownMetric, Mapping[str, float]]
+
+
+def compared_metric(runs: Iterable[Mapping[str, Any]]) -> ShownMetric:
+    """Return the metric that runs are compared by: accuracy, or what stands in for it.
+
+    Args:
+        runs: the contents of their `results.json`. The first metric that any of them has is taken:
+            accuracy, agreement with the experts, information.
+    """
+    runs = list(runs)
+    candidates = (ACCURACY, AGREEMENT, INFORMATION)
+    return next((m for m in candidates if any(run.get(m.result) for run in runs)), ACCURACY)
+
+
+def compared_references(
+    results: Mapping[str, Any], metric: ShownMetric
+) -> Mapping[str, Mapping[str, float]]:
+    """Return the values of a run's references in a metric, by their key, then by task.
+
+    That of the experts is left out where it would be their agreement with themselves.
+    """
+    if metric is ACCURACY:
+        return results.get("reference", {})
+    known = results.get("reference_agreement", {}) if metric is AGREEMENT else {}
+    return {key: values for key, values in known.items() if key != EXPERTS}
+
+
+def unlabelled_tasks(results: Mapping[str, Any]) -> list[str]:
+    """List the tasks that were scored without a label."""
+    return [task for task in results.get(INFORMATION.result, {}) if task not in results["accuracy"]]
+
+
+def adaptation_ends(
+    curves: Mapping[str, Mapping[int, float]], restored_step: int | None
+) -> dict[str, Any]:
+    """Return the scores of a fit before its first step and in its final state, from its curves.
+
+    Args:
+        curves: what was logged, by metric and step.
+        restored_step: the step that the fit went back to in its end, if it did.
+
+    Returns:
+        `before` and `after`, each with its `step`, and `scores` by result and task; nothing for a
+        fit that was not validated before its first step.
+    """
+    steps = sorted(curves.get(INFORMATION.key, {}))
+    last = max(steps, default=None) if restored_step is None else restored_step
+    if 0 not in steps or last not in steps:
+        return {}
+    return {
+        name: {"step": step, "scores": scores_at(curves, step)}
+        for name, step in {"before": 0, "after": last}.items()
+    }
+
+
+def scores_at(curves: Mapping[str, Mapping[int, float]], step: int) -> dict[str, dict[str, float]]:
+    """Return the scores of a validation, by result, then by task."""
+    found: dict[str, dict[str, float]] = {}
+    for metric in SHOWN_METRICS:
+        prefix = f"{metric.key_in('val')}/"
+        for key, points in curves.items() if metric.result else ():
+            if key.startswith(prefix) and step in points:
+                found.setdefault(metric.result, {})[key.removeprefix(prefix)] = points[step]
+    return found
+
+
+def label_free_columns(scores: Mapping[str, Any]) -> Columns:
+    """Return the metrics that need no labels and were measured, with the scores of every task."""
+    return {metric: scores[metric.result] for metric in LABEL_FREE if scores.get(metric.result)}
+
+
+def label_free_rows(columns: Columns) -> list[list[str]]:
+    """List a row per task, and one of the means below, each metric in its unit."""
+    tasks = dict.fromkeys(task for values in columns.values() for task in values)
+    rows = [[task, *(m.text(values.get(task)) for m, values in columns.items())] for task in tasks]
+    return [*rows, ["mean", *(m.text(mean(values)) for m, values in columns.items())]]
+
+
+def change_rows(before: Columns, after: Columns) -> list[list[str]]:
+    """List the rows of two tables as one, with an arrow from the first to the second."""
+    return [
+        [task, *(f"{old} → {new}" for old, new in zip(olds, news, strict=True))]
+        for (task, *olds), (_, *news) in zip(
+            label_free_rows(before), label_free_rows(after), strict=True
+        )
+    ]
+
+
+def label_free_table(results: Mapping[str, Any]) -> Table:
+    """Make the table that a run prints which has tasks without labels.
+
+    Args:
+        results: the contents of a `results.json`.
+    """
+    title, notes = f"Without labels, on {results['suite']}", [results.get("partial")]
+    columns = label_free_columns(results)
+    rows = label_free_rows(columns)
+    if ends := results.get("adaptation"):
+        columns = label_free_columns(ends["before"]["scores"])
+        rows = change_rows(columns, label_free_columns(ends["after"]["scores"]))
+        notes += [change_note(ends), results.get("curves")]
+    below = "\n".join(filter(None, notes))
+    table = Table(title=title, caption=below or None, min_width=len(title))
+    table.add_column("task")
+    for metric in columns:
+        table.add_column(metric.label, justify="right")
+    for place, row in enumerate(rows, start=2):
+        table.add_row(*row, end_section=place == len(rows))
+    return table
+
+
+def change_note(ends: Mapping[str, Any]) -> str:
+    """Say between which steps the arrows of a table lie."""
+    return f"Arrows lead from step {ends['before']['step']} to step {ends['after']['step']}."
+
+
+def label_free_section(results: Mapping[str, Any]) -> list[str]:
+    """Return the paragraphs about the predictions for each task that need no labels."""
+    columns = label_free_columns(results)
+    if not columns:
+        return []
+    paragraphs = [grid(["task", *(m.label for m in columns)], label_free_rows(columns))]
+    if ends := results.get("adaptation"):
+        before = label_free_columns(ends["before"]["scores"])
+        rows = change_rows(before, label_free_columns(ends["after"]["scores"]))
+        paragraphs += [change_note(ends), grid(["task", *(m.label for m in before)], rows)]
+    return [*paragraphs, " ".join(metric.without_labels for metric in columns)]
