@@ -31,9 +31,9 @@ from wemoe_pl.cli.verb_parsers import export_parser, report_parser
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.export.bundle import parse_compression
-from wemoe_pl.export.formats import export, largest_difference
 from wemoe_pl.export.loading import open_model
 from wemoe_pl.export.push import destination, push
+from wemoe_pl.export.writing import export, largest_difference
 from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
 from wemoe_pl.preflight.command import Job, preflight
 from wemoe_pl.reporting.analysis import write_landscape, write_parameters, write_similarity
