@@ -28,6 +28,7 @@ NESTED = {
     "--guard",
     "--dashboard",
     "--predictions",
+    "--sample_images",
 }
 
 

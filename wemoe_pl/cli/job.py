@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from wemoe_pl.callbacks.curves import Curves
 from wemoe_pl.callbacks.lightning_private import starts_processes_midway
 from wemoe_pl.callbacks.processes import EndTogether, Requeue, end_others, is_first_process
+from wemoe_pl.callbacks.progress_lines import ProgressLines
 from wemoe_pl.cli.job_config import SaveConfig, check_trusted, hide_bar, use_one_cpu
 from wemoe_pl.cli.job_keys import add_job_keys
 from wemoe_pl.cli.job_loggers import begin_logging, close_loggers, place_loggers
@@ -55,7 +56,7 @@ class WeMoECLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
-            trainer_defaults={"callbacks": [Curves(), EndTogether(), Requeue()]},
+            trainer_defaults={"callbacks": [Curves(), EndTogether(), Requeue(), ProgressLines()]},
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
             args=self.arguments,
