@@ -28,14 +28,17 @@ from wemoe_pl.cli.options import CONFIG, values_of
 from wemoe_pl.cli.parser import ShippedConfig, WeMoEParser
 from wemoe_pl.cli.parser_errors import explain_report
 from wemoe_pl.errors import ConfigError
+from wemoe_pl.export.loading import results_of
 from wemoe_pl.preflight.settings import check_fit
 from wemoe_pl.reporting.summary import accuracy_table
 from wemoe_pl.runs.partial import check_limits
+from wemoe_pl.runs.results_schema import thresholds_of
 from wemoe_pl.runs.session import AlreadyFinished, Session
 from wemoe_pl.system.configs import ALLOW
 from wemoe_pl.system.console import Console
 from wemoe_pl.system.terminal import say
 from wemoe_pl.system.trust import only_allowed
+from wemoe_pl.training.merged_module import MergedModule
 
 
 class WeMoECLI(LightningCLI):
@@ -215,6 +218,8 @@ class RunCLI(WeMoECLI):
     def before_predict(self) -> None:
         """Leave out what is answered already; answers are kept on the disk."""
         self.begin(return_predictions=False)
+        if isinstance(self.model, MergedModule) and (used := self.session.meant.checkpoint):
+            self.model.thresholds = thresholds_of(results_of(used))
         images, is_fresh = self.datamodule.to_classify, self.session.is_fresh
         skip_answered(self.trainer, self.model, images, self.recipe, is_fresh)
 
