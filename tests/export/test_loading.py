@@ -28,7 +28,7 @@ from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.loading import load, open_model
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.writing import export
-from wemoe_pl.merging import MergeMethod, WEMoE
+from wemoe_pl.merging import WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
@@ -320,18 +320,3 @@ def test_what_a_model_does_not_need_is_not_imported(
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
     slow = {"lightning", "datasets", "transformers", "open_clip", "matplotlib", "torchmetrics"}
     assert not slow & set(done.stdout.decode().split())
-
-
-@pytest.mark.parametrize("name", ["adapter", "bundle"])
-def test_thresholds_are_kept_by_what_load_reads(
-    make_model: Callable[[MergeMethod], ExportedModel], name: str, tmp_path: Path
-) -> None:
-    model = make_model(WEMoE())
-    model.classifier.thresholds = {"entropy": {"cars": 0.25, "mnist": 0.5}}
-    export(model.cast(torch.float32), name, tmp_path / "export", lambda line: None)
-    assert load(tmp_path / "export").thresholds == model.classifier.thresholds
-    before = tmp_path / "export" / MANIFEST
-    about = json.loads(before.read_text())
-    del about["thresholds"]  # as earlier versions wrote it
-    before.write_text(json.dumps(about))
-    assert load(tmp_path / "export").thresholds == {}

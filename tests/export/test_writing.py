@@ -1,5 +1,6 @@
 """Every format, written from a tiny CLIP, read back by what it is for, and refused when wrong."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -172,3 +173,18 @@ def test_a_readme_that_was_edited_hinders_nobody(
     (exports / "README.md").write_text("Ours.")
     with torch.no_grad():
         assert load(exports).encode(model.images).equal(model.features)
+
+
+@pytest.mark.parametrize("name", ["adapter", "bundle"])
+def test_thresholds_are_kept_by_what_load_reads(
+    make_model: MakeModel, name: str, exports: Path, silent: Callable[..., None]
+) -> None:
+    model = make_model(WEMoE())
+    model.classifier.thresholds = {"entropy": {"cars": 0.25, "mnist": 0.5}}
+    export(model.cast(torch.float32), name, exports, silent)
+    assert load(exports).thresholds == model.classifier.thresholds
+    before = exports / MANIFEST
+    about = json.loads(before.read_text())
+    del about["thresholds"]  # as earlier versions wrote it
+    before.write_text(json.dumps(about))
+    assert load(exports).thresholds == {}

@@ -147,7 +147,7 @@ class MultiTaskClassifier(MultiTaskModel):
             inferred = infer_task(rule, logits, routing_weights, self.experts)
             found = zip(*(values.tolist() for values in inferred), strict=True)
             asked = [[(tasks[place], confidence)] for place, confidence in found]
-        least = self.thresholds_by(rule) if rule is not None and reject else {}
+        least = thresholds_by(rule, self.thresholds) if rule is not None and reject else {}
         return [
             [
                 Prediction.of_none(sure)
@@ -158,35 +158,10 @@ class MultiTaskClassifier(MultiTaskModel):
             for i, row in enumerate(asked)
         ]
 
-    def thresholds_by(self, rule: InferenceRule) -> Mapping[str, float]:
-        """The thresholds of a rule; none, with a warning, where nothing was calibrated."""
-        if rule not in self.thresholds:
-            warn_once(
-                "No image is said to be of none of the tasks, since that was not calibrated: score "
-                "the run by this version of wemoe-pl, whose results and exports keep thresholds."
-            )
-        return self.thresholds.get(rule, {})
-
     def check_rule(self, rule: InferenceRule) -> None:
         """Raise `ConfigError` if the model cannot infer tasks by a rule."""
-        rules = get_args(InferenceRule)
-        if rule not in rules:
-            raise ConfigError(f"There is no rule '{rule}'. {did_you_mean(rule, rules)}")
-        if isinstance(self.encoder, PerTaskEncoder):
-            raise ConfigError(
-                "This model has an encoder per task: say which task the images are of."
-            )
-        if rule == "routing" and not self.mixtures:
-            raise ConfigError(
-                "This model has no routers to infer the task by: use the rule 'entropy'."
-            )
-        if rule == "entropy" and not has_entropies(self.num_classes):
-            single = min(self.num_classes, key=lambda task: self.num_classes[task])
-            raise ConfigError(
-                f"The task '{single}' has one class, of which its head is certain for any image: "
-                "say which task the images are of"
-                + (", or infer it by the rule 'routing'." if self.mixtures else ".")
-            )
+        if why_not := hindrance(self, rule):
+            raise ConfigError(why_not)
 
     @torch_defaults()
     @torch.inference_mode()
@@ -234,6 +209,35 @@ class MultiTaskClassifier(MultiTaskModel):
             f'  model(images, "{self.tasks[0]}") gives logits of what model.preprocess made',
         ]
         return "\n".join(lines)
+
+
+def hindrance(model: MultiTaskClassifier, rule: InferenceRule) -> str:
+    """Say why a model cannot infer tasks by a rule; return an empty text if it can."""
+    rules = get_args(InferenceRule)
+    if rule not in rules:
+        return f"There is no rule '{rule}'. {did_you_mean(rule, rules)}"
+    if isinstance(model.encoder, PerTaskEncoder):
+        return "This model has an encoder per task: say which task the images are of."
+    if rule == "routing" and not model.mixtures:
+        return "This model has no routers to infer the task by: use the rule 'entropy'."
+    if rule == "entropy" and not has_entropies(model.num_classes):
+        single = min(model.num_classes, key=lambda task: model.num_classes[task])
+        return (
+            f"The task '{single}' has one class, of which its head is certain for any image: "
+            "say which task the images are of"
+            + (", or infer it by the rule 'routing'." if model.mixtures else ".")
+        )
+    return ""
+
+
+def thresholds_by(rule: InferenceRule, thresholds: Thresholds) -> Mapping[str, float]:
+    """The thresholds of a rule; none, with a warning, where nothing was calibrated."""
+    if rule not in thresholds:
+        warn_once(
+            "No image is said to be of none of the tasks, since that was not calibrated: score the "
+            "run by this version of wemoe-pl, whose results and exports keep thresholds."
+        )
+    return thresholds.get(rule, {})
 
 
 def ranked(logits: Tensor, classes: Sequence[str], top: int) -> list[Ranking]:

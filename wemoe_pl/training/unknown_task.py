@@ -145,7 +145,9 @@ class UnknownTaskScores:
 
     def thresholds(self, rule: InferenceRule) -> dict[str, float]:
         """The threshold of every task that was inferred by a rule."""
-        values: list[float] = self._confidences[rule].compute().tolist()
+        values = (
+            self._confidences[rule].compute().reshape(-1).tolist()
+        )  # of one task it is a number
         return {task: value for task, value in zip(self.tasks, values, strict=True) if value}
 
 
