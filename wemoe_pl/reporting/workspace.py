@@ -53,7 +53,8 @@ def save_workspace(folder: Path, project: str | None, entity: str | None) -> str
     project = project or environment_of("project") or PROJECT
     try:
         entity = entity or environment_of("entity") or wandb.Api().default_entity
-        return str(workspace(str(entity), project, tasks_of(results)).save().url)
+        view: Any = workspace(str(entity), project, tasks_of(results))  # whose `save` has no types
+        return str(view.save().url)
     except WeMoEError:
         raise
     except Exception as error:  # the client's own errors have private classes
