@@ -34,9 +34,9 @@ from wemoe_pl.cli.sweep.records import read_choice, read_command
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.export.bundle import BUNDLE_FILE
-from wemoe_pl.export.formats import export
 from wemoe_pl.export.loading import load, open_model
 from wemoe_pl.export.manifest import MANIFEST
+from wemoe_pl.export.writing import export
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.preflight.folder import state_in_words
 from wemoe_pl.reporting.comparison import TableOptions, compare_runs

@@ -9,14 +9,23 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from wemoe_pl.callbacks.sample_images import spread_evenly, write_samples
 from wemoe_pl.cli.help import parser_of
 from wemoe_pl.cli.main import main
+from wemoe_pl.data.datamodule import MultiTaskData
+from wemoe_pl.model.recipe import read_suite
+from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.system.configs import find_config
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "real_images"
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+DEMO_CONFIG = (ROOT / "configs" / "adapt_miniature.yaml").read_text()
 README = DOCUMENTS[0].read_text()
 TEXTS = "\n".join(path.read_text() for path in DOCUMENTS)
+
+
+DEMO_IMAGES = re.findall(r"runs/demo/images/[\w.-]+\.png", TEXTS)
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -45,11 +54,10 @@ def test_every_command_is_understood(
     command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     shipped = ROOT / "configs"
-    text = (shipped / "adapt_miniature.yaml").read_text()
-    for run in ("wemoe", "adapted"):
+    for run in ("wemoe", "adapted", "demo"):
         config = tmp_path / "runs" / run / "config.yaml"
         config.parent.mkdir(parents=True)
-        config.write_text(text.replace("suites/", f"{shipped}/suites/"))
+        config.write_text(DEMO_CONFIG.replace("suites/", f"{shipped}/suites/"))
     for name in ("adapt.yaml", "finetune.yaml", "suite.yaml"):
         (tmp_path / name).write_text((EXAMPLE / name).read_text())
     [mine] = [block for block in blocks("yaml", TEXTS) if block.startswith("name: mine")]
@@ -57,7 +65,7 @@ def test_every_command_is_understood(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["wemoe-pl"])
     verb, *arguments = shlex.split(command)[1:]
-    if verb in ("bench", "completion", "export", "report"):
+    if verb in ("bench", "completion", "export", "report", "workspace"):
         assert vars(parser_of(verb).parse_args(arguments))
         return
     if verb == "sweep":
@@ -66,6 +74,17 @@ def test_every_command_is_understood(
     with pytest.raises(SystemExit) as finished:
         main([verb, *arguments, "--print_config"])
     assert finished.value.code == 0
+
+
+def test_the_images_that_are_named_are_those_that_the_demo_leaves(tmp_path: Path) -> None:
+    [count] = re.findall(r"^sample_images: \{count: (\d+)\}$", DEMO_CONFIG, re.MULTILINE)
+    sets = MultiTaskData(read_suite(find_config("suites/miniature"))).sets
+    folder = RunFolder(tmp_path / "runs" / "demo")
+    write_samples(folder, spread_evenly(sets, int(count)))
+    assert len(list(folder.images.glob("*.png"))) == 20
+    assert DEMO_IMAGES
+    for name in DEMO_IMAGES:
+        assert (tmp_path / name).is_file()
 
 
 def test_the_snippets_run(
@@ -78,7 +97,8 @@ def test_the_snippets_run(
     assert main([*demo, *tiny, "--trainer.val_check_interval", "1"]) == 0
     for name in ("bundle", "timm"):
         assert main(["export", "runs/demo", "--format", name]) == 0
-    Image.effect_noise((64, 48), 60).save("photo.png")
+    for name in ("photo.png", *DEMO_IMAGES):
+        Image.effect_noise((64, 48), 60).save(name)
     for text in map(Path.read_text, DOCUMENTS):
         names: dict[str, Any] = {}  # the snippets of a document follow one another
         for snippet in blocks("python", text):

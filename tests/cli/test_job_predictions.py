@@ -61,6 +61,22 @@ def test_answers_to_the_same_question_are_left_out_and_come_out_in_order(
     assert [line.partition(",")[0] for line in lines] == ["image", "0.png", "1.png"]
 
 
+def test_images_of_none_of_the_tasks_are_counted(model: Any, tmp_path: Path) -> None:
+    predictions = Predictions(str(tmp_path))
+    trainer: Any = SimpleNamespace(callbacks=[predictions])
+    images: Any = Images()
+    skip_answered(trainer, model, images, RECIPE, is_fresh=False)
+    answer(trainer, predictions, 0)
+    said = [Prediction.of_none(0.25)._replace(image="1.png")]
+    batch: Any = SimpleNamespace(first=1)
+    predictions.on_predict_batch_end(trainer, trainer, said, batch, 1)
+    console = Console(record=True, width=500)
+    write_answers(trainer, model, images, console)
+    assert console.export_text().endswith("predictions.csv, 1 of them by none of the tasks\n")
+    lines = (tmp_path / "predictions.csv").read_text().splitlines()
+    assert lines[2] == "1.png,,,,0.250000,"
+
+
 @pytest.mark.parametrize(("size", "fresh"), [(2, False), (1, True)])
 def test_another_question_and_a_fresh_start_leave_nothing_out(
     size: int, fresh: bool, model: Any, tmp_path: Path

@@ -1,5 +1,6 @@
 """The command line as its users meet it: every shipped config, every command, every mistake."""
 
+import csv
 import gc
 import json
 import re
@@ -342,6 +343,29 @@ def test_tasks_are_inferred_and_answers_are_written_as_parquet(
     rows = pq.read_table(out / "answers.parquet").to_pylist()
     assert [Path(row["image"]).name for row in rows] == ["0.png", "1.png"]
     assert all(0 < row["task_confidence"] <= 1 for row in rows)
+
+
+def test_images_of_none_of_the_tasks_have_a_row_without_a_task(
+    wemoe_pl: Command, adapt: tuple[str], pictures: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    run, job = tmp_path / "run", ("--model.infer_task", "entropy", "--data.images", pictures)
+    assert wemoe_pl("fit", *adapt, *TWO_STEPS, "--out", run).status == 0
+    results = json.loads((run / "results.json").read_text())
+    calibrated = results["unknown_task"]["entropy"]["threshold"]
+    assert calibrated
+    assert all(0 < least < 1 for least in calibrated.values())
+    config = ("--config", run / "config.yaml")
+    for least, answered in ((0.0, 3), (1.0, 0)):
+        results["unknown_task"]["entropy"]["threshold"] = dict.fromkeys(results["tasks"], least)
+        (run / "results.json").write_text(json.dumps(results))
+        out = tmp_path / f"out-{least}"
+        assert wemoe_pl("predict", *config, *job, "--out", out).status == 0
+        with (out / "predictions.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 3
+        for column in ("task", "class", "probability"):
+            assert sum(row[column] != "" for row in rows) == answered
+        assert all(row["task_confidence"] and not row["error"] for row in rows)
 
 
 @pytest.mark.slow

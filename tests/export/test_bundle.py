@@ -11,8 +11,8 @@ from wemoe_pl.checkpoints.heads import CosineHead, LinearHead
 from wemoe_pl.errors import ConfigError, MergeError
 from wemoe_pl.export.bundle import BUNDLE_FILE, parse_compression
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.export.formats import export, size_of
 from wemoe_pl.export.loading import load
+from wemoe_pl.export.writing import export, size_of
 from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense

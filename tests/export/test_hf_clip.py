@@ -17,8 +17,8 @@ from wemoe_pl.data.miniature import CLASSES
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import MergeError
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.export.formats import export
 from wemoe_pl.export.hf_clip import plain_clip
+from wemoe_pl.export.writing import export
 from wemoe_pl.merging import MergeMethod, Pretrained, TaskArithmetic
 
 MakeModel = Callable[[MergeMethod], ExportedModel]

@@ -25,9 +25,9 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask, VisionTask
 from wemoe_pl.errors import CheckpointError, HubError
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.export.formats import export
 from wemoe_pl.export.loading import load, open_model
 from wemoe_pl.export.manifest import MANIFEST
+from wemoe_pl.export.writing import export
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.training.adapt import TestTimeAdaptation

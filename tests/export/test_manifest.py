@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.export.formats import export
 from wemoe_pl.export.loading import load
 from wemoe_pl.export.manifest import MANIFEST, VERSION, Manifest, read_manifest
+from wemoe_pl.export.writing import export
 from wemoe_pl.merging import MergeMethod, WEMoE
 from wemoe_pl.system.files import sha256
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.checkpoints.heads import LinearHead
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.export.formats import export
 from wemoe_pl.export.programs import CLASSES_FILE, ONNX_FILE, PROGRAM_FILE, write_onnx
+from wemoe_pl.export.writing import export
 from wemoe_pl.merging import MergeMethod, WEMoE
 from wemoe_pl.model.classifier import MultiTaskClassifier
 

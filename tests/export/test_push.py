@@ -16,10 +16,10 @@ from huggingface_hub import constants
 
 from wemoe_pl.errors import ConfigError, HubError, UnreachableError
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.export.formats import export
 from wemoe_pl.export.loading import load
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.push import destination, push
+from wemoe_pl.export.writing import export
 from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
 
 MakeModel = Callable[[MergeMethod], ExportedModel]

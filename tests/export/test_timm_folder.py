@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.export.formats import export
 from wemoe_pl.export.timm_folder import CONFIG_FILE, WEIGHTS_FILE
+from wemoe_pl.export.writing import export
 from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
 
 MakeModel = Callable[[MergeMethod], ExportedModel]

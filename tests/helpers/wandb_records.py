@@ -81,6 +81,7 @@ def add(recorded: Recorded, record: Record) -> None:
         recorded.metrics[metric.name or metric.glob_name] = {
             "step": metric.step_metric,
             "summary": {name for name in kinds if getattr(metric.summary, name)},
+            "hidden": metric.options.hidden,
         }
     elif kind == "alert":
         recorded.alerts.append((record.alert.title, record.alert.text))

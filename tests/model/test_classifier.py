@@ -17,6 +17,7 @@ from wemoe_pl.merging import Individual, TaskArithmetic, WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
 from wemoe_pl.model.task_inference import InferenceRule, infer_task
+from wemoe_pl.system.warn_once import warn_once
 
 
 def random_x(*shape: int, seed: int = 0) -> Tensor:
@@ -31,7 +32,9 @@ def model(tiny_suite: Suite) -> MultiTaskClassifier:
     """Routers that tell images apart, on the tiny suite; tests may move it, not train it."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build_classifier(tiny_suite, WEMoE(init_std=0.1)).eval()
+        model = build_classifier(tiny_suite, WEMoE(init_std=0.1)).eval()
+    model.thresholds = {"entropy": {}, "routing": {}}  # as if of a run that has rejected none
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -280,3 +283,51 @@ def test_a_prediction_shows_an_image_and_an_error_only_where_there_are_any() -> 
         "top=[('3', 0.75)])"
     )
     assert repr(Prediction.unreadable("a.png", "torn")).endswith("image='a.png', error='torn')")
+
+
+# An image of none of the tasks
+
+
+def test_an_image_below_the_threshold_of_its_inferred_task_is_of_none(
+    static: MultiTaskClassifier, pictures: list[Path]
+) -> None:
+    model = deepcopy(static)
+    guessed = model.predict(pictures)
+    confidences = [answer.task_confidence or 0 for answer in guessed]
+    least = sorted(confidences)[2]
+    model.thresholds = {"entropy": dict.fromkeys(model.tasks, least)}
+    answers = model.predict(pictures, top=2)
+    assert sum(answer.task is None for answer in answers) == 2
+    for answer, guess, sure in zip(answers, guessed, confidences, strict=True):
+        if sure < least:
+            assert answer == Prediction(None, guess.task_confidence, None, None, [])
+            assert repr(answer).startswith("Prediction(task=None, task_confidence=0.")
+        else:
+            assert answer.task == guess.task
+    assert model.predict(pictures, reject=False) == guessed
+    assert all(answer.task == "mnist" for answer in model.predict(pictures, "mnist"))
+
+
+def test_a_threshold_is_of_one_task_and_one_rule(
+    model: MultiTaskClassifier, pictures: list[Path]
+) -> None:
+    own = deepcopy(model)
+    [guess, *_] = own.predict(pictures)
+    own.thresholds = {"entropy": {str(guess.task): 1.1}, "routing": {}}
+    for answer, before in zip(own.predict(pictures), model.predict(pictures), strict=True):
+        assert (answer.task is None) == (before.task == guess.task)
+    assert all(answer.task for answer in own.predict(pictures, rule="routing"))
+
+
+def test_it_is_said_once_that_nothing_was_calibrated(
+    static: MultiTaskClassifier, pictures: list[Path]
+) -> None:
+    warn_once.cache_clear()
+    with pytest.warns(UserWarning, match="No image is said to be of none of the tasks") as told:
+        static.predict(pictures)
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        static.predict(pictures)
+        warn_once.cache_clear()
+        static.predict(pictures, "mnist")

@@ -27,7 +27,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from wemoe_pl.cli import main
-from wemoe_pl.cli.sweep import workers
+from wemoe_pl.cli.sweep import progress, workers
 from wemoe_pl.system.console import Console
 from wemoe_pl.system.files import sha256
 from wemoe_pl.system.hub import is_blob_intact
@@ -316,7 +316,7 @@ class Forked:
 
 def fork_points() -> None:
     draw_nothing()
-    vars(workers)["Console"] = PatientConsole
+    vars(progress)["Console"] = PatientConsole
     kept = {name: getattr(subprocess, name) for name in ("PIPE", "STDOUT", "TimeoutExpired")}
     vars(workers)["subprocess"] = SimpleNamespace(Popen=Forked, **kept)
 

@@ -121,7 +121,52 @@ def test_every_metric_has_the_step_as_its_axis_and_its_last_and_best_as_summary(
     for key in logged:
         best = "min" if key.split("/")[1] in LEAST else "max"
         expected = {"step": "trainer/global_step", "summary": {"last", best}}
-        assert recorded.metrics[key] == expected
+        assert {name: recorded.metrics[key][name] for name in expected} == expected
+
+
+def shown(recorded: Recorded) -> list[str]:
+    """The panels that W&B makes by itself: of all keys that are not hidden, and of charts."""
+    logged = {key for row in recorded.history for key in row if key[0] != "_"}
+    hidden = {key for key, about in recorded.metrics.items() if about["hidden"]}
+    charts = recorded.config["_wandb"]["visualize"]
+    return sorted((logged - hidden - {"trainer/global_step"}) | charts.keys())
+
+
+def test_there_are_few_panels_however_many_tasks_there_are(recorded: Recorded) -> None:
+    keys = shown(recorded)
+    assert len(keys) <= 30
+    assert not [key for key in keys if key.rpartition("/")[2] in TASKS]
+    sections = {key.partition("/")[0] for key in keys}
+    assert sections == {
+        "train", "val", "media", "report",
+        "Is it adapting?", "Who is routed where?", "Is anything collapsing?", "What was run?",
+    }  # fmt: skip
+
+
+def test_no_curve_that_is_shown_is_a_single_point(recorded: Recorded) -> None:
+    for key in shown(recorded):
+        values = [value for _, value in recorded.curve(key)]
+        assert len(values) != 1 or not isinstance(values[0], float | int), key
+
+
+def test_the_tasks_are_drawn_together_and_figures_are_in_one_table(
+    recorded: Recorded, out: Path
+) -> None:
+    for name in ("entropy", "accuracy"):
+        [(step, _)] = recorded.curve(f"Is it adapting?/{name} by task_table")
+        assert step == 20
+    [(_, samples)] = recorded.curve("What was run?/samples")
+    assert [text.split(": ")[0] for text in samples["captions"]] == sorted(
+        task for task in TASKS for _ in range(len(samples["captions"]) // 3)
+    )
+    [(_, table)] = recorded.curve("What was run?/figures by task")
+    [kept] = out.glob(f"wandb/offline-run-*/files/{table['path']}")
+    about, results = json.loads(kept.read_text()), results_of(out)
+    assert [row[0] for row in about["data"]] == list(TASKS)
+    for title, key in (("information", "information"), ("classes predicted", "diversity")):
+        place = about["columns"].index(title)
+        assert [row[place] for row in about["data"]] == [results[key][task] for task in TASKS]
+    assert [s for s, _ in recorded.curve("Who is routed where?/routing by block")] == [10, 20]
 
 
 def test_summaries_are_those_of_the_results(recorded: Recorded, out: Path) -> None:

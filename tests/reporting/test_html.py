@@ -424,6 +424,11 @@ def test_pictures_are_held_in_the_page_as_vectors_where_there_are_any(
         assert image["alt"] == f"{FIGURE_CAPTIONS[name[:-4]]}, of WEMoE (depth 1)"
 
 
+def classes_of(element: WebElement) -> list[str]:
+    """The classes of an element of a page."""
+    return (element.get_attribute("class") or "").split()
+
+
 def whole_png(path: Path) -> bytes:
     Image.effect_noise((20, 20), 50).save(path)
     return path.read_bytes()
@@ -790,9 +795,9 @@ def test_a_table_that_is_wider_than_the_window_says_so(width: int, page: webdriv
     frame = page.find_elements(By.CSS_SELECTOR, "main .scroll")[-1]
     hint = page.execute_script("return arguments[0].previousElementSibling", frame)
     assert hint.text == "Scroll sideways for more columns →"
-    assert "more" in frame.get_attribute("class").split()
+    assert "more" in classes_of(frame)
     page.execute_script("arguments[0].scrollLeft = 1e6", frame)
-    WebDriverWait(page, 5).until(lambda _: "more" not in frame.get_attribute("class").split())
+    WebDriverWait(page, 5).until(lambda _: "more" not in classes_of(frame))
     narrow = first(page, ".scroll table.accuracy")
     is_wide = narrow.size["width"] > width
     assert page.find_elements(By.CSS_SELECTOR, ".hint")[0].is_displayed() is is_wide

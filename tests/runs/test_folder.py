@@ -143,7 +143,7 @@ def test_only_what_is_gone_on_with_stays(folder: RunFolder) -> None:
     [
         ("results.json", True), ("checkpoints", True), (".next", True),
         ("routing.png", True), ("accuracy.svg", True), ("encoder.safetensors", True),
-        ("head.safetensors", True),
+        ("head.safetensors", True), ("images", True),
         ("notes.txt", False), ("command.json", False), ("log.txt", False), ("export", False),
         ("test", False), ("photo.png", False), ("images.parquet", False),
     ],

@@ -22,7 +22,9 @@ def folder(tmp_path: Path) -> RunFolder:
         "results.json": "old", "routing.png": "old", "checkpoints/last.ckpt": "old",
         "test/results.json": "old", "notes.txt": "mine", "export/model": "mine",
         "photo.png": "mine", "images.parquet": "mine", "checkpoints/expert.safetensors": "mine",
-        ".next/results.json": "new", ".next/checkpoints/last.ckpt": "new",
+        "images/mine.png": "mine", "images/cars_bus.png": "old",
+        "images/.of-this-run": "cars_bus.png\n", ".next/results.json": "new",
+        ".next/checkpoints/last.ckpt": "new",
     }  # fmt: skip
     for name, text in contents.items():
         path = folder.path / name
@@ -39,7 +41,7 @@ def contents(folder: RunFolder) -> dict[str, str]:
 REPLACED = {
     "results.json": "new", "checkpoints/last.ckpt": "new", "notes.txt": "mine",
     "export/model": "mine", "photo.png": "mine", "images.parquet": "mine",
-    "checkpoints/expert.safetensors": "mine",
+    "checkpoints/expert.safetensors": "mine", "images/mine.png": "mine",
 }  # fmt: skip
 
 

@@ -45,6 +45,9 @@ class Predictions(Callback):
     Args:
         folder: of the run.
         file: the table in it: `.csv` or `.parquet`.
+
+    Attributes:
+        of_none: how many images of the table are like those of none of the tasks.
     """
 
     def __init__(self, folder: str, file: str = "predictions.csv"):
@@ -54,6 +57,7 @@ class Predictions(Callback):
                 f"predictions.file is {file}: give a name that ends in {' or '.join(WRITERS)}, "
                 "without a folder."
             )
+        self.of_none = 0
 
     def begin(self, asked: Any, anew: bool = False) -> set[int]:
         """Look for answers to the same question.
@@ -110,6 +114,7 @@ class Predictions(Callback):
         for row in kept(parts):
             if row["error"] is None:
                 answers += 1
+                self.of_none += row["task"] is None
             else:
                 unreadable.append(row["image"])
                 reasons.append(row["error"])

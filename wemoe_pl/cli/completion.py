@@ -25,7 +25,7 @@ from wemoe_pl.system.configs import (
 from wemoe_pl.system.files import SHIPPED
 
 # What commands take that is no option; of folders a shell knows more than we do.
-WORDS = {"bench": BENCH_MEASURES, "completion": SHELLS, "export": (), "report": ()}
+WORDS = {"bench": BENCH_MEASURES, "completion": SHELLS, "export": (), "report": (), "workspace": ()}
 
 
 def script(shell: str) -> str:

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from wemoe_pl.callbacks.curves import Curves
 from wemoe_pl.callbacks.lightning_private import starts_processes_midway
 from wemoe_pl.callbacks.processes import EndTogether, Requeue, end_others, is_first_process
+from wemoe_pl.callbacks.progress_lines import ProgressLines
 from wemoe_pl.callbacks.validation_schedule import ValidationSchedule
 from wemoe_pl.cli.job_config import SaveConfig, check_trusted, hide_bar, use_one_cpu
 from wemoe_pl.cli.job_keys import add_job_keys
@@ -28,14 +29,17 @@ from wemoe_pl.cli.options import CONFIG, values_of
 from wemoe_pl.cli.parser import ShippedConfig, WeMoEParser
 from wemoe_pl.cli.parser_errors import explain_report
 from wemoe_pl.errors import ConfigError
+from wemoe_pl.export.loading import results_of
 from wemoe_pl.preflight.settings import check_fit
 from wemoe_pl.reporting.summary import run_tables
 from wemoe_pl.runs.partial import check_limits
+from wemoe_pl.runs.results_schema import thresholds_of
 from wemoe_pl.runs.session import AlreadyFinished, Session
 from wemoe_pl.system.configs import ALLOW
 from wemoe_pl.system.console import Console
 from wemoe_pl.system.terminal import say
 from wemoe_pl.system.trust import only_allowed
+from wemoe_pl.training.merged_module import MergedModule
 
 
 class WeMoECLI(LightningCLI):
@@ -57,7 +61,13 @@ class WeMoECLI(LightningCLI):
             subclass_mode_data=True,
             auto_configure_optimizers=False,
             trainer_defaults={
-                "callbacks": [ValidationSchedule(), Curves(), EndTogether(), Requeue()]
+                "callbacks": [
+                    ValidationSchedule(),
+                    Curves(),
+                    EndTogether(),
+                    Requeue(),
+                    ProgressLines(),
+                ]
             },
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
@@ -218,6 +228,8 @@ class RunCLI(WeMoECLI):
     def before_predict(self) -> None:
         """Leave out what is answered already; answers are kept on the disk."""
         self.begin(return_predictions=False)
+        if isinstance(self.model, MergedModule) and (used := self.session.meant.checkpoint):
+            self.model.thresholds = thresholds_of(results_of(used))
         images, is_fresh = self.datamodule.to_classify, self.session.is_fresh
         skip_answered(self.trainer, self.model, images, self.recipe, is_fresh)
 

@@ -7,6 +7,7 @@ import wemoe_pl
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
 from wemoe_pl.callbacks.predictions import Predictions
+from wemoe_pl.callbacks.sample_images import SampleImages
 from wemoe_pl.cli.job_config import PROGRESS_BAR, checkpoints_in
 from wemoe_pl.cli.options import FRESH, FRESH_OPTION, JOB_OPTIONS, QUIET, QUIET_OPTION
 from wemoe_pl.data.suite import Suite, restriction
@@ -51,6 +52,7 @@ def add_job_keys(parser: LightningArgumentParser, is_of_verb: bool) -> None:
     parser.add_lightning_class_args(Dashboard, "dashboard")
     parser.add_lightning_class_args(Predictions, "predictions")
     parser.link_arguments("out", "predictions.folder")
+    parser.add_lightning_class_args(SampleImages, "sample_images")
     parser.link_arguments("out", "trainer.default_root_dir")
     parser.link_arguments("out", "trainer.logger.init_args.save_dir")  # if it is one, no list
     parser.set_defaults(JOB_DEFAULTS)

@@ -45,6 +45,7 @@ def question_of(
         "sources": model.frozen_sources,
         "images": [images.source, images.images.fingerprint],
         "batch_size": images.batch_size,
+        "thresholds": getattr(model, "thresholds", None),
     }
 
 
@@ -55,7 +56,8 @@ def write_answers(
     [predictions] = callbacks_of(trainer, Predictions)
     answers, unreadable = predictions.finish(images.batches)
     by = f", by {model.method}" if model.method.endswith(NOT_ADAPTED) else ""
-    console.print(f"{answers} predictions are in {predictions.path}{by}")
+    none = f", {predictions.of_none} of them by none of the tasks" if predictions.of_none else ""
+    console.print(f"{answers} predictions are in {predictions.path}{none}{by}")
     if unreadable:
         logging.getLogger("lightning.pytorch").warning(
             f"{len(unreadable)} of {len(images.images)} images cannot be read, and have rows "

@@ -23,6 +23,7 @@ VERBS = {
     "heads": "Build the suite's zero-shot heads, and write each to a file in --out.",
     "sweep": "Run a job for every point of a grid, resume it, and end in one table.",
     "report": "Write one table of many runs, with the published ones on request.",
+    "workspace": "Make a workspace on Weights & Biases, of few panels that answer questions.",
     "export": "Write a merged model for others to use, here or on the hub, and check it.",
     "similarity": "Compare the experts' task vectors by cosine and distance, layer by layer.",
     "landscape": "Draw the loss over the plane of two task vectors, chosen with --tasks [a,b].",

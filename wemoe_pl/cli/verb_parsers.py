@@ -76,6 +76,20 @@ def export_parser() -> OneSentence:
     return parser
 
 
+def workspace_parser() -> OneSentence:
+    """Make the parser of `wemoe-pl workspace`."""
+    parser = command_parser(
+        "workspace",
+        "Make a workspace on the server of Weights & Biases: a view of a project whose panels show "
+        "whether runs adapt, who is routed where, whether anything collapses, and what was run.",
+    )
+    add = parser.add_argument
+    add("run", type=expanded, metavar="DIR", help="A finished run, whose tasks have panels.")
+    add("--project", help="The project; by default WANDB_PROJECT, or wemoe-pl.")
+    add("--entity", help="The user or team; by default WANDB_ENTITY, or that of the API key.")
+    return parser
+
+
 def bench_parser() -> OneSentence:
     """Make the parser of `wemoe-pl bench`."""
     parser = command_parser("bench", f"Measure time and memory. {BENCH_NOTE}")
@@ -114,4 +128,5 @@ VERB_PARSERS = {
     "export": export_parser,
     "report": report_parser,
     "sweep": sweep_parser,
+    "workspace": workspace_parser,
 }

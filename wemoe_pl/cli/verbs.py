@@ -27,18 +27,19 @@ from wemoe_pl.cli.options import (
 )
 from wemoe_pl.cli.prepare import prepare, write_heads
 from wemoe_pl.cli.sweep.command import sweep
-from wemoe_pl.cli.verb_parsers import export_parser, report_parser
+from wemoe_pl.cli.verb_parsers import export_parser, report_parser, workspace_parser
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.export.bundle import parse_compression
-from wemoe_pl.export.formats import export, largest_difference
 from wemoe_pl.export.loading import open_model
 from wemoe_pl.export.push import destination, push
+from wemoe_pl.export.writing import export, largest_difference
 from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
 from wemoe_pl.preflight.command import Job, preflight
 from wemoe_pl.reporting.analysis import write_landscape, write_parameters, write_similarity
 from wemoe_pl.reporting.comparison import TableOptions
 from wemoe_pl.reporting.report import report, report_page
+from wemoe_pl.reporting.workspace import save_workspace
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.lock import held
 from wemoe_pl.runs.session import writing_to
@@ -125,6 +126,7 @@ def run_verb(verb: str, args: list[str]) -> None:
         "export": export_model,
         "report": run_report,
         "sweep": sweep,
+        "workspace": make_workspace,
     }
     if verb in runs:
         runs[verb](args)
@@ -244,6 +246,12 @@ def run_report(args: list[str]) -> None:
             "leave both out, or report twice."
         )
     report_page(options.folders, Path(options.html), shown)
+
+
+def make_workspace(args: list[str]) -> None:
+    """Make a workspace for the project of a run, and say where it is."""
+    options = workspace_parser().parse_args(args)
+    print_lines(save_workspace(Path(options.run), options.project, options.entity))
 
 
 def print_lines(*lines: object) -> None:

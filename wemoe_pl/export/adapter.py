@@ -32,7 +32,8 @@ def read_adapter(folder: Path, manifest: Manifest, allow: Sequence[str] = ()) ->
     check_sources(manifest.sources, suite.sources(), str(folder))
     adapted = dict(open_file(folder / ADAPTER_FILE))
     is_adapted = manifest.method is None or not manifest.method.endswith(NOT_ADAPTED)
-    return ExportedModel.assemble(suite, merge, adapted, manifest.results, is_adapted)
+    thresholds = manifest.thresholds or {}
+    return ExportedModel.assemble(suite, merge, adapted, manifest.results, is_adapted, thresholds)
 
 
 @torch.no_grad()

@@ -83,7 +83,9 @@ def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:
     except (TypeError, KeyError, ValueError, ConfigError, MergeError) as error:
         why = str(error).rstrip(".")
         raise CheckpointError(f"{path} is not what {MANIFEST} beside it says: {why}.") from error
-    return MultiTaskClassifier(encoder, heads, backbone=backbone, experts=manifest.experts).eval()
+    classifier = MultiTaskClassifier(encoder, heads, backbone=backbone, experts=manifest.experts)
+    classifier.thresholds = manifest.thresholds or {}
+    return classifier.eval()
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """The model card of an export: all that somebody needs who finds it on the hub."""
 
 from collections.abc import Mapping
-from pathlib import PurePath
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -16,24 +17,29 @@ from wemoe_pl.runs.checkpoint import Sources
 from wemoe_pl.system.files import SHIPPED
 from wemoe_pl.system.hub_repo import HubRepo
 
+CARD_FILE = "README.md"
 ZERO_SHOT = "zero-shot, by "  # how the source of a head begins that a text tower made
 
 
 def model_card(
-    manifest: Manifest, repo: HubRepo, licences: Mapping[str, str | None], difference: float
+    manifest: Manifest,
+    place: HubRepo | Path,
+    licences: Mapping[str, str | None] | None,
+    difference: float,
 ) -> str:
-    """Write the README of a repository.
+    """Write the README of an export.
 
     Args:
-        manifest: the manifest of what is uploaded.
-        repo: the repository.
-        licences: per repository that was merged, its licence if its card states one.
+        manifest: the manifest of the export.
+        place: the repository to which it is uploaded, or the folder that it is written to.
+        licences: per repository that was merged, its licence if its card states one; None where
+            nobody has looked.
         difference: the largest between features of the model and of what was read back.
     """
     named = manifest.results["method"] if manifest.results else manifest.method
     recipe = yaml.safe_dump(manifest.recipe, sort_keys=False, allow_unicode=True)
     return template_in(SHIPPED, "card.md.jinja", keep_trailing_newline=True).render(
-        metadata=yaml.safe_dump(metadata(manifest, licences), sort_keys=False),
+        metadata=yaml.safe_dump(metadata(manifest, licences or {}), sort_keys=False),
         method=as_markdown(named or manifest.recipe["merge"]["class_path"].rpartition(".")[2]),
         suite=as_markdown(manifest.recipe["suite"]["name"]),
         experts=as_markdown(", ".join(manifest.experts)),
@@ -42,7 +48,9 @@ def model_card(
         revision=inline_code(manifest.revision) if manifest.revision else "",
         manifest=manifest,
         format=FORMATS_BY_NAME[manifest.format],
-        repo=repo.name,
+        # Of a folder its name alone: it may be copied anywhere.
+        place=place.name if isinstance(place, HubRepo) else f"path/to/{place.resolve().name}",
+        is_on_hub=isinstance(place, HubRepo),
         task=next(iter(manifest.heads)),
         results=results_table(manifest.results),
         version=__version__,
@@ -76,13 +84,16 @@ def results_table(results: Mapping[str, Any] | None) -> str:
     return "\n".join([table, "", below])
 
 
-def sources_table(sources: Sources, licences: Mapping[str, str | None]) -> str:
-    """Write a row per frozen part."""
+def sources_table(sources: Sources, licences: Mapping[str, str | None] | None) -> str:
+    """Write a row per frozen part, with its licence where somebody has looked for that."""
     rows = []
+    columns = ["part", "source", "SHA-256", *(["licence"] if licences is not None else [])]
     for part, source in sources.items():
-        licence = licences.get(source_repo(source["source"])) or "not stated"
-        rows.append([part, source["source"], inline_code(source["sha256"]), licence])
-    return grid(["part", "source", "SHA-256", "licence"], rows, align="---")
+        row = [part, source["source"], inline_code(source["sha256"])]
+        if licences is not None:
+            row.append(licences.get(source_repo(source["source"])) or "not stated")
+        rows.append(row)
+    return grid(columns, rows, align="---")
 
 
 def source_repo(source: str) -> str:
@@ -92,6 +103,12 @@ def source_repo(source: str) -> str:
     'openai/clip-vit-base-patch32'
     """
     return source.removeprefix(ZERO_SHOT).partition("@")[0]
+
+
+def shareable(manifest: Manifest) -> Manifest:
+    """Return a manifest that tells nobody which folders the machine has that it is from."""
+    recipe, sources = without_folders(manifest.recipe), without_folders(manifest.sources)
+    return replace(manifest, recipe=recipe, sources=sources)
 
 
 def without_folders(value: Any) -> Any:

@@ -16,10 +16,12 @@ from wemoe_pl.model.architecture import Architecture, own_state
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import describe
+from wemoe_pl.model.task_inference import Thresholds
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import DenseVectors
 from wemoe_pl.moe.pruned import PrunedVectors
 from wemoe_pl.runs.checkpoint import Sources
+from wemoe_pl.runs.results_schema import thresholds_of
 
 IMAGES = 3  # to compare by: neither one nor a power of two
 
@@ -54,8 +56,11 @@ class ExportedModel:
         adapted: State,
         results: Mapping[str, Any] | None = None,
         is_adapted: bool = True,
+        thresholds: Thresholds | None = None,
     ) -> "ExportedModel":
         """Merge the suite's encoders, and put what was learned in its place.
+
+        The thresholds are those of the results, unless others are given.
 
         Raises:
             CheckpointError: what was learned is not of this model, or not all that it learns;
@@ -71,6 +76,7 @@ class ExportedModel:
         classifier.load_state_dict(dict(adapted), strict=False)
         if folds(classifier.encoder):
             classifier.encoder = fold(classifier.encoder)
+        classifier.thresholds = thresholds_of(results) if thresholds is None else thresholds
         return cls(
             classifier.eval(),
             suite,
@@ -136,7 +142,8 @@ class ExportedModel:
                 "--dictionary."
             )
         merge = replace(self.merge, compression=compression)
-        return self.assemble(self.suite, merge, self.adapted, self.results, self.is_adapted)
+        known = self.results, self.is_adapted, self.classifier.thresholds
+        return self.assemble(self.suite, merge, self.adapted, *known)
 
     def cast(self, dtype: torch.dtype) -> "ExportedModel":
         """Return the same model with an encoder in another precision; the heads keep theirs."""
@@ -166,4 +173,5 @@ class ExportedModel:
         heads = {task: self.classifier.head(task) for task in self.classifier.tasks}
         experts, backbone = self.classifier.experts, self.suite.backbone
         classifier = MultiTaskClassifier(encoder, heads, backbone=backbone, experts=experts)
+        classifier.thresholds = self.classifier.thresholds
         return replace(self, classifier=classifier.eval())

@@ -65,6 +65,7 @@ class Manifest:
         method: the name of the merge method, which says so if nothing of it was adapted.
         versions: of this program and of what it is built on.
         revision: of this program's source, if it is known.
+        thresholds: by rule and inferred task, the confidence below which an image is of none.
         version: of this form of manifests.
     """
 
@@ -80,6 +81,7 @@ class Manifest:
     method: str | None = None
     versions: dict[str, str] = field(default_factory=versions)
     revision: str | None = None
+    thresholds: dict[str, Accuracies] | None = None
     version: int = VERSION
 
     @classmethod
@@ -99,6 +101,7 @@ class Manifest:
             results=cast(ExportedResults, results) if results else None,
             method=model.method,
             revision=revision(),
+            thresholds={rule: dict(t) for rule, t in model.classifier.thresholds.items()},
         )
 
     @property

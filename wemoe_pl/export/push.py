@@ -1,17 +1,14 @@
 """Upload an export to the hub, with a card that says what it is."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from wemoe_pl.checkpoints import ENCODER_FILE, hub_request
 from wemoe_pl.errors import ConfigError, HubError
-from wemoe_pl.export.card import ZERO_SHOT, model_card, source_repo, without_folders
+from wemoe_pl.export.card import CARD_FILE, ZERO_SHOT, model_card, shareable, source_repo
 from wemoe_pl.export.manifest import MANIFEST, Manifest, read_manifest
 from wemoe_pl.system.files import SHIPPED_PREFIX
 from wemoe_pl.system.hub_repo import HubRepo
 from wemoe_pl.system.hub_upload import licence_of, upload
-
-CARD_FILE = "README.md"
 
 
 def destination(name: str) -> HubRepo:
@@ -53,9 +50,7 @@ def push(folder: Path, repo: HubRepo, difference: float) -> None:
     """
     manifest = read_manifest(folder / MANIFEST)
     check_can_be_made_elsewhere(manifest)
-    public = replace(
-        manifest, recipe=without_folders(manifest.recipe), sources=without_folders(manifest.sources)
-    )
+    public = shareable(manifest)
     merged = dict.fromkeys(source_repo(source["source"]) for source in manifest.sources.values())
     found = [source for source in merged if hub_request(source, ENCODER_FILE)]
     licences = {source: stated_licence(HubRepo(source)) for source in found}

@@ -1,8 +1,8 @@
 """The product: a multi-task model that is given images, and answers in words."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -11,8 +11,15 @@ from wemoe_pl.data.preprocessing import AnyImages, Preprocessing, prepared_batch
 from wemoe_pl.errors import ConfigError, at_least, did_you_mean
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.model.multi_task_model import MultiTaskModel
-from wemoe_pl.model.task_inference import BEST_RULE, InferenceRule, has_entropies, infer_task
+from wemoe_pl.model.task_inference import (
+    BEST_RULE,
+    InferenceRule,
+    Thresholds,
+    has_entropies,
+    infer_task,
+)
 from wemoe_pl.model.torch_defaults import torch_defaults
+from wemoe_pl.system.warn_once import warn_once
 
 Ranking = list[tuple[str, float]]
 
@@ -21,19 +28,19 @@ class Prediction(NamedTuple):
     """The prediction of a classifier for an image.
 
     Attributes:
-        task: given or inferred.
+        task: given or inferred; None if the image is like those of none of the tasks.
         task_confidence: from 0 to 1; None if the task was given, or is the only one.
-        class_name: the most probable class of the task.
+        class_name: the most probable class of the task; None without a task, and so what follows.
         probability: of this class.
         top: the most probable classes with their probabilities, as many as were asked for.
         image: its path, or its row, where `wemoe-pl predict` has read it; otherwise None.
         error: why an image could not be read; what depends on its pixels is then None.
     """
 
-    task: str
+    task: str | None
     task_confidence: float | None
-    class_name: str
-    probability: float
+    class_name: str | None
+    probability: float | None
     top: Ranking
     image: str | None = None
     error: str | None = None
@@ -41,8 +48,12 @@ class Prediction(NamedTuple):
     @classmethod
     def unreadable(cls, image: str, error: str) -> "Prediction":
         """Stand for an image that cannot be read."""
-        nothing: Any = None
-        return cls(nothing, nothing, nothing, nothing, [], image, error)
+        return cls(None, None, None, None, [], image, error)
+
+    @classmethod
+    def of_none(cls, confidence: float) -> "Prediction":
+        """Stand for an image of none of the tasks, with the confidence that was too low."""
+        return cls(None, confidence, None, None, [])
 
     def __repr__(self) -> str:
         """All that it says; `image` and `error` only where there are any."""
@@ -62,7 +73,13 @@ class MultiTaskClassifier(MultiTaskModel):
         heads: per task, features (B, D) → logits (B, C).
         backbone: the architecture of the encoder, which says how images are prepared for it.
         experts: what was merged, in the order of the routing weights.
+
+    Attributes:
+        thresholds: by rule and inferred task, the confidence below which an image is of none of
+            the tasks; empty where nothing was calibrated.
     """
+
+    thresholds: Thresholds = {}  # noqa: RUF012 (nobody changes it)
 
     @cached_property
     def preprocess(self) -> Preprocessing:
@@ -78,6 +95,7 @@ class MultiTaskClassifier(MultiTaskModel):
         *,
         top: int = 1,
         rule: InferenceRule = BEST_RULE,
+        reject: bool = True,
         batch_size: int = 64,
     ) -> list[Prediction]:
         """Classify images, each by the head of its task.
@@ -88,6 +106,8 @@ class MultiTaskClassifier(MultiTaskModel):
             task: of all images; by default that of each is inferred.
             top: how many classes the answers list.
             rule: how tasks are inferred, by the "entropy" of the heads' answers or by "routing".
+            reject: answer an image that is unlike all tasks by no task, and not by the one that it
+                is most like.
             batch_size: images that are in memory at once.
 
         Returns:
@@ -102,13 +122,18 @@ class MultiTaskClassifier(MultiTaskModel):
         return [
             prediction
             for batch in self.batches(images, batch_size)
-            for [prediction] in self.answer(batch, tasks, choose_by, top)
+            for [prediction] in self.answer(batch, tasks, choose_by, top, reject)
         ]
 
     def answer(
-        self, images: Tensor, tasks: Sequence[str], rule: InferenceRule | None, top: int = 1
+        self,
+        images: Tensor,
+        tasks: Sequence[str],
+        rule: InferenceRule | None,
+        top: int = 1,
+        reject: bool = True,
     ) -> list[list[Prediction]]:
-        """For each image of (B, 3, H, W), an answer per task, or by a rule for one of the tasks."""
+        """For each image of (B, 3, H, W), an answer per task, or by a rule for one or for none."""
         if rule is not None:
             self.check_rule(rule)
         with self.recorded_routing():
@@ -122,31 +147,21 @@ class MultiTaskClassifier(MultiTaskModel):
             inferred = infer_task(rule, logits, routing_weights, self.experts)
             found = zip(*(values.tolist() for values in inferred), strict=True)
             asked = [[(tasks[place], confidence)] for place, confidence in found]
+        least = thresholds_by(rule, self.thresholds) if rule is not None and reject else {}
         return [
-            [Prediction(t, sure, *rankings[t][i][0], rankings[t][i]) for t, sure in row]
+            [
+                Prediction.of_none(sure)
+                if sure is not None and sure < least.get(t, 0)
+                else Prediction(t, sure, *rankings[t][i][0], rankings[t][i])
+                for t, sure in row
+            ]
             for i, row in enumerate(asked)
         ]
 
     def check_rule(self, rule: InferenceRule) -> None:
         """Raise `ConfigError` if the model cannot infer tasks by a rule."""
-        rules = get_args(InferenceRule)
-        if rule not in rules:
-            raise ConfigError(f"There is no rule '{rule}'. {did_you_mean(rule, rules)}")
-        if isinstance(self.encoder, PerTaskEncoder):
-            raise ConfigError(
-                "This model has an encoder per task: say which task the images are of."
-            )
-        if rule == "routing" and not self.mixtures:
-            raise ConfigError(
-                "This model has no routers to infer the task by: use the rule 'entropy'."
-            )
-        if rule == "entropy" and not has_entropies(self.num_classes):
-            single = min(self.num_classes, key=lambda task: self.num_classes[task])
-            raise ConfigError(
-                f"The task '{single}' has one class, of which its head is certain for any image: "
-                "say which task the images are of"
-                + (", or infer it by the rule 'routing'." if self.mixtures else ".")
-            )
+        if why_not := hindrance(self, rule):
+            raise ConfigError(why_not)
 
     @torch_defaults()
     @torch.inference_mode()
@@ -194,6 +209,35 @@ class MultiTaskClassifier(MultiTaskModel):
             f'  model(images, "{self.tasks[0]}") gives logits of what model.preprocess made',
         ]
         return "\n".join(lines)
+
+
+def hindrance(model: MultiTaskClassifier, rule: InferenceRule) -> str:
+    """Say why a model cannot infer tasks by a rule; return an empty text if it can."""
+    rules = get_args(InferenceRule)
+    if rule not in rules:
+        return f"There is no rule '{rule}'. {did_you_mean(rule, rules)}"
+    if isinstance(model.encoder, PerTaskEncoder):
+        return "This model has an encoder per task: say which task the images are of."
+    if rule == "routing" and not model.mixtures:
+        return "This model has no routers to infer the task by: use the rule 'entropy'."
+    if rule == "entropy" and not has_entropies(model.num_classes):
+        single = min(model.num_classes, key=lambda task: model.num_classes[task])
+        return (
+            f"The task '{single}' has one class, of which its head is certain for any image: "
+            "say which task the images are of"
+            + (", or infer it by the rule 'routing'." if model.mixtures else ".")
+        )
+    return ""
+
+
+def thresholds_by(rule: InferenceRule, thresholds: Thresholds) -> Mapping[str, float]:
+    """The thresholds of a rule; none, with a warning, where nothing was calibrated."""
+    if rule not in thresholds:
+        warn_once(
+            "No image is said to be of none of the tasks, since that was not calibrated: score the "
+            "run by this version of wemoe-pl, whose results and exports keep thresholds."
+        )
+    return thresholds.get(rule, {})
 
 
 def ranked(logits: Tensor, classes: Sequence[str], top: int) -> list[Ranking]:

@@ -13,6 +13,8 @@ InferenceRule = Literal["entropy", "routing"]
 BEST_RULE: InferenceRule = "entropy"  # right more often, and needs no routers: docs/miniature.md
 # Of the powers that were tried, the one whose confidences came true: docs/use.md
 CONFIDENCE_POWER = 2
+# By rule and inferred task, the confidence below which an image is of none of the tasks.
+Thresholds = Mapping[str, Mapping[str, float]]
 TINY = torch.finfo(torch.float).tiny
 
 

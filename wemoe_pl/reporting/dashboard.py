@@ -16,6 +16,14 @@ from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, routing_rows
 from wemoe_pl.reporting.media import Captions, ShownImages, media_loggers, show
+from wemoe_pl.reporting.panels import (
+    FIGURES_PANEL,
+    ROUTING_PANEL,
+    SAMPLES_PANEL,
+    define_metrics,
+    figures_by_task,
+    log_groups,
+)
 from wemoe_pl.reporting.plots.analyses import plot_routing
 from wemoe_pl.reporting.summary import accuracy_columns
 from wemoe_pl.reporting.wandb_run import WandbRun, one_line
@@ -23,9 +31,7 @@ from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.training.evaluation import Sample
 from wemoe_pl.training.metrics import normalized_mean
 from wemoe_pl.training.module import MultiTaskModule
-from wemoe_pl.training.shown_metrics import SHOWN_METRICS
 
-STEP = "trainer/global_step"  # the axis that Lightning's logger gives every metric
 SHOWN_EXPERTS = 3  # of the largest routing weights, below an image
 
 
@@ -58,14 +64,17 @@ class Dashboard(L.Callback):
             return
         if not isinstance(pl_module, MultiTaskModule):
             return
-        experts = list(pl_module.suite.experts)
+        experts, title = list(pl_module.suite.experts), f"step {trainer.global_step}"
+        weights = {task: routing.mean.cpu() for task, routing in pl_module.routing.items()}
         with TemporaryDirectory() as folder:
-            for task, routing in pl_module.routing.items():
-                path = Path(folder) / f"{task}.png"
-                weights = {task: routing.mean.cpu()}
-                start = pl_module.initial_routing_weight
-                plot_routing(path, weights, experts, f"step {trainer.global_step}", start)
+            path, start = Path(folder) / "routing.png", pl_module.initial_routing_weight
+            for task, mean in weights.items():
+                plot_routing(path, {task: mean}, experts, title, start)
                 show_everywhere(trainer, f"routing_map/{task}", [path])
+            if weights and (loggers := wandb_runs(trainer)):
+                plot_routing(path, weights, experts, title, start)
+                for logger in loggers:
+                    show(logger, ROUTING_PANEL, [path], trainer.global_step, None)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Pass on what the guard against collapse has found."""
@@ -102,15 +111,28 @@ class Dashboard(L.Callback):
         """
         for path in pictures:
             show_everywhere(trainer, f"media/{path.stem}", [path])
-        data: VisionData = trainer.datamodule  # type: ignore[attr-defined]
-        for task, samples in module.samples.items():
-            images = [data.preprocessing.picture(sample.image) for sample in samples]
-            show_everywhere(trainer, f"samples/{task}", images, list(map(caption, samples)))
+        self.show_samples(trainer, module.samples)
         normalized = normalized_curve(curves, results["reference"].get("individual", {}))
         for logger in wandb_runs(trainer):
             for at, value in normalized.items():  # Lightning logs what follows n steps at n - 1
                 logger.log_metrics({"val/normalized_mean": value}, at - 1)
+            tasks, step = list(module.suite.tasks), trainer.global_step
+            logger.attempt(partial(log_groups, logger, curves, tasks, step))
             logger.attempt(partial(show_report, logger, module, results, trainer))
+
+    def show_samples(self, trainer: L.Trainer, samples: Mapping[str, Sequence[Sample]]) -> None:
+        """Show some images of every task with what the model took them for."""
+        data: VisionData = trainer.datamodule  # type: ignore[attr-defined]
+        together: list[Any] = []
+        captions: list[str] = []
+        for task, those in samples.items():
+            images = [data.preprocessing.picture(sample.image) for sample in those]
+            said = list(map(caption, those))
+            show_everywhere(trainer, f"samples/{task}", images, said)
+            together += images
+            captions += [f"{task}: {text}" for text in said]
+        for logger in wandb_runs(trainer) if together else ():
+            show(logger, SAMPLES_PANEL, together, trainer.global_step, captions)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that a resumed run goes on with."""
@@ -133,9 +155,11 @@ def show_report(
     run, step = logger.experiment, trainer.global_step
     columns, rows = accuracy_by_task(results)
     logger.log_table("report/accuracy", columns, rows, step=step)
+    figures, lines = figures_by_task(results)
+    logger.log_table(FIGURES_PANEL, figures, lines, step=step)
     if module.routing:
-        lines = [list(line) for line in routing_rows(module.routing, list(module.suite.experts))]
-        logger.log_table("report/routing", list(ROUTING_COLUMNS), lines, step=step)
+        weights = [list(line) for line in routing_rows(module.routing, list(module.suite.experts))]
+        logger.log_table("report/routing", list(ROUTING_COLUMNS), weights, step=step)
     run.summary["report/mean"] = results["mean"]
     run.summary["report/normalized_mean"] = results["normalized_mean"]
     about = facts(results, module)
@@ -212,17 +236,6 @@ def wandb_runs(trainer: L.Trainer) -> list[WandbRun]:
     """The trainer's runs of Weights & Biases; none but in the process that writes."""
     runs = [logger for logger in trainer.loggers if isinstance(logger, WandbRun)]
     return runs if trainer.is_global_zero else []
-
-
-def define_metrics(logger: WandbRun, tasks: Sequence[str]) -> None:
-    """Give every metric its axis, and its last and best value in the summary.
-
-    One by one: of two patterns that overlap W&B picks one at random.
-    """
-    for metric in SHOWN_METRICS:
-        summary = "last,min" if metric.least_is_best else "last,max"
-        for key in metric.keys(tasks):
-            logger.experiment.define_metric(key, step_metric=STEP, summary=summary)
 
 
 def caption(sample: Sample) -> str:

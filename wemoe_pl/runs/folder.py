@@ -79,6 +79,16 @@ class RunFolder:
         return self.checkpoints / "last.ckpt"
 
     @property
+    def images(self) -> Path:
+        """The folder of some test images to try the model on, among which a user may put others."""
+        return self.path / "images"
+
+    @property
+    def sample_list(self) -> Path:
+        """The names of the images there that the run has left."""
+        return self.images / ".of-this-run"
+
+    @property
     def next(self) -> "RunFolder":
         """The folder in which `--fresh` builds the run that replaces this one."""
         return RunFolder(self.path / NEXT)
@@ -167,7 +177,7 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Remove what a killed process was writing here."""
-        for folder in (self.path, self.logs, self.checkpoints):
+        for folder in (self.path, self.logs, self.checkpoints, self.images):
             remove_leftovers(folder)
 
     def let_go(self, keep_checkpoint: bool) -> None:
@@ -185,17 +195,25 @@ def is_of_run(name: str, folder: RunFolder) -> bool:
     """Is a file or folder of this name in the folder one that a run leaves?"""
     if name == folder.test.path.name:  # which a folder of images may be called, too
         return folder.test.config.is_file() or folder.test.results.is_file()
-    own = folder.config, folder.results, folder.summary, folder.logs, folder.checkpoints
-    return name in {NEXT, *(path.name for path in own)} or any(
-        fnmatch(name, pattern) for pattern in OTHER_FILES
-    )
+    files, folders = (folder.config, folder.results, folder.summary), (folder.logs, folder.images)
+    own = {NEXT, *(path.name for path in (*files, *folders, folder.checkpoints))}
+    return name in own or any(fnmatch(name, pattern) for pattern in OTHER_FILES)
 
 
 def files_of_others(folder: RunFolder) -> list[Path]:
-    """The files and folders that no run has left here, nor among its checkpoints."""
+    """The files and folders that no run has left here, nor among its checkpoints and images."""
     here = [path for path in listed(folder.path) if not is_of_run(path.name, folder)]
     weights = [path for path in listed(folder.checkpoints) if path.suffix != CHECKPOINT]
-    return here + [path for path in weights if not LEFTOVER.fullmatch(path.name)]
+    here += [path for path in weights if not LEFTOVER.fullmatch(path.name)]
+    own_images = sample_names(folder)
+    return here + [path for path in listed(folder.images) if path.name not in own_images]
+
+
+def sample_names(folder: RunFolder) -> set[str]:
+    """The names of the files among the images here that a run has left; none if none has."""
+    names = folder.sample_list
+    listed_there = names.read_text(encoding="utf-8").splitlines() if names.is_file() else []
+    return {names.name, *listed_there}
 
 
 def listed(folder: Path) -> list[Path]:

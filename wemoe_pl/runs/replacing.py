@@ -75,6 +75,7 @@ def keep_others_files(replaced: RunFolder, folder: RunFolder) -> None:
     for path in files_of_others(replaced):
         kept = folder.path / path.relative_to(replaced.path)
         if not kept.exists():
+            kept.parent.mkdir(exist_ok=True)
             path.rename(kept)
 
 

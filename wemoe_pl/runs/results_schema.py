@@ -1,5 +1,6 @@
 """The fields of `results.json`, and the one way in which it is read."""
 
+from collections.abc import Mapping
 from math import isclose
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
@@ -41,6 +42,7 @@ class RuleScores(TypedDict):
     accuracy: Accuracies
     task_accuracy: Accuracies
     mean: Fraction | None
+    threshold: NotRequired[Accuracies]
 
 
 class GuardReport(TypedDict):
@@ -125,6 +127,15 @@ class Results(TypedDict):
     checkpoint: NotRequired[ScoredCheckpoint | None]
     finished: NotRequired[str]
     fast_dev_run: NotRequired[bool]
+
+
+def thresholds_of(results: Mapping[str, Any] | None) -> dict[str, dict[str, float]]:
+    """The confidences below which an image is of none of the tasks, by rule and inferred task.
+
+    There are none of a run that was not scored, of one task, and of earlier versions.
+    """
+    by_rule = (results or {}).get("unknown_task", {})
+    return {rule: scores["threshold"] for rule, scores in by_rule.items() if "threshold" in scores}
 
 
 RESULTS_SCHEMA = Schema(Results)

@@ -42,6 +42,7 @@ class RunConfig(TypedDict):
     guard: NotRequired[dict[str, Any] | None]
     dashboard: NotRequired[dict[str, Any] | None]
     predictions: NotRequired[dict[str, Any] | None]
+    sample_images: NotRequired[dict[str, Any] | None]
     ckpt_path: NotRequired[str | None]
     weights_only: NotRequired[bool | None]
     verbose: NotRequired[bool]

@@ -32,7 +32,7 @@ class Effect(IntEnum):
 EFFECTS: dict[str, Effect] = {
     **dict.fromkeys((
         "out", "quiet", "fresh", "ckpt_path", "weights_only", "verbose", "return_predictions",
-        "checkpoint", "dashboard", "predictions", "data.init_args.images",
+        "checkpoint", "dashboard", "predictions", "sample_images", "data.init_args.images",
         "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
         "trainer.plugins", "trainer.logger", "trainer.callbacks", "trainer.profiler",
         "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.detect_anomaly",

@@ -8,6 +8,19 @@ import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
 
+def duration_in_words(seconds: float) -> str:
+    """Write how long something takes in the two largest units that matter.
+
+    >>> duration_in_words(42.4), duration_in_words(100), duration_in_words(7500)
+    ('42 s', '1 min 40 s', '2 h 5 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 class StageClock(L.Callback):
     """Measures the wall-clock time of the stages of a run.
 

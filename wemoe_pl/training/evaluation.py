@@ -136,7 +136,9 @@ class FinalEvaluation(Evaluation):
         if len(classifier.tasks) > 1 and not isinstance(classifier.encoder, PerTaskEncoder):
             experts = classifier.experts if classifier.mixtures else ()
             by_entropy = has_entropies(classifier.num_classes)
-            self._unknown_task = UnknownTaskScores(classifier.tasks, experts, device, by_entropy)
+            self._unknown_task = UnknownTaskScores(
+                classifier.tasks, experts, device, by_entropy, classifier.experts or None
+            )
 
     def update(self, task: str, images: Tensor, labels: Tensor) -> Tensor | None:
         """Score a batch of a task by this model, with the task and without, and by references."""

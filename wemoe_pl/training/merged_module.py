@@ -11,7 +11,7 @@ from wemoe_pl.merging import NOT_ADAPTED, MergeMethod
 from wemoe_pl.model.building import build_classifier, build_classifiers
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import describe
-from wemoe_pl.model.task_inference import InferenceRule
+from wemoe_pl.model.task_inference import InferenceRule, Thresholds
 from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.references import REFERENCES
 
@@ -26,6 +26,10 @@ class MergedModule(MultiTaskModule):
         infer_task: let `predict` find out the task of each image, by the "entropy" of the heads'
             answers or by the "routing" weights, and answer for that one only.
         references: also score pretrained, task arithmetic and the individual experts.
+
+    Attributes:
+        thresholds: by rule and inferred task, the confidence below which `predict` answers an
+            image by none of the tasks: those of the run whose checkpoint is used.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class MergedModule(MultiTaskModule):
         self.only_task = task
         self.compare = references
         self.is_adapted = False
+        self.thresholds: Thresholds = {}
 
     @property
     def method(self) -> str:
@@ -61,9 +66,10 @@ class MergedModule(MultiTaskModule):
         return [self.only_task] if self.only_task else self.classifier.tasks
 
     def on_predict_start(self) -> None:
-        """Refuse a rule by which the model cannot infer the task."""
+        """Refuse a rule by which the model cannot infer the task, and take over the thresholds."""
         if self.infer_task is not None:
             self.classifier.check_rule(self.infer_task)
+            self.classifier.thresholds = self.thresholds
 
     def build(self) -> MultiTaskClassifier:
         """The merged encoder with the suite's heads."""

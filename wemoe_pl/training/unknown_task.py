@@ -8,9 +8,12 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from wemoe_pl.data.tasks import UNLABELLED
-from wemoe_pl.model.task_inference import InferenceRule, infer_task
+from wemoe_pl.model.task_inference import InferenceRule, InferredTask, infer_task
 from wemoe_pl.training.gathering import gather_metrics
 from wemoe_pl.training.metrics import mean
+
+REJECTED = 0.05  # of the images that a model was adapted on: docs/use.md says what that finds
+CONFIDENCE_BINS = 1000
 
 
 class UnknownTaskAccuracy(Metric):
@@ -45,6 +48,41 @@ class UnknownTaskAccuracy(Metric):
         return self.right.cpu().double() / self.images.cpu()
 
 
+class Confidences(Metric):
+    """The confidences with which tasks are inferred, counted in bins by the inferred task.
+
+    From them follows when an image is of none of the tasks: when its task is inferred with less
+    confidence than all but a few of the images had for which the same task was inferred. That
+    needs no labels.
+
+    Args:
+        tasks: how many there are.
+    """
+
+    counts: Tensor
+
+    def __init__(self, tasks: int):
+        super().__init__(sync_on_compute=False)
+        zeros = torch.zeros(tasks, CONFIDENCE_BINS, dtype=torch.long)
+        self.add_state("counts", zeros, dist_reduce_fx="sum")
+
+    def update(self, inferred: InferredTask) -> None:
+        """Count a batch."""
+        shares = inferred.confidence.nan_to_num().clamp(0, 1)
+        bins = (shares * CONFIDENCE_BINS).long().clamp(max=CONFIDENCE_BINS - 1)
+        places = inferred.place * CONFIDENCE_BINS + bins
+        added = places.bincount(minlength=self.counts.numel())
+        self.counts += added.view_as(self.counts)
+
+    def compute(self) -> Tensor:
+        """The threshold of every task, (T,); 0 of one that was never inferred."""
+        counts = self.counts.cpu()
+        below = counts.cumsum(dim=1) - counts  # how many lie in lower bins
+        allowed = REJECTED * counts.sum(dim=1, keepdim=True)
+        highest = (below <= allowed).sum(dim=1) - 1
+        return torch.where(counts.sum(dim=1) > 0, highest, 0).double() / CONFIDENCE_BINS
+
+
 class UnknownTaskScores:
     """Scores of every task when the task is inferred, by every rule that the model allows.
 
@@ -53,6 +91,7 @@ class UnknownTaskScores:
         experts: in the order of the routing weights; none for a model without routers.
         device: of the counts.
         by_entropy: are the heads' entropies worth a comparison?
+        calibrated_on: the tasks whose images say which confidence is usual; by default all.
     """
 
     def __init__(
@@ -61,7 +100,10 @@ class UnknownTaskScores:
         experts: Sequence[str],
         device: torch.device | str = "cpu",
         by_entropy: bool = True,
+        calibrated_on: Sequence[str] | None = None,
     ):
+        self.tasks = tasks
+        self.calibrated_on = tasks if calibrated_on is None else calibrated_on
         self.experts = experts
         allowed: dict[InferenceRule, bool] = {"entropy": by_entropy, "routing": bool(experts)}
         rules = [rule for rule, is_allowed in allowed.items() if is_allowed]
@@ -69,6 +111,7 @@ class UnknownTaskScores:
             rule: {t: UnknownTaskAccuracy(place).to(device) for place, t in enumerate(tasks)}
             for rule in rules
         }
+        self._confidences = {rule: Confidences(len(tasks)).to(device) for rule in rules}
 
     def update(
         self,
@@ -79,17 +122,33 @@ class UnknownTaskScores:
     ) -> None:
         """Count a batch of a task: the logits of all heads, and the routing weights per block."""
         for rule, metrics in self._metrics.items():
-            inferred = infer_task(rule, logits, routing_weights, self.experts).place
-            metrics[task].update(inferred, logits[task], labels)
+            inferred = infer_task(rule, logits, routing_weights, self.experts)
+            metrics[task].update(inferred.place, logits[task], labels)
+            if task in self.calibrated_on:
+                self._confidences[rule].update(inferred)
 
     def gather(self) -> None:
         """Count what all processes have counted."""
         for metrics in self._metrics.values():
             gather_metrics(metrics.values())
+        gather_metrics(self._confidences.values())
 
     def compute(self) -> dict[str, dict[str, Any]]:
-        """By rule: `accuracy` and `task_accuracy` of every task with labels, and `mean`."""
-        return {rule: scores_of_rule(metrics) for rule, metrics in self._metrics.items()}
+        """By rule: `accuracy` and `task_accuracy` of every task with labels, `mean`, `threshold`.
+
+        The threshold is the confidence below which an image is of none of the tasks.
+        """
+        return {
+            rule: {**scores_of_rule(metrics), "threshold": self.thresholds(rule)}
+            for rule, metrics in self._metrics.items()
+        }
+
+    def thresholds(self, rule: InferenceRule) -> dict[str, float]:
+        """The threshold of every task that was inferred by a rule."""
+        values = (
+            self._confidences[rule].compute().reshape(-1).tolist()
+        )  # of one task it is a number
+        return {task: value for task, value in zip(self.tasks, values, strict=True) if value}
 
 
 def scores_of_rule(metrics: Mapping[str, UnknownTaskAccuracy]) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def test_another_choice_than_before_is_told(
 ) -> None:
     run_sweep(tmp_path, *JOB, "--choose")
     path = tmp_path / "sweep" / "chosen.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "folder": "elsewhere"}))
+    other = {"model.merge.scaling": "0.9", "folder": "elsewhere"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **other}))
     capsys.readouterr()
     run_sweep(tmp_path, *JOB, "--choose")
     assert "Chosen before was elsewhere.\n" in capsys.readouterr().out

@@ -27,4 +27,5 @@ def test_the_choice_is_made_without_labels(
     chosen = json.loads((tmp_path / "sweep" / "chosen.json").read_text())
     assert chosen["model.merge.scaling"] == "0.2"
     assert chosen["information"] == pytest.approx(0.8)
-    assert capsys.readouterr().out.count("chosen") == 1
+    assert "seed_everything" not in chosen
+    assert capsys.readouterr().out.count("Chosen") == 1

@@ -36,8 +36,11 @@ def test_a_point_in_which_another_process_writes_fails_alone(
 def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     job = ("--config", "adapt_miniature", "--grid", "seed_everything=0,1,2")
     runner = FakeRunner(interrupted="seed_everything=1")
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped) as stopped:
         run_sweep(tmp_path, *job, runner=runner)
+    assert stopped.value.__notes__ == [
+        "1 of 3 points are done; the same command goes on with the others."
+    ]
     assert runner.stopped
     again = run_sweep(tmp_path, *job).commands
     assert again[0] == runner.commands[1]  # which goes on by itself

@@ -5,10 +5,11 @@ import torch
 from helpers.merged_reference import D, N, T, dictionary, small_mlp, task_vectors
 from torch import Tensor
 
-from wemoe_pl.moe.kernels import grouped, merged_mlp
+from wemoe_pl.moe.kernels import merged_mlp
 from wemoe_pl.moe.kernels.choice import choose_kernel
 from wemoe_pl.moe.kernels.grouped import Groups, grouped_mlp
 from wemoe_pl.moe.kernels.naive import naive_mlp
+from wemoe_pl.moe.kernels.tiling import CPU_BUDGET
 from wemoe_pl.moe.kernels.two_layers import TwoLayers, two_layers
 
 # Samples by their routing: in order, mixed up, of unequal numbers, all alike.
@@ -35,12 +36,11 @@ def test_grouped_samples_give_what_they_give_one_by_one(rows: list[int]) -> None
     torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
 
 
-def test_threads_with_units_of_their_own_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_with_units_of_their_own_give_the_same() -> None:
     layers, routing_weights, x = layers_of(OWNERS[1])
-    expected = grouped_mlp(layers, routing_weights, x)
-    budget = grouped.budget_for(x)._replace(threaded=0)
-    monkeypatch.setattr(grouped, "budget_for", lambda x: budget)
-    torch.testing.assert_close(grouped_mlp(layers, routing_weights, x), expected)
+    budget = CPU_BUDGET._replace(threaded=0)
+    out = grouped_mlp(layers, routing_weights, x, budget)
+    torch.testing.assert_close(out, grouped_mlp(layers, routing_weights, x))
 
 
 def test_groups_hold_every_sample_once() -> None:

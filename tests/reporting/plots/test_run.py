@@ -169,7 +169,7 @@ def test_confusion_counts_images_and_colours_the_share_of_mistakes(
     counts = torch.tensor([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
     axis, bar = figure_of(plot_confusion, counts, ["cat", "dog", "eel"], "Pets").axes
     [image] = axis.images
-    shares = np.ma.asarray(image.get_array())
+    shares: np.ma.MaskedArray = np.ma.asarray(image.get_array())
     assert shares.tolist() == [[None, 25, 0], [0, None, 0], [0, 0, None]]
     assert image.get_clim() == (0, 30)
     assert [text.get_text() for text in axis.texts] == ["3", "1", "4"]  # and no zeros

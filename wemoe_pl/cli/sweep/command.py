@@ -40,7 +40,7 @@ def sweep(args: list[str], run: Processes | None = None) -> None:
         return
     with writing_to(out):
         check_points(all_points, options.fresh)
-        failed = run_all(all_points, options, run or Processes())
+        failed = run_all(all_points, options, run or Processes(), out)
         left = [point for point in all_points if point not in failed]
         summarise(left, list(grid), out, options.choose)
     if failed:

@@ -1,7 +1,8 @@
 """The files that a sweep writes and reads again: the command of a point, and the chosen point."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NotRequired, TypeVar
 
 from pydantic import with_config
 from typing_extensions import TypedDict
@@ -23,9 +24,16 @@ class CommandRecord(TypedDict):
 
 @with_config(OPEN)
 class Choice(TypedDict):
-    """The chosen point: its folder and its score, and beside them its settings by their keys."""
+    """The chosen setting: its values by their keys, and beside them these.
+
+    Attributes:
+        folder: of the point of its first seed.
+        folders: of the points of all its seeds; earlier versions chose one point.
+        information: the score, in the mean over seeds.
+    """
 
     folder: str
+    folders: NotRequired[list[str]]
     information: float | None
 
 
@@ -52,12 +60,14 @@ def read_choice(path: Path) -> Choice | None:
         CheckpointError: it is damaged.
     """
     choice = checked_record(path, parsed(path), CHOICE)
-    settings = {
-        key: value for key, value in (choice or {}).items() if key not in Choice.__annotations__
-    }
-    if not all(isinstance(value, str) for value in settings.values()):
+    if not all(isinstance(value, str) for value in settings_in(choice or {}).values()):
         raise damaged_record(path, "a setting is no text")
     return choice
+
+
+def settings_in(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a choice, by their keys, without what it says of them."""
+    return {key: value for key, value in choice.items() if key not in Choice.__annotations__}
 
 
 def parsed(path: Path) -> Any:

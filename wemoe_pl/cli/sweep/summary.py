@@ -1,66 +1,50 @@
-"""The summary of a sweep: a table, a plot, and the point that is chosen without labels."""
+"""The summary of a sweep: a table, a plot, and the setting that is chosen without labels."""
 
-import json
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from rich.table import Table
 
+from wemoe_pl.cli.sweep.choice import SEED, Finished, choose, information, write_choice
 from wemoe_pl.cli.sweep.grid import folder_name, short_names
 from wemoe_pl.cli.sweep.points import Point
-from wemoe_pl.cli.sweep.records import Choice, read_choice
-from wemoe_pl.errors import CheckpointError
+from wemoe_pl.cli.sweep.progress import tell
 from wemoe_pl.reporting.analysis import write_rows
 from wemoe_pl.reporting.plots.sweep import plot_sweep
 from wemoe_pl.reporting.table import percent
 from wemoe_pl.reporting.without_labels import compared_metric
 from wemoe_pl.system.console import Console
-from wemoe_pl.system.files import atomic_write
-from wemoe_pl.training.metrics import mean
 
 UNLIMITED = 1000  # columns in which no table is wrapped
-SEED = "seed_everything"
-# The points that have finished, each with its `results.json`.
-Finished: TypeAlias = Sequence[tuple[Point, Mapping[str, Any]]]
+OF_CHOICE = " ←"  # behind the points of the chosen setting
 
 
-def summarise(points: Sequence[Point], keys: list[str], out: Path, choose: bool) -> None:
+def summarise(points: Sequence[Point], keys: list[str], out: Path, chooses: bool) -> None:
     """Print and write the table of the points that have finished, and draw it; nothing for none.
 
     Args:
         points: the points of the sweep that have not failed.
         keys: the keys of its grid.
         out: the folder of `sweep.csv`, `sweep.png` and `chosen.json`.
-        choose: mark the point that has most information, for which no label is needed.
+        chooses: mark the setting that has most information, for which no label is needed.
     """
     finished = [(point, results) for point in points if (results := point.results) is not None]
     if not finished:
         return
-    best = max(finished, key=lambda pair: information(pair[1]) or 0.0)
-    table = sweep_table(finished, keys, best[0] if choose else None)
+    chosen = choose(finished) if chooses else None
+    table = sweep_table(finished, keys, chosen.points if chosen else ())
     Console(width=Console(width=UNLIMITED).measure(table).maximum).print(table)
     rows = [csv_row(point, results) for point, results in finished]
     header = list(dict.fromkeys(key for row in rows for key in row))
     write_rows(out / "sweep.csv", header, [[row.get(key) for key in header] for row in rows])
-    if choose:
-        write_choice(out / "chosen.json", *best)
     draw(finished, keys, out)
-
-
-def write_choice(path: Path, point: Point, results: Mapping[str, Any]) -> None:
-    """Write the settings of the chosen point, its folder and its score; tell of another before."""
-    about = Choice(folder=str(point.folder), information=information(results))
-    try:
-        before = read_choice(path)
-    except CheckpointError as error:
-        before = None
-        warnings.warn(f"{error} It is written anew.", stacklevel=2)
-    if before is not None and before["folder"] != about["folder"]:
-        Console().print(f"Chosen before was {before['folder']}.", soft_wrap=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps({**point.settings, **about}, indent=2) + "\n")
+    if chosen is not None:
+        tell(f"{OF_CHOICE.strip()} Chosen without labels: {chosen.in_words}.")
+        if changed := write_choice(out / "chosen.json", chosen):
+            tell(changed)
+    elif chooses:
+        tell("Nothing was chosen: no point has an information.")
 
 
 def csv_row(point: Point, results: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,12 +60,7 @@ def csv_row(point: Point, results: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def information(results: Mapping[str, Any]) -> float | None:
-    """Compute the score of a run that needs no labels: its mean over tasks."""
-    return mean(results.get("information", {}))
-
-
-def sweep_table(finished: Finished, keys: list[str], chosen: Point | None) -> Table:
+def sweep_table(finished: Finished, keys: list[str], chosen: Collection[Point]) -> Table:
     """Make a table with a line per point: settings, accuracies, their mean, label-free score."""
     first = finished[0][1]
     tasks = list(dict.fromkeys(task for _, results in finished for task in results["accuracy"]))
@@ -95,7 +74,7 @@ def sweep_table(finished: Finished, keys: list[str], chosen: Point | None) -> Ta
     for point, results in finished:
         scores = [results["accuracy"].get(task) for task in tasks]
         scores += [results["mean"], information(results)]
-        mark = " ← chosen without labels" if point is chosen else ""
+        mark = OF_CHOICE if point in chosen else ""
         shown = [percent(score) for score in scores]
         table.add_row(*point.settings.values(), *shown[:-1], shown[-1] + mark)
     return table

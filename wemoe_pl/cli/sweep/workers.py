@@ -10,11 +10,10 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from wemoe_pl.cli.options import FRESH
-from wemoe_pl.cli.sweep.points import Point, last_words
+from wemoe_pl.cli.sweep.points import Point
+from wemoe_pl.cli.sweep.progress import SweepProgress
 from wemoe_pl.errors import WeMoEError
-from wemoe_pl.reporting.table import percent
 from wemoe_pl.runs.lock import held
-from wemoe_pl.system.console import Console
 from wemoe_pl.system.files import make_folder
 from wemoe_pl.system.signals import LIFELINE, REQUEST, Stopped
 from wemoe_pl.system.terminal import say
@@ -25,33 +24,41 @@ LOOK_AGAIN = 0.2  # seconds between two looks at whether a signal has come
 GRACE = 20  # seconds that an interrupted run has to come to an end
 
 
-def run_all(all_points: list[Point], options: Namespace, run: "Processes") -> list[Point]:
-    """Run the points that are not done yet, and return those that failed."""
+def run_all(
+    all_points: list[Point], options: Namespace, run: "Processes", out: Path
+) -> list[Point]:
+    """Run the points that are not done yet, and return those that failed.
+
+    Raises:
+        Stopped: a signal has asked for it; a note says how many points are done.
+    """
     environments = worker_environments(options)
     free: SimpleQueue[dict[str, str]] = SimpleQueue()
     for environment in environments:
         free.put(environment)
+    left = [point for point in all_points if options.fresh or not point.is_done]
+    progress = SweepProgress(len(all_points), len(left), len(environments), out)
 
     def work(point: Point) -> int:
         environment = free.get()
         try:
+            progress.begin(point)
             return run_point(point, environment, run, options.fresh)
         finally:
             free.put(environment)
 
     failed = []
     with ThreadPoolExecutor(len(environments)) as pool:
-        left = [point for point in all_points if options.fresh or not point.is_done]
         running = {pool.submit(work, point): point for point in left}
         try:
-            for number, future in enumerate(as_they_end(running), start=1):
+            for future in as_they_end(running):
                 point = running[future]
                 failed += [point] if future.result() else []
-                line = outcome(point, number, len(running), has_failed=point in failed)
-                Console().print(line)
-        except (KeyboardInterrupt, Stopped):
+                progress.end(point, has_failed=point in failed)
+        except (KeyboardInterrupt, Stopped) as stopped:
             pool.shutdown(wait=False, cancel_futures=True)
             run.stop()
+            stopped.add_note(f"{progress.so_far}; the same command goes on with the others.")
             raise
     return failed
 
@@ -128,10 +135,3 @@ class Processes:
                 process.wait(GRACE)
             except subprocess.TimeoutExpired:
                 process.kill()
-
-
-def outcome(point: Point, number: int, of: int, has_failed: bool) -> str:
-    """Say in one line how a point has ended."""
-    results = None if has_failed else point.results  # which may be of another config
-    ending = f"mean {percent(results['mean'])}" if results else f"failed: {last_words(point)}"
-    return f"{number}/{of} {point.folder.name}: {ending}"

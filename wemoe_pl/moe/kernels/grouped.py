@@ -13,7 +13,7 @@ from torch import Tensor
 from wemoe_pl.moe.kernels.threads import run_in_threads
 from wemoe_pl.moe.kernels.tile_weights import tile_weights, with_margins
 from wemoe_pl.moe.kernels.tiled import tiling_of, widest
-from wemoe_pl.moe.kernels.tiling import ThreadTiles, budget_for
+from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, budget_for
 from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
 FEWEST_PER_ROUTING = 2  # samples, on average, from which on sorting them pays
@@ -56,11 +56,20 @@ def has_few_routings(routing_weights: Tensor) -> bool:
     return distinct * FEWEST_PER_ROUTING <= len(routing_weights)
 
 
-def grouped_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
-    """The two layers, without gradients: routing weights (B, T) and x (B, N, D) → (B, N, D)."""
+def grouped_mlp(
+    mlp: TwoLayers, routing_weights: Tensor, x: Tensor, budget: Budget | None = None
+) -> Tensor:
+    """The two layers, without gradients: routing weights (B, T) and x (B, N, D) → (B, N, D).
+
+    Args:
+        mlp: the layers.
+        routing_weights: (B, T), of the precision of x.
+        x: (B, N, D).
+        budget: what may be used; by default what suits the device.
+    """
     groups = Groups.of(routing_weights)
     tokens = groups.tokens(x[groups.order])
-    routing, budget = with_margins(groups.distinct), budget_for(x)
+    routing, budget = with_margins(groups.distinct), budget or budget_for(x)
     biases = mlp.first.merged_bias(groups.distinct)
     tiling = tiling_of(x, mlp, budget, rows=len(groups.sizes))
     first = tile_weights(mlp.first, 0, tiling, x.dtype)

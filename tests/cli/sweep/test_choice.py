@@ -1,0 +1,76 @@
+"""The choice of a setting by information: over its seeds, with and without labels, and again."""
+
+import json
+import re
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+from helpers.sweeps import JOB, run_sweep
+
+from wemoe_pl.cli.sweep.choice import choose, write_choice
+from wemoe_pl.cli.sweep.points import Point
+
+# By depth and seed: the best single point is of depth 2, whose mean is not the best.
+SCORES = {("1", "0"): 0.70, ("1", "1"): 0.74, ("2", "0"): 0.40, ("2", "1"): 0.90}
+
+
+def finished(scores: dict[tuple[str, str], float | None]) -> list[tuple[Point, dict[str, Any]]]:
+    """The points of a grid of depths and seeds, with the information of each."""
+    runs = []
+    for (depth, seed), score in scores.items():
+        settings = {"model.merge.router_depth": depth, "seed_everything": seed}
+        results = {} if score is None else {"information": {"cars": score, "mnist": score}}
+        runs.append((Point(settings, Path(f"out/{depth}-{seed}"), ()), results))
+    return runs
+
+
+def test_the_setting_of_the_largest_mean_over_seeds_is_chosen(tmp_path: Path) -> None:
+    chosen = choose(finished({**SCORES}))
+    assert chosen is not None
+    assert chosen.values == {"model.merge.router_depth": "1"}
+    assert chosen.information == pytest.approx(fmean([0.70, 0.74]))
+    assert chosen.in_words == "router_depth 1 (information 72.0 ± 2.8, the mean of 2 seeds)"
+    assert write_choice(tmp_path / "chosen.json", chosen) == ""
+    assert json.loads((tmp_path / "chosen.json").read_text()) == {
+        "model.merge.router_depth": "1", "folder": "out/1-0", "folders": ["out/1-0", "out/1-1"],
+        "information": pytest.approx(0.72),
+    }  # fmt: skip
+
+
+def test_settings_of_fewer_seeds_are_compared_with_a_warning() -> None:
+    some = {key: score for key, score in SCORES.items() if key != ("2", "0")}
+    with pytest.warns(UserWarning, match=r"by means over 1 to 2 seeds: some points have not fin"):
+        chosen = choose(finished({**some}))
+    assert chosen is not None
+    assert chosen.values == {"model.merge.router_depth": "2"}
+
+
+def test_nothing_is_chosen_where_nothing_was_measured() -> None:
+    assert choose(finished(dict.fromkeys(SCORES))) is None
+    assert choose([]) is None
+
+
+def test_another_choice_than_before_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "chosen.json"
+    earlier = {"model.merge.router_depth": "1", "seed_everything": "1", "folder": "out/1-1"}
+    path.write_text(json.dumps({**earlier, "information": 0.7}))  # of a version that chose a point
+    chosen = choose(finished({**SCORES}))
+    assert chosen is not None
+    assert write_choice(path, chosen) == ""  # the same setting
+    other = choose(finished({("3", "0"): 0.99}))
+    assert other is not None
+    assert write_choice(path, other) == "Chosen before was out/1-0."
+
+
+def test_the_points_of_the_chosen_setting_are_marked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_sweep(tmp_path, *JOB, "--choose")
+    out = capsys.readouterr().out
+    rows = [line for line in out.splitlines() if "│" in line]
+    assert [row.split("│")[1].strip() for row in rows if "←" in row] == ["0.2", "0.2"]
+    line = "← Chosen without labels: scaling 0.2 (information 80.0 ± 0.0, the mean of 2 seeds)."
+    assert line in out
+    assert not re.search("Chosen before", out)

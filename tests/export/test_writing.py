@@ -1,0 +1,190 @@
+"""Every format, written from a tiny CLIP, read back by what it is for, and refused when wrong."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from wemoe_pl.errors import CheckpointError, ConfigError, MergeError, WeMoEError
+from wemoe_pl.export import writing
+from wemoe_pl.export.exported import ExportedModel
+from wemoe_pl.export.formats import FORMATS_BY_NAME
+from wemoe_pl.export.loading import load
+from wemoe_pl.export.manifest import MANIFEST
+from wemoe_pl.export.names import EXPORT_FORMATS
+from wemoe_pl.export.writing import TOLERANCE, export, largest_difference
+from wemoe_pl.merging import (
+    AdaMerging,
+    EWEMoE,
+    Individual,
+    MergeMethod,
+    TaskArithmetic,
+    WEMoE,
+)
+from wemoe_pl.model.recipe import read_suite
+from wemoe_pl.system.configs import find_config
+
+MakeModel = Callable[[MergeMethod], ExportedModel]
+UPSCALED = [name for name in EXPORT_FORMATS if name != "hf"]
+
+
+@pytest.mark.parametrize("name", EXPORT_FORMATS)
+def test_a_static_merge_is_read_back_as_it_was(
+    make_model: MakeModel, name: str, exports: Path
+) -> None:
+    said: list[str] = []
+    difference = export(make_model(TaskArithmetic()), name, exports, said.append)
+    assert difference <= 1e-5
+    assert (exports / MANIFEST).is_file()
+    assert said[0].startswith(f"{exports} will take ")
+    assert said[1] == (
+        f"Read back, its features differ by at most {difference:.1e} from the model's."
+    )
+
+
+@pytest.mark.parametrize("name", UPSCALED)
+@pytest.mark.parametrize(
+    "method",
+    [WEMoE(), pytest.param(EWEMoE(router_depth=1), marks=pytest.mark.slow)],
+    ids=["WEMoE", "E-WEMoE"],
+)
+def test_an_upscaled_model_is_read_back_as_it_was(
+    make_model: MakeModel,
+    method: MergeMethod,
+    name: str,
+    exports: Path,
+    silent: Callable[..., None],
+) -> None:
+    assert export(make_model(method), name, exports, silent) <= 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UPSCALED)
+def test_the_miniature_is_read_back_as_it_was(
+    name: str, exports: Path, silent: Callable[..., None]
+) -> None:
+    suite = read_suite(find_config("suites/miniature"))
+    model = ExportedModel.assemble(suite, WEMoE(), {}, is_adapted=False)
+    assert export(model, name, exports, silent) <= 1e-5
+
+
+@pytest.mark.parametrize("method", [WEMoE(router_depth=0), AdaMerging()], ids=["depth 0", "Ada"])
+@pytest.mark.parametrize("name", ["adapter", "timm", "hf"])
+def test_what_folds_is_a_plain_encoder(
+    make_model: MakeModel,
+    method: MergeMethod,
+    name: str,
+    exports: Path,
+    silent: Callable[..., None],
+) -> None:
+    model = make_model(method)
+    assert model.is_plain
+    assert export(model, name, exports, silent) <= 1e-5
+
+
+def test_an_encoder_per_task_is_no_model(make_model: MakeModel, exports: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Individual has an encoder per task.*choose a merge"):
+        export(make_model(Individual()), "adapter", exports)
+
+
+def test_a_missing_package_is_named(
+    make_model: MakeModel, exports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs transformers: .* 'wemoe_pl\[export\]'"):
+        export(make_model(TaskArithmetic()), "hf", exports)
+
+
+def test_what_does_not_read_back_leaves_nothing(
+    make_model: MakeModel,
+    exports: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    silent: Callable[..., None],
+) -> None:
+    def slightly_off(folder: Path, images: Tensor) -> Tensor:
+        return FORMATS_BY_NAME["adapter"].features(folder, images) + 1e-3
+
+    off = replace(
+        FORMATS_BY_NAME["timm"], features=slightly_off, write=FORMATS_BY_NAME["adapter"].write
+    )
+    monkeypatch.setitem(FORMATS_BY_NAME, "timm", off)
+    with pytest.raises(CheckpointError, match=r"differ by up to 1\.0e-03, and not by at most"):
+        export(make_model(TaskArithmetic()), "timm", exports, silent)
+    assert not list(exports.parent.iterdir())
+
+
+def test_only_an_export_is_replaced(
+    make_model: MakeModel, exports: Path, silent: Callable[..., None]
+) -> None:
+    for _ in range(2):
+        export(make_model(WEMoE()), "adapter", exports, silent)
+    (exports / MANIFEST).unlink()
+    with pytest.raises(WeMoEError, match=r"exports is there already, and not such a folder"):
+        export(make_model(WEMoE()), "adapter", exports, silent)
+    assert {path.name for path in exports.iterdir()} == {"adapter.safetensors", "README.md"}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_no_number_is_no_small_difference(make_model: MakeModel, number: float) -> None:
+    model = make_model(TaskArithmetic())
+    with pytest.raises(CheckpointError, match="not the model"):
+        writing.check_features(model, model.features * number)
+
+
+def test_features_of_another_shape_differ_without_end() -> None:
+    assert largest_difference(torch.zeros(2, 3), torch.zeros(2, 1)) == float("inf")
+    assert TOLERANCE[torch.float32] == 1e-5
+
+
+def test_hugging_face_takes_plain_encoders_of_clip_only(
+    make_model: MakeModel, exports: Path
+) -> None:
+    with pytest.raises(MergeError, match="WEMoE mixes weights for every image anew"):
+        export(make_model(WEMoE()), "hf", exports)
+
+
+@pytest.mark.parametrize("name", EXPORT_FORMATS)
+def test_its_readme_says_how_it_is_loaded_from_wherever_it_was_copied(
+    make_model: MakeModel, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "path" / "to" / "it's mine"
+    model = make_model(TaskArithmetic())
+    export(model, name, out, lambda line: None)
+    text = (out / "README.md").read_text()
+    assert str(Path(model.suite.pretrained).parent) not in text
+    assert "licence |" not in text
+    monkeypatch.chdir(tmp_path)
+    Image.effect_noise((64, 48), 60).save("photo.png")
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(code, {"images": model.images.numpy() if name == "onnx" else model.images})
+
+
+def test_a_readme_that_was_edited_hinders_nobody(
+    make_model: MakeModel, exports: Path, silent: Callable[..., None]
+) -> None:
+    model = make_model(WEMoE())
+    export(model, "bundle", exports, silent)
+    (exports / "README.md").write_text("Ours.")
+    with torch.no_grad():
+        assert load(exports).encode(model.images).equal(model.features)
+
+
+@pytest.mark.parametrize("name", ["adapter", "bundle"])
+def test_thresholds_are_kept_by_what_load_reads(
+    make_model: MakeModel, name: str, exports: Path, silent: Callable[..., None]
+) -> None:
+    model = make_model(WEMoE())
+    model.classifier.thresholds = {"entropy": {"cars": 0.25, "mnist": 0.5}}
+    export(model.cast(torch.float32), name, exports, silent)
+    assert load(exports).thresholds == model.classifier.thresholds
+    before = exports / MANIFEST
+    about = json.loads(before.read_text())
+    del about["thresholds"]  # as earlier versions wrote it
+    before.write_text(json.dumps(about))
+    assert load(exports).thresholds == {}

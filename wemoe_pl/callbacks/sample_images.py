@@ -1,0 +1,112 @@
+"""Some of the test images are left in the folder of a run, as files to try the model on."""
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+import lightning as L
+from PIL import Image
+
+from wemoe_pl.data.datamodule import VisionData
+from wemoe_pl.data.image_sets import ImageSets
+from wemoe_pl.data.tasks import UNLABELLED
+from wemoe_pl.errors import at_least
+from wemoe_pl.runs.folder import RunFolder, sample_names, where_it_ends
+from wemoe_pl.system.files import atomic_write
+
+LONGEST_STEM = 60  # characters of a file name, before ".png"
+
+
+class ChosenImage(NamedTuple):
+    """A test image with its task, and its class if that is known by name."""
+
+    task: str
+    class_name: str | None
+    image: Image.Image
+
+
+class SampleImages(L.Callback):
+    """Leaves some of the images that a test scores in `images/`, named by task and class.
+
+    They are spread evenly over the tasks, and over the images of each, whatever the model makes of
+    them. Images that somebody else has put there stay.
+
+    Args:
+        count: how many images, of all tasks together; none by default.
+    """
+
+    def __init__(self, count: int = 0):
+        self.count = at_least(0, "sample_images.count", count)
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the images."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if self.count and trainer.is_global_zero and isinstance(data, VisionData):
+            write_samples(
+                RunFolder(Path(trainer.default_root_dir)), spread_evenly(data.sets, self.count)
+            )
+
+
+def spread_evenly(sets: ImageSets, total: int) -> Iterator[ChosenImage]:
+    """Yield so many of the scored images, spread evenly over the tasks and the classes of each."""
+    for place, (task, wanted) in enumerate(sets.scored.items()):
+        share = total // len(sets.scored) + (place < total % len(sets.scored))
+        images, classes = sets.load(wanted).images, sets.task(wanted).classes
+        for index in places_by_class(images.labels, share):
+            image, label = images[index]
+            is_known = label != UNLABELLED and label < len(classes)
+            yield ChosenImage(task, classes[label] if is_known else None, image)
+
+
+def places_by_class(labels: Sequence[int], wanted: int) -> list[int]:
+    """Choose the places of so many images, of as many classes as can be.
+
+    >>> places_by_class([0, 1, 2, 0, 1, 2], 2), places_by_class([-1, -1, -1], 2)
+    ([0, 2], [0, 1])
+    """
+    by_class: dict[int, deque[int]] = {}
+    for place, label in enumerate(labels):
+        by_class.setdefault(label, deque()).append(place)
+    places: list[int] = []
+    while by_class and len(places) < wanted:
+        left, queues = wanted - len(places), [by_class[label] for label in sorted(by_class)]
+        count_now = min(left, len(queues))
+        of_each = [(2 * number + 1) * len(queues) // (2 * count_now) for number in range(count_now)]
+        places += [queues[number].popleft() for number in of_each]
+        by_class = {label: queue for label, queue in by_class.items() if queue}
+    return places
+
+
+def write_samples(folder: RunFolder, chosen: Iterable[ChosenImage]) -> None:
+    """Write images into the folder of a run, and the list by which they are known as the run's."""
+    final = RunFolder(where_it_ends(folder.path))
+    taken = names_of_others(folder) | names_of_others(final)
+    written: list[str] = []
+    for task, class_name, image in chosen:
+        wanted = task if class_name is None else f"{task}_{class_name}"
+        name = free_name(wanted, taken.union(written))
+        with atomic_write(folder.images / name) as temporary:
+            image.save(temporary, format="PNG")
+        written.append(name)
+    with atomic_write(folder.sample_list) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in written), encoding="utf-8")
+
+
+def names_of_others(folder: RunFolder) -> set[str]:
+    """Return the names of the images there that no run has left."""
+    there = folder.images.iterdir() if folder.images.is_dir() else ()
+    return {path.name for path in there} - sample_names(folder)
+
+
+def free_name(wanted: str, taken: set[str]) -> str:
+    """Return a name for a file of PNG that none has yet.
+
+    >>> free_name("gtsrb_speed limit 30", set()), free_name("mnist_3", {"mnist_3.png"})
+    ('gtsrb_speed-limit-30.png', 'mnist_3_2.png')
+    """
+    plain = re.sub(r"[^\w.]+", "-", wanted)[:LONGEST_STEM].strip("-.")
+    names = (f"{plain}{f'_{number}' if number > 1 else ''}.png" for number in count(1))
+    return next(name for name in names if name not in taken)
