@@ -6,6 +6,7 @@ from .data.tasks import (
     ImageFolderTask as ImageFolderTask,
     ParquetTask as ParquetTask,
     PaperTask as PaperTask,
+    InMemoryTask as InMemoryTask,
 )
 from .data.corruptions.task import Corruption as Corruption, CorruptedTask as CorruptedTask
 from .data.miniature import MiniatureTask as MiniatureTask

@@ -32,7 +32,8 @@ def describe(value: Any) -> Any:
     {'scaling': 0.2}
     """
     if is_dataclass(value) and not isinstance(value, type):
-        options = {field.name: describe(getattr(value, field.name)) for field in fields(value)}
+        kept = [field.name for field in fields(value) if field.metadata.get("plain", True)]
+        options = {name: describe(getattr(value, name)) for name in kept}
         if isinstance(value, MergeMethod | VisionTask | Compression):
             return {"class_path": public_name(type(value)), "init_args": options}
         return options
