@@ -39,6 +39,7 @@ from .merging import (
     upscale as upscale,
     fold as fold,
 )
+from .model.recipe import read_suite as read_suite
 from .model.classifier import MultiTaskClassifier as MultiTaskClassifier
 from .data.datamodule import TaskData as TaskData, MultiTaskData as MultiTaskData
 from .training.finetune import (

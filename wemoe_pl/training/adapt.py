@@ -123,6 +123,16 @@ class TestTimeAdaptation(MergedModule):
         self.diversity = diversity
         self.reliable = reliable
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the arguments, beside suite and merge method, that the module was made with."""
+        return super().options | {
+            "learning_rate": self.learning_rate,
+            "diversity": self.diversity,
+            "reliable": self.reliable,
+            "schedule": self.schedule,
+        }
+
     def on_fit_start(self) -> None:
         """Refuse to route by batch where no process has the whole of one."""
         if self.trainer.world_size > 1 and self.classifier.routes_batches:
