@@ -19,6 +19,7 @@ from .checkpoints.heads import (
 )
 from .checkpoints.zero_shot import TextTower as TextTower
 from .data.suite import Suite as Suite
+from .data.model_suite import ModelSuite as ModelSuite
 from .moe.task_vectors import task_vector as task_vector, add_task_vectors as add_task_vectors
 from .moe.dense import Dense as Dense
 from .moe.pruned import Pruned as Pruned
@@ -50,6 +51,7 @@ from .training.adapt import TestTimeAdaptation as TestTimeAdaptation
 from .training.sample_merging import SampleMerging as SampleMerging
 from .training.sharding import ShardedDictionary as ShardedDictionary
 from .export.loading import load as load
+from .export.adapting import adapt as adapt, Adapted as Adapted
 from .callbacks.progress import StepProgressBar as StepProgressBar
 from .reporting.loggers import MetricsFile as MetricsFile
 from .reporting.wandb_run import WandbRun as WandbRun

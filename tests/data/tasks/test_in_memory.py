@@ -117,8 +117,10 @@ def test_a_task_is_described_without_its_images_and_asks_for_them() -> None:
 
 
 def test_mistakes_are_found_when_the_task_is_made() -> None:
-    with pytest.raises(DataError, match="'cat' is given twice"):
-        InMemoryTask(IMAGES, class_names=("cat", "cat"))
+    with pytest.raises(DataError, match="`class_names` has an empty name for class 1"):
+        InMemoryTask(IMAGES, class_names=("cat", ""))
+    with pytest.raises(DataError, match="'cat' is given twice"):  # which names cannot tell
+        InMemoryTask(IMAGES, ["cat"] * 4, class_names=("cat", "cat")).images("test")
     with pytest.raises(DataError, match="give a list of them"):
         InMemoryTask("photos")
     with pytest.raises(DataError, match="has no images: give at least one"):

@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from wemoe_pl.data.tasks.base import DEFAULT_TEMPLATES, Images, Split, VisionTask, hashed
-from wemoe_pl.data.tasks.class_names import repeated
 from wemoe_pl.data.tasks.damaged import WORTH_A_BAR
 from wemoe_pl.data.tasks.given import HERE, Given
 from wemoe_pl.data.tasks.labels import are_names, labels_of_names, labels_of_numbers
@@ -57,10 +56,8 @@ class InMemoryTask(VisionTask):
     label: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse class names that are no text or come twice, and what is no collection."""
+        """Refuse class names that are no text, and what is no collection of images."""
         check_class_names(self.class_names or (), "`class_names`", DataError)
-        if (name := repeated(self.class_names or ())) is not None:
-            raise DataError(f"The class name '{name}' is given twice: give each class once.")
         for split in ("test", "train"):
             if getattr(self, split) is not None:
                 self._given(split)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from wemoe_pl.cli.job_results import validation_table
+from wemoe_pl.reporting.finishing import validation_table
 from wemoe_pl.system.console import Console
 
 

@@ -1,23 +1,23 @@
-"""The results of a job that was scored are written, and reported, here."""
+"""A run that was scored is finished: its results are collected, drawn and written."""
 
-import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from lightning import Trainer
+from lightning.pytorch.loggers import Logger
 from rich.table import Table
 
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.callbacks.curves import Curves
 from wemoe_pl.callbacks.lookup import callbacks_of
-from wemoe_pl.cli.job_loggers import close_loggers
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.reporting.dashboard import Dashboard
+from wemoe_pl.reporting.loggers import RunLogger
 from wemoe_pl.reporting.plots.run import write_figures
 from wemoe_pl.reporting.results import collect_results, write_results
 from wemoe_pl.reporting.summary import accuracy_table, write_summary
 from wemoe_pl.runs.partial import PARTIAL, what_was_scored, what_was_validated
-from wemoe_pl.runs.session import Session
+from wemoe_pl.runs.session import Command, Session
 from wemoe_pl.training.module import MultiTaskModule
 
 
@@ -30,13 +30,35 @@ def validation_table(trainer: Trainer, model: MultiTaskModule) -> Table:
     return accuracy_table({**suite, **scored, "partial": partial, "reference": {}})
 
 
+def scored_results(
+    trainer: Trainer, model: MultiTaskModule, data: VisionData, command: Command, seed: int
+) -> dict[str, Any]:
+    """Collect the results of a scored model, without what its folder adds to them.
+
+    Args:
+        trainer: which has scored the model.
+        model: with its scores.
+        data: whose images were scored.
+        command: after a fit, they say what the guard against collapse saw.
+        seed: of all that was random.
+    """
+    results = collect_results(model, seed, data.corruption)
+    partial, curves = what_was_scored(trainer), what_was_validated(trainer)
+    results |= {"partial": partial, "curves": curves}
+    results["method"] += PARTIAL if partial else ""
+    if command == "fit":
+        [guard] = callbacks_of(trainer, CollapseGuard)
+        results["guard"] = guard.report
+    return results
+
+
 def finish_run(
     trainer: Trainer,
     model: MultiTaskModule,
     data: VisionData,
     session: Session,
-    arguments: Sequence[str],
     seed: int,
+    command_line: str | None = None,
 ) -> dict[str, Any]:
     """Write the figures, `summary.md` and `results.json`, with which a run has finished.
 
@@ -45,27 +67,30 @@ def finish_run(
         model: with its scores.
         data: whose images were scored.
         session: of the command, whose folder is written to.
-        arguments: the command line, which the results repeat.
         seed: of all that was random.
+        command_line: by which the run was started, if it was by one.
 
     Returns:
         The results.
     """
-    results = collect_results(model, seed, data.corruption)
-    results["command"] = shlex.join(["wemoe-pl", *arguments])
-    partial, curves = what_was_scored(trainer), what_was_validated(trainer)
-    results |= session.facts() | {"partial": partial, "curves": curves}
-    results["method"] += PARTIAL if partial else ""
-    if session.command == "fit":
-        [guard] = callbacks_of(trainer, CollapseGuard)
-        results["guard"] = guard.report
+    results = scored_results(trainer, model, data, session.command, seed)
+    results |= session.facts()
+    if command_line is not None:
+        results["command"] = command_line
     folder = session.folder
     points = callbacks_of(trainer, Curves)[0].points
     figures = write_figures(folder.path, model, results, points)
     write_summary(folder.summary, results, [path.name for path in figures])
-    [dashboard] = callbacks_of(trainer, Dashboard)
-    dashboard.finish(trainer, model, results, figures, points)
+    for dashboard in callbacks_of(trainer, Dashboard):
+        dashboard.finish(trainer, model, results, figures, points)
     close_loggers(trainer.loggers)
     write_results(folder.results, results)  # last: it says that the run is finished
     session.put_in_place()
     return results
+
+
+def close_loggers(loggers: Iterable[Logger]) -> None:
+    """Let W&B send what it still has."""
+    for logger in loggers:
+        if isinstance(logger, RunLogger):
+            logger.close()
