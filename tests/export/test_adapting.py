@@ -92,8 +92,8 @@ def test_images_without_labels_take_the_place_of_the_suites_own(tiny_suite: Suit
     assert adapted.results["accuracy"] == {}
     assert adapted.results["information"] == own.results["information"]
     labels = tiny_suite.task("mnist").images("test").labels
-    some = {"mnist": InMemoryTask([np.asarray(image) for image in images["mnist"]], labels)}
-    mixed = adapt(tiny_suite, images | some, **FAST, **ON_CPU)
+    labelled = {"mnist": InMemoryTask([np.asarray(image) for image in images["mnist"]], labels)}
+    mixed = adapt(tiny_suite, images | labelled, **FAST, **ON_CPU)
     assert mixed.results["accuracy"] == {"mnist": own.results["accuracy"]["mnist"]}
 
 
@@ -129,7 +129,7 @@ def test_every_method_goes_through_it(merge: Any, tiny_suite: Suite, tmp_path: P
     torch.testing.assert_close(ours, theirs)
 
 
-def told(sentence: str, kind: type[Exception], *arguments: Any, **options: Any) -> None:
+def refused(sentence: str, kind: type[Exception], *arguments: Any, **options: Any) -> None:
     with pytest.raises(kind, match=sentence):
         adapt(*arguments, **{**FAST, **ON_CPU, **options})
 
@@ -138,26 +138,26 @@ def test_mistakes_end_in_a_sentence(tiny_suite: Suite, tiny_vit: NewVit) -> None
     models = {"pretrained": tiny_vit(0), "a": tiny_vit(1), "b": tiny_vit(2)}
     images = {"a": torch.rand(4, 3, 8, 8), "b": torch.rand(4, 3, 8, 8)}
     heads = {task: nn.Linear(16, 2) for task in images}
-    told("no images for 'b': give some", ConfigError, models, {"a": images["a"]}, heads=heads)
-    told("no head for 'a'", ConfigError, models, images)
-    told("no task 'crs'. Did you mean 'cars'", ConfigError, tiny_suite, {"crs": images["a"]})
-    told("no suite 'minature'.*Did you mean 'miniature'", ConfigError, "minature")
-    told(
+    refused("no images for 'b': give some", ConfigError, models, {"a": images["a"]}, heads=heads)
+    refused("no head for 'a'", ConfigError, models, images)
+    refused("no task 'crs'. Did you mean 'cars'", ConfigError, tiny_suite, {"crs": images["a"]})
+    refused("no suite 'minature'.*Did you mean 'miniature'", ConfigError, "minature")
+    refused(
         "values from -.* numbers from 0 to 1",
         DataError,
         models,
         {**images, "a": -images["b"]},
         heads=heads,
     )
-    told("heads and a backbone of its own", ConfigError, tiny_suite, heads=heads)
-    told("leave `max_steps` to `steps`", ConfigError, tiny_suite, trainer={"max_steps": 3})
-    told("in one process, on one device", ConfigError, tiny_suite, trainer={"devices": 2})
-    told("steps is 0: give a number from 1", ConfigError, tiny_suite, steps=0)
-    with pytest.raises(DataError) as refused:
+    refused("heads and a backbone of its own", ConfigError, tiny_suite, heads=heads)
+    refused("leave `max_steps` to `steps`", ConfigError, tiny_suite, trainer={"max_steps": 3})
+    refused("in one process, on one device", ConfigError, tiny_suite, trainer={"devices": 2})
+    refused("steps is 0: give a number from 1", ConfigError, tiny_suite, steps=0)
+    with pytest.raises(DataError) as failed:
         adapt(models, {**images, "b": images["a"] + 1}, heads=heads, **FAST, **ON_CPU)
-    assert refused.value.__notes__ == ["It is one of the test images of 'b'."]
+    assert failed.value.__notes__ == ["It is one of the test images of 'b'."]
     labelled = {**images, "a": InMemoryTask(images["a"], [0, 1, 2, 0])}
-    told("label 2: expected a number from 0 to 1", DataError, models, labelled, heads=heads)
+    refused("label 2: expected a number from 0 to 1", DataError, models, labelled, heads=heads)
 
 
 def test_a_callback_and_a_logger_of_ones_own_see_the_fit(tiny_suite: Suite) -> None:
@@ -204,8 +204,8 @@ def test_the_same_call_gives_what_is_there_and_another_is_refused(
     assert set(again.pictures) == set(first.pictures)
     images = torch.randn(2, 3, 28, 28)
     torch.testing.assert_close(again.model(images, "dtd"), first.model(images, "dtd"))
-    told("finished run of another config", ConfigError, tiny_suite, steps=2, out=out)
-    told("finished run of another config", ConfigError, tiny_suite, merge=WEMoE(0.2), out=out)
+    refused("finished run of another config", ConfigError, tiny_suite, steps=2, out=out)
+    refused("finished run of another config", ConfigError, tiny_suite, merge=WEMoE(0.2), out=out)
     fresh = adapt(tiny_suite, **{**FAST, "steps": 2}, **ON_CPU, out=out, fresh=True)
     assert fresh.results["checkpoint"]["step"] == 2
 
@@ -220,10 +220,10 @@ def test_a_run_that_was_interrupted_goes_on(tiny_suite: Suite, tmp_path: Path) -
     with pytest.raises(RuntimeError, match="interrupted"):
         adapt(tiny_suite, **FAST, out=tmp_path / "run", trainer=interrupted)
     adapted = adapt(tiny_suite, **FAST, **ON_CPU, out=tmp_path / "run")
-    whole = adapt(tiny_suite, **FAST, **ON_CPU)
+    uninterrupted = adapt(tiny_suite, **FAST, **ON_CPU)
     images = torch.randn(2, 3, 28, 28)
     torch.testing.assert_close(
-        adapted.model(images, "dtd"), whole.model(images, "dtd"), rtol=0, atol=0
+        adapted.model(images, "dtd"), uninterrupted.model(images, "dtd"), rtol=0, atol=0
     )
 
 
