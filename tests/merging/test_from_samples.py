@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging import Fisher, RegMean, SampleMethod, SimpleAverage
