@@ -106,7 +106,7 @@ def test_models_of_ones_own_are_adapted_on_images_of_any_size(tiny_vit: NewVit) 
     assert adapted.model.num_classes == {"a": 3, "b": 2}
     [answer] = adapted.model.predict(mixed[0], task="a")
     assert answer.class_name in ("0", "1", "2")
-    assert models["a"].get_classifier().out_features == 3  # left as it was
+    assert models["a"].get_submodule("head").out_features == 3  # left as it was
 
 
 def test_an_unlabelled_model_is_exported_and_loaded_again(tiny_vit: NewVit, tmp_path: Path) -> None:

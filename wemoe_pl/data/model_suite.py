@@ -26,7 +26,7 @@ from wemoe_pl.data.tasks import VisionTask
 from wemoe_pl.errors import ConfigError, did_you_mean
 
 PRETRAINED = "pretrained"
-OF_MODELS: Any = {"repr": False, "compare": False, "metadata": {"plain": False}}
+OF_MODELS = {"plain": False}
 Heads = Mapping[str, ClassificationHead | nn.Linear]
 
 
@@ -39,8 +39,12 @@ class ModelSuite(Suite):
         own_heads: the head of every task.
     """
 
-    models: Mapping[str, nn.Module] = field(default_factory=dict, **OF_MODELS)
-    own_heads: Mapping[str, ClassificationHead] = field(default_factory=dict, **OF_MODELS)
+    models: Mapping[str, nn.Module] = field(
+        default_factory=dict, repr=False, compare=False, metadata=OF_MODELS
+    )
+    own_heads: Mapping[str, ClassificationHead] = field(
+        default_factory=dict, repr=False, compare=False, metadata=OF_MODELS
+    )
 
     @classmethod
     def of(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import yaml
@@ -25,7 +25,7 @@ from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import CONFIG_HEADER, PICTURE_NAMES, RunFolder
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.meant_run import Meant
-from wemoe_pl.runs.session import AlreadyFinished, Command, Session
+from wemoe_pl.runs.session import AlreadyFinished, Session
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.system.public_names import public_name
 from wemoe_pl.training.adapt import TestTimeAdaptation
@@ -66,7 +66,7 @@ class PythonJob:
                 )
 
     @property
-    def command(self) -> Command:
+    def command(self) -> Literal["fit", "test"]:
         """The command that does the same."""
         return "test" if self.module.merge.is_static else "fit"
 
@@ -114,7 +114,7 @@ class PythonJob:
             text = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True)
             temporary.write_text(f"{CONFIG_HEADER}.\n{text}", encoding="utf-8")
         start = session.resumed_checkpoint
-        self.fit_and_test(trainer, start and str(start))
+        self.fit_and_test(trainer, None if start is None else str(start))
         self.module.export(folder.path, recipe, self.seed)
         results = finish_run(trainer, self.module, self.data, session, self.seed)
         return results, pictures_in(session.folder)
@@ -189,7 +189,7 @@ class PythonJob:
 
 def pictures_of(files: Sequence[Path]) -> dict[str, Image.Image]:
     """The pictures in files, by name, which no longer need the files."""
-    pictures = {}
+    pictures: dict[str, Image.Image] = {}
     for path in files:
         with Image.open(path) as picture:
             picture.load()

@@ -110,7 +110,7 @@ class MergedModule(MultiTaskModule):
         return super().identity | {"options": describe(self.options)}
 
     @classmethod
-    def load_from_checkpoint(
+    def load_from_checkpoint(  # type: ignore[override]  # what Lightning's has beside it is moot
         cls,
         checkpoint_path: str | Path,
         map_location: str | torch.device | None = None,

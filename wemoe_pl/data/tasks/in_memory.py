@@ -21,7 +21,7 @@ from wemoe_pl.system.console import progress
 
 WITHIN = "the data set in memory"
 # What a config or a checkpoint cannot hold, and two tasks are not compared by.
-OF_MEMORY: Any = {"default": None, "repr": False, "compare": False, "metadata": {"plain": False}}
+OF_MEMORY = {"plain": False}
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class InMemoryTask(VisionTask):
         label: the key of the labels in rows; by default the only column that names classes.
     """
 
-    test: Any = field(**OF_MEMORY)
-    labels: Any = field(**OF_MEMORY)
-    train: Any = field(**OF_MEMORY)
+    test: Any = field(default=None, repr=False, compare=False, metadata=OF_MEMORY)
+    labels: Any = field(default=None, repr=False, compare=False, metadata=OF_MEMORY)
+    train: Any = field(default=None, repr=False, compare=False, metadata=OF_MEMORY)
     class_names: tuple[str, ...] | None = None
     templates: tuple[str, ...] = DEFAULT_TEMPLATES
     image: str | None = None
