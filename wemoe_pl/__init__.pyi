@@ -6,6 +6,7 @@ from .data.tasks import (
     ImageFolderTask as ImageFolderTask,
     ParquetTask as ParquetTask,
     PaperTask as PaperTask,
+    InMemoryTask as InMemoryTask,
 )
 from .data.corruptions.task import Corruption as Corruption, CorruptedTask as CorruptedTask
 from .data.miniature import MiniatureTask as MiniatureTask
@@ -18,6 +19,7 @@ from .checkpoints.heads import (
 )
 from .checkpoints.zero_shot import TextTower as TextTower
 from .data.suite import Suite as Suite
+from .data.model_suite import ModelSuite as ModelSuite
 from .moe.task_vectors import task_vector as task_vector, add_task_vectors as add_task_vectors
 from .moe.dense import Dense as Dense
 from .moe.pruned import Pruned as Pruned
@@ -38,6 +40,7 @@ from .merging import (
     upscale as upscale,
     fold as fold,
 )
+from .model.recipe import read_suite as read_suite
 from .model.classifier import MultiTaskClassifier as MultiTaskClassifier
 from .data.datamodule import TaskData as TaskData, MultiTaskData as MultiTaskData
 from .training.finetune import (
@@ -54,6 +57,7 @@ from .training.adapt import TestTimeAdaptation as TestTimeAdaptation
 from .training.sample_merging import SampleMerging as SampleMerging
 from .training.sharding import ShardedDictionary as ShardedDictionary
 from .export.loading import load as load
+from .export.adapting import adapt as adapt, Adapted as Adapted
 from .callbacks.progress import StepProgressBar as StepProgressBar
 from .reporting.loggers import MetricsFile as MetricsFile
 from .reporting.wandb_run import WandbRun as WandbRun

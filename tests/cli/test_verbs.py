@@ -15,11 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from wemoe_pl.cli import main, verbs
-from wemoe_pl.cli.lightning_noise import LOGGERS, says_something
 from wemoe_pl.cli.options import SUBCOMMANDS, VERBS
 from wemoe_pl.cli.verbs import run, run_verb
 from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.export.loading import load
+from wemoe_pl.training.lightning_noise import LOGGERS, says_something
 
 Said = tuple[int, str, str]
 

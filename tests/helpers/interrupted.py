@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from wemoe_pl.cli import job_results
+from wemoe_pl.reporting import finishing
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder, RunState
 
@@ -28,7 +28,7 @@ Fit = Callable[..., Outcome]
 
 def draw_nothing() -> None:
     """Pictures take longer than all the rest."""
-    job_results.write_figures = lambda *_: []  # type: ignore[attr-defined]
+    finishing.write_figures = lambda *_: []  # type: ignore[attr-defined]
 
 
 def learned(out: Path) -> dict[str, torch.Tensor]:

@@ -1,5 +1,7 @@
 """What holds for every merge method, and which encoders can be merged block by block."""
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
@@ -284,3 +286,28 @@ def test_heads_of_one_shape_such_as_clips_projection_are_merged(
         model.reset_classifier(4)
     merged: Any = TaskArithmetic(1.0).merge(models[0], {"cars": models[1]})
     torch.testing.assert_close(merged.head.weight, models[1].head.weight)
+
+
+def test_models_of_timms_are_merged_without_lightning_and_without_a_suite() -> None:
+    """By every method that needs no samples, and those that do."""
+    program = """
+import sys, timm, torch, wemoe_pl
+small = dict(img_size=32, patch_size=16, embed_dim=16, depth=2, num_heads=2)
+names = ["pretrained", "cars", "mnist"]
+models = [timm.create_model("vit_tiny_patch16_224", num_classes=n, **small) for n in (0, 5, 7)]
+pretrained, experts = models[0], dict(zip(names[1:], models[1:]))
+for kind in (wemoe_pl.Pretrained, wemoe_pl.SimpleAverage, wemoe_pl.TaskArithmetic, wemoe_pl.TIES):
+    assert kind.is_static
+    merged = kind().merge(pretrained, experts)
+    assert type(merged) is type(pretrained)
+    assert merged(torch.randn(1, 3, 32, 32)).shape == (1, 16)
+samples = {task: [(torch.randn(2, 3, 32, 32), torch.tensor([0, 1]))] for task in experts}
+heads = {task: torch.nn.Linear(16, 3) for task in experts}
+for kind in (wemoe_pl.Fisher, wemoe_pl.RegMean):
+    merged = kind().merge_with_samples(pretrained, experts, samples, heads)
+    assert type(merged) is type(pretrained)
+assert not {"lightning", "pytorch_lightning", "torchmetrics"} & set(sys.modules)
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr

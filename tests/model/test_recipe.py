@@ -140,7 +140,7 @@ def test_a_file_that_is_no_yaml_is_a_config_error(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"missing\.yaml is no suite"):
+    with pytest.raises(ConfigError, match=r"There is no suite '.*missing\.yaml'"):
         read_suite(str(tmp_path / "missing.yaml"))
 
 

@@ -111,7 +111,7 @@ def test_quietly_only_what_is_wrong_is_told(check: Check, change: Change) -> Non
 def test_what_is_said_agrees_with_what_the_job_does(
     check: Check, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("wemoe_pl.cli.job_results.write_figures", lambda *_: [])
+    monkeypatch.setattr("wemoe_pl.reporting.finishing.write_figures", lambda *_: [])
     job = ["--config=adapt_miniature", "--suite=suite.yaml", "--data.batch_size=2", "--out=new"]
     short = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--model.references=false"]
     capsys.readouterr()

@@ -57,7 +57,7 @@ def fit(
 ) -> Fit:
     """`fit("--key", …)`: the job in this process; its status and errors."""
     monkeypatch.setattr("sys.argv", ["wemoe-pl"])
-    monkeypatch.setattr("wemoe_pl.cli.job_results.write_figures", lambda *_: [])
+    monkeypatch.setattr("wemoe_pl.reporting.finishing.write_figures", lambda *_: [])
 
     def run(*options: str, command: str = "fit") -> Outcome:
         status = main.main([command, *job, "--out", str(out), *options])

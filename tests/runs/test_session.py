@@ -12,7 +12,8 @@ import torch
 import yaml
 
 from wemoe_pl import load
-from wemoe_pl.cli import job_results, main
+from wemoe_pl.cli import main
+from wemoe_pl.reporting import finishing
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder, RunState
 from wemoe_pl.runs.session import AlreadyFinished, trial_of_sweep
@@ -38,7 +39,7 @@ def command(
 ) -> Command:  # fmt: skip
     """`command("fit", "--key", …)`: the main job on the tiny suite; by default into `a`."""
     monkeypatch.setattr("sys.argv", ["wemoe-pl"])
-    monkeypatch.setattr(job_results, "write_figures", lambda *_: [])
+    monkeypatch.setattr(finishing, "write_figures", lambda *_: [])
     monkeypatch.chdir(tmp_path)
 
     def run(verb: str, *options: object, config: str = "adapt_miniature", out: str = "a") -> Answer:
@@ -194,7 +195,7 @@ def test_a_fresh_run_that_is_interrupted_leaves_the_old_one_and_is_gone_on_with(
     before = everything(Path("a"))
     other = ("fit", "--seed_everything", "1", "--fresh", "--checkpoint.every_n_steps", "1")
     with monkeypatch.context() as patch:
-        patch.setattr(job_results, "collect_results", interrupt)
+        patch.setattr(finishing, "collect_results", interrupt)
         with pytest.raises(ZeroDivisionError):
             command(*other)
     left = everything(Path("a"))

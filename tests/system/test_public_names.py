@@ -17,7 +17,6 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import Strategy
 
 import wemoe_pl
-from wemoe_pl.cli import job_results
 from wemoe_pl.cli.main import main
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.tasks import VisionTask
@@ -26,6 +25,7 @@ from wemoe_pl.export.timm_folder import timm_features
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.model.recipe import describe, rebuild
 from wemoe_pl.moe.compression import Compression
+from wemoe_pl.reporting import finishing
 from wemoe_pl.runs.checkpoint import frozen_choices, read_checkpoint
 from wemoe_pl.runs.settings import difference, digest_of
 from wemoe_pl.system.public_names import PLACE, public_name, short, with_public_names
@@ -78,7 +78,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which everything from before lies, as if somebody had cloned it."""
     shutil.copytree(KEPT, tmp_path / "kept")
     monkeypatch.chdir(tmp_path / "kept")
-    monkeypatch.setattr(job_results, "write_figures", lambda *_: [])
+    monkeypatch.setattr(finishing, "write_figures", lambda *_: [])
     return tmp_path / "kept"
 
 

@@ -11,6 +11,8 @@ from wemoe_pl.checkpoints.key_check import without_head as without_head
 from wemoe_pl.checkpoints.reading import Weights as Weights
 from wemoe_pl.checkpoints.reading import open_file as open_file
 from wemoe_pl.checkpoints.reading import open_weights as open_weights
+from wemoe_pl.checkpoints.recognition import backbone_of as backbone_of
+from wemoe_pl.checkpoints.sources import IN_MEMORY as IN_MEMORY
 from wemoe_pl.checkpoints.sources import fingerprint as fingerprint
 from wemoe_pl.checkpoints.sources import hub_request as hub_request
 from wemoe_pl.checkpoints.sources import weight_files as weight_files

@@ -14,6 +14,7 @@ from wemoe_pl.system.hub import SHARD, HubFiles, is_complete, is_inside
 from wemoe_pl.system.hub_repo import HubRepo
 from wemoe_pl.system.warn_once import warn_once
 
+IN_MEMORY = "in memory"  # the source of weights that were never in a file
 INDEX_SUFFIX = ".index.json"
 # Names under which folders and repositories keep weights, the better forms first.
 WEIGHT_FILES = (
@@ -36,6 +37,12 @@ def weight_files(source: str, own_name: str) -> list[Path]:
         CheckpointError: there is no such file, or none of these names in the folder.
         HubError: the hub has no such repository, or cannot be reached.
     """
+    if source == IN_MEMORY:
+        raise CheckpointError(
+            "This model was merged from weights in memory, which no file has: load its export in "
+            "the format 'bundle', or give the models again, as `load_from_checkpoint(PATH, "
+            "suite=ModelSuite.of(…))`."
+        )
     path = locate(source)
     if path.is_dir():
         return weights_in(path, own_name)

@@ -1,6 +1,7 @@
 """A job: LightningCLI in which one suite serves model and data, one folder per run, and results."""
 
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +21,8 @@ from wemoe_pl.callbacks.progress_lines import ProgressLines
 from wemoe_pl.callbacks.validation_schedule import ValidationSchedule
 from wemoe_pl.cli.job_config import SaveConfig, check_trusted, hide_bar, use_one_cpu
 from wemoe_pl.cli.job_keys import add_job_keys
-from wemoe_pl.cli.job_loggers import begin_logging, close_loggers, place_loggers
+from wemoe_pl.cli.job_loggers import begin_logging, place_loggers
 from wemoe_pl.cli.job_predictions import skip_answered, write_answers
-from wemoe_pl.cli.job_results import finish_run, validation_tables
 from wemoe_pl.cli.job_start import compare_with_folder, enter_folder, session_of
 from wemoe_pl.cli.launchers import Launcher, launcher
 from wemoe_pl.cli.options import CONFIG, values_of
@@ -31,6 +31,7 @@ from wemoe_pl.cli.parser_errors import explain_report
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.export.loading import results_of
 from wemoe_pl.preflight.settings import check_fit
+from wemoe_pl.reporting.finishing import close_loggers, finish_run, validation_tables
 from wemoe_pl.reporting.summary import run_tables
 from wemoe_pl.runs.partial import check_limits
 from wemoe_pl.runs.results_schema import thresholds_of
@@ -220,7 +221,8 @@ class RunCLI(WeMoECLI):
         """Write the pictures, `results.json` and `summary.md`, and print the table."""
         if self.trainer.is_global_zero:
             run = self.trainer, self.model, self.datamodule, self.session
-            results = finish_run(*run, self.arguments, self.settings.seed_everything)
+            command = shlex.join(["wemoe-pl", *self.arguments])
+            results = finish_run(*run, self.settings.seed_everything, command)
             self.console.print(*run_tables(results), sep="\n")
             if not self.session.is_scratch:
                 self.console.print(f"Results are in {self.session.folder.path}")

@@ -1,4 +1,4 @@
-"""The loggers of a job: where they write, from which step on, and how they end."""
+"""The loggers of a job: where they write, and from which step on."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,10 +38,3 @@ def begin_logging(loggers: Iterable[Logger], config: Namespace, session: Session
     for logger in loggers:
         if isinstance(logger, RunLogger):
             logger.identify(place, session.step if session.start.goes_on else 0)
-
-
-def close_loggers(loggers: Iterable[Logger]) -> None:
-    """Let W&B send what it still has."""
-    for logger in loggers:
-        if isinstance(logger, RunLogger):
-            logger.close()

@@ -14,7 +14,6 @@ from wemoe_pl.cli.bench import run_bench
 from wemoe_pl.cli.faults import explanation, with_notes
 from wemoe_pl.cli.job import WeMoECLI, build_job, only_tell, run_job
 from wemoe_pl.cli.launchers import refuse_several
-from wemoe_pl.cli.lightning_noise import silence_lightning
 from wemoe_pl.cli.options import (
     ALL_CLASSES,
     ALL_CLASSES_OPTION,
@@ -47,6 +46,7 @@ from wemoe_pl.system.console import Console
 from wemoe_pl.system.folders import remove_folders_left
 from wemoe_pl.system.signals import REQUEST, Stopped
 from wemoe_pl.system.terminal import STDOUT, guard_output, takes_more
+from wemoe_pl.training.lightning_noise import silence_lightning
 
 UPSCALED: dict[str, MergeMethod] = {
     "WEMoE, depth 2": WEMoE(),

@@ -9,7 +9,7 @@ from wemoe_pl.data.pixel_hashes import Contents
 from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.streams import PreparedImages
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.data.tasks import UNLABELLED, Split, VisionTask
+from wemoe_pl.data.tasks import UNLABELLED, Images, InMemoryTask, Split, VisionTask
 from wemoe_pl.errors import DataError
 
 
@@ -75,11 +75,19 @@ class ImageSets:
             DataError: they are missing or cannot be read.
         """
         if wanted not in self._loaded:
-            images = self.task(wanted).images(wanted.split)
+            images = self._read(wanted)
             pixels = cached_pixels(images, self.preprocessing, wanted.task) if self.cached else None
             self._loaded[wanted] = PreparedImages(images, self.preprocessing, pixels, wanted.name)
             self.contents.expect(wanted.name, images)
         return self._loaded[wanted]
+
+    def _read(self, wanted: ImageSet) -> Images:
+        try:
+            return self.task(wanted).images(wanted.split)
+        except DataError as error:
+            if isinstance(self.suite.task(wanted.task), InMemoryTask):  # of which no path speaks
+                error.add_note(f"It is one of the {wanted.name}.")
+            raise
 
     def load_labelled(self, wanted: ImageSet) -> PreparedImages:
         """The images of a set; `DataError` unless every one has a label."""

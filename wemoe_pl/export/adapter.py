@@ -36,7 +36,7 @@ def read_adapter(folder: Path, manifest: Manifest, allow: Sequence[str] = ()) ->
     return ExportedModel.assemble(suite, merge, adapted, manifest.results, is_adapted, thresholds)
 
 
-@torch.no_grad()
 def adapter_features(folder: Path, images: Tensor) -> Tensor:
     """Compute what the model gives for images (B, 3, H, W) that an adapter makes again."""
-    return read_adapter(folder, read_manifest(folder / MANIFEST)).classifier.encode(images)
+    with torch.no_grad():
+        return read_adapter(folder, read_manifest(folder / MANIFEST)).classifier.encode(images)

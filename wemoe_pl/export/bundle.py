@@ -88,10 +88,10 @@ def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:
     return classifier.eval()
 
 
-@torch.no_grad()
 def bundle_features(folder: Path, images: Tensor) -> Tensor:
     """Compute what the classifier in a bundle gives for images (B, 3, H, W)."""
-    return read_bundle(folder, read_manifest(folder / MANIFEST)).encode(images)
+    with torch.no_grad():
+        return read_bundle(folder, read_manifest(folder / MANIFEST)).encode(images)
 
 
 def head_of(stored: LazyState, task: str, about: HeadRecord) -> ClassificationHead:

@@ -1,13 +1,15 @@
 """Methods in closed form over samples of every task: what Fisher merging and RegMean share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
 
+from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.average import SimpleAverage
-from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.base import MergeMethod, fitting_states, frozen_copy
+from wemoe_pl.merging.baselines import PerTaskEncoder
 from wemoe_pl.moe.task_vectors import Model
 
 
@@ -39,6 +41,41 @@ class SampleMethod(MergeMethod):
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """The simple average of the experts, all of whose weights are still to be computed."""
         return SimpleAverage().merge(pretrained, experts).requires_grad_(True)
+
+    def merge_with_samples(
+        self,
+        pretrained: nn.Module,
+        experts: Mapping[str, Model],
+        samples: Mapping[str, Iterable[tuple[Tensor, Tensor]]],
+        heads: Mapping[str, nn.Module] | None = None,
+    ) -> nn.Module:
+        """Return the merged encoder, whose weights are computed from samples in one pass.
+
+        Args:
+            pretrained: the encoder that the experts were fine-tuned from.
+            experts: per task, its encoder, or the weights of it by name.
+            samples: per task, batches of images (B, 3, H, W), prepared for the encoder, and of
+                labels (B,), which only a method looks at that `needs_labels`.
+            heads: per task, features (B, D) → logits (B, C), for such a method.
+
+        Raises:
+            MergeError: a task has no samples, or no head where that is needed.
+        """
+        frozen = frozen_copy(pretrained, pretrained.state_dict()).eval()
+        states = fitting_states(pretrained.state_dict(), experts)
+        encoders, sums = PerTaskEncoder(frozen, states), self.start(frozen)
+        for task in states:
+            has_head = heads is not None and task in heads
+            if task not in samples or (self.needs_labels and not has_head):
+                lacking = "a head" if task in samples else "samples"
+                raise MergeError(f"{self.label} needs {lacking} for every task: '{task}' has none.")
+            head = heads[task] if heads is not None and has_head else nn.Identity()
+            for images, labels in samples[task]:
+                sums.add(encoders.become(task), head, images, labels)
+        merged = self.merge(pretrained, experts).requires_grad_(False)
+        averages = merged.state_dict()
+        merged.load_state_dict(averages | sums.solve(averages))
+        return merged
 
     @abstractmethod
     def start(self, pretrained: nn.Module) -> Sums:

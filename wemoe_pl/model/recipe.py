@@ -1,16 +1,19 @@
 """Suites and merge methods as plain values, as a YAML or a checkpoint holds them, and back."""
 
+from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
+from wemoe_pl.data.corruptions.task import CorruptedTask
+from wemoe_pl.data.miniature import MiniatureTask
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.data.tasks import VisionTask
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import MergeMethod
-from wemoe_pl.moe.compression import Compression
+from wemoe_pl.system.configs import find_suite
 from wemoe_pl.system.public_names import public_name, with_public_names
 from wemoe_pl.system.trust import (
     DENIED,
@@ -20,6 +23,9 @@ from wemoe_pl.system.trust import (
     not_allowed,
     only_allowed,
 )
+
+# A suite may name a class by its last part alone, if that was imported.
+TASKS = (CorruptedTask, MiniatureTask)
 
 
 def describe(value: Any) -> Any:
@@ -31,11 +37,10 @@ def describe(value: Any) -> Any:
     >>> describe(TaskArithmetic(0.2))["init_args"]
     {'scaling': 0.2}
     """
-    if is_dataclass(value) and not isinstance(value, type):
-        options = {field.name: describe(getattr(value, field.name)) for field in fields(value)}
-        if isinstance(value, MergeMethod | VisionTask | Compression):
-            return {"class_path": public_name(type(value)), "init_args": options}
-        return options
+    if ABC in type(value).__mro__:  # `isinstance` would take numbers for some library's own
+        return {"class_path": public_name(type(value)), "init_args": plain_fields(value)}
+    if is_dataclass(value):
+        return plain_fields(value)
     if isinstance(value, Mapping):
         return {key: describe(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -43,20 +48,63 @@ def describe(value: Any) -> Any:
     return value
 
 
-def read_suite(path: str) -> Suite:
-    """The suite of a YAML file, as `--suite` takes it.
+def plain_fields(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass as plain values, but for those that no file can hold."""
+    if not is_dataclass(value):
+        return {}
+    kept = [field.name for field in fields(value) if field.metadata.get("plain", True)]
+    return {name: describe(getattr(value, name)) for name in kept}
+
+
+def read_suite(name: str | Path, allow: Sequence[str] = ()) -> Suite:
+    """Read a suite, as `--suite` does.
+
+    Args:
+        name: the path of a YAML, or the name of a shipped one, such as "miniature".
+        allow: packages of which it may name classes; see `only_allowed`.
 
     Raises:
-        ConfigError: it is not one.
+        ConfigError: there is none, or it is no suite.
     """
+    path = find_suite(str(name))
     parser = ArgumentParser(exit_on_error=False, parser_mode=PLAIN_YAML)
     parser.add_argument("--suite", type=Suite)
     try:
-        with only_allowed():
-            parsed = parser.instantiate(parser.parse_args([f"--suite={no_module(path)}"]))
+        with only_allowed(allow):
+            parsed = parser.parse_args([f"--suite={no_module(path)}"])
+            check_parts(parsed, allow)
+            return parser.instantiate(parsed).suite
     except (ArgumentError, ImportError) as error:
         raise ConfigError(f"{path} is no suite: {error}") from error
-    return parsed.suite
+
+
+def rebuild_options(
+    kind: type, options: Mapping[str, Any], allow: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Make the options of a class again from plain values, as `describe` gives them.
+
+    Args:
+        kind: the class.
+        options: values for some of its arguments.
+        allow: packages of which they may name classes; see `only_allowed`.
+
+    Raises:
+        ConfigError: the class has no such option, or a value is of another type.
+    """
+    parser = ArgumentParser(exit_on_error=False, parser_mode=PLAIN_YAML)
+    parser.add_class_arguments(kind, skip={"suite", "merge"}, instantiate=False)
+    try:
+        with only_allowed(allow):
+            parsed = parser.parse_object(with_public_names(dict(options)))
+            check_parts(parsed, allow)
+            built = vars(parser.instantiate(parsed))
+    except ConfigError:
+        raise
+    except Exception as error:  # jsonargparse raises many kinds
+        if found := DENIED.search(str(error)):
+            raise ConfigError(not_allowed(found[1])) from error
+        raise ConfigError(f"These are no options of a {kind.__name__}: {error}") from error
+    return {option: built[option] for option in options}
 
 
 def rebuild(recipe: Mapping[str, Any], allow: Sequence[str] = ()) -> tuple[Suite, MergeMethod]:

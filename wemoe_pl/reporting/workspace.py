@@ -76,12 +76,14 @@ def workspace(entity: str, project: str, tasks: Sequence[str]) -> "Workspace":
     """
     try:
         from wandb_workspaces import workspaces as ws
-        from wandb_workspaces.reports import v2 as wr
+        from wandb_workspaces.reports import v2 as panels
     except ImportError as error:
         raise ConfigError(
             "A workspace needs wandb-workspaces: install it with `pip install "
             "'wemoe_pl[workspace]'`."
         ) from error
+
+    wr: Any = panels  # whose classes a type checker cannot see
 
     def curve(title: str, *keys: str) -> Any:
         return wr.LinePlot(title=title, x=STEP, y=list(keys))

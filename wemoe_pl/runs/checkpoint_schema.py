@@ -46,6 +46,7 @@ class ModelRecord(TypedDict):
     method: str
     sources: dict[str, Source]
     recipe: ModelRecipe
+    options: NotRequired[dict[str, Any]]
     seconds: NotRequired[float]
 
 

@@ -89,6 +89,15 @@ class TestTimeAdaptation(MergedModule):
         self.needs = needs_of(self.objective)
         self._expert_logits: ExpertLogits | None = None
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the arguments, beside suite and merge method, that the module was made with."""
+        return super().options | {
+            "learning_rate": self.learning_rate,
+            "schedule": self.schedule,
+            "objective": self.objective,
+        }
+
     def on_fit_start(self) -> None:
         """Refuse what the objective cannot have, and get it ready otherwise."""
         if self.trainer.world_size > 1 and self.classifier.routes_batches:

@@ -2,16 +2,20 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
+
+import torch
 
 from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.errors import ConfigError
+from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.merging import NOT_ADAPTED, MergeMethod
 from wemoe_pl.model.building import build_classifier, build_classifiers
 from wemoe_pl.model.classifier import MultiTaskClassifier
-from wemoe_pl.model.recipe import describe
+from wemoe_pl.model.recipe import describe, rebuild, rebuild_options
 from wemoe_pl.model.task_inference import InferenceRule, Thresholds
+from wemoe_pl.runs.checkpoint import IDENTITY, read_checkpoint
 from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.references import REFERENCES
 
@@ -106,6 +110,54 @@ class MergedModule(MultiTaskModule):
         """Take what an adaptation has learned."""
         self.is_adapted = True
         super().on_load_checkpoint(checkpoint)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the arguments, beside suite and merge method, that the module was made with."""
+        return {"task": self.only_task, "infer_task": self.infer_task, "references": self.compare}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return the identity of the model, and the options of the module."""
+        return super().identity | {"options": describe(self.options)}
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # what Lightning's has beside it is moot
+        cls,
+        checkpoint_path: str | Path,
+        map_location: str | torch.device | None = None,
+        allow: Sequence[str] = (),
+        **given: Any,
+    ) -> Self:
+        """Make a module of this class again, with what a fit has learned.
+
+        The pretrained encoder, the experts and the heads are read from where they were, and their
+        hashes are compared; models that were in memory have to be given again, as `suite`.
+
+        Args:
+            checkpoint_path: the checkpoint of a run, or of a trainer of one's own.
+            map_location: the device that the module is moved to; by default it is on the CPU.
+            allow: packages of which the checkpoint may name classes, as `--allow` does.
+            **given: arguments of the module that take the place of those of the checkpoint.
+
+        Raises:
+            CheckpointError: it is missing, damaged, of another module, or of other weights.
+            ConfigError: it names classes of other packages.
+        """
+        path = Path(checkpoint_path).expanduser()
+        checkpoint = read_checkpoint(path)
+        recipe = checkpoint[IDENTITY]["recipe"]
+        if not recipe:
+            raise CheckpointError(f"{path} is of no {cls.__name__}: it has nothing merged.")
+        suite, merge = rebuild(recipe, allow)
+        saved = checkpoint[IDENTITY].get("options", {})  # earlier versions wrote none
+        wanted = {name: value for name, value in saved.items() if name not in given}
+        options = rebuild_options(cls, wanted, allow)
+        module = cls(**{"suite": suite, "merge": merge, **options, **given})
+        module.configure_model()
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"], strict=False)
+        return module.to(map_location) if map_location is not None else module
 
     @abstractmethod
     def training_step(self, batch: Batch, batch_idx: int) -> Any:

@@ -21,6 +21,7 @@ from wemoe_pl.runs.checkpoint import IDENTITY
 from wemoe_pl.training.checkpoint_check import check_identity
 from wemoe_pl.training.clock import StageClock
 from wemoe_pl.training.evaluation import Evaluation, Sample
+from wemoe_pl.training.lightning_noise import silence_lightning, summary_of
 from wemoe_pl.training.metrics import TaskScores
 from wemoe_pl.training.routing import TaskRouting
 from wemoe_pl.training.scoring import Scoring
@@ -58,6 +59,7 @@ class MultiTaskModule(L.LightningModule):
 
     def __init__(self, suite: Suite):
         super().__init__()
+        silence_lightning()
         self.suite = suite
         self.clock, self.scoring = StageClock(), Scoring()
         self.seconds = self.clock.seconds
@@ -106,7 +108,8 @@ class MultiTaskModule(L.LightningModule):
     def configure_callbacks(self) -> list[L.Callback]:
         """Bring along what measures and scores, unless the trainer knows it from a stage before."""
         known: list[L.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        return [own for own in (self.clock, self.scoring) if own not in known]
+        own: list[L.Callback] = [self.clock, self.scoring]
+        return [c for c in own if c not in known] + summary_of(self.trainer)
 
     def configure_model(self) -> None:
         """Build the classifier once, under Lightning's device and precision."""
@@ -159,8 +162,14 @@ class MultiTaskModule(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that was trained with other frozen files, or for another model."""
         check_identity(checkpoint, self.identity, self.trained_parameters())
-        if self.trainer.state.fn == TrainerFn.FITTING:
+        if self.is_fitting:
             self.clock.resume(checkpoint[IDENTITY].get("seconds", 0.0))
+
+    @property
+    def is_fitting(self) -> bool:
+        """Is the module in a fit, and not only loaded, or scored?"""
+        trainer: L.Trainer | None = self._trainer  # `trainer` raises where there is none
+        return trainer is not None and trainer.state.fn == TrainerFn.FITTING
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.trainer.states import TrainerFn
-
 from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
 from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
@@ -76,7 +74,7 @@ class SampleMerging(MergedModule):
 
     def on_validation_epoch_start(self) -> None:
         """Score what the samples so far lead to."""
-        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+        if self.is_fitting and not self.trainer.sanity_checking:
             self.solve()
 
     def on_train_epoch_end(self) -> None:
@@ -95,8 +93,7 @@ class SampleMerging(MergedModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take a finished run's weights; of an unfinished one there is no checkpoint."""
         super().on_load_checkpoint(checkpoint)
-        fitting = self.trainer.state.fn == TrainerFn.FITTING
-        if fitting and checkpoint["global_step"] != count_steps(self.trainer):
+        if self.is_fitting and checkpoint["global_step"] != count_steps(self.trainer):
             raise ConfigError(
                 f"A fit of {self.method} cannot be resumed, since it is one pass over its samples: "
                 "leave out --ckpt_path."

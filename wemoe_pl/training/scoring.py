@@ -13,6 +13,7 @@ from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.training.clock import StageClock
 from wemoe_pl.training.evaluation import Evaluation, FinalEvaluation, Sample
 from wemoe_pl.training.expert_answers import ExpertAnswers
+from wemoe_pl.training.lightning_noise import in_one_column
 from wemoe_pl.training.metrics import TaskScores, mean
 from wemoe_pl.training.references import EXPERTS
 from wemoe_pl.training.routing import TaskRouting
@@ -93,6 +94,7 @@ class Scoring(L.Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Log `val/acc`, and what needs no labels, each with `/<task>` behind it."""
         log_scores(pl_module, "val")
+        in_one_column(trainer)
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Build what the test compares with, and start to count."""
@@ -108,6 +110,7 @@ class Scoring(L.Callback):
         """Log `test/acc`, `test/information` and `routing/<task>`, and keep all figures."""
         module: Scored = pl_module
         log_scores(module, "test")
+        in_one_column(trainer)
         for column, task in enumerate(module.suite.experts):
             if task in module.routing:
                 weights = module.routing[task].mean[:, column]

@@ -15,6 +15,7 @@ from wemoe_pl.reporting.plots.sweep import plot_sweep
 from wemoe_pl.reporting.table import percent
 from wemoe_pl.reporting.without_labels import compared_metric
 from wemoe_pl.system.console import Console
+from wemoe_pl.training.metrics import mean
 
 UNLIMITED = 1000  # columns in which no table is wrapped
 OF_CHOICE = " ←"  # behind the points of the chosen setting

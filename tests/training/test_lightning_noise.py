@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from lightning.pytorch.utilities import rank_zero_info
 
-from wemoe_pl.cli.lightning_noise import LOGGERS, says_something, silence_lightning
+from wemoe_pl.training.lightning_noise import LOGGERS, says_something, silence_lightning
 
 TIP = "💡 Tip: For seamless cloud uploads and versioning, try installing litmodels."
 DEFAULT = "`weights_only` was not set, defaulting to `False`."

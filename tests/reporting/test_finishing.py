@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from wemoe_pl.cli.job_results import validation_tables
 from wemoe_pl.data.tasks import UNLABELLED
+from wemoe_pl.reporting.finishing import validation_tables
 from wemoe_pl.system.console import Console
 from wemoe_pl.training.metrics import TaskScores
 

@@ -1,25 +1,25 @@
-"""The results of a job that was scored are written, and reported, here."""
+"""A run that was scored is finished: its results are collected, drawn and written."""
 
-import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from lightning import Trainer
+from lightning.pytorch.loggers import Logger
 from rich.table import Table
 
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.callbacks.curves import Curves
 from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.callbacks.validation_schedule import ValidationSchedule
-from wemoe_pl.cli.job_loggers import close_loggers
 from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.reporting.dashboard import Dashboard
+from wemoe_pl.reporting.loggers import RunLogger
 from wemoe_pl.reporting.plots.run import write_figures
 from wemoe_pl.reporting.results import collect_results, write_results
 from wemoe_pl.reporting.summary import run_tables, write_summary
 from wemoe_pl.reporting.without_labels import adaptation_ends
 from wemoe_pl.runs.partial import PARTIAL, what_was_scored, what_was_validated
-from wemoe_pl.runs.session import Session
+from wemoe_pl.runs.session import Command, Session
 from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.shown_metrics import ACCURACY, INFORMATION, SHOWN_METRICS
 
@@ -45,13 +45,37 @@ def images_of_curves(trainer: Trainer) -> str | None:
     return next((s.note for s in schedules if s.note), None) or what_was_validated(trainer)
 
 
+def scored_results(
+    trainer: Trainer, model: MultiTaskModule, data: VisionData, command: Command, seed: int
+) -> dict[str, Any]:
+    """Collect the results of a scored model, without what its folder adds to them.
+
+    Args:
+        trainer: which has scored the model.
+        model: with its scores.
+        data: whose images were scored.
+        command: after a fit, they say what the guard against collapse saw.
+        seed: of all that was random.
+    """
+    results = collect_results(model, seed, data.corruption)
+    partial, curves = what_was_scored(trainer), images_of_curves(trainer)
+    results |= {"partial": partial, "curves": curves}
+    results["method"] += PARTIAL if partial else ""
+    if command == "fit":
+        [guard] = callbacks_of(trainer, CollapseGuard)
+        results["guard"] = guard.report
+        points, restored = callbacks_of(trainer, Curves)[0].points, guard.report["restored_step"]
+        results["adaptation"] = adaptation_ends(points, restored)
+    return results
+
+
 def finish_run(
     trainer: Trainer,
     model: MultiTaskModule,
     data: VisionData,
     session: Session,
-    arguments: Sequence[str],
     seed: int,
+    command_line: str | None = None,
 ) -> dict[str, Any]:
     """Write the figures, `summary.md` and `results.json`, with which a run has finished.
 
@@ -60,28 +84,30 @@ def finish_run(
         model: with its scores.
         data: whose images were scored.
         session: of the command, whose folder is written to.
-        arguments: the command line, which the results repeat.
         seed: of all that was random.
+        command_line: by which the run was started, if it was by one.
 
     Returns:
         The results.
     """
-    results = collect_results(model, seed, data.corruption)
-    results["command"] = shlex.join(["wemoe-pl", *arguments])
-    partial, curves = what_was_scored(trainer), images_of_curves(trainer)
-    results |= session.facts() | {"partial": partial, "curves": curves}
-    results["method"] += PARTIAL if partial else ""
     points = callbacks_of(trainer, Curves)[0].points
-    if session.command == "fit":
-        [guard] = callbacks_of(trainer, CollapseGuard)
-        results["guard"] = guard.report
-        results["adaptation"] = adaptation_ends(points, guard.report["restored_step"])
+    results = scored_results(trainer, model, data, session.command, seed)
+    results |= session.facts()
+    if command_line is not None:
+        results["command"] = command_line
     folder = session.folder
     figures = write_figures(folder.path, model, results, points)
     write_summary(folder.summary, results, [path.name for path in figures])
-    [dashboard] = callbacks_of(trainer, Dashboard)
-    dashboard.finish(trainer, model, results, figures, points)
+    for dashboard in callbacks_of(trainer, Dashboard):
+        dashboard.finish(trainer, model, results, figures, points)
     close_loggers(trainer.loggers)
     write_results(folder.results, results)  # last: it says that the run is finished
     session.put_in_place()
     return results
+
+
+def close_loggers(loggers: Iterable[Logger]) -> None:
+    """Let W&B send what it still has."""
+    for logger in loggers:
+        if isinstance(logger, RunLogger):
+            logger.close()

@@ -1,0 +1,202 @@
+"""`adapt`: the folded job in one call, from models and images to model, table and pictures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.seed import seed_everything
+from lightning.pytorch.utilities.seed import isolate_rng
+from PIL import Image
+from rich.table import Table
+from torch import nn
+
+from wemoe_pl.checkpoints import Backbone
+from wemoe_pl.data.datamodule import MultiTaskData
+from wemoe_pl.data.model_suite import PRETRAINED, Heads, ModelSuite
+from wemoe_pl.data.suite import Suite, check_has_task
+from wemoe_pl.data.tasks import InMemoryTask, VisionTask
+from wemoe_pl.errors import ConfigError, at_least
+from wemoe_pl.export.exported import ExportedModel
+from wemoe_pl.export.python_job import PythonJob
+from wemoe_pl.export.writing import export
+from wemoe_pl.merging import MergeMethod, WEMoE, fold, folds
+from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.model.recipe import read_suite
+from wemoe_pl.reporting.summary import accuracy_columns, accuracy_table
+from wemoe_pl.system.console import Console
+from wemoe_pl.training.adapt import TestTimeAdaptation
+from wemoe_pl.training.lightning_noise import quiet_lightning
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The outcome of `adapt`. Printed, or shown in a notebook, it is its table.
+
+    Attributes:
+        model: answers images, by `model.predict(images)` and `model(images, task)`.
+        results: all figures, as `results.json` has them.
+        pictures: of the accuracy, the adaptation, the routing and the confusion, by name.
+        suite: what was merged.
+        merge: how.
+    """
+
+    model: MultiTaskClassifier
+    results: dict[str, Any]
+    pictures: dict[str, Image.Image]
+    suite: Suite
+    merge: MergeMethod
+
+    @property
+    def accuracy(self) -> dict[str, dict[str, float]]:
+        """The accuracy of the method and of those it is compared with, by name and task: 0 to 1."""
+        columns = accuracy_columns(self.results).items()
+        return {title: dict(values) for title, values in columns}
+
+    @property
+    def table(self) -> Table:
+        """The same as a table of rich's, in percent."""
+        return accuracy_table(self.results)
+
+    def export(self, out: str | Path, form: str = "bundle") -> None:
+        """Write the model into a folder, from which `wemoe_pl.load` reads a bundle or an adapter.
+
+        Args:
+            out: the folder.
+            form: the format, one of those of `wemoe-pl export`.
+
+        Raises:
+            WeMoEError: the format cannot hold the model, or the folder cannot be written to.
+        """
+        export(as_exported(self), form, Path(out).expanduser(), say=lambda line: None)
+
+    def __str__(self) -> str:
+        """The table."""
+        console = Console(width=100)
+        with console.capture() as capture:
+            console.print(self.table)
+        return capture.get().rstrip()
+
+    def _repr_mimebundle_(self, *args: Any, **options: Any) -> Any:
+        return self.table._repr_mimebundle_(*args, **options)
+
+
+def adapt(
+    models: Suite | str | Path | Mapping[str, nn.Module],
+    images: Mapping[str, Any] | None = None,
+    *,
+    merge: MergeMethod | None = None,
+    heads: Heads | None = None,
+    backbone: Backbone | None = None,
+    steps: int = 1000,
+    batch_size: int = 16,
+    test_batch_size: int = 128,
+    seed: int = 0,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    progress: bool = True,
+    trainer: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Adapted:
+    """Merge models, adapt what the merge method leaves to be learned, and score the result.
+
+    It is the job of `wemoe-pl fit`, or of `test` for a static merge, in one process. Labels are
+    only looked at to score. Random numbers of the program go on as if it had not been called.
+
+    Args:
+        models: a `Suite`, the path or the name of one (such as "miniature"), or encoders of timm's
+            by task, with the one that they were fine-tuned from as "pretrained".
+        images: per task, the images to adapt to and to score on: what `InMemoryTask` takes, or a
+            task. For a suite they take the place of its own.
+        merge: the merge method; by default `WEMoE()`.
+        heads: per task, the head of an encoder; by default the last layer of the expert itself.
+        backbone: the architecture of encoders; by default it is recognised.
+        steps: optimiser steps.
+        batch_size: images per task and step.
+        test_batch_size: images per batch when scoring.
+        seed: of the routers' initial weights, and of the order of the images.
+        out: a folder for what a run leaves: results, pictures, checkpoint. The same call goes on
+            there if it was interrupted, and gives what is there if it was not. By default nothing
+            is left.
+        fresh: begin anew in `out`, whatever is there.
+        progress: draw how far the fit is, where there is a terminal.
+        trainer: further arguments of `L.Trainer`, such as `callbacks`, `logger`, `accelerator`.
+        **options: further arguments of `TestTimeAdaptation`, such as `learning_rate`.
+
+    Raises:
+        WeMoEError: something does not fit together, or cannot be read; says what.
+    """
+    suite = suite_from(models, images, heads, backbone)
+    method = WEMoE() if merge is None else merge
+    at_least(1, "steps", steps)
+    with isolate_rng(), quiet_lightning():
+        seed_everything(seed, workers=True, verbose=False)
+        data = MultiTaskData(
+            suite, batch_size=batch_size, test_batch_size=test_batch_size, seed=seed
+        )
+        module = TestTimeAdaptation(suite, method, **options)
+        job = PythonJob(module, data, steps, seed, progress, trainer or {})
+        results, pictures = job.run() if out is None else job.run_in(Path(out).expanduser(), fresh)
+    classifier = module.classifier.cpu().eval()
+    return Adapted(classifier, results, pictures, suite, method)
+
+
+def as_exported(adapted: Adapted) -> ExportedModel:
+    """A model that was just adapted, as it is exported: folded where it can be."""
+    model, suite = adapted.model, adapted.suite
+    learned = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    heads = {task: model.head(task) for task in model.tasks}
+    encoder = fold(model.encoder) if folds(model.encoder) else model.encoder
+    folded = MultiTaskClassifier(
+        encoder, heads, backbone=suite.backbone, experts=model.experts
+    ).eval()
+    sources = suite.sources()
+    return ExportedModel(folded, suite, adapted.merge, learned, sources, adapted.results)
+
+
+def suite_from(
+    models: Suite | str | Path | Mapping[str, nn.Module],
+    images: Mapping[str, Any] | None,
+    heads: Heads | None,
+    backbone: Backbone | None,
+) -> Suite:
+    """Make the suite that `adapt` is about; see there.
+
+    Raises:
+        ConfigError: a task has no images, or there is no such task.
+    """
+    tasks = {task: as_task(given) for task, given in (images or {}).items()}
+    if isinstance(models, Mapping):
+        for task in models:
+            if task != PRETRAINED and task not in tasks:
+                raise ConfigError(f"There are no images for '{task}': give some, by `images`.")
+        return with_class_names(ModelSuite.of(models, tasks, heads, backbone))
+    if heads is not None or backbone is not None:
+        raise ConfigError("A suite has heads and a backbone of its own: leave out yours.")
+    suite = models if isinstance(models, Suite) else read_suite(models)
+    for task in tasks:
+        check_has_task(suite, task)
+    named = {task: named_as(suite.task(task), given) for task, given in tasks.items()}
+    return with_class_names(replace(suite, tasks={**suite.tasks, **named}))
+
+
+def as_task(images: Any) -> VisionTask:
+    """Images as a task, which they may be already."""
+    return images if isinstance(images, VisionTask) else InMemoryTask(images)
+
+
+def named_as(own: VisionTask, given: VisionTask) -> VisionTask:
+    """A task with the classes and prompts of the suite's own, unless it names its classes."""
+    if not isinstance(given, InMemoryTask) or given.classes or not own.classes:
+        return given
+    return replace(given, class_names=own.classes, templates=own.prompts)
+
+
+def with_class_names(suite: Suite) -> Suite:
+    """A suite whose tasks in memory have the classes of their heads where they name none."""
+    tasks = {
+        name: replace(task, class_names=suite.load_head(name, check_classes=False).classes)
+        for name, task in suite.tasks.items()
+        if isinstance(task, InMemoryTask) and not task.classes
+    }
+    return replace(suite, tasks={**suite.tasks, **tasks})
