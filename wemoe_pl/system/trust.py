@@ -17,6 +17,7 @@ from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW
 from wemoe_pl.system.jsonargparse_private import deny_programs, is_program, restored_settings
+from wemoe_pl.system.own_packages import fault_of_import, import_allowed
 from wemoe_pl.system.plain_yaml import load_plain
 from wemoe_pl.system.public_names import with_public_names
 
@@ -58,8 +59,11 @@ DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")  # what jsonargparse
 def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
     """Within, parsers import only what is of `ALLOWED` and of these packages, and read only files.
 
+    Those that are not installed are imported from the current folder, and nothing else from there.
+
     Raises:
-        ConfigError: one of these is not the name of a package that can be allowed.
+        ConfigError: one of these is not the name of a package, or there is none, or it cannot be
+            imported.
     """
     with restored_settings():
         try:
@@ -71,10 +75,18 @@ def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
             )
         except ValueError as error:
             raise ConfigError(
-                f"{ALLOW} {' '.join(packages)}: give the name of a package, such as my_package."
+                f"{ALLOW} {' '.join(packages)}: give the name of a package, such as my_package; "
+                "repeat the option for another."
             ) from error
         deny_programs()
-        yield
+        names = {package.partition(".")[0] for package in packages}.difference(ALLOWED)
+        try:
+            import_allowed(sorted(names))
+            yield
+        except Exception as error:
+            if fault := fault_of_import(error, names):
+                raise ConfigError(fault) from error
+            raise
 
 
 def check_parts(settings: Any, allowed: Sequence[str] = (), key: str = "") -> None:
