@@ -3,13 +3,14 @@
 import json
 import warnings
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from wemoe_pl.cli.chosen_classes import choices_of
 from wemoe_pl.cli.options import CONFIG, flatten, values_of
 from wemoe_pl.cli.sweep.grid import folder_name
 from wemoe_pl.cli.sweep.records import CommandRecord, read_command
@@ -163,17 +164,10 @@ def named_method(name: str, allowed: Sequence[str]) -> Any:
     Of one that does not exist, the job complains better than None.
     """
     if not is_within(name, ["wemoe_pl", *allowed]):
-        return {kind.__name__: kind for kind in kinds(MergeMethod)}.get(name)
+        return choices_of(MergeMethod).get(name)
     with suppress(ImportError, AttributeError, ValueError):
         return resolve_name(name)
     return None
-
-
-def kinds(base: type) -> Iterator[type]:
-    """Yield the classes that are derived from a class, as far as they are imported."""
-    for child in base.__subclasses__():
-        yield child
-        yield from kinds(child)
 
 
 def check_points(all_points: Iterable[Point], fresh: bool) -> None:
