@@ -44,6 +44,12 @@ from .training.finetune import (
     ExpertFineTuning as ExpertFineTuning,
     MultiTaskTraining as MultiTaskTraining,
 )
+from .training.objectives import (
+    AdaptationOutputs as AdaptationOutputs,
+    Objective as Objective,
+    Entropy as Entropy,
+    InformationMaximisation as InformationMaximisation,
+)
 from .training.adapt import TestTimeAdaptation as TestTimeAdaptation
 from .training.sample_merging import SampleMerging as SampleMerging
 from .training.sharding import ShardedDictionary as ShardedDictionary

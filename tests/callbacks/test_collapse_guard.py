@@ -1,6 +1,7 @@
 """The guard warns of predictions that concentrate on few classes, and restores better states."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -117,6 +118,69 @@ def test_healthy_predictions_are_not_warned_of(
     assert guard.report == {"action": "warn", "collapsed": {}, "restored_step": None}
     assert set(guard._widest) == set(tiny_suite.tasks)
     assert not [w for w in recwarn if "collapsing" in str(w.message)]
+
+
+class OwnStep(TestTimeAdaptation):
+    """A training step of one's own, which returns a loss and nothing else."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        losses = [outputs.logits.square().mean() for outputs in self.outputs(batch).values()]
+        return torch.stack(losses).sum()
+
+
+def by_own_steps(suite: Suite, trainer: L.Trainer) -> OwnStep:
+    module = OwnStep(suite, WEMoE(), learning_rate=0.1, references=False)
+    trainer.fit(module, MultiTaskData(suite, batch_size=4, test_batch_size=20))
+    return module
+
+
+def test_a_step_of_ones_own_that_counts_nothing_is_watched_by_validations(
+    tiny_suite: Suite,
+    quiet_trainer: NewTrainer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spreads = iter([0.8, 0.7, 0.35, 0.2])  # at step 0, 2, 4 and 6, as shares of ten classes
+    monkeypatch.setattr(
+        "wemoe_pl.training.metrics.TaskScores.diversity",
+        lambda scores: {"cars": 0.5, "mnist": next(spreads)},
+    )
+    monkeypatch.setattr("wemoe_pl.training.scoring.SHOWN_METRICS", [])
+    guard = CollapseGuard("restore")
+    trainer = quiet_trainer(**validating(guard, num_sanity_val_steps=-1))
+    with (
+        caplog.at_level("INFO"),
+        pytest.warns(
+            UserWarning, match=r"'mnist' are collapsing: at step 4 .* over 3\.5 classes, "
+        ),
+    ):
+        by_own_steps(tiny_suite, trainer)
+    assert guard.report["collapsed"] == {"mnist": 4}
+    assert guard.best is not None
+    assert caplog.text.count("looks at validations alone") == 1
+
+
+@pytest.mark.parametrize("action", ["warn", "restore", "off"])
+def test_a_step_of_ones_own_is_no_trouble_to_a_guard(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, action: Any
+) -> None:
+    guard = CollapseGuard(action)
+    by_own_steps(tiny_suite, quiet_trainer(**validating(guard)))
+    assert guard._histograms == {}
+    assert (guard.best is not None) == (action == "restore")
+
+
+def test_what_steps_count_is_not_compared_with_a_validation() -> None:
+    guard = CollapseGuard()
+    guard.watch("eurosat", 0, 200.0)
+    trainer = SimpleNamespace(accumulate_grad_batches=1, global_step=50)
+    module = object.__new__(TestTimeAdaptation)
+    torch.nn.Module.__init__(module)
+    module.log = lambda *_: None  # type: ignore[method-assign, assignment]
+    outputs = {"predicted": {"eurosat": torch.full((10,), 2)}}
+    guard.on_train_batch_end(trainer, module, outputs, {}, 0)  # type: ignore[arg-type]
+    assert guard._widest == {"eurosat": pytest.approx(10.0)}
+    assert guard.collapsed == {}
 
 
 def test_a_resumed_run_goes_on_with_what_the_guard_knew() -> None:

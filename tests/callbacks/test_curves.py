@@ -123,3 +123,41 @@ def test_a_gradient_that_is_no_number_is_told_with_what_it_comes_from(norm: floa
     with pytest.raises(WeMoEError, match=rf"gradient is {norm} at step 7: nothing"):
         check_gradient(torch.tensor(norm), 7, {})
     check_gradient(torch.tensor(1.0), 7, metrics)
+
+
+class Other(L.LightningModule):
+    """A module that has nothing to do with tasks, of batches that are no mappings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        return (self.weight * batch).square().sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD([self.weight], lr=0.25)
+
+
+def test_modules_and_batches_of_others_have_curves_too(quiet_trainer: NewTrainer) -> None:
+    curves = Curves()
+    trainer = quiet_trainer(max_steps=2, callbacks=[curves], log_every_n_steps=1)
+    trainer.fit(Other(), torch.utils.data.DataLoader(torch.ones(2, 3), batch_size=1))
+    assert curves.points["train/learning_rate"] == {1: 0.25, 2: 0.25}
+    assert curves.points["train/gradient_norm"][1] == pytest.approx(2 * 3**0.5)
+
+
+def test_a_step_that_returns_a_bare_loss_has_curves(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    class OwnStep(TestTimeAdaptation):
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            loss = torch.stack([o.logits.var() for o in self.outputs(batch).values()]).sum()
+            self.log("train/loss", loss)
+            return loss
+
+    curves = Curves()
+    trainer = quiet_trainer(max_steps=2, callbacks=[curves], log_every_n_steps=1)
+    trainer.fit(OwnStep(tiny_suite, WEMoE()), MultiTaskData(tiny_suite, batch_size=2))
+    for key in ("train/loss", "train/images_per_second", "train/gradient_norm"):
+        assert curves.points[key].keys() >= {2}

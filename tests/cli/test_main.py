@@ -454,6 +454,12 @@ def test_the_options_of_a_class_are_described(wemoe_pl: Command) -> None:
         ("--model.merge.router_depth 3", ["router_depth is 3: choose 0, 1 or 2"]),
         ("--model.learning_rate 0", ["learning_rate is 0.0", "above 0"]),
         ("--model.diversity=-1", ["diversity is -1.0", "from 0"]),
+        ("--model.diversity 1 --model.reliable 3", ["reliable is 3.0", "up to 1"]),
+        ("--model.objective Entropi", ["no class 'Entropi'", "mean 'Entropy'?"]),
+        (
+            "--model.objective InformationMaximisation --model.diversity 1",
+            ["diversity is 1.0", "objective is InformationMaximisation", "leave out"],
+        ),
         ("--model.references maybe", ["references", "expected bool, got 'maybe'"]),
         ("--data.batch_size 0", ["batch_size is 0", "from 1"]),
         ("--data.num_workers=-1", ["num_workers is -1", "from 0"]),
@@ -485,7 +491,8 @@ def test_a_mistake_on_the_command_line_is_answered_in_one_sentence(
 @pytest.mark.parametrize(
     ("right", "wrong", "fragments"),
     [
-        ("diversity: ", "divrsity: ", ["no key 'divrsity'", "mean 'diversity'?", "job.yaml"]),
+        ("objective: ", "objectiv: ", ["no key 'objectiv'", "mean 'objective'?", "job.yaml"]),
+        ("class_path: Entropy", "class_path: Entropie", ["no class 'Entropie'", "mean 'Entropy'?"]),
         ("init_lambda: ", "init_lamda: ", ["no key 'init_lamda'", "mean 'init_lambda'?"]),
         ("\ntrainer:", "\ntrianer:", ["no key 'trianer.", "mean 'trainer."]),
         ("max_steps: ", "max_step: ", ["no key 'trainer.max_step'", "'trainer.max_steps'?"]),

@@ -133,7 +133,16 @@ CASES = [
     ("dot import", f"{JOB} --model TestTimeAdaption", "There is no class 'TestTimeAdaption'."),
     ("dot import", f"{JOB} --model TIES", "'TIES' is a merge method: give --model.merge TIES."),
     ("no attribute", f"{JOB} --model.merge torch.nn.Linaer", "Did you mean 'torch.nn.Linear'?"),
-    ("does not corr", f"{JOB} --model.merge torch.nn.Linear", "is no class that is derived from "),
+    (
+        "correspond",
+        f"{JOB} --model.objective wemoe_pl.TIES",
+        "objective: wemoe_pl.TIES is no Objective: ",
+    ),
+    (
+        "correspond",
+        f"{JOB} --model.merge torch.nn.ReLU",
+        "merge: torch.nn.ReLU is no MergeMethod: ",
+    ),
     ("invalid choice", "fti", "There is no command 'fti'. Did you mean 'fit'?"),
     ("subcommand", "", "Give a command: fit, validate, test, predict, "),
     ("are required", "fit --suite miniature", "No data was given: start from a config, with "),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from wemoe_pl.merging import TIES, AdaMerging, RegMean, WEMoE
-from wemoe_pl.training.adapt import entropy_objective
+from wemoe_pl.model.entropy import mean_entropy
 
 Experts = dict[str, nn.Module]
 Weights = dict[str, Tensor]
@@ -67,8 +67,7 @@ def ours_after_five_steps(encoder: nn.Module) -> dict[str, Tensor]:
     for batch in batches():
         features = encoder(torch.cat(list(batch.values()))).split(BATCH)
         losses = [
-            entropy_objective(each @ HEADS[task])[0]
-            for task, each in zip(batch, features, strict=True)
+            mean_entropy(each @ HEADS[task]) for task, each in zip(batch, features, strict=True)
         ]
         optimizer.zero_grad()
         torch.stack(losses).sum().backward()

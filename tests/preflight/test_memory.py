@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.objectives import Distillation
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -123,6 +124,12 @@ def test_a_step_takes_what_is_estimated(method: MergeMethod, suite: Suite) -> No
     step = step_of(encoder, optimizer)
     step()  # Adam's means are there, and kernels are chosen
     assert estimated_step(suite, method) == pytest.approx(peak(step), rel=TOLERANCE)
+
+
+def test_an_expert_that_an_objective_compares_with_is_counted(suite: Suite) -> None:
+    with_expert = TestTimeAdaptation(suite, WEMoE(), objective=Distillation())
+    added = estimate(with_expert, IMAGES, IMAGES).step - estimated_step(suite, WEMoE())
+    assert added == bytes_of(BACKBONE.build())
 
 
 def test_a_step_of_fine_tuning_takes_what_is_estimated(suite: Suite) -> None:

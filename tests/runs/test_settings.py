@@ -98,6 +98,53 @@ def test_an_option_that_came_later_matters_where_it_changes_something(
     assert (digest_of(earlier) == digest_of(later)) == is_same
 
 
+def adapted(**options: Any) -> dict[str, Any]:
+    return {"model": {"class_path": "wemoe_pl.TestTimeAdaptation", "init_args": options}}
+
+
+def objective(name: str, **options: Any) -> dict[str, Any]:
+    return {"class_path": name, **({"init_args": options} if options else {})}
+
+
+PLAIN = {"diversity": 0.0, "reliable": None}
+MAXIMISED = "wemoe_pl.InformationMaximisation"
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({}, {"objective": None}),
+        ({}, {"objective": objective("wemoe_pl.Entropy")}),
+        ({}, {"objective": objective("wemoe_pl.training.objectives.entropy.Entropy")}),
+        ({"diversity": 1.0}, {"objective": objective(MAXIMISED)}),
+        ({"diversity": 0.5}, {"diversity": 0.5, "objective": objective("wemoe_pl.Entropy")}),
+        (
+            {"diversity": 2.0, "reliable": 0.4},
+            {"objective": objective(MAXIMISED, diversity=2.0, reliable=0.4)},
+        ),
+    ],
+)
+def test_an_objective_that_could_be_had_before_makes_no_difference(
+    before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    was, is_ = adapted(**PLAIN | before), adapted(**PLAIN | now)
+    assert first_change(was, is_) == first_change(is_, was) == ""
+    assert digest_of(was) == digest_of(is_)
+
+
+@pytest.mark.parametrize(
+    ("now", "named"),
+    [
+        ({"objective": objective("mine.Own", scale=2)}, "objective was None and is now {'class_pa"),
+        ({"objective": objective(MAXIMISED, diversity=0.5)}, "diversity was 0.0 and is now 0.5"),
+    ],
+)
+def test_another_objective_is_a_change(now: dict[str, Any], named: str) -> None:
+    was, is_ = adapted(**PLAIN), adapted(**PLAIN | now)
+    assert named in first_change(was, is_)
+    assert digest_of(was) != digest_of(is_)
+
+
 def test_the_order_of_experts_matters_as_routers_are_trained_in_it() -> None:
     other = changed()
     other["suite"]["experts"] = dict(reversed(RECIPE["suite"]["experts"].items()))

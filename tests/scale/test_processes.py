@@ -116,11 +116,12 @@ def test_four_processes_adapt_routers_as_one(adapted: Path, suite: Args, tmp_pat
     [
         (*ADAPT, *GROUPS),
         (*ADAPT, "--model.diversity", "1", "--model.reliable", "0.9", "--guard.action", "restore"),
+        (*ADAPT, "--allow", "helpers", "--model.objective", "helpers.objectives.Everything"),
         pytest.param(("--config", "adamerging_layer_wise", *ADAPT[2:]), marks=pytest.mark.soak),
         ("--config", "multitask", *ADAPT[2:], "--tasks", "[two,five]", "--data.stream", "train"),
         ("--config", "finetune_miniature", *ADAPT[2:], "--task", "seven"),
     ],
-    ids=["groups", "robust", "adamerging", "multitask", "fine-tuning"],
+    ids=["groups", "robust", "own objective", "adamerging", "multitask", "fine-tuning"],
 )
 def test_two_processes_learn_by_other_jobs_as_one(suite: Args, tmp_path: Path, job: Args) -> None:
     one = alone("fit", (*suite, *job, "--trainer.accelerator", "cpu"), tmp_path / "one")

@@ -85,6 +85,7 @@ def refused(trace: Path, tmp_path: Path, tiny_suite_yaml: Path) -> Refused:
         ("trainer.profiler", {"trainer": {"profiler": part("evil_module.Evil")}}),
         ("model", {"model": "evil_module.Evil"}),
         ("model: merge", {"model": {"init_args": {"merge": "evil_module.Evil"}}}),
+        ("model: objective", {"model": {"init_args": {"objective": "evil_module.Evil"}}}),
         ("data", {"data": part("evil_module.Evil")}),
         ("suite.tasks", {"suite": SUITE | {"tasks": {"a": part("evil_module.Evil")}}}),
         ("suite.text_tower", {"suite": SUITE | {"text_tower": part("evil_module.Evil")}}),

@@ -9,13 +9,14 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from helpers.objectives import Distillation, Everything
 from torch import Tensor
 from torch.optim import Adam
 
 from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.image_sets import ImageSet
-from wemoe_pl.data.streams import StepBatches
+from wemoe_pl.data.streams import Batch, StepBatches
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask, VisionTask
 from wemoe_pl.errors import ConfigError
@@ -23,8 +24,15 @@ from wemoe_pl.merging import AdaMerging, Individual, MergeMethod, Pretrained, Ta
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.reporting.results import collect_results
 from wemoe_pl.reporting.summary import accuracy_table
-from wemoe_pl.training.adapt import TestTimeAdaptation, entropy_objective
+from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.evaluation import FinalEvaluation
+from wemoe_pl.training.objectives import (
+    AdaptationOutputs,
+    Entropy,
+    InformationMaximisation,
+    Need,
+    Objective,
+)
 from wemoe_pl.training.references import REFERENCES
 
 NewTrainer = Callable[..., L.Trainer]
@@ -47,41 +55,6 @@ def routers(module: TestTimeAdaptation) -> dict[str, Tensor]:
 
 def assert_identical(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     torch.testing.assert_close(one, other, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("diversity", [0.0, 0.7])
-def test_the_objective_and_its_gradient_match_those_written_out(diversity: float) -> None:
-    generator = torch.Generator().manual_seed(0)
-    values = torch.randn(6, 5, generator=generator, dtype=torch.float64) * 3
-    logits = values.clone().requires_grad_()
-    objective, mean_entropy = entropy_objective(logits, diversity)
-    objective.backward()
-
-    p = [[math.exp(x) / sum(map(math.exp, row)) for x in row] for row in values.tolist()]
-    entropies = [-sum(x * math.log(x) for x in row) for row in p]
-    marginal = [sum(column) / 6 for column in zip(*p, strict=True)]
-    spread = -sum(x * math.log(x) for x in marginal)
-    assert mean_entropy.item() == pytest.approx(sum(entropies) / 6, rel=1e-12)
-    assert objective.item() == pytest.approx(sum(entropies) / 6 - diversity * spread, rel=1e-12)
-
-    assert logits.grad is not None
-    for b, row in enumerate(p):  # dH/dlogit = -p (log p + H); of the marginal, by the chain rule
-        across = sum(x * math.log(m) for x, m in zip(row, marginal, strict=True))
-        for c, x in enumerate(row):
-            own = -x * (math.log(x) + entropies[b])
-            shared = -x * (math.log(marginal[c]) - across)
-            expected = (own - diversity * shared) / 6
-            assert logits.grad[b, c].item() == pytest.approx(expected, rel=1e-9, abs=1e-14)
-
-
-@pytest.mark.parametrize("diversity", [0.0, 1.0])
-def test_the_objective_is_finite_for_certain_predictions(diversity: float) -> None:
-    logits = (torch.eye(3) * 1e4).requires_grad_()
-    objective, _ = entropy_objective(logits, diversity)
-    objective.backward()
-    assert objective.item() == pytest.approx(-diversity * math.log(3))
-    assert logits.grad is not None
-    assert logits.grad.isfinite().all()
 
 
 def test_adaptation_changes_every_router_and_nothing_else(
@@ -211,10 +184,10 @@ def test_a_single_image_has_nothing_to_differ_from(
 ) -> None:
     module = TestTimeAdaptation(tiny_suite, WEMoE(), diversity=diversity)
     data = MultiTaskData(tiny_suite, batch_size=1)
-    with pytest.raises(ConfigError, match=r"set data\.batch_size to 2 or more, or model\.div"):
+    with pytest.raises(ConfigError, match=r"there are 1: set data\.batch_size to 2 or more"):
         quiet_trainer(max_steps=1).fit(module, data)
-    objective, mean_entropy = entropy_objective(torch.tensor([[1.0, 2.0]]), diversity=0.0)
-    assert objective == mean_entropy > 0
+    module = TestTimeAdaptation(tiny_suite, WEMoE(), reliable=0.9)
+    quiet_trainer(max_steps=1).fit(module, data)
 
 
 def test_the_entropy_of_every_task_is_logged(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
@@ -389,3 +362,119 @@ def test_experts_alone_are_scored_on_the_tasks_that_have_one(
     quiet_trainer().test(module, MultiTaskData(suite), verbose=False)
     assert list(module.test_results["accuracy"]) == ["dtd"]
     assert list(module.test_results["reference"]["pretrained"]) == list(suite.tasks)
+
+
+# --- by other objectives ---------------------------------------------------------------------
+
+
+def fitted(suite: Suite, trainer: L.Trainer, **options: Any) -> TestTimeAdaptation:
+    torch.manual_seed(0)
+    module = TestTimeAdaptation(suite, WEMoE(), learning_rate=LEARNING_RATE, **options)
+    trainer.fit(module, MultiTaskData(suite, batch_size=BATCH_SIZE))
+    return module
+
+
+@pytest.mark.parametrize(
+    ("old", "objective"),
+    [
+        ({}, Entropy()),
+        ({"diversity": 0.7, "reliable": 0.95}, InformationMaximisation(0.7, 0.95)),
+        ({"reliable": 0.9, "objective": Entropy()}, InformationMaximisation(0.0, 0.9)),
+    ],
+)
+def test_old_options_learn_the_same_to_the_last_bit(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, old: dict[str, Any], objective: Objective
+) -> None:
+    before = fitted(tiny_suite, quiet_trainer(max_steps=2), **old)
+    now = fitted(tiny_suite, quiet_trainer(max_steps=2), objective=objective)
+    assert_identical(routers(now), routers(before))
+
+
+def test_an_own_objective_is_minimised_as_by_a_loop_written_out(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    steps = 3
+    options = {"objective": Everything(), "schedule": "constant"}
+    module = fitted(tiny_suite, quiet_trainer(max_steps=steps), **options)
+
+    torch.manual_seed(0)
+    classifier = build_classifier(tiny_suite, WEMoE())
+    experts = build_classifier(tiny_suite, Individual())
+    trained = {n: p for n, p in classifier.named_parameters() if p.requires_grad}
+    optimizer = Adam(trained.values(), lr=LEARNING_RATE)
+    data = MultiTaskData(tiny_suite)
+    tasks = {task: data.sets.load(ImageSet(task, "test")) for task in tiny_suite.tasks}
+    batches = StepBatches(tasks, BATCH_SIZE, tasks_per_batch=3, seed=0)
+    for step in range(steps):
+        optimizer.zero_grad()
+        for task, (images, _) in batches[step].items():
+            with classifier.recorded_routing(detached=False):
+                features = classifier.encode(images)
+                routing = torch.stack(classifier.routing_weights, dim=1)
+            needed: dict[Need, Tensor] = {"features": features, "routing_weights": routing}
+            needed |= {"images": images, "expert_logits": experts(images, task).detach()}
+            logits = classifier.head(task)(features)
+            options["objective"](AdaptationOutputs(task, logits, needed)).backward()  # type: ignore[operator]
+        optimizer.step()
+    expected = {f"classifier.{name}": weight.detach() for name, weight in trained.items()}
+    torch.testing.assert_close(routers(module), expected, rtol=0, atol=1e-6)
+
+
+def test_an_own_objective_is_logged_beside_the_entropy(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    trainer = quiet_trainer(max_steps=1)
+    fitted(tiny_suite, trainer, objective=Distillation())
+    logged, tasks = trainer.logged_metrics, tuple(tiny_suite.tasks)
+    keys = ("train/entropy", "train/loss")
+    assert set(logged) == {name for key in keys for name in (key, *(f"{key}/{t}" for t in tasks))}
+    each = torch.stack([logged[f"train/loss/{task}"] for task in tasks])
+    torch.testing.assert_close(logged["train/loss"], each.mean())
+
+
+def test_experts_are_no_part_of_the_model_and_are_let_go_of(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    trainer = quiet_trainer(max_steps=1)
+    module = fitted(tiny_suite, trainer, objective=Distillation())
+    plain = fitted(tiny_suite, quiet_trainer(max_steps=1))
+    assert module.state_dict().keys() == plain.state_dict().keys()
+    assert module._expert_logits is None
+    trainer.save_checkpoint(tmp_path / "own.ckpt")
+    saved = torch.load(tmp_path / "own.ckpt", weights_only=True)
+    assert saved["state_dict"].keys() == routers(plain).keys()
+
+
+def test_routing_weights_of_a_merge_without_routers_are_refused(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, AdaMerging(), objective=Everything())
+    complaint = "Everything needs routing weights, and AdaMerging has no routers: choose another"
+    with pytest.raises(ConfigError, match=complaint):
+        quiet_trainer(max_steps=1).fit(module, MultiTaskData(tiny_suite, batch_size=2))
+
+
+def test_old_options_beside_another_objective_are_refused(tiny_suite: Suite) -> None:
+    with pytest.raises(ConfigError, match=r"diversity is 1\.0 and model\.objective is Distillati"):
+        TestTimeAdaptation(tiny_suite, WEMoE(), diversity=1.0, objective=Distillation())
+    with pytest.raises(ConfigError, match="Distillation is no objective: give an object"):
+        TestTimeAdaptation(tiny_suite, WEMoE(), objective=Distillation)  # type: ignore[arg-type]
+
+
+class OwnStep(TestTimeAdaptation):
+    """A training step of one's own, that returns a bare loss."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        outputs = self.outputs(batch)
+        losses = [values.logits.softmax(dim=-1).var(dim=0).sum() for values in outputs.values()]
+        return -torch.stack(losses).sum()
+
+
+def test_a_training_step_of_ones_own_may_return_a_bare_loss(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module = OwnStep(tiny_suite, WEMoE(), learning_rate=LEARNING_RATE)
+    module.configure_model()
+    before = {name: weight.clone() for name, weight in routers(module).items()}
+    quiet_trainer(max_steps=1).fit(module, MultiTaskData(tiny_suite, batch_size=BATCH_SIZE))
+    assert not any(weight.equal(before[name]) for name, weight in routers(module).items())

@@ -25,6 +25,7 @@ JOB = (
 DENSE = ("--config", "adapt_miniature", "--model.learning_rate", "1e-3")
 PRUNED = ("--config", "e_wemoe", "--model.learning_rate", "1e-3")
 FREE = (*DENSE, "--model.merge.router_depth", "0", "--model.references", "false")
+OWN = ("--allow", "helpers", "--model.objective", "helpers.objectives.Everything")
 LARGE = ("--data.test_batch_size", "8")  # a batch per task: all but the first process have none
 SHARDED = ("--config", "trainer/fsdp", "--trainer.accelerator", "cpu")
 STREAMED = ("--config", "trainer/stream", "--trainer.accelerator", "cpu")
@@ -60,7 +61,13 @@ def assert_same_training(folder: Path, other: Path, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "job", [DENSE, pytest.param(PRUNED, marks=pytest.mark.slow)], ids=["dense", "pruned"]
+    "job",
+    [
+        DENSE,
+        pytest.param(PRUNED, marks=pytest.mark.slow),
+        pytest.param((*DENSE, *OWN), marks=pytest.mark.slow),
+    ],
+    ids=["dense", "pruned", "own objective"],
 )
 def test_two_processes_with_half_the_dictionary_each_learn_what_one_learns(
     job: Args, suite: Args, tmp_path: Path
@@ -74,12 +81,15 @@ def test_two_processes_with_half_the_dictionary_each_learn_what_one_learns(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("objective", [(), OWN], ids=["entropy", "own objective"])
 def test_a_dictionary_that_waits_on_the_cpu_is_learned_with_alike(
-    adapted: Path, suite: Args, tmp_path: Path
+    suite: Args, tmp_path: Path, objective: Args
 ) -> None:
-    streamed = together(1, "fit", (*DENSE, *JOB, *suite, *STREAMED), tmp_path / "streamed")
-    assert_same_training(adapted, streamed, tolerance=1e-6)
-    assert results(streamed)["accuracy"] == results(adapted)["accuracy"]
+    args = (*DENSE, *objective, *JOB, *suite)
+    usual = alone("fit", args, tmp_path / "usual")
+    streamed = together(1, "fit", (*args, *STREAMED), tmp_path / "streamed")
+    assert_same_training(usual, streamed, tolerance=1e-6)
+    assert results(streamed)["accuracy"] == results(usual)["accuracy"]
 
 
 @pytest.mark.slow

@@ -26,12 +26,12 @@ from wemoe_pl.bench.subjects import (
 )
 from wemoe_pl.checkpoints import save_tensors
 from wemoe_pl.merging import WEMoE
+from wemoe_pl.model.entropy import mean_entropy
 from wemoe_pl.moe.kernels.choice import choose_kernel
 from wemoe_pl.moe.kernels.plain import activation_mlp
 from wemoe_pl.moe.kernels.tiled import tiled_mlp
 from wemoe_pl.moe.kernels.timing import interleaved, peak_memory
 from wemoe_pl.moe.kernels.two_layers import Kernel, two_layers
-from wemoe_pl.training.adapt import entropy_objective
 
 MOST_LOOPED = 16  # samples; a loop over more of them outgrows the memory of many machines
 HEAD_CLASSES = 100  # classes of every task, about the mean of the eight
@@ -156,7 +156,7 @@ def step(encoder: nn.Module, images: Tensor, heads: Tensor) -> None:
     """An adaptation step without the optimizer: forward, the tasks' entropies, backward."""
     features = encoder(images).unflatten(0, (len(heads), -1))
     logits = torch.einsum("tbd,tcd->tbc", features, heads)
-    sum(entropy_objective(of_task)[0] for of_task in logits).backward()  # type: ignore[union-attr]
+    sum(map(mean_entropy, logits)).backward()  # type: ignore[union-attr]
 
 
 def file_bytes(encoder: nn.Module) -> int:

@@ -33,9 +33,10 @@ class CollapseGuard(L.Callback):
 
     It warns when the predictions of a task concentrate on half as many classes as they once did,
     counted as exp(H) of their histogram over the last steps, which is logged as a share of all
-    classes (`train/diversity/<task>`). And it can end a run with the state,
-    of all that were validated, whose predictions tell most about the images (`Information`, mean
-    over tasks). With `trainer.num_sanity_val_steps: -1` the initial state is one of them.
+    classes (`train/diversity/<task>`). Where a training step of one's own does not count them as
+    `predicted`, it looks at the predictions of validations instead. And it can end a run with the
+    state, of all that were validated, whose predictions tell most about the images (`Information`,
+    mean over tasks). With `trainer.num_sanity_val_steps: -1` the initial state is one of them.
 
     Args:
         action: "warn"; "restore" also goes back to the best state; "off" does nothing.
@@ -48,6 +49,7 @@ class CollapseGuard(L.Callback):
         self._predicted: dict[str, Tensor] = {}  # in the parts of a step so far
         self._histograms: dict[str, Tensor] = {}
         self._widest: dict[str, float] = {}
+        self._is_said = False
 
     def on_train_batch_end(
         self,
@@ -60,37 +62,56 @@ class CollapseGuard(L.Callback):
         """Count what was predicted in a whole step, and warn of each task once."""
         if self.action == "off" or not isinstance(pl_module, TestTimeAdaptation):
             return
+        if not (isinstance(outputs, Mapping) and "predicted" in outputs):
+            self.say_once_what_is_watched()
+            return
         self._predicted |= outputs["predicted"]
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         settled = trainer.global_step >= 1 / (1 - MEMORY)
         predictions, self._predicted = self._predicted, {}
         for task, predicted in predictions.items():
-            seen = self._histograms.get(task, torch.zeros_like(predicted, dtype=torch.float))
+            if task not in self._histograms:
+                self._histograms[task] = torch.zeros_like(predicted, dtype=torch.float)
+                self._widest.pop(task, None)  # of a validation, which has more images than steps
+            seen = self._histograms[task]
             histogram = self._histograms[task] = MEMORY * seen + predicted
             now = spread(histogram)
             pl_module.log(f"train/diversity/{task}", now / len(histogram))
-            if settled and task not in self.collapsed:
+            if settled:
                 self.watch(task, trainer.global_step, now)
 
     def watch(self, task: str, step: int, now: float) -> None:
-        """Compare the spread of a task's predictions with the widest so far."""
+        """Compare the spread of a task's predictions with the widest so far, and warn once."""
         before = self._widest[task] = max(now, self._widest.get(task, 0.0))
-        if now < FEWER * before:
+        if now < FEWER * before and task not in self.collapsed:
             self.collapsed[task] = step
             rank_zero_warn(
                 f"The predictions for '{task}' are collapsing: at step {step} they spread over "
-                f"{now:.1f} classes, once over {before:.1f}. Set model.diversity to 1, or "
-                "guard.action to restore."
+                f"{now:.1f} classes, once over {before:.1f}. Set model.objective to "
+                "InformationMaximisation, or guard.action to restore."
             )
 
+    def say_once_what_is_watched(self) -> None:
+        """Say that steps are not watched, in the first of them."""
+        if not self._is_said:
+            rank_zero_info(
+                "The training step does not return how often each class was predicted, as "
+                "`predicted`: the guard against collapse looks at validations alone."
+            )
+        self._is_said = True
+
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Keep the state if it is the best so far."""
+        """Watch the predictions, if those of steps are not counted; keep the best state so far."""
         fitting = trainer.state.fn == TrainerFn.FITTING
-        if self.action != "restore" or not fitting or not isinstance(pl_module, TestTimeAdaptation):
+        if self.action == "off" or not fitting or not isinstance(pl_module, TestTimeAdaptation):
             return
+        if not self._histograms:
+            for task, share in pl_module.scores.diversity().items():
+                classes = pl_module.classifier.num_classes[task]
+                self.watch(task, trainer.global_step, share * classes)
         information = mean(pl_module.scores.information()) or 0.0
-        if self.best is None or information > self.best.information:
+        if self.action == "restore" and (self.best is None or information > self.best.information):
             weights = pl_module.trained_parameters()
             kept = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
             self.best = Best(information, trainer.global_step, kept)

@@ -59,7 +59,7 @@ class Curves(L.Callback):
         trainer: L.Trainer,
         pl_module: L.LightningModule,
         outputs: Any,
-        batch: Mapping[str, tuple[Tensor, Tensor]],
+        batch: Any,
         batch_idx: int,
     ) -> None:
         """Log the speed; now and then keep what was logged, and look at the loss.
@@ -68,8 +68,8 @@ class Curves(L.Callback):
             WeMoEError: the loss is not finite, of which nothing could be learned any more.
         """
         now = time.perf_counter()
-        images = trainer.world_size * sum(len(images) for images, _ in batch.values())
-        if self._since is not None:
+        if self._since is not None and isinstance(batch, Mapping):
+            images = trainer.world_size * sum(len(images) for images, _ in batch.values())
             pl_module.log("train/images_per_second", images / (now - self._since))
         self._since = now
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from wemoe_pl.data.tasks import VisionTask
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.objectives import Objective
 
 # The keys, by their last part, and what a class must be derived from.
 CHOSEN_BY_KEY: dict[str, type] = {
@@ -15,6 +16,7 @@ CHOSEN_BY_KEY: dict[str, type] = {
     "data": VisionData,
     "merge": MergeMethod,
     "compression": Compression,
+    "objective": Objective,
     "tasks": VisionTask,
     "logger": Logger,
     "callbacks": Callback,

@@ -7,7 +7,7 @@ from wemoe_pl.cli.chosen_classes import CHOSEN_BY_KEY, choices_of
 from wemoe_pl.errors import FEW, did_you_mean
 
 # The keys below which the arguments of classes are set; what is nearer to the top comes last.
-CHOSEN_AT = ("model.merge.compression", "model.merge", "data", "model")
+CHOSEN_AT = ("model.objective", "model.merge.compression", "model.merge", "data", "model")
 PARTS = ("", "trainer", *CHOSEN_AT)
 # What to give, and the names by which others know it. That of an argument itself needs no row.
 KNOWN_ELSEWHERE: dict[str, tuple[str, ...]] = {

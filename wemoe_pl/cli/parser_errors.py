@@ -94,9 +94,11 @@ def unknown_attribute(found: re.Match[str], report: Report) -> str:
     return f"There is no class '{module}.{name}'. {nearest_name(f'{module}.{name}', names)}"
 
 
-def wrong_base(found: re.Match[str], report: Report) -> str:
-    """Say that something is not what a key takes."""
-    return after(report.place, f"'{found[1]}' is no class that is derived from {found[2]}.")
+def not_derived(found: re.Match[str], report: Report) -> str:
+    """Say that a class is none of those that the key takes."""
+    given = re.search(r"(?:val='|Given value: )([\w.]+)\b(?!\()", found.string)
+    named = found[1] or (given[1] if given else "This")
+    return after(report.key, f"{named} is no {found[2]}: name a class that is derived from it.")
 
 
 def missing_file(found: re.Match[str], report: Report) -> str:
@@ -130,7 +132,7 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], Report], str]], ...] = (
     (r"(?:unrecognized arguments: --|[Oo]ption ')([\w.-]+)", unknown_key),
     (r"Expected a dot import path string: (\S+)", unknown_class),
     (r"module '([\w.]+)' has no attribute '(\w+)'", unknown_attribute),
-    (r"Import path (\S+) does not correspond to a subclass of (\w+)", wrong_base),
+    (r"Import path ([\w.]*) ?does not correspond to a subclass of (\w+)", not_derived),
     (r"invalid choice: '(\S+)' \(choose from ", lambda found, _: wrong_command(found[1])),
     (r'expected "subcommand" to be one of', lambda *_: wrong_command()),
     (

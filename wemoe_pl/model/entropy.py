@@ -13,3 +13,8 @@ def entropy(log_probabilities: Tensor) -> Tensor:
     tensor([0.6931, 0.0000])
     """
     return (log_probabilities.exp() * -log_probabilities).sum(dim=-1)
+
+
+def mean_entropy(logits: Tensor) -> Tensor:
+    """Logits (B, C) → the mean entropy of the predictions, a scalar in nats."""
+    return entropy(logits.log_softmax(dim=-1)).mean()

@@ -1,7 +1,8 @@
 """One merged encoder with the head of every task: tensors in, tensors out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,18 @@ from wemoe_pl.checkpoints.heads import ClassificationHead
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
+
+
+class Encoded(NamedTuple):
+    """The images of a task, encoded.
+
+    Attributes:
+        features: (B, D).
+        routing_weights: (B, blocks, T), part of the graph of gradients; None unless asked for.
+    """
+
+    features: Tensor
+    routing_weights: Tensor | None
 
 
 class MultiTaskModel(nn.Module):
@@ -69,15 +82,35 @@ class MultiTaskModel(nn.Module):
         return self.head(task)(self.encode(images, task))
 
     def forward_tasks(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """One batch of every task in a single forward pass → logits per task.
+        """One batch of every task in a single forward pass → logits per task."""
+        encoded = self.encode_tasks(images)
+        return {task: self.head(task)(batch.features) for task, batch in encoded.items()}
+
+    def encode_tasks(
+        self, images: Mapping[str, Tensor], with_routing: bool = False
+    ) -> dict[str, Encoded]:
+        """One batch of every task in a single forward pass → features per task.
 
         An encoder that is told the task, or routes batches, needs a pass for each.
+
+        Args:
+            images: by task, (B, 3, H, W).
+            with_routing: keep the routing weights too, with their gradients.
         """
-        if self.routes_batches or isinstance(self.encoder, PerTaskEncoder):
-            return {task: self(batch, task) for task, batch in images.items()}
-        features = self.encode(torch.cat(list(images.values())))
-        parts = features.split([len(batch) for batch in images.values()])
-        return {task: self.head(task)(part) for task, part in zip(images, parts, strict=True)}
+        one_by_one = self.routes_batches or isinstance(self.encoder, PerTaskEncoder)
+        if one_by_one and len(images) > 1:
+            alone = [
+                self.encode_tasks({task: batch}, with_routing) for task, batch in images.items()
+            ]
+            return {task: encoded for found in alone for task, encoded in found.items()}
+        sizes = [len(batch) for batch in images.values()]
+        with self.recorded_routing(detached=False) if with_routing else nullcontext():
+            features = self.encode(torch.cat(list(images.values())), next(iter(images)))
+            routing = (
+                torch.stack(self.routing_weights, dim=1).split(sizes) if with_routing else None
+            )
+        weights = routing or [None] * len(sizes)
+        return dict(zip(images, map(Encoded, features.split(sizes), weights), strict=True))
 
     def logits(self, images: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """The logits of one and the same images (B, 3, H, W) for several tasks, each (B, C)."""
@@ -104,16 +137,23 @@ class MultiTaskModel(nn.Module):
         return [weights for weights in recorded if weights is not None]
 
     @contextmanager
-    def recorded_routing(self) -> Iterator[None]:
-        """Let mixtures keep the routing weights of their last batch, in a block."""
+    def recorded_routing(self, detached: bool = True) -> Iterator[None]:
+        """Let mixtures keep the routing weights of their last batch, in a block.
+
+        Args:
+            detached: keep them without gradients. With them, they are let go of after the block,
+                as a module that holds part of a graph cannot be copied.
+        """
         before = [mixture.record_routing for mixture in self.mixtures]
         for mixture in self.mixtures:
-            mixture.record_routing = True
+            mixture.record_routing, mixture.detach_routing = True, detached
         try:
             yield
         finally:
             for mixture, record in zip(self.mixtures, before, strict=True):
-                mixture.record_routing = record
+                mixture.record_routing, mixture.detach_routing = record, True
+                if not detached:
+                    mixture.routing_weights = None
 
 
 def check_own_head(encoder: nn.Module, task: str, head: ClassificationHead) -> None:

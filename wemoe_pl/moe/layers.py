@@ -103,7 +103,8 @@ class WeightEnsemblingMoE(nn.Module):
     Attributes:
         router: the only trainable part.
         record_routing: keep the routing weights of the last forward pass?
-        routing_weights: those weights, (B, T), detached; None unless `record_routing`.
+        detach_routing: are they kept without the graph of gradients that they belong to?
+        routing_weights: those weights, (B, T); None unless `record_routing`.
         one_by_one: must the MLP see every sample alone, which is slow?
 
     >>> from timm.layers import Mlp
@@ -138,7 +139,7 @@ class WeightEnsemblingMoE(nn.Module):
         self.routing = routing
         weight = next(pretrained_mlp.parameters())
         self.router.to(device=weight.device, dtype=weight.dtype)
-        self.record_routing = False
+        self.record_routing, self.detach_routing = False, True
         self.routing_weights: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -158,7 +159,8 @@ class WeightEnsemblingMoE(nn.Module):
         elif self.router.depth == 0:
             routing_weights = self.router.weights[None]
         # `shape[0]`, since `len` would give an exported program batches of this size only.
-        recorded = routing_weights.detach().expand(x.shape[0], -1)
+        recorded = routing_weights.expand(x.shape[0], -1)
+        recorded = recorded.detach() if self.detach_routing else recorded
         self.routing_weights = recorded if self.record_routing else None
         return merged_mlp(self.mlp, self.task_vectors, routing_weights, x, self.one_by_one)
 

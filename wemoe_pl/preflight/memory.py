@@ -20,6 +20,7 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging import AdaptiveEncoder, MergeMethod, blocks_of
 from wemoe_pl.model.architecture import mixtures_of
 from wemoe_pl.moe.dictionary import Dictionary
+from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import with_frozen_projection
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import MultiTaskModule
@@ -76,7 +77,8 @@ class Memory:
         model: the encoder whose parts are trained or scored, with all task vectors.
         task_vectors: what of that they take.
         optimizer: Adam's two means for each number that is trained.
-        step: the gradients, and the activations of one batch, forward and backward.
+        step: the gradients, the activations of one batch, forward and backward, and the expert that
+            an objective compares with.
         references: the encoders that the test compares with.
         scoring: the activations of one batch of a test.
     """
@@ -125,6 +127,8 @@ def estimate(
     else:
         step = trained + activations(backbone, images, "inputs")
         step += hidden_layers(backbone, images) if mixtures_of(model) else 0
+    if isinstance(module, TestTimeAdaptation) and "expert_logits" in module.needs:
+        step += nbytes(backbone.skeleton())
     counted = Memory(
         model=nbytes(model),
         task_vectors=sum(m.nbytes for m in model.modules() if isinstance(m, Dictionary)),

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.training.adapt import TestTimeAdaptation, check_diversity
+from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import ExpertFineTuning
 from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.objectives import check_batch_size
 
 
 def check_fit(
@@ -27,7 +28,7 @@ def check_fit(
             f"'{task}'. It is for fine-tuning, and for predict."
         )
     if isinstance(module, TestTimeAdaptation):
-        check_diversity(module.diversity, batch_size)
+        check_batch_size(module.objective, batch_size)
     if isinstance(val_check_interval, int | float) and val_check_interval <= 0:
         raise ConfigError(
             f"trainer.val_check_interval is {val_check_interval}: give a number from 1."

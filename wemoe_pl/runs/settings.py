@@ -54,9 +54,14 @@ PLACES = re.compile(
 
 # Options that a class has got since, and the values by which it does what it did without them.
 ADDED: Mapping[str, Mapping[str, Any]] = {
-    "wemoe_pl.TestTimeAdaptation": {"schedule": "cosine"},
+    "wemoe_pl.TestTimeAdaptation": {"schedule": "cosine", "objective": None},
     "wemoe_pl.TIES": {"combine": "mean"},
     "wemoe_pl.AdaMerging": {"clamp": False},
+}
+# Objectives that were options of the adaptation itself before, with the defaults of these options.
+OF_OBJECTIVES: Mapping[str, Mapping[str, Any]] = {
+    "wemoe_pl.Entropy": {},
+    "wemoe_pl.InformationMaximisation": {"diversity": 1.0, "reliable": None},
 }
 
 ORDERED = "experts"  # the key of a suite whose order matters: routing weights follow it
@@ -99,10 +104,25 @@ def comparable(value: Any) -> Any:
     if added and isinstance(options := plain.get("init_args"), dict):
         plain["init_args"] = {
             name: option
-            for name, option in options.items()
+            for name, option in with_options_of_objective(options).items()
             if name not in added or option != added[name]
         }
     return plain
+
+
+def with_options_of_objective(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of an adaptation as they were before it had an objective, where they say the same.
+
+    >>> maximised = {"class_path": "wemoe_pl.InformationMaximisation", "init_args": {}}
+    >>> with_options_of_objective({"diversity": 0.0, "reliable": None, "objective": maximised})
+    {'diversity': 1.0, 'reliable': None}
+    """
+    objective = options.get("objective") or {}
+    if not isinstance(objective, Mapping) or objective.get("class_path") not in OF_OBJECTIVES:
+        return dict(options)
+    rest = {name: option for name, option in options.items() if name != "objective"}
+    defaults = OF_OBJECTIVES[objective["class_path"]]
+    return rest | defaults | (objective.get("init_args") or {})
 
 
 def digest_of(recipe: Mapping[str, Any]) -> str:

@@ -124,7 +124,9 @@ def check_class(path: str, allowed: Sequence[str], key: str) -> None:
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{key}: There is no class '{path}'.") from error
     has = set(dir(named))
-    is_called = "__call__" in has and "training_step" not in has  # Lightning calls those otherwise
+    is_module = "training_step" in has  # which Lightning calls otherwise
+    is_objective = key.endswith(".objective") and is_within(path, ["wemoe_pl"])  # one of our own
+    is_called = "__call__" in has and not (is_module or is_objective)
     if (is_called or not inspect.isclass(named)) and not is_within(path, allowed):
         raise ConfigError(f"{key}: {no_function(path)}")
 

@@ -1,13 +1,11 @@
 """Test-time adaptation: one loop for every merge method with trainable parameters (paper §3.3)."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional as F
 from torch.optim import Adam
@@ -17,61 +15,29 @@ from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import MergeMethod, SampleMethod, fold, folds
-from wemoe_pl.model.entropy import entropy
+from wemoe_pl.model.entropy import mean_entropy
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.system.provenance import provenance
 from wemoe_pl.training.gathering import gather_batch
 from wemoe_pl.training.merged_module import MergedModule
+from wemoe_pl.training.objectives import (
+    AdaptationOutputs,
+    Entropy,
+    ExpertLogits,
+    Objective,
+    check_finite_losses,
+    check_objective,
+    compute_needs,
+    loss_of,
+    needs_of,
+    with_old_options,
+)
 from wemoe_pl.training.optimization import Schedule, checked_learning_rate, scheduled
 from wemoe_pl.training.scoring import log_by_task
 
 
-def entropy_objective(
-    logits: Tensor, diversity: float = 0.0, reliable: float | None = None
-) -> tuple[Tensor, Tensor]:
-    """Return the loss that adaptation minimises on one task's batch, and the entropy within it.
-
-    The objective is the mean entropy of the predictions, minus `diversity` times the entropy of
-    the mean prediction. With 0 it is the paper's; with 1, information maximisation (SHOT, arXiv
-    2002.08546), which cannot be minimised by predicting one class.
-
-    Args:
-        logits: (B, C).
-        diversity: weight of the second term, from 0.
-        reliable: leave samples out of the mean entropy whose own is above this share of log C
-            (EATA, arXiv 2204.02610, takes 0.4): what a model knows nothing about only misleads it.
-
-    Returns:
-        The objective and the mean entropy of all samples, both scalars in nats.
-
-    Raises:
-        ConfigError: there is a diversity term and a single sample, which is its own mean: at 1
-            the two terms cancel, and nothing would be learned.
-    """
-    check_diversity(diversity, len(logits))
-    log_probabilities = logits.log_softmax(dim=-1)
-    entropies = entropy(log_probabilities)
-    minimised = entropies.mean()
-    if reliable is not None:
-        trusted = (entropies.detach() <= reliable * math.log(logits.shape[-1])).to(entropies)
-        minimised = (trusted * entropies).sum() / trusted.sum().clamp(min=1)
-    if diversity:
-        log_mean = log_probabilities.logsumexp(dim=0) - math.log(len(logits))
-        minimised = minimised - diversity * entropy(log_mean)
-    return minimised, entropies.mean()
-
-
-def check_diversity(diversity: float, images: int) -> None:
-    """Raise `ConfigError` for a diversity term over the answers for a single image."""
-    if diversity and images == 1:
-        raise ConfigError(
-            "The diversity term compares the images of a step, and a step has a single image per "
-            "task: set data.batch_size to 2 or more, or model.diversity to 0."
-        )
-
-
 class TestTimeAdaptation(MergedModule):
-    """Adapt a merged model on unlabelled test images by minimising the entropy of its predictions.
+    """Adapt a merged model on unlabelled test images by minimising an objective, such as entropy.
 
     Only what the merge method leaves trainable is adapted: the routers of WEMoE. A static method
     has nothing to adapt and is scored with `test`.
@@ -82,14 +48,15 @@ class TestTimeAdaptation(MergedModule):
         learning_rate: of Adam; by default the published one for the method.
         schedule: of the learning rate: "cosine" anneals it to zero over the run, as WEMoE is
             published, "constant" leaves it, as AdaMerging is.
-        diversity: weight of the diversity term, 0 as published; see `entropy_objective`.
-        reliable: share of the largest possible entropy above which samples are not learned from;
-            by default all are.
+        diversity: with `reliable`, what asked for `InformationMaximisation` before there was
+            `objective`.
+        reliable: see `diversity`.
         task: the only task that `predict` answers; by default all that have a head.
         infer_task: let `predict` find out the task of each image, by the "entropy" of the heads'
             answers or by the "routing" weights, and answer for that one only.
         references: also score pretrained, task arithmetic and the individual experts, for the
             table and the normalized mean.
+        objective: what is minimised, summed over tasks; by default the paper's, `Entropy`.
     """
 
     __test__ = False  # not a test, whatever pytest makes of its name
@@ -105,6 +72,7 @@ class TestTimeAdaptation(MergedModule):
         infer_task: InferenceRule | None = None,
         references: bool = True,
         schedule: Schedule = "cosine",
+        objective: Objective | None = None,
     ):
         super().__init__(suite, merge, task, infer_task, references)
         if isinstance(merge, SampleMethod):
@@ -112,47 +80,78 @@ class TestTimeAdaptation(MergedModule):
                 f"{merge.label} computes its weights from samples: set model.class_path to "
                 "SampleMerging."
             )
-        if not diversity >= 0:
-            raise ConfigError(f"diversity is {diversity}: give a number from 0.")
-        if reliable is not None and not 0 < reliable <= 1:
-            raise ConfigError(f"reliable is {reliable}: give a number above 0, up to 1, or null.")
         self.learning_rate = checked_learning_rate(
             merge.learning_rate if learning_rate is None else learning_rate
         )
         self.schedule = schedule
-        self.diversity = diversity
-        self.reliable = reliable
+        self.objective = with_old_options(objective, diversity, reliable)
+        check_objective(self.objective)
+        self.needs = needs_of(self.objective)
+        self._expert_logits: ExpertLogits | None = None
 
     def on_fit_start(self) -> None:
-        """Refuse to route by batch where no process has the whole of one."""
+        """Refuse what the objective cannot have, and get it ready otherwise."""
         if self.trainer.world_size > 1 and self.classifier.routes_batches:
             raise ConfigError(
                 "Routing by batch takes the mean over the images of a step, which several devices "
                 "share: set model.merge.routing to sample, or trainer.devices to 1."
             )
+        if "routing_weights" in self.needs and not self.classifier.mixtures:
+            raise ConfigError(
+                f"The objective {type(self.objective).__name__} needs routing weights, and "
+                f"{self.merge.label} has no routers: choose another objective, or merge by WEMoE."
+            )
+        if "expert_logits" in self.needs:
+            place = next(self.classifier.parameters())
+            with self.clock.timed("build"):
+                self._expert_logits = ExpertLogits(self.suite, place)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+    def on_fit_end(self) -> None:
+        """Let go of the experts."""
+        self._expert_logits = None
+
+    def outputs(self, batch: Batch) -> dict[str, AdaptationOutputs]:
+        """Return what the model makes of a batch, by task: the logits, and what is needed beside.
+
+        With several processes it is the batch of all of them, and a loss of it has the gradients
+        that it has in one process. The labels in the batch are not looked at.
+
+        Args:
+            batch: images (B, 3, H, W) and labels (B,) by task.
+        """
+        images = {task: images for task, (images, _) in batch.items()}
+        shares = compute_needs(self.classifier, images, self.needs, self._expert_logits)
+        found = {name: gather_batch(self.trainer, share) for name, share in shares.items()}
+        logits = found.pop("logits")
+        return {
+            task: AdaptationOutputs(task, values, {need: found[need][task] for need in self.needs})
+            for task, values in logits.items()
+        }
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
         """Sum over tasks of the objective; the labels in the batch are not looked at.
 
         Returns:
-            `loss`, and `predicted`: how often each class was predicted, per task.
+            `loss`, and `predicted`: how often each class was predicted, per task. A sub-class may
+            return the loss alone.
         """
-        images = {task: images for task, (images, _) in batch.items()}
-        logits = gather_batch(self.trainer, self.classifier.forward_tasks(images))
-        terms = {
-            task: entropy_objective(values, self.diversity, self.reliable)
-            for task, values in logits.items()
-        }
-        entropies = {task: mean_entropy for task, (_, mean_entropy) in terms.items()}
+        outputs = self.outputs(batch)
+        losses = {task: loss_of(self.objective, own) for task, own in outputs.items()}
+        check_finite_losses(self.objective, outputs, losses)
+        logits = {task: own.logits.detach() for task, own in outputs.items()}
+        entropies = {task: mean_entropy(values) for task, values in logits.items()}
         average = torch.stack(list(entropies.values())).mean()
         log_by_task(self, "train/entropy", average, entropies)
-        # Lightning averages over accumulated batches, but a step is the sum over its tasks.
-        objective = torch.stack([value for value, _ in terms.values()]).sum()
+        of_tasks = torch.stack(list(losses.values()))
+        if type(self.objective) is not Entropy:
+            log_by_task(self, "train/loss", of_tasks.mean(), losses)
         predicted = {
             task: F.one_hot(values.argmax(dim=-1), values.shape[1]).sum(dim=0)
             for task, values in logits.items()
         }
-        return {"loss": objective * self.trainer.accumulate_grad_batches, "predicted": predicted}
+        # Lightning averages over accumulated batches, but a step is the sum over its tasks.
+        loss = of_tasks.sum() * self.trainer.accumulate_grad_batches
+        return {"loss": loss, "predicted": predicted}
 
     def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
         """Write the encoder as plain weights, if what was adapted does not depend on the input.
