@@ -23,8 +23,8 @@ WITHOUT_TORCH = [
     "export.__init__", "export.names", "moe.__init__", "moe.precision", "reporting.__init__",
     "reporting.markdown", "reporting.table", "runs.__init__", "runs.settings", "system.__init__",
     "system.address_space", "system.configs", "system.files", "system.moved_modules",
-    "system.own_packages", "system.plain_yaml", "system.public_names", "system.signals",
-    "system.spreadsheets", "system.terminal", "system.yaml_names",
+    "system.near_paths", "system.own_packages", "system.plain_yaml", "system.public_names",
+    "system.signals", "system.spreadsheets", "system.terminal", "system.yaml_names",
 ]  # fmt: skip
 QUICK = {"wemoe_pl", "lazy_loader", "platformdirs", "yaml", *sys.stdlib_module_names}
 PACKAGE = Path(wemoe_pl.__file__).parent

@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from wemoe_pl.cli.help import parser_of
 from wemoe_pl.cli.main import main
+from wemoe_pl.system.own_packages import VARIABLE
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "real_images"
@@ -52,6 +54,8 @@ def test_every_command_is_understood(
         config.write_text(text.replace("suites/", f"{shipped}/suites/"))
     for name in ("adapt.yaml", "finetune.yaml", "suite.yaml"):
         (tmp_path / name).write_text((EXAMPLE / name).read_text())
+    copytree(ROOT / "examples" / "own_method", tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv(VARIABLE, "")
     [mine] = [block for block in blocks("yaml", TEXTS) if block.startswith("name: mine")]
     (tmp_path / "mine.yaml").write_text(mine)
     monkeypatch.chdir(tmp_path)
