@@ -135,6 +135,13 @@ def test_nor_where_any_value_or_function_is_expected(config: object, refused: Re
     assert "A config may not name 'evil_module." in refused(config)
 
 
+def test_a_shipped_suite_is_known_by_its_name(tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("suite: miniature\n")
+    job = build_job(["--config", "adapt_miniature", "--config", str(config), "--tasks", "[dtd]"])
+    assert job.model.suite.name == "miniature"
+
+
 def test_a_name_for_a_suite_is_that_of_a_file(refused: Refused) -> None:
     assert "suite: there is no file evil_module.Evil" in refused({"suite": "evil_module.Evil"})
 

@@ -26,7 +26,8 @@ CHOSEN_BY_KEY: dict[str, type] = {
 def choices_of(base: type) -> dict[str, type]:
     """The classes that can be chosen for a base class, as far as they are imported, by name."""
     found: dict[str, type] = {}
-    for child in base.__subclasses__():
+    children: list[type] = base.__subclasses__()
+    for child in children:
         found |= choices_of(child)
         members = (getattr(child, name, None) for name in dir(child))
         if not any(getattr(member, "__isabstractmethod__", False) for member in members):

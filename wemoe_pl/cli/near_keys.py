@@ -43,7 +43,7 @@ KNOWN_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "--config wandb.yaml": ("wandb", "use_wandb", "report_to", "project", "wandb_project"),
     "--trainer.limit_test_batches": ("debug", "limit", "max_samples", "num_samples"),
 }  # fmt: skip
-MEANT = {name: given for given, names in KNOWN_ELSEWHERE.items() for name in names}
+KEYS_MEANT = {name: given for given, names in KNOWN_ELSEWHERE.items() for name in names}
 
 
 def nearest_key(name: str, keys: Iterable[str], otherwise: str = "") -> str:
@@ -59,7 +59,7 @@ def nearest_key(name: str, keys: Iterable[str], otherwise: str = "") -> str:
     """
     known = list(keys)
     part, _, last = name.lower().replace("-", "_").rpartition(".")
-    synonym = MEANT.get(last, "")
+    synonym = KEYS_MEANT.get(last, "")
     if (own := synonym.rpartition(".")[2]) in known:
         return f"Did you mean '{own}'?"
     if part in PARTS and any(key.startswith("trainer.") for key in known):  # those of a command

@@ -87,8 +87,8 @@ def known_spec(name: str) -> ModuleSpec | None:
 
 def place_of(spec: ModuleSpec) -> Path | None:
     """The folder of a package or the file of a module; None if it is neither."""
-    places = spec.submodule_search_locations or [spec.origin]
-    paths = (Path(place).resolve() for place in places if place)
+    places = spec.submodule_search_locations or ([spec.origin] if spec.origin else [])
+    paths = (Path(place).resolve() for place in places)
     return next((path for path in paths if path.exists()), None)
 
 

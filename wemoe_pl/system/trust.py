@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.system.configs import ALLOW
+from wemoe_pl.system.configs import ALLOW, find_suite, shipped_suites
 from wemoe_pl.system.jsonargparse_private import deny_programs, is_program, restored_settings
 from wemoe_pl.system.own_packages import fault_of_import, import_allowed
 from wemoe_pl.system.plain_yaml import load_plain
@@ -26,10 +26,14 @@ PLAIN_YAML = "plain_yaml"
 
 
 def load_settings(text: str) -> Any:
-    """Read a config: its classes by their public names, and a suite's file never as a module."""
+    """Read a config: its classes by their public names, and a suite's file never as a module.
+
+    A suite that is shipped may be named without its path, as on the command line.
+    """
     settings = with_public_names(load_plain(text, get_loader("yaml")))
     if isinstance(settings, dict) and isinstance(suite := settings.get("suite"), str):
-        return settings | {"suite": no_module(suite)}
+        path = find_suite(suite) if suite in shipped_suites() else suite
+        return settings | {"suite": no_module(path)}
     return settings
 
 
@@ -79,9 +83,10 @@ def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
                 "repeat the option for another."
             ) from error
         deny_programs()
-        names = {package.partition(".")[0] for package in packages}.difference(ALLOWED)
+        named = {package.partition(".")[0] for package in packages}
+        names = sorted(named.difference(ALLOWED))
         try:
-            import_allowed(sorted(names))
+            import_allowed(names)
             yield
         except Exception as error:
             if fault := fault_of_import(error, names):
@@ -144,9 +149,11 @@ def not_allowed(path: str) -> str:
     """
     if is_program(path):
         return f"A config may not name '{path}': it would run a program, and not find a class."
+    package = path.partition(".")[0]
     return (
         f"A config may not name '{path}': it is not of {', '.join(ALLOWED)}. If you trust that "
-        f"package, allow it on the command line with {ALLOW} {path.partition('.')[0]}."
+        f"package, give allow=['{package}'] in Python, or allow it on the command line with "
+        f"{ALLOW} {package}."
     )
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from wemoe_pl import MergeMethod
 from wemoe_pl.merging.base import checked_states, frozen_copy
+from wemoe_pl.moe.task_vectors import Model
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Median(MergeMethod):
     scaling: float = 0.3
     is_static: ClassVar[bool] = True  # there is nothing in it to adapt
 
-    def merge(self, pretrained: nn.Module, experts: Mapping[str, nn.Module]) -> nn.Module:
+    def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """Return an encoder like the pretrained one, with other weights."""
         base = pretrained.state_dict()
         states = checked_states(base, experts)  # MergeError if an expert does not fit

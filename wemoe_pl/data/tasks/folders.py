@@ -116,7 +116,7 @@ class ImageFolderTask(VisionTask):
         if folder is None:
             raise DataError(f"This task has no {split} images: give the folder as `{split}`.")
         if not Path(folder).expanduser().is_dir():
-            hint = did_you_mean_path(folder)
+            hint = did_you_mean_path(Path(folder))
             raise DataError(f"There is no folder {folder}: check `{split}` in the config.{hint}")
         return Path(folder).expanduser()
 
