@@ -130,6 +130,8 @@ CASES = [
     ("unrecognized", f"{JOB} --zzz 1", "There is no key 'zzz'. "),
     ("unrecognized", f"{JOB} --model.merg WEMoE", "There is no key 'merg'."),
     ("unrecognized", f"{JOB} --config group.yaml", "There is no key 'trainer.max_step'. Did you"),
+    (r"arguments: (\S", f"{JOB} -o runs/1", "There is no option '-o'. Did you mean '--out'?"),
+    (r"arguments: (\S", "fit cut.yaml", "'cut.yaml' stands behind no key: a config is given as "),
     ("dot import", f"{JOB} --model TestTimeAdaption", "There is no class 'TestTimeAdaption'."),
     ("dot import", f"{JOB} --model TIES", "'TIES' is a merge method: give --model.merge TIES."),
     ("no attribute", f"{JOB} --model.merge torch.nn.Linaer", "Did you mean 'torch.nn.Linear'?"),

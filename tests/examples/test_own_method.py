@@ -16,6 +16,7 @@ from torch import nn
 from wemoe_pl import load
 from wemoe_pl.cli.main import main
 from wemoe_pl.data.miniature import CLASSES
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.own_packages import VARIABLE, import_allowed
 from wemoe_pl.system.provenance import code_hash
 from wemoe_pl.training.objectives import AdaptationOutputs
@@ -54,6 +55,11 @@ def test_the_method_is_scored_loaded_again_and_run_anew_when_it_has_changed(
     assert main(["test", *job, "--out", "run"]) == 0
     assert results("run")["method"] == "Median"
     assert load("run", allow=["own_method"])
+    for form in ("adapter", "bundle"):
+        export = ["export", "run", "--format", form, "--out", form, "--allow", "own_method"]
+        assert main(export) == 0  # read back, too
+    with pytest.raises(ConfigError, match=r"A config may not name 'own_method.median.Median'"):
+        load("adapter")
     code = here / "own_method" / "median.py"
     code.write_text(code.read_text().replace("self.scaling *", "2 * self.scaling *"))
     code_hash.cache_clear()  # as in a process of its own

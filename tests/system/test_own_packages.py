@@ -11,7 +11,7 @@ import pytest
 from wemoe_pl.data.streams import TaskBatches
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.own_packages import VARIABLE, import_allowed, own_places
-from wemoe_pl.system.trust import only_allowed
+from wemoe_pl.system.trust import check_parts, only_allowed
 
 Lay = Callable[[dict[str, str]], Path]
 NAMES = ("own_colours", "own_shapes", "own_single")
@@ -133,6 +133,15 @@ def as_jsonargparse_does(name: str) -> None:
         import_module(name)
     except Exception as error:
         raise ValueError("There is no such class.") from error
+
+
+def test_what_a_block_around_allows_stays_allowed(lay: Lay) -> None:
+    lay({"own_single.py": "class Method: pass"})
+    settings = {"class_path": "own_single.Method"}
+    with only_allowed(["own_single"]), only_allowed():
+        check_parts(settings)
+    with pytest.raises(ConfigError, match=r"may not name 'own_single.Method'"), only_allowed():
+        check_parts(settings)
 
 
 def test_errors_of_anything_else_stay_as_they_are(lay: Lay) -> None:

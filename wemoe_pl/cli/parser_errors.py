@@ -75,6 +75,14 @@ def unknown_key(found: re.Match[str], report: Report) -> str:
     return f"There is no key '{found[1]}'. {nearest_key(found[1], report.keys, SEE_KEYS)}"
 
 
+def stray_word(found: re.Match[str], report: Report) -> str:
+    """Say what is made of a word that belongs to no key."""
+    word = found[1]
+    if word.startswith("-"):
+        return f"There is no option '{word}'. {nearest_key(word.strip('-'), report.keys, SEE_KEYS)}"
+    return f"'{word}' stands behind no key: a config is given as --config {word}."
+
+
 def unknown_class(found: re.Match[str], report: Report) -> str:
     """Say that there is no such class, and which is like it of those that the key takes."""
     key = report.key.rpartition(".")[2]
@@ -130,6 +138,7 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], Report], str]], ...] = (
     (r"(?:[\w.]+: )*A config may not name '.*", lambda found, report: after(report.key, found[0])),
     (DENIED.pattern, lambda found, report: after(report.key, not_allowed(found[1]))),
     (r"(?:unrecognized arguments: --|[Oo]ption ')([\w.-]+)", unknown_key),
+    (r"unrecognized arguments: (\S+)", stray_word),
     (r"Expected a dot import path string: (\S+)", unknown_class),
     (r"module '([\w.]+)' has no attribute '(\w+)'", unknown_attribute),
     (r"Import path ([\w.]*) ?does not correspond to a subclass of (\w+)", not_derived),

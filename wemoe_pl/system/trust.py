@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from os import PathLike
 from pkgutil import resolve_name
 from typing import Any
@@ -49,6 +50,7 @@ def no_module(path: str) -> str:
 set_loader(PLAIN_YAML, load_settings, (yaml.YAMLError,))
 
 
+ALLOWED_AROUND: ContextVar[tuple[str, ...]] = ContextVar("ALLOWED_AROUND", default=())
 ALLOWED = ("wemoe_pl", "lightning", "torch", "torchmetrics", "timm", "wandb")
 # Where the functions are that Lightning's classes expect to be given.
 FUNCTIONS = (
@@ -64,11 +66,13 @@ def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
     """Within, parsers import only what is of `ALLOWED` and of these packages, and read only files.
 
     Those that are not installed are imported from the current folder, and nothing else from there.
+    What a block around this one allows stays allowed.
 
     Raises:
         ConfigError: one of these is not the name of a package, or there is none, or it cannot be
             imported.
     """
+    packages = (*ALLOWED_AROUND.get(), *packages)
     with restored_settings():
         try:
             set_parsing_settings(
@@ -85,6 +89,7 @@ def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
         deny_programs()
         named = {package.partition(".")[0] for package in packages}
         names = sorted(named.difference(ALLOWED))
+        token = ALLOWED_AROUND.set(packages)
         try:
             import_allowed(names)
             yield
@@ -92,6 +97,8 @@ def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
             if fault := fault_of_import(error, names):
                 raise ConfigError(fault) from error
             raise
+        finally:
+            ALLOWED_AROUND.reset(token)
 
 
 def check_parts(settings: Any, allowed: Sequence[str] = (), key: str = "") -> None:
@@ -116,12 +123,13 @@ def check_parts(settings: Any, allowed: Sequence[str] = (), key: str = "") -> No
     elif callable(settings) and not isinstance(settings, type | PathLike):
         named = settings if inspect.isroutine(settings) else type(settings)
         path = f"{named.__module__}.{named.__qualname__}"
-        if not is_within(path, [*FUNCTIONS, *allowed]):
+        if not is_within(path, [*FUNCTIONS, *allowed, *ALLOWED_AROUND.get()]):
             raise ConfigError(f"{key}: {no_function(path)}")
 
 
 def check_class(path: str, allowed: Sequence[str], key: str) -> None:
     """Raise `ConfigError` unless a path is that of a class whose instances are not called."""
+    allowed = [*allowed, *ALLOWED_AROUND.get()]
     if is_program(path) or not is_within(path, [*ALLOWED, *allowed]):
         raise ConfigError(f"{key}: {not_allowed(path)}")
     try:
