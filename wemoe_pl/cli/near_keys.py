@@ -35,8 +35,8 @@ KNOWN_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "--trainer.log_every_n_steps": ("log_every", "log_interval", "logging_steps"),
     "--seed_everything": ("seed", "random_seed", "manual_seed", "rng"),
     "--out": (
-        "o", "output", "output_dir", "out_dir", "outdir", "outputs", "save_dir", "save_path", "logdir",
-        "log_dir", "run_dir", "dir", "folder", "name", "run_name", "exp_name", "experiment",
+        "o", "output", "output_dir", "out_dir", "outdir", "outputs", "save_dir", "save_path",
+        "logdir", "log_dir", "run_dir", "dir", "folder", "name", "run_name", "exp_name", "experiment",
     ),
     "--ckpt_path": ("ckpt", "checkpoint", "checkpoint_path", "resume", "resume_from", "weights"),
     "--fresh": ("force", "overwrite", "restart", "no_resume"),
