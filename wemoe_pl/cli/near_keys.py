@@ -36,7 +36,8 @@ KNOWN_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "--seed_everything": ("seed", "random_seed", "manual_seed", "rng"),
     "--out": (
         "o", "output", "output_dir", "out_dir", "outdir", "outputs", "save_dir", "save_path",
-        "logdir", "log_dir", "run_dir", "dir", "folder", "name", "run_name", "exp_name", "experiment",
+        "logdir", "log_dir", "run_dir", "dir", "folder", "name", "run_name", "exp_name",
+        "experiment",
     ),
     "--ckpt_path": ("ckpt", "checkpoint", "checkpoint_path", "resume", "resume_from", "weights"),
     "--fresh": ("force", "overwrite", "restart", "no_resume"),
