@@ -176,7 +176,7 @@ def test_what_steps_count_is_not_compared_with_a_validation() -> None:
     trainer = SimpleNamespace(accumulate_grad_batches=1, global_step=50)
     module = object.__new__(TestTimeAdaptation)
     torch.nn.Module.__init__(module)
-    module.log = lambda *_: None  # type: ignore[method-assign, assignment]
+    module.log = lambda *_: None  # type: ignore[method-assign]
     outputs = {"predicted": {"eurosat": torch.full((10,), 2)}}
     guard.on_train_batch_end(trainer, module, outputs, {}, 0)  # type: ignore[arg-type]
     assert guard._widest == {"eurosat": pytest.approx(10.0)}

@@ -142,7 +142,8 @@ class Other(L.LightningModule):
 def test_modules_and_batches_of_others_have_curves_too(quiet_trainer: NewTrainer) -> None:
     curves = Curves()
     trainer = quiet_trainer(max_steps=2, callbacks=[curves], log_every_n_steps=1)
-    trainer.fit(Other(), torch.utils.data.DataLoader(torch.ones(2, 3), batch_size=1))
+    images = torch.utils.data.DataLoader(list(torch.ones(2, 3)), batch_size=1)  # type: ignore[arg-type]
+    trainer.fit(Other(), images)
     assert curves.points["train/learning_rate"] == {1: 0.25, 2: 0.25}
     assert curves.points["train/gradient_norm"][1] == pytest.approx(2 * 3**0.5)
 

@@ -72,7 +72,8 @@ def after(place: str, sentence: str) -> str:
 
 def unknown_key(found: re.Match[str], report: Report) -> str:
     """Say that there is no such key, and which is like it."""
-    return f"There is no key '{found[1]}'. {nearest_key(found[1], report.keys, SEE_KEYS)}"
+    name = re.sub(r"\.(class_path|init_args)\b.*", "", found[1])  # of which a class was chosen
+    return f"There is no key '{name}'. {nearest_key(name, report.keys, SEE_KEYS)}"
 
 
 def stray_word(found: re.Match[str], report: Report) -> str:

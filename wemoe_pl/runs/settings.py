@@ -59,7 +59,7 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
     "wemoe_pl.AdaMerging": {"clamp": False},
 }
 # Objectives that were options of the adaptation itself before, with the defaults of these options.
-OF_OBJECTIVES: Mapping[str, Mapping[str, Any]] = {
+OF_OBJECTIVES: Mapping[str, dict[str, Any]] = {
     "wemoe_pl.Entropy": {},
     "wemoe_pl.InformationMaximisation": {"diversity": 1.0, "reliable": None},
 }
