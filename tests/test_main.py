@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,19 @@ def test_a_mistake_in_a_name_is_answered_without_importing_torch(
 def test_the_module_is_a_program() -> None:
     answer = run("-m", "wemoe_pl", "--version")
     assert (answer.returncode, answer.stdout) == (0, f"wemoe-pl {__version__}\n")
+
+
+def test_what_lies_beside_where_it_is_started_is_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("torch.py").write_text("print('not torch')")
+    program = "import sys; from wemoe_pl.__main__ import main; print(str(sys.path[0]))"
+    assert run("-c", program).stdout == "\n"  # other programs keep their path
+    Path("own.yaml").write_text("model: nowhere")
+    answer = run("-m", "wemoe_pl", "check", "--config", "own.yaml")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr.startswith("wemoe-pl: own.yaml: There is no class 'nowhere'.")
 
 
 def test_a_mistake_ends_in_one_line_and_a_status() -> None:

@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.system.configs import find_config
+from wemoe_pl.system.own_packages import VARIABLE
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "real_images"
@@ -60,6 +62,8 @@ def test_every_command_is_understood(
         config.write_text(DEMO_CONFIG.replace("suites/", f"{shipped}/suites/"))
     for name in ("adapt.yaml", "finetune.yaml", "suite.yaml"):
         (tmp_path / name).write_text((EXAMPLE / name).read_text())
+    copytree(ROOT / "examples" / "own_method", tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv(VARIABLE, "")
     [mine] = [block for block in blocks("yaml", TEXTS) if block.startswith("name: mine")]
     (tmp_path / "mine.yaml").write_text(mine)
     monkeypatch.chdir(tmp_path)

@@ -5,6 +5,7 @@ import sys
 from lazy_loader import attach_stub
 
 from wemoe_pl.system.moved_modules import MovedModules
+from wemoe_pl.system.own_packages import OwnPackages
 
 __version__ = "0.1.0"
 
@@ -13,3 +14,4 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
 
 sys.meta_path.insert(0, MovedModules())
+sys.meta_path.append(OwnPackages())

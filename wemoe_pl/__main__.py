@@ -1,6 +1,12 @@
 """The entry point of `wemoe-pl`, also `python -m wemoe_pl`."""
 
 import sys
+from pathlib import Path
+
+# `python -m` puts the current folder before all libraries, which `wemoe-pl` does not: a `torch.py`
+# that happens to lie there is no library. What of it is imported, `--allow` says.
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[:1] == [str(Path.cwd())]:
+    del sys.path[0]
 
 from wemoe_pl.cli.main import main
 

@@ -5,12 +5,12 @@ import re
 import pytest
 
 import wemoe_pl
+from wemoe_pl.cli.chosen_classes import choices_of
 from wemoe_pl.cli.help import MODELS, job_epilog, job_parser, parser_of, top_parser
 from wemoe_pl.cli.job import RunCLI, WeMoECLI, build_job
 from wemoe_pl.cli.job_keys import COMMAND_KEYS
 from wemoe_pl.cli.options import COMMANDS, JOB_OPTIONS, LANDSCAPE_OPTIONS, SUBCOMMANDS
 from wemoe_pl.cli.parser import WeMoEParser
-from wemoe_pl.cli.parser_errors import concrete
 from wemoe_pl.cli.verbs import KINDS
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW, shipped_configs, shipped_suites, shipped_trainers
@@ -136,6 +136,6 @@ def test_the_models_are_all_classes_that_can_be_chosen() -> None:
         own = {kind.__name__} if kind.__module__.startswith("wemoe_pl.") else set()
         return own.union(*map(below, kind.__subclasses__()))
 
-    assert set(concrete(MultiTaskModule)) & below(MultiTaskModule) == set(MODELS)
+    assert set(choices_of(MultiTaskModule)) & below(MultiTaskModule) == set(MODELS)
     assert all(issubclass(getattr(wemoe_pl, name), MultiTaskModule) for name in MODELS)
     assert sorted(MODELS) == [*MODELS]

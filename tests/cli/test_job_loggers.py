@@ -23,9 +23,12 @@ def test_what_is_logged_beside_a_fit_has_a_folder_of_its_own(
         (tmp_path / "checkpoints/last.ckpt").touch()
     ours = Namespace(class_path="wemoe_pl.MetricsFile", init_args=Namespace(save_dir="elsewhere"))
     other = Namespace(class_path="Other", init_args=Namespace())
-    place_loggers(Namespace(out=str(tmp_path), trainer=Namespace(logger=[ours, other])), command)
+    bare = Namespace(class_path="own_package.Logger")  # which takes no arguments
+    loggers = [ours, other, bare]
+    place_loggers(Namespace(out=str(tmp_path), trainer=Namespace(logger=loggers)), command)
     assert ours.init_args == Namespace(save_dir=str(tmp_path), version=version)
     assert other.init_args == Namespace()
+    assert bare == Namespace(class_path="own_package.Logger")
 
 
 def test_predict_has_no_logger(tmp_path: Path) -> None:

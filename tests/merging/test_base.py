@@ -9,11 +9,12 @@ from typing import Any
 from weakref import ref
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
-from wemoe_pl.errors import MergeError
+from wemoe_pl.errors import ConfigError, MergeError
 from wemoe_pl.merging import (
     AdaMerging,
     EWEMoE,
@@ -23,7 +24,9 @@ from wemoe_pl.merging import (
     TaskArithmetic,
     WEMoE,
     blocks_of,
+    checked_method,
 )
+from wemoe_pl.merging.base import UPSCALABLE
 from wemoe_pl.moe.low_rank import LowRank
 
 METHODS = [
@@ -127,6 +130,32 @@ def test_the_block_without_an_mlp_is_named() -> None:
     encoder.blocks = nn.Sequential(good, bad)
     with pytest.raises(MergeError, match=r"Flatten: its blocks\[1\], a Softmax, has no `mlp`"):
         blocks_of(encoder)
+
+
+@pytest.mark.parametrize("name", UPSCALABLE)
+def test_the_backbones_that_are_proposed_can_be_upscaled(name: str) -> None:
+    with torch.device("meta"):
+        assert len(blocks_of(timm.create_model(name)))
+    with pytest.raises(MergeError, match=name):
+        blocks_of(nn.Flatten())
+
+
+def test_a_method_whose_options_could_not_be_written_down_is_refused() -> None:
+    class Own(Pretrained):
+        def merge(self, pretrained: nn.Module, experts: Mapping[str, Any]) -> nn.Module:
+            return pretrained
+
+    class Bare(MergeMethod):
+        merge = Own.merge
+
+    class Lost(Bare):
+        def __init__(self, power: float = 2.0):
+            self.power = power
+
+    for method in (Own(), Bare()):
+        assert checked_method(method) is method
+    with pytest.raises(ConfigError, match=r"Lost has options and is no dataclass: put @dataclass"):
+        checked_method(Lost())
 
 
 # --- experts as weights ----------------------------------------------------------------------

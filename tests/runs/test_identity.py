@@ -8,7 +8,8 @@ import yaml
 
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.identity import Identity, image_change, program_change
-from wemoe_pl.system.provenance import program
+from wemoe_pl.system.own_packages import VARIABLE
+from wemoe_pl.system.provenance import code_hash, program
 
 SOURCES = {"pretrained": {"source": "a.safetensors", "sha256": "1" * 64}}
 IMAGES = {"test images of 'cars'": "files 1"}
@@ -80,3 +81,25 @@ def test_another_program_is_named_with_both_versions() -> None:
     assert program_change({"run": {"program": now | {"torch": "1.0"}}}) == (
         f"torch (then 1.0, now {now['torch']})"
     )
+
+
+def test_so_is_a_package_of_the_user_whose_code_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / "own_method", tmp_path / "own_loss.py"]
+    monkeypatch.setenv(VARIABLE, "\n".join(map(str, paths)))
+    paths[0].mkdir()
+    paths[1].touch()
+    (paths[0] / "__init__.py").write_text("scaling = 1")
+    then = {"run": {"program": program()}}
+    code_hash.cache_clear()
+    assert program_change(then) == ""
+    (paths[0] / "__init__.py").write_text("scaling = 2")
+    code_hash.cache_clear()
+    assert program_change(then) == "the code of own_method"
+    paths[1].write_text("x")
+    monkeypatch.setenv(VARIABLE, str(paths[1]))
+    code_hash.cache_clear()
+    assert program_change(then) == "the code of own_loss"
+    monkeypatch.setenv(VARIABLE, "")
+    assert program_change(then) == ""

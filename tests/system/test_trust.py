@@ -17,6 +17,7 @@ from wemoe_pl.cli.job import build_job, run_job
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.model.recipe import describe, read_suite, rebuild
+from wemoe_pl.system.own_packages import VARIABLE
 from wemoe_pl.system.trust import only_allowed
 
 EVIL = """
@@ -45,6 +46,7 @@ def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir()
     (folder / "evil_module.py").write_text(EVIL)
     monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv(VARIABLE, "")
     yield folder
     sys.modules.pop("evil_module", None)
 
@@ -131,6 +133,13 @@ def test_a_config_cannot_import_a_module(
 )  # fmt: skip
 def test_nor_where_any_value_or_function_is_expected(config: object, refused: Refused) -> None:
     assert "A config may not name 'evil_module." in refused(config)
+
+
+def test_a_shipped_suite_is_known_by_its_name(tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("suite: miniature\n")
+    job = build_job(["--config", "adapt_miniature", "--config", str(config), "--tasks", "[dtd]"])
+    assert job.model.suite.name == "miniature"
 
 
 def test_a_name_for_a_suite_is_that_of_a_file(refused: Refused) -> None:
@@ -230,7 +239,7 @@ def test_the_user_can_allow_a_package(trace: Path, tmp_path: Path) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text(yaml.safe_dump({"trainer": {"callbacks": "evil_module.Evil"}}))
     args = ["--config", "adapt_miniature", "--config", str(config), "--out", str(tmp_path / "run")]
-    job = build_job([*args, "--allow", "another", "--allow=evil_module"])
+    job = build_job([*args, "--allow", "json", "--allow=evil_module"])
     assert "Evil" in str(job.settings.trainer.callbacks)
     assert (trace / "it_ran").is_file()
     with pytest.raises(ConfigError, match="A config may not name"):

@@ -42,10 +42,16 @@ def as_it_ends(config: Namespace, folder: RunFolder) -> Namespace:
         return config
     config = config.clone()
     config.out = final
-    for logger in loggers_of(config.trainer):
-        if "save_dir" in logger.init_args:
-            logger.init_args.save_dir = final
+    let_log_to(final, config.trainer)
     return config
+
+
+def let_log_to(folder: str, trainer: Namespace) -> None:
+    """Let the loggers of a trainer, as its config has them, write into a folder if they write."""
+    for logger in loggers_of(trainer):
+        options = logger.get("init_args") or Namespace()  # a logger may take no arguments
+        if "save_dir" in options:
+            options.save_dir = folder
 
 
 def loggers_of(trainer: Namespace) -> list[Namespace]:

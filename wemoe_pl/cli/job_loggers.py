@@ -6,7 +6,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 from lightning.pytorch.loggers import Logger
 
-from wemoe_pl.cli.job_config import loggers_of
+from wemoe_pl.cli.job_config import let_log_to, loggers_of
 from wemoe_pl.reporting.dashboard import resumed_run
 from wemoe_pl.reporting.loggers import MetricsFile, RunLogger, identity
 from wemoe_pl.runs.checkpoint import read_checkpoint
@@ -23,9 +23,8 @@ def place_loggers(config: Namespace, command: str | None) -> None:
     if command == "predict":
         config.trainer.logger = False
     is_beside = command != "fit" and RunFolder(Path(config.out)).last_checkpoint.is_file()
+    let_log_to(config.out, config.trainer)
     for logger in loggers_of(config.trainer):
-        if "save_dir" in logger.init_args:
-            logger.init_args.save_dir = config.out
         if logger.class_path.rpartition(".")[2] == MetricsFile.__name__:
             logger.init_args.version = str(command) if is_beside else ""
 

@@ -45,7 +45,10 @@ FRESH = "--fresh"
 FRESH_OPTION = switch("Begin anew, and replace the run in --out when the new one has finished.")
 ALL_CLASSES = "--full"
 ALL_CLASSES_OPTION = switch("Tell all classes, and whole names of images.")
-ALLOW_HELP = "Trust this package, so that configs may name its classes; can be repeated."
+ALLOW_HELP = (
+    "Trust this package, installed or in this folder, so that configs may name its classes; can be "
+    "repeated."
+)
 
 
 @dataclass(frozen=True)

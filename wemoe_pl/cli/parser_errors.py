@@ -1,34 +1,18 @@
 """One sentence for each report of jsonargparse's: a table of its wordings and of ours."""
 
 import re
+import sys
 from ast import literal_eval
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lightning import Callback
-from lightning.pytorch.loggers import Logger
-
+from wemoe_pl.cli.chosen_classes import CHOSEN_BY_KEY, choices_of
+from wemoe_pl.cli.near_keys import nearest_key, nearest_name
 from wemoe_pl.cli.options import wrong_command
-from wemoe_pl.data.datamodule import VisionData
-from wemoe_pl.data.tasks import VisionTask
-from wemoe_pl.errors import FEW, did_you_mean
+from wemoe_pl.errors import did_you_mean
 from wemoe_pl.merging import MergeMethod
-from wemoe_pl.moe.compression import Compression
 from wemoe_pl.system.trust import DENIED, not_allowed
-from wemoe_pl.training.module import MultiTaskModule
-from wemoe_pl.training.objectives import Objective
 
-# The keys that take the name of a class, and what that class must be.
-CHOSEN_BY_KEY: dict[str, type] = {
-    "model": MultiTaskModule,
-    "data": VisionData,
-    "merge": MergeMethod,
-    "compression": Compression,
-    "objective": Objective,
-    "tasks": VisionTask,
-    "logger": Logger,
-    "callbacks": Callback,
-}
 NO_CONFIG = "It is no config: expected lines of the form `key: value`."
 QUOTE_NAMES = "Put quotes around a name that YAML takes for something else, as in '1' or 'yes'."
 SEE_KEYS = "Add --print_config to see all keys."
@@ -89,15 +73,34 @@ def after(place: str, sentence: str) -> str:
 def unknown_key(found: re.Match[str], report: Report) -> str:
     """Say that there is no such key, and which is like it."""
     name = re.sub(r"\.(class_path|init_args)\b.*", "", found[1])  # of which a class was chosen
-    return f"There is no key '{name}'. {nearest_name(name, report.keys, SEE_KEYS)}"
+    return f"There is no key '{name}'. {nearest_key(name, report.keys, SEE_KEYS)}"
+
+
+def stray_word(found: re.Match[str], report: Report) -> str:
+    """Say what is made of a word that belongs to no key."""
+    word = found[1]
+    if word.startswith("-"):
+        return f"There is no option '{word}'. {nearest_key(word.strip('-'), report.keys, SEE_KEYS)}"
+    return f"'{word}' stands behind no key: a config is given as --config {word}."
 
 
 def unknown_class(found: re.Match[str], report: Report) -> str:
     """Say that there is no such class, and which is like it of those that the key takes."""
-    base = CHOSEN_BY_KEY.get(report.key.rpartition(".")[2])
-    bases = [base] if base else CHOSEN_BY_KEY.values()
-    names = {name for base in bases for name in concrete(base)}
-    return f"There is no class '{found[1]}'. {nearest_name(found[1], names)}"
+    key = report.key.rpartition(".")[2]
+    if key == "model" and found[1] in choices_of(MergeMethod):
+        return f"'{found[1]}' is a merge method: give --model.merge {found[1]}."
+    bases = [CHOSEN_BY_KEY[key]] if key in CHOSEN_BY_KEY else CHOSEN_BY_KEY.values()
+    names = {name for base in bases for name in choices_of(base)}
+    backbone = " A backbone is set by --suite.backbone.model." if key == "model" else ""
+    return f"There is no class '{found[1]}'. {nearest_name(found[1], names)}{backbone}"
+
+
+def unknown_attribute(found: re.Match[str], report: Report) -> str:
+    """Say that a module has no such class, and which of its classes is like it."""
+    module, name = found[1], found[2]
+    members = vars(sys.modules[module]) if module in sys.modules else {}
+    names = [f"{module}.{known}" for known, value in members.items() if isinstance(value, type)]
+    return f"There is no class '{module}.{name}'. {nearest_name(f'{module}.{name}', names)}"
 
 
 def not_derived(found: re.Match[str], report: Report) -> str:
@@ -135,8 +138,10 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], Report], str]], ...] = (
     (r"The YAML .*", lambda found, report: after(report.key, found[0])),
     (r"(?:[\w.]+: )*A config may not name '.*", lambda found, report: after(report.key, found[0])),
     (DENIED.pattern, lambda found, report: after(report.key, not_allowed(found[1]))),
-    (r"(?:unrecognized arguments: --|[Oo]ption ')([\w.]+)", unknown_key),
+    (r"(?:unrecognized arguments: --|[Oo]ption ')([\w.-]+)", unknown_key),
+    (r"unrecognized arguments: (\S+)", stray_word),
     (r"Expected a dot import path string: (\S+)", unknown_class),
+    (r"module '([\w.]+)' has no attribute '(\w+)'", unknown_attribute),
     (r"Import path ([\w.]*) ?does not correspond to a subclass of (\w+)", not_derived),
     (r"invalid choice: '(\S+)' \(choose from ", lambda found, _: wrong_command(found[1])),
     (r'expected "subcommand" to be one of', lambda *_: wrong_command()),
@@ -170,19 +175,3 @@ def is_no_text(value: str) -> bool:
         return False
     items = parsed if isinstance(parsed, list) else [parsed]
     return any(not isinstance(item, str) for item in items)
-
-
-def nearest_name(name: str, candidates: Iterable[str], otherwise: str = "") -> str:
-    """End a sentence with the nearest candidate, and with the others if they are few."""
-    names = [candidate for candidate in candidates if not candidate.startswith("_")]
-    hint = did_you_mean(name, names)
-    return hint if len(names) <= FEW else hint.partition("There are")[0].strip() or otherwise
-
-
-def concrete(base: type) -> list[str]:
-    """List the names of the classes that can be chosen for a base class."""
-    children: list[type] = base.__subclasses__()
-    below = [name for child in children for name in concrete(child)]
-    members = (getattr(base, name, None) for name in dir(base))
-    abstract = any(getattr(member, "__isabstractmethod__", False) for member in members)
-    return below if abstract or base in CHOSEN_BY_KEY.values() else [base.__name__, *below]

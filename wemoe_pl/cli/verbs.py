@@ -1,6 +1,7 @@
 """Run a command: a job by Lightning, or a verb, which needs no trainer."""
 
 import logging
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,8 +45,10 @@ from wemoe_pl.runs.lock import held
 from wemoe_pl.runs.session import writing_to
 from wemoe_pl.system.console import Console
 from wemoe_pl.system.folders import remove_folders_left
+from wemoe_pl.system.hub_repo import HubRepo
 from wemoe_pl.system.signals import REQUEST, Stopped
 from wemoe_pl.system.terminal import STDOUT, guard_output, takes_more
+from wemoe_pl.system.trust import only_allowed
 from wemoe_pl.training.lightning_noise import silence_lightning
 
 UPSCALED: dict[str, MergeMethod] = {
@@ -209,7 +212,13 @@ def export_model(args: list[str]) -> None:
     if options.format != "bundle" and (options.precision or options.dictionary):
         raise ConfigError("--precision and --dictionary are of bundles: set --format bundle.")
     repo = destination(options.push) if options.push else None
-    model = original = open_model(options.source, options.allow)
+    with only_allowed(options.allow):
+        write_export(options, repo)
+
+
+def write_export(options: Namespace, repo: HubRepo | None) -> None:
+    """Write what the options of an export say, read it back, and upload it to a repository."""
+    model = original = open_model(options.source)
     if options.dictionary:
         model = original.compressed(parse_compression(options.dictionary))
     if options.precision:

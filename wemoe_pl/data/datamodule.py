@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Subset, default_convert
 
 from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.image_sets import ImageSet, ImageSets
+from wemoe_pl.data.loading_workers import as_many_as_cores
 from wemoe_pl.data.open_files import allow_open_files
 from wemoe_pl.data.samplers import ALONE, CountFrom, Share, WholeBatches, places_of_few
 from wemoe_pl.data.streams import Batch, LabelledImage, NoTask, SeenBatch, StepBatches, TaskBatches
@@ -35,7 +36,8 @@ class VisionData(L.LightningDataModule):
         batch_size: images per task and step.
         tasks_per_batch: how many tasks a batch has; a step has as many batches as that takes.
         test_batch_size: images per batch when scoring.
-        num_workers: processes that load images; 0 loads them in the main one.
+        num_workers: processes that load images, at most one for every core; 0 loads them in the
+            main one.
         seed: of the order of the images.
         cache_images: keep the resized images on disk (150 kB each), so that they are decoded once.
         images: what `predict` classifies: a folder, a pattern such as "photos/*.jpg", or parquet
@@ -72,8 +74,8 @@ class VisionData(L.LightningDataModule):
         self.batch_size = at_least(1, "batch_size", batch_size)
         self.tasks_per_batch = at_least(1, "tasks_per_batch", tasks_per_batch)
         self.test_batch_size = at_least(1, "test_batch_size", test_batch_size)
-        self.num_workers = at_least(0, "num_workers", num_workers)
-        allow_open_files(num_workers)
+        self.num_workers = as_many_as_cores(at_least(0, "num_workers", num_workers))
+        allow_open_files(self.num_workers)
         self.seed = seed
         self.corruption = corruption
         streamed = corruption if stream == "test" and adapt_on == "corrupted" else None

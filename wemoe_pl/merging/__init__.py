@@ -6,7 +6,7 @@ coefficients require gradients. Everything downstream (adapting, scoring, loggin
 
 from wemoe_pl.merging.adamerging import AdaMerging, AdaptiveEncoder
 from wemoe_pl.merging.average import SimpleAverage
-from wemoe_pl.merging.base import NOT_ADAPTED, MergeMethod, blocks_of
+from wemoe_pl.merging.base import NOT_ADAPTED, MergeMethod, blocks_of, checked_method
 from wemoe_pl.merging.baselines import Individual, PerTaskEncoder, Pretrained
 from wemoe_pl.merging.fisher import Fisher
 from wemoe_pl.merging.folding import fold, folds
@@ -19,5 +19,6 @@ from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, part_of, upscale
 __all__ = [
     "NOT_ADAPTED", "TIES", "AdaMerging", "AdaptiveEncoder", "EWEMoE", "Fisher", "Individual",
     "MergeMethod", "PerTaskEncoder", "Pretrained", "RegMean", "SampleMethod", "SimpleAverage",
-    "Sums", "TaskArithmetic", "WEMoE", "blocks_of", "fold", "folds", "part_of", "upscale",
+    "Sums", "TaskArithmetic", "WEMoE", "blocks_of", "checked_method", "fold", "folds", "part_of",
+    "upscale",
 ]  # fmt: skip

@@ -3,16 +3,24 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import is_dataclass
+from inspect import signature
 from typing import ClassVar
 
 from torch import nn
 
 from wemoe_pl.checkpoints import LazyState, State, shapes_of, without_head
-from wemoe_pl.errors import MergeError
+from wemoe_pl.errors import ConfigError, MergeError
 from wemoe_pl.merging.expert_check import measured
 from wemoe_pl.moe.scaling import DEFAULT_SCALING
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
 
+# Backbones of several families that have what is upscaled, each by its name in timm.
+UPSCALABLE = ("vit_base_patch32_clip_224", "deit3_small_patch16_224", "eva02_tiny_patch14_224")
+WHAT_WILL_DO = (
+    "Any timm vision transformer with `blocks[i].mlp` will do, such as "
+    f"{', '.join(UPSCALABLE[:-1])} or {UPSCALABLE[-1]}."
+)
 NOT_ADAPTED = ", not adapted"  # behind the name of a method of which nothing was adapted yet
 
 
@@ -51,6 +59,21 @@ class MergeMethod(ABC):
     def scaling(self) -> float:
         """λ, where adaptation starts and what the task arithmetic beside it is scaled by."""
         return DEFAULT_SCALING
+
+
+def checked_method(method: MergeMethod) -> MergeMethod:
+    """Return a method whose options can be written down.
+
+    Raises:
+        ConfigError: it takes options and is no dataclass.
+    """
+    kind = type(method)
+    if not is_dataclass(method) and signature(kind).parameters:
+        raise ConfigError(
+            f"The merge method {kind.__name__} has options and is no dataclass: put "
+            "@dataclass(frozen=True) above the class, so that checkpoints can hold them."
+        )
+    return method
 
 
 def check_experts(experts: Mapping[str, Model]) -> None:
@@ -107,12 +130,12 @@ def blocks_of(encoder: nn.Module) -> nn.ModuleList | nn.Sequential:
     if not isinstance(blocks, nn.ModuleList | nn.Sequential) or not len(blocks):
         raise MergeError(
             f"Cannot upscale a {type(encoder).__name__}: it has no list of transformer blocks "
-            "named `blocks`. Any timm vision transformer with `blocks[i].mlp` will do."
+            f"named `blocks`. {WHAT_WILL_DO}"
         )
     for i, block in enumerate(blocks):
         if not isinstance(getattr(block, "mlp", None), nn.Module):
             raise MergeError(
                 f"Cannot upscale a {type(encoder).__name__}: its blocks[{i}], a "
-                f"{type(block).__name__}, has no `mlp`."
+                f"{type(block).__name__}, has no `mlp`. {WHAT_WILL_DO}"
             )
     return blocks

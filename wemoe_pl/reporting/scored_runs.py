@@ -10,6 +10,7 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.run_config import read_run_config
 from wemoe_pl.runs.settings import Effect, relevant_settings
+from wemoe_pl.system.near_paths import did_you_mean_path
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def read_runs(folders: Iterable[str]) -> list[ScoredRun]:
     for name in folders:
         folder = Path(name)
         if not folder.is_dir():
-            raise ConfigError(f"There is no folder {folder}: give the folder of a run.")
+            hint = did_you_mean_path(folder)
+            raise ConfigError(f"There is no folder {folder}: give the folder of a run.{hint}")
         results = RunFolder(folder).results.name
         found = sorted(folder.rglob(results))
         paths = [path for path in found if not is_in_hidden_folder(path, folder)]

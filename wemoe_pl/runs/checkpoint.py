@@ -11,6 +11,7 @@ from wemoe_pl.errors import CheckpointError
 from wemoe_pl.runs.checkpoint_schema import CHECKPOINT_SCHEMA
 from wemoe_pl.runs.checkpoint_tensors import check_tensors
 from wemoe_pl.runs.settings import comparable
+from wemoe_pl.system.near_paths import did_you_mean_path
 
 ENDED = "ended"  # the key under which `LastCheckpoint` says that training has
 IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
@@ -30,7 +31,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     hint = "give DIR/checkpoints/last.ckpt of a run"
     if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint {path}: {hint}.")
+        raise CheckpointError(f"There is no checkpoint {path}: {hint}.{did_you_mean_path(path)}")
     refuse_compressed(path, hint)
     if not is_intact(path):
         raise CheckpointError(

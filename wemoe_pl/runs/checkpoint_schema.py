@@ -51,11 +51,12 @@ class ModelRecord(TypedDict):
 
 
 class ProgramRecord(TypedDict):
-    """The program that has made something."""
+    """The program that has made something, and by their names the packages that it was allowed."""
 
     code: str
     wemoe_pl: str
     torch: str
+    own: NotRequired[dict[str, str]]
 
 
 @with_config(STRICT)

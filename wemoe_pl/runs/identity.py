@@ -98,4 +98,5 @@ def program_change(left: Mapping[str, Any]) -> str:
         return f"the code of wemoe-pl{versions}"
     if then["torch"] != now["torch"]:
         return f"torch (then {then['torch']}, now {now['torch']})"
-    return ""
+    before, own = then.get("own", {}), now.get("own", {})
+    return next((f"the code of {name}" for name in own if before.get(name) != own[name]), "")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.system.near_paths import did_you_mean_path
 
 # The option with which a user trusts a package, whose classes configs may then name.
 ALLOW = "--allow"
@@ -70,7 +71,8 @@ def find(kind: str, name: str, shipped: Path) -> str:
     found = shipped.glob("trainer/*.yaml" if "/" in name else "*.yaml")
     paths = [path.relative_to(shipped) for path in found]
     names = [str(path if ending else path.with_suffix("")) for path in paths]
+    hint = did_you_mean_path(path).strip() if "/" in name else ""
     raise ConfigError(
         f"There is no {kind} '{name}', neither here ({Path.cwd()}) nor among the shipped ones. "
-        f"{did_you_mean(name, names)}"
+        f"{hint or did_you_mean(name, names)}"
     )

@@ -6,10 +6,12 @@ import subprocess
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from wemoe_pl import __version__
 from wemoe_pl.system.configs import PACKAGE
+from wemoe_pl.system.own_packages import own_places
 
 RECORDED_VERSIONS = (
     "torch", "torchvision", "lightning", "timm", "torchmetrics",
@@ -24,19 +26,24 @@ def versions() -> dict[str, str]:
 
 
 @cache
-def code_hash() -> str:
-    """The SHA-256 of this program's code: of all modules of the package, by name and content."""
+def code_hash(package: Path = PACKAGE) -> str:
+    """The SHA-256 of a package's code, or this program's: of all modules, by name and content."""
     digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode())
+    for path in sorted(package.rglob("*.py")) if package.is_dir() else [package]:
+        digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
-def program() -> dict[str, str]:
-    """Return the versions of this program's code and of torch, which equal runs share."""
+def program() -> dict[str, Any]:
+    """Return the versions of this program's code and of torch, which equal runs share.
+
+    The code of packages that the user allows is among it, by their names, if there are any.
+    """
     known = versions()
-    return {"code": code_hash(), "wemoe_pl": known["wemoe_pl"], "torch": known["torch"]}
+    own = {name: code_hash(place) for name, place in own_places().items()}
+    made_by = {"code": code_hash(), "wemoe_pl": known["wemoe_pl"], "torch": known["torch"]}
+    return made_by | ({"own": own} if own else {})
 
 
 def provenance(recipe: Mapping[str, Any], seed: int) -> dict[str, str]:

@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from os import PathLike
 from pkgutil import resolve_name
 from typing import Any
@@ -15,8 +16,9 @@ import yaml
 from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.system.configs import ALLOW
+from wemoe_pl.system.configs import ALLOW, find_suite, shipped_suites
 from wemoe_pl.system.jsonargparse_private import deny_programs, is_program, restored_settings
+from wemoe_pl.system.own_packages import fault_of_import, import_allowed
 from wemoe_pl.system.plain_yaml import load_plain
 from wemoe_pl.system.public_names import with_public_names
 
@@ -25,10 +27,14 @@ PLAIN_YAML = "plain_yaml"
 
 
 def load_settings(text: str) -> Any:
-    """Read a config: its classes by their public names, and a suite's file never as a module."""
+    """Read a config: its classes by their public names, and a suite's file never as a module.
+
+    A suite that is shipped may be named without its path, as on the command line.
+    """
     settings = with_public_names(load_plain(text, get_loader("yaml")))
     if isinstance(settings, dict) and isinstance(suite := settings.get("suite"), str):
-        return settings | {"suite": no_module(suite)}
+        path = find_suite(suite) if suite in shipped_suites() else suite
+        return settings | {"suite": no_module(path)}
     return settings
 
 
@@ -44,6 +50,7 @@ def no_module(path: str) -> str:
 set_loader(PLAIN_YAML, load_settings, (yaml.YAMLError,))
 
 
+ALLOWED_AROUND: ContextVar[tuple[str, ...]] = ContextVar("ALLOWED_AROUND", default=())
 ALLOWED = ("wemoe_pl", "lightning", "torch", "torchmetrics", "timm", "wandb")
 # Where the functions are that Lightning's classes expect to be given.
 FUNCTIONS = (
@@ -58,9 +65,14 @@ DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")  # what jsonargparse
 def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
     """Within, parsers import only what is of `ALLOWED` and of these packages, and read only files.
 
+    Those that are not installed are imported from the current folder, and nothing else from there.
+    What a block around this one allows stays allowed.
+
     Raises:
-        ConfigError: one of these is not the name of a package that can be allowed.
+        ConfigError: one of these is not the name of a package, or there is none, or it cannot be
+            imported.
     """
+    packages = (*ALLOWED_AROUND.get(), *packages)
     with restored_settings():
         try:
             set_parsing_settings(
@@ -71,10 +83,22 @@ def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
             )
         except ValueError as error:
             raise ConfigError(
-                f"{ALLOW} {' '.join(packages)}: give the name of a package, such as my_package."
+                f"{ALLOW} {' '.join(packages)}: give the name of a package, such as my_package; "
+                "repeat the option for another."
             ) from error
         deny_programs()
-        yield
+        named = {package.partition(".")[0] for package in packages}
+        names = sorted(named.difference(ALLOWED))
+        token = ALLOWED_AROUND.set(packages)
+        try:
+            import_allowed(names)
+            yield
+        except Exception as error:
+            if fault := fault_of_import(error, names):
+                raise ConfigError(fault) from error
+            raise
+        finally:
+            ALLOWED_AROUND.reset(token)
 
 
 def check_parts(settings: Any, allowed: Sequence[str] = (), key: str = "") -> None:
@@ -99,12 +123,13 @@ def check_parts(settings: Any, allowed: Sequence[str] = (), key: str = "") -> No
     elif callable(settings) and not isinstance(settings, type | PathLike):
         named = settings if inspect.isroutine(settings) else type(settings)
         path = f"{named.__module__}.{named.__qualname__}"
-        if not is_within(path, [*FUNCTIONS, *allowed]):
+        if not is_within(path, [*FUNCTIONS, *allowed, *ALLOWED_AROUND.get()]):
             raise ConfigError(f"{key}: {no_function(path)}")
 
 
 def check_class(path: str, allowed: Sequence[str], key: str) -> None:
     """Raise `ConfigError` unless a path is that of a class whose instances are not called."""
+    allowed = [*allowed, *ALLOWED_AROUND.get()]
     if is_program(path) or not is_within(path, [*ALLOWED, *allowed]):
         raise ConfigError(f"{key}: {not_allowed(path)}")
     try:
@@ -132,9 +157,11 @@ def not_allowed(path: str) -> str:
     """
     if is_program(path):
         return f"A config may not name '{path}': it would run a program, and not find a class."
+    package = path.partition(".")[0]
     return (
         f"A config may not name '{path}': it is not of {', '.join(ALLOWED)}. If you trust that "
-        f"package, allow it on the command line with {ALLOW} {path.partition('.')[0]}."
+        f"package, give allow=['{package}'] in Python, or allow it on the command line with "
+        f"{ALLOW} {package}."
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.merging import NOT_ADAPTED, MergeMethod
+from wemoe_pl.merging import NOT_ADAPTED, MergeMethod, checked_method
 from wemoe_pl.model.building import build_classifier, build_classifiers
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import describe, rebuild, rebuild_options
@@ -49,7 +49,7 @@ class MergedModule(MultiTaskModule):
             suite.task(task)
             if infer_task is not None:
                 raise ConfigError(f"The task is given as '{task}': leave out model.infer_task.")
-        self.merge = merge
+        self.merge = checked_method(merge)
         self.initial_routing_weight = merge.scaling
         self.infer_task = infer_task
         self.only_task = task

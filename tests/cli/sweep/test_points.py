@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ from helpers.sweeps import JOB, run_sweep
 
 from wemoe_pl.cli.options import values_of
 from wemoe_pl.cli.sweep.points import command_for
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import find_config, shipped_configs
+from wemoe_pl.system.own_packages import VARIABLE
+from wemoe_pl.system.provenance import code_hash
 
 
 def test_every_point_is_a_command_in_a_folder_of_its_own(tmp_path: Path) -> None:
@@ -80,3 +84,36 @@ def test_whole_configs_can_be_swept(tmp_path: Path) -> None:
     assert [command[:3] for command in commands] == [
         ["test", "--config", "ties"], ["fit", "--config", "fisher"],
     ]  # fmt: skip
+
+
+OWN = """
+from wemoe_pl import TaskArithmetic, WEMoE
+class Halved(TaskArithmetic): pass
+class Sparse(WEMoE): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("swept_package.Halved", "test"), ("Halved", "test"), ("swept_package.methods.Sparse", "fit")],
+)
+def test_a_method_of_ones_own_is_known_too_where_it_is_allowed(
+    method: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "swept_package").mkdir()
+    (tmp_path / "swept_package/__init__.py").write_text("from .methods import Halved")
+    (tmp_path / "swept_package/methods.py").write_text(OWN)
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.chdir(tmp_path)
+    job = ("--config", "adapt_miniature", "--allow", "swept_package")
+    grid = ("--grid", f"model.merge={method},swept_package.Halved")
+    assert [command[0] for command in run_sweep(tmp_path, *job, *grid).commands] == [
+        expected,
+        "test",
+    ]
+    (tmp_path / "swept_package/methods.py").write_text(f"{OWN}# other")
+    code_hash.cache_clear()
+    with pytest.raises(ConfigError, match=r"before the code of swept_package was changed"):
+        run_sweep(tmp_path, *job, *grid)
+    for name in ("swept_package", "swept_package.methods"):
+        del sys.modules[name]

@@ -9,6 +9,7 @@ import shlex
 from argparse import Namespace
 from pathlib import Path
 
+from wemoe_pl.cli.options import values_of
 from wemoe_pl.cli.sweep.grid import combinations, parse_grid
 from wemoe_pl.cli.sweep.points import check_points, last_words, make_point
 from wemoe_pl.cli.sweep.summary import summarise
@@ -16,7 +17,9 @@ from wemoe_pl.cli.sweep.workers import Processes, run_all
 from wemoe_pl.cli.verb_parsers import sweep_parser
 from wemoe_pl.errors import ConfigError, WeMoEError, at_least
 from wemoe_pl.runs.session import writing_to
+from wemoe_pl.system.configs import ALLOW
 from wemoe_pl.system.terminal import say
+from wemoe_pl.system.trust import only_allowed
 
 
 def sweep(args: list[str], run: Processes | None = None) -> None:
@@ -31,6 +34,12 @@ def sweep(args: list[str], run: Processes | None = None) -> None:
         WeMoEError: some points failed; the others have run.
     """
     options, passed_on = sweep_parser().parse_known_args(args)
+    with only_allowed(values_of(passed_on, ALLOW)):
+        run_grid(options, passed_on, run or Processes())
+
+
+def run_grid(options: Namespace, passed_on: list[str], run: Processes) -> None:
+    """Run the points of a grid, once what is allowed is imported, and end in one table."""
     out = Path(options.out)
     grid = checked_grid(options, passed_on)
     all_points = [make_point(settings, options, passed_on, out) for settings in combinations(grid)]
@@ -40,7 +49,7 @@ def sweep(args: list[str], run: Processes | None = None) -> None:
         return
     with writing_to(out):
         check_points(all_points, options.fresh)
-        failed = run_all(all_points, options, run or Processes(), out)
+        failed = run_all(all_points, options, run, out)
         left = [point for point in all_points if point not in failed]
         summarise(left, list(grid), out, options.choose)
     if failed:

@@ -4,22 +4,26 @@ import json
 import warnings
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
-from wemoe_pl import merging
+from wemoe_pl.cli.chosen_classes import choices_of
 from wemoe_pl.cli.options import CONFIG, flatten, values_of
 from wemoe_pl.cli.sweep.grid import folder_name
 from wemoe_pl.cli.sweep.records import CommandRecord, read_command
 from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.merging import MergeMethod
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder, RunState
 from wemoe_pl.runs.identity import program_change
 from wemoe_pl.runs.results_schema import read_results_file
 from wemoe_pl.runs.settings import read_settings
-from wemoe_pl.system.configs import find_config
+from wemoe_pl.system.configs import ALLOW, find_config
 from wemoe_pl.system.files import atomic_write, digest
+from wemoe_pl.system.trust import is_within
 
 
 @dataclass(frozen=True)
@@ -150,8 +154,20 @@ def command_for(configs: Sequence[str], arguments: Sequence[str]) -> str:
     for config in configs:
         settings |= flatten(read_settings(Path(find_config(config))) or {})
     merge = [settings.get("model.merge", ""), *values_of(arguments, "--model.merge")][-1]
-    method = getattr(merging, merge.rpartition(".")[2], None)
+    method = named_method(merge, values_of(arguments, ALLOW))
     return "test" if getattr(method, "is_static", False) else "fit"
+
+
+def named_method(name: str, allowed: Sequence[str]) -> Any:
+    """Find the merge method that a config names, which may be of a package that is allowed.
+
+    Of one that does not exist, the job complains better than None.
+    """
+    if not is_within(name, ["wemoe_pl", *allowed]):
+        return choices_of(MergeMethod).get(name)
+    with suppress(ImportError, AttributeError, ValueError):
+        return resolve_name(name)
+    return None
 
 
 def check_points(all_points: Iterable[Point], fresh: bool) -> None:

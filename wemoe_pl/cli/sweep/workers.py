@@ -19,6 +19,7 @@ from wemoe_pl.system.signals import LIFELINE, REQUEST, Stopped
 from wemoe_pl.system.terminal import say
 
 LAUNCH = ("-m", "wemoe_pl")
+SAFE_PATH = "PYTHONSAFEPATH"  # else -m would take libraries from the current folder first
 ORPHAN = 120.0  # seconds that a child of a killed sweep has to come to an end
 LOOK_AGAIN = 0.2  # seconds between two looks at whether a signal has come
 GRACE = 20  # seconds that an interrupted run has to come to an end
@@ -119,7 +120,7 @@ class Processes:
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**environment, LIFELINE: "stdin"},
+                env={**environment, LIFELINE: "stdin", SAFE_PATH: "1"},
             ) as process,
         ):
             self.running.append(process)

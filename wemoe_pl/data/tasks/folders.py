@@ -20,6 +20,7 @@ from wemoe_pl.data.tasks.image_files import ImageFiles
 from wemoe_pl.data.tasks.listing import is_hidden, list_images
 from wemoe_pl.data.tasks.missing_images import tell_gaps
 from wemoe_pl.errors import DataError, check_class_names, did_you_mean
+from wemoe_pl.system.near_paths import did_you_mean_path
 
 SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "eval"})
 
@@ -115,7 +116,8 @@ class ImageFolderTask(VisionTask):
         if folder is None:
             raise DataError(f"This task has no {split} images: give the folder as `{split}`.")
         if not Path(folder).expanduser().is_dir():
-            raise DataError(f"There is no folder {folder}: check `{split}` in the config.")
+            hint = did_you_mean_path(Path(folder))
+            raise DataError(f"There is no folder {folder}: check `{split}` in the config.{hint}")
         return Path(folder).expanduser()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from wemoe_pl.data.tasks.file_names import name_some, printable
 from wemoe_pl.data.tasks.image_files import IMAGE_SUFFIXES
 from wemoe_pl.errors import DataError
+from wemoe_pl.system.near_paths import did_you_mean_path
 
 # What systems and network drives leave beside images, under names without a dot, in small letters.
 DEBRIS = frozenset((
@@ -26,7 +27,8 @@ def list_images(folder: Path) -> list[Path]:
         DataError: there is no such folder, no image in it, or it cannot be listed.
     """
     if not folder.is_dir():
-        raise DataError(f"There is no folder {printable(folder)}: check its path.")
+        hint = printable(did_you_mean_path(folder))
+        raise DataError(f"There is no folder {printable(folder)}: check its path.{hint}")
     paths = chosen(files_of(folder), IMAGE_SUFFIXES)
     if not paths:
         raise DataError(

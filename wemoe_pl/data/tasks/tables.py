@@ -14,6 +14,7 @@ from wemoe_pl.data.tasks.file_names import printable
 from wemoe_pl.data.tasks.image_files import file_facts
 from wemoe_pl.data.tasks.listing import files_below
 from wemoe_pl.errors import DataError
+from wemoe_pl.system.near_paths import did_you_mean_path
 
 if TYPE_CHECKING:
     from datasets import Dataset  # which takes seconds to import, and only tables need it
@@ -83,7 +84,8 @@ def tables_in(folder: Path, pattern: str) -> list[Path]:
         DataError: there is no such folder, or no such file in it.
     """
     if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}: check `dataset` in the config.")
+        hint = did_you_mean_path(folder)
+        raise DataError(f"There is no folder {folder}: check `dataset` in the config.{hint}")
     there = [str(path.relative_to(folder)) for path in files_below(folder, {TABLE})]
     names = matching(pattern, there)
     if not names:

@@ -12,6 +12,7 @@ from wemoe_pl.data.tasks.listing import chosen, files_of, matching_files
 from wemoe_pl.data.tasks.parquet import ParquetImages
 from wemoe_pl.data.tasks.tables import TABLE, read_table, table_facts
 from wemoe_pl.errors import DataError
+from wemoe_pl.system.near_paths import did_you_mean_path
 
 SUFFIXES = IMAGE_SUFFIXES | {TABLE}
 
@@ -49,6 +50,7 @@ def find_files(source: str) -> list[Path]:
             f"No file matches '{printable(source)}': check the pattern."
             if has_magic(source)
             else f"There is no folder or file {printable(source)}: check its path."
+            f"{printable(did_you_mean_path(path))}"
         )
     files = chosen(there, SUFFIXES)
     if not files:

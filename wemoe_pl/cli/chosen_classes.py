@@ -1,0 +1,35 @@
+"""The keys whose values are classes, and the classes that each can take."""
+
+from lightning import Callback
+from lightning.pytorch.loggers import Logger
+
+from wemoe_pl.data.datamodule import VisionData
+from wemoe_pl.data.tasks import VisionTask
+from wemoe_pl.merging import MergeMethod
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.objectives import Objective
+
+# The keys, by their last part, and what a class must be derived from.
+CHOSEN_BY_KEY: dict[str, type] = {
+    "model": MultiTaskModule,
+    "data": VisionData,
+    "merge": MergeMethod,
+    "compression": Compression,
+    "objective": Objective,
+    "tasks": VisionTask,
+    "logger": Logger,
+    "callbacks": Callback,
+}
+
+
+def choices_of(base: type) -> dict[str, type]:
+    """The classes that can be chosen for a base class, as far as they are imported, by name."""
+    found: dict[str, type] = {}
+    children: list[type] = base.__subclasses__()
+    for child in children:
+        found |= choices_of(child)
+        members = (getattr(child, name, None) for name in dir(child))
+        if not any(getattr(member, "__isabstractmethod__", False) for member in members):
+            found[child.__name__] = child
+    return found

@@ -1,0 +1,32 @@
+"""The path that is meant by one that does not exist."""
+
+from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
+
+
+def did_you_mean_path(path: Path) -> str:
+    """The end of a sentence that names the nearest path which is there; empty if none is near.
+
+    >>> did_you_mean_path(Path("/no/such/place"))
+    ''
+    """
+    with suppress(OSError):  # a folder that cannot be listed
+        if (near := nearest_path(path)) is not None:
+            return f" Did you mean {near}?"
+    return ""
+
+
+def nearest_path(path: Path) -> Path | None:
+    """Find the path that is there and has the same parts, or nearly; None if there is none."""
+    here = Path(path.anchor)
+    for part in path.parts[1:] if path.anchor else path.parts:
+        if (here / part).exists():
+            here = here / part
+            continue
+        names = [other.name for other in here.iterdir() if other.name[:1] != "."]
+        nearest = get_close_matches(part, names, n=1)
+        if not nearest:
+            return None
+        here = here / nearest[0]
+    return here
