@@ -30,6 +30,7 @@ from .merging import (
     SimpleAverage as SimpleAverage,
     TaskArithmetic as TaskArithmetic,
     TIES as TIES,
+    TSVM as TSVM,
     Fisher as Fisher,
     RegMean as RegMean,
     AdaMerging as AdaMerging,

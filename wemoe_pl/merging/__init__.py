@@ -14,10 +14,12 @@ from wemoe_pl.merging.from_samples import SampleMethod, Sums
 from wemoe_pl.merging.regmean import RegMean
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.ties import TIES
+from wemoe_pl.merging.tsv import TSVM
 from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, part_of, upscale
 
 __all__ = [
-    "NOT_ADAPTED", "TIES", "AdaMerging", "AdaptiveEncoder", "EWEMoE", "Fisher", "Individual",
-    "MergeMethod", "PerTaskEncoder", "Pretrained", "RegMean", "SampleMethod", "SimpleAverage",
-    "Sums", "TaskArithmetic", "WEMoE", "blocks_of", "fold", "folds", "part_of", "upscale",
+    "NOT_ADAPTED", "TIES", "TSVM", "AdaMerging", "AdaptiveEncoder", "EWEMoE", "Fisher",
+    "Individual", "MergeMethod", "PerTaskEncoder", "Pretrained", "RegMean", "SampleMethod",
+    "SimpleAverage", "Sums", "TaskArithmetic", "WEMoE", "blocks_of", "fold", "folds", "part_of",
+    "upscale",
 ]  # fmt: skip

@@ -1,0 +1,95 @@
+"""Static methods that merge matrices by an idea of their own, and average everything else."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from wemoe_pl.checkpoints import LazyState, shapes_of
+from wemoe_pl.errors import MergeError
+from wemoe_pl.merging.base import MergeMethod, checked_states, frozen_copy
+from wemoe_pl.moe.task_vectors import Model, add_task_vectors, lazy_task_vector
+
+QUERY_KEY_VALUE = ".qkv.weight"  # timm's name for the three matrices of attention in one
+
+
+@dataclass(frozen=True)
+class MatrixMethod(MergeMethod):
+    """θ0 + α Δ, where Δ of a matrix is computed from the task vectors' matrices.
+
+    Matrices are the weights of linear layers and the embedding of positions. Of every other tensor
+    (biases, norms, the convolution of patches) Δ is the mean of the task vectors. One tensor of all
+    experts is in memory at a time.
+
+    Args:
+        alpha: α, the scaling coefficient of the merged task vector, 0 or more.
+        split_qkv: timm has one matrix for queries, keys and values. Merge it as three, as code for
+            checkpoints of Hugging Face does, instead of as one, as code for those of open_clip
+            does; the results differ.
+    """
+
+    is_static = True
+
+    alpha: float = 1.0
+    split_qkv: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an α out of range before anything is loaded."""
+        check_alpha(self.alpha)
+
+    @property
+    def factor(self) -> float:
+        """The number by which Δ is multiplied as a whole."""
+        return self.alpha
+
+    def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
+        """A frozen encoder."""
+        base = pretrained.state_dict()
+        states = checked_states(base, experts)
+        vectors = [lazy_task_vector(base, state) for state in states]
+        merged = LazyState(
+            shapes_of(vectors[0]),
+            lambda key: self.merged_tensor(key, [vector[key] for vector in vectors]),
+        )
+        return frozen_copy(pretrained, add_task_vectors(base, [merged], self.factor))
+
+    def merged_tensor(self, key: str, vectors: Sequence[Tensor]) -> Tensor:
+        """Δ of one tensor, from the T task vectors of it."""
+        stacked = torch.stack(list(vectors))
+        if not self.is_matrix(stacked[0]):
+            return stacked.mean(dim=0)
+        # Singular values are computed in single precision at least.
+        matrices = stacked.to(torch.promote_types(stacked.dtype, torch.float32))
+        matrices = matrices.reshape(len(stacked), *matrix_shape(stacked[0]))
+        parts = matrices.chunk(3 if self.split_qkv and is_fused(key) else 1, dim=1)
+        merged = torch.cat([self.combine(part) for part in parts])
+        return merged.reshape(stacked[0].shape).to(stacked.dtype)
+
+    def is_matrix(self, tensor: Tensor) -> bool:
+        """Is a tensor a matrix, apart from dimensions of size 1?"""
+        return tensor.ndim == 2 or len(matrix_shape(tensor)) == 2
+
+    @abstractmethod
+    def combine(self, matrices: Tensor) -> Tensor:
+        """Δ of a matrix: its task vectors (T, m, n) → (m, n)."""
+
+
+def matrix_shape(tensor: Tensor) -> tuple[int, ...]:
+    """The shape of a tensor as a matrix: timm's embedding of positions is (1, N, D)."""
+    return tensor.shape if tensor.ndim == 2 else tuple(size for size in tensor.shape if size > 1)
+
+
+def is_fused(key: str) -> bool:
+    """Are these the weights of queries, keys and values in one matrix?"""
+    return f".{key}".endswith(QUERY_KEY_VALUE)
+
+
+def check_alpha(alpha: float) -> None:
+    """Raise `MergeError` unless α is 0 or more."""
+    if not 0.0 <= alpha < float("inf"):
+        raise MergeError(
+            f"alpha is {alpha}: choose a scaling coefficient of the merged task vector, 0 or more; "
+            "published ones lie between 0.5 and 2.5."
+        )
