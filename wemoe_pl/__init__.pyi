@@ -31,6 +31,8 @@ from .merging import (
     TaskArithmetic as TaskArithmetic,
     TIES as TIES,
     TSVM as TSVM,
+    IsoC as IsoC,
+    IsoCTS as IsoCTS,
     Fisher as Fisher,
     RegMean as RegMean,
     AdaMerging as AdaMerging,

@@ -11,6 +11,7 @@ from wemoe_pl.merging.baselines import Individual, PerTaskEncoder, Pretrained
 from wemoe_pl.merging.fisher import Fisher
 from wemoe_pl.merging.folding import fold, folds
 from wemoe_pl.merging.from_samples import SampleMethod, Sums
+from wemoe_pl.merging.iso import IsoC, IsoCTS
 from wemoe_pl.merging.regmean import RegMean
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.ties import TIES
@@ -19,7 +20,7 @@ from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, part_of, upscale
 
 __all__ = [
     "NOT_ADAPTED", "TIES", "TSVM", "AdaMerging", "AdaptiveEncoder", "EWEMoE", "Fisher",
-    "Individual", "MergeMethod", "PerTaskEncoder", "Pretrained", "RegMean", "SampleMethod",
-    "SimpleAverage", "Sums", "TaskArithmetic", "WEMoE", "blocks_of", "fold", "folds", "part_of",
-    "upscale",
+    "Individual", "IsoC", "IsoCTS", "MergeMethod", "PerTaskEncoder", "Pretrained", "RegMean",
+    "SampleMethod", "SimpleAverage", "Sums", "TaskArithmetic", "WEMoE", "blocks_of", "fold",
+    "folds", "part_of", "upscale",
 ]  # fmt: skip
