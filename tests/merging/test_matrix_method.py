@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import TSVM, IsoC, IsoCTS
+from wemoe_pl.merging import CART, TSVM, WUDI, IsoC, IsoCTS
 from wemoe_pl.merging.matrix_method import MatrixMethod
 
 Experts = dict[str, nn.Module]
 Models = tuple[nn.Module, Experts]
-METHODS: list[MatrixMethod] = [TSVM(), IsoC(), IsoCTS()]
+METHODS: list[MatrixMethod] = [TSVM(), IsoC(), IsoCTS(), CART(), WUDI()]
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.label)
 QKV = "blocks.1.attn.qkv.weight"
 

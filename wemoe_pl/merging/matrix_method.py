@@ -1,7 +1,7 @@
 """Static methods that merge matrices by an idea of their own, and average everything else."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,12 +60,7 @@ class MatrixMethod(MergeMethod):
         stacked = torch.stack(list(vectors))
         if not self.is_matrix(stacked[0]):
             return stacked.mean(dim=0)
-        # Singular values are computed in single precision at least.
-        matrices = stacked.to(torch.promote_types(stacked.dtype, torch.float32))
-        matrices = matrices.reshape(len(stacked), *matrix_shape(stacked[0]))
-        parts = matrices.chunk(3 if self.split_qkv and is_fused(key) else 1, dim=1)
-        merged = torch.cat([self.combine(part) for part in parts])
-        return merged.reshape(stacked[0].shape).to(stacked.dtype)
+        return as_matrices(self.combine, stacked, 3 if self.split_qkv and is_fused(key) else 1)
 
     def is_matrix(self, tensor: Tensor) -> bool:
         """Is a tensor a matrix, apart from dimensions of size 1?"""
@@ -74,6 +69,21 @@ class MatrixMethod(MergeMethod):
     @abstractmethod
     def combine(self, matrices: Tensor) -> Tensor:
         """Δ of a matrix: its task vectors (T, m, n) → (m, n)."""
+
+
+def as_matrices(combine: Callable[[Tensor], Tensor], tensors: Tensor, parts: int = 1) -> Tensor:
+    """Make one tensor of several that are matrices, which may have dimensions of size 1.
+
+    Args:
+        combine: matrices (T, m, n), in single precision at least → (m, n).
+        tensors: (T, *shape).
+        parts: into how many parts of as many rows each the matrices are cut, which are combined by
+            themselves.
+    """
+    matrices = tensors.to(torch.promote_types(tensors.dtype, torch.float32))
+    matrices = matrices.reshape(len(tensors), *matrix_shape(tensors[0]))
+    combined = torch.cat([combine(part) for part in matrices.chunk(parts, dim=1)])
+    return combined.reshape(tensors.shape[1:]).to(tensors.dtype)
 
 
 def matrix_shape(tensor: Tensor) -> tuple[int, ...]:

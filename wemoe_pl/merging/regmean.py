@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.from_samples import SampleMethod, Sums
+from wemoe_pl.merging.normal_equations import nearest_solution
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,8 @@ class GramSums(Sums):
         solved = {}
         for name, gram in self.gram.items():
             average = averages[f"{name}.weight"]
-            start = average.double().T
-            residual = self.target[name] - gram @ start
-            correction = torch.linalg.pinv(gram, hermitian=True) @ residual
-            solved[f"{name}.weight"] = (start + correction).T.to(average.dtype)
+            weight = nearest_solution(gram, self.target[name], average.double().T)
+            solved[f"{name}.weight"] = weight.T.to(average.dtype)
         return solved
 
 
