@@ -39,6 +39,7 @@ from .merging import (
     SVC as SVC,
     Fisher as Fisher,
     RegMean as RegMean,
+    RegMeanPlusPlus as RegMeanPlusPlus,
     AdaMerging as AdaMerging,
     WEMoE as WEMoE,
     EWEMoE as EWEMoE,

@@ -76,6 +76,22 @@ def test_queries_keys_and_values_are_calibrated_as_one_matrix_or_as_three(
     assert differing == [f"blocks.{i}.attn.qkv.weight" for i in (0, 1)]
 
 
+def test_a_scaling_coefficient_is_undone_and_put_afterwards(
+    doubled: tuple[nn.Module, Experts],
+) -> None:
+    base = doubled[0].state_dict()
+    one, half, scaled = (
+        SVC(TaskArithmetic(scaling), alpha=alpha, floor=1e-3).merge(*doubled).state_dict()
+        for scaling, alpha in [(1.0, 1.0), (0.5, 1.0), (1.0, 0.2)]
+    )
+    for key in base:
+        vector = one[key] - base[key]
+        torch.testing.assert_close(scaled[key], base[key] + 0.2 * vector)
+        part = 1.0 if base[key].ndim == 2 else 0.5
+        expected = base[key] + part * vector
+        torch.testing.assert_close(half[key], expected, rtol=0.5, atol=0.5)
+
+
 @pytest.mark.parametrize("floor", [0.0, -1.0, float("nan")])
 def test_a_floor_out_of_range_is_refused(floor: float) -> None:
     with pytest.raises(MergeError, match=rf"floor is {floor}: choose the least projection"):

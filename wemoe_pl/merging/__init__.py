@@ -15,6 +15,7 @@ from wemoe_pl.merging.from_samples import SampleMethod, Sums
 from wemoe_pl.merging.iso import IsoC, IsoCTS
 from wemoe_pl.merging.lines import LiNeS
 from wemoe_pl.merging.regmean import RegMean
+from wemoe_pl.merging.regmean_plus_plus import RegMeanPlusPlus
 from wemoe_pl.merging.svc import SVC
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.ties import TIES
@@ -25,6 +26,6 @@ from wemoe_pl.merging.wudi import WUDI
 __all__ = [
     "CART", "NOT_ADAPTED", "SVC", "TIES", "TSVM", "WUDI", "AdaMerging", "AdaptiveEncoder", "EWEMoE",
     "Fisher", "Individual", "IsoC", "IsoCTS", "LiNeS", "MergeMethod", "PerTaskEncoder",
-    "Pretrained", "RegMean", "SampleMethod", "SimpleAverage", "Sums", "TaskArithmetic", "WEMoE",
-    "blocks_of", "fold", "folds", "part_of", "upscale",
+    "Pretrained", "RegMean", "RegMeanPlusPlus", "SampleMethod", "SimpleAverage", "Sums",
+    "TaskArithmetic", "WEMoE", "blocks_of", "fold", "folds", "part_of", "upscale",
 ]  # fmt: skip

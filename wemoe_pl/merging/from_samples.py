@@ -12,10 +12,15 @@ from wemoe_pl.moe.task_vectors import Model
 
 
 class Sums(ABC):
-    """Sums over samples; their size depends on neither the number of samples nor of tasks."""
+    """What is kept of samples: sums, of a size that depends on neither their number nor the tasks'.
+
+    RegMean++ alone keeps the images.
+    """
 
     @abstractmethod
-    def add(self, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor) -> None:
+    def add(
+        self, task: str, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor
+    ) -> None:
         """Add a batch of one task: its expert and head, images (B, 3, H, W) and labels (B,)."""
 
     @abstractmethod
@@ -41,5 +46,11 @@ class SampleMethod(MergeMethod):
         return SimpleAverage().merge(pretrained, experts).requires_grad_(True)
 
     @abstractmethod
-    def start(self, pretrained: nn.Module) -> Sums:
-        """Sums over no samples, for encoders like the pretrained one, and where it is."""
+    def start(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> Sums:
+        """Return sums over no samples, for encoders like the pretrained one, and where it is.
+
+        Args:
+            pretrained: the encoder that the experts were fine-tuned from.
+            experts: per task, its encoder or the weights of it by name; read only by methods that
+                need them again once all samples have been seen.
+        """

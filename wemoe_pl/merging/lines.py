@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from wemoe_pl.checkpoints import LazyState, State, shapes_of
@@ -49,5 +50,6 @@ class LiNeS(Wrapper):
 def least_scaling(merged: State, vectors: Sequence[State]) -> float:
     """‖Σ τ_i‖₁ / ‖τ_merged‖₁ / T; 0 for a merged task vector of 0, which it does not change."""
     size = sum(merged[key].abs().sum().item() for key in merged)
-    total = sum(sum(vector[key] for vector in vectors).abs().sum().item() for key in merged)
+    sums = (torch.stack([vector[key] for vector in vectors]).sum(dim=0) for key in merged)
+    total = sum(summed.abs().sum().item() for summed in sums)
     return total / size / len(vectors) if size else 0.0

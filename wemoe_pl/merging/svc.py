@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, State, shapes_of
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging.matrix_method import as_matrices, is_fused
+from wemoe_pl.merging.matrix_method import as_matrices, check_alpha, is_fused
 from wemoe_pl.merging.spectral import decompose
 from wemoe_pl.merging.wrapper import Wrapper
 
@@ -19,19 +19,23 @@ class SVC(Wrapper):
 
     Along a left singular vector u of the merged Δ, s_i = ⟨uᵀΔ, uᵀτ_i⟩ / ‖uᵀτ_i‖² says how much of
     it an expert finds again of what it put in; the singular value is divided by the mean over the
-    experts, none of which counts for less than a floor.
+    experts, none of which counts for less than a floor. So a scaling coefficient of the wrapped
+    method is undone, down to the floor; `alpha` scales afterwards.
 
     Args:
+        alpha: the scaling coefficient of the calibrated task vector.
         floor: the least s_i; by default 1 / T. Published is 1 on top of TSV-M.
         split_qkv: as for other methods of matrices.
     """
 
+    alpha: float = 1.0
     floor: float | None = None
     split_qkv: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values out of range before anything is loaded."""
         super().__post_init__()
+        check_alpha(self.alpha)
         if self.floor is not None and not 0.0 < self.floor < float("inf"):
             raise MergeError(
                 f"floor is {self.floor}: choose the least projection coefficient, above 0; SVC is "
@@ -45,12 +49,11 @@ class SVC(Wrapper):
             vector = merged[key]
             if vector.ndim != 2:
                 return vector
-            all_of_them = torch.stack([vector, *(other[key] for other in vectors)])
-            return as_matrices(
-                self.calibrate, all_of_them, 3 if self.split_qkv and is_fused(key) else 1
-            )
+            together = torch.stack([vector, *(other[key] for other in vectors)])
+            parts = 3 if self.split_qkv and is_fused(key) else 1
+            return as_matrices(self.calibrate, together, parts)
 
-        return LazyState(shapes_of(merged), calibrated)
+        return LazyState(shapes_of(merged), lambda key: self.alpha * calibrated(key))
 
     def calibrate(self, matrices: Tensor) -> Tensor:
         """The merged matrix and the T of the experts (1 + T, m, n) → the calibrated one (m, n)."""

@@ -9,8 +9,6 @@ from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.matrix_method import MatrixMethod
 from wemoe_pl.merging.normal_equations import nearest_solution
 
-TINY = torch.finfo(torch.float64).tiny  # a task vector of 0 has a Gram matrix of 0
-
 
 @dataclass(frozen=True)
 class WUDI(MatrixMethod):
@@ -46,7 +44,8 @@ class WUDI(MatrixMethod):
         gram = self.ridge * torch.eye(columns, dtype=torch.float64, device=matrices.device)
         target = gram.new_zeros(columns, matrices.shape[1])
         for vector in matrices.double():
-            of_task = vector.T @ vector / vector.square().sum().clamp(min=TINY)
+            size = vector.square().sum()
+            of_task = vector.T @ vector / size.where(size > 0, 1)
             gram += of_task
             target += of_task @ vector.T
         solution = nearest_solution(gram, target, torch.zeros_like(target))
