@@ -7,8 +7,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wemoe_pl.checkpoints import LazyState, shapes_of
-from wemoe_pl.errors import MergeError
 from wemoe_pl.merging import CART, TSVM, WUDI, IsoC, IsoCTS
 from wemoe_pl.merging.matrix_method import MatrixMethod
 
@@ -120,24 +118,6 @@ def test_queries_keys_and_values_are_merged_as_one_matrix_or_as_three(
 
 
 @every_method
-def test_experts_are_read_one_tensor_at_a_time(method: MatrixMethod, doubled: Models) -> None:
-    reads: list[str] = []
-
-    def lazy(expert: nn.Module) -> LazyState:
-        state = expert.state_dict()
-
-        def read(key: str) -> Tensor:
-            reads.append(key)
-            return state[key]
-
-        return LazyState(shapes_of(state), read)
-
-    method.merge(doubled[0], {task: lazy(expert) for task, expert in doubled[1].items()})
-    keys = list(doubled[0].state_dict())
-    assert reads == [key for key in keys for _ in range(3)]
-
-
-@every_method
 def test_half_precision_is_merged_in_single(method: MatrixMethod, doubled: Models) -> None:
     pretrained, experts = doubled
     vectors = [
@@ -146,10 +126,3 @@ def test_half_precision_is_merged_in_single(method: MatrixMethod, doubled: Model
     found = method.merged_tensor(QKV, vectors)
     single = method.merged_tensor(QKV, [vector.float() for vector in vectors])
     torch.testing.assert_close(found, single.half(), rtol=0, atol=0)
-
-
-@every_method
-@pytest.mark.parametrize("alpha", [-0.5, float("nan"), float("inf")])
-def test_an_alpha_out_of_range_is_refused(alpha: float, method: MatrixMethod) -> None:
-    with pytest.raises(MergeError, match=rf"alpha is {alpha}: choose a scaling coefficient"):
-        type(method)(alpha=alpha)

@@ -9,6 +9,7 @@ from torch import nn
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging import (
     CART,
+    EMR,
     SVC,
     TIES,
     TSVM,
@@ -58,7 +59,7 @@ def test_names_of_both_are_shown(wrapper: type[Wrapper]) -> None:
 
 
 @WRAPPERS
-@pytest.mark.parametrize("method", [WEMoE(), Fisher(), Individual()], ids=repr)
+@pytest.mark.parametrize("method", [WEMoE(), Fisher(), Individual(), EMR()], ids=repr)
 def test_what_gives_no_final_weights_is_refused(
     method: MergeMethod, wrapper: type[Wrapper]
 ) -> None:

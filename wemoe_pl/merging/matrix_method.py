@@ -1,27 +1,23 @@
 """Static methods that merge matrices by an idea of their own, and average everything else."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from wemoe_pl.checkpoints import LazyState, shapes_of
-from wemoe_pl.errors import MergeError
-from wemoe_pl.merging.base import MergeMethod, checked_states, frozen_copy
-from wemoe_pl.moe.task_vectors import Model, add_task_vectors, lazy_task_vector
+from wemoe_pl.merging.tensor_method import TensorMethod, check_alpha
 
 QUERY_KEY_VALUE = ".qkv.weight"  # timm's name for the three matrices of attention in one
 
 
 @dataclass(frozen=True)
-class MatrixMethod(MergeMethod):
+class MatrixMethod(TensorMethod):
     """θ0 + α Δ, where Δ of a matrix is computed from the task vectors' matrices.
 
     Matrices are the weights of linear layers and the embedding of positions. Of every other tensor
-    (biases, norms, the convolution of patches) Δ is the mean of the task vectors. One tensor of all
-    experts is in memory at a time.
+    (biases, norms, the convolution of patches) Δ is the mean of the task vectors.
 
     Args:
         alpha: α, the scaling coefficient of the merged task vector, 0 or more.
@@ -29,8 +25,6 @@ class MatrixMethod(MergeMethod):
             checkpoints of Hugging Face does, instead of as one, as code for those of open_clip
             does; the results differ.
     """
-
-    is_static = True
 
     alpha: float = 1.0
     split_qkv: bool = False
@@ -43,17 +37,6 @@ class MatrixMethod(MergeMethod):
     def factor(self) -> float:
         """The number by which Δ is multiplied as a whole."""
         return self.alpha
-
-    def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
-        """A frozen encoder."""
-        base = pretrained.state_dict()
-        states = checked_states(base, experts)
-        vectors = [lazy_task_vector(base, state) for state in states]
-        merged = LazyState(
-            shapes_of(vectors[0]),
-            lambda key: self.merged_tensor(key, [vector[key] for vector in vectors]),
-        )
-        return frozen_copy(pretrained, add_task_vectors(base, [merged], self.factor))
 
     def merged_tensor(self, key: str, vectors: Sequence[Tensor]) -> Tensor:
         """Δ of one tensor, from the T task vectors of it."""
@@ -94,12 +77,3 @@ def matrix_shape(tensor: Tensor) -> tuple[int, ...]:
 def is_fused(key: str) -> bool:
     """Are these the weights of queries, keys and values in one matrix?"""
     return f".{key}".endswith(QUERY_KEY_VALUE)
-
-
-def check_alpha(alpha: float) -> None:
-    """Raise `MergeError` unless α is 0 or more."""
-    if not 0.0 <= alpha < float("inf"):
-        raise MergeError(
-            f"alpha is {alpha}: choose a scaling coefficient of the merged task vector, 0 or more; "
-            "published ones lie between 0.5 and 2.5."
-        )

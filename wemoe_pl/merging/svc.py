@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, State, shapes_of
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging.matrix_method import as_matrices, check_alpha, is_fused
+from wemoe_pl.merging.matrix_method import as_matrices, is_fused
 from wemoe_pl.merging.spectral import decompose
+from wemoe_pl.merging.tensor_method import check_alpha
 from wemoe_pl.merging.wrapper import Wrapper
 
 

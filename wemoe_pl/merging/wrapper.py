@@ -10,6 +10,7 @@ from wemoe_pl.checkpoints import State
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.base import MergeMethod, fitting_states, frozen_copy
 from wemoe_pl.merging.baselines import Individual
+from wemoe_pl.merging.per_task import PerTaskMethod
 from wemoe_pl.moe.task_vectors import Model, add_task_vectors, lazy_task_vector
 
 
@@ -29,7 +30,7 @@ class Wrapper(MergeMethod):
 
     def __post_init__(self) -> None:
         """Refuse methods that give more than one set of weights, or none that are final."""
-        if not self.method.is_static or isinstance(self.method, Individual):
+        if not self.method.is_static or isinstance(self.method, Individual | PerTaskMethod):
             raise MergeError(
                 f"{type(self).__name__} works on the weights that a static method gives, and "
                 f"{self.method.label} gives none that are final: choose for `method` one such as "
