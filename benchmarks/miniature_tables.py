@@ -39,8 +39,11 @@ NUMBERS = ",".join(f"[{','.join(SOME[:n])}]" for n in (2, 4))
 
 SWEEPS: dict[str, tuple[str, ...]] = {
     "methods/static": (*("--grid", "config=pretrained,individual,simple_average,task_arithmetic"),),
+    "methods/spectral": ("--grid", "config=tsv_m,iso_c,iso_cts,cart,wudi,lines,svc"),
+    "methods/entries": ("--grid", "config=dare,model_stock,consensus"),
+    "methods/task known": ("--grid", "config=emr,tall_masks,t_switch"),
     "methods/ties": ("--config", "ties", "--grid", "model.merge.combine=mean,sum"),
-    "methods/samples": ("--grid", "config=fisher,regmean", *SEEDS),
+    "methods/samples": ("--grid", "config=fisher,regmean,regmean_plus_plus", *SEEDS),
     "methods/multitask": (
         *("--config", "multitask", "--model.learning_rate", "3e-4"),
         *("--trainer.max_steps", "200", *SEEDS),

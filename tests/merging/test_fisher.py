@@ -44,10 +44,10 @@ def merged(
 ) -> dict[str, Tensor]:
     pretrained, experts = models
     method = Fisher()
-    sums = method.start(pretrained)
+    sums = method.start(pretrained, experts)
     for task, (images, labels) in batches.items():
         for part in (slice(0, 1), slice(1, 4)):  # any batches give the same sums
-            sums.add(experts[task], head, images[part], labels[part])
+            sums.add(task, experts[task], head, images[part], labels[part])
     averages = method.merge(pretrained, experts).state_dict()
     return sums.solve(averages)
 
@@ -79,7 +79,7 @@ def test_where_no_sample_tells_anything_the_simple_mean_stays(
 ) -> None:
     pretrained, experts = models
     averages = Fisher().merge(pretrained, experts).state_dict()
-    torch.testing.assert_close(Fisher().start(pretrained).solve(averages), dict(averages))
+    torch.testing.assert_close(Fisher().start(pretrained, {}).solve(averages), dict(averages))
 
 
 def test_one_expert_is_returned_and_the_order_does_not_matter(

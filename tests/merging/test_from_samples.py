@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import Fisher, RegMean, SampleMethod, SimpleAverage
+from wemoe_pl.merging import Fisher, RegMean, RegMeanPlusPlus, SampleMethod, SimpleAverage
 
 
 @pytest.mark.parametrize("method", [Fisher(), RegMean()], ids=repr)
@@ -22,7 +22,7 @@ def test_only_fisher_information_needs_labels() -> None:
     assert (Fisher.needs_labels, RegMean.needs_labels) == (True, False)
 
 
-@pytest.mark.parametrize("method", [Fisher(), RegMean()], ids=repr)
+@pytest.mark.parametrize("method", [Fisher(), RegMean(), RegMeanPlusPlus()], ids=repr)
 def test_models_are_merged_with_samples_by_one_call(
     method: SampleMethod, pretrained: nn.Module, experts: dict[str, nn.Module]
 ) -> None:
@@ -37,10 +37,10 @@ def test_models_are_merged_with_samples_by_one_call(
         for task in experts
     }
     merged = method.merge_with_samples(pretrained, experts, samples, heads)
-    sums = method.start(pretrained)
+    sums = method.start(pretrained, experts)
     for task, batches in samples.items():
         joined = [torch.cat(parts) for parts in zip(*batches, strict=True)]
-        sums.add(experts[task], heads[task], joined[0], joined[1])
+        sums.add(task, experts[task], heads[task], joined[0], joined[1])
     averages = SimpleAverage().merge(pretrained, experts).state_dict()
     expected = averages | sums.solve(averages)
     for name, weight in merged.state_dict().items():

@@ -188,11 +188,11 @@ def test_ties(models: tuple[nn.Module, Experts]) -> None:
 def test_regmean(models: tuple[nn.Module, Experts]) -> None:
     pretrained, experts = models
     method = RegMean(0.6)
-    sums = method.start(pretrained)
+    sums = method.start(pretrained, experts)
     stacked: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for batch in batches():
         for task, images in batch.items():
-            sums.add(experts[task], nn.Identity(), images, torch.zeros(BATCH))
+            sums.add(task, experts[task], nn.Identity(), images, torch.zeros(BATCH))
     for task, expert in experts.items():
         images = torch.cat([batch[task] for batch in batches()])
         for name, layer in expert.named_modules():

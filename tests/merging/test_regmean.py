@@ -30,10 +30,10 @@ def merged(
 ) -> dict[str, Tensor]:
     pretrained, experts = models
     method = RegMean(off_diagonal)
-    sums = method.start(pretrained)
+    sums = method.start(pretrained, experts)
     for task, expert in experts.items():
         for images in images_of(task, count).split(batch):
-            sums.add(expert, HEAD, images, torch.full((len(images),), -1))
+            sums.add(task, expert, HEAD, images, torch.full((len(images),), -1))
     return sums.solve(method.merge(pretrained, experts).state_dict())
 
 

@@ -78,7 +78,10 @@ def test_the_experiment_of_a_run_is_known_by_its_tasks(
     [
         ("task_arithmetic", "Task Arithmetic 0.3", {"scaling": 0.3}),
         ("ties", "TIES 0.3", {"scaling": 0.3, "keep": 0.2, "combine": "sum"}),
+        ("iso_c", "ISO-C (1.5)", {"alpha": 1.5, "split_qkv": True}),
+        ("iso_cts", "ISO-CTS (1.5)", {"alpha": 1.5, "common": 0.8, "split_qkv": True}),
         ("regmean", "RegMean", {"off_diagonal": 0.95}),
+        ("regmean_plus_plus", "RegMean++", {"off_diagonal": 0.95}),
         ("adamerging_task_wise", "Task-wise AdaMerging 0.3", {"clamp": False, "init_lambda": 0.3}),
         ("adamerging_layer_wise", "Layer-wise AdaMerging 0.3", {"clamp": False, "keep": 1.0}),
     ],

@@ -13,7 +13,7 @@ from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.miniature import MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import VisionTask
-from wemoe_pl.merging import Individual, TaskArithmetic, WEMoE
+from wemoe_pl.merging import Individual, PerTaskEncoder, TaskArithmetic, WEMoE
 from wemoe_pl.reporting.results import collect_results, parameter_counts, write_results
 from wemoe_pl.runs.results_schema import read_results_file
 from wemoe_pl.system.files import sha256
@@ -111,6 +111,12 @@ def test_what_is_fine_tuned_is_counted_without_the_projection_too(clip: Suite) -
 def test_individual_experts_are_counted_all(clip: Suite) -> None:
     individual = Individual().merge(clip.load_pretrained(), clip.load_experts())
     assert parameter_counts(individual) == {"total": 2 * count(clip), "trainable": 0}
+
+
+def test_of_compressed_experts_four_bytes_count_as_one_parameter(clip: Suite) -> None:
+    pretrained = clip.load_pretrained()
+    encoder = PerTaskEncoder(pretrained, clip.load_experts(), nbytes=4 * 1000 + 1)
+    assert parameter_counts(encoder)["total"] == count(clip) + 1001
 
 
 def test_a_mixture_is_the_encoder_with_an_mlp_per_expert_and_its_routers(clip: Suite) -> None:

@@ -19,12 +19,12 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask
 from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.export.loading import load
-from wemoe_pl.merging import Fisher, RegMean, SampleMethod, SimpleAverage
+from wemoe_pl.merging import Fisher, RegMean, RegMeanPlusPlus, SampleMethod, SimpleAverage
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.sample_merging import SampleMerging
 
 NewTrainer = Callable[..., L.Trainer]
-METHODS = pytest.mark.parametrize("method", [Fisher(), RegMean()], ids=repr)
+METHODS = pytest.mark.parametrize("method", [Fisher(), RegMean(), RegMeanPlusPlus()], ids=repr)
 STEPS, BATCH = 3, 4
 
 
@@ -43,7 +43,7 @@ def test_a_fit_sums_over_the_samples_of_all_steps(
 ) -> None:
     module = fitted(tiny_suite, quiet_trainer(max_steps=STEPS), method)
     pretrained, experts = tiny_suite.load_pretrained(), tiny_suite.load_experts()
-    sums = method.start(pretrained)
+    sums = method.start(pretrained, experts)
     data = MultiTaskData(tiny_suite, stream="train", batch_size=BATCH)
     batches = {t: data.sets.load(ImageSet(t, "train")) for t in experts}
     stream = StepBatches(batches, BATCH, len(batches), seed=0)
@@ -51,7 +51,7 @@ def test_a_fit_sums_over_the_samples_of_all_steps(
         for task, (images, labels) in stream[step].items():
             expert = tiny_suite.load_pretrained()
             expert.load_state_dict(dict(experts[task]))
-            sums.add(expert, tiny_suite.load_head(task), images, labels)
+            sums.add(task, expert, tiny_suite.load_head(task), images, labels)
     expected = sums.solve(method.merge(pretrained, experts).state_dict())
     actual = module.classifier.encoder.state_dict()
     for name, weight in expected.items():

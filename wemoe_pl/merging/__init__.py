@@ -8,17 +8,30 @@ from wemoe_pl.merging.adamerging import AdaMerging, AdaptiveEncoder
 from wemoe_pl.merging.average import SimpleAverage
 from wemoe_pl.merging.base import NOT_ADAPTED, MergeMethod, blocks_of, checked_method
 from wemoe_pl.merging.baselines import Individual, PerTaskEncoder, Pretrained
+from wemoe_pl.merging.cart import CART
+from wemoe_pl.merging.dare import DARE
+from wemoe_pl.merging.emr import EMR
 from wemoe_pl.merging.fisher import Fisher
 from wemoe_pl.merging.folding import fold, folds
 from wemoe_pl.merging.from_samples import SampleMethod, Sums
+from wemoe_pl.merging.iso import IsoC, IsoCTS
+from wemoe_pl.merging.lines import LiNeS
+from wemoe_pl.merging.model_stock import ModelStock
 from wemoe_pl.merging.regmean import RegMean
+from wemoe_pl.merging.regmean_plus_plus import RegMeanPlusPlus
+from wemoe_pl.merging.svc import SVC
+from wemoe_pl.merging.switch import TSwitch
+from wemoe_pl.merging.tall import Consensus, TALLMasks
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.ties import TIES
+from wemoe_pl.merging.tsv import TSVM
 from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, part_of, upscale
+from wemoe_pl.merging.wudi import WUDI
 
 __all__ = [
-    "NOT_ADAPTED", "TIES", "AdaMerging", "AdaptiveEncoder", "EWEMoE", "Fisher", "Individual",
-    "MergeMethod", "PerTaskEncoder", "Pretrained", "RegMean", "SampleMethod", "SimpleAverage",
-    "Sums", "TaskArithmetic", "WEMoE", "blocks_of", "checked_method", "fold", "folds", "part_of",
-    "upscale",
+    "CART", "DARE", "EMR", "NOT_ADAPTED", "SVC", "TIES", "TSVM", "WUDI", "AdaMerging",
+    "AdaptiveEncoder", "Consensus", "EWEMoE", "Fisher", "Individual", "IsoC", "IsoCTS", "LiNeS",
+    "MergeMethod", "ModelStock", "PerTaskEncoder", "Pretrained", "RegMean", "RegMeanPlusPlus",
+    "SampleMethod", "SimpleAverage", "Sums", "TALLMasks", "TSwitch", "TaskArithmetic", "WEMoE",
+    "blocks_of", "checked_method", "fold", "folds", "part_of", "upscale",
 ]  # fmt: skip

@@ -29,10 +29,12 @@ class PerTaskEncoder(nn.Module):
     Args:
         encoder: of the experts' architecture; it is taken over, not copied.
         experts: per task, its encoder or the weights of it by name.
+        nbytes: how many bytes are stored for all tasks, where that is less than all their weights.
     """
 
-    def __init__(self, encoder: nn.Module, experts: Mapping[str, Model]):
+    def __init__(self, encoder: nn.Module, experts: Mapping[str, Model], nbytes: int | None = None):
         super().__init__()
+        self.nbytes = nbytes
         self.encoder = encoder
         self.experts = dict(experts)
         self._present: str | None = None

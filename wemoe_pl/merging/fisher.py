@@ -10,6 +10,7 @@ from torch.func import functional_call, grad
 from torch.nn import functional as F
 
 from wemoe_pl.merging.from_samples import SampleMethod, Sums
+from wemoe_pl.moe.task_vectors import Model
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Fisher(SampleMethod):
         """Return the published name."""
         return "Fisher Merging"
 
-    def start(self, pretrained: nn.Module) -> "FisherSums":
+    def start(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> Sums:
         """Two numbers per weight."""
         return FisherSums(pretrained)
 
@@ -40,7 +41,9 @@ class FisherSums(Sums):
         self.information = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         self.weighted = {name: torch.zeros_like(weight) for name, weight in weights.items()}
 
-    def add(self, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor) -> None:
+    def add(
+        self, task: str, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor
+    ) -> None:
         """One gradient per sample, of which one at a time is held in memory."""
         weights = {name: weight.detach() for name, weight in expert.named_parameters()}
 

@@ -14,10 +14,15 @@ from wemoe_pl.moe.task_vectors import Model
 
 
 class Sums(ABC):
-    """Sums over samples; their size depends on neither the number of samples nor of tasks."""
+    """What is kept of samples: sums, of a size that depends on neither their number nor the tasks'.
+
+    RegMean++ alone keeps the images.
+    """
 
     @abstractmethod
-    def add(self, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor) -> None:
+    def add(
+        self, task: str, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor
+    ) -> None:
         """Add a batch of one task: its expert and head, images (B, 3, H, W) and labels (B,)."""
 
     @abstractmethod
@@ -63,7 +68,7 @@ class SampleMethod(MergeMethod):
         """
         frozen = frozen_copy(pretrained, pretrained.state_dict()).eval()
         states = fitting_states(pretrained.state_dict(), experts)
-        encoders, sums = PerTaskEncoder(frozen, states), self.start(frozen)
+        encoders, sums = PerTaskEncoder(frozen, states), self.start(frozen, experts)
         for task in states:
             has_head = heads is not None and task in heads
             if task not in samples or (self.needs_labels and not has_head):
@@ -71,12 +76,18 @@ class SampleMethod(MergeMethod):
                 raise MergeError(f"{self.label} needs {lacking} for every task: '{task}' has none.")
             head = heads[task] if heads is not None and has_head else nn.Identity()
             for images, labels in samples[task]:
-                sums.add(encoders.become(task), head, images, labels)
+                sums.add(task, encoders.become(task), head, images, labels)
         merged = self.merge(pretrained, experts).requires_grad_(False)
         averages = merged.state_dict()
         merged.load_state_dict(averages | sums.solve(averages))
         return merged
 
     @abstractmethod
-    def start(self, pretrained: nn.Module) -> Sums:
-        """Sums over no samples, for encoders like the pretrained one, and where it is."""
+    def start(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> Sums:
+        """Return sums over no samples, for encoders like the pretrained one, and where it is.
+
+        Args:
+            pretrained: the encoder that the experts were fine-tuned from.
+            experts: per task, its encoder or the weights of it by name; read only by methods that
+                need them again once all samples have been seen.
+        """

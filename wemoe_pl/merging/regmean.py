@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.from_samples import SampleMethod, Sums
+from wemoe_pl.merging.normal_equations import nearest_solution
+from wemoe_pl.moe.task_vectors import Model
 
 
 @dataclass(frozen=True)
@@ -35,34 +37,37 @@ class RegMean(SampleMethod):
                 "the off-diagonal entries of the Gram matrices."
             )
 
-    def start(self, pretrained: nn.Module) -> "GramSums":
+    def start(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> Sums:
         """For a layer of d inputs, d × d numbers, and as many as it has weights."""
-        return GramSums(pretrained, self.off_diagonal)
+        return GramSums(linear_layers(pretrained), self.off_diagonal)
 
 
 class GramSums(Sums):
-    """Σ Ĝ (d, d) and Σ Ĝ Wᵀ (d, out) of every linear layer, in float64.
+    """Σ Ĝ (d, d) and Σ Ĝ Wᵀ (d, out) of linear layers, in float64.
 
     Ĝ is linear in the samples, so both are summed batch by batch, whatever the task.
     """
 
-    def __init__(self, pretrained: nn.Module, off_diagonal: float):
+    def __init__(self, layers: Mapping[str, nn.Linear], off_diagonal: float):
         self.off_diagonal = off_diagonal
-        layers = linear_layers(pretrained)
         self.gram = {name: zeros(layer, layer.in_features) for name, layer in layers.items()}
         self.target = {name: zeros(layer, layer.out_features) for name, layer in layers.items()}
 
     @torch.no_grad()
-    def add(self, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor) -> None:
+    def add(
+        self, task: str, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor
+    ) -> None:
         """Run the expert, and look at what goes into its linear layers."""
         with self.watched(expert):
             expert(images)
 
     @contextmanager
     def watched(self, expert: nn.Module) -> Iterator[None]:
-        """Count what linear layers are given, as long as the block lasts."""
-        layers = linear_layers(expert).items()
-        hooks = [m.register_forward_pre_hook(partial(self.count, name)) for name, m in layers]
+        """Count what the layers are given in an expert, as long as the block lasts."""
+        layers = linear_layers(expert)
+        hooks = [
+            layers[name].register_forward_pre_hook(partial(self.count, name)) for name in self.gram
+        ]
         try:
             yield
         finally:
@@ -85,10 +90,8 @@ class GramSums(Sums):
         solved = {}
         for name, gram in self.gram.items():
             average = averages[f"{name}.weight"]
-            start = average.double().T
-            residual = self.target[name] - gram @ start
-            correction = torch.linalg.pinv(gram, hermitian=True) @ residual
-            solved[f"{name}.weight"] = (start + correction).T.to(average.dtype)
+            weight = nearest_solution(gram, self.target[name], average.double().T)
+            solved[f"{name}.weight"] = weight.T.to(average.dtype)
         return solved
 
 

@@ -51,13 +51,21 @@ def collect_results(
 
 
 def parameter_counts(encoder: nn.Module) -> dict[str, int]:
-    """Count parameters as published: without heads, and so without CLIP's projection."""
-    copies = len(encoder.experts) if isinstance(encoder, PerTaskEncoder) else 1
-    one = encoder.encoder if isinstance(encoder, PerTaskEncoder) else encoder
+    """Count parameters as published: without heads, and so without CLIP's projection.
+
+    Of compressed experts four bytes count as one parameter, beside those of the pretrained encoder.
+    """
+    copies, compressed, one = 1, 0, encoder
+    if isinstance(encoder, PerTaskEncoder):
+        one = encoder.encoder
+        if encoder.nbytes is None:
+            copies = len(encoder.experts)
+        else:
+            compressed = math.ceil(encoder.nbytes / 4)
     weights = ((name, p) for name, p in one.named_parameters() if p.is_floating_point())
     counted = [p for name, p in weights if not name.startswith(HEAD)]
     return {
-        "total": copies * sum(p.numel() for p in counted),
+        "total": copies * sum(p.numel() for p in counted) + compressed,
         "trainable": sum(p.numel() for p in counted if p.requires_grad),
     }
 

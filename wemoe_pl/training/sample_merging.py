@@ -17,7 +17,7 @@ from wemoe_pl.training.optimization import count_steps
 
 
 class SampleMerging(MergedModule):
-    """Fisher merging and RegMean: `fit` shows every expert samples of its own task.
+    """Fisher merging, RegMean and RegMean++: `fit` shows every expert samples of its own task.
 
     A run has `trainer.max_steps` batches of every task. It leaves the merged weights as
     `encoder.safetensors`, and in its checkpoint.
@@ -56,8 +56,9 @@ class SampleMerging(MergedModule):
                 "The checkpoint that it leaves can be scored on several."
             )
         frozen = self.suite.load_pretrained().requires_grad_(False).to(self.device)
-        self.experts = PerTaskEncoder(frozen, self.suite.load_experts())
-        self.sums = self.merge.start(frozen)
+        experts = self.suite.load_experts()
+        self.experts = PerTaskEncoder(frozen, experts)
+        self.sums = self.merge.start(frozen, experts)
 
     def configure_optimizers(self) -> None:
         """None: Lightning then counts steps, and does nothing else."""
@@ -70,7 +71,8 @@ class SampleMerging(MergedModule):
                     f"{self.method} needs labelled samples, and those of '{task}' have no labels: "
                     "set data.stream to train."
                 )
-            self.sums.add(self.experts.become(task), self.classifier.head(task), images, labels)
+            expert, head = self.experts.become(task), self.classifier.head(task)
+            self.sums.add(task, expert, head, images, labels)
 
     def on_validation_epoch_start(self) -> None:
         """Score what the samples so far lead to."""

@@ -1,0 +1,53 @@
+"""DARE: drop most entries of task vectors at random, and rescale the rest (arXiv 2311.03099)."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wemoe_pl.errors import MergeError
+from wemoe_pl.merging.tensor_method import TensorMethod, check_alpha
+from wemoe_pl.moe.scaling import DEFAULT_SCALING
+
+
+@dataclass(frozen=True)
+class DARE(TensorMethod):
+    """Task arithmetic on task vectors whose entries are kept with probability 1 − p, over 1 − p.
+
+    Which entries are kept depends on the seed, the name of the tensor and the place of the expert
+    alone, and so neither on the machine nor on what else was drawn.
+
+    Args:
+        alpha: α, the scaling coefficient of the sum.
+        drop: p, from 0 to less than 1.
+        seed: of the entries that are dropped.
+    """
+
+    alpha: float = DEFAULT_SCALING
+    drop: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range before anything is loaded."""
+        check_alpha(self.alpha)
+        if not 0.0 <= self.drop < 1.0:
+            raise MergeError(
+                f"drop is {self.drop}: choose the share of entries that is dropped, from 0 to less "
+                "than 1; DARE is published with 0.9."
+            )
+
+    @property
+    def factor(self) -> float:
+        """The sum is scaled as a whole."""
+        return self.alpha
+
+    def merged_tensor(self, key: str, vectors: Sequence[Tensor]) -> Tensor:
+        """Σ of the task vectors, thinned out."""
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {key}".encode()))
+        total = torch.zeros_like(vectors[0])
+        for vector in vectors:
+            kept = torch.rand(vector.shape, generator=generator) >= self.drop
+            total += vector * kept.to(vector.device) / (1 - self.drop)
+        return total

@@ -1,0 +1,46 @@
+"""Model Stock: how near the mean the best weights lie, from the angles (arXiv 2403.19522)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wemoe_pl.merging.tensor_method import TensorMethod
+
+
+@dataclass(frozen=True)
+class ModelStock(TensorMethod):
+    """t times the mean of the task vectors, t = T cos θ / (1 + (T − 1) cos θ) of every tensor (§4).
+
+    θ is the angle between two experts' task vectors, whose cosine is averaged over all pairs. Where
+    it is negative, nothing is added. It was made for experts of the same task; task vectors of
+    different ones are nearly orthogonal, and next to nothing of them is left.
+    """
+
+    @property
+    def label(self) -> str:
+        """Return the published name."""
+        return "Model Stock"
+
+    def merged_tensor(self, key: str, vectors: Sequence[Tensor]) -> Tensor:
+        """Scale the mean by t."""
+        stacked = torch.stack(list(vectors))
+        return interpolation_ratio(stacked) * stacked.mean(dim=0)
+
+
+def interpolation_ratio(vectors: Tensor) -> float:
+    """Return t of task vectors (T, *shape), 0 to 1; those of 0 are orthogonal to all others.
+
+    >>> interpolation_ratio(torch.tensor([[1.0, 0.0], [2.0, 0.0]]))
+    1.0
+    """
+    count = len(vectors)
+    if count == 1:
+        return 1.0
+    flat = vectors.flatten(1).double()
+    norms = flat.norm(dim=1, keepdim=True)
+    unit = flat / norms.where(norms > 0, 1)
+    pairs = unit.sum(dim=0).square().sum() - unit.square().sum()  # Σ of the cosines of all i ≠ j
+    cosine = max(0.0, pairs.item() / (count * (count - 1)))
+    return count * cosine / (1 + (count - 1) * cosine)

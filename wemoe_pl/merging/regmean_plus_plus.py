@@ -1,0 +1,108 @@
+"""RegMean++: RegMean of every block on what the merged blocks before it give (arXiv 2508.03121)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wemoe_pl.merging.base import blocks_of, fitting_states, frozen_copy
+from wemoe_pl.merging.from_samples import Sums
+from wemoe_pl.merging.regmean import GramSums, RegMean, linear_layers
+from wemoe_pl.moe.task_vectors import Model
+
+BlockInputs = tuple[Tensor, dict[str, Any]]  # tokens (B, N, D), and what else a block is given
+
+
+@dataclass(frozen=True)
+class RegMeanPlusPlus(RegMean):
+    """RegMean, block by block: an expert's block is fed what the merged blocks before it make.
+
+    Linear layers behind the blocks are merged last. The images are kept until then, and so is what
+    the last merged block makes of them: with 256 images of eight tasks that takes 2.4 GB for
+    CLIP ViT-B/16.
+
+    Args:
+        off_diagonal: as for RegMean; published with 0.95.
+    """
+
+    off_diagonal: float = 0.95
+
+    @property
+    def label(self) -> str:
+        """Return the published name."""
+        return "RegMean++"
+
+    def start(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> "BlockwiseGrams":
+        """No images yet."""
+        return BlockwiseGrams(pretrained, experts, self.off_diagonal)
+
+
+class BlockwiseGrams(Sums):
+    """The images of every task, until the blocks are merged one after the other."""
+
+    def __init__(self, pretrained: nn.Module, experts: Mapping[str, Model], off_diagonal: float):
+        self.pretrained, self.off_diagonal = pretrained, off_diagonal
+        self.experts = fitting_states(pretrained.state_dict(), experts)
+        self.images: dict[str, list[Tensor]] = {}
+
+    def add(
+        self, task: str, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor
+    ) -> None:
+        """Keep the images of a task."""
+        self.images.setdefault(task, []).append(images)
+
+    @torch.no_grad()
+    def solve(self, averages: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Merge block after block, and then the linear layers outside them."""
+        merged = frozen_copy(self.pretrained, averages).eval()
+        solved: dict[str, Tensor] = {}
+        inputs = {task: inputs_of_blocks(merged, b) for task, b in self.images.items()}
+        for i, block in enumerate(blocks_of(merged)):
+            part = f"blocks.{i}."
+            sums = GramSums(linear_layers(block), self.off_diagonal)
+            for task, batches in inputs.items():
+                expert = frozen_copy(block, self.weights(task, part, block.state_dict()))
+                with sums.watched(expert):
+                    for tokens, options in batches:
+                        expert(tokens, **options)
+            weights = sums.solve(block.state_dict())
+            block.load_state_dict(weights, strict=False)
+            solved |= {part + name: weight for name, weight in weights.items()}
+            inputs = {t: [(block(x, **o), o) for x, o in b] for t, b in inputs.items()}
+        return solved | self.outside(merged)
+
+    def outside(self, merged: nn.Module) -> dict[str, Tensor]:
+        """Merge the linear layers outside the blocks, such as CLIP's projection, if any."""
+        layers = {n: m for n, m in linear_layers(merged).items() if not n.startswith("blocks.")}
+        if not layers:
+            return {}
+        sums = GramSums(layers, self.off_diagonal)
+        state = merged.state_dict()
+        for task, batches in self.images.items():
+            own = self.weights(task, "", [f"{name}.weight" for name in layers])
+            with sums.watched(expert := frozen_copy(merged, {**state, **own})):
+                for images in batches:
+                    expert(images)
+        return sums.solve(state)
+
+    def weights(self, task: str, prefix: str, names: Iterable[str]) -> dict[str, Tensor]:
+        """Read some weights of a task's expert, by their names behind a prefix."""
+        return {name: self.experts[task][prefix + name] for name in names}
+
+
+def inputs_of_blocks(encoder: nn.Module, batches: Iterable[Tensor]) -> list[BlockInputs]:
+    """Return what the first block of an encoder is given, by batch of images (B, 3, H, W)."""
+    seen: list[BlockInputs] = []
+
+    def note(_: nn.Module, given: tuple[Tensor, ...], options: dict[str, Any]) -> None:
+        seen.append((given[0], options))
+
+    hook = blocks_of(encoder)[0].register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        for images in batches:
+            encoder(images)
+    finally:
+        hook.remove()
+    return seen

@@ -1,0 +1,100 @@
+"""TALL masks, which localise tasks in a merged vector, and Consensus (arXiv 2405.07813)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wemoe_pl.errors import MergeError
+from wemoe_pl.merging.masks import Mask
+from wemoe_pl.merging.per_task import Compressed, PerTaskMethod
+from wemoe_pl.merging.tensor_method import TensorMethod, check_alpha
+from wemoe_pl.moe.scaling import DEFAULT_SCALING
+
+
+@dataclass(frozen=True)
+class TALLMasks(PerTaskMethod):
+    """The sum of the task vectors, of which each task takes what is mostly its own (§4).
+
+    The task of an image must be known.
+
+    Args:
+        threshold: λ, how many times |τ_sum − τ_i| an entry |τ_i| must be to be taken: larger ones
+            make sparser masks. Its authors choose it from 0.2 to 0.6 for every task, on labelled
+            validation images.
+    """
+
+    threshold: float = 0.4
+
+    def __post_init__(self) -> None:
+        """Refuse a threshold out of range before anything is loaded."""
+        check_threshold(self.threshold)
+
+    @property
+    def label(self) -> str:
+        """Return the published name."""
+        return "TALL masks"
+
+    def compress(self, vectors: Tensor) -> Compressed:
+        """Store the sum, and a bit per task for each entry."""
+        total = vectors.sum(dim=0)
+        masks = [Mask.of(own) for own in localised(vectors, self.threshold)]
+        return Compressed([total, *masks], lambda i: total * masks[i].unpacked())
+
+
+@dataclass(frozen=True)
+class Consensus(TensorMethod):
+    """Task arithmetic on the entries that at least two tasks' TALL masks have taken (§5).
+
+    What a single task needs, or none, is left out. One set of weights is for all tasks.
+
+    Args:
+        alpha: α, the scaling coefficient of the sum, which was published as chosen on labelled
+            validation images.
+        threshold: λ of the masks.
+        agreeing: how many masks must have an entry.
+    """
+
+    alpha: float = DEFAULT_SCALING
+    threshold: float = 0.4
+    agreeing: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range before anything is loaded."""
+        check_alpha(self.alpha)
+        check_threshold(self.threshold)
+        if self.agreeing < 1:
+            raise MergeError(
+                f"agreeing is {self.agreeing}: choose how many masks must have an entry, from 1."
+            )
+
+    @property
+    def factor(self) -> float:
+        """The sum is scaled as a whole."""
+        return self.alpha
+
+    def merged_tensor(self, key: str, vectors: Sequence[Tensor]) -> Tensor:
+        """Σ τ where enough masks agree; with fewer experts than that, where all do."""
+        stacked = torch.stack(list(vectors))
+        count = localised(stacked, self.threshold).sum(dim=0)
+        return stacked.sum(dim=0).where(count >= min(self.agreeing, len(stacked)), 0)
+
+
+def localised(vectors: Tensor, threshold: float) -> Tensor:
+    """Return which entries are mostly a task's own, (T, *shape) → (T, *shape).
+
+    >>> localised(torch.tensor([[3.0, 1.0], [1.0, 1.0]]), 0.9)
+    tensor([[ True,  True],
+            [False,  True]])
+    """
+    return vectors.abs() > threshold * (vectors.sum(dim=0) - vectors).abs()
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise `MergeError` unless λ of TALL masks is 0 or more."""
+    if not 0.0 <= threshold < float("inf"):
+        raise MergeError(
+            f"threshold is {threshold}: choose how many times as large as the rest of the sum an "
+            "entry must be, 0 or more; TALL masks are published with 0.2 to 0.6."
+        )

@@ -1,0 +1,33 @@
+"""TSV-M: task singular vectors, made orthogonal to those of other tasks (arXiv 2412.00081, §4)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wemoe_pl.merging.matrix_method import MatrixMethod
+from wemoe_pl.merging.spectral import decompose, polar_factor
+
+
+@dataclass(frozen=True)
+class TSVM(MatrixMethod):
+    """Every task keeps its share of the largest singular values, in directions of its own.
+
+    With k = min(m, n) / T, the k leading singular vectors of each of the T task vectors are put
+    side by side, U = [U_1 … U_T] and V likewise, and each is replaced by its polar factor, of
+    which the columns are orthonormal: Δ = P(U) Σ P(V)ᵀ. If there are more experts than rows or
+    columns, each keeps one singular value all the same.
+    """
+
+    @property
+    def label(self) -> str:
+        """Return the published name."""
+        return "TSV-M"
+
+    def combine(self, matrices: Tensor) -> Tensor:
+        """P(U) Σ P(V)ᵀ of the truncated decompositions."""
+        rank = max(1, min(matrices.shape[1:]) // len(matrices))
+        parts = [decompose(matrix, rank) for matrix in matrices]
+        left = polar_factor(torch.cat([part.left for part in parts], dim=1))
+        right = polar_factor(torch.cat([part.right for part in parts]))
+        return left * torch.cat([part.values for part in parts]) @ right

@@ -1,0 +1,62 @@
+"""Methods that change the task vector of another static method after it has merged."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from wemoe_pl.checkpoints import State
+from wemoe_pl.errors import MergeError
+from wemoe_pl.merging.base import MergeMethod, fitting_states, frozen_copy
+from wemoe_pl.merging.baselines import Individual
+from wemoe_pl.merging.per_task import PerTaskMethod
+from wemoe_pl.moe.task_vectors import Model, add_task_vectors, lazy_task_vector
+
+
+@dataclass(frozen=True)
+class Wrapper(MergeMethod):
+    """A static method, and what is done to the task vector that it gives.
+
+    The experts are read once more than the method itself reads them.
+
+    Args:
+        method: any method that merges to one set of weights, without samples.
+    """
+
+    is_static = True
+
+    method: MergeMethod
+
+    def __post_init__(self) -> None:
+        """Refuse methods that give more than one set of weights, or none that are final."""
+        if not self.method.is_static or isinstance(self.method, Individual | PerTaskMethod):
+            raise MergeError(
+                f"{type(self).__name__} works on the weights that a static method gives, and "
+                f"{self.method.label} gives none that are final: choose for `method` one such as "
+                "TaskArithmetic, TIES or TSVM."
+            )
+
+    @property
+    def label(self) -> str:
+        """Return the names of both."""
+        return f"{self.method.label} + {type(self).__name__}"
+
+    def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
+        """A frozen encoder."""
+        base = pretrained.state_dict()
+        merged = lazy_task_vector(base, self.method.merge(pretrained, experts).state_dict())
+        states = fitting_states(base, experts).values()
+        vectors = [lazy_task_vector(base, state) for state in states]
+        changed = self.change(merged, vectors, pretrained)
+        return frozen_copy(pretrained, add_task_vectors(base, [changed], 1.0))
+
+    @abstractmethod
+    def change(self, merged: State, vectors: Sequence[State], pretrained: nn.Module) -> State:
+        """Return another task vector in place of the merged one.
+
+        Args:
+            merged: the task vector that the method gives.
+            vectors: those of the experts, which are read when asked for.
+            pretrained: the encoder that all are fine-tuned from.
+        """
