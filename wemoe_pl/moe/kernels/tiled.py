@@ -210,7 +210,8 @@ def tiling_of(x: Tensor, mlp: TwoLayers, budget: Budget) -> Tiling:
     unit_bytes = widest(mlp) * x.element_size()
     work = x.shape[:2].numel() * (mlp.first.weight.numel() + mlp.second.weight.numel())
     threads = threads_for(x, work, budget.threaded)
-    return Tiling.of(len(x), mlp.hidden, unit_bytes, budget, threads, sum_bytes=x.nbytes)
+    converted = max(layer.converted(x.dtype) for layer in mlp.layers)
+    return Tiling.of(len(x), mlp.hidden, unit_bytes, budget, threads, x.nbytes, converted)
 
 
 def widest(mlp: TwoLayers) -> int:
