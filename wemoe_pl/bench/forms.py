@@ -70,14 +70,14 @@ DICTIONARIES: dict[str, Compression] = {
 
 def forms(settings: Settings) -> Iterator[BenchRow]:
     """Every form of MLP and of dictionary: the mixture beside the plain MLP of the same form."""
-    rows = {form: (make, DENSE) for form, make in FORMS.items()}
-    rows |= {form: (FORMS["Mlp"], compression) for form, compression in DICTIONARIES.items()}
+    dense = {form: (make, DENSE) for form, make in FORMS.items()}
+    others = {form: (FORMS["Mlp"], compression) for form, compression in DICTIONARIES.items()}
     wanted = product(settings.shapes, settings.experts, settings.depths, settings.samples)
     for name, experts, depth, samples in wanted:
         shape = SHAPES[name]
         x = settings.batch(samples, shape.tokens, shape.width)
         about = {"shape": name, "samples": samples, "experts": experts, "depth": depth}
-        for form, (make, compression) in rows.items():
+        for form, (make, compression) in (*dense.items(), *others.items()):
             build = partial(make, shape.width)
             plain, _, moe = mixture(shape, experts, depth, settings, build, compression)
             yield from timed({"plain": plain, "WEMoE": moe}, x, settings, about | {"form": form})

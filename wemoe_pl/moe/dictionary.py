@@ -67,8 +67,8 @@ def restored(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> TaskVe
             factors = stored["left"], stored["right"], stored["owners"]
             return LowRankVectors(*factors, weight.shape, count)
         case ["absmax", "levels"] if are_quantised(stored, weight, count):
-            parts = stored["levels"], stored["absmax"]
-            return QuantisedVectors(*parts, weight.shape, count, is_column_major(weight))
+            lines = stored["levels"], stored["absmax"]
+            return QuantisedVectors(*lines, weight.shape, count, is_column_major(weight))
     raise MergeError(
         f"{', '.join(stored) or 'Nothing'} is no dictionary of {count} task vectors of shape "
         f"{tuple(weight.shape)}."
