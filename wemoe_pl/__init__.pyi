@@ -24,6 +24,7 @@ from .moe.task_vectors import task_vector as task_vector, add_task_vectors as ad
 from .moe.dense import Dense as Dense
 from .moe.pruned import Pruned as Pruned
 from .moe.low_rank import LowRank as LowRank
+from .moe.quantised import Quantised as Quantised
 from .moe.layers import Router as Router, WeightEnsemblingMoE as WeightEnsemblingMoE
 from .merging import (
     MergeMethod as MergeMethod,

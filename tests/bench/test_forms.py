@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from wemoe_pl.bench.forms import FORMS, forms
+from wemoe_pl.bench.forms import DICTIONARIES, FORMS, forms
 from wemoe_pl.bench.subjects import Settings
 from wemoe_pl.moe.kernels import why_mapped
 
@@ -15,7 +15,7 @@ def test_ratios_are_to_the_plain_mlp_of_the_same_form() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # none of them takes a slow way
         rows = [*forms(SETTINGS)]
-    assert [row["form"] for row in rows[::2]] == [*FORMS] * 2
+    assert [row["form"] for row in rows[::2]] == [*FORMS, *DICTIONARIES] * 2
     for plain, merged in zip(rows[::2], rows[1::2], strict=True):
         assert (plain["run"], merged["run"]) == ("plain", "WEMoE")
         assert plain["form"] == merged["form"]

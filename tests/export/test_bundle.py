@@ -18,9 +18,10 @@ from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.quantised import Quantised
 
 MakeModel = Callable[[MergeMethod], ExportedModel]
-FORMS = [Dense(), Pruned(ratio=0.8), LowRank(rank=3)]
+FORMS = [Dense(), Pruned(ratio=0.8), LowRank(rank=3), Quantised()]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -87,15 +88,24 @@ def test_a_plain_encoder_has_no_dictionary(make_model: MakeModel) -> None:
 
 @pytest.mark.parametrize(
     ("text", "form"),
-    [("dense", Dense()), ("pruned=0.5", Pruned(ratio=0.5)), ("low-rank=16", LowRank(rank=16))],
+    [
+        ("dense", Dense()),
+        ("int8", Quantised()),
+        ("pruned=0.5", Pruned(ratio=0.5)),
+        ("low-rank=16", LowRank(rank=16)),
+    ],
 )
 def test_the_form_of_a_dictionary_is_told_in_a_word(text: str, form: Compression) -> None:
     assert parse_compression(text) == form
 
 
-@pytest.mark.parametrize("text", ["", "pruned", "pruned=x", "low-rank=1.5", "dense=1", "sparse"])
+@pytest.mark.parametrize(
+    "text", ["", "pruned", "pruned=x", "low-rank=1.5", "dense=1", "int8=8", "sparse"]
+)
 def test_another_word_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=f"--dictionary is '{text}': give dense, pruned=SHARE"):
+    with pytest.raises(
+        ConfigError, match=f"--dictionary is '{text}': give dense, int8, pruned=SHARE"
+    ):
         parse_compression(text)
     with pytest.raises(MergeError, match="pruning ratio is 2"):
         parse_compression("pruned=2")

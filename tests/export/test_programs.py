@@ -18,6 +18,7 @@ from wemoe_pl.export.programs import CLASSES_FILE, ONNX_FILE, PROGRAM_FILE, writ
 from wemoe_pl.export.writing import export
 from wemoe_pl.merging import MergeMethod, WEMoE
 from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.moe.quantised import Quantised
 
 Run = Callable[[Tensor], dict[str, Tensor]]
 
@@ -80,3 +81,19 @@ def test_no_name_of_a_task_collides_with_another_in_a_graph(tmp_path: Path) -> N
     with torch.no_grad():
         expected = [classifier.encode(images), *(classifier(images, task) for task in tasks)]
     torch.testing.assert_close([*found.values()], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "open_it"), [("onnx", run_onnx), ("torch-export", run_torch)])
+def test_a_program_answers_with_quantised_task_vectors(
+    make_model: Callable[[MergeMethod], ExportedModel],
+    name: str,
+    open_it: Callable[[Path], Run],
+    exports: Path,
+) -> None:
+    model = make_model(WEMoE(compression=Quantised()))
+    export(model, name, exports, lambda line: None)
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        expected = model.classifier.encode(images)
+    torch.testing.assert_close(open_it(exports)(images)["features"], expected, rtol=0, atol=1e-4)

@@ -8,11 +8,12 @@ from wemoe_pl.moe.compression import Compression, TaskVectors
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.quantised import Quantised
 
 B, T = 3, 4
 SHAPES = pytest.mark.parametrize("shape", [(12,), (7, 9), (5, 3, 2)], ids=str)
 LOSSLESS = [Dense(), Pruned(ratio=0.0), LowRank(energy=1.0)]
-LOSSY = [Pruned(ratio=0.7), LowRank(rank=2), LowRank(energy=0.8)]
+LOSSY = [Pruned(ratio=0.7), LowRank(rank=2), LowRank(energy=0.8), Quantised()]
 
 
 def weights(shape: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:

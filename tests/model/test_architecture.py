@@ -15,6 +15,7 @@ from wemoe_pl.model.architecture import Architecture, own_state
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.quantised import Quantised
 
 OPTIONS = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2}
 BACKBONE = Backbone("vit_tiny_patch16_224", OPTIONS)
@@ -22,6 +23,7 @@ UPSCALED = [
     WEMoE(router_depth=1, routing="batch", compression=Dense("bfloat16")),
     WEMoE(compression=Pruned(ratio=0.7)),
     WEMoE(compression=LowRank(energy=0.6)),
+    WEMoE(compression=Quantised()),
     EWEMoE(),
 ]
 Merge = Callable[[MergeMethod], nn.Module]

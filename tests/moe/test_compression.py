@@ -19,6 +19,7 @@ from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.quantised import Quantised
 
 
 @SHAPES
@@ -56,7 +57,7 @@ def test_an_expert_equal_to_the_pretrained_weights_has_a_task_vector_of_zero() -
         assert not vectors.mix(torch.ones(B, T)).any()
 
 
-@pytest.mark.parametrize("compression", [Pruned(ratio=0.9), LowRank(rank=2)], ids=repr)
+@pytest.mark.parametrize("compression", [Pruned(ratio=0.9), LowRank(rank=2), Quantised()], ids=repr)
 def test_nothing_unpacked_is_kept_for_the_backward_pass(compression: Compression) -> None:
     weight, tuned = torch.randn(96, 384), torch.randn(T, 96, 384)
     vectors = compression.store(weight, lambda i: tuned[i], T)

@@ -13,6 +13,7 @@ from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.dictionary import Dictionary, restored
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.quantised import Quantised
 
 
 def test_a_dictionary_names_what_it_holds_like_the_module() -> None:
@@ -61,6 +62,11 @@ def test_what_was_stored_is_restored(compression: Compression) -> None:
         (LowRank(rank=2), "owners", lambda owners: owners[1:]),
         (LowRank(rank=2), "left", lambda left: left[1:]),
         (LowRank(rank=2), "right", lambda right: right.T),
+        (Quantised(), "levels", lambda levels: levels[1:]),
+        (Quantised(), "levels", lambda levels: levels.float()),
+        (Quantised(), "levels", lambda levels: levels.view(T, -1)),
+        (Quantised(), "absmax", lambda absmax: absmax[T:]),
+        (Quantised(), "absmax", lambda absmax: absmax.int()),
         (Dense(), "entries", lambda entries: entries[1:]),
     ],
 )

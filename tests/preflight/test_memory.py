@@ -18,6 +18,7 @@ from wemoe_pl.model.architecture import mixtures_of
 from wemoe_pl.model.building import build_classifiers
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.quantised import Quantised
 from wemoe_pl.preflight.memory import activations, estimate, free_bytes
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import ExpertFineTuning
@@ -45,7 +46,14 @@ def unshared(model: nn.Module) -> int:
 
 
 @pytest.mark.parametrize(
-    "method", [*METHODS, TaskArithmetic(), WEMoE(compression=Dense("bfloat16"))], ids=repr
+    "method",
+    [
+        *METHODS,
+        TaskArithmetic(),
+        WEMoE(compression=Dense("bfloat16")),
+        WEMoE(compression=Quantised()),
+    ],
+    ids=repr,
 )
 def test_a_model_is_as_large_as_it_is_told(method: MergeMethod, tiny_suite: Suite) -> None:
     module = TestTimeAdaptation(tiny_suite, method)

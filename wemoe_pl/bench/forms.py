@@ -1,4 +1,4 @@
-"""The forms of MLP that vision transformers have, each beside its own mixture."""
+"""The forms of MLP that vision transformers have, and of dictionary, each beside the plain MLP."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,6 +9,11 @@ from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from wemoe_pl.bench.subjects import SHAPES, BenchRow, Settings, mixture, timed
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
+from wemoe_pl.moe.layers import DENSE
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.quantised import Quantised
 
 
 class OwnActivation(nn.Module):
@@ -54,15 +59,25 @@ FORMS: dict[str, Callable[[int], nn.Module]] = {
     "class of one's own": lambda d: OwnMlp(d, 4 * d),
 }
 
+# By the name of a row: how the dictionary of a plain `Mlp` is stored.
+DICTIONARIES: dict[str, Compression] = {
+    "Mlp, bfloat16 dictionary": Dense("bfloat16"),
+    "Mlp, int8 dictionary": Quantised(),
+    "Mlp, low rank 16": LowRank(rank=16),
+    "Mlp, low rank 32": LowRank(rank=32),
+}
+
 
 def forms(settings: Settings) -> Iterator[BenchRow]:
-    """Every form of MLP: the mixture beside the plain one of the same form."""
+    """Every form of MLP and of dictionary: the mixture beside the plain MLP of the same form."""
+    dense = {form: (make, DENSE) for form, make in FORMS.items()}
+    others = {form: (FORMS["Mlp"], compression) for form, compression in DICTIONARIES.items()}
     wanted = product(settings.shapes, settings.experts, settings.depths, settings.samples)
     for name, experts, depth, samples in wanted:
         shape = SHAPES[name]
         x = settings.batch(samples, shape.tokens, shape.width)
         about = {"shape": name, "samples": samples, "experts": experts, "depth": depth}
-        for form, make in FORMS.items():
+        for form, (make, compression) in (*dense.items(), *others.items()):
             build = partial(make, shape.width)
-            plain, _, moe = mixture(shape, experts, depth, settings, build)
+            plain, _, moe = mixture(shape, experts, depth, settings, build, compression)
             yield from timed({"plain": plain, "WEMoE": moe}, x, settings, about | {"form": form})

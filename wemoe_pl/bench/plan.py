@@ -13,10 +13,12 @@ from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.quantised import Quantised
 
 COMPRESSIONS: dict[str, Compression] = {
     "dense, float32": Dense("float32"),
     "dense, bfloat16": Dense("bfloat16"),
+    "int8": Quantised("float32"),
     "pruned by 0.9, bfloat16": Pruned("bfloat16", ratio=0.9),
     "rank 64, bfloat16": LowRank("bfloat16", rank=64),
 }

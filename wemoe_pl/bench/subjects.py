@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from wemoe_pl.bench.rivals import Layer
 from wemoe_pl.merging import WEMoE
+from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.kernels.timing import interleaved
-from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.moe.layers import DENSE, WeightEnsemblingMoE
 
 BenchRow = dict[str, Any]
 
@@ -93,6 +94,7 @@ def mixture(
     depth: int,
     settings: Settings,
     build: Callable[[], nn.Module] | None = None,
+    compression: Compression = DENSE,
 ) -> tuple[nn.Module, list[nn.Module], WeightEnsemblingMoE]:
     """A plain MLP, fine-tuned copies of it, and their mixture, all of random weights.
 
@@ -102,13 +104,13 @@ def mixture(
         depth: of the router.
         settings: say on which device, and in which precision.
         build: makes an MLP; by default the one of most vision transformers.
+        compression: how the dictionary is stored.
     """
     plain = build() if build else Mlp(shape.width, 4 * shape.width)
-    plain.requires_grad_(False)
+    # Before anything is made of it: a dictionary may be of another precision, and keeps that.
+    settings.place(plain).requires_grad_(False)
     tuned = [near(plain) for _ in range(experts)]
-    moe = WeightEnsemblingMoE(plain, tuned, router_depth=depth)
-    settings.place(plain)
-    settings.place(moe)
+    moe = WeightEnsemblingMoE(plain, tuned, router_depth=depth, compression=compression)
     return plain, tuned, moe
 
 

@@ -69,7 +69,7 @@ def export_parser() -> OneSentence:
     add("--format", choices=EXPORT_FORMATS, default="adapter", help="The form of the export.")
     add("--out", type=expanded, metavar="DIR", help="A folder; by default runs/export-FORMAT.")
     add("--precision", choices=PRECISIONS, help="The precision of a bundle; by default unchanged.")
-    forms = "dense, pruned=SHARE that is left out, or low-rank=RANK; by default unchanged"
+    forms = "dense, int8, pruned=SHARE that is left out, or low-rank=RANK; by default unchanged"
     add("--dictionary", metavar="FORM", help=f"The form of a bundle's task vectors: {forms}.")
     add(ALLOW, **REPEATED, metavar="PACKAGE", help=ALLOW_HELP)
     add("--push", metavar="USER/NAME", help="Upload the export to the hub, with a model card.")

@@ -17,6 +17,7 @@ from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.quantised import Quantised
 
 BUNDLE_FILE = "bundle.safetensors"
 ENCODER = "encoder."
@@ -43,11 +44,13 @@ def parse_compression(text: str) -> Compression:
                 return Pruned(ratio=float(number))
             case "low-rank":
                 return LowRank(rank=int(number))
+            case "int8" if not number:
+                return Quantised()
     except ValueError:
         pass  # as if it were of another form
     raise ConfigError(
-        f"--dictionary is '{text}': give dense, pruned=SHARE such as pruned=0.9, or low-rank=RANK "
-        "such as low-rank=16."
+        f"--dictionary is '{text}': give dense, int8, pruned=SHARE such as pruned=0.9, or "
+        "low-rank=RANK such as low-rank=16."
     )
 
 

@@ -37,7 +37,7 @@ class WEMoE(MergeMethod):
         routing: every "sample" by itself, or a whole "batch", which should then be of one task.
         init_std: standard deviation of the routers' initial weights.
         shared_router: one router for all blocks instead of one for each.
-        compression: how the dictionary is stored: `Dense`, `Pruned` or `LowRank`.
+        compression: how the dictionary is stored: `Dense`, `Pruned`, `LowRank` or `Quantised`.
     """
 
     init_lambda: float = DEFAULT_SCALING

@@ -1,4 +1,4 @@
-"""The task vectors of one parameter have stored forms: dense, pruned and low-rank share this.
+"""The task vectors of one parameter have stored forms, dense or smaller, which share this.
 
 Whatever the form, `mix` gives Σ_i r_bi τ_i for every sample, in the precision of the routing
 weights, and `tile` gives some rows or columns of all task vectors. Nothing stays unpacked for
@@ -54,6 +54,14 @@ class TaskVectors(nn.Module, ABC):
             dtype: as for `tile`.
         """
         return lambda i: self.tile(i * lines, min((i + 1) * lines, length), dim, dtype)
+
+    def converts(self, dtype: torch.dtype) -> bool:
+        """Are tiles made of stored numbers of another precision, one by one?"""
+        return False
+
+    def write_tile(self, start: int, dim: int, out: Tensor) -> None:
+        """Write `tile` from a row or column on into a tensor (T, u, m), in its precision."""
+        out.copy_(self.tile(start, start + out.shape[1], dim, out.dtype))
 
     def take_in(self, weight: nn.Parameter) -> None:
         """Let the pretrained parameter lie where it is read quickly with its task vectors."""

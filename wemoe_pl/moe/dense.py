@@ -69,7 +69,7 @@ class DenseVectors(TaskVectors):
             weight.data = behind.copy_(weight)
 
     def together(self, weight: Tensor) -> Tensor | None:
-        """The task vectors and the weight behind them, (T + 1, *shape), if it lies there."""
+        """Task vectors and the weight behind them, (T + 1, *shape); None if it lies elsewhere."""
         if (behind := self.behind) is None or not behind.is_set_to(weight.detach()):
             return None
         return self.in_memory(self.count + 1)
@@ -96,14 +96,25 @@ class DenseVectors(TaskVectors):
 
     def tile(self, start: int, stop: int, dim: int, dtype: torch.dtype) -> Tensor:
         """A view, unless the precision differs."""
-        lines = self.stacked if dim == 0 else self.stacked.mT
-        return lines[:, start:stop].to(dtype)
+        return self.lines(dim)[:, start:stop].to(dtype)
 
     def tiles(self, length: int, lines: int, dim: int, dtype: torch.dtype) -> Tiles:
         """All views at once, which is quicker than one by one, unless the precision differs."""
-        if dtype != self.entries.dtype:
+        if self.converts(dtype):
             return super().tiles(length, lines, dim, dtype)
         return self.tile(0, length, dim, dtype).split(lines, dim=1).__getitem__
+
+    def converts(self, dtype: torch.dtype) -> bool:
+        """Entries of the same precision are read where they lie."""
+        return dtype != self.entries.dtype
+
+    def write_tile(self, start: int, dim: int, out: Tensor) -> None:
+        """Convert in place: a tile of its own in between would be written and read once more."""
+        out.copy_(self.lines(dim)[:, start : start + out.shape[1]])
+
+    def lines(self, dim: int) -> Tensor:
+        """The rows (dim 0) or columns (dim 1) of all task vectors, (T, u, m)."""
+        return self.stacked if dim == 0 else self.stacked.mT
 
     def add_applied(self, out: Tensor, x: Tensor, routing_weights: Tensor) -> Tensor:
         """One task vector after another, of which none is copied."""

@@ -9,6 +9,7 @@ from wemoe_pl.moe.compression import TaskVectors, in_memory_order, is_column_maj
 from wemoe_pl.moe.dense import DenseVectors
 from wemoe_pl.moe.low_rank import LowRankVectors, are_low_rank
 from wemoe_pl.moe.pruned import PrunedVectors, are_pruned
+from wemoe_pl.moe.quantised import QuantisedVectors, are_quantised
 
 
 class Dictionary(nn.Module):
@@ -47,7 +48,8 @@ def restored(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> TaskVe
     """The task vectors that a state dict holds, whichever form it holds them in.
 
     Args:
-        stored: the state dict of a `DenseVectors`, `PrunedVectors` or `LowRankVectors`.
+        stored: the state dict of a `DenseVectors`, `PrunedVectors`, `LowRankVectors` or
+            `QuantisedVectors`.
         weight: the parameter that they are of, whose order in memory is theirs.
         count: T.
 
@@ -64,6 +66,9 @@ def restored(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> TaskVe
         case ["left", "owners", "right"] if are_low_rank(stored, weight, count):
             factors = stored["left"], stored["right"], stored["owners"]
             return LowRankVectors(*factors, weight.shape, count)
+        case ["absmax", "levels"] if are_quantised(stored, weight, count):
+            lines = stored["levels"], stored["absmax"]
+            return QuantisedVectors(*lines, weight.shape, count, is_column_major(weight))
     raise MergeError(
         f"{', '.join(stored) or 'Nothing'} is no dictionary of {count} task vectors of shape "
         f"{tuple(weight.shape)}."

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +11,11 @@ from wemoe_pl.errors import MergeError
 from wemoe_pl.moe.compression import (
     Compression,
     Reader,
-    TaskVectors,
     frozen,
     in_memory_order,
     is_column_major,
 )
+from wemoe_pl.moe.packed import PackedVectors
 
 # Entries are stored in blocks of so many: the place of each in its block fits in two bytes, and the
 # lines of a tile are whole blocks if their length is a multiple of 256.
@@ -56,7 +55,7 @@ class Pruned(Compression):
         return PrunedVectors.of(values, places, weight)
 
 
-class PrunedVectors(TaskVectors):
+class PrunedVectors(PackedVectors):
     """Task vectors of which K entries each are stored, in blocks by their places in memory.
 
     Args:
@@ -101,13 +100,6 @@ class PrunedVectors(TaskVectors):
             weight.shape,
             is_column_major(weight),
         )
-
-    def mix(self, routing_weights: Tensor) -> Tensor:
-        """Add the entries of each expert where they belong."""
-        mixed: Tensor = MixSparse.apply(routing_weights, self)
-        if self.column_major:
-            return mixed.unflatten(1, self.shape[::-1]).mT
-        return mixed.unflatten(1, self.shape)
 
     def tile(self, start: int, stop: int, dim: int, dtype: torch.dtype) -> Tensor:
         """Unpack the blocks in which the rows or columns lie."""
@@ -157,19 +149,3 @@ def are_pruned(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> bool
     kept = (int(counts.sum()),)
     within = not places.is_floating_point() and ((places >= 0) & (places < BLOCK_ENTRIES)).all()
     return bool(within) and values.shape == places.shape == kept
-
-
-class MixSparse(torch.autograd.Function):
-    """Σ_i r_bi τ_i of sparse task vectors; they are unpacked anew in the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, routing_weights: Tensor, vectors: PrunedVectors) -> Tensor:
-        """(B, T) → (B, n)."""
-        ctx.vectors = vectors
-        return routing_weights @ vectors.unpacked(routing_weights.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """(B, n) → the gradient of the routing weights, (B, T)."""
-        (gradient,) = gradients
-        return gradient @ ctx.vectors.unpacked(gradient.dtype).T, None

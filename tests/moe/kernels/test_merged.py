@@ -19,9 +19,10 @@ from wemoe_pl.moe.kernels.tiled import tiled_mlp
 from wemoe_pl.moe.kernels.two_layers import two_layers
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.quantised import Quantised
 
 SHAPES = pytest.mark.parametrize("shape", [(B, N, D), (B, D), (B, 2, N, D)], ids=str)
-COMPRESSIONS = [Dense(), Pruned(ratio=0.8), LowRank(rank=2)]
+COMPRESSIONS = [Dense(), Pruned(ratio=0.8), LowRank(rank=2), Quantised()]
 FORMS: list[Callable[[], nn.Module]] = [
     lambda: small_mlp(),
     lambda: Mlp(D, 7, bias=False).double(),

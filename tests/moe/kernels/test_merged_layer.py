@@ -6,7 +6,9 @@ from helpers.merged_reference import T, dictionary
 from torch import nn
 
 from wemoe_pl.errors import MergeError
+from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.kernels.merged_layer import MergedLayer, by_sample
+from wemoe_pl.moe.quantised import Quantised
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -46,3 +48,16 @@ def test_tokens_of_a_sample_stay_together(
 def test_a_batch_of_another_size_is_refused() -> None:
     with pytest.raises(MergeError, match=r"given \(12, 5\) for a batch of 3"):
         by_sample(torch.zeros(12, 5), torch.zeros(3, T))
+
+
+def test_all_matrices_are_converted_or_none() -> None:
+    mlp = nn.ModuleDict({"fc": nn.Linear(3, 4).double()})
+    for form, expected in ((Dense(), 0), (Dense("float32"), T + 1), (Quantised(), T + 1)):
+        layer = MergedLayer.of(mlp["fc"], dict(dictionary(mlp, form).items()), "fc")
+        assert layer.converted(torch.float64) == expected
+    assert (
+        MergedLayer.of(mlp["fc"], dict(dictionary(mlp, Dense("float32")).items()), "fc").converted(
+            torch.float32
+        )
+        == 0
+    )

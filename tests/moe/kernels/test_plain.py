@@ -11,11 +11,14 @@ from wemoe_pl.moe.kernels.plain import activation_mlp, mapped_mlp, untiled_mlp
 from wemoe_pl.moe.kernels.two_layers import Kernel, two_layers
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.quantised import Quantised
 
 
 @pytest.mark.parametrize("kernel", [activation_mlp, untiled_mlp])
 @pytest.mark.parametrize("column_major", [True, False])
-@pytest.mark.parametrize("compression", [Dense(), Pruned(ratio=0.8), LowRank(rank=2)], ids=repr)
+@pytest.mark.parametrize(
+    "compression", [Dense(), Pruned(ratio=0.8), LowRank(rank=2), Quantised()], ids=repr
+)
 def test_output_and_gradients_match_the_loop_over_samples(
     compression: Compression, column_major: bool, kernel: Kernel
 ) -> None:

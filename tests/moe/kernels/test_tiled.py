@@ -29,6 +29,7 @@ from wemoe_pl.moe.kernels.tiling import TILE_UNITS, Budget, Tiling
 from wemoe_pl.moe.kernels.two_layers import TwoLayers, two_layers
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.quantised import Quantised
 
 # Of one sample and the fewest hidden entries; of several of both; of everything.
 TIGHT, MIDDLE = Budget(tile=1, kept=0, sums=0), Budget(8 * D * TILE_UNITS * 2, 10**6, 10**6)
@@ -44,7 +45,11 @@ def layers_of(mlp: nn.Module, compression: Compression | None = None) -> TwoLaye
 
 @BUDGETS
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("compression", [Dense(), Pruned(ratio=0.8), LowRank(rank=2)], ids=repr)
+@pytest.mark.parametrize(
+    "compression",
+    [Dense(), Dense("float32"), Pruned(ratio=0.8), LowRank(rank=2), Quantised()],
+    ids=repr,
+)
 @pytest.mark.parametrize("column_major", [True, False])
 @pytest.mark.parametrize("samples", [1, 5])
 def test_output_and_gradients_match_the_loop_over_samples(

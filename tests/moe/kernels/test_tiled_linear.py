@@ -13,6 +13,7 @@ from wemoe_pl.moe.kernels.tiled_linear import tiled_linear
 from wemoe_pl.moe.kernels.tiling import TILE_UNITS, Budget
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.quantised import Quantised
 
 N, IN, OUT = 4, 200, 300  # several tiles of lines, whichever way they lie
 TIGHT = Budget(tile=1, kept=0, sums=0)
@@ -55,7 +56,7 @@ def test_output_and_gradients_match_the_naive_form(
     )
 
 
-@pytest.mark.parametrize("compression", [Pruned(ratio=0.8), LowRank(rank=2)], ids=repr)
+@pytest.mark.parametrize("compression", [Pruned(ratio=0.8), LowRank(rank=2), Quantised()], ids=repr)
 @pytest.mark.parametrize("column_major", [True, False])
 def test_compressed_task_vectors_do_as_well(column_major: bool, compression: Compression) -> None:
     layer = layer_of(column_major, compression)

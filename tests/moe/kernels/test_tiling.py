@@ -79,3 +79,14 @@ def test_what_threads_add_is_summed_up(sum_bytes: int) -> None:
     total = tiling.total(sums)
     assert total.tolist() == [1.0, 1.0, 0.0]
     assert total.dtype == torch.float64
+
+
+@pytest.mark.parametrize("samples", [1, 4, 16])
+def test_what_is_converted_for_a_tile_takes_room_in_it_too(samples: int) -> None:
+    usual, smaller = (
+        Tiling.of(samples, 3072, UNIT_BYTES, CPU_BUDGET, 2, converted=count) for count in (0, 9)
+    )
+    fits = (samples + 9) * smaller.units * UNIT_BYTES <= CPU_BUDGET.tile
+    assert fits or smaller.units == TILE_UNITS
+    assert smaller.units < usual.units or usual.units == TILE_UNITS
+    assert smaller.group == usual.group

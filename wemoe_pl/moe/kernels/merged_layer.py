@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
@@ -42,6 +43,10 @@ class MergedLayer:
     def layers(self) -> "tuple[MergedLayer, ...]":
         """The layer itself, alone."""
         return (self,)
+
+    def converted(self, dtype: torch.dtype) -> int:
+        """Return how many matrices a kernel has to convert: those of all experts, and W0; or 0."""
+        return self.vectors.count + 1 if self.vectors.converts(dtype) else 0
 
     def merged_bias(self, routing_weights: Tensor) -> Tensor:
         """Routing weights (B, T) → the bias of every sample, (B, m); zeros if there is none."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wemoe_pl.moe.compression import TaskVectors
 from wemoe_pl.moe.kernels.merged_layer import MergedLayer
 from wemoe_pl.moe.kernels.tiling import Tiling
 
@@ -97,6 +98,10 @@ def tile_weights(
     """The number of a tile → its rows (dim 0) or columns (dim 1) of a layer."""
     lines = layer.weight if dim == 0 else layer.weight.mT
     pretrained = lines[:, None].split(tiling.units)
+    if layer.vectors.converts(dtype):
+        return lambda tile: converted(
+            pretrained[tile], layer.vectors, tile * tiling.units, dim, dtype
+        )
     vectors = layer.vectors.tiles(tiling.hidden, tiling.units, dim, dtype)
     together = lines_together(layer, dim, dtype)
     by_tile = None if together is None else together.split(tiling.units, dim=1)
@@ -105,6 +110,25 @@ def tile_weights(
         unit_by_unit(vectors(tile)),
         None if by_tile is None else by_tile[tile].flatten(1),
     )
+
+
+def converted(
+    pretrained: Tensor, vectors: TaskVectors, start: int, dim: int, dtype: torch.dtype
+) -> TileWeights:
+    """Convert the task vectors of some lines to another precision, and put W0 behind them.
+
+    Args:
+        pretrained: the lines of W0, (u, 1, D).
+        vectors: the task vectors.
+        start: the number of the first line.
+        dim: are they rows (0) or columns (1)?
+        dtype: the precision.
+    """
+    units, _, width = pretrained.shape
+    together = torch.empty(vectors.count + 1, units, width, dtype=dtype, device=pretrained.device)
+    vectors.write_tile(start, dim, together[:-1])
+    behind = together[-1, :, None].copy_(pretrained)
+    return TileWeights(behind, together[:-1], together.flatten(1))
 
 
 def lines_together(layer: MergedLayer, dim: int, dtype: torch.dtype) -> Tensor | None:

@@ -211,7 +211,8 @@ def tiling_of(x: Tensor, mlp: TwoLayers, budget: Budget, rows: int | None = None
     work = x.shape[:2].numel() * (mlp.first.weight.numel() + mlp.second.weight.numel())
     threads = threads_for(x, work, budget.threaded)
     rows = len(x) if rows is None else rows
-    return Tiling.of(rows, mlp.hidden, unit_bytes, budget, threads, sum_bytes=x.nbytes)
+    converted = max(layer.converted(x.dtype) for layer in mlp.layers)
+    return Tiling.of(rows, mlp.hidden, unit_bytes, budget, threads, x.nbytes, converted)
 
 
 def widest(mlp: TwoLayers) -> int:

@@ -89,7 +89,8 @@ class LinearPass:
         threads = threads_for(x, work, budget.threaded)
         of_whole = x.shape[:2].numel() * width * x.element_size()
         line_bytes = width * x.element_size()
-        tiling = Tiling.of(len(x), length, line_bytes, budget, threads, sum_bytes=of_whole)
+        converted = layer.converted(x.dtype)
+        tiling = Tiling.of(len(x), length, line_bytes, budget, threads, of_whole, converted)
         lines = tile_weights(layer, dim, tiling, x.dtype)
         return cls(lines, tiling, with_margins(routing_weights), width)
 

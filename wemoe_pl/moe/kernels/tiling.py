@@ -84,6 +84,7 @@ class Tiling:
         budget: Budget,
         threads: int = 1,
         sum_bytes: int = 0,
+        converted: int = 0,
     ) -> "Tiling":
         """Tiles within a budget, or of one sample: as many samples as leave `TILE_UNITS` units.
 
@@ -94,6 +95,8 @@ class Tiling:
             budget: what may be used.
             threads: how many threads there are at most.
             sum_bytes: bytes of the output of a thread that has hidden units of its own.
+            converted: how often a tile holds the weights of its hidden units besides the merged
+                ones, because they were converted for it.
 
         >>> budget = Budget(tile=6 * 2**20, kept=0, sums=16 * 2**20)
         >>> Tiling.of(samples=128, hidden=3072, unit_bytes=4 * 768, budget=budget)
@@ -110,7 +113,8 @@ class Tiling:
         if not splits_hidden:
             groups = ceil(groups / threads) * threads
         group = ceil(samples / groups) or 1
-        sizes = range(1, 1 + min(blocks, max(1, budget.tile // (group * block_bytes))))
+        largest = budget.tile // ((group + converted) * block_bytes)
+        sizes = range(1, 1 + min(blocks, max(1, largest)))
         sharing = threads if splits_hidden else 1
         size = min(sizes, key=lambda size: (busiest(blocks, size, sharing), -size))
         units = min(TILE_UNITS * size, hidden)
