@@ -117,6 +117,17 @@ def test_an_unlabelled_model_is_exported_and_loaded_again(tiny_vit: NewVit, tmp_
     loaded = load(tmp_path / "bundle")
     torch.testing.assert_close(loaded(images, "a"), adapted.model(images, "a"), rtol=0, atol=0)
     assert adapted.results == adapted.results | {"accuracy": {}, "mean": None}
+    assert "Without labels" in str(adapted)
+
+
+def test_its_model_says_none_of_them_as_the_one_that_is_loaded(
+    tiny_suite: Suite, tmp_path: Path
+) -> None:
+    adapted = adapt(tiny_suite, **FAST, **ON_CPU)
+    adapted.export(tmp_path / "bundle")
+    thresholds = adapted.model.thresholds
+    assert set(thresholds["entropy"]) == set(tiny_suite.tasks)
+    assert thresholds == load(tmp_path / "bundle").thresholds
 
 
 @pytest.mark.parametrize("merge", [SimpleAverage(), AdaMerging()])

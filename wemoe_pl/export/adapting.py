@@ -1,4 +1,4 @@
-"""`adapt`: the folded job in one call, from models and images to model, table and pictures."""
+"""`adapt`: the whole job in one call, from models and images to model, table and pictures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +23,8 @@ from wemoe_pl.export.writing import export
 from wemoe_pl.merging import MergeMethod, WEMoE, fold, folds
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import read_suite
-from wemoe_pl.reporting.summary import accuracy_columns, accuracy_table
+from wemoe_pl.reporting.summary import accuracy_columns, run_tables
+from wemoe_pl.runs.results_schema import thresholds_of
 from wemoe_pl.system.console import Console
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.lightning_noise import quiet_lightning
@@ -55,8 +56,8 @@ class Adapted:
 
     @property
     def table(self) -> Table:
-        """The same as a table of rich's, in percent."""
-        return accuracy_table(self.results)
+        """The same as a table of rich's, in percent; without labels, of what needs none."""
+        return run_tables(self.results)[0]
 
     def export(self, out: str | Path, form: str = "bundle") -> None:
         """Write the model into a folder, from which `wemoe_pl.load` reads a bundle or an adapter.
@@ -71,10 +72,10 @@ class Adapted:
         export(as_exported(self), form, Path(out).expanduser(), say=lambda line: None)
 
     def __str__(self) -> str:
-        """The table."""
+        """The tables that a run prints."""
         console = Console(width=100)
         with console.capture() as capture:
-            console.print(self.table)
+            console.print(*run_tables(self.results), sep="\n")
         return capture.get().rstrip()
 
     def _repr_mimebundle_(self, *args: Any, **options: Any) -> Any:
@@ -138,6 +139,7 @@ def adapt(
         job = PythonJob(module, data, steps, seed, progress, trainer or {})
         results, pictures = job.run() if out is None else job.run_in(Path(out).expanduser(), fresh)
     classifier = module.classifier.cpu().eval()
+    classifier.thresholds = thresholds_of(results)
     return Adapted(classifier, results, pictures, suite, method)
 
 
@@ -150,6 +152,7 @@ def as_exported(adapted: Adapted) -> ExportedModel:
     folded = MultiTaskClassifier(
         encoder, heads, backbone=suite.backbone, experts=model.experts
     ).eval()
+    folded.thresholds = model.thresholds
     sources = suite.sources()
     return ExportedModel(folded, suite, adapted.merge, learned, sources, adapted.results)
 
