@@ -20,7 +20,7 @@ def rows() -> dict[str, list[BenchRow]]:
 
 
 def test_the_layer_is_timed_beside_its_rivals(rows: dict[str, list[BenchRow]]) -> None:
-    runs = {"plain", "WEMoE", "loop over samples"}
+    runs = {"plain", "WEMoE", "loop over samples", "all weights at once"}
     for samples in (1, 3):
         for depth in (0, 2):
             part = [r for r in rows["layer"] if (r["samples"], r["depth"]) == (samples, depth)]

@@ -1,7 +1,7 @@
 """The rivals of the mixture compute the same."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +12,7 @@ import torch
 from timm.layers.mlp import Mlp
 from torch import nn
 
-from wemoe_pl.bench.rivals import fusion_bench_layers, loop_over_samples
+from wemoe_pl.bench.rivals import Layer, all_at_once, fusion_bench_layers, loop_over_samples
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
@@ -27,10 +27,13 @@ def modules_as_before() -> Iterator[None]:
             del sys.modules[name]
 
 
-def test_the_loop_over_samples_gives_the_same_outputs_and_gradients() -> None:
+@pytest.mark.parametrize("rival", [loop_over_samples, all_at_once])
+def test_the_rivals_give_the_same_outputs_and_gradients(
+    rival: Callable[[WeightEnsemblingMoE], Layer],
+) -> None:
     moe = WeightEnsemblingMoE(Mlp(8, 32), [Mlp(8, 32) for _ in range(3)]).double()
     x = torch.randn(4, 5, 8).double()
-    expected, actual = moe(x), loop_over_samples(moe)(x)
+    expected, actual = moe(x), rival(moe)(x)
     torch.testing.assert_close(actual, expected)
     routers = [*moe.router.parameters()]
     gradients = torch.autograd.grad(expected.sum(), routers)

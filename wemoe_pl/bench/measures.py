@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wemoe_pl.bench.forms import forms
 from wemoe_pl.bench.limits import limits
 from wemoe_pl.bench.plan import plan
-from wemoe_pl.bench.rivals import Layer, fusion_bench_layers, loop_over_samples
+from wemoe_pl.bench.rivals import Layer, all_at_once, fusion_bench_layers, loop_over_samples
 from wemoe_pl.bench.subjects import (
     SHAPES,
     BenchRow,
@@ -46,6 +46,7 @@ def layer(settings: Settings) -> Iterator[BenchRow]:
         others = fusion_bench_layers(plain, tuned, shape.width, depth)
         rivals: dict[str, Layer] = {"plain": plain, "WEMoE": moe}
         rivals["loop over samples"] = loop_over_samples(moe)
+        rivals["all weights at once"] = all_at_once(moe)
         rivals |= {rival: settings.place(module) for rival, module in others.items()}
         for samples in settings.samples:
             x = settings.batch(samples, shape.tokens, shape.width)

@@ -1,4 +1,4 @@
-"""The rivals of the mixture: the plain MLP, the loop over samples, and fusion-bench."""
+"""The rivals of the mixture: a loop over samples, all weights at once, and fusion-bench."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.moe.dense import DenseVectors
 from wemoe_pl.moe.kernels.naive import naive_mlp
+from wemoe_pl.moe.kernels.plain import untiled_mlp
+from wemoe_pl.moe.kernels.two_layers import two_layers
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 Layer = Callable[[Tensor], Tensor]
@@ -22,6 +24,17 @@ def loop_over_samples(moe: WeightEnsemblingMoE) -> Layer:
     stored = moe.task_vectors.items()
     stacked = {name: v.stacked for name, v in stored if isinstance(v, DenseVectors)}
     return lambda x: naive_mlp(moe.mlp, stacked, moe.router(x), x)
+
+
+def all_at_once(moe: WeightEnsemblingMoE) -> Layer:
+    """Merge the weights of all samples into memory, then multiply: a `bmm` for each layer.
+
+    Args:
+        moe: whose router, pretrained MLP and dictionary are used.
+    """
+    layers = two_layers(moe.mlp, moe.task_vectors)
+    assert layers is not None
+    return lambda x: untiled_mlp(layers, moe.router(x), x)
 
 
 def fusion_bench_layers(
