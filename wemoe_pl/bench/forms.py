@@ -4,14 +4,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
 
+import torch
 from timm.layers import GluMlp, SwiGLU, SwiGLUPacked
 from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
+from wemoe_pl.bench.rivals import Layer
 from wemoe_pl.bench.subjects import SHAPES, BenchRow, Settings, mixture, timed
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
-from wemoe_pl.moe.layers import DENSE
+from wemoe_pl.moe.kernels import merged_mlp
+from wemoe_pl.moe.layers import DENSE, WeightEnsemblingMoE
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.quantised import Quantised
 
@@ -68,8 +71,26 @@ DICTIONARIES: dict[str, Compression] = {
 }
 
 
+BY_EXPERT = "Mlp, one expert each"  # whose samples share as many routings as there are experts
+
+
+def routed_to_one_expert_each(moe: WeightEnsemblingMoE) -> Layer:
+    """A mixture without its router, which gives every expert an equal share of the samples."""
+    experts = next(vectors.count for _, vectors in moe.task_vectors.items())
+    one_each = torch.eye(experts)
+
+    def run(x: Tensor) -> Tensor:
+        routing_weights = one_each[torch.arange(len(x)) % experts].to(x)
+        return merged_mlp(moe.mlp, moe.task_vectors, routing_weights, x)
+
+    return run
+
+
 def forms(settings: Settings) -> Iterator[BenchRow]:
-    """Every form of MLP and of dictionary: the mixture beside the plain MLP of the same form."""
+    """Every form of MLP and of dictionary: the mixture beside the plain MLP of the same form.
+
+    The last row is of samples that share routings, forward only: gradients are sample by sample.
+    """
     dense = {form: (make, DENSE) for form, make in FORMS.items()}
     others = {form: (FORMS["Mlp"], compression) for form, compression in DICTIONARIES.items()}
     wanted = product(settings.shapes, settings.experts, settings.depths, settings.samples)
@@ -81,3 +102,6 @@ def forms(settings: Settings) -> Iterator[BenchRow]:
             build = partial(make, shape.width)
             plain, _, moe = mixture(shape, experts, depth, settings, build, compression)
             yield from timed({"plain": plain, "WEMoE": moe}, x, settings, about | {"form": form})
+        plain, _, moe = mixture(shape, experts, 0, settings)
+        runs: dict[str, Layer] = {"plain": plain, "WEMoE": routed_to_one_expert_each(moe)}
+        yield from timed(runs, x, settings, about | {"form": BY_EXPERT})
