@@ -101,7 +101,7 @@ def test_where_an_option_can_stand_all_are_offered_at_once() -> None:
 def test_configs_are_those_shipped_and_those_here(command: str, option: str) -> None:
     assert offers(f"{command} {option} ") == [*SHIPPED, "more.yaml", "whole.yaml"]
     assert offers(f"{command} {option} adapt_m") == ["adapt_miniature"]
-    assert offers(f"{command} --out x {option} mo") == ["more.yaml"]
+    assert offers(f"{command} --out x {option} mor") == ["more.yaml"]
 
 
 @pytest.mark.parametrize(

@@ -434,7 +434,14 @@ def test_later_configs_and_options_win(wemoe_pl: Command, tmp_path: Path) -> Non
     assert printed["model"]["init_args"]["merge"]["init_args"]["router_depth"] == 2
 
 
-OF_NO_JOB = ("sweep", "report", "bench", "completion", "export")  # these read no job's config
+OF_NO_JOB = (
+    "sweep",
+    "report",
+    "bench",
+    "completion",
+    "export",
+    "workspace",
+)  # these read no job's config
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
@@ -500,7 +507,7 @@ def test_the_options_of_a_class_are_described(wemoe_pl: Command) -> None:
         ("--seed_everything true", ["seed_everything is True", "can be repeated"]),
         ("--seed_everything x", ["seed_everything", "int", "got 'x'"]),
         ("--suite nowhere.yaml", ["no suite 'nowhere.yaml'", "clip_vitb32"]),
-        ("--config nowhere", ["no config 'nowhere'", "adapt_miniature"]),
+        ("--config nowhere", ["no config 'nowhere'", "valid names, from 'adamerging_layer_wise'"]),
         ("--ckpt_path nowhere.ckpt", ["no checkpoint nowhere.ckpt"]),
         ("stray", ["stray"]),
     ],

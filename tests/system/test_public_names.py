@@ -38,10 +38,13 @@ CHOSEN = (
 # What jobs always have, and no config chooses by its class.
 OF_EVERY_JOB = {
     "CollapseGuard", "Curves", "Dashboard", "EndTogether", "IdentityRecord", "LastCheckpoint",
-    "Predictions", "Requeue", "SaveConfig", "Scoring", "StageClock",
+    "Predictions", "Requeue", "SaveConfig", "Scoring", "StageClock", "TrainedParameters",
 }  # fmt: skip
 # The bases, which are never built.
-ABSTRACT = {"MergedModule", "SampleMethod", "SupervisedTraining"}
+ABSTRACT = {
+    "MatrixMethod", "MergedModule", "PerTaskMethod", "SampleMethod", "SupervisedTraining",
+    "TensorMethod", "Wrapper",
+}  # fmt: skip
 
 
 def places(folder: Path) -> set[str]:

@@ -1,8 +1,9 @@
 """The texts of `--help` for every command, made without importing torch."""
 
 from argparse import RawDescriptionHelpFormatter
-from itertools import zip_longest
+from collections.abc import Iterable
 from pathlib import PurePath
+from textwrap import fill
 
 from wemoe_pl.cli.options import (
     ALL_CLASSES,
@@ -26,6 +27,7 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW, shipped_configs, shipped_suites, shipped_trainers
 from wemoe_pl.system.files import SHIPPED
 
+WIDTH = 78  # of a line, in characters
 # The classes that `--model` takes.
 MODELS = ("ExpertFineTuning", "MultiTaskTraining", "SampleMerging", "TestTimeAdaptation")
 
@@ -91,15 +93,17 @@ def config_parser(command: str, description: str) -> OneSentence:
 def job_epilog() -> str:
     """Say how other keys are set, and what is shipped."""
     names = [name.removesuffix(".yaml") for name in shipped_configs()]
-    third = (len(names) + 2) // 3
-    columns = (names[i * third : (i + 1) * third] for i in range(3))
-    rows = zip_longest(*columns, fillvalue="")
     return text_of("job").format(
         classes=f"\n{' ' * 24}".join(MODELS),
-        configs="\n  ".join("".join(f"{name:26}" for name in row).rstrip() for row in rows),
-        suites=", ".join(shipped_suites()),
+        configs=in_lines(names),
+        suites=in_lines(shipped_suites()),
         trainers=" ".join(PurePath(name).stem for name in shipped_trainers()),
     )
+
+
+def in_lines(names: Iterable[str]) -> str:
+    """Names with commas between, in indented lines of a terminal's width."""
+    return fill(", ".join(names), WIDTH - 2, subsequent_indent="  ")
 
 
 def text_of(name: str) -> str:

@@ -17,6 +17,7 @@ from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.image_sets import ImageSet, ImageSets
 from wemoe_pl.data.loading_workers import as_many_as_cores
 from wemoe_pl.data.open_files import allow_open_files
+from wemoe_pl.data.pixel_hashes import Contents
 from wemoe_pl.data.samplers import ALONE, CountFrom, Share, WholeBatches, places_of_few
 from wemoe_pl.data.streams import Batch, LabelledImage, NoTask, SeenBatch, StepBatches, TaskBatches
 from wemoe_pl.data.suite import Suite
@@ -161,11 +162,7 @@ class VisionData(L.LightningDataModule):
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Note what the images of a batch look like, and compare them with what they were."""
-        if not isinstance(batch, SeenBatch):
-            return batch
-        for seen in batch.seen:
-            self.sets.contents.note(seen)
-        return dict(batch)
+        return noted(batch, self.sets.contents) if isinstance(batch, SeenBatch) else batch
 
     def state_dict(self) -> dict[str, Any]:
         """Return the checksums of the images that all processes have read."""
@@ -250,6 +247,13 @@ def first_of_each(labels: Sequence[int], count: int | None) -> list[int]:
         if count is None or seen[label] <= count:
             places.append(place)
     return places
+
+
+def noted(batch: SeenBatch, contents: Contents) -> Batch:
+    """Note what the images of a batch look like, and return it without that."""
+    for seen in batch.seen:
+        contents.note(seen)
+    return dict(batch)
 
 
 def next_batch(trainer: L.Trainer) -> int:

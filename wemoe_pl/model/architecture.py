@@ -110,6 +110,7 @@ class Architecture:
         encoder.load_state_dict(rest, strict=False, assign=True)
         encoder.requires_grad_(False)
         for mixture in mixtures_of(encoder).values():
+            mixture.task_vectors.take_in(mixture.mlp)
             mixture.router.requires_grad_()  # the only part that does, as after merging
         return encoder.eval()
 
@@ -183,6 +184,7 @@ def take_dictionaries(state: State, encoder: nn.Module) -> None:
         weights = mixture.mlp.named_parameters()
         vectors = {k: restored(part_of(state, f"{prefix}{k}."), w, count) for k, w in weights}
         mixture.task_vectors = Dictionary(vectors)
+        mixture.task_vectors.take_in(mixture.mlp)
 
 
 def whole_state(state: State, encoder: nn.Module) -> dict[str, Tensor]:

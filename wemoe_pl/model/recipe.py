@@ -96,7 +96,7 @@ def rebuild_options(
     try:
         with only_allowed(allow):
             parsed = parser.parse_object(with_public_names(dict(options)))
-            check_parts(parsed, allow)
+            check_parts(parsed, allow, "model")
             built = vars(parser.instantiate(parsed))
     except ConfigError:
         raise

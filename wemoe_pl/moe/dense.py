@@ -20,22 +20,23 @@ class Dense(Compression):
     """All entries, as in WEMoE (arXiv 2402.00433)."""
 
     def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> "DenseVectors":
-        """Stack all task vectors, with room behind them for the weight itself."""
-        # In the weight's own order of dimensions in memory, once for every expert.
-        stacked = torch.empty_strided(
-            (count + self.has_room(weight), *weight.shape),
-            (weight.numel(), *weight.stride()),
-            dtype=self.dtype(weight),
-            device=weight.device,
-        )[:count]
+        """Stack all task vectors."""
+        stacked = room_for(weight, count, self.dtype(weight))
         for i, vector in enumerate(stacked):
             # Into its place: a difference in between would take memory for one more of each.
             torch.sub(fine_tuned(i).to(weight.device), weight, out=vector)
         return DenseVectors(stacked)
 
-    def has_room(self, weight: Tensor) -> bool:
-        """Is there room for the weight, which is a matrix of the precision of its task vectors?"""
-        return weight.ndim == 2 and self.dtype(weight) == weight.dtype
+
+def room_for(weight: Tensor, count: int, dtype: torch.dtype) -> Tensor:
+    """Room for the task vectors of a weight, (T, *shape), and behind them for a matrix itself.
+
+    Each lies in the weight's own order of dimensions in memory.
+    """
+    of_matrix = int(weight.ndim == 2)
+    strides = (weight.numel(), *weight.stride())
+    shape = (count + of_matrix, *weight.shape)
+    return torch.empty_strided(shape, strides, dtype=dtype, device=weight.device)[:count]
 
 
 class DenseVectors(TaskVectors):

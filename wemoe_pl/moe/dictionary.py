@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
 from wemoe_pl.moe.compression import TaskVectors, in_memory_order, is_column_major
-from wemoe_pl.moe.dense import DenseVectors
+from wemoe_pl.moe.dense import DenseVectors, room_for
 from wemoe_pl.moe.low_rank import LowRankVectors, are_low_rank
 from wemoe_pl.moe.pruned import PrunedVectors, are_pruned
 from wemoe_pl.moe.quantised import QuantisedVectors, are_quantised
@@ -38,6 +38,11 @@ class Dictionary(nn.Module):
         """Routing weights (B, T) → per parameter, Σ_i r_bi τ_i, (B, *shape)."""
         return {name: vectors.mix(routing_weights) for name, vectors in self.items()}
 
+    def take_in(self, module: nn.Module) -> None:
+        """Let the module's parameters lie where they are read quickly with their task vectors."""
+        for name, vectors in self.items():
+            vectors.take_in(module.get_parameter(name))
+
     @property
     def nbytes(self) -> int:
         """Bytes of all task vectors together."""
@@ -59,7 +64,8 @@ def restored(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> TaskVe
     match sorted(stored):
         case ["entries"] if stored["entries"].numel() == count * weight.numel():
             shape = in_memory_order(weight, weight).shape
-            return DenseVectors(in_memory_order(stored["entries"].view(count, *shape), weight))
+            entries = in_memory_order(stored["entries"].view(count, *shape), weight)
+            return DenseVectors(room_for(weight, count, entries.dtype).copy_(entries))
         case ["counts", "places", "values"] if are_pruned(stored, weight, count):
             parts = stored["values"], stored["places"], stored["counts"]
             return PrunedVectors(*parts, weight.shape, is_column_major(weight))

@@ -135,6 +135,7 @@ class WeightEnsemblingMoE(nn.Module):
             )
         self.mlp = store_fc2_by_columns(deepcopy(pretrained_mlp).requires_grad_(False))
         self.task_vectors = store_task_vectors(self.mlp, expert_mlps, compression)
+        self.task_vectors.take_in(self.mlp)
         self.router = Router(dim, len(expert_mlps), init_lambda, router_depth, init_std)
         self.routing = routing
         weight = next(pretrained_mlp.parameters())
@@ -205,7 +206,7 @@ def mlp_width(mlp: nn.Module) -> int:
 def store_task_vectors(
     pretrained_mlp: nn.Module, expert_mlps: Sequence[Model], compression: Compression
 ) -> Dictionary:
-    """The dictionary of an MLP, parameter by parameter, beside which these may come to lie.
+    """The dictionary of an MLP, parameter by parameter.
 
     Of the experts' weights one tensor at a time is held in memory, if they are read lazily.
     """
@@ -218,8 +219,5 @@ def store_task_vectors(
     def reader(name: str) -> Reader:
         return lambda i: experts[i][name]
 
-    stored = {}
-    for name, weight in pretrained_mlp.named_parameters():
-        stored[name] = compression.store(weight, reader(name), len(experts))
-        stored[name].take_in(weight)
-    return Dictionary(stored)
+    weights = pretrained_mlp.named_parameters()
+    return Dictionary({n: compression.store(w, reader(n), len(experts)) for n, w in weights})

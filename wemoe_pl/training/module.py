@@ -142,12 +142,7 @@ class MultiTaskModule(L.LightningModule):
         found: Sequence[list[Prediction]] = []
         if len(batch.images):
             found = self.classifier.answer(batch.images, self.predict_tasks, self.infer_task)
-        answers = iter(found)
-        return [
-            answer._replace(image=name)
-            for name, error in zip(batch.names, batch.errors, strict=True)
-            for answer in ([Prediction.unreadable(name, error)] if error else next(answers))
-        ]
+        return named_answers(batch, found)
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that require gradients, by name."""
@@ -185,6 +180,16 @@ class MultiTaskModule(L.LightningModule):
     def frozen_sources(self) -> dict[str, dict[str, str]]:
         """Return the sources of the frozen parts, with their hashes."""
         return self.frozen_suite.sources() if self.frozen_suite else {}
+
+
+def named_answers(batch: NamedBatch, found: Sequence[list[Prediction]]) -> list[Prediction]:
+    """Give answers the names of their images, and those an error that could not be read."""
+    answers = iter(found)
+    return [
+        answer._replace(image=name)
+        for name, error in zip(batch.names, batch.errors, strict=True)
+        for answer in ([Prediction.unreadable(name, error)] if error else next(answers))
+    ]
 
 
 def frozen_names(module: nn.Module) -> list[str]:

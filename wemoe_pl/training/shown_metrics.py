@@ -65,7 +65,7 @@ class ShownMetric(NamedTuple):
         """The title with the unit, for axes and columns.
 
         >>> [metric.label for metric in SHOWN_METRICS if metric.is_drawn]
-        ['entropy, nats', 'accuracy, %', 'classes predicted, %']
+        ['entropy, nats', 'accuracy, %', 'agreement with the experts, %', 'classes predicted, %']
         """
         return f"{self.title}, {self.unit}"
 

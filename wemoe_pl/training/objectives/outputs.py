@@ -10,7 +10,7 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.model.multi_task_model import MultiTaskModel
 
 Need = Literal["features", "routing_weights", "images", "expert_logits"]
-ExpertAnswers = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+TaskLogits = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def compute_needs(
     model: MultiTaskModel,
     images: Mapping[str, Tensor],
     needs: frozenset[Need],
-    expert_logits: ExpertAnswers | None = None,
+    expert_logits: TaskLogits | None = None,
 ) -> dict[str, dict[str, Tensor]]:
     """Compute the logits of a batch per task, and what else is needed of it.
 
