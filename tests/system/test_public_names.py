@@ -39,6 +39,7 @@ CHOSEN = (
 OF_EVERY_JOB = {
     "CollapseGuard", "Curves", "Dashboard", "EndTogether", "IdentityRecord", "LastCheckpoint",
     "Predictions", "Requeue", "SaveConfig", "Scoring", "StageClock", "TrainedParameters",
+    "SampleImages", "ProgressLines", "ValidationSchedule",
 }  # fmt: skip
 # The bases, which are never built.
 ABSTRACT = {

@@ -157,14 +157,8 @@ class MultiTaskModule(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that was trained with other frozen files, or for another model."""
         check_identity(checkpoint, self.identity, self.trained_parameters())
-        if self.is_fitting:
+        if is_fitting(self):
             self.clock.resume(checkpoint[IDENTITY].get("seconds", 0.0))
-
-    @property
-    def is_fitting(self) -> bool:
-        """Is the module in a fit, and not only loaded, or scored?"""
-        trainer: L.Trainer | None = self._trainer  # `trainer` raises where there is none
-        return trainer is not None and trainer.state.fn == TrainerFn.FITTING
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -180,6 +174,12 @@ class MultiTaskModule(L.LightningModule):
     def frozen_sources(self) -> dict[str, dict[str, str]]:
         """Return the sources of the frozen parts, with their hashes."""
         return self.frozen_suite.sources() if self.frozen_suite else {}
+
+
+def is_fitting(module: L.LightningModule) -> bool:
+    """Is a module in a fit, and not only loaded, or scored?"""
+    trainer: L.Trainer | None = module._trainer  # `trainer` raises where there is none
+    return trainer is not None and trainer.state.fn == TrainerFn.FITTING
 
 
 def named_answers(batch: NamedBatch, found: Sequence[list[Prediction]]) -> list[Prediction]:

@@ -13,6 +13,7 @@ from wemoe_pl.merging import PerTaskEncoder, SampleMethod
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.system.provenance import provenance
 from wemoe_pl.training.merged_module import MergedModule
+from wemoe_pl.training.module import is_fitting
 from wemoe_pl.training.optimization import count_steps
 
 
@@ -76,7 +77,7 @@ class SampleMerging(MergedModule):
 
     def on_validation_epoch_start(self) -> None:
         """Score what the samples so far lead to."""
-        if self.is_fitting and not self.trainer.sanity_checking:
+        if is_fitting(self) and not self.trainer.sanity_checking:
             self.solve()
 
     def on_train_epoch_end(self) -> None:
@@ -95,7 +96,7 @@ class SampleMerging(MergedModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take a finished run's weights; of an unfinished one there is no checkpoint."""
         super().on_load_checkpoint(checkpoint)
-        if self.is_fitting and checkpoint["global_step"] != count_steps(self.trainer):
+        if is_fitting(self) and checkpoint["global_step"] != count_steps(self.trainer):
             raise ConfigError(
                 f"A fit of {self.method} cannot be resumed, since it is one pass over its samples: "
                 "leave out --ckpt_path."
