@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all soak fuzz tables miniature lint clean
+.PHONY: help install demo test test-all soak fuzz tables methods miniature lint clean
 
 help:  ## List these targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -39,6 +39,10 @@ fuzz: install  ## Read twenty thousand damaged and hostile files (half an hour).
 tables: install  ## Run every method and experiment on the miniature, into docs/miniature.md.
 	rm -rf runs/tables
 	$(BIN)/python benchmarks/miniature_tables.py
+	$(BIN)/python benchmarks/methods_page.py
+
+methods: install  ## Write the tables of docs/methods.md, from the code and what is published and measured.
+	$(BIN)/python benchmarks/methods_page.py
 
 # What the package ships, from nothing: a generalist, its heads, and an expert per task.
 MINIATURE := wemoe_pl/assets/miniature

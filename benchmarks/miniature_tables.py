@@ -197,7 +197,7 @@ def insert(text: str, name: str, table: str) -> str:
     begin, end = f"<!-- table: {name} -->", "<!-- end of table -->"
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     if not pattern.search(text):
-        raise SystemExit(f"{DOCUMENT} has no place for the table '{name}': {begin} … {end}")
+        raise SystemExit(f"The document has no place for the table '{name}': {begin} … {end}")
     return pattern.sub(lambda _: f"{begin}\n\n{table}\n{end}", text, count=1)
 
 

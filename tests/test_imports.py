@@ -21,10 +21,11 @@ WITHOUT_TORCH = [
     "__init__", "__main__", "bench.__init__", "bench.names", "cli.__init__", "cli.completion",
     "cli.help", "cli.launchers", "cli.main", "cli.options", "cli.verb_parsers", "errors",
     "export.__init__", "export.names", "moe.__init__", "moe.precision", "reporting.__init__",
-    "reporting.markdown", "reporting.table", "runs.__init__", "runs.settings", "system.__init__",
-    "system.address_space", "system.configs", "system.files", "system.moved_modules",
-    "system.near_paths", "system.own_packages", "system.plain_yaml", "system.public_names",
-    "system.signals", "system.spreadsheets", "system.terminal", "system.yaml_names",
+    "reporting.families", "reporting.markdown", "reporting.table", "runs.__init__",
+    "runs.settings", "system.__init__", "system.address_space", "system.configs",
+    "system.files", "system.moved_modules", "system.near_paths", "system.own_packages",
+    "system.plain_yaml", "system.public_names", "system.signals", "system.spreadsheets",
+    "system.terminal", "system.yaml_names",
 ]  # fmt: skip
 QUICK = {"wemoe_pl", "lazy_loader", "platformdirs", "yaml", *sys.stdlib_module_names}
 PACKAGE = Path(wemoe_pl.__file__).parent

@@ -202,6 +202,11 @@ def test_a_page_is_no_document_in_another_format(more: list[str], tmp_path: Path
     assert not out.exists()
 
 
+def test_a_family_is_of_published_rows_alone(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--family .* give --published as well"):
+        run_verb("report", [str(tmp_path), "--family", "B leaky"])
+
+
 # --- edited checkpoints ----------------------------------------------------------------------
 
 

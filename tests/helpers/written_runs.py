@@ -1,6 +1,7 @@
 """Runs that were never made: folders with the results and the config that a run would leave."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -21,6 +22,12 @@ def bare_results(accuracy: dict[str, float] | None = None, /, **changes: Any) ->
         "reference": {}, "parameters": {"total": 2, "trainable": 1}, "seconds": {},
         "versions": {"wemoe_pl": "0.1.0"}, "seed": 0, "sources": {}, **changes,
     }  # fmt: skip
+
+
+def hub_sources(tasks: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The `sources` of a run of the experts on the hub."""
+    owner = "tanganke/clip-vit-base-patch32"
+    return {f"experts/{t}": {"source": f"{owner}_{t}", "sha256": "0" * 64} for t in tasks}
 
 
 def results_record(**changes: Any) -> dict[str, Any]:

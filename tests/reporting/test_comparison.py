@@ -3,15 +3,23 @@
 import csv
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import pytest
 import yaml
-from helpers.written_runs import printed_table, write_run
+from helpers.written_runs import hub_sources, printed_table, write_run
 
 from wemoe_pl.data.tasks import PAPER_TASKS
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.reporting.comparison import TableOptions
 from wemoe_pl.reporting.published import published_rows
 from wemoe_pl.reporting.report import report
+
+
+def write_eight(folder: Path, **more: Any) -> Path:
+    """Write a run of the eight tasks on CLIP."""
+    scores = dict.fromkeys(PAPER_TASKS, 0.5)
+    return write_run(folder, "WEMoE", scores, suite="CLIP ViT-B/32", **more)
 
 
 def test_runs_below_a_folder_are_rows_of_one_table(
@@ -132,18 +140,46 @@ def test_a_run_of_the_experts_themselves_normalises_the_others(
 def test_published_rows_stand_below_marked_with_their_source(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_run(tmp_path / "a", "WEMoE", dict.fromkeys(PAPER_TASKS, 0.5), suite="CLIP ViT-B/32")
+    write_eight(tmp_path / "a", sources=hub_sources(PAPER_TASKS))
     options = TableOptions(published=True)
     lines = printed_table(capsys, tmp_path, options=options)
-    rows = published_rows("CLIP ViT-B/32", "eight tasks")
+    rows = published_rows("CLIP ViT-B/32", "eight tasks", "C")
     assert [line[0] for line in lines[3:]] == [f"{row.method} †" for row in rows]
     for line, row in zip(lines[3:], rows, strict=True):
-        assert line[1:9] == [f"{100 * row.accuracy[task]:.1f}" for task in PAPER_TASKS]
+        known = [row.accuracy.get(task) for task in PAPER_TASKS]
+        assert line[1:9] == ["–" if v is None else f"{100 * v:.1f}" for v in known]
     report([str(tmp_path)], "csv", tmp_path / "t.csv", options)
     with (tmp_path / "t.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
-    assert {line["source"] for line in table[1:]} == {row.source for row in rows}
+    assert {line["source"] for line in table[1:]} == {row.origin for row in rows}
+    assert {line["checkpoint_family"] for line in table[1:]} == {"C"}
     assert table[0]["source"] == "this program"
+
+
+@pytest.mark.parametrize("stated", ["A", "B corrected"])
+def test_runs_of_other_checkpoints_have_the_figures_of_the_family_that_is_stated(
+    stated: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_eight(tmp_path / "a")
+    options = TableOptions(published=True, family=stated)
+    lines = printed_table(capsys, tmp_path, options=options)
+    rows = published_rows("CLIP ViT-B/32", "eight tasks", stated)
+    assert rows
+    assert [line[0] for line in lines[3:]] == [f"{row.method} †" for row in rows]
+
+
+def test_figures_of_two_families_are_not_put_side_by_side(tmp_path: Path) -> None:
+    hub = write_eight(tmp_path / "hub", sources=hub_sources(PAPER_TASKS))
+    own = write_eight(tmp_path / "own")
+    for folders, family, sentence in (
+        ([own], None, f"The sources of {own} do not say of which family its experts are"),
+        ([hub], "B leaky", f"The experts of {hub} are of family 'C' (experts on the hub"),
+        ([hub, own], None, f"The sources of {own} do not say"),
+        ([own, hub], "A", f"The experts of {hub} are of family 'C'"),
+    ):
+        with pytest.raises(ConfigError) as raised:
+            report(list(map(str, folders)), options=TableOptions(published=True, family=family))
+        assert str(raised.value).startswith(sentence)
 
 
 def test_where_nothing_is_published_a_sentence_says_so(
@@ -151,7 +187,7 @@ def test_where_nothing_is_published_a_sentence_says_so(
 ) -> None:
     write_run(tmp_path / "a", "WEMoE", {"cars": 0.6})
     report([str(tmp_path)], options=TableOptions(published=True))
-    assert "Nothing is published of this suite and experiment." in capsys.readouterr().out
+    assert "Nothing is published of this suite, experiment and family" in capsys.readouterr().out
 
 
 def test_rows_can_be_sorted_by_their_mean(

@@ -70,7 +70,7 @@ def result_table(**more: Any) -> ResultTable:
         "corruption": "",
         "columns": [*TASKS, "mean", "normalized mean"],
         "rows": [row(n, v, is_ceiling=n == "Individual") for n, v in OURS.items()],
-        "published": [row(n, v, source="a table", family="hub") for n, v in PUBLISHED.items()],
+        "published": [row(n, v, source="a table", family="C") for n, v in PUBLISHED.items()],
         "notes": [],
     }
     return ResultTable(**{**parts, **more})
@@ -272,7 +272,7 @@ def test_the_best_of_a_column_is_emphasised_and_published_rows_are_marked(
     assert emphasised == ["90.0", "80.0", "82.5"]
     heads = page.words("th")
     assert [head for head in heads if "†" in head] == [
-        "† Published, not run here: hub checkpoints, a table",
+        "† Published, not run here: checkpoints of family C, a table",
         "TIES †",
         "WEMoE (depth 2) †",
     ]
@@ -282,15 +282,15 @@ def test_the_best_of_a_column_is_emphasised_and_published_rows_are_marked(
 
 
 def test_published_rows_stand_together_by_where_they_are_from(out: Path, tmp_path: Path) -> None:
-    origins = [("A", "hub", "a page"), ("B", "authors", "a page"), ("C", "hub", "a page")]
+    origins = [("A", "C", "a page"), ("B", "A", "a page"), ("C", "C", "a page")]
     rows = [
         ResultRow(name, [Cell(0.5)] * 4, family=f, source=source) for name, f, source in origins
     ]
     page = written(out, section(tmp_path), table=result_table(published=rows))
     assert len(page.all("tbody", **{"class": "published"})) == 2
     assert [head for head in page.words("th") if "†" in head] == [
-        "† Published, not run here: hub checkpoints, a page", "A †", "C †",
-        "† Published, not run here: authors checkpoints, a page", "B †",
+        "† Published, not run here: checkpoints of family C, a page", "A †", "C †",
+        "† Published, not run here: checkpoints of family A, a page", "B †",
     ]  # fmt: skip
 
 
@@ -663,7 +663,7 @@ def test_published_rows_stay_below_under_their_heading(page: webdriver.Chrome) -
         labels = [row.text for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")]
         marks = ["†" in label for label in labels]
         assert marks == [False] * len(OURS) + [True] * (1 + len(PUBLISHED))
-        assert labels[len(OURS)] == "† Published, not run here: hub checkpoints, a table"
+        assert labels[len(OURS)] == "† Published, not run here: checkpoints of family C, a table"
 
 
 def cell(page: webdriver.Chrome, block: int, expert: int) -> WebElement:

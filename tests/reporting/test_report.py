@@ -5,7 +5,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from helpers.written_runs import printed_table, write_run
+from helpers.written_runs import hub_sources, printed_table, write_run
 
 from wemoe_pl.data.tasks import PAPER_TASKS
 from wemoe_pl.reporting.comparison import TableOptions
@@ -33,10 +33,11 @@ def test_a_page_has_the_rows_of_the_document_and_a_section_for_every_run(
 
 
 def test_published_rows_of_a_page_stand_below_their_source(tmp_path: Path) -> None:
-    write_run(tmp_path / "a", "WEMoE", dict.fromkeys(PAPER_TASKS, 0.5), suite="CLIP ViT-B/32")
+    scores, sources = dict.fromkeys(PAPER_TASKS, 0.5), hub_sources(PAPER_TASKS)
+    write_run(tmp_path / "a", "WEMoE", scores, suite="CLIP ViT-B/32", sources=sources)
     report_page([str(tmp_path)], tmp_path / "out.html", TableOptions(published=True))
     page = unescape((tmp_path / "out.html").read_text())
-    rows = published_rows("CLIP ViT-B/32", "eight tasks")
+    rows = published_rows("CLIP ViT-B/32", "eight tasks", "C")
     assert re.findall(r"<th scope=.row.>(.*)\s†<", page) == [row.method for row in rows]
-    [origin] = {(row.checkpoint_family, row.source) for row in rows}
-    assert re.findall("Published, not run here: (.*) checkpoints, (.*)</span>", page) == [origin]
+    below = re.findall("Published, not run here: checkpoints of family C, (.*)</span>", page)
+    assert below == list(dict.fromkeys(row.origin for row in rows))

@@ -19,7 +19,7 @@ TABLE = ResultTable(
         ResultRow("WEMoE", [Cell.of([0.7, 0.8]), Cell.of([0.7, 0.8])], seeds=[0, 1]),
         ResultRow("Individual", [Cell(0.9), Cell(None)], is_ceiling=True),
     ],
-    published=[ResultRow("RegMean", [Cell(0.6), Cell(0.6)], family="hub", source="a p")],
+    published=[ResultRow("RegMean", [Cell(0.6), Cell(0.6)], family="C", source="a p")],
     notes=["R."],
 )
 
@@ -41,7 +41,7 @@ Accuracy, %.
 
 R.
 
-† Published, not run here: hub checkpoints, a p.
+† Published, not run here: checkpoints of family C, a p.
 """
     )
 
@@ -50,7 +50,9 @@ def test_latex() -> None:
     assert latex([TABLE]) == (
         r"""\begin{table}
 \centering
-\caption{Accuracy on tiny, 1 tasks, \%. R. $\dagger$ Published, not run here: hub checkpoints, a p.}
+\caption{Accuracy on tiny, 1 tasks, \%. R. """
+        r"$\dagger$ Published, not run here: checkpoints of family C, a p.}"
+        r"""
 \begin{tabular}{lrr}
 \toprule
 method & dtd & mean \\
@@ -71,7 +73,7 @@ def test_csv_holds_all_digits_and_says_what_is_published() -> None:
     lines = list(csv.DictReader(io.StringIO(as_csv([TABLE]))))
     assert [line["method"] for line in lines] == ["TIES", "WEMoE", "Individual", "RegMean"]
     assert [line["source"] for line in lines] == ["this program"] * 3 + ["a p"]
-    assert [line["checkpoint_family"] for line in lines] == ["", "", "", "hub"]
+    assert [line["checkpoint_family"] for line in lines] == ["", "", "", "C"]
     assert lines[1]["seeds"] == "0 1"
     assert float(lines[1]["dtd"]) == 0.75
     assert lines[2]["mean"] == ""

@@ -6,6 +6,7 @@ from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_NOTE, BENCH_SHAPES
 from wemoe_pl.cli.options import ALLOW_HELP, CONFIG, FRESH, OneSentence, command_parser
 from wemoe_pl.export.names import EXPORT_FORMATS
 from wemoe_pl.moe.precision import PRECISIONS
+from wemoe_pl.reporting.families import FAMILIES
 from wemoe_pl.reporting.table import LAYOUTS
 from wemoe_pl.system.configs import ALLOW
 from wemoe_pl.system.files import expanded
@@ -50,7 +51,10 @@ def report_parser() -> OneSentence:
     add("--html", type=expanded, metavar="FILE", help=page)
     add("--mean-over-seeds", action="store_true", help="Make runs that differ in seed one row.")
     add("--references", action="store_true", help="Add rows for what the runs are compared with.")
-    add("--published", action="store_true", help="Add the published rows of the same experiment.")
+    published = "Add the published rows of the same experiment and family of checkpoints."
+    add("--published", action="store_true", help=published)
+    family = "The family of the experts, where their sources do not tell it, for --published."
+    add("--family", choices=tuple(FAMILIES), help=family)
     add("--sort", choices=("mean",), help="Sort the rows by their mean.")
     return parser
 

@@ -239,10 +239,13 @@ def write_export(options: Namespace, repo: HubRepo | None) -> None:
 def run_report(args: list[str]) -> None:
     """Write a document or a page of the runs that the arguments name."""
     options = report_parser().parse_args(args)
+    if options.family and not options.published:
+        raise ConfigError("--family says which published rows fit: give --published as well.")
     shown = TableOptions(
         mean_over_seeds=options.mean_over_seeds,
         references=options.references,
         published=options.published,
+        family=options.family,
         sort=options.sort,
     )
     if not options.html:

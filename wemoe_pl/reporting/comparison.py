@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from wemoe_pl.model.task_inference import InferenceRule
+from wemoe_pl.reporting.families import common_family
 from wemoe_pl.reporting.published import PublishedRow, experiment_of, published_rows
 from wemoe_pl.reporting.scored_runs import ScoredRun
 from wemoe_pl.reporting.summary import corruption_of, left_out_note
@@ -28,13 +29,15 @@ class TableOptions:
     Args:
         mean_over_seeds: has one row for runs that differ in the seed.
         references: has rows for what the runs were compared with.
-        published: has the published rows of the same experiment below.
+        published: has the published rows of the same experiment and checkpoints below.
+        family: of the experts of runs whose sources do not tell it; see `FAMILIES`.
         sort: "mean" for rows by their mean; none for the order in which they are found.
     """
 
     mean_over_seeds: bool = False
     references: bool = False
     published: bool = False
+    family: str | None = None
     sort: str | None = None
 
 
@@ -73,7 +76,11 @@ class TableColumns:
 
 
 def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> ResultTable:
-    """Make the table of the runs of one experiment."""
+    """Make the table of the runs of one experiment.
+
+    Raises:
+        ConfigError: published rows are asked for, and it is not clear which may stand beside them.
+    """
     first, columns = runs[0].results, columns_of(runs)
     rows = own_rows(runs, columns, options.mean_over_seeds)
     if options.references:
@@ -86,12 +93,9 @@ def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> ResultTabl
     notes += dict.fromkeys(left_out_note(run.results) for run in runs)
     if options.mean_over_seeds and (counts := {len(row.seeds) for row in rows if row.seeds}):
         notes.append(f"Mean ± standard deviation over seeds ({span(counts)} of them).")
-    published: list[PublishedRow] = []
-    if options.published:
-        experiment = experiment_of(first)
-        published = published_rows(first["suite"], experiment) if experiment else []
-        if not published:
-            notes.append("Nothing is published of this suite and experiment.")
+    published = published_beside(runs, options.family) if options.published else []
+    if options.published and not published:
+        notes.append("Nothing is published of this suite, experiment and family of checkpoints.")
     return ResultTable(
         suite=first["suite"],
         title=title_of(first),
@@ -102,6 +106,20 @@ def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> ResultTabl
         notes=[note for note in notes if note],
         measured=columns.metric.label,
     )
+
+
+def published_beside(runs: Sequence[ScoredRun], family: str | None) -> list[PublishedRow]:
+    """Find what is published of the experiment of some runs, with checkpoints of their family.
+
+    Raises:
+        ConfigError: the family is not known, or another one than is stated.
+    """
+    first = runs[0].results
+    experiment = experiment_of(first)
+    if experiment is None or not published_rows(first["suite"], experiment):
+        return []
+    sources = {run.folder: run.results["sources"] for run in runs}
+    return published_rows(first["suite"], experiment, common_family(sources, family))
 
 
 def columns_of(runs: Sequence[ScoredRun]) -> TableColumns:
@@ -220,7 +238,7 @@ def reference_rows(
 def published_row(row: PublishedRow, columns: TableColumns) -> ResultRow:
     """Make a row of our table from a published one."""
     cells = cells_of(row.accuracy, [row.mean], columns)
-    return ResultRow(row.method, cells, family=row.checkpoint_family, source=row.source)
+    return ResultRow(row.method, cells, family=row.checkpoint_family, source=row.origin)
 
 
 def cells_of(

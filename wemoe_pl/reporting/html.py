@@ -156,11 +156,11 @@ class Experiment:
         return found[0] if len(found) == 1 else None
 
     @property
-    def published(self) -> dict[tuple[str, str], list[ResultRow]]:
-        """The published rows, by the family of their checkpoints and their source."""
-        grouped: dict[tuple[str, str], list[ResultRow]] = {}
+    def published(self) -> dict[str, list[ResultRow]]:
+        """The published rows, by where they are from."""
+        grouped: dict[str, list[ResultRow]] = {}
         for row in self.table.published:
-            grouped.setdefault((row.family, row.source), []).append(row)
+            grouped.setdefault(row.origin, []).append(row)
         return grouped
 
     @property

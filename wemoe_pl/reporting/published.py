@@ -12,6 +12,13 @@ from wemoe_pl.system.files import SHIPPED
 from wemoe_pl.training.metrics import mean
 
 ROBUSTNESS_TASKS = {"cars", "eurosat", "resisc45", "gtsrb"}
+FOURTEEN = {*PAPER_TASKS, "flowers102", "pcam", "fer2013", "pets", "stl10", "cifar100"}
+NINETEEN = {*FOURTEEN, "cifar10", "food101", "fashion_mnist", "kmnist", "rendered_sst2"}
+LARGER = {
+    "14 tasks": FOURTEEN,
+    "20 tasks": {*NINETEEN, "emnist_letters"},
+    "20 tasks with EMNIST digits": {*NINETEEN, "emnist_digits"},  # an easier task
+}
 
 
 @dataclass(frozen=True)
@@ -20,12 +27,14 @@ class PublishedRow:
 
     Attributes:
         suite: as the file calls it, such as clip-vit-b-32.
-        checkpoint_family: which fine-tuned checkpoints it was made with: "hub" or "authors".
+        checkpoint_family: which fine-tuned checkpoints it was made with: one of `FAMILIES`, or
+            `UNKNOWN_FAMILY`.
         experiment: such as "eight tasks".
         method: as its source calls it.
-        accuracy: by task, 0 to 1.
+        accuracy: by task, 0 to 1; empty where only the mean is known.
         mean: 0 to 1, as published, or of the above.
         source: where it is from.
+        seen: was it read at its "source", or is it quoted at "second-hand"?
     """
 
     suite: str
@@ -35,21 +44,29 @@ class PublishedRow:
     accuracy: dict[str, float]
     mean: float | None
     source: str
+    seen: str
+
+    @property
+    def origin(self) -> str:
+        """Return the source, and whether somebody else quotes it."""
+        return self.source if self.seen == "source" else f"{self.source}, second-hand"
 
 
-def published_rows(suite: str, experiment: str) -> list[PublishedRow]:
+def published_rows(suite: str, experiment: str, family: str | None = None) -> list[PublishedRow]:
     """Find the published rows of an experiment.
 
     Args:
         suite: the name of one of ours, such as "CLIP ViT-B/32".
         experiment: see `experiment_of`.
+        family: of the checkpoints; none gives the rows of all, which are not to be compared.
 
-    >>> rows = published_rows("CLIP ViT-B/32", "eight tasks")
+    >>> rows = published_rows("CLIP ViT-B/32", "eight tasks", "C")
     >>> [row.mean for row in rows if row.method == "WEMoE (depth 2)"]
     [0.892]
     """
     name = suite.lower().replace(" ", "-").replace("/", "-")
-    return [row for row in all_rows() if (row.suite, row.experiment) == (name, experiment)]
+    rows = [row for row in all_rows() if (row.suite, row.experiment) == (name, experiment)]
+    return [row for row in rows if family in (None, row.checkpoint_family)]
 
 
 @cache
@@ -58,7 +75,7 @@ def all_rows() -> list[PublishedRow]:
     grouped: dict[tuple[str, ...], dict[str, float]] = {}
     with (SHIPPED / "published_results.csv").open(newline="") as file:
         for line in csv.DictReader(file):
-            parts = ("suite", "checkpoint_family", "experiment", "method", "source")
+            parts = ("suite", "checkpoint_family", "experiment", "method", "source", "seen")
             key = tuple(line[part] for part in parts)
             grouped.setdefault(key, {})[line["task"]] = float(line["accuracy_percent"]) / 100
     return [make_row(key, dict(scores)) for key, scores in grouped.items()]
@@ -66,10 +83,10 @@ def all_rows() -> list[PublishedRow]:
 
 def make_row(key: tuple[str, ...], scores: dict[str, float]) -> PublishedRow:
     """Make a row, whose mean is computed where none is published."""
-    suite, family, experiment, method, source = key
+    suite, family, experiment, method, source, seen = key
     published = scores.pop("mean", None)
     average = mean(scores) if published is None else published
-    return PublishedRow(suite, family, experiment, method, scores, average, source)
+    return PublishedRow(suite, family, experiment, method, scores, average, source, seen)
 
 
 def experiment_of(results: Mapping[str, Any]) -> str | None:
@@ -81,9 +98,11 @@ def experiment_of(results: Mapping[str, Any]) -> str | None:
             return "robustness: clean"
         at_published = corruption["severity"] == PUBLISHED_SEVERITY
         return f"robustness: {corruption['kind']}" if at_published else None
-    if tasks != set(PAPER_TASKS) or corruption is not None:
-        return None
     unseen = tasks - experts
+    if corruption is not None:
+        return None
+    if tasks != set(PAPER_TASKS):
+        return next((n for n, of in LARGER.items() if tasks == experts == of), None)
     if not unseen:
         return "eight tasks"
     names = dict.fromkeys(row.experiment for row in all_rows())

@@ -73,7 +73,7 @@ class ResultRow:
         cells: one number for each column.
         seeds: the seeds of the runs that it is made of.
         is_ceiling: is it no merged model, and out of the competition?
-        family: the name of the checkpoints, if it is published.
+        family: of the checkpoints, if it is published.
         source: where it was published; `OURS` if nowhere.
     """
 
@@ -83,6 +83,12 @@ class ResultRow:
     is_ceiling: bool = False
     family: str = ""
     source: str = OURS
+
+    @property
+    def origin(self) -> str:
+        """Return where a published row is from, as it stands below a table."""
+        checkpoints = f"checkpoints of family {self.family}"
+        return f"† Published, not run here: {checkpoints}, {self.source}"
 
 
 @dataclass(frozen=True)
@@ -123,9 +129,7 @@ class ResultTable:
     @property
     def footnotes(self) -> list[str]:
         """The notes, and where the published rows are from."""
-        origins = dict.fromkeys((row.family, row.source) for row in self.published)
-        sources = [f"† Published, not run here: {f} checkpoints, {s}." for f, s in origins]
-        return [*self.notes, *sources]
+        return [*self.notes, *dict.fromkeys(f"{row.origin}." for row in self.published)]
 
 
 def markdown(tables: Iterable[ResultTable]) -> str:

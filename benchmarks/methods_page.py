@@ -1,0 +1,243 @@
+"""The tables of docs/methods.md, of the code, the configs, and what is published and measured.
+
+    python benchmarks/methods_page.py
+
+It takes seconds, and has to be run again when a method, a config, a published figure or a table of
+docs/miniature.md changes: a test compares the page with what this writes.
+"""
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from miniature_tables import insert
+
+import wemoe_pl
+from wemoe_pl.merging import Individual, MergeMethod, SampleMethod, WEMoE
+from wemoe_pl.merging.per_task import PerTaskMethod
+from wemoe_pl.model.recipe import read_suite
+from wemoe_pl.reporting.analysis import sizes
+from wemoe_pl.reporting.families import FAMILIES, UNKNOWN_FAMILY
+from wemoe_pl.reporting.markdown import Markdown, grid
+from wemoe_pl.reporting.published import PublishedRow, all_rows, published_rows
+from wemoe_pl.reporting.results import parameter_counts
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = ROOT / "docs" / "methods.md"
+MEASURED = ROOT / "docs" / "miniature.md"
+SUITE = "CLIP ViT-B/32"
+SUITES = ("clip-vit-b-32", "clip-vit-b-16", "clip-vit-l-14")
+EXPERIMENTS = ("eight tasks", "14 tasks", "20 tasks")
+DASH = "–"
+
+
+class Entry(NamedTuple):
+    """A row of the page: a config, and what its method is called elsewhere.
+
+    Attributes:
+        config: its name.
+        published: what sources of published figures of the same settings call the method.
+        measured: its row in the table of docs/miniature.md, if that is not called as its method.
+        note: what must be known of the published figure.
+    """
+
+    config: str
+    published: tuple[str, ...] = ()
+    measured: str = ""
+    note: str = ""
+
+
+BATCH = "routed by batch"
+ADAM = "by Adam, not in closed form"
+ENTRIES = (
+    Entry("pretrained", ("Pre-trained",)),
+    Entry("simple_average", ("Simple Averaging",)),
+    Entry("task_arithmetic", ("Task Arithmetic 0.3", "Task arithmetic")),
+    Entry("ties", ("TIES 0.3",), "TIES (combine sum)"),
+    Entry("dare"),
+    Entry("model_stock"),
+    Entry("consensus", ("Consensus TA",)),
+    Entry("lines", ("LiNeS on task arithmetic",)),
+    Entry("svc", ("SVC on task arithmetic",)),
+    Entry("tsv_m", ("TSV-M",)),
+    Entry("iso_c", ("ISO-C (1.5)", "Iso-C")),
+    Entry("iso_cts", ("ISO-CTS (1.5)", "Iso-CTS")),
+    Entry("cart", ("CART",)),
+    Entry("wudi", ("WUDI-Merging", "WUDI"), note=ADAM),
+    Entry("fisher", ("Fisher Merging",), note="of another estimator"),
+    Entry("regmean", ("RegMean",)),
+    Entry("regmean_plus_plus", ("RegMean++",)),
+    Entry("adamerging_task_wise", ("Task-wise AdaMerging 0.3",)),
+    Entry("adamerging_layer_wise", ("Layer-wise AdaMerging 0.3",)),
+    Entry("adapt_vitb32", ("WEMoE (depth 2)",), "WEMoE (router_depth 2, Dense)", BATCH),
+    Entry("e_wemoe", ("E-WEMoE 90%",), note=BATCH),
+    Entry("emr", ("EMR",)),
+    Entry("tall_masks"),
+    Entry("t_switch", ("T-Switch",)),
+    Entry("individual", ("Fine-tuned (individual, STL)", "Individual")),
+)
+
+
+def main() -> None:
+    """Put the tables into the page."""
+    DOCUMENT.write_text(filled(DOCUMENT.read_text("utf-8")), encoding="utf-8")
+
+
+def filled(text: str) -> str:
+    """Put the tables between their marks in the text of the page."""
+    tables = {
+        "methods": methods_table(),
+        "families": families_table(),
+        "published": "\n".join(map(family_section, [*FAMILIES, UNKNOWN_FAMILY])),
+    }
+    for name, table in tables.items():
+        text = insert(text, name, table)
+    return text
+
+
+def families_table() -> str:
+    """Make the table of the families of checkpoints."""
+    rows = [[family, about] for family, about in FAMILIES.items()]
+    rows.append([UNKNOWN_FAMILY, "the source does not say, or it says several at once"])
+    return grid(["family", "checkpoints"], rows, align="---") + "\n"
+
+
+def methods_table() -> str:
+    """Make the table of all methods."""
+    titles = ["method", "config", "needs", "stored", "forward", "source", "published", "miniature"]
+    measured = miniature_means(MEASURED.read_text("utf-8"))
+    rows = []
+    for entry in ENTRIES:
+        method = method_of(entry.config)
+        rows.append(
+            [
+                method.label,
+                Markdown(f"[{entry.config}](../configs/{entry.config}.yaml)"),
+                needs(method),
+                stored(method),
+                forward(method),
+                source(method),
+                published(entry),
+                measured[entry.measured] if entry.measured else measured.get(method.label, DASH),
+            ]
+        )
+    return grid(titles, rows, align="---") + "\n"
+
+
+def method_of(config: str) -> MergeMethod:
+    """Make the merge method of a config."""
+    text = (ROOT / "configs" / f"{config}.yaml").read_text("utf-8")
+    method = built(yaml.safe_load(text)["model"]["init_args"]["merge"])
+    assert isinstance(method, MergeMethod)
+    return method
+
+
+def built(described: Any) -> Any:
+    """Make an object of its class and arguments, as a config describes it; else return it."""
+    if not isinstance(described, Mapping):
+        return described
+    arguments = {name: built(value) for name, value in described.get("init_args", {}).items()}
+    return getattr(wemoe_pl, described["class_path"])(**arguments)
+
+
+def needs(method: MergeMethod) -> str:
+    """Say what a method is given besides weights."""
+    if isinstance(method, PerTaskMethod | Individual):
+        return "the task of every image"
+    if isinstance(method, SampleMethod):
+        return "training images" + (", labelled" if method.needs_labels else ", no labels")
+    return "nothing" if method.is_static else "test images, no labels"
+
+
+def stored(method: MergeMethod) -> str:
+    """Count what is kept beside one model, in models."""
+    if isinstance(method, PerTaskMethod | Individual):
+        # The share is that of every architecture; masks cannot be made without weights.
+        suite = read_suite("miniature")
+        encoder, experts = suite.load_pretrained(), suite.load_experts()
+        total = parameter_counts(method.merge(encoder, experts))["total"]
+    elif isinstance(method, WEMoE):
+        encoder = read_suite("clip_vitb32").backbone.skeleton()
+        total, _ = sizes(method, encoder, tasks=8)
+    else:
+        return "0"
+    return f"{total / parameter_counts(encoder)['total'] - 1:.2f}"
+
+
+def forward(method: MergeMethod) -> str:
+    """Say what an image costs."""
+    if isinstance(method, PerTaskMethod | Individual):
+        return "one model, unpacked when the task changes"
+    if isinstance(method, WEMoE):
+        return "one model, routers, and its MLPs merged per image"
+    return "one model"
+
+
+def source(method: MergeMethod) -> str:
+    """Find where a method is from: in the text of its class, or else of its file."""
+    kind = type(method)
+    texts = (kind.__doc__ or "", sys.modules[kind.__module__].__doc__ or "")
+    found = (re.search(r"arXiv (\d{4}\.\d{5})", text) for text in texts)
+    first = next(filter(None, found), None)
+    return first[0] if first else DASH
+
+
+def published(entry: Entry) -> str:
+    """List the published means of a row, each with its family."""
+    figures = []
+    for family in (*FAMILIES, UNKNOWN_FAMILY):
+        rows = published_rows(SUITE, EXPERIMENTS[0], family)
+        named = [row for row in rows if row.method in entry.published]
+        figures += [f"{mean_of(row)} ({family})" for row in named]
+    note = f"; {entry.note}" if entry.note else ""
+    return ", ".join(figures) + note if figures else DASH
+
+
+def mean_of(row: PublishedRow) -> str:
+    """Write a published mean, marked if it is quoted by others."""
+    assert row.mean is not None
+    mark = "" if row.seen == "source" else " †"
+    return f"{100 * row.mean:.1f}{mark}"
+
+
+def miniature_means(document: str) -> dict[str, str]:
+    """Read the column of means of the first table of docs/miniature.md, by row."""
+    _, _, rest = document.partition("<!-- table: methods -->")
+    lines = [line.strip("| ").split(" | ") for line in rest.partition("<!-- end")[0].splitlines()]
+    header, _, *rows = (line for line in lines if len(line) > 1)
+    place = header.index("mean")
+    return {row[0]: row[place].strip("*") for row in rows}
+
+
+def family_section(family: str) -> str:
+    """Make the section of one family: its rows by method and source, a column per architecture."""
+    titles = ["method", "B/32: 8, 14, 20", "B/16: 8, 14, 20", "L/14: 8, 14, 20", "source"]
+    rows = [row for row in all_rows() if row.checkpoint_family == family and size_of(row)]
+    lines: dict[tuple[str, str], list[PublishedRow]] = {}
+    for row in rows:
+        lines.setdefault((row.method, row.source), []).append(row)
+    cells = [
+        [method, *(means_of(s, found) for s in SUITES), origin]
+        for (method, origin), found in lines.items()
+    ]
+    return f"### Family {family}\n\n{grid(titles, cells, align='---')}\n"
+
+
+def size_of(row: PublishedRow) -> str | None:
+    """Name the number of tasks of a row, if it is of all eight, 14 or 20, and not corrupted."""
+    return next((e for e in EXPERIMENTS if row.experiment.partition(" with")[0] == e), None)
+
+
+def means_of(suite: str, rows: Iterable[PublishedRow]) -> str:
+    """Write the means of one architecture for 8, 14 and 20 tasks."""
+    means = {size_of(row): mean_of(row) for row in rows if row.suite == suite}
+    return ", ".join(means.get(e, DASH) for e in EXPERIMENTS) if means else DASH
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)  # routers are made anew, and only counted
+    main()

@@ -1,0 +1,59 @@
+"""The families of fine-tuned checkpoints, of which figures are compared within one alone."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from wemoe_pl.errors import ConfigError
+
+# By the letters that `published_results.csv` gives them.
+FAMILIES = {
+    "A": "eight experts of the authors of task arithmetic",
+    "B leaky": "experts of the authors of TALL masks, of which DTD's has seen its test images",
+    "B corrected": "experts as those of TALL masks, with DTD's fine-tuned on its training images",
+    "C": "experts on the hub, tanganke/clip-vit-*",
+}
+UNKNOWN_FAMILY = "unknown"  # of published figures which do not say what they were made with
+HUB_EXPERT = re.compile(r"tanganke/clip-vit-(base-patch32|base-patch16|large-patch14)_")
+
+
+def family_of(sources: Mapping[str, Mapping[str, str]]) -> str | None:
+    """Name the family of the experts of a run; None if their sources do not tell it.
+
+    Args:
+        sources: as they stand in its `results.json`.
+    """
+    experts = [of["source"] for part, of in sources.items() if part.startswith("experts/")]
+    return "C" if experts and all(map(HUB_EXPERT.match, experts)) else None
+
+
+def common_family(
+    sources: Mapping[Path, Mapping[str, Mapping[str, str]]], stated: str | None
+) -> str:
+    """Name the one family beside whose figures some runs may stand.
+
+    Args:
+        sources: by the folder of each run, those of its `results.json`.
+        stated: the family that the user names for runs whose sources do not tell it.
+
+    Raises:
+        ConfigError: a run is of another family than is stated or than other runs, or of none that
+            is known.
+    """
+    found = {folder: family_of(of) or stated for folder, of in sources.items()}
+    family = stated or next(iter(found.values()))
+    for folder, own in found.items():
+        if own is None or family is None:
+            raise ConfigError(
+                f"The sources of {folder} do not say of which family its experts are, and "
+                "published figures of two families are not to be compared: say it with --family, "
+                f"one of {', '.join(map(repr, FAMILIES))}, or leave --published out."
+            )
+        if own != family:
+            raise ConfigError(
+                f"The experts of {folder} are of family {own!r} ({FAMILIES[own]}), beside which no "
+                f"published figure of family {family!r} may stand: leave --family out, or report "
+                "on other runs by themselves."
+            )
+    assert family is not None, "A table has at least one run."
+    return family
