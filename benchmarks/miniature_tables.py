@@ -52,6 +52,7 @@ SWEEPS: dict[str, tuple[str, ...]] = {
         *(*ADAMERGING, "--grid", "model.merge.granularity=task,layer"),
         *("--grid", "model.merge.keep=1.0,0.2", *SEEDS),
     ),
+    "methods/symerge": ("--config", "symerge", "--trainer.max_steps", "100", *SEEDS),
     "methods/wemoe": (*ADAPT, "--grid", "model.merge.router_depth=0,1,2", *SEEDS),
     "methods/e_wemoe": (*ADAPT, "--model.merge", "EWEMoE", *SEEDS),
     "methods/low_rank": (

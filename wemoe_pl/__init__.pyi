@@ -67,6 +67,7 @@ from .training.objectives import (
     Objective as Objective,
     Entropy as Entropy,
     InformationMaximisation as InformationMaximisation,
+    ExpertLabels as ExpertLabels,
 )
 from .training.adapt import TestTimeAdaptation as TestTimeAdaptation
 from .training.sample_merging import SampleMerging as SampleMerging
