@@ -46,6 +46,7 @@ from .merging import (
     ModelStock as ModelStock,
     LiNeS as LiNeS,
     SVC as SVC,
+    SMILE as SMILE,
     Fisher as Fisher,
     RegMean as RegMean,
     RegMeanPlusPlus as RegMeanPlusPlus,
