@@ -42,6 +42,7 @@ SWEEPS: dict[str, tuple[str, ...]] = {
     "methods/spectral": ("--grid", "config=tsv_m,iso_c,iso_cts,cart,wudi,lines,svc"),
     "methods/entries": ("--grid", "config=dare,model_stock,consensus"),
     "methods/task known": ("--grid", "config=emr,tall_masks,t_switch"),
+    "methods/routed": ("--grid", "config=smile"),
     "methods/ties": ("--config", "ties", "--grid", "model.merge.combine=mean,sum"),
     "methods/samples": ("--grid", "config=fisher,regmean,regmean_plus_plus", *SEEDS),
     "methods/multitask": (
@@ -52,6 +53,7 @@ SWEEPS: dict[str, tuple[str, ...]] = {
         *(*ADAMERGING, "--grid", "model.merge.granularity=task,layer"),
         *("--grid", "model.merge.keep=1.0,0.2", *SEEDS),
     ),
+    "methods/symerge": ("--config", "symerge", "--trainer.max_steps", "100", *SEEDS),
     "methods/wemoe": (*ADAPT, "--grid", "model.merge.router_depth=0,1,2", *SEEDS),
     "methods/e_wemoe": (*ADAPT, "--model.merge", "EWEMoE", *SEEDS),
     "methods/low_rank": (

@@ -46,6 +46,7 @@ from .merging import (
     ModelStock as ModelStock,
     LiNeS as LiNeS,
     SVC as SVC,
+    SMILE as SMILE,
     Fisher as Fisher,
     RegMean as RegMean,
     RegMeanPlusPlus as RegMeanPlusPlus,
@@ -67,6 +68,7 @@ from .training.objectives import (
     Objective as Objective,
     Entropy as Entropy,
     InformationMaximisation as InformationMaximisation,
+    ExpertLabels as ExpertLabels,
 )
 from .training.adapt import TestTimeAdaptation as TestTimeAdaptation
 from .training.sample_merging import SampleMerging as SampleMerging

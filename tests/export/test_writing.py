@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wemoe_pl.errors import CheckpointError, ConfigError, MergeError, WeMoEError
 from wemoe_pl.export import writing
+from wemoe_pl.export.card import CARD_FILE
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.loading import load
@@ -20,6 +21,7 @@ from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.names import EXPORT_FORMATS
 from wemoe_pl.export.writing import TOLERANCE, export, largest_difference
 from wemoe_pl.merging import (
+    SMILE,
     AdaMerging,
     EWEMoE,
     Individual,
@@ -91,6 +93,28 @@ def test_what_folds_is_a_plain_encoder(
 def test_an_encoder_per_task_is_no_model(make_model: MakeModel, exports: Path) -> None:
     with pytest.raises(ConfigError, match=r"Individual has an encoder per task.*choose a merge"):
         export(make_model(Individual()), "adapter", exports)
+
+
+@pytest.mark.parametrize("name", ["adapter", "onnx", "torch-export"])
+def test_a_model_that_routes_tokens_is_read_back_as_it_was(
+    make_model: MakeModel, name: str, exports: Path, silent: Callable[..., None]
+) -> None:
+    assert export(make_model(SMILE(2, 2)), name, exports, silent) <= 1e-5
+    text = (exports / CARD_FILE).read_text()
+    assert "one expert, chosen for each token" in text
+    assert "plain vision transformer" not in text
+
+
+@pytest.mark.parametrize("name", ["bundle", "timm", "hf"])
+def test_a_model_that_routes_tokens_is_refused_where_it_would_be_built_anew(
+    make_model: MakeModel, name: str, exports: Path, silent: Callable[..., None]
+) -> None:
+    complaint = "SMILE routes every token by itself.*: choose adapter, onnx or torch-export"
+    with pytest.raises(ConfigError, match=complaint):
+        export(make_model(SMILE(2, 2)), name, exports, silent)
+    with pytest.raises(ConfigError, match=complaint):
+        make_model(SMILE(2, 2)).cast(torch.bfloat16)
+    assert not exports.exists()
 
 
 def test_a_missing_package_is_named(

@@ -10,6 +10,7 @@ from wemoe_pl.errors import MergeError
 from wemoe_pl.merging import (
     CART,
     EMR,
+    SMILE,
     SVC,
     TIES,
     TSVM,
@@ -59,7 +60,7 @@ def test_names_of_both_are_shown(wrapper: type[Wrapper]) -> None:
 
 
 @WRAPPERS
-@pytest.mark.parametrize("method", [WEMoE(), Fisher(), Individual(), EMR()], ids=repr)
+@pytest.mark.parametrize("method", [WEMoE(), Fisher(), Individual(), EMR(), SMILE()], ids=repr)
 def test_what_gives_no_final_weights_is_refused(
     method: MergeMethod, wrapper: type[Wrapper]
 ) -> None:

@@ -13,7 +13,19 @@ from torch.profiler import ProfilerActivity, profile
 
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.merging import AdaMerging, EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.merging import (
+    EMR,
+    SMILE,
+    TSVM,
+    AdaMerging,
+    EWEMoE,
+    LiNeS,
+    MergeMethod,
+    ModelStock,
+    TaskArithmetic,
+    TSwitch,
+    WEMoE,
+)
 from wemoe_pl.model.architecture import mixtures_of
 from wemoe_pl.model.building import build_classifiers
 from wemoe_pl.moe.dense import Dense
@@ -50,6 +62,12 @@ def unshared(model: nn.Module) -> int:
     [
         *METHODS,
         TaskArithmetic(),
+        TSVM(),
+        ModelStock(),
+        LiNeS(TaskArithmetic(1.0)),
+        EMR(),
+        TSwitch(),
+        SMILE(),
         WEMoE(compression=Dense("bfloat16")),
         WEMoE(compression=Quantised()),
     ],

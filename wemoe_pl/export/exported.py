@@ -20,6 +20,7 @@ from wemoe_pl.model.task_inference import Thresholds
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import DenseVectors
 from wemoe_pl.moe.pruned import PrunedVectors
+from wemoe_pl.moe.routed_linear import RoutedLinear
 from wemoe_pl.runs.checkpoint import Sources
 from wemoe_pl.runs.results_schema import thresholds_of
 
@@ -158,6 +159,8 @@ class ExportedModel:
     def unpacked(self) -> "ExportedModel":
         """Return the same function with dense task vectors, for what knows no sparse ones."""
         encoder = self.classifier.encoder
+        if not any(isinstance(module, PrunedVectors) for module in encoder.modules()):
+            return self
         state = own_state(encoder)
         for name, module in encoder.named_modules():
             if isinstance(module, PrunedVectors):
@@ -167,8 +170,17 @@ class ExportedModel:
                 state[f"{name}.entries"] = dense.entries.to(module.values.dtype)
         return self._with_weights(state)
 
+    def check_can_be_built(self) -> None:
+        """Raise `ConfigError` for an encoder that no architecture describes."""
+        if any(isinstance(m, RoutedLinear) for m in self.classifier.encoder.modules()):
+            raise ConfigError(
+                f"{self.merge.label} routes every token by itself, and the format asked for holds "
+                "plain and upscaled encoders only: choose adapter, onnx or torch-export."
+            )
+
     def _with_weights(self, state: State) -> "ExportedModel":
         """Return the same model with other weights in its encoder."""
+        self.check_can_be_built()
         encoder = self.architecture.load(state, "The model")
         heads = {task: self.classifier.head(task) for task in self.classifier.tasks}
         experts, backbone = self.classifier.experts, self.suite.backbone

@@ -27,6 +27,8 @@ class Format:
         prepare: gives the model as the format holds it; raises `MergeError` if it cannot.
         needs: packages that are installed as `wemoe_pl[export]`.
         has_heads: does the format hold the heads of the tasks?
+        builds_encoder: is what is loaded an encoder that is built anew, which only plain and
+            upscaled ones are?
     """
 
     write: Callable[[ExportedModel, Path], None]
@@ -35,14 +37,21 @@ class Format:
     prepare: Callable[[ExportedModel], ExportedModel] = lambda model: model
     needs: tuple[str, ...] = ()
     has_heads: bool = True
+    builds_encoder: bool = False
 
 
 FORMATS_BY_NAME = {
     "adapter": Format(write_adapter, adapter_features),
-    "bundle": Format(write_bundle, bundle_features),
-    "timm": Format(write_timm, timm_features, "timm", has_heads=False),
+    "bundle": Format(write_bundle, bundle_features, builds_encoder=True),
+    "timm": Format(write_timm, timm_features, "timm", has_heads=False, builds_encoder=True),
     "hf": Format(
-        write_hf, hf_features, "transformers", plain_clip, needs=("transformers",), has_heads=False
+        write_hf,
+        hf_features,
+        "transformers",
+        plain_clip,
+        needs=("transformers",),
+        has_heads=False,
+        builds_encoder=True,
     ),
     "onnx": Format(
         write_onnx,

@@ -40,6 +40,8 @@ def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None
     """
     chosen = FORMATS_BY_NAME[name]
     check_is_one_model(model)
+    if chosen.builds_encoder:
+        model.check_can_be_built()
     for package in chosen.needs:
         if find_spec(package) is None:
             raise ConfigError(

@@ -19,6 +19,7 @@ from wemoe_pl.merging.lines import LiNeS
 from wemoe_pl.merging.model_stock import ModelStock
 from wemoe_pl.merging.regmean import RegMean
 from wemoe_pl.merging.regmean_plus_plus import RegMeanPlusPlus
+from wemoe_pl.merging.smile import SMILE
 from wemoe_pl.merging.svc import SVC
 from wemoe_pl.merging.switch import TSwitch
 from wemoe_pl.merging.tall import Consensus, TALLMasks
@@ -29,7 +30,7 @@ from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, part_of, upscale
 from wemoe_pl.merging.wudi import WUDI
 
 __all__ = [
-    "CART", "DARE", "EMR", "NOT_ADAPTED", "SVC", "TIES", "TSVM", "WUDI", "AdaMerging",
+    "CART", "DARE", "EMR", "NOT_ADAPTED", "SMILE", "SVC", "TIES", "TSVM", "WUDI", "AdaMerging",
     "AdaptiveEncoder", "Consensus", "EWEMoE", "Fisher", "Individual", "IsoC", "IsoCTS", "LiNeS",
     "MergeMethod", "ModelStock", "PerTaskEncoder", "Pretrained", "RegMean", "RegMeanPlusPlus",
     "SampleMethod", "SimpleAverage", "Sums", "TALLMasks", "TSwitch", "TaskArithmetic", "WEMoE",

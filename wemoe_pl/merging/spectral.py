@@ -40,9 +40,9 @@ def decompose(matrix: Tensor, rank: int | None = None) -> Decomposition:
     tensor([3.])
     """
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    kept = min(
-        int((values > rounding(matrix, values)).sum()), len(values) if rank is None else rank
-    )
+    kept = len(values) if rank is None else min(rank, len(values))
+    if not matrix.is_meta:  # as it is while memory is estimated
+        kept = min(kept, int((values > rounding(matrix, values)).sum()))
     return Decomposition(left[:, :kept], values[:kept], right[:kept])
 
 

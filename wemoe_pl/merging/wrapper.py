@@ -11,7 +11,11 @@ from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.base import MergeMethod, fitting_states, frozen_copy
 from wemoe_pl.merging.baselines import Individual
 from wemoe_pl.merging.per_task import PerTaskMethod
+from wemoe_pl.merging.smile import SMILE
 from wemoe_pl.moe.task_vectors import Model, add_task_vectors, lazy_task_vector
+
+# Static methods that do not end in one set of weights for all tasks and tokens.
+NOT_ONE_MODEL = (Individual, PerTaskMethod, SMILE)
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Wrapper(MergeMethod):
 
     def __post_init__(self) -> None:
         """Refuse methods that give more than one set of weights, or none that are final."""
-        if not self.method.is_static or isinstance(self.method, Individual | PerTaskMethod):
+        if not self.method.is_static or isinstance(self.method, NOT_ONE_MODEL):
             raise MergeError(
                 f"{type(self).__name__} works on the weights that a static method gives, and "
                 f"{self.method.label} gives none that are final: choose for `method` one such as "

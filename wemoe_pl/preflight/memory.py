@@ -18,6 +18,9 @@ from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging import AdaptiveEncoder, MergeMethod, blocks_of
+from wemoe_pl.merging.per_task import PerTaskMethod
+from wemoe_pl.merging.tensor_method import TensorMethod
+from wemoe_pl.merging.wrapper import Wrapper
 from wemoe_pl.model.architecture import mixtures_of
 from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.low_rank import LowRankVectors
@@ -174,6 +177,8 @@ def references_of(module: MultiTaskModule) -> list[nn.Module]:
 def merged(suite: Suite, method: MergeMethod) -> nn.Module:
     """Merge a suite's encoders by a method, without memory."""
     backbone = suite.backbone
+    if isinstance(method, TensorMethod | Wrapper | PerTaskMethod):
+        return backbone.skeleton().requires_grad_(False)  # whose size no weight decides
     experts = {task: backbone.skeleton().state_dict() for task in suite.experts}
     with torch.device("meta"):
         return method.merge(backbone.skeleton(), experts)
