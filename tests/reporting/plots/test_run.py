@@ -1,6 +1,7 @@
 """Which figures a run leaves, and what they show."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def test_a_run_that_is_a_reference_elsewhere_is_drawn_as_a_run(
     figure_of: Callable[..., Figure],
 ) -> None:
     def colour(**given: Any) -> Any:
-        [axis] = figure_of(plot_accuracy, ACCURACY, "tiny", **given).axes
+        [axis] = figure_of(partial(plot_accuracy, **given), ACCURACY, "tiny").axes
         return next(b for b in axis.containers if b.get_label() == "pretrained")[0].get_facecolor()
 
     assert colour(own="pretrained") != colour(own="WEMoE") == colour()
