@@ -19,6 +19,7 @@ from miniature_tables import insert
 import wemoe_pl
 from wemoe_pl.merging import Individual, MergeMethod, SampleMethod, WEMoE
 from wemoe_pl.merging.per_task import PerTaskMethod
+from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.reporting.analysis import sizes
 from wemoe_pl.reporting.families import FAMILIES, UNKNOWN_FAMILY
@@ -115,14 +116,16 @@ def methods_table() -> str:
         method = method_of(entry.config)
         rows.append(
             [
-                method.label,
+                spelled(method.label),
                 Markdown(f"[{entry.config}](../configs/{entry.config}.yaml)"),
                 needs(method),
                 stored(method),
                 forward(method),
                 source(method),
                 published(entry),
-                measured[entry.measured] if entry.measured else measured.get(method.label, DASH),
+                measured[entry.measured]
+                if entry.measured
+                else measured.get(spelled(method.label), DASH),
             ]
         )
     return grid(titles, rows, align="---") + "\n"
@@ -210,7 +213,7 @@ def miniature_means(document: str) -> dict[str, str]:
     lines = [line.strip("| ").split(" | ") for line in rest.partition("<!-- end")[0].splitlines()]
     header, _, *rows = (line for line in lines if len(line) > 1)
     place = header.index("mean")
-    return {row[0]: row[place].strip("*") for row in rows}
+    return {spelled(row[0]): row[place].strip("*") for row in rows}
 
 
 def family_section(family: str) -> str:

@@ -122,10 +122,23 @@ def test_references_and_unknown_tasks(tmp_path: Path, capsys: pytest.CaptureFixt
     lines = printed_table(capsys, tmp_path, options=TableOptions(references=True))
     assert lines[0][-2:] == ["task unknown (entropy)", "task unknown (routing)"]
     assert lines[2:] == [
-        ["Pretrained", "40.0", "40.0", "50.0", "–", "–"],
+        ["pretrained", "40.0", "40.0", "50.0", "–", "–"],
         ["WEMoE", "**60.0**", "**60.0**", "**75.0**", "30.0", "55.0"],
-        ["Individual", "80.0", "80.0", "100.0", "–", "–"],
+        ["individual", "80.0", "80.0", "100.0", "–", "–"],
     ]
+
+
+def test_a_method_is_spelled_alike_as_a_row_and_as_a_reference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference = {"task_arithmetic": {"cars": 0.4}}
+    write_run(tmp_path / "a", "TaskArithmetic", {"cars": 0.5})
+    write_run(tmp_path / "b", "TaskArithmetic + LiNeS", {"cars": 0.6}, reference=reference)
+    options = TableOptions(references=True)
+    lines = printed_table(capsys, tmp_path, options=options)
+    assert [line[0] for line in lines[2:]] == ["task arithmetic", "task arithmetic + LiNeS"]
+    lines = printed_table(capsys, tmp_path / "b", options=options)
+    assert [line[0] for line in lines[2:]] == ["task arithmetic", "task arithmetic + LiNeS"]
 
 
 def test_a_run_of_the_experts_themselves_normalises_the_others(

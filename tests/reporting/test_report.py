@@ -27,7 +27,7 @@ def test_a_page_has_the_rows_of_the_document_and_a_section_for_every_run(
     assert capsys.readouterr().out == ""
     page = out.read_text()
     rows = re.findall(r'<th scope="row">(?:<a [^>]*>)?([^<]*)', page)
-    assert rows == [line[0] for line in lines[2:]] == ["Pretrained", "TIES", "WEMoE", "Individual"]
+    assert rows == [line[0] for line in lines[2:]] == ["pretrained", "TIES", "WEMoE", "individual"]
     assert "80.0 ± 14.1" in page
     assert re.findall("<h3>(.*)</h3>", page) == ["WEMoE (seed 0)", "WEMoE (seed 1)", "TIES"]
 

@@ -122,7 +122,7 @@ def test_a_report_compares_runs_by_what_needs_no_labels(
     text = capsys.readouterr().out
     assert "Agreement with the experts, %." in text
     assert "mean | entropy, nats | information, % | classes predicted, % |\n" in text
-    assert "| TaskArithmetic | 70.0 | 60.0 | 65.0 | – | – | – |" in text
+    assert "| task arithmetic | 70.0 | 60.0 | 65.0 | – | – | – |" in text
     assert "| WEMoE (seed 1) | **100.0** | **90.0** | **95.0** | **0.10** | **62.5** |" in text
 
 

@@ -10,6 +10,7 @@ import yaml
 from wemoe_pl import __version__
 from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.manifest import Manifest
+from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.reporting.markdown import as_markdown, fenced, grid, inline_code
 from wemoe_pl.reporting.summary import rows_by_task
 from wemoe_pl.reporting.templates import template_in
@@ -37,10 +38,11 @@ def model_card(
         difference: the largest between features of the model and of what was read back.
     """
     named = manifest.results["method"] if manifest.results else manifest.method
+    named = named or manifest.recipe["merge"]["class_path"].rpartition(".")[2]
     recipe = yaml.safe_dump(manifest.recipe, sort_keys=False, allow_unicode=True)
     return template_in(SHIPPED, "card.md.jinja", keep_trailing_newline=True).render(
         metadata=yaml.safe_dump(metadata(manifest, licences or {}), sort_keys=False),
-        method=as_markdown(named or manifest.recipe["merge"]["class_path"].rpartition(".")[2]),
+        method=as_markdown(spelled(named)),
         suite=as_markdown(manifest.recipe["suite"]["name"]),
         experts=as_markdown(", ".join(manifest.experts)),
         tasks=as_markdown(", ".join(manifest.heads)),

@@ -11,6 +11,7 @@ from lightning import Trainer
 from wemoe_pl.data.datamodule import VisionData, check_split
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.merging import SampleMethod
+from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.preflight.folder import check_writable, state_in_words, what_then
 from wemoe_pl.preflight.images import CountedTask, class_table, look_at_images
@@ -155,7 +156,7 @@ def print_job(job: Job, console: Console, findings: Findings) -> Start | None:
     settings, start = job.settings, None
     facts = {
         "suite": job.module.suite.name,
-        "method": job.module.method,
+        "method": spelled(job.module.method),
         "command": "fit" if job.fits else "test, since a static merge has nothing to adapt",
         "steps": str(settings["max_steps"]) if job.fits else "",
         "devices": f"{settings['accelerator']}, {settings['devices']}",

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.reporting.families import common_family
 from wemoe_pl.reporting.published import PublishedRow, experiment_of, published_rows
@@ -208,7 +209,8 @@ def labels_of(runs: Sequence[ScoredRun]) -> list[str]:
             for key, value in differing.items()
             if value != "null"
         )
-        labels.append(f"{run.method} ({text})" if text else run.method)
+        method = spelled(run.method)
+        labels.append(f"{method} ({text})" if text else method)
     return labels
 
 
@@ -224,13 +226,13 @@ def reference_rows(
     """
     rows: list[ResultRow] = []
     for key, reference in REFERENCES.items():
-        for run in runs if reference.label not in known else ():
+        for run in runs if reference.title not in known else ():
             compared = compared_references(run.results, columns.metric)
             if values := compared.get(key):
                 normalized = normalized_mean(values, compared.get(EXPERTS, {}))
                 means = [mean(values), normalized] if columns.metric is ACCURACY else [mean(values)]
                 cells = cells_of(values, means, columns)
-                row = ResultRow(reference.label, cells, is_ceiling=reference.is_ceiling)
+                row = ResultRow(reference.title, cells, is_ceiling=reference.is_ceiling)
                 rows += [row] if row not in rows else []
     return rows
 

@@ -21,6 +21,7 @@ from PIL import Image
 
 from wemoe_pl import __version__
 from wemoe_pl.errors import CheckpointError, DataError
+from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, ROUTING_FILE
 from wemoe_pl.reporting.table import ResultRow, ResultTable, percent
 from wemoe_pl.reporting.templates import template_in
@@ -91,7 +92,7 @@ class Section:
         results = self.results
         parameters, seconds = results.get("parameters"), results.get("seconds")
         facts = {
-            "method": results["method"],
+            "method": spelled(results["method"]),
             "suite": results["suite"],
             "seed": results.get("seed"),
             "mean": with_sign(results["mean"]),

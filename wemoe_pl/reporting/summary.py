@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.reporting.markdown import as_markdown, fenced, grid, inline_code
 from wemoe_pl.reporting.table import percent
 from wemoe_pl.reporting.without_labels import (
@@ -53,7 +54,7 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
     table = Table(title=caption, caption=below or None, min_width=len(caption))
     titles, rows = accuracy_rows(results)
     for title in titles:
-        style = "bold" if title == results["method"] else ""
+        style = "bold" if title == own_title(results) else ""
         table.add_column(title, justify="left" if title == titles[0] else "right", style=style)
     for place, row in enumerate(rows, start=1):
         table.add_row(*row, end_section=place == len(results["tasks"]))
@@ -84,16 +85,31 @@ def accuracy_columns(results: Mapping[str, Any]) -> dict[str, Mapping[str, float
     """
     metric = compared_metric([results])
     references = compared_references(results, metric)
-    by_label = {reference.label: key for key, reference in REFERENCES.items()}
-    # Results of an earlier version do not say which reference they are themselves.
-    own = results.get("own_reference", by_label.get(results["method"]))
+    own = own_reference_of(results)
     columns: dict[str, Mapping[str, float] | None] = {}
     for key, reference in REFERENCES.items():
         if reference.is_ceiling:
-            columns[results["method"]] = results.get(metric.result)
+            columns[own_title(results)] = results.get(metric.result)
         if key != own:
             columns[reference.title] = references.get(key)
     return {title: values for title, values in columns.items() if values}
+
+
+def own_title(results: Mapping[str, Any]) -> str:
+    """Return what heads the column of a run's own method.
+
+    The class of a user's own method may have the name of a reference, which keeps its spelling.
+    """
+    title = spelled(results["method"])
+    is_taken = title in {reference.title for reference in REFERENCES.values()}
+    return results["method"] if is_taken and own_reference_of(results) is None else title
+
+
+def own_reference_of(results: Mapping[str, Any]) -> str | None:
+    """Return the key of the reference that a run is itself, if it is one."""
+    by_label = {reference.label: key for key, reference in REFERENCES.items()}
+    # Results of an earlier version do not say it.
+    return results.get("own_reference", by_label.get(results["method"]))
 
 
 def rows_by_task(tasks: Iterable[str], columns: Iterable[Mapping[str, float]]) -> list[list[str]]:
@@ -129,7 +145,7 @@ def summary_page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
         "How it was made": origin_section(results),
         "Pictures": [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in figures],
     }
-    title = as_markdown(f"{results['method']} on {results['suite']}")
+    title = as_markdown(f"{spelled(results['method'])} on {results['suite']}")
     page = [f"# {title}", *warnings_of(results)]
     for heading, paragraphs in sections.items():
         page += [f"## {heading}", *paragraphs] if paragraphs else []

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic
+from wemoe_pl.merging.spelling import spelled
 
 
 @dataclass(frozen=True)
@@ -11,16 +12,19 @@ class Reference:
     """A method that others are compared with.
 
     Args:
-        title: heads its columns and names its bars.
         kind: the class of the method.
         bar: how matplotlib draws its bars.
         is_ceiling: does it stand behind all merged models, which are not expected to reach it?
     """
 
-    title: str
     kind: type[MergeMethod]
     bar: Mapping[str, str]
     is_ceiling: bool = False
+
+    @property
+    def title(self) -> str:
+        """Return what heads its columns and names its rows and bars."""
+        return spelled(self.label)
 
     @property
     def label(self) -> str:
@@ -35,11 +39,7 @@ class Reference:
 EXPERTS = "individual"  # the key of the experts, each on its own task
 # By their keys in `results.json`, in the order of columns and bars.
 REFERENCES = {
-    "pretrained": Reference("pretrained", Pretrained, {"color": "#DDDDDD"}),
-    "task_arithmetic": Reference(
-        "task arithmetic", TaskArithmetic, {"color": "#56B4E9", "hatch": "////"}
-    ),
-    EXPERTS: Reference(
-        "individual", Individual, {"color": "white", "hatch": "...."}, is_ceiling=True
-    ),
+    "pretrained": Reference(Pretrained, {"color": "#DDDDDD"}),
+    "task_arithmetic": Reference(TaskArithmetic, {"color": "#56B4E9", "hatch": "////"}),
+    EXPERTS: Reference(Individual, {"color": "white", "hatch": "...."}, is_ceiling=True),
 }

@@ -1,6 +1,7 @@
 """Which figures a run leaves, and what they show."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,16 @@ def test_accuracy_is_in_percent_with_means_last_and_dashes_for_what_is_not_there
     assert legend_of(figure) == list(ACCURACY)
     heights = [patch.get_window_extent().y0 for patch in axis.patches[::3]]
     assert heights == sorted(heights, reverse=True)  # the first at the top
+
+
+def test_a_run_that_is_a_reference_elsewhere_is_drawn_as_a_run(
+    figure_of: Callable[..., Figure],
+) -> None:
+    def colour(**given: Any) -> Any:
+        [axis] = figure_of(partial(plot_accuracy, **given), ACCURACY, "tiny").axes
+        return next(b for b in axis.containers if b.get_label() == "pretrained")[0].get_facecolor()
+
+    assert colour(own="pretrained") != colour(own="WEMoE") == colour()
 
 
 def test_adaptation_has_a_panel_for_each_kind_and_one_legend(

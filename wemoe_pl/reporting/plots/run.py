@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.reporting.analysis import write_routing
 from wemoe_pl.reporting.plots.style import (
     LINE_HEIGHT,
@@ -21,7 +22,7 @@ from wemoe_pl.reporting.plots.style import (
     set_share_limits,
     write_cells,
 )
-from wemoe_pl.reporting.summary import accuracy_columns
+from wemoe_pl.reporting.summary import accuracy_columns, own_title
 from wemoe_pl.reporting.table import percent
 from wemoe_pl.reporting.without_labels import compared_metric
 from wemoe_pl.training.metrics import mean
@@ -57,12 +58,13 @@ def write_figures(
     Returns:
         The PNG files; each has an SVG of the same name beside it.
     """
-    title = f"{results['method']} on {results['suite']}"
+    title = f"{spelled(results['method'])} on {results['suite']}"
     written = []
     metric = compared_metric([results])
     if metric in (ACCURACY, AGREEMENT) and results.get(metric.result):
         written.append(out / f"{metric.result}.png")
-        plot_accuracy(written[-1], accuracy_columns(results), title, metric.label)
+        columns, own = accuracy_columns(results), own_title(results)
+        plot_accuracy(written[-1], columns, title, metric.label, own)
     if any(panel_of(metric, curves) for metric in DRAWN):
         written.append(out / "adaptation.png")
         only = results.get("curves")  # of which part of the images they are, if not of all
@@ -86,6 +88,7 @@ def plot_accuracy(
     accuracy: Mapping[str, Mapping[str, float]],
     title: str,
     label: str = ACCURACY.label,
+    own: str | None = None,
 ) -> None:
     """Draw the accuracy of every method on every task, and their means, as bars.
 
@@ -95,6 +98,7 @@ def plot_accuracy(
             has a dash.
         title: of the figure.
         label: of the axis, if something else stands in for the accuracy.
+        own: the method of the run, which is drawn as such even if it is a reference elsewhere.
     """
     tasks = list(dict.fromkeys(task for values in accuracy.values() for task in values))
     shares = {
@@ -109,7 +113,8 @@ def plot_accuracy(
         for i, (method, values) in enumerate(shares.items()):
             places = groups + (i - (len(accuracy) - 1) / 2) * thickness
             widths = [100 * (value or 0.0) for value in values]
-            look: dict[str, Any] = {**OUTLINE, **REFERENCE_BARS.get(method, METHOD_BAR)}
+            bar = METHOD_BAR if method == own else REFERENCE_BARS.get(method, METHOD_BAR)
+            look: dict[str, Any] = {**OUTLINE, **bar}
             bars = axis.barh(places, widths, thickness, label=method, **look)
             texts = [percent(value) for value in values]
             axis.bar_label(bars, texts, padding=3, fontsize=rcParams["ytick.labelsize"])
