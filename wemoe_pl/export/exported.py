@@ -159,31 +159,30 @@ class ExportedModel:
     def unpacked(self) -> "ExportedModel":
         """Return the same function with dense task vectors, for what knows no sparse ones."""
         encoder = self.classifier.encoder
-        if not any(isinstance(module, PrunedVectors) for module in encoder.modules()):
-            return self
+        pruned = {n: m for n, m in encoder.named_modules() if isinstance(m, PrunedVectors)}
         state = own_state(encoder)
-        for name, module in encoder.named_modules():
-            if isinstance(module, PrunedVectors):
-                for part in module.state_dict():
-                    del state[f"{name}.{part}"]
-                dense = DenseVectors(module.mix(torch.eye(module.count)))
-                state[f"{name}.entries"] = dense.entries.to(module.values.dtype)
-        return self._with_weights(state)
-
-    def check_can_be_built(self) -> None:
-        """Raise `ConfigError` for an encoder that no architecture describes."""
-        if any(isinstance(m, RoutedLinear) for m in self.classifier.encoder.modules()):
-            raise ConfigError(
-                f"{self.merge.label} routes every token by itself, and the format asked for holds "
-                "plain and upscaled encoders only: choose adapter, onnx or torch-export."
-            )
+        for name, module in pruned.items():
+            for part in module.state_dict():
+                del state[f"{name}.{part}"]
+            dense = DenseVectors(module.mix(torch.eye(module.count)))
+            state[f"{name}.entries"] = dense.entries.to(module.values.dtype)
+        return self._with_weights(state) if pruned else self
 
     def _with_weights(self, state: State) -> "ExportedModel":
         """Return the same model with other weights in its encoder."""
-        self.check_can_be_built()
+        check_can_be_built(self)
         encoder = self.architecture.load(state, "The model")
         heads = {task: self.classifier.head(task) for task in self.classifier.tasks}
         experts, backbone = self.classifier.experts, self.suite.backbone
         classifier = MultiTaskClassifier(encoder, heads, backbone=backbone, experts=experts)
         classifier.thresholds = self.classifier.thresholds
         return replace(self, classifier=classifier.eval())
+
+
+def check_can_be_built(model: ExportedModel) -> None:
+    """Raise `ConfigError` for an encoder that no architecture describes."""
+    if any(isinstance(m, RoutedLinear) for m in model.classifier.encoder.modules()):
+        raise ConfigError(
+            f"{model.merge.label} routes every token by itself, and the format asked for holds "
+            "plain and upscaled encoders only: choose adapter, onnx or torch-export."
+        )

@@ -10,7 +10,7 @@ from torch import Tensor
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.export.bundle import bundled
 from wemoe_pl.export.card import CARD_FILE, model_card, shareable
-from wemoe_pl.export.exported import ExportedModel
+from wemoe_pl.export.exported import ExportedModel, check_can_be_built
 from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.manifest import MANIFEST, Manifest
 from wemoe_pl.merging import PerTaskEncoder
@@ -41,7 +41,7 @@ def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None
     chosen = FORMATS_BY_NAME[name]
     check_is_one_model(model)
     if chosen.builds_encoder:
-        model.check_can_be_built()
+        check_can_be_built(model)
     for package in chosen.needs:
         if find_spec(package) is None:
             raise ConfigError(
