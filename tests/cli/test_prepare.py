@@ -255,20 +255,15 @@ def test_a_suite_whose_split_the_hub_lacks_is_not_ready(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("suite", "image", "tasks", "batches"),
-    [
-        ("clip_vitb32", 128, 8, 4),
-        ("clip_vitb32_20", 128, 20, 10),
-        ("clip_vitl14_14", 56, 14, 7),
-    ],
+    ("suite", "tasks", "batches"), [("clip_vitb32", 8, 4), ("clip_vitb32_20", 20, 10)]
 )
 def test_the_program_prepares_with_a_network_and_adapts_without(
-    suite: str, image: int, tasks: int, batches: int, hub_root: Path, tmp_path: Path
+    suite: str, tasks: int, batches: int, hub_root: Path, tmp_path: Path
 ) -> None:
     job = [
         "--config", "adapt_vitb32.yaml", "--suite", suite,
         "--trainer.accumulate_grad_batches", str(batches),
-        "--suite.backbone.options", json.dumps(SIZES | {"img_size": image}),
+        "--suite.backbone.options", json.dumps(SIZES),
         "--suite.text_tower.options", json.dumps(TEXT_SIZES),
         "--data.num_workers", "0", "--trainer.accelerator", "cpu",
     ]  # fmt: skip
