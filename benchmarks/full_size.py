@@ -25,7 +25,8 @@ import yaml
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from helpers.hub_content import EXPERTS, write_clip, write_eight_datasets, write_expert  # noqa: E402
+from helpers.hub_content import EXPERT_NAMES, write_clip, write_expert  # noqa: E402
+from helpers.hub_datasets import write_datasets  # noqa: E402
 from helpers.loopback_hub import LoopbackHub  # noqa: E402
 
 from wemoe_pl.checkpoints.heads import CosineHead, save_head  # noqa: E402
@@ -95,10 +96,11 @@ def fill(root: Path, model: str) -> None:
     folder = root / "models" / "openai" / name
     full = {"image_size": 224, "text_layers": 12, "text_heads": shape["text_width"] // 64}
     pretrained = write_clip(folder, 0, **shape, **full, dtype=torch.float32)
-    for seed, task in enumerate(EXPERTS, start=1):
-        write_expert(root / "models" / "tanganke" / f"{name}_{task}", folder, seed)
+    for seed, task in enumerate(PAPER_TASKS, start=1):
+        expert = f"{name}_{EXPERT_NAMES.get(task, task)}"
+        write_expert(root / "models" / "tanganke" / expert, folder, seed)
     del pretrained
-    write_eight_datasets(root, {task: PaperTask(task).classes for task in PAPER_TASKS})
+    write_datasets(root, {task: PaperTask(task).classes for task in PAPER_TASKS})
 
 
 def write_heads(folder: Path, dim: int) -> dict[str, str]:

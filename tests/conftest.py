@@ -30,7 +30,7 @@ from wemoe_pl.checkpoints.heads import CosineHead, save_head
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.miniature import CLASSES, MiniatureTask
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.data.tasks import PAPER_TASKS, PaperTask
+from wemoe_pl.data.tasks import TALL20_TASKS, PaperTask
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.system.warn_once import warn_once
 from wemoe_pl.training.adapt import TestTimeAdaptation
@@ -104,9 +104,9 @@ def drawn_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def hub_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `LoopbackHub(hub_root)` serves: the paper's models and datasets, tiny; not to change."""
+    """What `LoopbackHub(hub_root)` serves: models and datasets of papers, tiny; not to change."""
     root = tmp_path_factory.mktemp("hub_root")
-    fill_hub(root, {name: PaperTask(name).classes for name in PAPER_TASKS})
+    fill_hub(root, {name: PaperTask(name).classes for name in TALL20_TASKS})
     return root
 
 

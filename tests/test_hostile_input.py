@@ -18,7 +18,7 @@ import pytest
 import torch
 import yaml
 from helpers.hostile import many, one_sentence
-from helpers.hub_content import encode, write_dataset
+from helpers.hub_datasets import encode, write_dataset
 from helpers.mutations import altered, damaged
 from hypothesis import given
 from hypothesis import strategies as st

@@ -12,13 +12,13 @@ from wemoe_pl.cli.completion import candidates, lines_for_shell, script
 from wemoe_pl.cli.help import MODELS, job_parser, parser_of
 from wemoe_pl.cli.options import COMMANDS, CONFIG
 from wemoe_pl.cli.verb_parsers import SHELLS
-from wemoe_pl.data.tasks import PAPER_TASKS
+from wemoe_pl.data.tasks import PAPER_TASKS, TALL20_TASKS
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import shipped_configs, shipped_suites, shipped_trainers
 
 BASH, ZSH, FISH = map(script, SHELLS)
 SHIPPED = [n.removesuffix(".yaml") for n in (*shipped_configs(), *shipped_trainers())]
-TASKS = sorted(PAPER_TASKS)
+TASKS = sorted(TALL20_TASKS)
 MINE = """
 suite: suites/zoo.yaml
 model: {class_path: TestTimeAdaptation, init_args: {learning_rate: 0.5, merge: {class_path: WEMoE}}}
@@ -140,7 +140,7 @@ def test_what_is_not_known_is_left_to_the_shell(line: str) -> None:
     ("given", "tasks"),
     [
         ("", TASKS),
-        ("--config adapt_miniature", TASKS),
+        ("--config adapt_miniature", list(PAPER_TASKS)),
         ("--config jobs/mine.yaml", ["pets", "birds"]),
         ("-c jobs/mine.yaml", ["pets", "birds"]),
         ("--config=jobs/mine.yaml", ["pets", "birds"]),
@@ -149,11 +149,11 @@ def test_what_is_not_known_is_left_to_the_shell(line: str) -> None:
         ("--config jobs/mine.yaml --config more.yaml", ["pets", "birds"]),
         ("--suite jobs/suites/zoo.yaml --config whole.yaml", ["pets", "birds"]),
         ("--config whole.yaml --suite=jobs/suites/zoo.yaml", ["pets", "birds"]),
-        ("--suite miniature", TASKS),
+        ("--suite miniature", list(PAPER_TASKS)),
         ("--suite nowhere --config nowhere", TASKS),
     ],
 )
-def test_tasks_are_those_of_the_suite_and_of_the_paper_without_one(
+def test_tasks_are_those_of_the_suite_and_of_papers_without_one(
     given: str, tasks: list[str]
 ) -> None:
     assert sorted(offers(f"fit {given} --task ".replace("  ", " "))) == sorted(tasks)
@@ -161,7 +161,7 @@ def test_tasks_are_those_of_the_suite_and_of_the_paper_without_one(
 
 def test_a_task_is_completed(tiny_suite_yaml: Path) -> None:
     assert offers(f"fit --suite {tiny_suite_yaml} --task ") == ["cars", "dtd", "mnist"]
-    assert offers("fit --task s") == ["sun397", "svhn"]
+    assert offers("fit --task s") == ["stl10", "sun397", "svhn"]
     assert offers("fit --config jobs/mine.yaml --task=p") == ["--task=pets"]
 
 

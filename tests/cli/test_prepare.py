@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.hub_content import write_expert
+from helpers.hub_datasets import DATASETS
 from helpers.loopback_hub import LoopbackHub
 
 from wemoe_pl.checkpoints import Backbone
@@ -21,9 +23,11 @@ from wemoe_pl.cli import main
 from wemoe_pl.cli.prepare import prepare, requests, write_heads
 from wemoe_pl.data.datamodule import MultiTaskData, TaskData
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.data.tasks import PaperTask
+from wemoe_pl.data.tasks import PaperTask, VisionTask
 from wemoe_pl.errors import HubError, UnreachableError
 from wemoe_pl.merging import WEMoE
+from wemoe_pl.model.recipe import read_suite
+from wemoe_pl.system.configs import find_config
 from wemoe_pl.system.console import Console
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import ExpertFineTuning
@@ -218,12 +222,47 @@ def run(
     )
 
 
+@pytest.mark.parametrize("tasks", ["", "_14", "_20"])
+@pytest.mark.parametrize("model", ["vitb32", "vitb16", "vitl14"])
+def test_the_hub_has_every_model_and_every_split_that_a_shipped_suite_names(
+    model: str, tasks: str, hub: LoopbackHub
+) -> None:
+    suite = read_suite(find_config(f"suites/clip_{model}{tasks}"))
+    announced = {
+        part: [file.name for file in request.announced()]
+        for part, request in requests(*adaptation(suite)).items()
+    }
+    assert len(announced) == 1 + 2 * len(suite.tasks)
+    for task in suite.tasks:
+        dataset = DATASETS[task]
+        assert announced[f"test images/{task}"] == [dataset.file(dataset.scored)]
+
+
+def test_a_suite_whose_split_the_hub_lacks_is_not_ready(
+    suite: Suite, hub_root: Path, tmp_path: Path, online: Callable[[LoopbackHub], Path]
+) -> None:
+    root = tmp_path / "hub"
+    shutil.copytree(hub_root, root, ignore=shutil.ignore_patterns("tanganke"))
+    validation = DATASETS["food101"].file("validation")
+    (root / "datasets" / "ethz" / "food101" / validation).unlink()
+    food: dict[str, VisionTask] = {"food101": PaperTask("food101")}
+    with LoopbackHub(root) as hub:
+        online(hub)
+        lacking = r"ethz/food101 on the hub has no parquet files 'data/validation-\*'"
+        with pytest.raises(HubError, match=lacking):
+            prepared(replace(suite, experts={}, tasks=food))
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("suite", "tasks", "batches"), [("clip_vitb32", 8, 4), ("clip_vitb32_20", 20, 10)]
+)
 def test_the_program_prepares_with_a_network_and_adapts_without(
-    hub_root: Path, tmp_path: Path
+    suite: str, tasks: int, batches: int, hub_root: Path, tmp_path: Path
 ) -> None:
     job = [
-        "--config", "adapt_vitb32.yaml",
+        "--config", "adapt_vitb32.yaml", "--suite", suite,
+        "--trainer.accumulate_grad_batches", str(batches),
         "--suite.backbone.options", json.dumps(SIZES),
         "--suite.text_tower.options", json.dumps(TEXT_SIZES),
         "--data.num_workers", "0", "--trainer.accelerator", "cpu",
@@ -237,7 +276,7 @@ def test_the_program_prepares_with_a_network_and_adapts_without(
     assert adapted.returncode == 0, adapted.stderr
     results: dict[str, Any] = json.loads((tmp_path / "run" / "results.json").read_text())
     assert list(results["accuracy"]) == list(results["reference"]["individual"])
-    assert len(results["tasks"]) == 8
+    assert len(results["tasks"]) == len(results["experts"]) == tasks
 
 
 def test_a_job_without_a_network_names_the_command_that_fetches(

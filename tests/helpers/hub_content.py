@@ -1,107 +1,21 @@
 """Fills a folder for `LoopbackHub`: tiny models and datasets, laid out as the real ones are."""
 
-import io
 import json
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from PIL import Image
+from helpers.hub_datasets import write_datasets
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-# --- datasets --------------------------------------------------------------------------------
-
-# task: repository, configuration (the folder of its files; "default" has them in data/), encoding
-DATASETS = {
-    "sun397": ("tanganke/sun397", "default", "JPEG"),
-    "cars": ("tanganke/stanford_cars", "default", "JPEG"),
-    "resisc45": ("tanganke/resisc45", "default", "JPEG"),
-    "eurosat": ("tanganke/eurosat", "default", "JPEG"),
-    "svhn": ("ufldl-stanford/svhn", "cropped_digits", "PNG"),
-    "gtsrb": ("tanganke/gtsrb", "default", "PNG"),
-    "mnist": ("ylecun/mnist", "mnist", "PNG"),
-    "dtd": ("tanganke/dtd", "default", "JPEG"),
+# The hub's name of every task's expert, where it is not ours.
+EXPERT_NAMES = {
+    "cars": "stanford-cars",
+    "flowers102": "oxford_flowers102",
+    "pets": "oxford-iiit-pet",
+    "rendered_sst2": "rendered-sst2",
 }
-
-# The four of them that are published with corrupted test images too, in splits of their own.
-CORRUPTED = ("cars", "resisc45", "eurosat", "gtsrb")
-CORRUPTIONS = ("contrast", "gaussian_noise", "impulse_noise", "jpeg_compression",
-               "motion_blur", "pixelate", "spatter")  # fmt: skip
-
-
-def write_dataset(
-    folder: Path,
-    pattern_prefix: str,
-    split: str,
-    images: list[Image.Image],
-    labels: list[int],
-    class_names: list[str] | None,
-    shards: int = 1,
-    encoding: str = "PNG",
-) -> None:
-    """Writes `<prefix>/<split>-00000-of-00001.parquet` as `Dataset.push_to_hub` does."""
-    (folder / pattern_prefix).mkdir(parents=True, exist_ok=True)
-    encoded = [{"bytes": encode(image, encoding), "path": None} for image in images]
-    table = pa.table({"image": encoded, "label": labels}, schema=schema(class_names))
-    ends = [len(images) * shard // shards for shard in range(shards + 1)]
-    for shard, (start, end) in enumerate(pairwise(ends)):
-        name = f"{split}-{shard:05d}-of-{shards:05d}.parquet"
-        pq.write_table(table.slice(start, end - start), folder / pattern_prefix / name)
-
-
-def encode(image: Image.Image, encoding: str) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format=encoding)
-    return buffer.getvalue()
-
-
-def schema(class_names: list[str] | None) -> pa.Schema:
-    """The columns, with the note from which `datasets` reads what they mean."""
-    plain = {"dtype": "int64", "_type": "Value"}
-    label = plain if class_names is None else {"names": class_names, "_type": "ClassLabel"}
-    note = {"info": {"features": {"image": {"_type": "Image"}, "label": label}}}
-    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    columns = pa.schema([("image", image), ("label", pa.int64())])
-    return columns.with_metadata({"huggingface": json.dumps(note)})
-
-
-def write_eight_datasets(
-    root: Path, classes: Mapping[str, Sequence[str]], per_split: int = 12
-) -> None:
-    for seed, (task, (repository, config, encoding)) in enumerate(DATASETS.items()):
-        folder = root / "datasets" / repository
-        prefix = "data" if config == "default" else config
-        names = list(classes[task])
-        labels = [i * 7 % len(names) for i in range(per_split)]
-        rng = np.random.default_rng(seed)
-        splits = ["train", "test", *(CORRUPTIONS if task in CORRUPTED else ())]
-        for split in splits:
-            images = [noise(rng, grey=task == "mnist") for _ in labels]
-            write_dataset(folder, prefix, split, images, labels, names, encoding=encoding)
-        (folder / "README.md").write_text(dataset_card(config, prefix, splits))
-
-
-def noise(rng: np.random.Generator, grey: bool) -> Image.Image:
-    shape = (28, 28) if grey else (32, 40, 3)
-    return Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
-
-
-def dataset_card(config: str, prefix: str, splits: Sequence[str]) -> str:
-    """Says which files belong to which configuration and split."""
-    files = [f"  - split: {split}\n    path: {prefix}/{split}-*" for split in splits]
-    return "\n".join(
-        ["---", "configs:", f"- config_name: {config}", "  data_files:", *files, "---", ""]
-    )
-
-
-# --- models ----------------------------------------------------------------------------------
-
-EXPERTS = ("sun397", "stanford-cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd")
 
 # The patch size and whether there is a .bin, not .safetensors; the image is 4 patches wide.
 CLIPS = {"base-patch32": (32, True), "base-patch16": (16, False), "large-patch14": (14, False)}
@@ -283,11 +197,12 @@ def read_model(folder: Path) -> dict[str, Tensor]:
 
 
 def fill_hub(root: Path, classes: Mapping[str, Sequence[str]]) -> None:
-    """Three pretrained models, the eight experts of each, and the eight datasets."""
+    """Three pretrained models, and for the tasks whose classes are given experts and datasets."""
     for seed, (size, (patch_size, bin)) in enumerate(CLIPS.items()):
         pretrained = root / "models" / "openai" / f"clip-vit-{size}"
         write_clip(pretrained, seed, image_size=4 * patch_size, patch_size=patch_size, bin=bin)
-        for i, task in enumerate(EXPERTS):
-            folder = root / "models" / "tanganke" / f"clip-vit-{size}_{task}"
+        for i, task in enumerate(classes):
+            name = f"clip-vit-{size}_{EXPERT_NAMES.get(task, task)}"
+            folder = root / "models" / "tanganke" / name
             write_expert(folder, pretrained, seed=100 * (seed + 1) + i)
-    write_eight_datasets(root, classes)
+    write_datasets(root, classes)

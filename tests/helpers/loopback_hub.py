@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, cast
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import yaml
 
@@ -118,6 +118,14 @@ class Repository:
     commit: str
     files: Mapping[str, HubFile]
 
+    @property
+    def owner(self) -> str:
+        return self.id.split("/")[0]
+
+    @property
+    def name(self) -> str:
+        return self.id.split("/")[1]
+
     def entry(self, path: str) -> dict[str, object] | None:
         """What the tree says about a file or a folder."""
         if path in self.files:
@@ -136,8 +144,14 @@ class Repository:
         return HubError(404, f"Entry not found: {path}", "EntryNotFound", self.commit)
 
 
+def branch(folder: Path, name: str) -> Path:
+    """The folder beside that of a repository which has the files of one of its branches."""
+    return folder.with_name(f"{folder.name}@{quote(name, safe='')}")
+
+
 def read_repository(root: Path, kind: Kind, repo_id: str) -> Repository:
     folder = root / kind / repo_id
+    repo_id = repo_id.partition("@")[0]
     sources = sorted(path for path in folder.rglob("*") if path.is_file())
     files = [read_file(folder, source) for source in sources]
     listing = "".join(f"{file.path}\0{file.sha256}\n" for file in files)
@@ -150,6 +164,8 @@ def read_repository(root: Path, kind: Kind, repo_id: str) -> Repository:
 
 class LoopbackHub:
     """Serves `root/models/<owner>/<name>` and `root/datasets/<owner>/<name>`, and logs who asks.
+
+    The files of another branch than main lie beside it, in the folder that `branch` names.
 
     The attributes up to `ranges` are for tests to change while the hub runs.
     """
@@ -222,9 +238,13 @@ class LoopbackHub:
         if repo_id in self.gated:
             raise gated(repo_id, logged_in)
         repository = self.repository(kind, repo_id)
-        if revision not in {"main", repository.commit, *self.tags.get((kind, repo_id), ())}:
-            raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
-        return repository
+        if revision in {"main", repository.commit, *self.tags.get((kind, repo_id), ())}:
+            return repository
+        for folder in (self.root / kind / repo_id).parent.glob(f"{repository.name}@*"):
+            beside = self.repository(kind, f"{repository.owner}/{folder.name}")
+            if revision in {unquote(folder.name.partition("@")[2]), beside.commit}:
+                return beside
+        raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
 
     def reply(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         self._log(method, url, headers)
@@ -312,7 +332,7 @@ class LoopbackHub:
                 raise HubError(self._failures.pop(0), "The hub plays a fault")
 
     def _info(self, repository: Repository, blobs: bool) -> Reply:
-        about: dict[str, object] = {"id": repository.id, "author": repository.id.split("/")[0]}
+        about: dict[str, object] = {"id": repository.id, "author": repository.owner}
         if repository.kind == "models":
             about["modelId"] = repository.id
         about |= {"sha": repository.commit, "lastModified": DATE, "createdAt": DATE}

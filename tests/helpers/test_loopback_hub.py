@@ -11,15 +11,9 @@ import httpx2
 import numpy as np
 import pytest
 import torch
-from helpers.hub_content import (
-    DATASETS,
-    fill_hub,
-    read_model,
-    write_clip,
-    write_dataset,
-    write_expert,
-)
-from helpers.loopback_hub import LoopbackHub
+from helpers.hub_content import fill_hub, read_model, write_clip, write_expert
+from helpers.hub_datasets import CONVERTED, DATASETS, write_dataset
+from helpers.loopback_hub import LoopbackHub, branch
 from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -297,25 +291,52 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_hub_has_every_repository(filled: Path) -> None:
     names = {path.name for path in (filled / "models" / "tanganke").iterdir()}
-    assert len(names) == 24
+    assert len(names) == 3 * 20
     assert "clip-vit-large-patch14_stanford-cars" in names
     assert (filled / "models/openai/clip-vit-base-patch32/pytorch_model.bin").is_file()
     assert (filled / "models/openai/clip-vit-base-patch16/model.safetensors").is_file()
-    for repository, config, _ in DATASETS.values():
-        folder = "data" if config == "default" else config
-        name = f"{folder}/test-00000-of-00001.parquet"
-        assert (filled / "datasets" / repository / name).is_file()
+    for dataset in DATASETS.values():
+        folder = filled / "datasets" / dataset.repository
+        name = dataset.file(dataset.scored)
+        assert (folder / name).is_file() != dataset.converted
+        assert (branch(folder, CONVERTED) / name).is_file() == dataset.converted
+
+
+def test_a_branch_has_files_of_its_own(filled: Path, tmp_path: Path) -> None:
+    repository, name = "clip-benchmark/wds_fer2013", "default/test/0000.parquet"
+    with LoopbackHub(filled) as hub:
+        api = HfApi(hub.endpoint, token=False)
+        names = {
+            revision: api.list_repo_files(repository, repo_type="dataset", revision=revision)
+            for revision in ("main", CONVERTED)
+        }
+        commit = api.dataset_info(repository, revision=CONVERTED).sha
+        path = hf_hub_download(
+            repository,
+            name,
+            repo_type="dataset",
+            revision=commit,
+            endpoint=hub.endpoint,
+            cache_dir=tmp_path,
+        )
+        with pytest.raises(RevisionNotFoundError):
+            api.dataset_info(repository, revision="refs/convert/duckdb")
+    assert names == {
+        "main": ["test/0.tar", "train/0.tar"],
+        CONVERTED: ["default/test/0000.parquet", "default/train/0000.parquet"],
+    }
+    written = branch(filled / "datasets" / repository, CONVERTED) / name
+    assert sha256(Path(path)) == sha256(written)
 
 
 @pytest.mark.parametrize("task", ["svhn", "mnist", "dtd"])
 def test_datasets_reads_a_dataset(task: str, filled: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    repository, config, _ = DATASETS[task]
-    rows = datasets.load_dataset(
-        str(filled / "datasets" / repository), name=config, split="test", cache_dir=str(tmp_path)
-    )
+    folder = str(filled / "datasets" / DATASETS[task].repository)
+    config = DATASETS[task].config
+    rows = datasets.load_dataset(folder, name=config, split="test", cache_dir=str(tmp_path))
     assert rows.features["label"].names == CLASSES[task]
-    assert rows["label"] == [i * 7 % 12 for i in range(12)]
+    assert rows["label"] == [i * 11 % 12 for i in range(12)]
     image = rows[0]["image"]
     assert (image.mode, image.size) == (("L", (28, 28)) if task == "mnist" else ("RGB", (40, 32)))
 

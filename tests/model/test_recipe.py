@@ -12,7 +12,14 @@ from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.checkpoints.zero_shot import TextTower
 from wemoe_pl.data.miniature import MiniatureTask
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.data.tasks import PAPER_TASKS, ImageFolderTask, PaperTask, ParquetTask
+from wemoe_pl.data.tasks import (
+    PAPER_TASKS,
+    TALL14_TASKS,
+    TALL20_TASKS,
+    ImageFolderTask,
+    PaperTask,
+    ParquetTask,
+)
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
 from wemoe_pl.model.recipe import describe, read_suite, rebuild
@@ -80,15 +87,35 @@ def test_a_shipped_suite_is_read_as_it_is_written(path: Path) -> None:
         assert type(task).__name__ == written["tasks"][name]["class_path"].rpartition(".")[2]
 
 
+@pytest.mark.parametrize(
+    ("tasks", "names"), [("", PAPER_TASKS), ("_14", TALL14_TASKS), ("_20", TALL20_TASKS)]
+)
 @pytest.mark.parametrize("model", ["vitb32", "vitb16", "vitl14"])
-def test_a_shipped_suite_of_clip_has_the_eight_tasks_of_the_paper(model: str) -> None:
+def test_a_shipped_suite_of_clip_has_the_tasks_of_papers(
+    model: str, tasks: str, names: tuple[str, ...]
+) -> None:
+    suite = read_suite(str(SHIPPED_CONFIGS / "suites" / f"clip_{model}{tasks}.yaml"))
+    assert tuple(suite.tasks) == tuple(suite.experts) == names
+    described = {name: replace(task, corrupt="error") for name, task in suite.tasks.items()}  # type: ignore[type-var]
+    assert described == {name: PaperTask(name) for name in names}
+
+
+@pytest.mark.parametrize("model", ["vitb32", "vitb16", "vitl14"])
+def test_a_shipped_suite_of_clip_has_a_text_tower_that_fits(model: str) -> None:
     suite = read_suite(str(SHIPPED_CONFIGS / "suites" / f"clip_{model}.yaml"))
-    assert tuple(suite.tasks) == tuple(suite.experts) == PAPER_TASKS
-    tasks = {name: replace(task, corrupt="error") for name, task in suite.tasks.items()}  # type: ignore[type-var]
-    assert tasks == {name: PaperTask(name) for name in PAPER_TASKS}
     assert suite.text_tower is not None
     assert suite.text_source == suite.pretrained
     assert suite.text_tower.build().text_projection.shape[1] == suite.backbone.feature_dim
+
+
+@pytest.mark.parametrize("tasks", ["14", "20"])
+@pytest.mark.parametrize("model", ["vitb32", "vitb16", "vitl14"])
+def test_a_suite_of_more_tasks_has_the_models_of_the_suite_of_eight(model: str, tasks: str) -> None:
+    folder = SHIPPED_CONFIGS / "suites"
+    eight, more = (
+        read_suite(str(folder / f"clip_{name}.yaml")) for name in (model, f"{model}_{tasks}")
+    )
+    assert more.restricted_to(PAPER_TASKS) == eight
 
 
 @pytest.mark.parametrize("suite", [MIXED, PLAIN], ids=["mixed", "plain"])

@@ -123,7 +123,7 @@ def configs() -> list[str]:
 
 
 def tasks(args: Sequence[str]) -> list[str]:
-    """List the tasks of the suite that is given, directly or by a config; else the paper's."""
+    """List the tasks of the suite that is given, directly or by a config; else those of papers."""
     found = [read(find_suite, name) for name in values_of(args, "--suite")]
     if not found:
         found = [suite_of(name) for name in values_of(args, *CONFIG)]

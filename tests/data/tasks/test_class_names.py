@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from wemoe_pl.data.tasks import PAPER_TASKS, PaperTask
+from wemoe_pl.data.tasks import TALL20_TASKS, PaperTask
 from wemoe_pl.data.tasks.class_names import (
     first_mismatch,
     index_of_nearest,
@@ -133,7 +133,7 @@ def test_the_prompts_for_eurosat_are_too_far_from_its_names_for_a_loose_look() -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", PAPER_TASKS)
+@pytest.mark.parametrize("task", TALL20_TASKS)
 @pytest.mark.parametrize("loosely", [False, True])
 def test_no_two_classes_of_the_paper_can_change_places_unnoticed(task: str, loosely: bool) -> None:
     names = list(PaperTask(task).classes)

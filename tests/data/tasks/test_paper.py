@@ -1,23 +1,45 @@
-"""The paper's eight tasks: what is published of them, and every kind of place for their images."""
+"""The tasks of papers: what is published of them, and every kind of place for their images."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow.parquet as pq
 import pytest
-from helpers.hub_content import CORRUPTED, CORRUPTIONS, DATASETS, write_dataset
+from helpers.hub_datasets import (
+    CORRUPTED,
+    CORRUPTIONS,
+    DATASETS,
+    GREY,
+    as_table,
+    write_dataset,
+)
 from helpers.loopback_hub import LoopbackHub
 from PIL import Image
 
 from wemoe_pl.data.miniature import CLASSES
-from wemoe_pl.data.tasks import PAPER_TASKS, UNLABELLED, ImageFolderTask, PaperTask, Split
-from wemoe_pl.errors import ConfigError, DataError
+from wemoe_pl.data.tasks import (
+    PAPER_TASKS,
+    TALL14_TASKS,
+    TALL20_TASKS,
+    UNLABELLED,
+    ImageFolderTask,
+    PaperTask,
+    Split,
+)
+from wemoe_pl.errors import ConfigError, DataError, HubError
 from wemoe_pl.system.hub_repo import HubRepo
 
-COUNTS = {"sun397": 397, "cars": 196, "resisc45": 45, "eurosat": 10,
-          "svhn": 10, "gtsrb": 43, "mnist": 10, "dtd": 47}  # fmt: skip
-EIGHT = pytest.mark.parametrize("name", PAPER_TASKS)
+# Of classes, and of templates.
+SIZES = {"sun397": (397, 2), "cars": (196, 8), "resisc45": (45, 18), "eurosat": (10, 3),
+         "svhn": (10, 1), "gtsrb": (43, 3), "mnist": (10, 1), "dtd": (47, 8),
+         "flowers102": (102, 1), "pcam": (2, 1), "fer2013": (7, 6), "pets": (37, 1),
+         "stl10": (10, 2), "cifar100": (100, 18), "cifar10": (10, 18), "food101": (101, 1),
+         "fashion_mnist": (10, 2), "emnist_letters": (26, 1), "kmnist": (10, 1),
+         "rendered_sst2": (2, 1)}  # fmt: skip
+COUNTS = {name: classes for name, (classes, _) in SIZES.items()}
+TWENTY = pytest.mark.parametrize("name", TALL20_TASKS)
 SPLITS = pytest.mark.parametrize("split", ["train", "test"])
 
 
@@ -36,28 +58,64 @@ def write_image(path: Path) -> None:
 
 
 def test_the_eight_have_the_names_of_the_miniatures_tasks() -> None:
-    assert set(PAPER_TASKS) == set(CLASSES) == set(COUNTS)
-    assert [PaperTask(name).name for name in PAPER_TASKS] == list(COUNTS)
+    assert set(PAPER_TASKS) == set(CLASSES)
+    assert [PaperTask(name).name for name in TALL20_TASKS] == list(SIZES)
+
+
+def test_fourteen_tasks_begin_with_the_eight_and_twenty_with_the_fourteen() -> None:
+    assert TALL14_TASKS[:8] == PAPER_TASKS
+    assert TALL20_TASKS[:14] == TALL14_TASKS
+    assert len(set(TALL20_TASKS)) == 20
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"paper has no task 'mnits'\. Did you mean 'mnist'\?"):
+    with pytest.raises(ConfigError, match=r"No task 'mnits' is published\. Did you mean 'mnist'\?"):
         PaperTask("mnits")
 
 
-@EIGHT
+@TWENTY
 def test_class_names_are_as_many_as_published_and_all_different(name: str) -> None:
-    classes = PaperTask(name).classes
-    assert len(set(classes)) == len(classes) == COUNTS[name]
-    assert all(each == each.strip() and "_" not in each for each in classes)
+    task = PaperTask(name)
+    assert (len(task.classes), len(task.prompts)) == SIZES[name]
+    assert len(set(task.classes)) == len(task.classes)
+    assert all(each and each == each.strip() for each in task.classes)
 
 
-def test_the_prompts_of_all_classes_are_3727() -> None:
-    tasks = [PaperTask(name) for name in PAPER_TASKS]
-    assert sum(len(task.classes) * len(task.prompts) for task in tasks) == 3727
+def test_class_names_have_underscores_only_where_the_experts_were_fine_tuned_with_them() -> None:
+    spelled = {n for n in TALL20_TASKS if any("_" in each for each in PaperTask(n).classes)}
+    assert spelled == {"pets", "cifar100"}
+    assert all("underscores" in PaperTask(name).facts["note"] for name in spelled)
 
 
-@EIGHT
+@pytest.mark.parametrize(
+    ("names", "count"), [(PAPER_TASKS, 3727), (TALL14_TASKS, 5730), (TALL20_TASKS, 6069)]
+)
+def test_the_prompts_of_all_classes_are_as_many_as_the_docs_say(
+    names: tuple[str, ...], count: int
+) -> None:
+    tasks = [PaperTask(name) for name in names]
+    assert sum(len(task.classes) * len(task.prompts) for task in tasks) == count
+
+
+@pytest.mark.parametrize("name", TALL20_TASKS[8:])
+def test_the_file_of_a_task_says_whose_classes_and_prompts_it_has(name: str) -> None:
+    assert "fusion_bench/tasks/clip_classification/" in PaperTask(name).facts["source"]
+
+
+@pytest.mark.parametrize(
+    ("name", "doubt"),
+    [
+        ("flowers102", "TensorFlow Datasets and torchvision number these classes differently"),
+        ("fer2013", "order cannot be compared"),
+        ("pcam", "without names"),
+        ("emnist_letters", "digits, which is another task"),
+    ],
+)
+def test_the_file_of_a_task_says_what_is_doubtful_about_its_labels(name: str, doubt: str) -> None:
+    assert doubt in PaperTask(name).facts["note"]
+
+
+@TWENTY
 def test_every_template_has_one_place_for_the_class(name: str) -> None:
     prompts = PaperTask(name).prompts
     assert len(set(prompts)) == len(prompts)
@@ -79,6 +137,22 @@ def test_every_template_has_one_place_for_the_class(name: str) -> None:
          'a zoomed in photo of a "{}" traffic sign.'),
         ("mnist", {0: "0", 9: "9"}, 'a photo of the number: "{}".'),
         ("dtd", {0: "banded", 30: "polka-dotted", 46: "zigzagged"}, "a photo of a {} texture."),
+        ("flowers102", {0: "pink primrose", 68: "windflower", 101: "blackberry lily"},
+         "a photo of a {}, a type of flower."),
+        ("pcam", {0: "lymph node", 1: "lymph node containing metastatic tumor tissue"},
+         "this is a photo of {}"),
+        ("fer2013", {0: "angry", 4: "neutral", 6: "surprised"}, "they look {}."),
+        ("pets", {0: "abyssinian", 1: "american_bulldog", 36: "yorkshire_terrier"},
+         "a photo of a {}, a type of pet."),
+        ("stl10", {0: "airplane", 7: "monkey", 9: "truck"}, "a photo of the {}."),
+        ("cifar100", {0: "apple", 26: "cra", 99: "worm"}, "a low contrast photo of the {}."),
+        ("cifar10", {0: "airplane", 1: "automobile", 9: "truck"}, "a photo of the big {}."),
+        ("food101", {0: "apple pie", 29: "cup cakes", 100: "waffles"},
+         "a photo of {}, a type of food."),
+        ("fashion_mnist", {0: "T - shirt / top", 9: "Ankle boot"}, "a photo of a {}."),
+        ("emnist_letters", {0: "A", 25: "Z"}, 'a photo of the digit character: "{}".'),
+        ("kmnist", {0: "お", 9: "を"}, "a photo of the character {}."),
+        ("rendered_sst2", {0: "negative", 1: "positive"}, "a {} review of a movie."),
     ],
 )  # fmt: skip
 def test_labels_and_prompts_are_those_of_clip(name: str, some: dict[int, str], prompt: str) -> None:
@@ -90,16 +164,16 @@ def test_labels_and_prompts_are_those_of_clip(name: str, some: dict[int, str], p
 # --- on the hub ------------------------------------------------------------------------------
 
 
-@EIGHT
+@TWENTY
 @SPLITS
 def test_images_come_from_the_published_dataset(name: str, split: Split) -> None:
-    repository, config, _ = DATASETS[name]
-    folder = "data" if config == "default" else config
+    dataset = DATASETS[name]
     request = PaperTask(name).hub_files(split)
     assert request is not None
-    assert request.repo == HubRepo(repository, "main", "dataset")
-    files = [f"{folder}/{s}-00000-of-00001.parquet" for s in ("train", "test", "extra")]
-    assert request.choose(files) == [f"{folder}/{split}-00000-of-00001.parquet"]
+    assert request.repo == HubRepo(dataset.repository, dataset.revision, "dataset")
+    there = {s: dataset.file(s) for s in ("train", dataset.scored, "extra", "partial-test")}
+    wanted = "train" if split == "train" else dataset.scored
+    assert request.choose(list(there.values())) == [there[wanted]]
 
 
 def test_another_dataset_and_revision_can_be_given() -> None:
@@ -124,16 +198,34 @@ def test_only_the_test_images_are_fetched_for_a_test(
     assert [path.name for path in cache.rglob("*.parquet")] == ["test-00000-of-00001.parquet"]
 
 
-@EIGHT
+@TWENTY
 def test_every_dataset_is_read_with_its_published_classes(
     name: str, hub_root: Path, online: Callable[[LoopbackHub], Path]
 ) -> None:
     with LoopbackHub(hub_root) as hub:
         online(hub)
         images = PaperTask(name).images("test")
-    assert list(images.labels) == [i * 7 % COUNTS[name] for i in range(12)]
+    assert list(images.labels) == [i * 11 % COUNTS[name] for i in range(12)]
     assert images[0][0].mode == "RGB"
-    assert images[0][0].size == ((28, 28) if name == "mnist" else (40, 32))
+    assert images[0][0].size == ((28, 28) if name in GREY else (40, 32))
+
+
+def test_a_dataset_of_archives_is_read_where_the_hub_converts_it(
+    hub_root: Path, online: Callable[[LoopbackHub], Path]
+) -> None:
+    with LoopbackHub(hub_root) as hub:
+        cache = online(hub)
+        assert len(PaperTask("fer2013").images("test")) == 12
+        assert PaperTask("fer2013").images("test").identity
+        with pytest.raises(HubError, match=r"wds_fer2013 on the hub has no parquet files"):
+            PaperTask("fer2013", source="clip-benchmark/wds_fer2013").images("test")
+    assert [path.name for path in cache.rglob("*.parquet")] == ["0000.parquet"]
+
+
+def test_another_copy_with_other_columns_is_refused_by_their_names(tmp_path: Path) -> None:
+    write_dataset(tmp_path, "default/test", "x", [Image.new("L", (8, 8))], [0], None)
+    with pytest.raises(DataError, match=r"no column 'jpg'"):
+        PaperTask("fer2013", source=str(tmp_path)).images("test")
 
 
 # --- published corrupted images ---------------------------------------------------------------
@@ -149,7 +241,7 @@ def test_corrupted_test_images_are_a_split_of_the_published_dataset(
     for split, files in {"train": "train", "test": corruption}.items():
         request = task.hub_files(split)  # type: ignore[arg-type]
         assert request is not None
-        assert request.repo == HubRepo(DATASETS[name][0], "main", "dataset")
+        assert request.repo == HubRepo(DATASETS[name].repository, "main", "dataset")
         assert request.choose(there) == [f"data/{files}-00000-of-00001.parquet"]
 
 
@@ -168,7 +260,7 @@ def test_corrupted_images_and_nothing_else_are_fetched(
     assert corrupted.fingerprint != clean.fingerprint
 
 
-@pytest.mark.parametrize("name", sorted({*PAPER_TASKS} - {*CORRUPTED}))
+@pytest.mark.parametrize("name", sorted({*TALL20_TASKS} - {*CORRUPTED}))
 def test_a_task_without_corrupted_images_names_those_that_have_some(name: str) -> None:
     message = f"No corrupted images of '{name}' are published, only of {', '.join(CORRUPTED)}: "
     with pytest.raises(ConfigError, match=message):
@@ -206,22 +298,28 @@ def test_plain_images_have_no_corrupted_ones_beside_them(tmp_path: Path) -> None
 
 
 def write_parquet(folder: Path, task: PaperTask, names: list[str] | None) -> PaperTask:
-    prefix = Path(task.facts["test"]).parent.name
+    path = folder / task.facts["test"].replace("*/", "any/").replace("*", "0.parquet")
+    path.parent.mkdir(parents=True)
     images = [Image.new("RGB", (8, 8), (i, i, i)) for i in range(3)]
-    write_dataset(folder, prefix, "test", images, [2, 0, 1], names)
+    columns = (task.facts["image"], task.facts["label"])
+    pq.write_table(as_table(images, labels_of_three(task), names, "PNG", columns), path)
     return PaperTask(task.name, source=str(folder))
 
 
-@EIGHT
+def labels_of_three(task: PaperTask) -> list[int]:
+    return [min(label, len(task.classes) - 1) for label in (2, 0, 1)]
+
+
+@TWENTY
 def test_a_folder_of_the_same_files_can_be_given(name: str, tmp_path: Path) -> None:
     task = write_parquet(tmp_path, PaperTask(name), list(PaperTask(name).classes))
     images = task.images("test")
-    assert list(images.labels) == [2, 0, 1]
+    assert list(images.labels) == labels_of_three(task)
     assert [images[i][0].getpixel((0, 0)) for i in range(3)] == [(i, i, i) for i in range(3)]
     assert task.hub_files("test") is None
 
 
-@pytest.mark.parametrize("name", ["eurosat", "gtsrb"])
+@pytest.mark.parametrize("name", ["eurosat", "gtsrb", "kmnist", "emnist_letters", "fashion_mnist"])
 @pytest.mark.parametrize("names", ["original", "numbers", None])
 def test_the_names_in_the_files_may_be_the_original_ones_or_numbers(
     name: str, names: str | None, tmp_path: Path
@@ -235,7 +333,7 @@ def test_the_names_in_the_files_may_be_the_original_ones_or_numbers(
     assert list(write_parquet(tmp_path, task, written).images("test").labels) == [2, 0, 1]
 
 
-@EIGHT
+@TWENTY
 def test_files_with_the_classes_in_another_order_are_refused(name: str, tmp_path: Path) -> None:
     first, second, *rest = PaperTask(name).classes
     task = write_parquet(tmp_path, PaperTask(name), [second, first, *rest])

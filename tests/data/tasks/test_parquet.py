@@ -12,7 +12,7 @@ import pandas  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers.hub_content import encode, schema, write_dataset
+from helpers.hub_datasets import encode, schema, write_dataset
 from huggingface_hub import constants
 from PIL import Image
 

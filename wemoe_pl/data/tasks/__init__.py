@@ -1,4 +1,4 @@
-"""Vision tasks and the places of their images: folders, parquet files, the paper's eight."""
+"""Vision tasks and the places of their images: folders, parquet files, those of papers."""
 
 from wemoe_pl.data.tasks.base import UNLABELLED, Images, Split, VisionTask, hashed
 from wemoe_pl.data.tasks.damaged import is_fault_of_disk, keep_readable
@@ -8,13 +8,13 @@ from wemoe_pl.data.tasks.folders import ImageFolderTask
 from wemoe_pl.data.tasks.image_files import ImageFiles
 from wemoe_pl.data.tasks.in_memory import InMemoryTask
 from wemoe_pl.data.tasks.listing import list_images
-from wemoe_pl.data.tasks.paper import PAPER_TASKS, PaperTask
+from wemoe_pl.data.tasks.paper import PAPER_TASKS, TALL14_TASKS, TALL20_TASKS, PaperTask
 from wemoe_pl.data.tasks.parquet import ParquetTask
 from wemoe_pl.data.tasks.unlabelled import find_images
 
 __all__ = [
-    "PAPER_TASKS", "UNLABELLED", "ImageFiles", "ImageFolderTask", "Images", "InMemoryTask",
-    "PaperTask", "ParquetTask", "Split", "VisionTask", "as_models_see", "find_images", "hashed",
-    "is_fault_of_disk", "keep_readable", "list_images", "name_some", "path_of", "printable",
-    "read_image",
+    "PAPER_TASKS", "TALL14_TASKS", "TALL20_TASKS", "UNLABELLED", "ImageFiles", "ImageFolderTask",
+    "Images", "InMemoryTask", "PaperTask", "ParquetTask", "Split", "VisionTask", "as_models_see",
+    "find_images", "hashed", "is_fault_of_disk", "keep_readable", "list_images", "name_some",
+    "path_of", "printable", "read_image",
 ]  # fmt: skip

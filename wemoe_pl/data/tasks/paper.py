@@ -1,4 +1,4 @@
-"""The eight tasks of the paper: their class names, prompts and datasets on the hub."""
+"""The tasks that papers score: their class names, prompts and datasets on the hub."""
 
 import json
 from dataclasses import dataclass
@@ -16,14 +16,32 @@ from wemoe_pl.system.files import SHIPPED, locate
 from wemoe_pl.system.hub import HubFiles
 
 PAPER_TASKS = ("sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd")
+# The eight and what the authors of TALL masks (arXiv 2405.07813) add to them, in their order.
+TALL14_TASKS = (*PAPER_TASKS, "flowers102", "pcam", "fer2013", "pets", "stl10", "cifar100")
+TALL20_TASKS = (
+    *TALL14_TASKS,
+    *("cifar10", "food101", "fashion_mnist", "emnist_letters", "kmnist", "rendered_sst2"),
+)
+
+# What a file says of a task only where it is otherwise.
+USUAL_FACTS: dict[str, Any] = {
+    "image": "image",
+    "label": "label",
+    "corrupted": {},
+    "label_names": [],
+    "note": "",
+}
 
 
 @dataclass(frozen=True)
 class PaperTask(VisionTask):
-    """One of the paper's eight tasks, with its published class names and prompts.
+    """One of the tasks that papers score, with its published class names and prompts.
 
     Args:
-        name: sun397, cars, resisc45, eurosat, svhn, gtsrb, mnist or dtd.
+        name: one of the paper's eight (sun397, cars, resisc45, eurosat, svhn, gtsrb, mnist, dtd),
+            of the six that make them 14 (flowers102, pcam, fer2013, pets, stl10, cifar100), or of
+            the six that make them 20 (cifar10, food101, fashion_mnist, emnist_letters, kmnist,
+            rendered_sst2).
         source: another place for its images than its dataset on the hub: another id
             (`owner/name@revision`), a folder of the same parquet files, or a folder of images as
             `train/class name/1.jpg` and `test/class name/1.jpg`. Images that lie in `test`
@@ -44,10 +62,10 @@ class PaperTask(VisionTask):
     corruption: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a name that is none of the eight, or a corruption that is not published."""
-        if self.name not in PAPER_TASKS:
+        """Refuse a name that is none of the twenty, or a corruption that is not published."""
+        if self.name not in TALL20_TASKS:
             raise ConfigError(
-                f"The paper has no task '{self.name}'. {did_you_mean(self.name, PAPER_TASKS)}"
+                f"No task '{self.name}' is published. {did_you_mean(self.name, TALL20_TASKS)}"
             )
         corrupted = self.facts["corrupted"]
         if self.corruption is not None and not corrupted:
@@ -66,8 +84,9 @@ class PaperTask(VisionTask):
     def facts(self) -> dict[str, Any]:
         """Return `dataset`, `train`, `test`, `class_names` and `templates` as they are published.
 
-        And `corrupted`: the files of its corrupted test images. And `label_names`: what its label
-        column calls the classes, if that is known to differ.
+        And `image` and `label`: its columns. And `corrupted`: the files of its corrupted test
+        images. And `label_names`: what its label column calls the classes, if that is known to
+        differ. And `note`: what is peculiar or doubtful about it.
         """
         return published(self.name)
 
@@ -100,6 +119,8 @@ class PaperTask(VisionTask):
             self.source or self.facts["dataset"],
             train=self.facts["train"],
             test=corrupted or self.facts["test"],
+            image=self.facts["image"],
+            label=self.facts["label"],
             class_names=self.classes,
             label_names=tuple(self.facts["label_names"]) or None,
             check_names=self.check_names,
@@ -128,5 +149,6 @@ class PaperTask(VisionTask):
 
 @cache
 def published(name: str) -> dict[str, Any]:
-    """The facts about one of the eight tasks, as the package ships them."""
-    return json.loads((SHIPPED / "tasks" / f"{name}.json").read_text())
+    """The facts about one of the twenty tasks, as the package ships them."""
+    facts = json.loads((SHIPPED / "tasks" / f"{name}.json").read_text(encoding="utf-8"))
+    return USUAL_FACTS | facts
