@@ -17,7 +17,7 @@ import yaml
 from miniature_tables import insert
 
 import wemoe_pl
-from wemoe_pl.merging import Individual, MergeMethod, SampleMethod, WEMoE
+from wemoe_pl.merging import SMILE, Individual, MergeMethod, SampleMethod, WEMoE
 from wemoe_pl.merging.per_task import PerTaskMethod
 from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.model.recipe import read_suite
@@ -76,6 +76,7 @@ ENTRIES = (
     Entry("adamerging_layer_wise", ("Layer-wise AdaMerging 0.3",)),
     Entry("adapt_vitb32", ("WEMoE (depth 2)",), "WEMoE (router_depth 2, Dense)", BATCH),
     Entry("e_wemoe", ("E-WEMoE 90%",), note=BATCH),
+    Entry("smile", ("SMILE",)),
     Entry("emr", ("EMR",)),
     Entry("tall_masks"),
     Entry("t_switch", ("T-Switch",)),
@@ -163,7 +164,7 @@ def stored(method: MergeMethod) -> str:
         suite = read_suite("miniature")
         encoder, experts = suite.load_pretrained(), suite.load_experts()
         total = parameter_counts(method.merge(encoder, experts))["total"]
-    elif isinstance(method, WEMoE):
+    elif isinstance(method, WEMoE | SMILE):
         encoder = read_suite("clip_vitb32").backbone.skeleton()
         total, _ = sizes(method, encoder, tasks=8)
     else:
@@ -177,6 +178,8 @@ def forward(method: MergeMethod) -> str:
         return "one model, unpacked when the task changes"
     if isinstance(method, WEMoE):
         return "one model, routers, and its MLPs merged per image"
+    if isinstance(method, SMILE):
+        return "one model, and low-rank factors of all experts per token"
     return "one model"
 
 
