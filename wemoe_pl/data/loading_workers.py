@@ -1,4 +1,4 @@
-"""How many processes load images: more than there are cores only take turns."""
+"""The number of processes that load images is at most that of cores: more only take turns."""
 
 import os
 

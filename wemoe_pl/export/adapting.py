@@ -56,7 +56,7 @@ class Adapted:
 
     @property
     def table(self) -> Table:
-        """The same as a table of rich's, in percent; without labels, of what needs none."""
+        """Make a table of rich's of it, in percent; without labels, of what needs none."""
         return run_tables(self.results)[0]
 
     def export(self, out: str | Path, form: str = "bundle") -> None:

@@ -14,7 +14,7 @@ from wemoe_pl.moe.task_vectors import Model
 
 
 class Sums(ABC):
-    """What is kept of samples: sums, of a size that depends on neither their number nor the tasks'.
+    """Sums over samples, of a size that depends on neither their number nor the tasks'.
 
     RegMean++ alone keeps the images.
     """

@@ -17,7 +17,7 @@ Stored = Tensor | Mask
 
 
 class Compressed:
-    """What is stored of one tensor of all experts, and how their task vectors are made of it.
+    """The stored form of one tensor of all experts, of which their task vectors are made.
 
     Args:
         parts: what is stored.

@@ -83,7 +83,7 @@ class DenseVectors(TaskVectors):
         return self.in_memory(self.count + 1)[-1] if room and len(self.shape) == 3 else None
 
     def in_memory(self, count: int) -> Tensor:
-        """As many matrices as begin where the task vectors do, (count, m, n)."""
+        """Return that many matrices, from where the task vectors begin, (count, m, n)."""
         rows, width = self.shape[1:]
         begin = self.entries.storage_offset()
         matrices = self.entries.detach().as_strided(

@@ -1,4 +1,4 @@
-"""What Lightning says of runs in which all is as it should be is kept from the user."""
+"""Lightning is kept from telling users of what is as it should be."""
 
 import logging
 import warnings
