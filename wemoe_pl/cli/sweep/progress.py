@@ -30,7 +30,7 @@ class SweepProgress:
 
     @property
     def so_far(self) -> str:
-        """Count the points that are done; one that failed is not, and is run by the same command."""
+        """Count the points that are done; one that failed is run again by the same command."""
         return f"{self.done} of {self.points} points are done"
 
     def begin(self, point: Point) -> None:
