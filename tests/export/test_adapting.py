@@ -118,6 +118,7 @@ def test_an_unlabelled_model_is_exported_and_loaded_again(tiny_vit: NewVit, tmp_
     torch.testing.assert_close(loaded(images, "a"), adapted.model(images, "a"), rtol=0, atol=0)
     assert adapted.results == adapted.results | {"accuracy": {}, "mean": None}
     assert "Without labels" in str(adapted)
+    assert adapted.accuracy == {}
 
 
 def test_its_model_says_none_of_them_as_the_one_that_is_loaded(
@@ -138,6 +139,12 @@ def test_every_method_goes_through_it(merge: Any, tiny_suite: Suite, tmp_path: P
     images = torch.randn(2, 3, 28, 28)
     ours, theirs = adapted.model(images, "cars"), load(tmp_path / "bundle")(images, "cars")
     torch.testing.assert_close(ours, theirs)
+
+
+def test_an_argument_that_there_is_not_is_answered_with_the_nearest(tiny_suite: Suite) -> None:
+    sentence = r"`adapt` has no argument 'learning_rat'\. Did you mean 'learning_rate'\?"
+    with pytest.raises(ConfigError, match=sentence):
+        adapt(tiny_suite, learning_rat=0.1, **FAST, **ON_CPU)
 
 
 def refused(sentence: str, kind: type[Exception], *arguments: Any, **options: Any) -> None:

@@ -67,6 +67,14 @@ def test_a_folder_is_no_config(shipped: Path) -> None:
         find_config("suites")
 
 
+@pytest.mark.usefixtures("shipped")
+def test_the_folder_of_a_run_is_answered_with_its_config() -> None:
+    Path("runs/demo").mkdir(parents=True)
+    Path("runs/demo/config.yaml").touch()
+    with pytest.raises(ConfigError, match=r"folder of a run: give its config, runs/demo/config"):
+        find_config("runs/demo")
+
+
 def test_an_unknown_config_is_answered_with_the_nearest(shipped: Path) -> None:
     with pytest.raises(ConfigError) as error:
         find_config("adapt_vitb23")

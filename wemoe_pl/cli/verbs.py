@@ -258,6 +258,7 @@ def run_report(args: list[str]) -> None:
             "leave both out, or report twice."
         )
     report_page(options.folders, Path(options.html), shown)
+    print_lines(f"The page is in {options.html}")
 
 
 def make_workspace(args: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.model_suite import PRETRAINED, Heads, ModelSuite
 from wemoe_pl.data.suite import Suite, check_has_task
 from wemoe_pl.data.tasks import InMemoryTask, VisionTask
-from wemoe_pl.errors import ConfigError, at_least
+from wemoe_pl.errors import ConfigError, at_least, did_you_mean
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.python_job import PythonJob
 from wemoe_pl.export.writing import export
@@ -50,8 +51,11 @@ class Adapted:
 
     @property
     def accuracy(self) -> dict[str, dict[str, float]]:
-        """The accuracy of the method and of those it is compared with, by name and task: 0 to 1."""
-        columns = accuracy_columns(self.results).items()
+        """The accuracy of the method and of those it is compared with, by name and task: 0 to 1.
+
+        Empty where no image has a label; the table then shows what needs none.
+        """
+        columns = accuracy_columns(self.results).items() if self.results["accuracy"] else ()
         return {title: dict(values) for title, values in columns}
 
     @property
@@ -130,6 +134,7 @@ def adapt(
     suite = suite_from(models, images, heads, backbone)
     method = WEMoE() if merge is None else merge
     at_least(1, "steps", steps)
+    check_options(options)
     with isolate_rng(), quiet_lightning():
         seed_everything(seed, workers=True, verbose=False)
         data = MultiTaskData(
@@ -141,6 +146,15 @@ def adapt(
     classifier = module.classifier.cpu().eval()
     classifier.thresholds = thresholds_of(results)
     return Adapted(classifier, results, pictures, suite, method)
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for an argument that neither `adapt` nor the adaptation has."""
+    own, further = (signature(f).parameters for f in (adapt, TestTimeAdaptation))
+    known = {*own, *further} - {"options", "suite"}
+    for name in options:
+        if name not in further:
+            raise ConfigError(f"`adapt` has no argument '{name}'. {did_you_mean(name, known)}")
 
 
 def as_exported(adapted: Adapted) -> ExportedModel:

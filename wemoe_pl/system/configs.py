@@ -67,6 +67,8 @@ def find(kind: str, name: str, shipped: Path) -> str:
             f"The {kind} '{name}' is a pipe or a device, of which a command would wait for a line: "
             "write it to a file first."
         )
+    if (own := path / "config.yaml").is_file():
+        raise ConfigError(f"The {kind} '{name}' is the folder of a run: give its config, {own}.")
     ending = Path(name).suffix  # with or without which names are compared
     found = shipped.glob("trainer/*.yaml" if "/" in name else "*.yaml")
     paths = [path.relative_to(shipped) for path in found]
