@@ -81,7 +81,8 @@ def test_an_export_that_is_killed_leaves_the_old_one_or_the_new_one(
         bundle = ["--format", "bundle", "--out", str(folder)]
         return ["export", str(uninterrupted), *bundle, *options]
 
-    old, new = tmp_path / "old", tmp_path / "new"
+    # Of the same name, which the README of an export has in its code.
+    old, new = (tmp_path / when / out.name for when in ("old", "new"))
     run_whole(make(old, "--precision", "bfloat16"), tmp_path / "old.log")
     longest = run_whole(make(new), tmp_path / "new.log")
     assert contents(old) != contents(new)

@@ -53,11 +53,14 @@ def checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def assert_same_training(folder: Path, other: Path, tolerance: float) -> None:
-    """Routers, and what the optimizer knows of them, up to sums in another order."""
+    """Routers, and what the optimizer knows of them, up to sums in another order.
+
+    Of numbers above 1 the last place alone may be more than the tolerance.
+    """
     one, two = checkpoint(folder), checkpoint(other)
     assert one.keys() == two.keys()
     for part in ("state_dict", "optimizer_states"):
-        torch.testing.assert_close(one[part], two[part], rtol=0, atol=tolerance)
+        torch.testing.assert_close(one[part], two[part], rtol=2e-7, atol=tolerance)
 
 
 @pytest.mark.parametrize(
