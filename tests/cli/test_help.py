@@ -80,17 +80,11 @@ def test_help_names_all_that_is_shipped_in_lines_of_a_screen() -> None:
     assert max(map(len, epilog.splitlines())) <= 80
     _, configs, suites = re.split(r"shipped .*:\n", epilog)
     suites, trainers = suites.split("shipped devices, for --config trainer/NAME:")
-    assert sorted(configs.split()) == [name.removesuffix(".yaml") for name in shipped_configs()]
-    assert suites.strip().split(", ") == shipped_suites()
+    names = [name.removesuffix(".yaml") for name in shipped_configs()]
+    assert " ".join(configs.split()).split(", ") == names
+    assert " ".join(suites.split()).split(", ") == shipped_suites()
     assert [f"trainer/{name}.yaml" for name in trainers.split()] == shipped_trainers()
     assert all(name in epilog for name in MODELS)
-
-
-def test_shipped_configs_are_read_downwards() -> None:
-    _, lines = job_epilog().split("shipped configs:\n")
-    columns = zip(*(line.split() for line in lines.splitlines()[:3]), strict=False)
-    names = [name.removesuffix(".yaml") for name in shipped_configs()]
-    assert next(columns) == tuple(names[:3])
 
 
 # What Lightning's parsers take

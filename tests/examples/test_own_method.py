@@ -37,7 +37,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(VARIABLE, "")
     monkeypatch.setattr(sys, "argv", ["wemoe-pl"])
+    forget_packages()  # other tests may have imported them from elsewhere
     yield tmp_path
+    forget_packages()
+
+
+def forget_packages() -> None:
+    """As in a process that has not imported them."""
     for name in list(sys.modules):
         if name.partition(".")[0] in ("own_method", "my_package"):
             del sys.modules[name]

@@ -296,8 +296,7 @@ def test_a_method_of_the_table_has_no_second_column_there(
     results = collect_results(scored(tiny_suite, quiet_trainer(), merge), seed=0)
     titles = [str(column.header) for column in accuracy_table(results).columns]
     assert len(titles) == 4
-    assert titles.count(type(merge).__name__) == 1
-    assert REFERENCES[own].title not in titles
+    assert titles.count(REFERENCES[own].title) == 1
 
 
 def test_an_own_reference_is_scored_as_if_it_were_another(

@@ -94,16 +94,16 @@ def job_epilog() -> str:
     """Say how other keys are set, and what is shipped."""
     names = [name.removesuffix(".yaml") for name in shipped_configs()]
     return text_of("job").format(
-        classes=f"\n{' ' * 24}".join(MODELS),
+        classes=in_lines(MODELS, " " * 24),
         configs=in_lines(names),
         suites=in_lines(shipped_suites()),
         trainers=" ".join(PurePath(name).stem for name in shipped_trainers()),
     )
 
 
-def in_lines(names: Iterable[str]) -> str:
-    """Names with commas between, in indented lines of a terminal's width."""
-    return fill(", ".join(names), WIDTH - 2, subsequent_indent="  ")
+def in_lines(names: Iterable[str], indent: str = "  ") -> str:
+    """Names with commas between, in lines of a terminal's width, of which all have an indent."""
+    return fill(", ".join(names), WIDTH, initial_indent=indent, subsequent_indent=indent).lstrip()
 
 
 def text_of(name: str) -> str:
