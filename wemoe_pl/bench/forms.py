@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.bench.rivals import Layer
 from wemoe_pl.bench.subjects import SHAPES, BenchRow, Settings, mixture, timed
+from wemoe_pl.model.architecture import count_experts
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.kernels import merged_mlp
@@ -76,7 +77,7 @@ BY_EXPERT = "Mlp, one expert each"  # whose samples share as many routings as th
 
 def routed_to_one_expert_each(moe: WeightEnsemblingMoE) -> Layer:
     """A mixture without its router, which gives every expert an equal share of the samples."""
-    experts = next(vectors.count for _, vectors in moe.task_vectors.items())
+    experts = count_experts(moe)
     one_each = torch.eye(experts)
 
     def run(x: Tensor) -> Tensor:

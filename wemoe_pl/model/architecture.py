@@ -184,7 +184,6 @@ def take_dictionaries(state: State, encoder: nn.Module) -> None:
         weights = mixture.mlp.named_parameters()
         vectors = {k: restored(part_of(state, f"{prefix}{k}."), w, count) for k, w in weights}
         mixture.task_vectors = Dictionary(vectors)
-        mixture.task_vectors.take_in(mixture.mlp)
 
 
 def whole_state(state: State, encoder: nn.Module) -> dict[str, Tensor]:
@@ -193,6 +192,8 @@ def whole_state(state: State, encoder: nn.Module) -> dict[str, Tensor]:
     The encoder's dictionaries become those of the state dict.
     """
     take_dictionaries(state, encoder)
+    for mixture in mixtures_of(encoder).values():
+        mixture.task_vectors.take_in(mixture.mlp)  # into whose places timm copies the weights
     names = [*encoder.named_parameters(remove_duplicate=False)]
     first = {id(parameter): name for name, parameter in reversed(names)}
     own = {name: first[id(parameter)] for name, parameter in names}

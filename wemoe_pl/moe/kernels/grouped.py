@@ -81,12 +81,12 @@ def grouped_mlp(
         totals = groups.tokens(out)
         workspace = x.new_empty((tiling.group + 1) * tiling.units * widest(mlp))
         for tile in work.tiles:
-            units = tiling.units_of(tile)
+            of_first, of_second, units = first(tile), second(tile), tiling.units_of(tile)
             for rows in work.groups:
-                merged = first(tile).merged_for(rows, routing, workspace)
+                merged = of_first.merged_for(rows, routing, workspace)
                 of_rows = zip(biases[rows, units], tokens[rows], merged, strict=True)
                 hidden = [mlp.act(torch.addmm(bias, x, w.mT)) for bias, x, w in of_rows]
-                merged = second(tile).merged_for(rows, routing, workspace)
+                merged = of_second.merged_for(rows, routing, workspace)
                 for total, h, w in zip(totals[rows], hidden, merged, strict=True):
                     total.addmm_(h, w)
 
