@@ -255,7 +255,7 @@ def test_a_suite_whose_split_the_hub_lacks_is_not_ready(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("suite", "tasks", "batches"), [("clip_vitb32", 8, 4), ("clip_vitb32_20", 20, 10)]
+    ("suite", "tasks", "batches"), [("clip_vitb32", 8, 1), ("clip_vitb32_20", 20, 3)]
 )
 def test_the_program_prepares_with_a_network_and_adapts_without(
     suite: str, tasks: int, batches: int, hub_root: Path, tmp_path: Path

@@ -337,7 +337,9 @@ def test_parsers_of_other_programs_are_left_as_they_were(trace: Path) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_hands_on_what_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("")
     options = ["--config", "adapt_miniature", "--grid", "seed_everything=0", "--allow", "mine"]
     command = [sys.executable, "-m", "wemoe_pl", "sweep", *options, "--dry-run"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert "--allow mine" in done.stdout
