@@ -17,7 +17,7 @@ from wemoe_pl.merging import Individual, TaskArithmetic, WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
 from wemoe_pl.model.task_inference import InferenceRule, infer_task
-from wemoe_pl.system.warn_once import warn_once
+from wemoe_pl.system.warn import warn_once
 
 
 def random_x(*shape: int, seed: int = 0) -> Tensor:

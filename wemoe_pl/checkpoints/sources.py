@@ -12,7 +12,7 @@ from wemoe_pl.errors import CheckpointError, did_you_mean
 from wemoe_pl.system.files import digest, locate
 from wemoe_pl.system.hub import SHARD, HubFiles, is_complete, is_inside
 from wemoe_pl.system.hub_repo import HubRepo
-from wemoe_pl.system.warn_once import warn_once
+from wemoe_pl.system.warn import warn_once
 
 IN_MEMORY = "in memory"  # the source of weights that were never in a file
 INDEX_SUFFIX = ".index.json"

@@ -19,7 +19,7 @@ from wemoe_pl.model.task_inference import (
     infer_task,
 )
 from wemoe_pl.model.torch_defaults import torch_defaults
-from wemoe_pl.system.warn_once import warn_once
+from wemoe_pl.system.warn import warn_once
 
 Ranking = list[tuple[str, float]]
 

@@ -1,6 +1,5 @@
 """`Router` and `WeightEnsemblingMoE`: an MLP whose weights are mixed per sample (paper §3.2)."""
 
-import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Literal
@@ -15,6 +14,7 @@ from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels import NORMS, hidden_mean, merged_mlp, store_fc2_by_columns, why_mapped
 from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
+from wemoe_pl.system.warn import warn
 
 ROUTER_DEPTHS = (0, 1, 2)
 ROUTER_INIT_STD = 0.01
@@ -128,10 +128,9 @@ class WeightEnsemblingMoE(nn.Module):
         reason = why_mapped(pretrained_mlp)
         self.one_by_one = reason is not None
         if reason:
-            warnings.warn(
+            warn(
                 f"Every {type(pretrained_mlp).__name__} runs sample by sample, which takes several "
-                f"times as long: {reason}.",
-                stacklevel=2,
+                f"times as long: {reason}."
             )
         self.mlp = store_fc2_by_columns(deepcopy(pretrained_mlp).requires_grad_(False))
         self.task_vectors = store_task_vectors(self.mlp, expert_mlps, compression)
