@@ -31,6 +31,9 @@ def check_router_depth(router_depth: int) -> None:
 class Router(nn.Module):
     """Maps the MLP's input to one routing weight per expert: no softmax, no clamp.
 
+    It is the scaling coefficient of the expert's task vector, and no share: weights need not sum to
+    one, and may be negative.
+
     Depth 0 is a free vector, depth 1 `Linear(D, T)`, depth 2 `Linear(D, D) → ReLU → Linear(D, T)`.
     Weights start at N(0, init_std²), the last bias at λ: at first all samples get task arithmetic.
 
@@ -104,7 +107,8 @@ class WeightEnsemblingMoE(nn.Module):
         router: the only trainable part.
         record_routing: keep the routing weights of the last forward pass?
         detach_routing: are they kept without the graph of gradients that they belong to?
-        routing_weights: those weights, (B, T); None unless `record_routing`.
+        routing_weights: those weights, (B, T), which are no shares (see `Router`); None unless
+            `record_routing`.
         one_by_one: must the MLP see every sample alone, which is slow?
 
     >>> from timm.layers import Mlp
