@@ -25,7 +25,7 @@ WITHOUT_TORCH = [
     "runs.settings", "system.__init__", "system.address_space", "system.configs",
     "system.files", "system.moved_modules", "system.near_paths", "system.own_packages",
     "system.plain_yaml", "system.public_names", "system.signals", "system.spreadsheets",
-    "system.terminal", "system.yaml_names",
+    "system.terminal", "system.warn", "system.yaml_names",
 ]  # fmt: skip
 QUICK = {"wemoe_pl", "lazy_loader", "platformdirs", "yaml", *sys.stdlib_module_names}
 PACKAGE = Path(wemoe_pl.__file__).parent

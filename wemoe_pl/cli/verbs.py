@@ -33,7 +33,7 @@ from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.export.bundle import parse_compression
 from wemoe_pl.export.loading import open_model
 from wemoe_pl.export.push import destination, push
-from wemoe_pl.export.writing import export, largest_difference
+from wemoe_pl.export.writing import export, largest_difference, way_back
 from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
 from wemoe_pl.preflight.command import Job, preflight
 from wemoe_pl.reporting.analysis import write_landscape, write_parameters, write_similarity
@@ -231,6 +231,7 @@ def write_export(options: Namespace, repo: HubRepo | None) -> None:
         before = original.features
         lost, most = largest_difference(model.features, before), before.abs().max()
         print_lines(f"Stored so, features changed by up to {lost:.2g}; the largest is {most:.2g}.")
+    print_lines(way_back(out, options.format))
     if repo:
         push(out, repo, difference)
         print_lines(f"{out} is on the hub as {repo}.")

@@ -1,6 +1,5 @@
 """`Router` and `WeightEnsemblingMoE`: an MLP whose weights are mixed per sample (paper §3.2)."""
 
-import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Literal
@@ -15,6 +14,7 @@ from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels import NORMS, hidden_mean, merged_mlp, store_fc2_by_columns, why_mapped
 from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
+from wemoe_pl.system.warn import warn
 
 ROUTER_DEPTHS = (0, 1, 2)
 ROUTER_INIT_STD = 0.01
@@ -30,6 +30,9 @@ def check_router_depth(router_depth: int) -> None:
 
 class Router(nn.Module):
     """Maps the MLP's input to one routing weight per expert: no softmax, no clamp.
+
+    It is the scaling coefficient of the expert's task vector, and no share: weights need not sum to
+    one, and may be negative.
 
     Depth 0 is a free vector, depth 1 `Linear(D, T)`, depth 2 `Linear(D, D) → ReLU → Linear(D, T)`.
     Weights start at N(0, init_std²), the last bias at λ: at first all samples get task arithmetic.
@@ -104,7 +107,8 @@ class WeightEnsemblingMoE(nn.Module):
         router: the only trainable part.
         record_routing: keep the routing weights of the last forward pass?
         detach_routing: are they kept without the graph of gradients that they belong to?
-        routing_weights: those weights, (B, T); None unless `record_routing`.
+        routing_weights: those weights, (B, T), which are no shares (see `Router`); None unless
+            `record_routing`.
         one_by_one: must the MLP see every sample alone, which is slow?
 
     >>> from timm.layers import Mlp
@@ -128,10 +132,9 @@ class WeightEnsemblingMoE(nn.Module):
         reason = why_mapped(pretrained_mlp)
         self.one_by_one = reason is not None
         if reason:
-            warnings.warn(
+            warn(
                 f"Every {type(pretrained_mlp).__name__} runs sample by sample, which takes several "
-                f"times as long: {reason}.",
-                stacklevel=2,
+                f"times as long: {reason}."
             )
         self.mlp = store_fc2_by_columns(deepcopy(pretrained_mlp).requires_grad_(False))
         self.task_vectors = store_task_vectors(self.mlp, expert_mlps, compression)
