@@ -1,6 +1,5 @@
 """Run a command: a job by Lightning, or a verb, which needs no trainer."""
 
-import logging
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +12,14 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from wemoe_pl.callbacks.lightning_private import cause_in_trainer
 from wemoe_pl.cli.bench import run_bench
 from wemoe_pl.cli.faults import explanation, with_notes
-from wemoe_pl.cli.job import WeMoECLI, build_job, only_tell, run_job
+from wemoe_pl.cli.job import WeMoECLI, build_job, run_job
+from wemoe_pl.cli.job_read import ReadCLI
 from wemoe_pl.cli.launchers import refuse_several
 from wemoe_pl.cli.options import (
     ALL_CLASSES,
     ALL_CLASSES_OPTION,
     CONFIG,
-    FRESH,
     LANDSCAPE_OPTIONS,
-    QUIET,
     VERBS,
     values_of,
 )
@@ -59,7 +57,7 @@ UPSCALED: dict[str, MergeMethod] = {
 }
 
 
-class CheckCLI(WeMoECLI):
+class CheckCLI(ReadCLI):
     """A job that is only checked, with its config as it was given."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -69,11 +67,7 @@ class CheckCLI(WeMoECLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and keep the config before a verb's own devices are put into it."""
-        given = args if isinstance(args, list) else []
-        switches = {FRESH: FRESH, **dict.fromkeys(QUIET, QUIET[-1])}  # keys with values, of a verb
-        args = [f"{switches[arg]}=true" if arg in switches else arg for arg in given]
         super().parse_arguments(parser, args)
-        only_tell(logging.WARNING)
         self.asked = yaml.safe_load(parser.dump(self.config, skip_unset=False))
 
 
