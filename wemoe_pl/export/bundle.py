@@ -106,7 +106,7 @@ def head_of(stored: LazyState, task: str, about: HeadRecord) -> ClassificationHe
             raise ValueError(f"the head of '{task}' is of {tensor.dtype}")
     if about["logit_scale"] is not None:
         return CosineHead(weight, about["classes"], about["logit_scale"])
-    return LinearHead(weight, about["classes"], *bias)
+    return LinearHead(weight, about["classes"], *bias, normalize=about.get("normalize", False))
 
 
 def check_precision(encoder: nn.Module, manifest: Manifest) -> None:

@@ -49,6 +49,11 @@ def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None
                 "'wemoe_pl[export]'`."
             )
     model = chosen.prepare(model)
+    if model.merge.trains_heads and not chosen.has_heads:
+        say(
+            f"The format {name} holds no heads, and those of this model were trained with the "
+            "encoder: they are in `heads/` of the run's folder, and in a bundle or an adapter."
+        )
     say(f"{out} will take {size_in_words(size_of(model, name))}.")
     with atomic_folder(out, MANIFEST) as folder:
         chosen.write(model, folder)

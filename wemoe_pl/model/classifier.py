@@ -63,7 +63,7 @@ class Prediction(NamedTuple):
 
 
 class MultiTaskClassifier(MultiTaskModel):
-    """An encoder and one frozen head per task: `model(images, task)` → logits.
+    """An encoder and one head per task: `model(images, task)` → logits.
 
     `model.predict("photo.png")` answers in words. What it is given, it prepares and moves to where
     the model is; all else takes tensors, as modules do.

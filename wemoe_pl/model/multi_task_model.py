@@ -27,7 +27,7 @@ class Encoded(NamedTuple):
 
 
 class MultiTaskModel(nn.Module):
-    """An encoder and one frozen head per task: `model(images, task)` → logits.
+    """An encoder and one head per task: `model(images, task)` → logits.
 
     Args:
         encoder: images (B, 3, H, W) → features (B, D).
