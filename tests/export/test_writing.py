@@ -21,6 +21,7 @@ from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.names import EXPORT_FORMATS
 from wemoe_pl.export.writing import TOLERANCE, export, largest_difference
 from wemoe_pl.merging import (
+    MASS,
     SMILE,
     AdaMerging,
     EWEMoE,
@@ -239,3 +240,16 @@ def test_heads_that_were_trained_are_said_to_be_left_out(
     said.clear()
     export(make_model(AdaMerging()), "timm", exports, said.append)
     assert not any("heads" in line for line in said)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPORT_FORMATS if name != "adapter"])
+def test_what_is_merged_for_every_image_is_refused_but_as_an_adapter(
+    make_model: MakeModel, exports: Path, name: str, silent: Callable[[str], None]
+) -> None:
+    model = make_model(MASS())
+    with pytest.raises(ConfigError, match=r"^MASS merges weights anew for every image, and the fo"):
+        export(model, name, exports, silent)
+    assert export(model, "adapter", exports, silent) == 0
+    assert "The encoder looks at every image twice" in (exports / CARD_FILE).read_text()
+    with pytest.raises(ConfigError, match=r"^MASS merges weights anew for every image"):
+        model.cast(torch.float16)

@@ -15,6 +15,7 @@ from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging import (
     EMR,
+    MASS,
     SMILE,
     TSVM,
     AdaMerging,
@@ -68,6 +69,7 @@ def unshared(model: nn.Module) -> int:
         EMR(),
         TSwitch(),
         SMILE(),
+        MASS(),
         WEMoE(compression=Dense("bfloat16")),
         WEMoE(compression=Quantised()),
     ],
@@ -194,3 +196,12 @@ def test_backbones_of_other_kinds_are_counted_too(
 def test_what_is_free_is_told_of_this_machine() -> None:
     free = free_bytes("cpu")
     assert free is None or 0 < free < 2**50
+
+
+def test_the_models_that_are_merged_for_images_are_counted(tiny_suite: Suite) -> None:
+    few, many = (
+        estimate(TestTimeAdaptation(tiny_suite, MASS(cached=cached)), 2, 2) for cached in (1, 4)
+    )
+    one = estimate(TestTimeAdaptation(tiny_suite, TaskArithmetic()), 2, 2).model
+    assert many.scoring - few.scoring == 3 * one
+    assert many.model == few.model

@@ -40,7 +40,7 @@ def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None
     """
     chosen = FORMATS_BY_NAME[name]
     check_is_one_model(model)
-    if chosen.builds_encoder:
+    if chosen.builds_encoder or (model.classifier.chooses_experts and name != "adapter"):
         check_can_be_built(model)
     for package in chosen.needs:
         if find_spec(package) is None:

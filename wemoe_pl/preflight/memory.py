@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.merging import AdaptiveEncoder, MergeMethod, blocks_of
+from wemoe_pl.merging import AdaptiveEncoder, MASSEncoder, MergeMethod, blocks_of
 from wemoe_pl.merging.per_task import PerTaskMethod
 from wemoe_pl.merging.tensor_method import TensorMethod
 from wemoe_pl.merging.wrapper import Wrapper
@@ -84,7 +84,7 @@ class Memory:
         step: the gradients, the activations of one batch, forward and backward, and the expert that
             an objective compares with.
         references: the encoders that the test compares with.
-        scoring: the activations of one batch of a test.
+        scoring: the activations of one batch of a test, and the models that are merged for it.
     """
 
     model: int
@@ -140,10 +140,15 @@ def estimate(
         optimizer=ADAM * trained,
         step=step,
         references=sum(map(nbytes, compared)),
-        scoring=anew + activations(backbone, test_images),
+        scoring=anew + cached(model) + activations(backbone, test_images),
     )
     scale = dtype.itemsize / torch.float32.itemsize
     return Memory(**{name: round(scale * size) for name, size in asdict(counted).items()})
+
+
+def cached(model: nn.Module) -> int:
+    """Count the bytes of the merged models that are kept for images to come."""
+    return model.cached * nbytes(model.encoder) if isinstance(model, MASSEncoder) else 0
 
 
 def is_tiled(model: nn.Module) -> bool:
