@@ -47,6 +47,7 @@ from .merging import (
     LiNeS as LiNeS,
     SVC as SVC,
     SMILE as SMILE,
+    MASS as MASS,
     Fisher as Fisher,
     RegMean as RegMean,
     RegMeanPlusPlus as RegMeanPlusPlus,

@@ -20,6 +20,7 @@ from wemoe_pl.checkpoints.heads import (
     load_head,
     prototype_head,
     save_head,
+    trainable,
 )
 from wemoe_pl.data.miniature import CLASSES
 from wemoe_pl.errors import CheckpointError
@@ -341,3 +342,53 @@ def test_a_head_names_all_its_classes(tmp_path: Path) -> None:
         CheckpointError, match=r"The head in .*head.* has an empty name for class 0"
     ):
         load_head(str(file))
+
+
+# --- heads that are trained --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+@pytest.mark.parametrize("normalize", [None, False, True])
+def test_a_trainable_head_answers_as_the_one_that_it_is_a_copy_of(
+    normalize: bool | None, dtype: torch.dtype
+) -> None:
+    weight, bias, features = random_x(C, D, seed=1), random_x(C, seed=3), random_x(B, D, seed=2)
+    weight, bias = weight.to(dtype), bias.to(dtype)
+    features = features.to(torch.promote_types(dtype, torch.float32))
+    head: ClassificationHead = CosineHead(weight, NAMES, logit_scale=7.0)
+    if normalize is not None:
+        head = LinearHead(weight, NAMES, bias, normalize)
+    copy = trainable(head)
+    precise = 1e-12 if dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(copy(features), head(features), rtol=precise, atol=precise)
+    assert all(p.requires_grad and p.dtype != torch.float16 for p in copy.parameters())
+    assert [name for name, _ in copy.named_parameters()] == ["weight", "bias"]
+    before = {name: values.clone() for name, values in head.state_dict().items()}
+    with torch.no_grad():
+        for values in copy.parameters():
+            values.add_(1)
+    for name, values in head.state_dict().items():
+        assert values.equal(before[name])
+    assert not any(p.requires_grad for p in head.parameters())
+
+
+def test_a_head_of_normalised_features_is_read_as_it_was_written(tmp_path: Path) -> None:
+    weight, features = random_x(C, D, seed=1), random_x(B, D, seed=2)
+    head = LinearHead(weight, NAMES, random_x(C, seed=3), normalize=True)
+    for b, row in enumerate(features):
+        for c in range(C):
+            expected = float(row @ weight[c]) / math.sqrt(float(row @ row)) + head.bias[c].item()
+            assert head(features)[b, c].item() == pytest.approx(expected, rel=1e-12)
+    save_head(tmp_path / "head.safetensors", head, {})
+    read = load_head(str(tmp_path / "head.safetensors"))
+    assert isinstance(read, LinearHead)
+    assert read.normalize
+    torch.testing.assert_close(read(features.float()), head(features).float())
+
+
+def test_a_head_that_does_not_say_whether_it_normalises_is_refused(tmp_path: Path) -> None:
+    state = LinearHead(random_x(C, D), NAMES, random_x(C)).state_dict()
+    metadata = {"classes": json.dumps(NAMES), "normalize": "1"}
+    save_tensors(tmp_path / "head.safetensors", state, metadata)
+    with pytest.raises(CheckpointError, match=r"damaged: .* or 'normalize' as true or false\.$"):
+        load_head(str(tmp_path / "head.safetensors"))

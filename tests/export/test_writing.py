@@ -21,6 +21,7 @@ from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.names import EXPORT_FORMATS
 from wemoe_pl.export.writing import TOLERANCE, export, largest_difference
 from wemoe_pl.merging import (
+    MASS,
     SMILE,
     AdaMerging,
     EWEMoE,
@@ -29,6 +30,7 @@ from wemoe_pl.merging import (
     TaskArithmetic,
     WEMoE,
 )
+from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.system.configs import find_config
 
@@ -212,3 +214,42 @@ def test_thresholds_are_kept_by_what_load_reads(
     del about["thresholds"]  # as earlier versions wrote it
     before.write_text(json.dumps(about))
     assert load(exports).thresholds == {}
+
+
+@pytest.mark.parametrize("name", ["bundle", "adapter"])
+def test_heads_that_were_trained_are_in_what_load_reads(
+    make_model: MakeModel, name: str, exports: Path, silent: Callable[[str], None]
+) -> None:
+    model = make_model(AdaMerging(trains_heads=True))
+    export(model, name, exports, silent)
+    loaded = load(exports)
+    for task in loaded.tasks:
+        expected = model.classifier(model.images, task)
+        torch.testing.assert_close(loaded(model.images, task), expected)
+        untrained = build_classifier(model.suite, AdaMerging()).head(task)
+        assert not torch.allclose(loaded.head(task).weight, untrained.weight)
+
+
+def test_heads_that_were_trained_are_said_to_be_left_out(
+    make_model: MakeModel, exports: Path
+) -> None:
+    said: list[str] = []
+    export(make_model(AdaMerging(trains_heads=True)), "timm", exports, said.append)
+    assert said[0].startswith("The format timm holds no heads, and those of this model were train")
+    assert "They were trained with it: a bundle or an" in (exports / CARD_FILE).read_text()
+    said.clear()
+    export(make_model(AdaMerging()), "timm", exports, said.append)
+    assert not any("heads" in line for line in said)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPORT_FORMATS if name != "adapter"])
+def test_what_is_merged_for_every_image_is_refused_but_as_an_adapter(
+    make_model: MakeModel, exports: Path, name: str, silent: Callable[[str], None]
+) -> None:
+    model = make_model(MASS())
+    with pytest.raises(ConfigError, match=r"^MASS merges weights anew for every image, and the fo"):
+        export(model, name, exports, silent)
+    assert export(model, "adapter", exports, silent) == 0
+    assert "The encoder looks at every image twice" in (exports / CARD_FILE).read_text()
+    with pytest.raises(ConfigError, match=r"^MASS merges weights anew for every image"):
+        model.cast(torch.float16)

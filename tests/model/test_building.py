@@ -12,7 +12,7 @@ from wemoe_pl.checkpoints import load_encoder
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.merging import Individual, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.merging import AdaMerging, Individual, Pretrained, TaskArithmetic, WEMoE
 from wemoe_pl.model.building import build_classifier, build_classifiers
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
@@ -92,3 +92,17 @@ def test_the_classes_of_images_are_compared_unless_they_are_not_there(tiny_suite
         build_classifier(suite, Pretrained())
     model = build_classifier(suite, Pretrained(), check_classes=False)
     assert model.head("dtd").classes == tiny_suite.task("dtd").classes
+
+
+def test_heads_are_trained_where_the_method_says_so_and_there_is_an_expert(
+    tiny_suite: Suite,
+) -> None:
+    suite = tiny_suite.restricted_to(None, ["dtd"])
+    model = build_classifier(suite, AdaMerging("task", trains_heads=True))
+    images = random_x(2, 3, 28, 28)
+    plain = build_classifier(suite, AdaMerging("task"))
+    for task in suite.tasks:
+        trained = [weight.requires_grad for weight in model.head(task).parameters()]
+        assert trained == ([False] if task == "dtd" else [True, True])
+        torch.testing.assert_close(model(images, task), plain(images, task))
+        assert not any(weight.requires_grad for weight in plain.head(task).parameters())

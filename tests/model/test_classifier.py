@@ -13,7 +13,7 @@ from torch import Tensor
 from wemoe_pl.checkpoints.heads import CosineHead
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
-from wemoe_pl.merging import Individual, TaskArithmetic, WEMoE
+from wemoe_pl.merging import MASS, Individual, TaskArithmetic, WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
 from wemoe_pl.model.task_inference import InferenceRule, infer_task
@@ -333,3 +333,21 @@ def test_it_is_said_once_that_nothing_was_calibrated(
         static.predict(pictures)
         warn_once.cache_clear()
         static.predict(pictures, "mnist")
+
+
+def test_mass_infers_the_task_by_the_largest_logit_of_those_that_it_chose(
+    tiny_suite: Suite, static: MultiTaskClassifier
+) -> None:
+    model = build_classifier(tiny_suite, MASS(temperature=3.0)).eval()
+    images = IMAGES[:, :, :28, :28]
+    weights = model.routing(images)
+    answers = model.predict(images, rule="logit", reject=False)
+    for i, answer in enumerate(answers):
+        chosen = [task for task, values in weights.items() if values[i].item() > 0]
+        largest = {task: model(images[i : i + 1], task).max().item() for task in chosen}
+        assert answer.task == max(largest, key=lambda task: largest[task])
+    assert "weights that are merged for every image, of some of cars, dtd, mnist" in repr(model)
+    with pytest.raises(
+        ConfigError, match=r"^The rule 'logit' compares the tasks that an image was"
+    ):
+        static.predict(images, rule="logit")

@@ -1,10 +1,10 @@
-"""Which task is an image of? Inferred by two rules, against loops over images."""
+"""Which task is an image of? Inferred by three rules, against loops over images."""
 
 import math
 
 import pytest
 import torch
-from helpers.answers import CLASSES, TASKS, random_logits, random_routing
+from helpers.answers import CLASSES, TASKS, N, random_logits, random_routing
 
 from wemoe_pl.model.task_inference import (
     has_entropies,
@@ -72,3 +72,20 @@ def test_the_confidence_of_routing_is_the_largest_mean_weight() -> None:
 def test_entropies_are_compared_where_every_head_has_two_classes() -> None:
     assert has_entropies({"a": 2, "b": 10})
     assert not has_entropies({"a": 1, "b": 10})
+
+
+def test_the_largest_logit_among_the_tasks_that_were_chosen_wins() -> None:
+    logits = random_logits()
+    experts = [TASKS[2], TASKS[0]]
+    generator = torch.Generator().manual_seed(5)
+    weights = torch.rand(N, 2, generator=generator)
+    weights *= torch.rand(N, 2, generator=generator) > 0.4
+    weights[weights.sum(dim=1) == 0] = torch.tensor([0.0, 1.0])
+    inferred = infer_task("logit", logits, [weights], experts)
+    for i in range(N):
+        chosen = [e for e, weight in zip(experts, weights[i].tolist(), strict=True) if weight > 0]
+        largest = {task: max(logits[task][i].tolist()) for task in chosen}
+        best = max(largest, key=lambda task: largest[task])
+        assert TASKS[int(inferred.place[i])] == best
+        share = math.exp(largest[best]) / sum(map(math.exp, largest.values()))
+        assert inferred.confidence[i].item() == pytest.approx(share, rel=1e-5)

@@ -15,13 +15,18 @@ from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging import (
     EMR,
+    MASS,
     SMILE,
     TSVM,
     AdaMerging,
     EWEMoE,
+    Fisher,
     LiNeS,
     MergeMethod,
     ModelStock,
+    RegMean,
+    RegMeanPlusPlus,
+    SampleMethod,
     TaskArithmetic,
     TSwitch,
     WEMoE,
@@ -34,6 +39,7 @@ from wemoe_pl.moe.quantised import Quantised
 from wemoe_pl.preflight.memory import activations, estimate, free_bytes
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import ExpertFineTuning
+from wemoe_pl.training.sample_merging import SampleMerging
 
 # Of a size at which tensors, and not the tiles of a cache, make most of the memory.
 OPTIONS = {"img_size": 112, "patch_size": 16, "embed_dim": 96, "depth": 4, "num_heads": 3}
@@ -68,6 +74,7 @@ def unshared(model: nn.Module) -> int:
         EMR(),
         TSwitch(),
         SMILE(),
+        MASS(),
         WEMoE(compression=Dense("bfloat16")),
         WEMoE(compression=Quantised()),
     ],
@@ -194,3 +201,36 @@ def test_backbones_of_other_kinds_are_counted_too(
 def test_what_is_free_is_told_of_this_machine() -> None:
     free = free_bytes("cpu")
     assert free is None or 0 < free < 2**50
+
+
+def test_the_models_that_are_merged_for_images_are_counted(tiny_suite: Suite) -> None:
+    few, many = (
+        estimate(TestTimeAdaptation(tiny_suite, MASS(cached=cached)), 2, 2) for cached in (1, 4)
+    )
+    one = estimate(TestTimeAdaptation(tiny_suite, TaskArithmetic()), 2, 2).model
+    assert many.scoring - few.scoring == 3 * one
+    assert many.model == few.model
+
+
+@pytest.mark.parametrize("method", [RegMean(), RegMeanPlusPlus(), Fisher()], ids=lambda m: m.label)
+def test_what_samples_take_is_estimated(method: SampleMethod, suite: Suite) -> None:
+    steps, tasks = 3, len(suite.experts)
+    pretrained, found_states = random_suite(tasks)
+    pretrained.requires_grad_(False)
+    states = dict(zip(suite.experts, found_states.values(), strict=True))
+    images = {task: [torch.randn(4, 3, 112, 112) for _ in range(steps)] for task in suite.experts}
+    labels, head = torch.zeros(4, dtype=torch.long), torch.nn.Identity()
+    averages = method.merge(pretrained, states).state_dict()
+
+    def show() -> None:
+        sums = method.start(pretrained, states)
+        for task, batches in images.items():
+            for batch in batches:
+                # A copy, as a batch is made when it is read.
+                sums.add(task, pretrained, head, batch.clone(), labels)
+        sums.solve(averages)
+
+    found = peak(show)
+    memory = estimate(SampleMerging(suite, method), 4 * tasks, IMAGES, steps=steps)
+    assert memory.optimizer == 0
+    assert memory.step - bytes_of(BACKBONE.build()) == pytest.approx(found, rel=TOLERANCE)

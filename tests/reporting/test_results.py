@@ -7,13 +7,14 @@ from pathlib import Path
 import lightning as L
 import pytest
 from helpers.written_runs import bare_results
+from torch import nn
 
 from wemoe_pl.checkpoints import Backbone, save_tensors
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.miniature import MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import VisionTask
-from wemoe_pl.merging import Individual, PerTaskEncoder, TaskArithmetic, WEMoE
+from wemoe_pl.merging import AdaMerging, Individual, PerTaskEncoder, TaskArithmetic, WEMoE
 from wemoe_pl.reporting.results import collect_results, parameter_counts, write_results
 from wemoe_pl.runs.results_schema import read_results_file
 from wemoe_pl.system.files import sha256
@@ -126,3 +127,12 @@ def test_a_mixture_is_the_encoder_with_an_mlp_per_expert_and_its_routers(clip: S
     assert counts == {"total": count(clip) + 2 * count(clip, ".mlp.") + routers,
                       "trainable": routers}  # fmt: skip
     assert routers > 0
+
+
+def test_heads_are_counted_where_they_are_trained(clip: Suite) -> None:
+    encoder = AdaMerging("task").merge(clip.load_pretrained(), clip.load_experts())
+    alone = parameter_counts(encoder)
+    heads = nn.ModuleList([nn.Linear(8, 3), nn.Linear(8, 5).requires_grad_(False)])
+    counts = parameter_counts(encoder, heads)
+    assert counts == {name: number + 9 * 3 for name, number in alone.items()}
+    assert alone["trainable"] == 2

@@ -10,16 +10,20 @@ import lightning as L
 import pytest
 import torch
 from helpers.objectives import Distillation, Everything
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import Adam
 
 from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
+from wemoe_pl.checkpoints import ENCODER_FILE
+from wemoe_pl.checkpoints.heads import head_path, load_head
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.image_sets import ImageSet
 from wemoe_pl.data.streams import Batch, StepBatches
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask, VisionTask
 from wemoe_pl.errors import ConfigError
+from wemoe_pl.export.loading import load
 from wemoe_pl.merging import AdaMerging, Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.reporting.results import collect_results
@@ -29,6 +33,7 @@ from wemoe_pl.training.evaluation import FinalEvaluation
 from wemoe_pl.training.objectives import (
     AdaptationOutputs,
     Entropy,
+    ExpertLabels,
     InformationMaximisation,
     Need,
     Objective,
@@ -477,3 +482,40 @@ def test_a_training_step_of_ones_own_may_return_a_bare_loss(
     before = {name: weight.clone() for name, weight in routers(module).items()}
     quiet_trainer(max_steps=1).fit(module, MultiTaskData(tiny_suite, batch_size=BATCH_SIZE))
     assert not any(weight.equal(before[name]) for name, weight in routers(module).items())
+
+
+def test_heads_that_are_trained_are_resumed_loaded_and_left_as_files(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    def fit(trainer: L.Trainer, **options: Any) -> TestTimeAdaptation:
+        merge = AdaMerging("layer", clamp=True, trains_heads=True)
+        module = TestTimeAdaptation(
+            tiny_suite, merge, learning_rate=LEARNING_RATE, objective=ExpertLabels()
+        )
+        trainer.fit(module, MultiTaskData(tiny_suite, batch_size=BATCH_SIZE), **options)
+        return module
+
+    uninterrupted = fit(quiet_trainer(max_steps=4))
+    validated = {"val_check_interval": 2, "check_val_every_n_epoch": None}
+    callbacks = [LastCheckpoint(str(tmp_path)), KilledInThirdStep()]
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(quiet_trainer(max_steps=4, enable_checkpointing=True, callbacks=callbacks, **validated))
+    ended = quiet_trainer(max_steps=4, **validated)
+    resumed = fit(ended, ckpt_path=tmp_path / "last.ckpt")
+    assert_identical(routers(resumed), routers(uninterrupted))
+    names = {name for name in routers(resumed) if ".heads." in name}
+    assert len(names) == 2 * len(tiny_suite.tasks)
+
+    ended.save_checkpoint(tmp_path / "end.ckpt")
+    loaded = load(tmp_path / "end.ckpt")
+    resumed.export(tmp_path, {}, seed=0)
+    images = torch.randn(3, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+    start = build_classifier(tiny_suite, resumed.merge)
+    encoder = tiny_suite.backbone.build().eval()
+    encoder.load_state_dict(load_file(tmp_path / ENCODER_FILE))
+    for task in tiny_suite.tasks:
+        logits = resumed.classifier.eval()(images, task)
+        torch.testing.assert_close(loaded(images, task), logits)
+        head = load_head(str(head_path(tmp_path, task)))
+        torch.testing.assert_close(head(encoder(images)), logits)
+        assert not torch.allclose(start.head(task).weight, resumed.classifier.head(task).weight)

@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.training.optimization import checked_learning_rate, count_steps, stepwise
+from wemoe_pl.training.optimization import (
+    check_heads_are_averaged,
+    checked_learning_rate,
+    count_steps,
+    stepwise,
+)
 
 
 def test_a_learning_rate_above_0_is_kept() -> None:
@@ -35,3 +40,13 @@ def test_a_schedule_goes_on_with_every_step() -> None:
     configured = stepwise(optimizer, scheduler)
     assert configured["optimizer"] is optimizer
     assert configured["lr_scheduler"] == {"scheduler": scheduler, "interval": "step"}
+
+
+def test_heads_are_not_trained_where_some_processes_have_no_images_for_them() -> None:
+    def trainer(devices: int, batches: int) -> Any:
+        return SimpleNamespace(world_size=devices, accumulate_grad_batches=batches)
+
+    for devices, batches in ((1, 1), (1, 8), (2, 1)):
+        check_heads_are_averaged(trainer(devices, batches))
+    with pytest.raises(ConfigError, match=r"^Heads are not trained on several devices in steps"):
+        check_heads_are_averaged(trainer(2, 8))

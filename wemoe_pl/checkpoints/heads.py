@@ -1,4 +1,4 @@
-"""Classification heads: frozen, stored as safetensors with their class names."""
+"""Classification heads: stored as safetensors with their class names, and frozen as a rule."""
 
 import json
 import math
@@ -19,7 +19,7 @@ LINEAR_WEIGHTS = ("weight", "head.weight")
 
 
 class ClassificationHead(nn.Module):
-    """The common part of every head: one frozen vector per class, and the classes' names.
+    """The common part of every head: one vector per class, frozen, and the classes' names.
 
     Args:
         weight: (C, D).
@@ -77,14 +77,18 @@ class LinearHead(ClassificationHead):
         weight: (C, D), one vector per class.
         classes: C class names in label order.
         bias: (C,).
+        normalize: take the features divided by their norm, as CLIP's heads do.
 
     >>> head = LinearHead(torch.eye(2), ["cat", "dog"], bias=torch.tensor([0.0, 1.0]))
     >>> head(torch.tensor([[3.0, 0.0]]))
     tensor([[3., 1.]])
     """
 
-    def __init__(self, weight: Tensor, classes: Sequence[str], bias: Tensor):
+    def __init__(
+        self, weight: Tensor, classes: Sequence[str], bias: Tensor, normalize: bool = False
+    ):
         super().__init__(weight, classes)
+        self.normalize = normalize
         if bias.shape != weight.shape[:1]:
             raise CheckpointError(
                 f"A head has one bias per class, but one of shape {tuple(bias.shape)} was given "
@@ -95,7 +99,33 @@ class LinearHead(ClassificationHead):
     def forward(self, features: Tensor) -> Tensor:
         """Features (B, D) → logits (B, C), in single precision even of a model in half."""
         with torch.autocast(features.device.type, enabled=False):
-            return F.linear(single(features), single(self.weight), single(self.bias))
+            features = single(features)
+            features = F.normalize(features, dim=-1) if self.normalize else features
+            return F.linear(features, single(self.weight), single(self.bias))
+
+
+def trainable(head: ClassificationHead) -> LinearHead:
+    """Return a head that answers as another one does, and of which every number can be trained.
+
+    A cosine head becomes what the code of CLIP's fine-tuning trains: linear in normalised features,
+    with class vectors that are as long as the logit scale, and a bias, which begins at 0.
+
+    Args:
+        head: of either kind; it is left as it is.
+
+    >>> head = CosineHead(torch.eye(2), ["cat", "dog"], logit_scale=10.0)
+    >>> trainable(head)(torch.tensor([[3.0, 0.0]])).tolist()
+    [[10.0, 0.0]]
+    """
+    weight = single(head.weight.detach())
+    if isinstance(head, CosineHead):
+        weight = head.logit_scale * F.normalize(weight, dim=-1)
+        copy = LinearHead(weight, head.classes, torch.zeros_like(weight[:, 0]), normalize=True)
+    else:
+        assert isinstance(head, LinearHead)
+        bias = single(head.bias.detach()).clone()
+        copy = LinearHead(weight.clone(), head.classes, bias, head.normalize)
+    return copy.requires_grad_()
 
 
 def single(values: Tensor) -> Tensor:
@@ -122,7 +152,7 @@ def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> 
             f"{weights.name} is no classification head: expected a matrix 'weight', with the "
             "metadata 'classes' and 'logit_scale', or a classifier's 'head.weight'."
         )
-    names, logit_scale = metadata_of(weights)
+    names, logit_scale, normalize = metadata_of(weights)
     names = names or tuple(class_names())
     check_class_names(names, f"The head in {weights.name}", CheckpointError)
     count = weights.shapes[key][0]
@@ -138,7 +168,7 @@ def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> 
         return CosineHead(weights[key], names, logit_scale)
     bias_key = key.removesuffix("weight") + "bias"
     bias = weights[bias_key] if bias_key in weights else torch.zeros(count)
-    return LinearHead(weights[key], names, bias)
+    return LinearHead(weights[key], names, bias, normalize)
 
 
 def head_key(weights: Weights) -> str | None:
@@ -148,21 +178,29 @@ def head_key(weights: Weights) -> str | None:
     return next(iter(known or (behind_prefix if len(behind_prefix) == 1 else ())), None)
 
 
-def metadata_of(weights: Weights) -> tuple[tuple[str, ...], float | None]:
-    """The class names and the logit scale that a file of a head speaks of, if it does."""
+def metadata_of(weights: Weights) -> tuple[tuple[str, ...], float | None, bool]:
+    """The class names and the logit scale of a head's file, if it has any, and `normalize`."""
     try:
         classes = json.loads(weights.metadata.get("classes", "[]"))
         scale = weights.metadata.get("logit_scale")
+        normalize = json.loads(weights.metadata.get("normalize", "false"))
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
             raise ValueError(classes)
         if scale is not None and not math.isfinite(float(scale)):
             raise ValueError(scale)
-        return tuple(classes), None if scale is None else float(scale)
+        if not isinstance(normalize, bool):
+            raise ValueError(normalize)
+        return tuple(classes), None if scale is None else float(scale), normalize
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"The metadata of {weights.name} is damaged: expected a list of 'classes' and a number "
-            "'logit_scale'."
+            "'logit_scale', or 'normalize' as true or false."
         ) from error
+
+
+def head_path(folder: Path, task: str) -> Path:
+    """Return the file of a task's head in the folder of a run that leaves several."""
+    return folder / "heads" / f"{task}.safetensors"
 
 
 def save_head(
@@ -172,6 +210,8 @@ def save_head(
     own = {"classes": json.dumps(head.classes)}
     if isinstance(head, CosineHead):
         own["logit_scale"] = repr(head.logit_scale)
+    if isinstance(head, LinearHead) and head.normalize:
+        own["normalize"] = "true"
     save_tensors(path, head.state_dict(), metadata | own, dtype)
 
 

@@ -100,13 +100,14 @@ def bundle_features(folder: Path, images: Tensor) -> Tensor:
 def head_of(stored: LazyState, task: str, about: HeadRecord) -> ClassificationHead:
     """Make the head of a task from its tensors and what the manifest says about it."""
     names = ("weight",) if about["logit_scale"] is not None else ("weight", "bias")
-    weight, *bias = (stored[f"{HEADS}{task}.{name}"] for name in names)
-    for tensor in (weight, *bias):
+    tensors = {name: stored[f"{HEADS}{task}.{name}"] for name in names}
+    for tensor in tensors.values():
         if tensor.dtype not in OF_HEADS:
             raise ValueError(f"the head of '{task}' is of {tensor.dtype}")
     if about["logit_scale"] is not None:
-        return CosineHead(weight, about["classes"], about["logit_scale"])
-    return LinearHead(weight, about["classes"], *bias)
+        return CosineHead(tensors["weight"], about["classes"], about["logit_scale"])
+    normalize = about.get("normalize", False)
+    return LinearHead(tensors["weight"], about["classes"], tensors["bias"], normalize)
 
 
 def check_precision(encoder: nn.Module, manifest: Manifest) -> None:

@@ -56,6 +56,7 @@ def model_card(
         backbone=inline_code(manifest.architecture.backbone),
         revision=inline_code(manifest.revision) if manifest.revision else "",
         manifest=manifest,
+        trains_heads=(manifest.recipe["merge"].get("init_args") or {}).get("trains_heads"),
         format=FORMATS_BY_NAME[manifest.format],
         # Of a folder its name alone: it may be copied anywhere.
         place=place.name if isinstance(place, HubRepo) else f"path/to/{place.resolve().name}",

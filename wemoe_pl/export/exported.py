@@ -181,6 +181,11 @@ class ExportedModel:
 
 def check_can_be_built(model: ExportedModel) -> None:
     """Raise `ConfigError` for an encoder that no architecture describes."""
+    if model.classifier.chooses_experts:
+        raise ConfigError(
+            f"{model.merge.label} merges weights anew for every image, and the format asked for "
+            "holds one encoder: choose adapter."
+        )
     if any(isinstance(m, RoutedLinear) for m in model.classifier.encoder.modules()):
         raise ConfigError(
             f"{model.merge.label} routes every token by itself, and the format asked for holds "

@@ -29,6 +29,7 @@ class HeadRecord(TypedDict):
 
     classes: list[str]
     logit_scale: float | None
+    normalize: NotRequired[bool]  # of a linear head of normalised features
 
 
 class ExportedResults(TypedDict):
@@ -59,7 +60,8 @@ class Manifest:
         sources: where each frozen part is from, with its SHA-256.
         architecture: what the encoder is built from.
         precision: of the encoder's numbers.
-        heads: per task, the class names in label order, and the logit scale of a cosine head.
+        heads: per task, the class names in label order, the logit scale of a cosine head,
+            and whether a linear one normalises features.
         experts: what was merged, in the order of the routing weights.
         results: what the run scored, if it did.
         method: the name of the merge method, which says so if nothing of it was adapted.
@@ -147,7 +149,8 @@ def described_head(model: ExportedModel, task: str) -> HeadRecord:
     """Describe a head, beside its numbers."""
     head = model.classifier.head(task)
     scale = head.logit_scale if isinstance(head, CosineHead) else None
-    return {"classes": list(head.classes), "logit_scale": scale}
+    record: HeadRecord = {"classes": list(head.classes), "logit_scale": scale}
+    return {**record, "normalize": True} if getattr(head, "normalize", False) else record
 
 
 def read_manifest(path: Path) -> Manifest:

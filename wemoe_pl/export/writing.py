@@ -41,7 +41,7 @@ def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None
     """
     chosen = FORMATS_BY_NAME[name]
     check_is_one_model(model)
-    if chosen.builds_encoder:
+    if chosen.builds_encoder or (model.classifier.chooses_experts and name != "adapter"):
         check_can_be_built(model)
     for package in chosen.needs:
         if find_spec(package) is None:
@@ -50,6 +50,11 @@ def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None
                 "'wemoe_pl[export]'`."
             )
     model = chosen.prepare(model)
+    if model.merge.trains_heads and not chosen.has_heads:
+        say(
+            f"The format {name} holds no heads, and those of this model were trained with the "
+            "encoder: they are in `heads/` of the run's folder, and in a bundle or an adapter."
+        )
     say(f"{out} will take {size_in_words(size_of(model, name))}.")
     with atomic_folder(out, MANIFEST) as folder:
         chosen.write(model, folder)

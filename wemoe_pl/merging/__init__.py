@@ -16,6 +16,7 @@ from wemoe_pl.merging.folding import fold, folds
 from wemoe_pl.merging.from_samples import SampleMethod, Sums
 from wemoe_pl.merging.iso import IsoC, IsoCTS
 from wemoe_pl.merging.lines import LiNeS
+from wemoe_pl.merging.mass import MASS, MASSEncoder
 from wemoe_pl.merging.model_stock import ModelStock
 from wemoe_pl.merging.regmean import RegMean
 from wemoe_pl.merging.regmean_plus_plus import RegMeanPlusPlus
@@ -30,9 +31,9 @@ from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, part_of, upscale
 from wemoe_pl.merging.wudi import WUDI
 
 __all__ = [
-    "CART", "DARE", "EMR", "NOT_ADAPTED", "SMILE", "SVC", "TIES", "TSVM", "WUDI", "AdaMerging",
-    "AdaptiveEncoder", "Consensus", "EWEMoE", "Fisher", "Individual", "IsoC", "IsoCTS", "LiNeS",
-    "MergeMethod", "ModelStock", "PerTaskEncoder", "Pretrained", "RegMean", "RegMeanPlusPlus",
-    "SampleMethod", "SimpleAverage", "Sums", "TALLMasks", "TSwitch", "TaskArithmetic", "WEMoE",
-    "blocks_of", "checked_method", "fold", "folds", "part_of", "upscale",
+    "CART", "DARE", "EMR", "MASS", "NOT_ADAPTED", "SMILE", "SVC", "TIES", "TSVM", "WUDI",
+    "AdaMerging", "AdaptiveEncoder", "Consensus", "EWEMoE", "Fisher", "Individual", "IsoC",
+    "IsoCTS", "LiNeS", "MASSEncoder", "MergeMethod", "ModelStock", "PerTaskEncoder", "Pretrained",
+    "RegMean", "RegMeanPlusPlus", "SampleMethod", "SimpleAverage", "Sums", "TALLMasks", "TSwitch",
+    "TaskArithmetic", "WEMoE", "blocks_of", "checked_method", "fold", "folds", "part_of", "upscale",
 ]  # fmt: skip

@@ -28,12 +28,16 @@ class AdaMerging(MergeMethod):
             Below 1 this is AdaMerging++, which is published with 0.2, as TIES trims them.
         clamp: merge with coefficients from 0 to 1, as the code of AdaMerging's authors does; where
             one lies outside, it has no gradient. The published tables of others do without.
+        trains_heads: adapt a copy of every task's head too, as SyMerge does (arXiv 2412.19098); the
+            experts keep their own. The coefficients alone fold into plain weights, so that the run
+            leaves the heads beside these.
     """
 
     granularity: Literal["task", "layer"] = "layer"
     init_lambda: float = DEFAULT_SCALING
     keep: float = 1.0
     clamp: bool = False
+    trains_heads: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values out of range before anything is loaded."""
@@ -43,7 +47,8 @@ class AdaMerging(MergeMethod):
     @property
     def label(self) -> str:
         """Return the published name, with "++" when task vectors are trimmed."""
-        return f"{self.granularity.title()}-wise AdaMerging{'++' if self.keep < 1 else ''}"
+        name = f"{self.granularity.title()}-wise AdaMerging{'++' if self.keep < 1 else ''}"
+        return f"{name} with heads" if self.trains_heads else name
 
     @property
     def scaling(self) -> float:

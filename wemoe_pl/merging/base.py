@@ -51,6 +51,11 @@ class MergeMethod(ABC):
         return type(self).__name__
 
     @property
+    def trains_heads(self) -> bool:
+        """Are copies of the heads of the experts' tasks adapted together with the encoder?"""
+        return False
+
+    @property
     def learning_rate(self) -> float:
         """The learning rate that was published for adapting it."""
         return 1e-3

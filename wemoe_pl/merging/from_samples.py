@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.average import SimpleAverage
@@ -32,6 +33,14 @@ class Sums(ABC):
         Args:
             averages: the simple average of the experts, by name.
         """
+
+    def nbytes(self, images: Tensor) -> int:
+        """Count the bytes that are taken until the weights are solved for.
+
+        Args:
+            images: of all tasks together (N, 3, H, W), without memory, as the sums are.
+        """
+        return sum(leaf.nbytes for leaf in tree_leaves(vars(self)) if isinstance(leaf, Tensor))
 
 
 class SampleMethod(MergeMethod):

@@ -70,8 +70,22 @@ class BlockwiseGrams(Sums):
             weights = sums.solve(block.state_dict())
             block.load_state_dict(weights, strict=False)
             solved |= {part + name: weight for name, weight in weights.items()}
-            inputs = {t: [(block(x, **o), o) for x, o in b] for t, b in inputs.items()}
+            for batches in inputs.values():
+                for place, (tokens, options) in enumerate(batches):
+                    batches[place] = block(tokens, **options), options
         return solved | self.outside(merged)
+
+    def nbytes(self, images: Tensor) -> int:
+        """Count the images, their tokens, a merged model, a block and its Gram matrices."""
+        blocks = blocks_of(self.pretrained)
+        [(tokens, _)] = inputs_of_blocks(self.pretrained, [images])
+        of_blocks = [
+            sum(weight.nbytes for weight in block.parameters())
+            + GramSums(linear_layers(block), self.off_diagonal).nbytes(images)
+            for block in blocks
+        ]
+        model = sum(weight.nbytes for weight in self.pretrained.parameters())
+        return images.nbytes + tokens.nbytes + model + max(of_blocks)
 
     def outside(self, merged: nn.Module) -> dict[str, Tensor]:
         """Merge the linear layers outside the blocks, such as CLIP's projection, if any."""

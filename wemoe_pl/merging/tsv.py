@@ -1,12 +1,13 @@
 """TSV-M: task singular vectors, made orthogonal to those of other tasks (arXiv 2412.00081, §4)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from wemoe_pl.merging.matrix_method import MatrixMethod
-from wemoe_pl.merging.spectral import decompose, polar_factor
+from wemoe_pl.merging.spectral import Decomposition, decompose, polar_factor
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,17 @@ class TSVM(MatrixMethod):
 
     def combine(self, matrices: Tensor) -> Tensor:
         """P(U) Σ P(V)ᵀ of the truncated decompositions."""
-        rank = max(1, min(matrices.shape[1:]) // len(matrices))
-        parts = [decompose(matrix, rank) for matrix in matrices]
-        left = polar_factor(torch.cat([part.left for part in parts], dim=1))
-        right = polar_factor(torch.cat([part.right for part in parts]))
-        return left * torch.cat([part.values for part in parts]) @ right
+        rank = rank_of_each(matrices)
+        return side_by_side([decompose(matrix, rank) for matrix in matrices])
+
+
+def rank_of_each(matrices: Tensor) -> int:
+    """Return how many singular values each of T matrices (T, m, n) keeps."""
+    return max(1, min(matrices.shape[1:]) // len(matrices))
+
+
+def side_by_side(parts: Sequence[Decomposition]) -> Tensor:
+    """Return P(U) Σ P(V)ᵀ of decompositions of matrices (m, n) → (m, n)."""
+    left = polar_factor(torch.cat([part.left for part in parts], dim=1))
+    right = polar_factor(torch.cat([part.right for part in parts]))
+    return left * torch.cat([part.values for part in parts]) @ right

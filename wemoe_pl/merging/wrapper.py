@@ -10,12 +10,13 @@ from wemoe_pl.checkpoints import State
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.base import MergeMethod, fitting_states, frozen_copy
 from wemoe_pl.merging.baselines import Individual
+from wemoe_pl.merging.mass import MASS
 from wemoe_pl.merging.per_task import PerTaskMethod
 from wemoe_pl.merging.smile import SMILE
 from wemoe_pl.moe.task_vectors import Model, add_task_vectors, lazy_task_vector
 
 # Static methods that do not end in one set of weights for all tasks and tokens.
-NOT_ONE_MODEL = (Individual, PerTaskMethod, SMILE)
+NOT_ONE_MODEL = (Individual, MASS, PerTaskMethod, SMILE)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from wemoe_pl.checkpoints.heads import trainable
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging import MergeMethod, PerTaskEncoder
 from wemoe_pl.model.classifier import MultiTaskClassifier
@@ -30,13 +31,20 @@ def build_classifiers(
         return []
     pretrained, experts = suite.load_pretrained(), suite.load_experts()
     encoders = [method.merge(pretrained, experts) for method in methods]
-    return [add_heads(suite, encoder, check_classes) for encoder in encoders]
+    return [
+        add_heads(suite, encoder, check_classes, method.trains_heads)
+        for encoder, method in zip(encoders, methods, strict=True)
+    ]
 
 
-def add_heads(suite: Suite, encoder: nn.Module, check_classes: bool) -> MultiTaskClassifier:
-    """An encoder with the heads of the tasks that it can do."""
+def add_heads(
+    suite: Suite, encoder: nn.Module, check_classes: bool, trains_heads: bool = False
+) -> MultiTaskClassifier:
+    """An encoder with the heads of the tasks that it can do; an expert's can be made trainable."""
     tasks = suite.experts if isinstance(encoder, PerTaskEncoder) else suite.tasks
     heads = {task: suite.load_head(task, check_classes) for task in tasks}
+    if trains_heads:
+        heads |= {task: trainable(heads[task]) for task in suite.experts}
     return MultiTaskClassifier(
         encoder, heads, backbone=suite.backbone, experts=tuple(suite.experts)
     )

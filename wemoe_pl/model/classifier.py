@@ -63,7 +63,7 @@ class Prediction(NamedTuple):
 
 
 class MultiTaskClassifier(MultiTaskModel):
-    """An encoder and one frozen head per task: `model(images, task)` → logits.
+    """An encoder and one head per task: `model(images, task)` → logits.
 
     `model.predict("photo.png")` answers in words. What it is given, it prepares and moves to where
     the model is; all else takes tensors, as modules do.
@@ -106,7 +106,8 @@ class MultiTaskClassifier(MultiTaskModel):
                 (n, 3, H, W), prepared by `preprocess`.
             task: of all images; by default that of each is inferred.
             top: how many classes the answers list.
-            rule: how tasks are inferred, by the "entropy" of the heads' answers or by "routing".
+            rule: how tasks are inferred, by the "entropy" of the heads' answers, by "routing", or
+                by the largest "logit" of the tasks that MASS has chosen.
             reject: answer an image that is unlike all tasks by no task, and not by the one that it
                 is most like.
             batch_size: images that are in memory at once.
@@ -181,7 +182,7 @@ class MultiTaskClassifier(MultiTaskModel):
         Raises:
             ConfigError: the model has no routers.
         """
-        if not self.mixtures:
+        if not self.routed:
             raise ConfigError(
                 "This model has no routers: its weights are the same for every image."
             )
@@ -200,16 +201,25 @@ class MultiTaskClassifier(MultiTaskModel):
         for names, batch in prepared_batches(images, self.preprocess, batch_size):
             yield PreparedBatch(names, batch.to(weight))
 
+    @property
+    def merged_in_words(self) -> str:
+        """Say how the experts are merged."""
+        names = ", ".join(self.experts)
+        if self.mixtures:
+            return f"{len(self.mixtures)} mixtures of {names}"
+        if self.chooses_experts:
+            return f"weights that are merged for every image, of some of {names}"
+        return "one set of weights for all images"
+
     def __repr__(self) -> str:
         """Describe the classifier, and how it is used."""
         weight = next(self.parameters())
         place = f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}"
         size = sum(p.numel() for p in self.encoder.parameters())
-        merged = f"{len(self.mixtures)} mixtures of {', '.join(self.experts)}"
         classes = ", ".join(f"{task} ({number})" for task, number in self.num_classes.items())
         lines = [
             f"MultiTaskClassifier: {self.backbone.model}, {size:,} parameters, {place}",
-            f"  {merged if self.mixtures else 'one set of weights for all images'}",
+            f"  {self.merged_in_words}",
             f"  tasks (classes): {classes}",
             '  model.predict("photo.png") names task and class',
             f'  model(images, "{self.tasks[0]}") gives logits of what model.preprocess made',
@@ -224,16 +234,27 @@ def hindrance(model: MultiTaskClassifier, rule: InferenceRule) -> str:
         return f"There is no rule '{rule}'. {did_you_mean(rule, rules)}"
     if isinstance(model.encoder, PerTaskEncoder):
         return "This model has an encoder per task: say which task the images are of."
-    if rule == "routing" and not model.mixtures:
+    if rule == "routing" and not model.routed:
         return "This model has no routers to infer the task by: use the rule 'entropy'."
+    if rule == "logit" and not model.chooses_experts:
+        return (
+            "The rule 'logit' compares the tasks that an image was routed to, and this model "
+            "routes to all or to none: use the rule 'entropy'."
+        )
     if rule == "entropy" and not has_entropies(model.num_classes):
         single = min(model.num_classes, key=lambda task: model.num_classes[task])
         return (
             f"The task '{single}' has one class, of which its head is certain for any image: "
             "say which task the images are of"
-            + (", or infer it by the rule 'routing'." if model.mixtures else ".")
+            + (", or infer it by the rule 'routing'." if model.routed else ".")
         )
     return ""
+
+
+def rules_of(model: MultiTaskClassifier) -> list[InferenceRule]:
+    """Return the rules by which a model can infer tasks."""
+    rules: tuple[InferenceRule, ...] = get_args(InferenceRule)
+    return [rule for rule in rules if not hindrance(model, rule)]
 
 
 def thresholds_by(rule: InferenceRule, thresholds: Thresholds) -> Mapping[str, float]:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.checkpoints.heads import ClassificationHead
 from wemoe_pl.errors import ConfigError, did_you_mean
-from wemoe_pl.merging import PerTaskEncoder
+from wemoe_pl.merging import MASSEncoder, PerTaskEncoder
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.moe.routed import Routed
 
 
 class Encoded(NamedTuple):
@@ -27,7 +28,7 @@ class Encoded(NamedTuple):
 
 
 class MultiTaskModel(nn.Module):
-    """An encoder and one frozen head per task: `model(images, task)` → logits.
+    """An encoder and one head per task: `model(images, task)` → logits.
 
     Args:
         encoder: images (B, 3, H, W) → features (B, D).
@@ -126,34 +127,44 @@ class MultiTaskModel(nn.Module):
         return [m for m in self.encoder.modules() if isinstance(m, WeightEnsemblingMoE)]
 
     @property
+    def routed(self) -> list[Routed]:
+        """What routes samples, from the first block to the last: mixtures, or MASS's router."""
+        return [m for m in self.encoder.modules() if isinstance(m, Routed)]
+
+    @property
+    def chooses_experts(self) -> bool:
+        """Is an image routed to some experts, and to the others not at all?"""
+        return isinstance(self.encoder, MASSEncoder)
+
+    @property
     def routes_batches(self) -> bool:
         """Does what becomes of an image depend on the rest of its batch?"""
         return any(mixture.routing == "batch" for mixture in self.mixtures)
 
     @property
     def routing_weights(self) -> list[Tensor]:
-        """The weights of the last batch, (B, T) per block, where mixtures have recorded them."""
-        recorded = (mixture.routing_weights for mixture in self.mixtures)
+        """The weights of the last batch, (B, T) per block, where they were recorded."""
+        recorded = (module.routing_weights for module in self.routed)
         return [weights for weights in recorded if weights is not None]
 
     @contextmanager
     def recorded_routing(self, detached: bool = True) -> Iterator[None]:
-        """Let mixtures keep the routing weights of their last batch, in a block.
+        """Let what routes samples keep the weights of its last batch, in a block.
 
         Args:
             detached: keep them without gradients. With them, they are let go of after the block,
                 as a module that holds part of a graph cannot be copied.
         """
-        before = [mixture.record_routing for mixture in self.mixtures]
-        for mixture in self.mixtures:
-            mixture.record_routing, mixture.detach_routing = True, detached
+        before = [module.record_routing for module in self.routed]
+        for module in self.routed:
+            module.record_routing, module.detach_routing = True, detached
         try:
             yield
         finally:
-            for mixture, record in zip(self.mixtures, before, strict=True):
-                mixture.record_routing, mixture.detach_routing = record, True
+            for module, record in zip(self.routed, before, strict=True):
+                module.record_routing, module.detach_routing = record, True
                 if not detached:
-                    mixture.routing_weights = None
+                    module.routing_weights = None
 
 
 def check_own_head(encoder: nn.Module, task: str, head: ClassificationHead) -> None:

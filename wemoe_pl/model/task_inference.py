@@ -1,4 +1,4 @@
-"""The task of an image that nobody names is inferred from the heads or from the routers."""
+"""The task of an image that nobody names is inferred from the heads, the routers, or both."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wemoe_pl.model.entropy import entropy
 
-InferenceRule = Literal["entropy", "routing"]
+InferenceRule = Literal["entropy", "routing", "logit"]
 BEST_RULE: InferenceRule = "entropy"  # right more often, and needs no routers: docs/miniature.md
 # Of the powers that were tried, the one whose confidences came true: docs/use.md
 CONFIDENCE_POWER = 2
@@ -44,13 +44,15 @@ def infer_task(
     """The task of each image by a rule.
 
     Args:
-        rule: "entropy" looks at the logits, "routing" at the routing weights.
+        rule: "entropy" looks at the logits, "routing" at the routing weights, "logit" at both.
         logits: per task, (B, C).
         routing_weights: per block, (B, T).
         experts: the T experts, in the order of the routing weights.
     """
     if rule == "entropy":
         return task_by_entropy(logits)
+    if rule == "logit":
+        return task_by_logit(logits, routing_weights, experts)
     return task_by_routing(routing_weights, experts, list(logits))
 
 
@@ -92,3 +94,31 @@ def task_by_routing(
     largest, column = torch.stack(list(routing_weights)).float().mean(dim=0).max(dim=-1)
     places = torch.tensor([list(tasks).index(expert) for expert in experts], device=column.device)
     return InferredTask(places[column], largest.clamp(0, 1))
+
+
+def task_by_logit(
+    logits: Mapping[str, Tensor], routing_weights: Sequence[Tensor], experts: Sequence[str]
+) -> InferredTask:
+    """The task whose head gives the largest logit, among those that an image was routed to.
+
+    The confidence is its share of a softmax over these tasks' largest logits.
+
+    Args:
+        logits: per task, (B, C).
+        routing_weights: per block, (B, T), 0 for an expert that an image was not routed to.
+        experts: the T experts, in the order of the routing weights.
+
+    >>> logits = {"cars": torch.tensor([[2.0, 1.0]]), "dtd": torch.tensor([[1.0, 3.0]])}
+    >>> task_by_logit(logits, [torch.tensor([[0.6, 0.4]])], ["cars", "dtd"]).place
+    tensor([1])
+    >>> task_by_logit(logits, [torch.tensor([[1.0, 0.0]])], ["cars", "dtd"]).place
+    tensor([0])
+    """
+    routed = torch.stack(list(routing_weights)).sum(dim=0) > 0
+    largest = torch.stack([values.float().amax(dim=1) for values in logits.values()], dim=1)
+    chosen = torch.zeros_like(largest, dtype=torch.bool)
+    places = [list(logits).index(expert) for expert in experts]
+    chosen[:, places] = routed
+    shares = largest.masked_fill(~chosen, -math.inf).softmax(dim=1)
+    confidence, place = shares.max(dim=1)
+    return InferredTask(place, confidence)

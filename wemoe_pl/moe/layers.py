@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from wemoe_pl.moe.compression import Compression, Reader
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels import NORMS, hidden_mean, merged_mlp, store_fc2_by_columns, why_mapped
+from wemoe_pl.moe.routed import Routed
 from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
 from wemoe_pl.system.warn import warn
@@ -83,7 +84,7 @@ class Router(nn.Module):
         return self.out(hidden_mean(tokens, self.hidden.weight, self.hidden.bias))
 
 
-class WeightEnsemblingMoE(nn.Module):
+class WeightEnsemblingMoE(Routed):
     """The pretrained MLP plus the dictionary of its task vectors, mixed per sample by a router.
 
     Sample b runs through W0 + Σ_i r_bi τ_i, weights and biases alike, where r_b is the router's
@@ -105,10 +106,6 @@ class WeightEnsemblingMoE(nn.Module):
 
     Attributes:
         router: the only trainable part.
-        record_routing: keep the routing weights of the last forward pass?
-        detach_routing: are they kept without the graph of gradients that they belong to?
-        routing_weights: those weights, (B, T), which are no shares (see `Router`); None unless
-            `record_routing`.
         one_by_one: must the MLP see every sample alone, which is slow?
 
     >>> from timm.layers import Mlp
@@ -143,8 +140,6 @@ class WeightEnsemblingMoE(nn.Module):
         self.routing = routing
         weight = next(pretrained_mlp.parameters())
         self.router.to(device=weight.device, dtype=weight.dtype)
-        self.record_routing, self.detach_routing = False, True
-        self.routing_weights: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) → (B, N, D), or (B, D) → (B, D).
@@ -163,9 +158,7 @@ class WeightEnsemblingMoE(nn.Module):
         elif self.router.depth == 0:
             routing_weights = self.router.weights[None]
         # `shape[0]`, since `len` would give an exported program batches of this size only.
-        recorded = routing_weights.expand(x.shape[0], -1)
-        recorded = recorded.detach() if self.detach_routing else recorded
-        self.routing_weights = recorded if self.record_routing else None
+        self.record(routing_weights.expand(x.shape[0], -1))
         return merged_mlp(self.mlp, self.task_vectors, routing_weights, x, self.one_by_one)
 
     @torch.no_grad()
@@ -186,9 +179,15 @@ class WeightEnsemblingMoE(nn.Module):
         return folded
 
 
+def first_layer(mlp: nn.Module) -> tuple[str, Any]:
+    """The first layer of an MLP of timm's form, with its name there; None of any other."""
+    name = "fc1" if getattr(mlp, "fc1", None) else "fc1_g"
+    return name, getattr(mlp, name, None)
+
+
 def mlp_width(mlp: nn.Module) -> int:
     """D of an MLP of timm's form; raise `MergeError` that names the class of any other."""
-    first = getattr(mlp, "fc1", None) or getattr(mlp, "fc1_g", None)
+    _, first = first_layer(mlp)
     per_token = (nn.Linear, *NORMS)
     weighted = [m for m in mlp.children() if next(m.parameters(), None) is not None]
     foreign = [type(m).__name__ for m in weighted if not isinstance(m, per_token)]

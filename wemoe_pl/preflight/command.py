@@ -237,7 +237,8 @@ def print_memory(job: Job, console: Console, findings: Findings) -> None:
     images = data.batch_size * data.tasks_per_batch // job.processes
     with findings.listed("model"):
         try:
-            memory = estimate(job.module, images, data.test_batch_size, dtype)
+            steps = max(1, int(job.settings["max_steps"]))
+            memory = estimate(job.module, images, data.test_batch_size, dtype, steps)
         except RuntimeError as error:  # of torch, for what is not computed without data
             reason = str(error).partition("\n")[0]
             findings.warning("memory", f"It cannot be estimated for this backbone: {reason}.")

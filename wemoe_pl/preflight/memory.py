@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.merging import AdaptiveEncoder, MergeMethod, blocks_of
+from wemoe_pl.merging import AdaptiveEncoder, MASSEncoder, MergeMethod, blocks_of
 from wemoe_pl.merging.per_task import PerTaskMethod
 from wemoe_pl.merging.tensor_method import TensorMethod
 from wemoe_pl.merging.wrapper import Wrapper
@@ -28,6 +28,7 @@ from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import with_frozen_projection
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.sample_merging import SampleMerging
 
 ADAM = 2  # numbers for each that is trained: the means of its gradient and of that squared
 
@@ -82,9 +83,10 @@ class Memory:
         task_vectors: what of that they take.
         optimizer: Adam's two means for each number that is trained.
         step: the gradients, the activations of one batch, forward and backward, and the expert that
-            an objective compares with.
+            an objective compares with; or the expert that samples are shown to, and what is summed
+            over them.
         references: the encoders that the test compares with.
-        scoring: the activations of one batch of a test.
+        scoring: the activations of one batch of a test, and the models that are merged for it.
     """
 
     model: int
@@ -106,7 +108,11 @@ class Memory:
 
 
 def estimate(
-    module: MultiTaskModule, images: int, test_images: int, dtype: torch.dtype = torch.float32
+    module: MultiTaskModule,
+    images: int,
+    test_images: int,
+    dtype: torch.dtype = torch.float32,
+    steps: int = 1,
 ) -> Memory:
     """Estimate the memory that a job takes on each device.
 
@@ -119,6 +125,7 @@ def estimate(
         images: in a batch of a step, of all tasks together.
         test_images: in a batch of a test.
         dtype: of weights and activations.
+        steps: of the fit, whose images some methods keep.
 
     Raises:
         MergeError: the backbone cannot be merged by the method.
@@ -127,7 +134,9 @@ def estimate(
     model, compared = encoder_of(module), references_of(module)
     trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     anew = nbytes(model.encoder) if isinstance(model, AdaptiveEncoder) else 0  # merged each time
-    if anew or not isinstance(module, MergedModule):
+    if isinstance(module, SampleMerging):
+        trained, step = 0, of_samples(module, images, steps)
+    elif anew or not isinstance(module, MergedModule):
         step = anew + activations(backbone, images, "weights")
     else:
         step = trained + activations(backbone, images, "inputs")
@@ -140,10 +149,32 @@ def estimate(
         optimizer=ADAM * trained,
         step=step,
         references=sum(map(nbytes, compared)),
-        scoring=anew + activations(backbone, test_images),
+        scoring=anew + cached(model) + activations(backbone, test_images),
     )
     scale = dtype.itemsize / torch.float32.itemsize
     return Memory(**{name: round(scale * size) for name, size in asdict(counted).items()})
+
+
+def of_samples(module: SampleMerging, images: int, steps: int) -> int:
+    """Count the bytes that samples take: an expert, its activations, the sums, and a solution."""
+    backbone = module.suite.backbone
+    per_task = max(1, images // len(module.suite.experts))
+    size = Preprocessing(backbone).config["input_size"]
+    with torch.device("meta"):
+        encoder = backbone.skeleton()
+        experts = {task: encoder.state_dict() for task in module.suite.experts}
+        seen = torch.empty(steps * images, *size)
+        with torch.no_grad():
+            sums = module.merge.start(encoder, experts).nbytes(seen)
+    model, passes = nbytes(encoder), activations(backbone, per_task)
+    if module.merge.needs_labels:  # Fisher merging: gradients of every sample, and their squares
+        passes = max(passes, model + activations(backbone, 1, "weights"))
+    return 2 * model + passes + sums
+
+
+def cached(model: nn.Module) -> int:
+    """Count the bytes of the merged models that are kept for images to come."""
+    return model.cached * nbytes(model.encoder) if isinstance(model, MASSEncoder) else 0
 
 
 def is_tiled(model: nn.Module) -> bool:

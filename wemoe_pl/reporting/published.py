@@ -7,17 +7,16 @@ from functools import cache
 from typing import Any
 
 from wemoe_pl.data.corruptions.severities import PUBLISHED_SEVERITY
-from wemoe_pl.data.tasks import PAPER_TASKS
+from wemoe_pl.data.tasks import PAPER_TASKS, TALL14_TASKS, TALL20_TASKS
 from wemoe_pl.system.files import SHIPPED
 from wemoe_pl.training.metrics import mean
 
 ROBUSTNESS_TASKS = {"cars", "eurosat", "resisc45", "gtsrb"}
-FOURTEEN = {*PAPER_TASKS, "flowers102", "pcam", "fer2013", "pets", "stl10", "cifar100"}
-NINETEEN = {*FOURTEEN, "cifar10", "food101", "fashion_mnist", "kmnist", "rendered_sst2"}
+TWENTY = set(TALL20_TASKS)
 LARGER = {
-    "14 tasks": FOURTEEN,
-    "20 tasks": {*NINETEEN, "emnist_letters"},
-    "20 tasks with EMNIST digits": {*NINETEEN, "emnist_digits"},  # an easier task
+    "14 tasks": set(TALL14_TASKS),
+    "20 tasks": TWENTY,
+    "20 tasks with EMNIST digits": TWENTY - {"emnist_letters"} | {"emnist_digits"},  # easier
 }
 
 

@@ -27,7 +27,7 @@ def collect_results(
     accuracy = module.test_results["accuracy"]
     reference = module.test_results["reference"]
     individual = reference.get("individual", {})
-    encoder = module.classifier.encoder
+    classifier = module.classifier
     return {
         "suite": module.suite.name,
         "note": module.suite.note,
@@ -41,7 +41,7 @@ def collect_results(
         "mean": mean(accuracy),
         "normalized_mean": normalized_mean(accuracy, individual),
         "normalized_without": never_right(individual),
-        "parameters": parameter_counts(encoder),
+        "parameters": parameter_counts(classifier.encoder, classifier.heads),
         "seconds": {stage: round(value, 3) for stage, value in module.seconds.items()},
         "versions": versions(),
         "revision": revision(),
@@ -50,10 +50,14 @@ def collect_results(
     }
 
 
-def parameter_counts(encoder: nn.Module) -> dict[str, int]:
+def parameter_counts(encoder: nn.Module, heads: nn.Module | None = None) -> dict[str, int]:
     """Count parameters as published: without heads, and so without CLIP's projection.
 
     Of compressed experts four bytes count as one parameter, beside those of the pretrained encoder.
+
+    Args:
+        encoder: what was merged.
+        heads: of its tasks, of which those count that are trained with it.
     """
     copies, compressed, one = 1, 0, encoder
     if isinstance(encoder, PerTaskEncoder):
@@ -64,9 +68,10 @@ def parameter_counts(encoder: nn.Module) -> dict[str, int]:
             compressed = math.ceil(encoder.nbytes / 4)
     weights = ((name, p) for name, p in one.named_parameters() if p.is_floating_point())
     counted = [p for name, p in weights if not name.startswith(HEAD)]
+    of_heads = sum(p.numel() for p in (heads or nn.Module()).parameters() if p.requires_grad)
     return {
-        "total": copies * sum(p.numel() for p in counted) + compressed,
-        "trainable": sum(p.numel() for p in counted if p.requires_grad),
+        "total": copies * sum(p.numel() for p in counted) + compressed + of_heads,
+        "trainable": sum(p.numel() for p in counted if p.requires_grad) + of_heads,
     }
 
 

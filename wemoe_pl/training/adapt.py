@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.optim import Adam
 
 from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
+from wemoe_pl.checkpoints.heads import head_path, save_head
 from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
@@ -32,7 +33,12 @@ from wemoe_pl.training.objectives import (
     needs_of,
     with_old_options,
 )
-from wemoe_pl.training.optimization import Schedule, checked_learning_rate, scheduled
+from wemoe_pl.training.optimization import (
+    Schedule,
+    check_heads_are_averaged,
+    checked_learning_rate,
+    scheduled,
+)
 from wemoe_pl.training.scoring import log_by_task
 
 
@@ -53,7 +59,8 @@ class TestTimeAdaptation(MergedModule):
         reliable: see `diversity`.
         task: the only task that `predict` answers; by default all that have a head.
         infer_task: let `predict` find out the task of each image, by the "entropy" of the heads'
-            answers or by the "routing" weights, and answer for that one only.
+            answers, by the "routing" weights, or by the largest "logit" of the tasks that MASS
+            has chosen, and answer for that one only.
         references: also score pretrained, task arithmetic and the individual experts, for the
             table and the normalized mean.
         objective: what is minimised, summed over tasks; by default the paper's, `Entropy`.
@@ -105,6 +112,8 @@ class TestTimeAdaptation(MergedModule):
                 "Routing by batch takes the mean over the images of a step, which several devices "
                 "share: set model.merge.routing to sample, or trainer.devices to 1."
             )
+        if self.merge.trains_heads:
+            check_heads_are_averaged(self.trainer)
         if "routing_weights" in self.needs and not self.classifier.mixtures:
             raise ConfigError(
                 f"The objective {type(self.objective).__name__} needs routing weights, and "
@@ -165,12 +174,14 @@ class TestTimeAdaptation(MergedModule):
     def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
         """Write the encoder as plain weights, if what was adapted does not depend on the input.
 
-        Where the dictionary is shared out, no process has all of it: `load` folds it later.
+        Heads that were adapted with it are put beside it. Where the dictionary is shared out, no
+        process has all of it: `load` folds it later.
         """
-        encoder = self.classifier.encoder
+        encoder, metadata = self.classifier.encoder, provenance(recipe, seed)
         if folds(encoder) and not isinstance(encoder, FSDPModule):
-            state = fold(encoder).state_dict()
-            save_tensors(out / ENCODER_FILE, state, provenance(recipe, seed))
+            save_tensors(out / ENCODER_FILE, fold(encoder).state_dict(), metadata)
+        for task in self.suite.experts if self.merge.trains_heads else ():
+            save_head(head_path(out, task), self.classifier.head(task), metadata)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam, with the learning rate of the schedule."""

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.merging import PerTaskEncoder
-from wemoe_pl.model.classifier import MultiTaskClassifier
-from wemoe_pl.model.task_inference import has_entropies
+from wemoe_pl.model.classifier import MultiTaskClassifier, rules_of
 from wemoe_pl.training.expert_answers import ExpertAnswers
 from wemoe_pl.training.gathering import gather_metrics
 from wemoe_pl.training.metrics import TaskScores
@@ -62,7 +61,7 @@ class Evaluation:
         self.expert_answers = expert_answers
         self.scores = TaskScores(classifier.num_classes, device)
         self.routing: dict[str, TaskRouting] = {}
-        blocks, experts = len(classifier.mixtures), len(classifier.experts)
+        blocks, experts = len(classifier.routed), len(classifier.experts)
         self._routing_statistics = {
             task: RoutingStatistics(blocks, experts).to(device)
             for task in classifier.tasks
@@ -134,10 +133,8 @@ class FinalEvaluation(Evaluation):
         }
         self._unknown_task = None
         if len(classifier.tasks) > 1 and not isinstance(classifier.encoder, PerTaskEncoder):
-            experts = classifier.experts if classifier.mixtures else ()
-            by_entropy = has_entropies(classifier.num_classes)
             self._unknown_task = UnknownTaskScores(
-                classifier.tasks, experts, device, by_entropy, classifier.experts or None
+                classifier.tasks, classifier.experts, rules_of(classifier), device
             )
 
     def update(self, task: str, images: Tensor, labels: Tensor) -> Tensor | None:

@@ -18,6 +18,7 @@ from wemoe_pl.checkpoints.heads import (
     HEAD_FILE,
     ClassificationHead,
     CosineHead,
+    head_path,
     prototype_head,
     save_head,
 )
@@ -32,6 +33,7 @@ from wemoe_pl.training.gathering import gather_batch
 from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.optimization import (
     Schedule,
+    check_heads_are_averaged,
     checked_learning_rate,
     count_steps,
     scheduled,
@@ -242,13 +244,8 @@ class MultiTaskTraining(SupervisedTraining):
 
     def on_fit_start(self) -> None:
         """Refuse what DDP would not average: heads without a part in the last batch of a step."""
-        several = self.trainer.world_size > 1 and self.trainer.accumulate_grad_batches > 1
-        if self.from_scratch and several:
-            raise ConfigError(
-                "Heads are not trained on several devices in steps of several batches: leave out "
-                "data.tasks_per_batch and trainer.accumulate_grad_batches, or set trainer.devices "
-                "to 1."
-            )
+        if self.from_scratch:
+            check_heads_are_averaged(self.trainer)
 
     def on_train_epoch_end(self) -> None:
         """Replace the trained heads, when few-shot ones are asked for, before they are saved."""
@@ -275,7 +272,7 @@ class MultiTaskTraining(SupervisedTraining):
 
     def head_file(self, out: Path, task: str) -> Path:
         """Every head has a file of its own, named by its task."""
-        return out / "heads" / f"{task}.safetensors"
+        return head_path(out, task)
 
 
 def with_frozen_projection(encoder: nn.Module) -> nn.Module:

@@ -28,7 +28,8 @@ class MergedModule(MultiTaskModule):
         merge: the merge method.
         task: the only task that `predict` answers; by default all that have a head.
         infer_task: let `predict` find out the task of each image, by the "entropy" of the heads'
-            answers or by the "routing" weights, and answer for that one only.
+            answers, by the "routing" weights, or by the largest "logit" of the tasks that MASS
+            has chosen, and answer for that one only.
         references: also score pretrained, task arithmetic and the individual experts.
 
     Attributes:

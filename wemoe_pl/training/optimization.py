@@ -26,6 +26,18 @@ def count_steps(trainer: Trainer) -> int:
     return trainer.max_steps
 
 
+def check_heads_are_averaged(trainer: Trainer) -> None:
+    """Raise `ConfigError` where heads are trained that have no part in the last batch of a step.
+
+    Several processes average the gradients after that batch, of what it has used alone.
+    """
+    if trainer.world_size > 1 and trainer.accumulate_grad_batches > 1:
+        raise ConfigError(
+            "Heads are not trained on several devices in steps of several batches: leave out "
+            "data.tasks_per_batch and trainer.accumulate_grad_batches, or set trainer.devices to 1."
+        )
+
+
 def scheduled(
     optimizer: Optimizer, schedule: Schedule, trainer: Trainer
 ) -> OptimizerLRSchedulerConfig:

@@ -88,25 +88,22 @@ class UnknownTaskScores:
 
     Args:
         tasks: those that have a head.
-        experts: in the order of the routing weights; none for a model without routers.
+        experts: in the order of the routing weights; the images of their tasks say which confidence
+            is usual, or those of all tasks if there are none.
+        rules: by which tasks are inferred.
         device: of the counts.
-        by_entropy: are the heads' entropies worth a comparison?
-        calibrated_on: the tasks whose images say which confidence is usual; by default all.
     """
 
     def __init__(
         self,
         tasks: Sequence[str],
         experts: Sequence[str],
+        rules: Sequence[InferenceRule],
         device: torch.device | str = "cpu",
-        by_entropy: bool = True,
-        calibrated_on: Sequence[str] | None = None,
     ):
         self.tasks = tasks
-        self.calibrated_on = tasks if calibrated_on is None else calibrated_on
+        self.calibrated_on = experts or tasks
         self.experts = experts
-        allowed: dict[InferenceRule, bool] = {"entropy": by_entropy, "routing": bool(experts)}
-        rules = [rule for rule, is_allowed in allowed.items() if is_allowed]
         self._metrics: dict[InferenceRule, dict[str, UnknownTaskAccuracy]] = {
             rule: {t: UnknownTaskAccuracy(place).to(device) for place, t in enumerate(tasks)}
             for rule in rules

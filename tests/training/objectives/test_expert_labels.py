@@ -1,12 +1,13 @@
 """The labels of the experts against a loop over images in plain Python, and in an adaptation."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import lightning as L
 import pytest
 import torch
 from torch import Tensor
+from torch.func import functional_call
 from torch.optim import Adam
 
 from wemoe_pl.data.datamodule import MultiTaskData
@@ -119,3 +120,88 @@ def test_coefficients_per_tensor_learn_as_in_a_loop_written_out(
     [found] = module.trained_parameters().values()
     assert not torch.allclose(found, torch.full_like(found, 0.3))
     torch.testing.assert_close(found.detach(), coefficients.detach(), rtol=0, atol=1e-5)
+
+
+class Adam64:
+    """The optimiser as its paper writes it."""
+
+    def __init__(self, parameters: list[Tensor], rate: float):
+        self.parameters, self.rate, self.step = parameters, rate, 0
+        self.first = [torch.zeros_like(p) for p in parameters]
+        self.second = [torch.zeros_like(p) for p in parameters]
+
+    def move(self, gradients: Sequence[Tensor]) -> None:
+        self.step += 1
+        for p, g, m, v in zip(self.parameters, gradients, self.first, self.second, strict=True):
+            m.mul_(0.9).add_(0.1 * g)
+            v.mul_(0.999).add_(0.001 * g * g)
+            scale = ((v / (1 - 0.999**self.step)).sqrt() + 1e-8) * (1 - 0.9**self.step)
+            p.data.sub_(self.rate * m / scale)
+
+
+def test_coefficients_and_heads_learn_as_in_double_precision_written_out(
+    tiny_suite: Suite, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    module = TestTimeAdaptation(
+        tiny_suite,
+        AdaMerging("layer", clamp=True, trains_heads=True),
+        learning_rate=LEARNING_RATE,
+        schedule="constant",
+        objective=ExpertLabels(),
+    )
+    data = MultiTaskData(tiny_suite, batch_size=BATCH_SIZE)
+    quiet_trainer(max_steps=STEPS, precision="64-true").fit(module, data)
+
+    encoder = tiny_suite.load_pretrained().double()
+    base = {name: weight.detach() for name, weight in encoder.named_parameters()}
+    states = tiny_suite.load_experts()
+    own = {task: {n: state[n].double() for n in base} for task, state in states.items()}
+    coefficients = torch.full((len(base), len(own)), 0.3, dtype=torch.float64, requires_grad=True)
+    directions = {
+        task: torch.nn.functional.normalize(tiny_suite.load_head(task).weight.double(), dim=1)
+        for task in own
+    }
+    weights = {task: (10 * rows).detach().requires_grad_() for task, rows in directions.items()}
+    biases = {t: torch.zeros_like(w[:, 0]).requires_grad_() for t, w in weights.items()}
+
+    def merged() -> dict[str, Tensor]:
+        result = {}
+        for row, (name, start) in enumerate(base.items()):
+            shares = coefficients[row].clamp(0, 1)
+            moved = [shares[i] * (o[name] - start) for i, o in enumerate(own.values())]
+            result[name] = start + sum(moved, start=torch.zeros_like(start))
+        return result
+
+    learned = [coefficients, *weights.values(), *biases.values()]
+    optimizer = Adam64(learned, LEARNING_RATE)
+    tasks = {task: data.sets.load(ImageSet(task, "test")) for task in tiny_suite.tasks}
+    batches = StepBatches(tasks, BATCH_SIZE, tasks_per_batch=3, seed=0)
+    for step in range(STEPS):
+        total = torch.zeros((), dtype=torch.float64)
+        for task, (images, _) in batches[step].items():
+            features = functional_call(encoder, merged(), (images.double(),))
+            features = features / features.norm(dim=1, keepdim=True)
+            logits = features @ weights[task].T + biases[task]
+            theirs = functional_call(encoder, own[task], (images.double(),))
+            theirs = 10 * theirs / theirs.norm(dim=1, keepdim=True) @ directions[task].T
+            labels = theirs.argmax(dim=1).tolist()
+            kept = [
+                i
+                for i, (a, b) in enumerate(zip(logits.softmax(1), theirs.softmax(1), strict=True))
+                if a.argmax() == labels[i] or b.max() >= a.max()
+            ]
+            losses = [-logits[i].log_softmax(dim=0)[labels[i]] for i in kept]
+            total = total + sum(losses, start=0 * logits.sum()) / max(1, len(kept))
+        optimizer.move(torch.autograd.grad(total, learned))
+
+    found = module.trained_parameters()
+    expected = {"classifier.encoder.coefficients": coefficients}
+    expected |= {f"classifier.heads.{task}.weight": weights[task] for task in own}
+    expected |= {f"classifier.heads.{task}.bias": biases[task] for task in own}
+    assert set(found) == set(expected)
+    for name, values in expected.items():
+        # Task vectors are subtracted in single precision, before Lightning makes them double.
+        torch.testing.assert_close(found[name], values, rtol=1e-6, atol=1e-7)
+    for task, start in directions.items():
+        assert not torch.allclose(weights[task], 10 * start)
+        assert tiny_suite.load_head(task).weight.requires_grad is False
