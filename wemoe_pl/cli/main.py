@@ -1,10 +1,7 @@
 """`wemoe-pl`: one command per line, and one sentence when something is wrong."""
 
-import gc
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from wemoe_pl import __version__
 from wemoe_pl.cli import completion
@@ -13,6 +10,7 @@ from wemoe_pl.cli.options import CONFIG, values_of, wrong_command
 from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError, sentence_of
 from wemoe_pl.system.address_space import check_address_space
 from wemoe_pl.system.configs import find_config
+from wemoe_pl.system.quick_imports import quick_imports
 from wemoe_pl.system.signals import Stopped, end_with_lifeline, stoppable
 from wemoe_pl.system.terminal import flushed_quietly, say
 
@@ -84,25 +82,6 @@ def said_without_torch(args: list[str]) -> str | None:
     for name in values_of(args, *CONFIG):
         find_config(name)
     return None
-
-
-@contextmanager
-def quick_imports() -> Iterator[None]:
-    """Look for no garbage while torch and all that comes with it is imported, nor ever in that.
-
-    There is none: a million objects are made, nearly all of which live as long as the program.
-    To go through them again and again takes a fifth of the time of the import, and to do so once
-    more when the program ends takes over a second.
-    """
-    if "torch" in sys.modules or not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def where_to_fetch(args: list[str]) -> str:
