@@ -49,7 +49,10 @@ def answer(args: list[str]) -> None:
     check_address_space()
     try:
         with quick_imports():  # only now: torch takes seconds to import
-            from wemoe_pl.cli.verbs import run
+            if names_a_run(args):
+                from wemoe_pl.cli.predict import run_predict as run
+            else:
+                from wemoe_pl.cli.verbs import run
     except (ImportError, MemoryError) as error:
         if str(getattr(error, "name", "")).startswith("wemoe_pl"):
             raise  # a mistake of ours, which only its traceback explains
@@ -58,6 +61,18 @@ def answer(args: list[str]) -> None:
             "process more address space (`ulimit -v unlimited`), or install wemoe_pl anew."
         ) from error
     run(args)
+
+
+def names_a_run(args: list[str]) -> bool:
+    """Do arguments name a run to ask about images, and no job?
+
+    >>> names_a_run(["predict", "runs/demo", "photo.png"]), names_a_run(["predict", "-c", "mine"])
+    (True, False)
+    """
+    match args:
+        case ["predict", first, *_]:
+            return not first.startswith("-")
+    return False
 
 
 def said_without_torch(args: list[str]) -> str | None:
