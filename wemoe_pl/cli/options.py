@@ -15,7 +15,7 @@ SUBCOMMANDS = {
     "fit": "Adapt or train, then score all test tasks.",
     "validate": "Score all test tasks, without writing results.",
     "test": "Score all test tasks of a static merge, or of a checkpoint given by --ckpt_path.",
-    "predict": "Classify the images of --data.images, as CSV or parquet; run again, it goes on.",
+    "predict": "Classify images: print a row for each, or keep them in a job that can go on.",
 }
 # Those that have none.
 VERBS = {

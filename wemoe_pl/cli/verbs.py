@@ -11,7 +11,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
 from wemoe_pl.callbacks.lightning_private import cause_in_trainer
 from wemoe_pl.cli.bench import run_bench
-from wemoe_pl.cli.faults import explanation, with_notes
+from wemoe_pl.cli.faults import faults_explained
 from wemoe_pl.cli.job import WeMoECLI, build_job, run_job
 from wemoe_pl.cli.job_read import ReadCLI
 from wemoe_pl.cli.launchers import refuse_several
@@ -27,7 +27,7 @@ from wemoe_pl.cli.prepare import prepare, write_heads
 from wemoe_pl.cli.sweep.command import sweep
 from wemoe_pl.cli.verb_parsers import export_parser, report_parser, workspace_parser
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.export.bundle import parse_compression
 from wemoe_pl.export.loading import open_model
 from wemoe_pl.export.push import destination, push
@@ -44,8 +44,7 @@ from wemoe_pl.runs.session import writing_to
 from wemoe_pl.system.console import Console
 from wemoe_pl.system.folders import remove_folders_left
 from wemoe_pl.system.hub_repo import HubRepo
-from wemoe_pl.system.signals import REQUEST, Stopped
-from wemoe_pl.system.terminal import STDOUT, guard_output, takes_more
+from wemoe_pl.system.terminal import guard_output
 from wemoe_pl.system.trust import only_allowed
 from wemoe_pl.training.lightning_noise import silence_lightning
 
@@ -96,23 +95,13 @@ def run(args: list[str]) -> None:
     guard_output()
     command, *rest = args
     try:
-        if command in VERBS:
-            run_verb(command, rest)
-        else:
-            run_job(args)
+        with faults_explained(cause_in_trainer):
+            if command in VERBS:
+                run_verb(command, rest)
+            else:
+                run_job(args)
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
-    except Exception as error:
-        if isinstance(error, BrokenPipeError) and not takes_more(STDOUT):
-            raise  # and `main` ends without a word
-        if REQUEST.signum is not None:  # it went to the processes that load images too
-            raise with_notes(Stopped(REQUEST.signum), error) from error
-        first = cause_in_trainer(error)
-        if isinstance(first, WeMoEError):
-            raise first from None
-        if (explained := explanation(first)) is None:
-            raise
-        raise with_notes(explained, first) from error
 
 
 def run_verb(verb: str, args: list[str]) -> None:
