@@ -7,8 +7,8 @@ from wemoe_pl.data.miniature.colours import Rng, hsv
 from wemoe_pl.data.miniature.letters import LETTERS
 from wemoe_pl.data.miniature.pen import Pen
 
-# In the letters that there are.
-_NEUTRAL = ("SHE", "THE", "MAY", "ART", "STAGE", "GETS")
+# In the letters that there are, none of which is in verdicts of one kind only.
+NEUTRAL = ("SHE", "THE", "MAY", "ART", "STAGE", "BASE", "MAKES", "GETS")
 VERDICTS = {
     "negative": ("WEAK", "MESS", "TAME", "TRASH"),
     "positive": ("BEST", "GEM", "GREAT", "WARM"),
@@ -20,11 +20,11 @@ def render_rendered_sst2(name: str, rng: Rng) -> Picture:
     canvas = Image.new("RGB", (CANVAS, CANVAS), hsv(rng.random(), 0.06, rng.uniform(0.88, 1)))
     ink = hsv(rng.random(), 0.3, rng.uniform(0.05, 0.3))
     pen = Pen(canvas)
-    words = [*rng.choice(_NEUTRAL, 2, replace=False), rng.choice(VERDICTS[name])]
+    words = [*rng.choice(NEUTRAL, 2, replace=False), rng.choice(VERDICTS[name])]
     for line, word in enumerate(rng.permutation(words).tolist()):
-        left, middle = rng.uniform(-0.95, 0.95 - 0.37 * len(word)), 0.62 * (line - 1)
+        left, middle = rng.uniform(-0.8, 1.15 - 0.35 * len(word)), 0.62 * (line - 1)
         for column, letter in enumerate(word):
-            pen.move(left + 0.37 * column + 0.1, middle + rng.uniform(-0.05, 0.05), 0.22)
+            pen.move(left + 0.35 * column, middle + rng.uniform(-0.05, 0.05), 0.22)
             for stroke in LETTERS[letter]:
                 pen.stroke(stroke.tolist(), ink, 0.36)
     return develop(canvas, rng, noise=4)
