@@ -22,7 +22,7 @@ def render_rendered_sst2(name: str, rng: Rng) -> Picture:
     pen = Pen(canvas)
     words = [*rng.choice(NEUTRAL, 2, replace=False), rng.choice(VERDICTS[name])]
     for line, word in enumerate(rng.permutation(words).tolist()):
-        left, middle = rng.uniform(-0.8, 1.15 - 0.35 * len(word)), 0.62 * (line - 1)
+        left, middle = rng.uniform(-0.74, 1.09 - 0.35 * len(word)), 0.62 * (line - 1)
         for column, letter in enumerate(word):
             pen.move(left + 0.35 * column, middle + rng.uniform(-0.05, 0.05), 0.22)
             for stroke in LETTERS[letter]:
