@@ -12,6 +12,7 @@ from wemoe_pl import (
     MiniatureTask,
     MultiTaskData,
     Objective,
+    StepProgressBar,
     Suite,
     TestTimeAdaptation,
     WEMoE,
@@ -48,7 +49,9 @@ def main(steps: int = 50) -> dict[str, float]:
         suite, WEMoE(), learning_rate=5e-3, references=False, objective=Distillation()
     )
     data = MultiTaskData(suite)
-    trainer = L.Trainer(max_steps=steps, logger=False, enable_checkpointing=False)
+    trainer = L.Trainer(
+        max_steps=steps, logger=False, enable_checkpointing=False, callbacks=[StepProgressBar()]
+    )
     if steps:
         trainer.fit(module, data)
     trainer.test(module, data, verbose=False)

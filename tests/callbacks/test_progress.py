@@ -45,7 +45,7 @@ def test_progress_is_one_line_with_entropy_accuracy_and_eta_on_a_terminal_alone(
     *_, line = [line for line in plain(page.getvalue()) if "Training" in line]
     entropy, accuracy = (trainer.callback_metrics[k] for k in ("train/entropy", "val/acc"))
     assert re.search(r" 2/2 ETA (\d\d:\d\d|--:--) ", line)
-    assert line.endswith(f"entropy: {entropy:.3f} nats accuracy: {accuracy:.1%}")
+    assert line.endswith(f"entropy: {entropy:.3f} accuracy at step 2: {accuracy:.1%}")
 
 
 def plain(page: str) -> list[str]:

@@ -32,11 +32,11 @@ def test_every_stage_says_how_far_it_is_and_a_fit_how_long_it_takes(
 ) -> None:
     run(quiet_trainer, tiny_suite, StepProgressBar(), ProgressLines(seconds=0))
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"Training: step 1 of 3, entropy \d\.\d+ nats, \d+ s left", lines[0])
+    assert re.fullmatch(r"Training: step 1 of 3, entropy \d\.\d+, \d+ s left", lines[0])
     batches = len(tiny_suite.tasks)
     assert f"Validating: 1 of {batches} batches" in lines
     [last] = [line for line in lines if line.startswith("Training: step 3 of 3")]
-    assert re.search(r", entropy .*, accuracy \d+\.\d%$", last)  # and no time is left
+    assert re.search(r", entropy .*, accuracy at step \d \d+\.\d%$", last)  # and no time is left
     assert lines[-1] == f"Scoring: {batches} of {batches} batches"
 
 

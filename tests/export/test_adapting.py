@@ -20,8 +20,9 @@ from wemoe_pl.cli.main import main
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import InMemoryTask
 from wemoe_pl.errors import CheckpointError, ConfigError, DataError
-from wemoe_pl.export.adapting import Adapted
+from wemoe_pl.export.adapting import Adapted, suite_from
 from wemoe_pl.merging import AdaMerging, SimpleAverage, WEMoE
+from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
 NewVit = Callable[..., nn.Module]
@@ -112,7 +113,7 @@ def test_models_of_ones_own_are_adapted_on_images_of_any_size(tiny_vit: NewVit) 
 def test_an_unlabelled_model_is_exported_and_loaded_again(tiny_vit: NewVit, tmp_path: Path) -> None:
     models = {"pretrained": tiny_vit(0), "a": tiny_vit(1, num_classes=3)}
     adapted = adapt(models, {"a": torch.rand(6, 3, 8, 8)}, **FAST, **ON_CPU)
-    adapted.export(tmp_path / "bundle")
+    assert adapted.export(str(tmp_path / "bundle")) == tmp_path / "bundle"
     images = torch.randn(2, 3, 32, 32)
     loaded = load(tmp_path / "bundle")
     torch.testing.assert_close(loaded(images, "a"), adapted.model(images, "a"), rtol=0, atol=0)
@@ -140,6 +141,32 @@ def test_every_method_goes_through_it(merge: Any, tiny_suite: Suite, tmp_path: P
     images = torch.randn(2, 3, 28, 28)
     ours, theirs = adapted.model(images, "cars"), load(tmp_path / "bundle")(images, "cars")
     torch.testing.assert_close(ours, theirs)
+
+
+def test_the_note_of_a_suite_is_said_of_its_own_tasks_alone() -> None:
+    images = [Image.new("RGB", (8, 8))] * 2
+    suite = read_suite("miniature")
+    noted = {
+        count: suite_from(suite, dict.fromkeys([*suite.tasks][:count], images), None, None).note
+        for count in (0, 6, 8)
+    }
+    assert suite.note.startswith("Rendered images")
+    assert noted == {0: suite.note, 6: f"{suite.note} This is said of mnist, dtd.", 8: ""}
+
+
+def test_what_an_argument_is_instead_is_said(tiny_suite: Suite) -> None:
+    with pytest.raises(ConfigError, match=r"^`merge` is a merge method, .* and not 'WEMoE'\.$"):
+        adapt(tiny_suite, merge="WEMoE")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"no argument 'acelerator'\. Did you mean 'accelerator'"):
+        adapt(tiny_suite, trainer={"acelerator": "cpu"})
+    with pytest.raises(
+        ConfigError, match=r"no argument 'accelerator'\. Give it as `trainer={'acce"
+    ):
+        adapt(tiny_suite, accelerator="cpu")
+    with pytest.raises(
+        DataError, match=r"^images\['mnist'\]: .* not the path 'photos': give `Image"
+    ):
+        adapt(tiny_suite, {"mnist": "photos"})
 
 
 def test_an_argument_that_there_is_not_is_answered_with_the_nearest(tiny_suite: Suite) -> None:

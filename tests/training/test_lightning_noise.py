@@ -11,7 +11,8 @@ from wemoe_pl.training.lightning_noise import LOGGERS, says_something, silence_l
 
 TIP = "💡 Tip: For seamless cloud uploads and versioning, try installing litmodels."
 DEFAULT = "`weights_only` was not set, defaulting to `False`."
-USEFUL = "GPU available: False, used: False"
+OF_EVERY_RUN = "GPU available: False, used: False"
+USEFUL = "GPU available: True (cuda), used: True"
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +64,8 @@ def test_warnings_of_anything_else_are_told(warning: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "kept"), [(TIP, False), (DEFAULT, False), (USEFUL, True), ("", True)]
+    ("message", "kept"),
+    [(TIP, False), (DEFAULT, False), (OF_EVERY_RUN, False), (USEFUL, True), ("", True)],
 )
 def test_tips_and_defaults_say_nothing(message: str, kept: bool) -> None:
     record = logging.LogRecord("lightning", logging.INFO, "", 0, "%s", (message,), None)

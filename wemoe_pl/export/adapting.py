@@ -1,6 +1,6 @@
 """`adapt`: the whole job in one call, from models and images to model, table and pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
@@ -210,7 +210,21 @@ def suite_from(
     for task in tasks:
         check_has_task(suite, task)
     named = {task: named_as(suite.task(task), given) for task, given in tasks.items()}
-    return with_class_names(replace(suite, tasks={**suite.tasks, **named}))
+    note = note_without(suite, named)
+    return with_class_names(replace(suite, tasks={**suite.tasks, **named}, note=note))
+
+
+def note_without(suite: Suite, given: Collection[str]) -> str:
+    """The note of a suite, which is about its own tasks, when others were given for some of them.
+
+    Args:
+        suite: as it was.
+        given: the tasks that others have taken the place of.
+    """
+    own = [task for task in suite.tasks if task not in given]
+    if not suite.note or not given:
+        return suite.note
+    return f"{suite.note} This is said of {', '.join(own)}." if own else ""
 
 
 def as_task(name: str, images: Any) -> VisionTask:

@@ -17,9 +17,16 @@ LOGGERS = (
     "lightning.pytorch.trainer.connectors.checkpoint_connector",
     "lightning.pytorch.trainer.connectors.signal_connector",
 )
-# What Lightning logs of a run that is stopped or goes on, or of callbacks that a module brings
-# along, which is said in a line of our own or of no concern.
+# What Lightning logs of a run that begins, goes on or is stopped, or of callbacks that a module
+# brings along, which is said in a line of our own or of no concern.
 SAID_BETTER = (
+    "Seed set to",  # it is among the results
+    "GPU available: False",
+    "TPU available",
+    "HPU available",
+    "LOCAL_RANK: ",
+    "`Trainer.fit` stopped: `max_steps=",
+    "Loaded model weights from the checkpoint",
     "`weights_only` was not set",
     "Restoring states from",
     "Restored all states",

@@ -79,7 +79,7 @@ SHOWN_METRICS = [
     ShownMetric("loss", "loss", ("train",), least_is_best=True, progress="{:.3f}"),
     ShownMetric(
         "entropy", "entropy", ("train", "val", "test"), unit="nats", least_is_best=True,
-        progress="{:.3f} nats", is_drawn=True, score=TaskScores.entropy, result="entropy",
+        progress="{:.3f}", is_drawn=True, score=TaskScores.entropy, result="entropy",
         without_labels="Entropy is how uncertain the predictions are: 0 when all are certain.",
     ),
     ShownMetric(
