@@ -1,12 +1,16 @@
 """What `predict` answered before is left out only if the same was asked."""
 
+import csv
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers.plain_images import random_image
 
 from wemoe_pl.callbacks.predictions import Predictions
+from wemoe_pl.cli import main
 from wemoe_pl.cli.job_predictions import question_of, skip_answered, write_answers
 from wemoe_pl.model.classifier import Prediction
 from wemoe_pl.system.console import Console
@@ -98,3 +102,34 @@ def test_a_question_tells_models_and_images_apart(model: Any) -> None:
     assert asked["images"] == [("a", "b"), "abc"]
     assert asked != question_of({**RECIPE, "task": "mnist"}, model, one)
     assert asked != question_of(RECIPE, model, other)
+
+
+def predicted(config: Path, images: Path, out: Path, *more: str) -> list[str]:
+    """The tasks that a command infers, in the order of the images; empty for none of them."""
+    command = ["predict", "--config", str(config), "--data.images", str(images), *more]
+    assert main.main([*command, "--model.infer_task", "entropy", "--out", str(out)]) == 0
+    with (out / "predictions.csv").open(newline="") as file:
+        return [row["task"] for row in csv.DictReader(file)]
+
+
+def test_a_static_merge_that_was_scored_knows_images_of_none_of_its_tasks(
+    tiny_suite_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["wemoe-pl"])
+    images, run = tmp_path / "images", tmp_path / "run"
+    images.mkdir()
+    for seed in range(2):
+        random_image(28, 28, seed).save(images / f"{seed}.png")
+    job = ("--config", "task_arithmetic", "--suite", str(tiny_suite_yaml))
+    assert main.main(["test", *job, "--model.references", "false", "--out", str(run)]) == 0
+    results = json.loads((run / "results.json").read_text())
+    known = results["unknown_task"]["entropy"]["threshold"]
+    assert known
+    results["unknown_task"]["entropy"]["threshold"] = dict.fromkeys(results["tasks"], 1.0)
+    (run / "results.json").write_text(json.dumps(results))
+    assert predicted(run / "config.yaml", images, tmp_path / "one") == ["", ""]
+    with pytest.warns(UserWarning, match="No image is said to be of none of the tasks"):
+        other = predicted(
+            run / "config.yaml", images, tmp_path / "other", "--model.merge.scaling", "0.1"
+        )
+    assert "" not in other

@@ -134,7 +134,7 @@ def test_a_sweep_without_labels_is_drawn(tmp_path: Path, monkeypatch: pytest.Mon
     draw([(point, RESULTS) for point in points], ["model.rate"], tmp_path)
     assert drawn[2:] == [
         {"": {1.0: [pytest.approx(0.85)], 2.0: [pytest.approx(0.85)]}},
-        "pets", "agreement with the experts, %",
+        "pets", "agreement with the experts, %", "",
     ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Which folder and which checkpoint a command is about."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 from helpers.written_checkpoints import write_checkpoint
+from helpers.written_runs import bare_results, results_record
 
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder
-from wemoe_pl.runs.meant_run import Meant, meant_run, run_of_config
+from wemoe_pl.runs.meant_run import Meant, meant_run, run_of_config, scored_run_of
 
 RECIPE: dict[str, Any] = {
     "out": "where/it/was", "ckpt_path": None, "suite": {"name": "s"}, "tasks": None, "unseen": [],
@@ -83,3 +85,29 @@ def test_a_config_that_lies_in_no_run_is_of_none(run: RunFolder, tmp_path: Path)
 def test_a_checkpoint_that_is_not_there_is_told(meant: Callable[..., Meant]) -> None:
     with pytest.raises(CheckpointError, match=r"There is no checkpoint nowhere\.ckpt"):
         meant(ckpt_path="nowhere.ckpt")
+
+
+SOURCES = {"pretrained": {"source": "a", "sha256": "0" * 64}}
+
+
+def write_results(run: RunFolder, command: str) -> None:
+    results = bare_results({"cars": 0.5}, sources=SOURCES, run=results_record(command=command))
+    run.results.write_text(json.dumps(results))
+
+
+def test_a_static_model_is_meant_as_it_was_scored_by_the_test_of_the_config(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    run.last_checkpoint.unlink()
+    configs = ["adapt_miniature", str(run.config)]
+    assert scored_run_of(configs, RECIPE, SOURCES) is None  # it was not scored
+    write_results(run, "test")
+    found = scored_run_of(configs, RECIPE, SOURCES)
+    assert found is not None
+    assert found["accuracy"] == {"cars": 0.5}
+    assert scored_run_of(configs, {**RECIPE, "tasks": ["a"]}, SOURCES) is None
+    assert scored_run_of(configs, RECIPE, {"pretrained": {}}) is None  # the files have changed
+    assert scored_run_of(["adapt_miniature"], RECIPE, SOURCES) is None
+    assert scored_run_of([], RECIPE, SOURCES) is None
+    write_results(run, "fit")
+    assert scored_run_of(configs, RECIPE, SOURCES) is None  # they are of what was fitted

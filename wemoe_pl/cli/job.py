@@ -33,6 +33,7 @@ from wemoe_pl.export.loading import results_of
 from wemoe_pl.preflight.settings import check_fit
 from wemoe_pl.reporting.finishing import close_loggers, finish_run, validation_tables
 from wemoe_pl.reporting.summary import run_tables
+from wemoe_pl.runs.meant_run import scored_run_of
 from wemoe_pl.runs.partial import check_limits
 from wemoe_pl.runs.results_schema import thresholds_of
 from wemoe_pl.runs.session import AlreadyFinished, Session
@@ -237,8 +238,11 @@ class RunCLI(WeMoECLI):
     def before_predict(self) -> None:
         """Leave out what is answered already; answers are kept on the disk."""
         self.begin(return_predictions=False)
-        if isinstance(self.model, MergedModule) and (used := self.session.meant.checkpoint):
-            self.model.thresholds = thresholds_of(results_of(used))
+        if isinstance(self.model, MergedModule):
+            used, configs = self.session.meant.checkpoint, values_of(self.arguments, *CONFIG)
+            about = configs, self.recipe, self.model.frozen_sources
+            scored = results_of(used) if used else scored_run_of(*about)
+            self.model.thresholds = thresholds_of(scored)
         images, is_fresh = self.datamodule.to_classify, self.session.is_fresh
         skip_answered(self.trainer, self.model, images, self.recipe, is_fresh)
 

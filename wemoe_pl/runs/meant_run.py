@@ -79,6 +79,31 @@ def run_of_config(names: Sequence[str]) -> RunFolder | None:
     return None
 
 
+def scored_run_of(
+    configs: Sequence[str], recipe: Mapping[str, Any], sources: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the results of the `test` by whose config a model without a checkpoint is meant.
+
+    Those of a fit belong to its checkpoint, and say nothing of the model as it was merged.
+
+    Args:
+        configs: the configs that a command was given, by name or path.
+        recipe: what they and the command line come to, as plain values.
+        sources: the files that the model is of, with their hashes.
+
+    Returns:
+        The results; None if the last config is of no such run, or the model is another than there.
+    """
+    for path in (Path(find_config(name)) for name in configs[-1:]):
+        folder = RunFolder(path.parent)
+        results = folder.read_results() if path.name == folder.config.name else None
+        if not results or folder.holds_fit or results["sources"] != sources:
+            continue
+        if not model_change(folder, recipe):
+            return results
+    return None
+
+
 def beginning_of(folder: RunFolder) -> Any:
     """The checkpoint that a run began with, as its config names it."""
     return (read_settings(folder.config) or {}).get("ckpt_path")

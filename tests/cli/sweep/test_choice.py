@@ -70,7 +70,15 @@ def test_the_points_of_the_chosen_setting_are_marked(
     run_sweep(tmp_path, *JOB, "--choose")
     out = capsys.readouterr().out
     rows = [line for line in out.splitlines() if "│" in line]
-    assert [row.split("│")[1].strip() for row in rows if "←" in row] == ["0.2", "0.2"]
-    line = "← Chosen without labels: scaling 0.2 (information 80.0 ± 0.0, the mean of 2 seeds)."
-    assert line in out
+    marked = [row for row in rows if "←" in row]
+    assert [row.split("│")[1].strip() for row in marked] == ["0.2", "0.2", "0.2"]
+    assert [cell.strip() for cell in marked[-1].split("│")[2:-1]] == [
+        "2",
+        "20.0 ± 0.0",
+        "80.0 ± 0.0 ←",
+    ]  # of the setting, below its points
+    assert (
+        "← Chosen by the largest information, for which no label is needed: scaling 0.2 "
+        "(information 80.0 ± 0.0, the mean of 2 seeds)."
+    ) in out
     assert not re.search("Chosen before", out)

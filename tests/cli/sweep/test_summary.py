@@ -3,9 +3,15 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.sweeps import JOB, run_sweep
+from helpers.written_runs import bare_results, results_record
+
+from wemoe_pl.cli.sweep.points import Point
+from wemoe_pl.cli.sweep.summary import summarise
+from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder
 
 
 @pytest.mark.usefixtures("drawn_figures")
@@ -29,3 +35,54 @@ def test_the_choice_is_made_without_labels(
     assert chosen["information"] == pytest.approx(0.8)
     assert "seed_everything" not in chosen
     assert capsys.readouterr().out.count("Chosen") == 1
+
+
+SCORES = {"dogs": 0.9, "cats": 0.8}
+LABEL_FREE: dict[str, Any] = {
+    "information": {"dogs": 0.5, "cats": 0.75}, "agreement": SCORES, "entropy": SCORES,
+    "diversity": {"dogs": 1.0, "cats": 0.9},
+}  # fmt: skip
+
+
+def cells_of(results: dict[str, Any], capsys: pytest.CaptureFixture[str], out: Path) -> list[str]:
+    """The cells of the one row of a sweep's table, and below them what is printed after it."""
+    RunFolder(out / "a").path.mkdir(parents=True)
+    (out / "a/results.json").write_text(json.dumps(results))
+    (out / "a/config.yaml").write_text(CONFIG_HEADER)
+    summarise([Point({"model.merge.scaling": "0.3"}, out / "a", ())], ["model.merge.scaling"], out,
+              chooses=True)  # fmt: skip
+    text = capsys.readouterr().out
+    [row] = [line for line in text.splitlines() if line.startswith("│")]
+    return [cell.strip() for cell in row.split("│")[1:-1]] + [text]
+
+
+def test_without_labels_points_are_compared_by_what_needs_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = bare_results(**LABEL_FREE, run=results_record()) | {"tasks": list(SCORES)}
+    *cells, text = cells_of(results, capsys, tmp_path)
+    assert "Sweep on tiny, agreement with the experts in %" in text
+    assert cells == ["0.3", "90.0", "80.0", "85.0", "0.85", "95.0", "62.5 ←"]
+    assert "Information is what the predictions tell about the images" in text
+    assert "Chosen by the largest information, for which no label is needed: scaling 0.3" in text
+    with (tmp_path / "sweep.csv").open(newline="") as file:
+        [line] = csv.DictReader(file)
+    assert (line["agreement/cats"], float(line["agreement"])) == ("0.8", pytest.approx(0.85))
+    assert float(line["information"]) == pytest.approx(0.625)
+
+
+def test_a_task_without_labels_has_a_column_among_those_that_have_some(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = bare_results({"dogs": 0.7}, **LABEL_FREE, run=results_record())
+    *cells, text = cells_of(results, capsys, tmp_path)
+    assert cells == ["0.3", "70.0", "–", "70.0", "0.85", "85.0", "95.0", "62.5 ←"]
+    assert "The means of accuracy are without cats, whose images have no labels." in text
+
+
+def test_nothing_is_chosen_where_nothing_can_be_chosen_by(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    *_, text = cells_of(bare_results({"dogs": 0.7}, run=results_record()), capsys, tmp_path)
+    assert "Nothing was chosen: no point has an information, which settings are chosen by." in text
+    assert not (tmp_path / "chosen.json").exists()

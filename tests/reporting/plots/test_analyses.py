@@ -53,7 +53,7 @@ def test_layers_of_one_kind_are_a_line_over_the_blocks(
 ) -> None:
     layers = ["patch_embed", *LAYERS[: 4 * blocks], "norm", "all"]
     cosines = {layer: np.full((2, 2), place / 100) for place, layer in enumerate(layers)}
-    _, cosine, distance, _ = figure_of(plot_similarity, ["a", "b"], cosines, cosines).axes
+    _, cosine, distance = figure_of(plot_similarity, ["a", "b"], cosines, cosines).axes
     assert tick_labels(cosine)[0] == named
     lines = lines_of(cosine)
     assert list(lines) == [

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeAlias
 
 from wemoe_pl.cli.sweep.grid import short_names
@@ -22,22 +23,31 @@ Finished: TypeAlias = Sequence[tuple[Point, Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of the grid, and the points that are of it: one per seed.
+    """A setting of the grid, and the runs that are of it: one per seed.
 
     Args:
         values: by key, without the seed.
-        points: those that have finished.
-        scores: the information of each.
+        runs: those that have finished.
     """
 
     values: dict[str, str]
-    points: list[Point]
-    scores: list[float]
+    runs: list[tuple[Point, Mapping[str, Any]]]
+
+    @property
+    def points(self) -> list[Point]:
+        """The points that have an information."""
+        return [point for point, results in self.runs if information(results) is not None]
+
+    @property
+    def scores(self) -> list[float]:
+        """The information of each of them."""
+        scores = (information(results) for _, results in self.runs)
+        return [score for score in scores if score is not None]
 
     @property
     def information(self) -> float:
         """The mean over seeds."""
-        return sum(self.scores) / len(self.scores)
+        return fmean(self.scores)
 
     @property
     def in_words(self) -> str:
@@ -54,6 +64,16 @@ def information(results: Mapping[str, Any]) -> float | None:
     return mean(results.get("information", {}))
 
 
+def settings_of(finished: Finished) -> list[Setting]:
+    """Put the points of equal values together, whatever their seed."""
+    settings: dict[tuple[str, ...], Setting] = {}
+    for point, results in finished:
+        values = {key: value for key, value in point.settings.items() if key != SEED}
+        setting = settings.setdefault(tuple(values.values()), Setting(values, []))
+        setting.runs.append((point, results))
+    return list(settings.values())
+
+
 def choose(finished: Finished) -> Setting | None:
     """Choose the setting of the largest information, in the mean over its seeds.
 
@@ -62,23 +82,16 @@ def choose(finished: Finished) -> Setting | None:
     Returns:
         The setting; None if no point has an information.
     """
-    settings: dict[tuple[str, ...], Setting] = {}
-    for point, results in finished:
-        values = {key: value for key, value in point.settings.items() if key != SEED}
-        score = information(results)
-        if score is not None:
-            setting = settings.setdefault(tuple(values.values()), Setting(values, [], []))
-            setting.points.append(point)
-            setting.scores.append(score)
+    settings = [setting for setting in settings_of(finished) if setting.scores]
     if not settings:
         return None
-    seeds = {len(setting.points) for setting in settings.values()}
+    seeds = {len(setting.points) for setting in settings}
     if len(seeds) > 1:
         warn(
             f"The settings were compared by means over {min(seeds)} to {max(seeds)} seeds: some "
             "points have not finished. The same command runs them."
         )
-    return max(settings.values(), key=lambda setting: setting.information)
+    return max(settings, key=lambda setting: setting.information)
 
 
 def write_choice(path: Path, chosen: Setting) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 from time import monotonic
 
 from wemoe_pl.cli.sweep.points import Point, last_words
-from wemoe_pl.reporting.table import percent
+from wemoe_pl.reporting.without_labels import compared_metric
 from wemoe_pl.system.console import Console
 from wemoe_pl.training.clock import duration_in_words
+from wemoe_pl.training.metrics import mean
 
 
 class SweepProgress:
@@ -78,9 +79,11 @@ def outcome(point: Point, has_failed: bool, took: str) -> str:
         took: how long it ran, to follow on what it came to.
     """
     results = None if has_failed else point.results
-    scored = f"mean {percent(results['mean'])}{took}" if results else ""
-    ending = scored or f"failed{took}: {last_words(point)}"
-    return f"{point.folder.name}: {ending.removesuffix('.')}"
+    if not results:
+        return f"{point.folder.name}: failed{took}: {last_words(point).removesuffix('.')}"
+    metric = compared_metric([results])
+    score = metric.text(mean(results.get(metric.result, {})))
+    return f"{point.folder.name}: mean {metric.title} {score} {metric.unit}{took}"
 
 
 def tell(line: str) -> None:

@@ -6,16 +6,22 @@ from typing import Any
 
 from rich.table import Table
 
-from wemoe_pl.cli.sweep.choice import SEED, Finished, choose, information, write_choice
+from wemoe_pl.cli.sweep.choice import SEED, Finished, Setting, choose, settings_of, write_choice
 from wemoe_pl.cli.sweep.grid import folder_name, short_names
 from wemoe_pl.cli.sweep.points import Point
 from wemoe_pl.cli.sweep.progress import tell
 from wemoe_pl.reporting.analysis import write_rows
 from wemoe_pl.reporting.plots.sweep import plot_sweep
-from wemoe_pl.reporting.table import percent
-from wemoe_pl.reporting.without_labels import compared_metric
+from wemoe_pl.reporting.table import Cell
+from wemoe_pl.reporting.without_labels import (
+    compared_metric,
+    scored_tasks,
+    unlabelled_note,
+    unlabelled_tasks,
+)
 from wemoe_pl.system.console import Console
 from wemoe_pl.training.metrics import mean
+from wemoe_pl.training.shown_metrics import AGREEMENT, INFORMATION, LABEL_FREE, ShownMetric
 
 UNLIMITED = 1000  # columns in which no table is wrapped
 OF_CHOICE = " ←"  # behind the points of the chosen setting
@@ -34,51 +40,111 @@ def summarise(points: Sequence[Point], keys: list[str], out: Path, chooses: bool
     if not finished:
         return
     chosen = choose(finished) if chooses else None
-    table = sweep_table(finished, keys, chosen.points if chosen else ())
-    Console(width=Console(width=UNLIMITED).measure(table).maximum).print(table)
+    show(sweep_table(finished, keys, chosen.points if chosen else ()))
+    if len(settings := settings_of(finished)) < len(finished):
+        show(means_table(settings, chosen))
     rows = [csv_row(point, results) for point, results in finished]
     header = list(dict.fromkeys(key for row in rows for key in row))
     write_rows(out / "sweep.csv", header, [[row.get(key) for key in header] for row in rows])
     draw(finished, keys, out)
     if chosen is not None:
-        tell(f"{OF_CHOICE.strip()} Chosen without labels: {chosen.in_words}.")
+        why = "by the largest information, for which no label is needed"
+        tell(f"{OF_CHOICE.strip()} Chosen {why}: {chosen.in_words}.")
         if changed := write_choice(out / "chosen.json", chosen):
             tell(changed)
     elif chooses:
-        tell("Nothing was chosen: no point has an information.")
+        tell("Nothing was chosen: no point has an information, which settings are chosen by.")
+
+
+def show(table: Table) -> None:
+    """Print a table, however wide it is, without wrapping its cells."""
+    Console(width=Console(width=UNLIMITED).measure(table).maximum).print(table)
 
 
 def csv_row(point: Point, results: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a line of `sweep.csv`."""
+    """Make a line of `sweep.csv`: of what needs no labels, the means and the agreement by task."""
+    agreement = results.get(AGREEMENT.result, {})
     return {
         **point.settings,
         **{f"accuracy/{task}": value for task, value in results["accuracy"].items()},
         "mean": results["mean"],
         "partial": results.get("partial"),
-        "information": information(results),
+        **{metric.result: mean(results.get(metric.result, {})) for metric in LABEL_FREE},
+        **{f"{AGREEMENT.result}/{task}": value for task, value in agreement.items()},
         **{f"seconds/{stage}": value for stage, value in results["seconds"].items()},
         "folder": str(point.folder),
     }
 
 
 def sweep_table(finished: Finished, keys: list[str], chosen: Collection[Point]) -> Table:
-    """Make a table with a line per point: settings, accuracies, their mean, label-free score."""
-    first = finished[0][1]
-    tasks = list(dict.fromkeys(task for _, results in finished for task in results["accuracy"]))
-    title = f"Sweep on {first['suite']}, accuracy in %"
-    notes = dict.fromkeys(run.get(key) for _, run in finished for key in ("note", "partial"))
-    table = Table(title=title, caption="\n".join(filter(None, notes)) or None)
+    """Make a table with a line per point: its settings, what it is compared by, and the choice.
+
+    That is the accuracy of every task, or where no image has a label, what stands in for it. The
+    means of what needs no labels are behind it.
+    """
+    runs = [results for _, results in finished]
+    metric, others = compared_metric(runs), label_free_means(runs)
+    tasks = list(dict.fromkeys(task for results in runs for task in scored_tasks(results)))
+    table = Table(title=f"Sweep on {runs[0]['suite']}, {metric.title} in %", caption=below(runs))
     for name in short_names(keys).values():
         table.add_column(name)
-    for name in (*tasks, "mean", "information"):
+    for name in (*tasks, "mean", *(other.label for other in others)):
         table.add_column(name, justify="right")
     for point, results in finished:
-        scores = [results["accuracy"].get(task) for task in tasks]
-        scores += [results["mean"], information(results)]
+        scores = results.get(metric.result, {})
+        shown = [metric.text(scores.get(task)) for task in tasks] + [metric.text(mean(scores))]
+        shown += [other.text(mean(results.get(other.result, {}))) for other in others]
         mark = OF_CHOICE if point in chosen else ""
-        shown = [percent(score) for score in scores]
         table.add_row(*point.settings.values(), *shown[:-1], shown[-1] + mark)
     return table
+
+
+def means_table(settings: Sequence[Setting], chosen: Setting | None) -> Table:
+    """Make a table with a line per setting: the means over its seeds, which settings are judged by.
+
+    Args:
+        settings: the settings of a sweep.
+        chosen: the one that was chosen, if one was.
+    """
+    runs = [results for setting in settings for _, results in setting.runs]
+    metrics = list(dict.fromkeys([compared_metric(runs), *label_free_means(runs)]))
+    table = Table(title="Means over seeds", caption="± is the standard deviation over seeds.")
+    for name in short_names(list(settings[0].values)).values():
+        table.add_column(name)
+    for name in ("seeds", *(metric.label for metric in metrics)):
+        table.add_column(name, justify="right")
+    for setting in settings:
+        shown = [
+            Cell.of(
+                [mean(results.get(metric.result, {})) for _, results in setting.runs],
+                form=metric.text,
+            ).text
+            for metric in metrics
+        ]
+        mark = OF_CHOICE if setting == chosen else ""
+        values = setting.values.values()
+        table.add_row(*values, str(len(setting.runs)), *shown[:-1], shown[-1] + mark)
+    return table
+
+
+def label_free_means(runs: Sequence[Mapping[str, Any]]) -> list[ShownMetric]:
+    """List what a table of runs has beside the scores by task, the figure of the choice last.
+
+    Where all images have labels, that is the figure of the choice alone.
+    """
+    is_labelled = not any(map(unlabelled_tasks, runs))
+    measured = [m for m in LABEL_FREE if any(run.get(m.result) for run in runs)]
+    metric = compared_metric(runs)
+    others = [] if is_labelled else [m for m in measured if m not in (INFORMATION, metric)]
+    return [m for m in (*others, INFORMATION) if m is not metric]
+
+
+def below(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Say what must be known of the runs of a table, and what settings are chosen by."""
+    notes = dict.fromkeys(run.get(key) for run in runs for key in ("note", "partial"))
+    notes |= dict.fromkeys(map(unlabelled_note, runs))
+    notes |= {INFORMATION.without_labels: None}
+    return "\n".join(filter(None, notes))
 
 
 def draw(finished: Finished, keys: list[str], out: Path) -> None:
@@ -102,8 +168,9 @@ def draw(finished: Finished, keys: list[str], out: Path) -> None:
             line = lines.setdefault(folder_name(others), {})
             line.setdefault(float(point.settings[key]), []).append(score)
     if lines:
-        suite = finished[0][1]["suite"]
-        plot_sweep(out / "sweep.png", short_names(keys)[key], lines, suite, metric.label)
+        notes = dict.fromkeys(unlabelled_note(results) for _, results in finished)
+        about = finished[0][1]["suite"], metric.label, "\n".join(filter(None, notes))
+        plot_sweep(out / "sweep.png", short_names(keys)[key], lines, *about)
 
 
 def is_number(text: str) -> bool:

@@ -21,6 +21,8 @@ from wemoe_pl.reporting.plots.style import (
     write_cells,
 )
 
+LEAST_COSINE = 0.1  # to which an axis of cosines reaches at least, on both sides
+TINY = 1e-6  # to which one of distances reaches, where all experts are one
 LEAST_CHANGE = 0.1  # of a routing weight, at which a map has its darkest colours
 
 
@@ -123,11 +125,13 @@ def plot_similarity(
         heat.set_xticks(range(len(experts)), experts, rotation=90)
         heat.set_yticks(range(len(experts)), experts)
         heat.set_title("cosine of all weights")
-        figure.colorbar(image, ax=heat, label="cosine", shrink=0.8)
-        for name, by_layer in {"cosine": cosines, "distance": distances}.items():
-            draw_layers(axes[name], mean_over_pairs(by_layer))
+        beside = heat.inset_axes((1.04, 0.1, 0.2 / side, 0.8))  # wherever the layout puts the map
+        figure.colorbar(image, cax=beside, label="cosine")
+        draw_layers(axes["cosine"], mean_over_pairs(cosines), (-LEAST_COSINE, LEAST_COSINE))
+        draw_layers(axes["distance"], mean_over_pairs(distances), (0, TINY))
+        for name in ("cosine", "distance"):
             axes[name].set_ylabel(f"{name}, mean over pairs")
-        add_legend(figure, "outside right center")
+        add_legend(figure, "outside right lower")
 
 
 def mean_over_pairs(by_layer: Mapping[str, FloatArray]) -> dict[str, float]:
@@ -138,13 +142,14 @@ def mean_over_pairs(by_layer: Mapping[str, FloatArray]) -> dict[str, float]:
     }
 
 
-def draw_layers(axis: Axes, values: Mapping[str, float]) -> None:
+def draw_layers(axis: Axes, values: Mapping[str, float], least: tuple[float, float]) -> None:
     """Draw a line over the blocks for each of their parts, and a dot for what lies outside them.
 
     Args:
         axis: the panel.
         values: by layer, in the order in which an image goes through them: `blocks.3.mlp` is a part
             of a block, `patch_embed` is outside.
+        least: what the axis shows at least.
     """
     blocks: dict[str, dict[int, float]] = {}
     outside: dict[str, tuple[int, float]] = {}
@@ -163,7 +168,7 @@ def draw_layers(axis: Axes, values: Mapping[str, float]) -> None:
     count = max((max(line) + 1 for line in blocks.values()), default=0)
     places = [-1, *range(0, count, math.ceil(count / 12) or 1), count]
     axis.set_xticks(places, ["in", *map(str, places[1:-1]), "out"])
-    axis.set_ylim(min(0.0, *values.values()) * 1.1, max(0.0, *values.values()) * 1.1)
+    axis.set_ylim(1.1 * min(least[0], *values.values()), 1.1 * max(least[1], *values.values()))
     axis.set_xlabel("block")
     axis.grid()
 

@@ -24,7 +24,11 @@ from wemoe_pl.reporting.plots.style import (
 )
 from wemoe_pl.reporting.summary import accuracy_columns, own_title
 from wemoe_pl.reporting.table import percent
-from wemoe_pl.reporting.without_labels import compared_metric
+from wemoe_pl.reporting.without_labels import (
+    compared_metric,
+    scored_tasks,
+    unlabelled_note,
+)
 from wemoe_pl.training.metrics import mean
 from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.references import REFERENCES
@@ -64,7 +68,8 @@ def write_figures(
     if metric in (ACCURACY, AGREEMENT) and results.get(metric.result):
         written.append(out / f"{metric.result}.png")
         columns, own = accuracy_columns(results), own_title(results)
-        plot_accuracy(written[-1], columns, title, metric.label, own)
+        about = "\n".join(filter(None, (title, unlabelled_note(results))))
+        plot_accuracy(written[-1], columns, about, metric.label, own, scored_tasks(results))
     if any(panel_of(metric, curves) for metric in DRAWN):
         written.append(out / "adaptation.png")
         only = results.get("curves")  # of which part of the images they are, if not of all
@@ -78,7 +83,9 @@ def write_figures(
         worst = min(results["accuracy"], key=lambda task: results["accuracy"][task])
         counts = module.scores.confusion()[worst]
         written.append(out / "confusion.png")
-        about = f"{title}\nimages of {worst}, the task of least accuracy"
+        is_one = len(results["accuracy"]) == 1
+        why = "the one task with labels" if is_one else "the task of least accuracy"
+        about = f"{title}\nimages of {worst}, {why}"
         plot_confusion(written[-1], counts, module.classifier.head(worst).classes, about)
     return written
 
@@ -89,6 +96,7 @@ def plot_accuracy(
     title: str,
     label: str = ACCURACY.label,
     own: str | None = None,
+    tasks: Sequence[str] = (),
 ) -> None:
     """Draw the accuracy of every method on every task, and their means, as bars.
 
@@ -99,8 +107,11 @@ def plot_accuracy(
         title: of the figure.
         label: of the axis, if something else stands in for the accuracy.
         own: the method of the run, which is drawn as such even if it is a reference elsewhere.
+        tasks: in the order of the groups, also those that were not measured; by default those of
+            the methods.
     """
-    tasks = list(dict.fromkeys(task for values in accuracy.values() for task in values))
+    known = [task for values in accuracy.values() for task in values]
+    tasks = list(dict.fromkeys([*tasks, *known]))
     shares = {
         method: [*(values.get(task) for task in tasks), mean(values)]
         for method, values in accuracy.items()
@@ -151,7 +162,10 @@ def plot_adaptation(path: Path, curves: Mapping[str, Curve], title: str) -> None
                 draw_curve(axis, curve, metric.scale, place / len(panel), **look)
             set_limits(axis, metric, panel)
             if mean_curve := panel.get(""):
-                axis.set_title(change_of(metric, mean_curve), loc="right", fontsize=9)
+                missing = ", ".join(task for task in everything if task not in panel)
+                without = f", without {missing}" if missing else ""
+                change = f"{change_of(metric, mean_curve)}{without}"
+                axis.set_title(change, loc="right", fontsize=9, wrap=True)
             axis.set_ylabel(metric.label)
             axis.grid()
         axis.set_xlim(-0.02 * last, 1.02 * last)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from wemoe_pl.system.files import SHIPPED, atomic_write
 
 FloatArray = NDArray[np.float64]
-LegendPlace = Literal["outside right center", "outside lower center"]
+LegendPlace = Literal["outside right center", "outside right lower", "outside lower center"]
 
 # Okabe and Ito's colours, with a dark grey for their black, which is kept for means.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#555555", "#F0E442"]

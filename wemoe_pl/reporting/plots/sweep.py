@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from wemoe_pl.reporting.plots.style import add_legend, saved_figure, set_share_limits
 from wemoe_pl.training.shown_metrics import ACCURACY
 
 DECADES = 100  # from this ratio of the largest value to the least, an axis is logarithmic
+MOST_TICKS = 10  # that have room for their labels
 
 
 def plot_sweep(
@@ -17,6 +20,7 @@ def plot_sweep(
     lines: Mapping[str, Mapping[float, Sequence[float]]],
     suite: str,
     measured: str = ACCURACY.label,
+    note: str = "",
 ) -> None:
     """Draw the mean accuracy over the values of a key, a line per combination of others.
 
@@ -26,9 +30,11 @@ def plot_sweep(
         lines: by label, the mean accuracies (0 to 1) of all seeds at every value.
         suite: its name, for the title.
         measured: label of what is drawn, if something else stands in for the accuracy.
+        note: what must be known of it, for the title.
     """
     several = any(len(seeds) > 1 for line in lines.values() for seeds in line.values())
-    about = f"Sweep on {suite}" + "\nbars from the least to the largest over seeds" * several
+    bars = "bars from the least to the largest over seeds" * several
+    about = "\n".join(filter(None, (f"Sweep on {suite}", note, bars)))
     with saved_figure(path, 6, 4 + 0.18 * len(lines), about) as figure:
         axis = figure.subplots()
         for label, line in lines.items():
@@ -36,16 +42,31 @@ def plot_sweep(
             heights = [100 * np.array(line[value]) for value in values]
             spread = [[h.mean() - h.min(), h.max() - h.mean()] for h in heights]
             means = [h.mean() for h in heights]
-            bars = np.array(spread).T
-            axis.errorbar(values, means, bars, capsize=3, elinewidth=0.8, label=label)
+            errors = np.array(spread).T
+            axis.errorbar(values, means, errors, capsize=3, elinewidth=0.8, label=label)
         everything = [value for line in lines.values() for value in line]
         if min(everything) > 0 and max(everything) / min(everything) >= DECADES:
             axis.set_xscale("log")
+        else:
+            set_ticks(axis, sorted(set(everything)))
         seeds = (seed for line in lines.values() for value in line.values() for seed in value)
         set_share_limits(axis, [100 * seed for seed in seeds])
         axis.set(xlabel=key, ylabel=f"mean {measured}")
         axis.grid()
         add_legend(figure, "outside lower center")
+
+
+def set_ticks(axis: Axes, values: Sequence[float]) -> None:
+    """Let a horizontal axis have its ticks where something was measured, if they do not overlap.
+
+    Else they are where matplotlib puts them, at whole numbers for whole numbers.
+    """
+    gaps = np.diff(values)
+    if len(gaps) and gaps.min() >= (values[-1] - values[0]) / MOST_TICKS:
+        axis.set_xticks(values, [f"{value:g}" for value in values])
+    else:
+        is_whole = all(float(value).is_integer() for value in values)
+        axis.xaxis.set_major_locator(MaxNLocator(MOST_TICKS, integer=is_whole))
 
 
 def plot_costs(
