@@ -9,10 +9,10 @@ STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all soak fuzz tables methods miniature lint clean
+.PHONY: help install demo test test-all soak fuzz tables methods miniature miniature20 lint clean
 
 help:  ## List these targets.
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 install: $(STAMP)  ## Make .venv, with the package (editable) and its tools at the tested versions.
 
@@ -56,6 +56,24 @@ miniature: install  ## Train the miniature's weights anew, into the package (hal
 	  $(BIN)/wemoe-pl fit --config finetune_miniature.yaml --task $$task --out runs/miniature/$$task --fresh \
 	  && cp runs/miniature/$$task/encoder.safetensors $(MINIATURE)/experts/$$task.safetensors \
 	  || exit 1; \
+	done
+
+# The second suite takes an hour: what has finished below runs/miniature20 is not trained again, what was
+# interrupted goes on.
+MINIATURE20 := wemoe_pl/assets/miniature20
+RUNS20 := runs/miniature20
+TASKS20 := $(TASKS) flowers102 pcam fer2013 pets stl10 cifar100 cifar10 food101 fashion_mnist emnist_letters \
+  kmnist rendered_sst2
+miniature20: install  ## Train the second miniature's weights anew (an hour); an interrupted training goes on.
+	test -f $(RUNS20)/generalist/results.json \
+	  || $(BIN)/wemoe-pl fit --config pretrain_miniature20.yaml --out $(RUNS20)/generalist
+	mkdir -p $(MINIATURE20)/heads $(MINIATURE20)/experts
+	cp $(RUNS20)/generalist/encoder.safetensors $(MINIATURE20)/
+	cp $(RUNS20)/generalist/heads/*.safetensors $(MINIATURE20)/heads/
+	for task in $(TASKS20); do \
+	  test -f $(RUNS20)/$$task/results.json \
+	  || $(BIN)/wemoe-pl fit --config finetune_miniature20.yaml --task $$task --out $(RUNS20)/$$task || exit 1; \
+	  cp $(RUNS20)/$$task/encoder.safetensors $(MINIATURE20)/experts/$$task.safetensors || exit 1; \
 	done
 
 lint: install  ## Check style, formatting and types.

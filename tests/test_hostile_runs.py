@@ -100,9 +100,9 @@ def show(folder: RunFolder) -> None:
     scores = [*results["accuracy"].values()]
     assert all(type(score) in (int, float) and 0 <= score <= 1.000001 for score in scores)
     assert math.isclose(results["mean"], sum(scores) / len(scores), abs_tol=1e-6)
-    table = compare_runs([run], TableOptions(references=True, mean_over_seeds=True))
+    tables = compare_runs([run], TableOptions(references=True, mean_over_seeds=True))
     for layout in LAYOUTS.values():
-        layout([table])
+        layout(tables)
     summary_page(results, [])
     sections_of([run])
 

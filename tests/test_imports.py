@@ -24,8 +24,8 @@ WITHOUT_TORCH = [
     "reporting.families", "reporting.markdown", "reporting.table", "runs.__init__",
     "runs.settings", "system.__init__", "system.address_space", "system.configs",
     "system.files", "system.moved_modules", "system.near_paths", "system.own_packages",
-    "system.plain_yaml", "system.public_names", "system.signals", "system.spreadsheets",
-    "system.terminal", "system.yaml_names",
+    "system.plain_yaml", "system.public_names", "system.quick_imports", "system.signals",
+    "system.spreadsheets", "system.terminal", "system.warn", "system.yaml_names",
 ]  # fmt: skip
 QUICK = {"wemoe_pl", "lazy_loader", "platformdirs", "yaml", *sys.stdlib_module_names}
 PACKAGE = Path(wemoe_pl.__file__).parent
@@ -93,8 +93,10 @@ def test_a_file_imports_only_from_its_own_stage_and_those_above(module: str) -> 
     assert {stage_of(name) for name in siblings(MODULES[module])}.isdisjoint(below)
 
 
-def test_the_package_itself_imports_nothing_but_what_finds_modules() -> None:
-    assert siblings(MODULES["__init__"]) == {"system.moved_modules", "system.own_packages"}
+def test_the_package_itself_imports_nothing_but_what_imports_others() -> None:
+    assert siblings(MODULES["__init__"]) == {
+        "system.moved_modules", "system.own_packages", "system.quick_imports",
+    }  # fmt: skip
 
 
 def test_no_two_files_import_each_other() -> None:
@@ -122,4 +124,6 @@ def test_what_is_answered_without_torch_imports_only_what_is_quick(module: str) 
 
 def test_only_the_command_line_waits_with_an_import_until_something_must_run() -> None:
     late = {m: siblings(MODULES[m]) - set(WITHOUT_TORCH) for m in WITHOUT_TORCH}
-    assert {m: names for m, names in late.items() if names} == {"cli.main": {"cli.verbs"}}
+    assert {m: names for m, names in late.items() if names} == {
+        "cli.main": {"cli.predict", "cli.verbs"}
+    }

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from wemoe_pl.callbacks import predictions
 from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.data.tasks import path_of, printable
 from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
+from wemoe_pl.model import prediction_table
 from wemoe_pl.model.classifier import Prediction
 from wemoe_pl.system.spreadsheets import csv_text
 
@@ -29,7 +29,7 @@ def predicted(
 
 
 def cells(prediction: Prediction) -> list[Any]:
-    return [getattr(prediction, name) for name in predictions.COLUMNS]
+    return [getattr(prediction, name) for name in prediction_table.COLUMNS]
 
 
 BATCHES = {
@@ -102,7 +102,7 @@ def test_a_spreadsheet_runs_nothing_of_a_table(tmp_path: Path) -> None:
 def test_parquet_has_the_same_rows_and_all_digits(
     rows_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predictions, "ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(prediction_table, "ROWS_AT_ONCE", rows_at_once)
     writer = begun(tmp_path, "answers.parquet")
     for first, answers in BATCHES.items():
         keep(writer, first, answers)
@@ -111,10 +111,6 @@ def test_parquet_has_the_same_rows_and_all_digits(
     assert table.column_names == HEADER
     expected = [cells(answer) for answers in BATCHES.values() for answer in answers]
     assert [list(row.values()) for row in table.to_pylist()] == expected
-
-
-def test_every_field_of_an_answer_has_a_column() -> None:
-    assert set(predictions.COLUMNS) == set(Prediction._fields) - {"top"}
 
 
 def test_answers_that_an_earlier_version_has_kept_are_read(tmp_path: Path) -> None:

@@ -104,10 +104,11 @@ def test_a_backbone_may_be_given_by_its_name_alone(path: Path) -> None:
     assert_same(load_encoder(str(path), "test_vit"), encoder)
 
 
-def test_the_miniature_is_shipped() -> None:
-    suite = yaml.safe_load(Path(find_config("suites/miniature")).read_text())
+@pytest.mark.parametrize("name", ["miniature", "miniature20"])
+def test_a_miniature_is_shipped(name: str) -> None:
+    suite = yaml.safe_load(Path(find_config(f"suites/{name}")).read_text())
     encoder = load_encoder(suite["pretrained"], Backbone(**suite["backbone"]))
-    assert_same(encoder, load_encoder("shipped:miniature", Backbone(**suite["backbone"])))
+    assert_same(encoder, load_encoder(f"shipped:{name}", Backbone(**suite["backbone"])))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -23,6 +23,7 @@ from wemoe_pl.checkpoints.heads import (
     trainable,
 )
 from wemoe_pl.data.miniature import CLASSES
+from wemoe_pl.data.tasks import PAPER_TASKS
 from wemoe_pl.errors import CheckpointError
 
 B, C, D = 4, 3, 5
@@ -128,9 +129,14 @@ def test_a_half_precision_head_is_read_as_float32_with_equal_values(
         assert torch.equal(tensor, head.state_dict()[key].half().float())
 
 
-@pytest.mark.parametrize("task", CLASSES)
-def test_the_heads_of_the_miniature_are_shipped_with_the_classes_of_its_images(task: str) -> None:
-    head = load_head(f"shipped:miniature/heads/{task}.safetensors")
+@pytest.mark.parametrize(
+    ("suite", "task"),
+    [*(("miniature", task) for task in PAPER_TASKS), *(("miniature20", task) for task in CLASSES)],
+)
+def test_the_heads_of_a_miniature_are_shipped_with_the_classes_of_its_images(
+    suite: str, task: str
+) -> None:
+    head = load_head(f"shipped:{suite}/heads/{task}.safetensors")
     assert isinstance(head, CosineHead)
     assert head.classes == CLASSES[task]
 

@@ -108,7 +108,7 @@ def test_configs_are_those_shipped_and_those_here(command: str, option: str) -> 
     ("line", "values"),
     [
         ("fit --suite ", shipped_suites()),
-        ("fit --suite mini", ["miniature"]),
+        ("fit --suite mini", ["miniature", "miniature20"]),
         ("fit --model ", [*MODELS]),
         ("fit --config mine --model M", ["MultiTaskTraining"]),
         ("report --format ", ["markdown", "csv", "latex"]),

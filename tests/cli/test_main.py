@@ -1,14 +1,11 @@
 """The command line as its users meet it: every shipped config, every command, every mistake."""
 
 import csv
-import gc
 import json
 import re
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise, product
 from pathlib import Path
@@ -799,62 +796,3 @@ def test_heads_that_nothing_makes_are_not_built(wemoe_pl: Command, tmp_path: Pat
     answer = wemoe_pl("heads", "--config", "adapt_miniature", "--out", tmp_path)
     assert answer.status == 1
     assert "'miniature' has no zero-shot heads" in answer.err
-
-
-# The import of torch
-
-
-@pytest.fixture
-def collecting() -> Iterator[None]:
-    """Garbage is collected as before when a test has ended."""
-    yield
-    gc.enable()
-
-
-def test_what_is_imported_first_is_never_looked_at_again() -> None:
-    program = """
-import gc
-from wemoe_pl.cli.main import quick_imports
-
-with quick_imports():
-    assert not gc.isenabled()
-    import decimal
-assert gc.isenabled()
-assert gc.get_freeze_count() > 1000
-assert not any(each is decimal.__dict__ for each in gc.get_objects())
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-
-
-def test_garbage_is_collected_after_an_import_that_fails() -> None:
-    program = """
-import gc
-from wemoe_pl.cli.main import quick_imports
-
-try:
-    with quick_imports():
-        import no_such_module
-except ModuleNotFoundError:
-    assert gc.isenabled()
-else:
-    raise AssertionError
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-
-
-def test_a_program_that_has_torch_already_keeps_its_garbage_collector_as_it_is() -> None:
-    assert "torch" in sys.modules
-    frozen = gc.get_freeze_count()
-    with main.quick_imports():
-        assert gc.isenabled()
-    assert gc.get_freeze_count() == frozen
-
-
-def test_so_does_one_that_collects_none(collecting: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "torch")
-    frozen = gc.get_freeze_count()
-    gc.disable()
-    with main.quick_imports():
-        assert not gc.isenabled()
-    assert not gc.isenabled()
-    assert gc.get_freeze_count() == frozen

@@ -56,8 +56,14 @@ def test_a_missing_command_is_asked_for() -> None:
 def test_an_error_names_the_option_and_where_help_is() -> None:
     parser = OneSentence(prog="wemoe-pl report")
     parser.add_argument("--format", choices=("csv", "latex"))
-    with pytest.raises(ConfigError, match=r"--format: invalid choice.*See wemoe-pl report --help"):
-        parser.parse_args(["--format", "word"])
+    parser.add_argument("--seeds", type=int)
+    with pytest.raises(ConfigError, match=r"--seeds: invalid int .*See wemoe-pl report --help"):
+        parser.parse_args(["--seeds", "word"])
+    with pytest.raises(
+        ConfigError,
+        match=r"^--format: there is no 'latx'\. Did you mean 'latex'\? Valid names: csv, latex\.$",
+    ):
+        parser.parse_args(["--format", "latx"])
 
 
 def test_a_parser_tells_its_options_by_all_their_names() -> None:

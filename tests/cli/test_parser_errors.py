@@ -157,6 +157,21 @@ CASES = [
     ("codec", "fit --config latin.yaml", "latin.yaml: it is no text in UTF-8."),
     ("Got|Given", f"{JOB} --seed_everything x", "seed_everything: expected bool or int, got 'x'."),
     ("Got|Given", f"{JOB} --model.merge.init_lambda a", "init_lambda: expected float, got 'a'."),
+    (
+        "Got|Given",
+        f"{JOB} --tasks a,b",
+        "tasks: expected a list, got 'a,b'. Write it in brackets: '[a,b]'.",
+    ),
+    (
+        "Got|Given",
+        f"{JOB} --unseen a",
+        "unseen: expected a list, got 'a'. Write it in brackets: '[a]'.",
+    ),
+    (
+        "Got|Given",
+        f"{JOB} --model.infer_task entrpy",
+        "model.infer_task: there is no 'entrpy'. Did you mean 'entropy'?",
+    ),
 ]
 
 
@@ -210,7 +225,11 @@ def test_a_report_is_worded_as_the_table_expects(
 def test_lines_that_say_where_jsonargparse_looked_begin_as_expected(
     reports_on: Callable[[str], list[str]],
 ) -> None:
-    commands = (f"{JOB} --model os.system", "fit --config nowhere.yaml")
+    commands = (
+        f"{JOB} --model os.system",
+        "fit --config nowhere.yaml",
+        f"{JOB} --trainer.callbacks a",
+    )
     reports = [report for command in commands for report in reports_on(command)]
     lines = [line.strip(" -") for report in reports for line in report.splitlines()]
     unknown = [start for start in BOILERPLATE if not any(line.startswith(start) for line in lines)]

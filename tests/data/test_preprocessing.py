@@ -122,7 +122,7 @@ def test_images_given_as_pillow_has_them_are_those_of_files(
     turned(image).save(tmp_path / "a.png", exif=turned(image).info["exif"])
     for given in (turned(image), Image.open(tmp_path / "a.png"), tmp_path / "a.png"):
         [batch] = prepared_batches(given, tiny, 1)
-        assert torch.equal(batch[0], tiny(image))
+        assert torch.equal(batch.images[0], tiny(image))
     assert torch.equal(tiny(turned(image)), tiny(image))
 
 
@@ -175,7 +175,39 @@ def test_a_backbone_that_is_not_square_gets_the_middle_of_the_image(size: tuple[
 
 def test_images_are_read_when_their_batch_is_asked_for(tmp_path: Path) -> None:
     noise((28, 28)).save(tmp_path / "0.png")
+    (tmp_path / "1.png").write_text("no picture")
     batches = prepared_batches([tmp_path / "0.png", tmp_path / "1.png"], Preprocessing(TINY), 1)
-    assert next(batches).shape == (1, 3, 28, 28)
-    with pytest.raises(DataError, match=r"1\.png is not a readable image: .*No such file"):
+    first = next(batches)
+    assert (first.names, first.images.shape) == ([str(tmp_path / "0.png")], (1, 3, 28, 28))
+    with pytest.raises(DataError, match=r"1\.png is not a readable image: it is none of PNG"):
         next(batches)
+
+
+def test_a_folder_or_a_pattern_stands_for_the_images_below_it(
+    tmp_path: Path, tiny: Preprocessing
+) -> None:
+    names = ("a/2.png", "a/10.png", "1.png")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        noise((28, 28)).save(tmp_path / name)
+    listed = sorted(str(tmp_path / name) for name in names)
+    for given in (str(tmp_path), tmp_path):
+        [batch] = prepared_batches(given, tiny, 8)
+        assert batch.names == listed
+    mixed = [tmp_path / "a", noise((28, 28)), f"{tmp_path}/*.png"]
+    read = list(prepared_batches(mixed, tiny, 2))
+    found = [name for batch in read for name in batch.names]
+    assert found == [*(name for name in listed if "/a/" in name), None, str(tmp_path / "1.png")]
+    assert [len(batch.images) for batch in read] == [2, 2]
+
+
+def test_a_path_to_nothing_is_refused_before_any_image_is_read(
+    tmp_path: Path, tiny: Preprocessing
+) -> None:
+    (tmp_path / "0.png").write_text("no picture")
+    near = rf"There is no folder or file {tmp_path}/0\.pgn: .* Did you mean {tmp_path}/0\.png\?$"
+    with pytest.raises(DataError, match=near):
+        next(prepared_batches([tmp_path / "0.png", tmp_path / "0.pgn"], tiny, 1))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"/empty has no images: check its path"):
+        next(prepared_batches(tmp_path / "empty", tiny, 1))

@@ -2,12 +2,13 @@
 
 import json
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from helpers.written_runs import bare_results, results_record
 
 from wemoe_pl.cli.sweep.command import sweep
+from wemoe_pl.cli.sweep.points import Point
 from wemoe_pl.cli.sweep.workers import Processes
 from wemoe_pl.system.provenance import program, versions
 from wemoe_pl.system.signals import Stopped
@@ -19,10 +20,12 @@ class FakeRunner(Processes):
     Args:
         failing: names of points that fail.
         interrupted: the name of a point at which Ctrl-C is pressed.
+        checks: are commands read before any is noted, as they are before any is run?
     """
 
-    def __init__(self, failing: Sequence[str] = (), interrupted: str = ""):
+    def __init__(self, failing: Sequence[str] = (), interrupted: str = "", checks: bool = False):
         super().__init__()
+        self.checks = checks
         self.failing = failing
         self.interrupted = interrupted
         self.commands: list[list[str]] = []
@@ -46,6 +49,10 @@ class FakeRunner(Processes):
         )  # fmt: skip
         (log.parent / "results.json").write_text(json.dumps(results))
         return 0
+
+    def check(self, points: Collection[Point]) -> None:
+        if self.checks:  # it takes half a second a point
+            super().check(points)
 
     def stop(self) -> None:
         self.stopped = True

@@ -17,7 +17,7 @@ from wemoe_pl.merging import MASS, Individual, TaskArithmetic, WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
 from wemoe_pl.model.task_inference import InferenceRule, infer_task
-from wemoe_pl.system.warn_once import warn_once
+from wemoe_pl.system.warn import warn_once
 
 
 def random_x(*shape: int, seed: int = 0) -> Tensor:
@@ -114,11 +114,12 @@ def test_the_only_task_need_not_be_inferred(
 def test_images_in_any_form_are_answered_alike(
     model: MultiTaskClassifier, pictures: list[Path]
 ) -> None:
-    expected = model.predict(pictures)
     opened = [Image.open(path) for path in pictures]
-    assert model.predict(opened) == model.predict(iter(opened)) == expected
-    assert model.predict([str(path) for path in pictures]) == expected
-    assert model.predict(prepared(model, pictures)) == expected
+    expected = model.predict(opened)
+    assert model.predict(iter(opened)) == model.predict(prepared(model, pictures)) == expected
+    named = [a._replace(image=str(p)) for a, p in zip(expected, pictures, strict=True)]
+    assert model.predict(pictures) == model.predict([str(path) for path in pictures]) == named
+    assert model.predict(pictures[0].parent) == named
     for one in (pictures[0], str(pictures[0]), opened[0]):
         [answer] = model.predict(one)
         assert answer.class_name == expected[0].class_name
@@ -226,8 +227,9 @@ def test_a_classifier_says_nothing_that_is_not_asked_for(
             torch.zeros(1, 3, 28, 28, dtype=torch.uint8), {},
             r"takes normalised images, not torch\.uint8: prepare each with model\.preprocess",
         ),
-        ("missing.png", {}, r"^missing\.png is not a readable image: .*No such file"),
-        ([None], {}, r"^An image is a path or one of Pillow's, not a NoneType\.$"),
+        ("missing.png", {}, r"^There is no folder or file missing\.png: check its path\.$"),
+        ([None], {}, r"as one of Pillow's, and not as None, of type NoneType\.$"),
+        (3, {}, r"^An image is given as the path of a file or folder, .* not as 3, of type int\.$"),
         (IMAGES[:, :, :28, :28], {"task": "mnits"}, r"no head for 'mnits'. Did you mean 'mnist'\?"),
         (IMAGES[:, :, :28, :28], {"rule": "entrpy"}, r"no rule 'entrpy'\. Did you mean 'entropy'"),
         (IMAGES[:, :, :28, :28], {"top": 0}, r"^top is 0: give a number from 1\.$"),
@@ -300,7 +302,7 @@ def test_an_image_below_the_threshold_of_its_inferred_task_is_of_none(
     assert sum(answer.task is None for answer in answers) == 2
     for answer, guess, sure in zip(answers, guessed, confidences, strict=True):
         if sure < least:
-            assert answer == Prediction(None, guess.task_confidence, None, None, [])
+            assert answer == Prediction(None, guess.task_confidence, None, None, [], guess.image)
             assert repr(answer).startswith("Prediction(task=None, task_confidence=0.")
         else:
             assert answer.task == guess.task

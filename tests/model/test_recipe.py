@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from safetensors import safe_open
 
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.checkpoints.zero_shot import TextTower
@@ -24,6 +26,7 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
 from wemoe_pl.model.recipe import describe, read_suite, rebuild
 from wemoe_pl.system.configs import SHIPPED_CONFIGS
+from wemoe_pl.system.files import locate
 
 SHIPPED_SUITES = sorted((SHIPPED_CONFIGS / "suites").glob("*.yaml"))
 
@@ -69,7 +72,7 @@ METHODS: list[MergeMethod] = [
 
 
 def test_suites_are_shipped() -> None:
-    assert {"miniature", "clip_vitb32", "clip_vitb16", "clip_vitl14"} <= {
+    assert {"miniature", "miniature20", "clip_vitb32", "clip_vitb16", "clip_vitl14"} <= {
         path.stem for path in SHIPPED_SUITES
     }
 
@@ -98,6 +101,26 @@ def test_a_shipped_suite_of_clip_has_the_tasks_of_papers(
     assert tuple(suite.tasks) == tuple(suite.experts) == names
     described = {name: replace(task, corrupt="error") for name, task in suite.tasks.items()}  # type: ignore[type-var]
     assert described == {name: PaperTask(name) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "megabytes"),
+    [("miniature", PAPER_TASKS, 10), ("miniature20", TALL20_TASKS, 20)],
+)
+def test_a_miniature_has_rendered_tasks_and_small_weights_in_half_precision(
+    name: str, names: tuple[str, ...], megabytes: float
+) -> None:
+    suite = read_suite(name)
+    assert tuple(suite.tasks) == tuple(suite.experts) == tuple(suite.heads) == names
+    assert {type(task) for task in suite.tasks.values()} == {MiniatureTask}
+    assert suite.note == "Rendered images and tiny models, not the paper's datasets."
+    sources = (suite.pretrained, *suite.experts.values(), *suite.heads.values())
+    files = [locate(str(source)) for source in sources]
+    assert sum(file.stat().st_size for file in files) < megabytes * 1e6
+    for file in files:
+        with safe_open(file, "pt") as weights:
+            tensors = [weights.get_tensor(key) for key in weights.keys()]  # noqa: SIM118
+        assert {tensor.dtype for tensor in tensors} == {torch.float16}
 
 
 @pytest.mark.parametrize("model", ["vitb32", "vitb16", "vitl14"])

@@ -221,3 +221,18 @@ def test_a_table_says_which_tasks_a_normalized_mean_is_without(
     report([str(tmp_path)])
     note = "The normalized mean is without cars, where the own expert is never right."
     assert capsys.readouterr().out.count(note) == 1
+
+
+def test_a_single_run_stands_beside_what_it_was_compared_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference = {"pretrained": {"cars": 0.4}, "individual": {"cars": 0.8}}
+    write_run(tmp_path / "a", "TIES", {"cars": 0.6}, reference=reference, normalized_mean=0.75)
+    lines = printed_table(capsys, tmp_path)
+    assert lines[2:] == [
+        ["pretrained", "40.0", "40.0", "50.0"],
+        ["TIES", "**60.0**", "**60.0**", "**75.0**"],
+        ["individual", "80.0", "80.0", "100.0"],
+    ]
+    write_run(tmp_path / "b", "CART", {"cars": 0.7}, reference=reference)
+    assert len(printed_table(capsys, tmp_path)) == 4  # of two, when they are asked for

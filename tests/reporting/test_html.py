@@ -140,7 +140,7 @@ def written(
     path: Path, *sections: Section, table: ResultTable | None = None, **more: Any
 ) -> Reading:
     """A page of one experiment."""
-    experiment = Experiment(table or result_table(), sections)
+    experiment = Experiment([table or result_table()], sections)
     write_page(path, [experiment], ["runs"], **more)
     return Reading(path.read_text("utf-8"))
 
@@ -154,8 +154,8 @@ def out(tmp_path: Path) -> Path:
 
 
 def test_a_page_says_what_it_is_of_and_from_where(out: Path, tmp_path: Path) -> None:
-    first = Experiment(result_table(), [section(tmp_path / "a"), section(tmp_path / "b")])
-    second = Experiment(result_table(title="tiny, cars only"), [section(tmp_path / "c")])
+    first = Experiment([result_table()], [section(tmp_path / "a"), section(tmp_path / "b")])
+    second = Experiment([result_table(title="tiny, cars only")], [section(tmp_path / "c")])
     write_page(out, [first, second], ["runs/a & b", "runs/c"])
     page = Reading(out.read_text("utf-8"))
     assert page.words("h1") == ["tiny"]
@@ -238,7 +238,7 @@ def test_notes_of_suites_stand_at_the_head_once_and_others_below_the_table(
     assert page.words("p").count("tiny: Rendered images.") == 1
     assert page.words("p").count("Mean ± deviation.") == 1
     assert page.words("body")[0].count("Rendered images.") == 1
-    assert notes_of([Experiment(result_table(), [section(tmp_path, note="")])]) == {}
+    assert notes_of([Experiment([result_table()], [section(tmp_path, note="")])]) == {}
 
 
 def test_half_a_character_does_not_keep_a_page_from_being_written(
@@ -320,7 +320,7 @@ def test_rows_lead_to_their_runs_and_those_without_a_row_are_listed(
 
 def test_a_row_of_which_two_runs_bear_the_name_leads_to_neither(tmp_path: Path) -> None:
     twins = [section(tmp_path / name) for name in ("a", "b")]
-    experiment = Experiment(result_table(), twins)
+    experiment = Experiment([result_table()], twins)
     assert experiment.anchor("WEMoE") is None
     assert experiment.without_a_row == twins
 
@@ -583,7 +583,10 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for r in result_table().rows
     ]
     wide = result_table(title="wide", columns=[*columns, *more], rows=rows, published=[])
-    experiments = [Experiment(result_table(notes=["Remark."]), [one, other]), Experiment(wide, [])]
+    experiments = [
+        Experiment([result_table(notes=["Remark."])], [one, other]),
+        Experiment([wide], []),
+    ]
     write_page(folder / "out.html", experiments, ["a/" * 100])
     return folder / "out.html"
 

@@ -54,6 +54,8 @@ PAGE = """\
 
 > Rendered images.
 
+> The means of accuracy are without unlabelled, whose images have no labels.
+
 > The test images are corrupted: motion_blur of severity 2.
 
 ## Accuracy, %
@@ -62,6 +64,7 @@ PAGE = """\
 | --- | ---: | ---: | ---: | ---: |
 | cars | 50.0 | 55.0 | 60.0 | 80.0 |
 | mnist | 25.0 | 50.0 | 95.0 | 100.0 |
+| unlabelled | – | – | – | – |
 | mean | 37.5 | 52.5 | 77.5 | 90.0 |
 | normalized mean | 43.8 | 59.4 | 85.0 | 100.0 |
 
@@ -71,6 +74,7 @@ PAGE = """\
 | --- | ---: |
 | cars | 12.5 |
 | mnist | 6.2 |
+| unlabelled | – |
 | mean | 9.4 |
 
 Calibration error is how far confidence and accuracy lie apart, on average over 15 bins of \
@@ -95,6 +99,7 @@ a task's classes that its predictions spread over.
 | --- | ---: | ---: |
 | cars | 40.0 | 30.0 |
 | mnist | 80.0 | 70.0 |
+| unlabelled | – | – |
 | mean | 60.0 | 50.0 |
 
 ## Size and time

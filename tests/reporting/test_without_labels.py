@@ -11,7 +11,8 @@ from wemoe_pl.cli.sweep.points import Point
 from wemoe_pl.cli.sweep.summary import draw
 from wemoe_pl.reporting.comparison import TableOptions
 from wemoe_pl.reporting.html import label_free_facts
-from wemoe_pl.reporting.report import report
+from wemoe_pl.reporting.report import report, report_page
+from wemoe_pl.reporting.scored_runs import read_experiments
 from wemoe_pl.reporting.summary import run_tables, summary_page
 from wemoe_pl.reporting.without_labels import adaptation_ends, compared_metric
 from wemoe_pl.runs.results_schema import read_results_file
@@ -135,3 +136,52 @@ def test_a_sweep_without_labels_is_drawn(tmp_path: Path, monkeypatch: pytest.Mon
         {"": {1.0: [pytest.approx(0.85)], 2.0: [pytest.approx(0.85)]}},
         "pets", "agreement with the experts, %",
     ]  # fmt: skip
+
+
+# Of two tasks one has labels; the expert of the other is asked instead.
+PARTLY: dict[str, Any] = {
+    **RESULTS, "tasks": ["dogs"], "accuracy": {"dogs": 0.85}, "mean": 0.85, "normalized_mean": 0.9,
+    "reference": {"pretrained": {"dogs": 0.6}, "individual": {"dogs": 0.95}},
+}  # fmt: skip
+
+
+def test_a_task_without_labels_has_a_row_beside_those_with_labels() -> None:
+    accuracy, label_free = run_tables(PARTLY)
+    assert list(accuracy.columns[0].cells) == ["dogs", "cats", "mean", "normalized mean"]
+    assert [list(column.cells)[1] for column in accuracy.columns[1:]] == ["–", "–", "–"]
+    assert list(label_free.columns[0].cells) == ["dogs", "cats", "mean"]
+    note = "The means of accuracy are without cats, whose images have no labels."
+    assert note in str(accuracy.caption)
+    page = summary_page(PARTLY, [])
+    assert f"> {note}" in page
+    assert "| cats | – | – | – |" in page
+
+
+def test_a_report_has_a_second_table_where_a_task_has_no_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results.json").write_text(json.dumps(PARTLY))
+    report([str(tmp_path)], options=TableOptions(references=True))
+    document = capsys.readouterr().out
+    accuracy, agreement = document.split("### ")[1:]
+    assert accuracy.startswith("pets, 2 tasks\n\nAccuracy, %.")
+    assert "| WEMoE | **85.0** | – | **85.0** | **90.0** |" in accuracy
+    assert "without cats, whose images have no labels." in accuracy
+    assert agreement.startswith("pets, 2 tasks\n\nAgreement with the experts, %.")
+    assert "| WEMoE | **90.0** | **80.0** | **85.0** | 0.38 | 62.5 | 95.0 |" in agreement
+    assert "| pretrained | 50.0 | 60.0 | 55.0 | – | – | – |" in agreement
+    page = tmp_path / "page.html"
+    report_page([str(tmp_path)], page)
+    shown = page.read_text()
+    assert shown.count('<table class="accuracy">') == 2
+    assert shown.index("Accuracy, %") < shown.index("Agreement with the experts, %")
+    assert "<dt>agreement with the experts, %</dt><dd>85.0</dd>" in shown
+
+
+def test_runs_with_and_without_the_labels_of_a_task_are_in_tables_of_their_own(
+    tmp_path: Path,
+) -> None:
+    for name, results in {"none": RESULTS, "some": PARTLY}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text(json.dumps(results))
+    assert [len(runs) for runs in read_experiments([str(tmp_path)])] == [1, 1]

@@ -13,6 +13,7 @@ import pytest
 
 from wemoe_pl.errors import DataError, WeMoEError
 from wemoe_pl.system.terminal import guard_output, harmless, say
+from wemoe_pl.system.warn import WeMoEWarning
 
 STEERING = ["\x1b[2J", "\x1b]8;;file:///etc\x07", "\r", "\b", "\x9b2J", "\u202e", "\udcff", "\x00"]
 
@@ -48,6 +49,12 @@ def test_a_warning_is_shown_harmlessly() -> None:
     shown = warnings.formatwarning("2 images of a\x1b[2Jb.", UserWarning, "a\x1b.py", 1, "")
     assert "images of a\N{REPLACEMENT CHARACTER}[2Jb." in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_warning_of_ours_is_one_plain_line() -> None:
+    shown = warnings.formatwarning("2 images of a\x1b[2Jb.", WeMoEWarning, "a.py", 1, "pass")
+    assert shown == "wemoe-pl: warning: 2 images of a\N{REPLACEMENT CHARACTER}[2Jb.\n"
 
 
 @pytest.mark.usefixtures("guarded")

@@ -7,11 +7,12 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from torch import Tensor
 
 from wemoe_pl.checkpoints import first_difference, shapes_of
 from wemoe_pl.errors import CheckpointError
+from wemoe_pl.system.warn import warn
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.metrics import mean, spread
 
@@ -86,7 +87,7 @@ class CollapseGuard(L.Callback):
         before = self._widest[task] = max(now, self._widest.get(task, 0.0))
         if now < FEWER * before and task not in self.collapsed:
             self.collapsed[task] = step
-            rank_zero_warn(
+            rank_zero_only(warn)(
                 f"The predictions for '{task}' are collapsing: at step {step} they spread over "
                 f"{now:.1f} classes, once over {before:.1f}. Set model.objective to "
                 "InformationMaximisation, or guard.action to restore."

@@ -1,17 +1,13 @@
 """The predictions of `predict` are kept batch by batch, for a killed job to go on, in a table."""
 
-import csv
 import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import pyarrow as pa
-import pyarrow.parquet as pq
 from lightning import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -19,20 +15,8 @@ from wemoe_pl.data.tasks import name_some
 from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
 from wemoe_pl.model.classifier import Prediction
+from wemoe_pl.model.prediction_table import COLUMNS, WRITERS, TableRow, row_of, writable
 from wemoe_pl.system.files import atomic_write
-from wemoe_pl.system.spreadsheets import csv_cells
-
-TableRow = dict[str, Any]
-# The columns of the table in their order, by the attribute of a `Prediction` that each shows.
-COLUMNS = {
-    "image": pa.field("image", pa.string()),
-    "task": pa.field("task", pa.string()),
-    "class_name": pa.field("class", pa.string()),
-    "probability": pa.field("probability", pa.float64()),
-    "task_confidence": pa.field("task_confidence", pa.float64()),
-    "error": pa.field("error", pa.string()),
-}
-ROWS_AT_ONCE = 65536  # in memory, and in a group of a parquet file
 
 
 class Predictions(Callback):
@@ -87,8 +71,8 @@ class Predictions(Callback):
     ) -> None:
         """Keep the answers of a batch."""
         with atomic_write(self.parts / f"{batch.first}.json") as temporary:
-            rows = [{name: getattr(answer, name) for name in COLUMNS} for answer in outputs]
-            temporary.write_text(json.dumps(rows), encoding="utf-8")
+            rows = json.dumps([row_of(answer) for answer in outputs])
+            temporary.write_text(rows, encoding="utf-8")
 
     def finish(self, firsts: Iterable[int]) -> tuple[int, list[str]]:
         """Put all answers in the table, in the order of the images, and remove the parts.
@@ -142,37 +126,3 @@ def kept(parts: Iterable[Path]) -> Iterator[TableRow]:
             if isinstance(row, list):  # of an earlier version
                 row = dict(zip(COLUMNS, row, strict=True))
             yield {name: writable(value) for name, value in row.items()}
-
-
-def writable(value: Any) -> Any:
-    """A value without what no table can hold: class names may be of folders that are no UTF-8."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    return value
-
-
-def write_csv(path: Path, answers: Iterable[TableRow]) -> None:
-    """Write answers as CSV, numbers with six decimals, of which a spreadsheet runs nothing."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(column.name for column in COLUMNS.values())
-        for answer in answers:
-            values = (answer[name] for name in COLUMNS)
-            cells = csv_cells(values)
-            writer.writerow(f"{v:.6f}" if isinstance(v, float) else v for v in cells)
-
-
-def write_parquet(path: Path, answers: Iterable[TableRow]) -> None:
-    """Write answers as parquet."""
-    schema = pa.schema(COLUMNS.values())
-    rows = iter(answers)
-    with pq.ParquetWriter(path, schema) as writer:
-        while group := list(islice(rows, ROWS_AT_ONCE)):
-            arrays = [
-                pa.array([answer[name] for answer in group], column.type)
-                for name, column in COLUMNS.items()
-            ]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-
-
-WRITERS = {".csv": write_csv, ".parquet": write_parquet}

@@ -9,12 +9,13 @@ from typing import Any
 
 import lightning as L
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
 from wemoe_pl.callbacks.lightning_private import handle_sigterm, starter_of
 from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.system.signals import REQUEST, UNDOS, Stopped
+from wemoe_pl.system.warn import warn
 
 
 def is_first_process() -> bool:
@@ -116,7 +117,7 @@ class Requeue(L.Callback):
         job = job_id()
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
         if done.returncode:
-            rank_zero_warn(f"SLURM did not queue job {job} again: {done.stderr.strip()}")
+            warn(f"SLURM did not queue job {job} again: {done.stderr.strip()}")
         else:
             rank_zero_info(f"Step {trainer.global_step} is saved; job {job} is queued again.")
 

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.system.warn_once import warn_once
+from wemoe_pl.system.warn import warn_once
 
 # Where training scripts put weights; those that were trained come before their averages.
 TRAINED = (

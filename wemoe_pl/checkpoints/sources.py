@@ -12,7 +12,8 @@ from wemoe_pl.errors import CheckpointError, did_you_mean
 from wemoe_pl.system.files import digest, locate
 from wemoe_pl.system.hub import SHARD, HubFiles, is_complete, is_inside
 from wemoe_pl.system.hub_repo import HubRepo
-from wemoe_pl.system.warn_once import warn_once
+from wemoe_pl.system.near_paths import did_you_mean_path, perhaps_a_path
+from wemoe_pl.system.warn import warn_once
 
 IN_MEMORY = "in memory"  # the source of weights that were never in a file
 INDEX_SUFFIX = ".index.json"
@@ -50,15 +51,16 @@ def weight_files(source: str, own_name: str) -> list[Path]:
         check_is_whole(path)
         return shards_beside(path) if path.name.endswith(INDEX_SUFFIX) else [path]
     if request := hub_request(source, own_name):
-        first = request.fetch()[0]
+        with perhaps_a_path(path):
+            first = request.fetch()[0]
         if first.name == ADAPTER_CONFIG:
             raise CheckpointError(adapter_alone(f"The model {request.repo}"))
         if not first.name.endswith(INDEX_SUFFIX):
             return [first]
         return shards_request(request.repo, first).fetch()
     siblings = [p.name for p in path.parent.glob("*") if p.suffix in WEIGHT_SUFFIXES]
-    hint = did_you_mean(path.name, siblings) if siblings else "Check the path in the config."
-    raise CheckpointError(f"There is no file {path}. {hint}")
+    hint = f" {did_you_mean(path.name, siblings)}" if siblings else did_you_mean_path(path)
+    raise CheckpointError(f"There is no file {path}.{hint or ' Check its path.'}")
 
 
 def weights_in(folder: Path, own_name: str) -> list[Path]:

@@ -1,6 +1,8 @@
 """Faults in the middle of a run are put into one sentence each."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from traceback import walk_tb
 from typing import TypeVar
 
@@ -8,6 +10,8 @@ import torch
 from torch.distributed import DistBackendError, DistNetworkError, DistStoreError
 
 from wemoe_pl.errors import WeMoEError, sentence_of
+from wemoe_pl.system.signals import REQUEST, Stopped
+from wemoe_pl.system.terminal import STDOUT, takes_more
 
 Raised = TypeVar("Raised", bound=BaseException)
 
@@ -21,6 +25,34 @@ FEWER_BYTES = (
     "smaller data.tasks_per_batch with trainer.accumulate_grad_batches to match; trainer.precision "
     "bf16-mixed; a model.merge.compression. Go on with it by `--ckpt_path last`."
 )
+
+
+@contextmanager
+def faults_explained(
+    cause: Callable[[Exception], Exception] = lambda error: error,
+) -> Iterator[None]:
+    """Put what goes wrong in a block into one sentence, as far as it is known what it means.
+
+    Args:
+        cause: finds what has really gone wrong, where a library raises something else for it.
+
+    Raises:
+        WeMoEError: something is wrong that a user can put right.
+        Stopped: a signal has asked the command to end.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and not takes_more(STDOUT):
+            raise  # and `main` ends without a word
+        if REQUEST.signum is not None:  # it went to the processes that load images too
+            raise with_notes(Stopped(REQUEST.signum), error) from error
+        first = cause(error)
+        if isinstance(first, WeMoEError):
+            raise first from None
+        if (explained := explanation(first)) is None:
+            raise
+        raise with_notes(explained, first) from error
 
 
 def explanation(error: Exception) -> WeMoEError | None:

@@ -27,6 +27,8 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW, shipped_configs, shipped_suites, shipped_trainers
 from wemoe_pl.system.files import SHIPPED
 
+# The way to give `predict` its model that takes no job.
+RUN_AND_IMAGES = "wemoe-pl predict RUN IMAGES ... [--task TASK] [--allow PACKAGE]"
 WIDTH = 78  # of a line, in characters
 # The classes that `--model` takes.
 MODELS = ("ExpertFineTuning", "MultiTaskTraining", "SampleMerging", "TestTimeAdaptation")
@@ -57,6 +59,8 @@ def job_parser(command: str) -> OneSentence:
     """Make the parser by which help and completion know a job; Lightning's own really reads it."""
     parser = config_parser(command, COMMANDS[command])
     add = parser.add_argument
+    if command == "predict":
+        parser.usage = f"{RUN_AND_IMAGES}\n       {parser.usage}"
     add("--suite", help="Models and tasks: a YAML file, or the bare name of a shipped one.")
     add("--seed_everything", metavar="SEED", help="The seed of everything random, from 0.")
     more = LANDSCAPE_OPTIONS if command == "landscape" else {}

@@ -107,6 +107,13 @@ class WeMoECLI(LightningCLI):
         use_one_cpu(self.settings.trainer)
         hide_bar(self.settings)
 
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """Make the trainer, with one sentence for a value of a type that it does not take."""
+        try:
+            return super().instantiate_trainer(**options)
+        except TypeError as error:
+            raise ConfigError(f"trainer: {error}") from error
+
     def instantiate_classes(self) -> None:
         """Instantiate, with one sentence for a value that a class refuses."""
         try:

@@ -1,10 +1,7 @@
 """`wemoe-pl`: one command per line, and one sentence when something is wrong."""
 
-import gc
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from wemoe_pl import __version__
 from wemoe_pl.cli import completion
@@ -13,6 +10,7 @@ from wemoe_pl.cli.options import CONFIG, values_of, wrong_command
 from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError, sentence_of
 from wemoe_pl.system.address_space import check_address_space
 from wemoe_pl.system.configs import find_config
+from wemoe_pl.system.quick_imports import quick_imports
 from wemoe_pl.system.signals import Stopped, end_with_lifeline, stoppable
 from wemoe_pl.system.terminal import flushed_quietly, say
 
@@ -51,7 +49,10 @@ def answer(args: list[str]) -> None:
     check_address_space()
     try:
         with quick_imports():  # only now: torch takes seconds to import
-            from wemoe_pl.cli.verbs import run
+            if names_a_run(args):
+                from wemoe_pl.cli.predict import run_predict as run
+            else:
+                from wemoe_pl.cli.verbs import run
     except (ImportError, MemoryError) as error:
         if str(getattr(error, "name", "")).startswith("wemoe_pl"):
             raise  # a mistake of ours, which only its traceback explains
@@ -60,6 +61,18 @@ def answer(args: list[str]) -> None:
             "process more address space (`ulimit -v unlimited`), or install wemoe_pl anew."
         ) from error
     run(args)
+
+
+def names_a_run(args: list[str]) -> bool:
+    """Do arguments name a run to ask about images, and no job?
+
+    >>> names_a_run(["predict", "runs/demo", "photo.png"]), names_a_run(["predict", "-c", "mine"])
+    (True, False)
+    """
+    match args:
+        case ["predict", first, *_]:
+            return not first.startswith("-")
+    return False
 
 
 def said_without_torch(args: list[str]) -> str | None:
@@ -84,25 +97,6 @@ def said_without_torch(args: list[str]) -> str | None:
     for name in values_of(args, *CONFIG):
         find_config(name)
     return None
-
-
-@contextmanager
-def quick_imports() -> Iterator[None]:
-    """Look for no garbage while torch and all that comes with it is imported, nor ever in that.
-
-    There is none: a million objects are made, nearly all of which live as long as the program.
-    To go through them again and again takes a fifth of the time of the import, and to do so once
-    more when the program ends takes over a second.
-    """
-    if "torch" in sys.modules or not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def where_to_fetch(args: list[str]) -> str:

@@ -1,5 +1,6 @@
 """The commands and their options, as far as they are known without importing torch."""
 
+import re
 from argparse import Action, ArgumentParser
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ SUBCOMMANDS = {
     "fit": "Adapt or train, then score all test tasks.",
     "validate": "Score all test tasks, without writing results.",
     "test": "Score all test tasks of a static merge, or of a checkpoint given by --ckpt_path.",
-    "predict": "Classify the images of --data.images, as CSV or parquet; run again, it goes on.",
+    "predict": "Classify images: print a row for each, or keep them in a job that can go on.",
 }
 # Those that have none.
 VERBS = {
@@ -77,11 +78,18 @@ LANDSCAPE_OPTIONS = {
 }
 
 
+WRONG_CHOICE = re.compile(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)")
+
+
 class OneSentence(ArgumentParser):
     """An argument parser whose errors are like all others."""
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
+        if found := WRONG_CHOICE.fullmatch(message):
+            option, value, names = found.groups()
+            choices = [name.strip("' ") for name in names.split(",")]
+            raise ConfigError(f"{option}: there is no '{value}'. {did_you_mean(value, choices)}")
         raise ConfigError(f"{message}. See {self.prog} --help.")
 
     @property

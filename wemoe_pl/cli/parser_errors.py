@@ -15,12 +15,15 @@ from wemoe_pl.system.trust import DENIED, not_allowed
 
 NO_CONFIG = "It is no config: expected lines of the form `key: value`."
 QUOTE_NAMES = "Put quotes around a name that YAML takes for something else, as in '1' or 'yes'."
+LISTS = ("list", "tuple", "set", "Sequence", "Iterable")
 SEE_KEYS = "Add --print_config to see all keys."
 # What lines of a report begin with that say where jsonargparse looked, not what is wrong.
 BOILERPLATE = (
     "Parser key", "Does not validate", "Subtypes:", "Errors:", "Problem with", "Given value",
     "Unable to load", "Expected a path but", "Expected a <class 'NoneType'>",
+    "Expected <class 'NoneType'>",
 )  # fmt: skip
+OF_PART = re.compile(r"[\w.]+: (expected|there is no) ")  # about a key below another one
 UNLOADED = r"Unable to load config '(.+?)'"
 
 
@@ -66,8 +69,13 @@ def explain_report(text: str, keys: Iterable[str] = ()) -> str:
 
 
 def after(place: str, sentence: str) -> str:
-    """Put a sentence after the place that it is about, if there is one."""
-    return f"{place}: {sentence}" if place else sentence
+    """Put a sentence after the place that it is about, if there is one.
+
+    >>> after("tasks", "expected a list."), after("model", "depth: expected int.")
+    ('tasks: expected a list.', 'model.depth: expected int.')
+    """
+    between = "." if OF_PART.match(sentence) else ": "
+    return f"{place}{between}{sentence}" if place else sentence
 
 
 def unknown_key(found: re.Match[str], report: Report) -> str:
@@ -126,9 +134,19 @@ def wrong_type(found: re.Match[str], report: Report) -> str:
     types = re.findall(
         r"Expected an? (?:<class '|typing\.)?(.*?)(?:'>|$|\. Got)", "\n".join(report.lines), re.M
     )
-    expected = f"expected {' or '.join(dict.fromkeys(types))}, got '{found[1]}'."
-    hint = f" {QUOTE_NAMES}" if "str" in types and is_no_text(found[1]) else ""
-    return after(report.place, expected) + hint
+    value = found[1]
+    choices = re.fullmatch(r"Literal(\[.*\])", types[0]) if len(types) == 1 else None
+    if choices:
+        names = map(str, literal_eval(choices[1]))
+        return after(report.place, f"there is no '{value}'. {nearest_name(value, names)}")
+    hint = ""
+    if types[0].startswith(LISTS) and value[:1] not in ("[", "("):
+        types[0] = "a list"
+        hint = f" Write it in brackets: '[{value}]'."
+    elif "str" in types and is_no_text(value):
+        hint = f" {QUOTE_NAMES}"
+    wanted = " or ".join(dict.fromkeys(types))
+    return after(report.place, f"expected {wanted}, got '{value}'.") + hint
 
 
 # What a report contains, and the sentence that is made of it. The first that is not empty counts.
@@ -140,7 +158,7 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], Report], str]], ...] = (
     (DENIED.pattern, lambda found, report: after(report.key, not_allowed(found[1]))),
     (r"(?:unrecognized arguments: --|[Oo]ption ')([\w.-]+)", unknown_key),
     (r"unrecognized arguments: (\S+)", stray_word),
-    (r"Expected a dot import path string: (\S+)", unknown_class),
+    (r"Expected (?:a )?dot import path string: (\S+)", unknown_class),
     (r"module '([\w.]+)' has no attribute '(\w+)'", unknown_attribute),
     (r"Import path ([\w.]*) ?does not correspond to a subclass of (\w+)", not_derived),
     (r"invalid choice: '(\S+)' \(choose from ", lambda found, _: wrong_command(found[1])),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_NOTE, BENCH_SHAPES
-from wemoe_pl.cli.options import ALLOW_HELP, CONFIG, FRESH, OneSentence, command_parser
+from wemoe_pl.cli.options import ALLOW_HELP, COMMANDS, CONFIG, FRESH, OneSentence, command_parser
 from wemoe_pl.export.names import EXPORT_FORMATS
 from wemoe_pl.moe.precision import PRECISIONS
 from wemoe_pl.reporting.families import FAMILIES
@@ -77,6 +77,17 @@ def export_parser() -> OneSentence:
     add("--dictionary", metavar="FORM", help=f"The form of a bundle's task vectors: {forms}.")
     add(ALLOW, **REPEATED, metavar="PACKAGE", help=ALLOW_HELP)
     add("--push", metavar="USER/NAME", help="Upload the export to the hub, with a model card.")
+    return parser
+
+
+def predict_parser() -> OneSentence:
+    """Make the parser of `wemoe-pl predict RUN IMAGES`; with a config, Lightning's reads a job."""
+    parser = command_parser("predict", COMMANDS["predict"])
+    add = parser.add_argument
+    add("run", type=expanded, metavar="RUN", help="A run, a checkpoint of one, or an export.")
+    add("images", nargs="+", metavar="IMAGES", help="Images, folders, patterns or parquet files.")
+    add("--task", help="The task of all images; by default that of each is inferred.")
+    add(ALLOW, **REPEATED, metavar="PACKAGE", help=ALLOW_HELP)
     return parser
 
 

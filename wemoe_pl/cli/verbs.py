@@ -1,6 +1,5 @@
 """Run a command: a job by Lightning, or a verb, which needs no trainer."""
 
-import logging
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +11,15 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
 from wemoe_pl.callbacks.lightning_private import cause_in_trainer
 from wemoe_pl.cli.bench import run_bench
-from wemoe_pl.cli.faults import explanation, with_notes
-from wemoe_pl.cli.job import WeMoECLI, build_job, only_tell, run_job
+from wemoe_pl.cli.faults import faults_explained
+from wemoe_pl.cli.job import WeMoECLI, build_job, run_job
+from wemoe_pl.cli.job_read import ReadCLI
 from wemoe_pl.cli.launchers import refuse_several
 from wemoe_pl.cli.options import (
     ALL_CLASSES,
     ALL_CLASSES_OPTION,
     CONFIG,
-    FRESH,
     LANDSCAPE_OPTIONS,
-    QUIET,
     VERBS,
     values_of,
 )
@@ -29,11 +27,11 @@ from wemoe_pl.cli.prepare import prepare, write_heads
 from wemoe_pl.cli.sweep.command import sweep
 from wemoe_pl.cli.verb_parsers import export_parser, report_parser, workspace_parser
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.export.bundle import parse_compression
 from wemoe_pl.export.loading import open_model
 from wemoe_pl.export.push import destination, push
-from wemoe_pl.export.writing import export, largest_difference
+from wemoe_pl.export.writing import export, largest_difference, way_back
 from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
 from wemoe_pl.preflight.command import Job, preflight
 from wemoe_pl.reporting.analysis import write_landscape, write_parameters, write_similarity
@@ -46,8 +44,7 @@ from wemoe_pl.runs.session import writing_to
 from wemoe_pl.system.console import Console
 from wemoe_pl.system.folders import remove_folders_left
 from wemoe_pl.system.hub_repo import HubRepo
-from wemoe_pl.system.signals import REQUEST, Stopped
-from wemoe_pl.system.terminal import STDOUT, guard_output, takes_more
+from wemoe_pl.system.terminal import guard_output
 from wemoe_pl.system.trust import only_allowed
 from wemoe_pl.training.lightning_noise import silence_lightning
 
@@ -59,7 +56,7 @@ UPSCALED: dict[str, MergeMethod] = {
 }
 
 
-class CheckCLI(WeMoECLI):
+class CheckCLI(ReadCLI):
     """A job that is only checked, with its config as it was given."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -69,11 +66,7 @@ class CheckCLI(WeMoECLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and keep the config before a verb's own devices are put into it."""
-        given = args if isinstance(args, list) else []
-        switches = {FRESH: FRESH, **dict.fromkeys(QUIET, QUIET[-1])}  # keys with values, of a verb
-        args = [f"{switches[arg]}=true" if arg in switches else arg for arg in given]
         super().parse_arguments(parser, args)
-        only_tell(logging.WARNING)
         self.asked = yaml.safe_load(parser.dump(self.config, skip_unset=False))
 
 
@@ -102,23 +95,13 @@ def run(args: list[str]) -> None:
     guard_output()
     command, *rest = args
     try:
-        if command in VERBS:
-            run_verb(command, rest)
-        else:
-            run_job(args)
+        with faults_explained(cause_in_trainer):
+            if command in VERBS:
+                run_verb(command, rest)
+            else:
+                run_job(args)
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
-    except Exception as error:
-        if isinstance(error, BrokenPipeError) and not takes_more(STDOUT):
-            raise  # and `main` ends without a word
-        if REQUEST.signum is not None:  # it went to the processes that load images too
-            raise with_notes(Stopped(REQUEST.signum), error) from error
-        first = cause_in_trainer(error)
-        if isinstance(first, WeMoEError):
-            raise first from None
-        if (explained := explanation(first)) is None:
-            raise
-        raise with_notes(explained, first) from error
 
 
 def run_verb(verb: str, args: list[str]) -> None:
@@ -231,6 +214,7 @@ def write_export(options: Namespace, repo: HubRepo | None) -> None:
         before = original.features
         lost, most = largest_difference(model.features, before), before.abs().max()
         print_lines(f"Stored so, features changed by up to {lost:.2g}; the largest is {most:.2g}.")
+    print_lines(way_back(out, options.format))
     if repo:
         push(out, repo, difference)
         print_lines(f"{out} is on the hub as {repo}.")

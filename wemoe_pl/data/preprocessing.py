@@ -1,8 +1,9 @@
 """From an image to what an encoder takes, by way of pixels that `pixel_cache` can keep on disk."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
@@ -16,7 +17,7 @@ from torch import Tensor
 from torchvision.transforms import Compose, Normalize
 
 from wemoe_pl.checkpoints import Backbone
-from wemoe_pl.data.tasks import as_models_see, read_image
+from wemoe_pl.data.tasks import Images, as_models_see, find_images
 from wemoe_pl.errors import ConfigError, DataError
 
 Pixels = NDArray[np.uint8]
@@ -113,13 +114,39 @@ def data_config(backbone: Backbone) -> dict[str, Any]:
     return {**config, **normalised, "input_size": (channels, height, width), "crop_pct": 1.0}
 
 
+class PreparedBatch(NamedTuple):
+    """Some images as an encoder takes them.
+
+    Attributes:
+        names: of each, its path or its row; None of an image that was in memory.
+        images: (B, C, H, W).
+    """
+
+    names: Sequence[str | None]
+    images: Tensor
+
+
+class Listed(NamedTuple):
+    """An image that is read when its turn has come.
+
+    Attributes:
+        name: its path or its row; None if it is in memory.
+        called: what errors call it.
+        read: gives it.
+    """
+
+    name: str | None
+    called: str
+    read: Callable[[], Image.Image]
+
+
 def prepared_batches(
     images: AnyImages, preprocessing: Preprocessing, batch_size: int
-) -> Iterator[Tensor]:
-    """Yield batches for an encoder, (B, C, H, W), each read from its images when asked for.
+) -> Iterator[PreparedBatch]:
+    """Yield batches for an encoder, each read from its images when asked for.
 
     Args:
-        images: an image, the path of one, some of these, or (n, C, H, W) already prepared.
+        images: see `listed_images`, or (n, C, H, W) already prepared.
         preprocessing: of the encoder.
         batch_size: B, of all batches but perhaps the last.
 
@@ -128,24 +155,54 @@ def prepared_batches(
     """
     if isinstance(images, Tensor):
         check_prepared(images, preprocessing)
-        yield from images.split(batch_size)
+        for batch in images.split(batch_size):
+            yield PreparedBatch([None] * len(batch), batch)
         return
-    listed = [images] if isinstance(images, ImageSource) else list(images)
+    listed = list(listed_images(images))
     if not listed:
         raise DataError(NO_IMAGES)
     for start in range(0, len(listed), batch_size):
-        batch = enumerate(listed[start : start + batch_size], start)
-        pixels = [preprocessing.pixels(opened(image), f"Image {i}") for i, image in batch]
-        yield preprocessing.normalise(np.stack(pixels))
+        some = listed[start : start + batch_size]
+        pixels = [preprocessing.pixels(image.read(), image.called) for image in some]
+        yield PreparedBatch(
+            [image.name for image in some], preprocessing.normalise(np.stack(pixels))
+        )
 
 
-def opened(image: ImageSource) -> Image.Image:
-    """An image, decoded if it is only its path."""
-    if isinstance(image, Image.Image):
-        return image
-    if not isinstance(image, str | Path):
-        raise DataError(f"An image is a path or one of Pillow's, not a {type(image).__name__}.")
-    return read_image(Path(image).expanduser())
+def listed_images(images: ImageSource | Iterable[ImageSource]) -> Iterator[Listed]:
+    """Yield images one by one, without reading them.
+
+    Args:
+        images: an image of Pillow's, or the path of one, of a parquet file with some, or of a
+            folder below which all are meant, or a pattern of paths; or several of these.
+
+    Raises:
+        DataError: there is no such file or folder, or something is no image.
+    """
+    is_one = isinstance(images, ImageSource | bytes) or not isinstance(images, Iterable)
+    for place, source in enumerate([images] if is_one else images):
+        if isinstance(source, Image.Image):
+            yield Listed(None, f"Image {place}", partial(itself, source))
+        elif isinstance(source, str | Path):
+            found = find_images(str(source))
+            for index in range(len(found)):
+                name = found.name(index)
+                yield Listed(name, name, partial(image_of, found, index))
+        else:
+            raise DataError(
+                "An image is given as the path of a file or folder, or as one of Pillow's, and "
+                f"not as {source!r}, of type {type(source).__name__}."
+            )
+
+
+def itself(image: Image.Image) -> Image.Image:
+    """An image that was given as such."""
+    return image
+
+
+def image_of(images: Images, index: int) -> Image.Image:
+    """One of several images, without its label."""
+    return images[index][0]
 
 
 def check_prepared(images: Tensor, preprocessing: Preprocessing) -> None:

@@ -1,7 +1,6 @@
 """A suite = backbone + pretrained weights + experts + heads + tasks."""
 
 import re
-import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +21,7 @@ from wemoe_pl.checkpoints.zero_shot import TextTower, ZeroShotHead
 from wemoe_pl.data.head_checks import check_classes_of_head, check_width, classes_of_head
 from wemoe_pl.data.tasks import VisionTask
 from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.system.warn import warn
 
 TEXT_TOWER = "text tower"
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
@@ -237,8 +237,7 @@ def warn_of_twins(digests: dict[str, str], sources: dict[str, str]) -> None:
     for task, digest in digests.items():
         twin = first.setdefault(digest, task)
         if twin != task:
-            warnings.warn(
+            warn(
                 f"The experts of '{twin}' and '{task}' are the same weights ({sources[task]}): "
-                "check `suite.experts`, since merging them counts one expert twice.",
-                stacklevel=3,
+                "check `suite.experts`, since merging them counts one expert twice."
             )

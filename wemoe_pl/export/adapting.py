@@ -6,6 +6,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 from lightning.fabric.utilities.seed import seed_everything
 from lightning.pytorch.utilities.seed import isolate_rng
 from PIL import Image
@@ -17,7 +18,7 @@ from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.model_suite import PRETRAINED, Heads, ModelSuite
 from wemoe_pl.data.suite import Suite, check_has_task
 from wemoe_pl.data.tasks import InMemoryTask, VisionTask
-from wemoe_pl.errors import ConfigError, at_least, did_you_mean
+from wemoe_pl.errors import ConfigError, DataError, at_least, did_you_mean
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.python_job import PythonJob
 from wemoe_pl.export.writing import export
@@ -63,17 +64,22 @@ class Adapted:
         """Make a table of rich's of it, in percent; without labels, of what needs none."""
         return run_tables(self.results)[0]
 
-    def export(self, out: str | Path, form: str = "bundle") -> None:
+    def export(self, out: str | Path, form: str = "bundle") -> Path:
         """Write the model into a folder, from which `wemoe_pl.load` reads a bundle or an adapter.
 
         Args:
             out: the folder.
             form: the format, one of those of `wemoe-pl export`.
 
+        Returns:
+            The folder.
+
         Raises:
             WeMoEError: the format cannot hold the model, or the folder cannot be written to.
         """
-        export(as_exported(self), form, Path(out).expanduser(), say=lambda line: None)
+        folder = Path(out).expanduser()
+        export(as_exported(self), form, folder, say=lambda line: None)
+        return folder
 
     def __str__(self) -> str:
         """The tables that a run prints."""
@@ -135,6 +141,8 @@ def adapt(
     method = WEMoE() if merge is None else merge
     at_least(1, "steps", steps)
     check_options(options)
+    if not isinstance(method, MergeMethod):
+        raise ConfigError(f"`merge` is a merge method, such as `WEMoE()`, and not {method!r}.")
     with isolate_rng(), quiet_lightning():
         seed_everything(seed, workers=True, verbose=False)
         data = MultiTaskData(
@@ -150,11 +158,19 @@ def adapt(
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Raise `ConfigError` for an argument that neither `adapt` nor the adaptation has."""
-    own, further = (signature(f).parameters for f in (adapt, TestTimeAdaptation))
+    own, further, of_trainer = (
+        signature(f).parameters for f in (adapt, TestTimeAdaptation, L.Trainer)
+    )
     known = {*own, *further} - {"options", "suite"}
     for name in options:
-        if name not in further:
-            raise ConfigError(f"`adapt` has no argument '{name}'. {did_you_mean(name, known)}")
+        if name in further:
+            continue
+        hint = (
+            f"Give it as `trainer={{'{name}': …}}`."
+            if name in of_trainer
+            else did_you_mean(name, known)
+        )
+        raise ConfigError(f"`adapt` has no argument '{name}'. {hint}")
 
 
 def as_exported(adapted: Adapted) -> ExportedModel:
@@ -182,7 +198,7 @@ def suite_from(
     Raises:
         ConfigError: a task has no images, or there is no such task.
     """
-    tasks = {task: as_task(given) for task, given in (images or {}).items()}
+    tasks = {task: as_task(task, given) for task, given in (images or {}).items()}
     if isinstance(models, Mapping):
         for task in models:
             if task != PRETRAINED and task not in tasks:
@@ -197,9 +213,16 @@ def suite_from(
     return with_class_names(replace(suite, tasks={**suite.tasks, **named}))
 
 
-def as_task(images: Any) -> VisionTask:
-    """Images as a task, which they may be already."""
-    return images if isinstance(images, VisionTask) else InMemoryTask(images)
+def as_task(name: str, images: Any) -> VisionTask:
+    """Images as a task, which they may be already.
+
+    Raises:
+        DataError: they are neither a task nor a collection of images; names the task.
+    """
+    try:
+        return images if isinstance(images, VisionTask) else InMemoryTask(images)
+    except DataError as error:
+        raise DataError(f"images['{name}']: {error}") from None
 
 
 def named_as(own: VisionTask, given: VisionTask) -> VisionTask:

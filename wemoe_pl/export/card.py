@@ -12,11 +12,18 @@ from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.manifest import Manifest
 from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.reporting.markdown import as_markdown, fenced, grid, inline_code
-from wemoe_pl.reporting.summary import rows_by_task
+from wemoe_pl.reporting.summary import notes_on_means, rows_by_task
 from wemoe_pl.reporting.templates import template_in
+from wemoe_pl.reporting.without_labels import (
+    compared_metric,
+    compared_references,
+    scored_tasks,
+)
 from wemoe_pl.runs.checkpoint import Sources
 from wemoe_pl.system.files import SHIPPED
 from wemoe_pl.system.hub_repo import HubRepo
+from wemoe_pl.training.references import EXPERTS
+from wemoe_pl.training.shown_metrics import ACCURACY
 
 CARD_FILE = "README.md"
 ZERO_SHOT = "zero-shot, by "  # how the source of a head begins that a text tower made
@@ -74,15 +81,22 @@ def metadata(manifest: Manifest, licences: Mapping[str, str | None]) -> dict[str
 
 
 def results_table(results: Mapping[str, Any] | None) -> str:
-    """Write the accuracy per task beside that of its own expert, if the run was scored."""
+    """Write the accuracy per task beside that of its own expert, if the run was scored.
+
+    Where no image has a label, it is what stands in for the accuracy.
+    """
     if not results:
         return "Not scored."
-    own = (results.get("reference") or {}).get("individual") or {}
-    rows = rows_by_task(results["accuracy"], [results["accuracy"], own])
-    table = grid(["task", "accuracy, %", "its own expert, %"], rows, align="---")
+    metric = compared_metric([results])
+    columns = {metric.label: results.get(metric.result, {})}
+    if metric is ACCURACY:
+        columns["its own expert, %"] = compared_references(results, metric).get(EXPERTS, {})
+    rows = rows_by_task(scored_tasks(results), columns.values())
+    table = grid(["task", *columns], rows, align="---")
     corruption = results.get("corruption")
     note = [f"On corrupted images: {corruption}."] if corruption else []
     note += [results[key] for key in ("note", "partial") if results.get(key)]
+    note += notes_on_means(results)
     below = as_markdown(f"Seed {results['seed']}. {' '.join(note)}".strip())
     return "\n".join([table, "", below])
 

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from wemoe_pl.errors import CheckpointError, HubError
+from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.adapter import ADAPTER_FILE, read_adapter
 from wemoe_pl.export.bundle import BUNDLE_FILE, read_bundle
 from wemoe_pl.export.exported import ExportedModel
@@ -19,7 +19,7 @@ from wemoe_pl.runs.run_config import read_run_config
 from wemoe_pl.system.folders import read_unchanged
 from wemoe_pl.system.hub import HubFiles
 from wemoe_pl.system.hub_repo import HubRepo
-from wemoe_pl.system.near_paths import did_you_mean_path
+from wemoe_pl.system.near_paths import did_you_mean_path, perhaps_a_path
 
 
 @torch_defaults()
@@ -84,15 +84,12 @@ def export_folder(source: str | Path) -> Path | None:
         if path.suffix == ".safetensors":
             raise CheckpointError(f"{path} is part of no export: there is no {MANIFEST} beside it.")
         return None
-    hint = did_you_mean_path(path)
     if repo := HubRepo.parse(str(source), "model"):
-        try:
+        with perhaps_a_path(path):
             return fetch_export(repo)
-        except HubError as error:
-            raise type(error)(f"{error}{hint}") from error
     raise CheckpointError(
         f"There is no {path}: give the folder of a run or an export, a checkpoint, or the id of a "
-        f"model on the hub.{hint}"
+        f"model on the hub.{did_you_mean_path(path)}"
     )
 
 
@@ -145,7 +142,7 @@ def open_adapted(path: Path, allow: Sequence[str]) -> ExportedModel:
     try:
         return ExportedModel.assemble(suite, merge, adapted, results_of(path))
     except CheckpointError as error:
-        raise CheckpointError(f"{path} cannot be used. {error}") from error
+        raise CheckpointError(f"{path} cannot be used. {error}") from None
 
 
 def results_of(checkpoint: Path) -> dict[str, Any] | None:

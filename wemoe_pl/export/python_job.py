@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.callbacks.progress import StepProgressBar
 from wemoe_pl.callbacks.validation_schedule import ValidationSchedule
 from wemoe_pl.data.datamodule import MultiTaskData
-from wemoe_pl.errors import ConfigError
+from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.reporting.finishing import finish_run, scored_results
 from wemoe_pl.reporting.loggers import MetricsFile
@@ -57,6 +58,12 @@ class PythonJob:
 
     def __post_init__(self) -> None:
         """Refuse what would make it another job."""
+        known = signature(L.Trainer).parameters
+        for name in self.options:
+            if name not in known:
+                raise ConfigError(
+                    f"A trainer has no argument '{name}'. {did_you_mean(name, known)}"
+                )
         if "max_steps" in self.options:
             raise ConfigError("The number of steps is given twice: leave `max_steps` to `steps`.")
         for name in ("devices", "num_nodes"):

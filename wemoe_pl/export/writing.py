@@ -17,6 +17,7 @@ from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.folders import atomic_folder
 
+READ_BY_LOAD = ("adapter", "bundle")  # the formats that `wemoe_pl.load` knows
 # By how much features may differ, where the largest is 1: rounding, in another order of sums.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
@@ -65,6 +66,17 @@ def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
     say(f"Read back, its features differ by at most {difference:.1e} from the model's.")
     return difference
+
+
+def way_back(out: Path, name: str) -> str:
+    """Say where an export is, and how it is loaded.
+
+    >>> way_back(Path("exports/demo"), "bundle")
+    "The model is in exports/demo: load it by wemoe_pl.load('exports/demo')."
+    """
+    is_ours = name in READ_BY_LOAD
+    how = f"wemoe_pl.load({str(out)!r})" if is_ours else f"the lines of {out / CARD_FILE}"
+    return f"The model is in {out}: load it by {how}."
 
 
 def check_is_one_model(model: ExportedModel) -> None:

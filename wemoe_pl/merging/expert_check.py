@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wemoe_pl.checkpoints import LazyState, State, shapes_of
-from wemoe_pl.system.warn_once import warn_once
+from wemoe_pl.system.warn import warn_once
 
 # An expert lies near the model that it was fine-tuned from; two independent ones differ by 1.4.
 FAR = 0.5

@@ -1,6 +1,5 @@
 """SMILE: every token chooses the expert whose task vector it is most like (arXiv 2408.10174)."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from wemoe_pl.merging.spectral import Decomposition, decompose
 from wemoe_pl.merging.task_arithmetic import add_experts
 from wemoe_pl.moe.routed_linear import RoutedLinear, RoutedTaskVectors
 from wemoe_pl.moe.task_vectors import Model, lazy_task_vector
+from wemoe_pl.system.warn import warn
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,7 @@ class SMILE(MergeMethod):
         for name, layer in routed.items():
             merged.set_submodule(name, layer)
         if not any(isinstance(layer, RoutedLinear) for layer in routed.values()):
-            warnings.warn(
-                "SMILE merges nothing: no expert changed the matrix of a linear layer.",
-                stacklevel=2,
-            )
+            warn("SMILE merges nothing: no expert changed the matrix of a linear layer.")
         others = {key: base[key] for key in merged.state_dict() if key in base}
         share = 1 / len(states) if self.average_others else 0.0
         merged.load_state_dict(add_experts(others, states, share), strict=False)

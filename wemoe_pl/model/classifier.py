@@ -7,7 +7,7 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from wemoe_pl.data.preprocessing import AnyImages, Preprocessing, prepared_batches
+from wemoe_pl.data.preprocessing import AnyImages, PreparedBatch, Preprocessing, prepared_batches
 from wemoe_pl.errors import ConfigError, at_least, did_you_mean
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.model.multi_task_model import MultiTaskModel
@@ -19,7 +19,7 @@ from wemoe_pl.model.task_inference import (
     infer_task,
 )
 from wemoe_pl.model.torch_defaults import torch_defaults
-from wemoe_pl.system.warn_once import warn_once
+from wemoe_pl.system.warn import warn_once
 
 Ranking = list[tuple[str, float]]
 
@@ -33,7 +33,7 @@ class Prediction(NamedTuple):
         class_name: the most probable class of the task; None without a task, and so what follows.
         probability: of this class.
         top: the most probable classes with their probabilities, as many as were asked for.
-        image: its path, or its row, where `wemoe-pl predict` has read it; otherwise None.
+        image: its path, or its row in a table; None if it was given in memory.
         error: why an image could not be read; what depends on its pixels is then None.
     """
 
@@ -101,8 +101,9 @@ class MultiTaskClassifier(MultiTaskModel):
         """Classify images, each by the head of its task.
 
         Args:
-            images: an image, the path of one, some of these, or (n, 3, H, W) prepared by
-                `preprocess`.
+            images: an image of Pillow's; or a path: of an image, of a folder below which all are
+                meant, of a parquet file, or a pattern of these; or several of all that. Or
+                (n, 3, H, W), prepared by `preprocess`.
             task: of all images; by default that of each is inferred.
             top: how many classes the answers list.
             rule: how tasks are inferred, by the "entropy" of the heads' answers, by "routing", or
@@ -112,7 +113,7 @@ class MultiTaskClassifier(MultiTaskModel):
             batch_size: images that are in memory at once.
 
         Returns:
-            An answer per image.
+            An answer per image, in the order of their paths where a folder was given.
 
         Raises:
             WeMoEError: there is no such image or task, or the model cannot infer it.
@@ -121,9 +122,11 @@ class MultiTaskClassifier(MultiTaskModel):
         tasks = self.tasks if task is None else [task]
         choose_by = rule if len(tasks) > 1 else None
         return [
-            prediction
-            for batch in self.batches(images, batch_size)
-            for [prediction] in self.answer(batch, tasks, choose_by, top, reject)
+            prediction._replace(image=name)
+            for names, batch in self.batches(images, batch_size)
+            for name, [prediction] in zip(
+                names, self.answer(batch, tasks, choose_by, top, reject), strict=True
+            )
         ]
 
     def answer(
@@ -169,6 +172,9 @@ class MultiTaskClassifier(MultiTaskModel):
     def routing(self, images: AnyImages, batch_size: int = 64) -> dict[str, Tensor]:
         """Return each expert's routing weights of the images, (n, blocks), by its name.
 
+        They are no shares, but the scaling coefficients of the experts' task vectors: they need
+        not sum to one, and may be negative.
+
         Args:
             images: as for `predict`.
             batch_size: images that are in memory at once.
@@ -182,18 +188,18 @@ class MultiTaskClassifier(MultiTaskModel):
             )
         weights = []
         with self.recorded_routing():
-            for batch in self.batches(images, batch_size):
+            for _, batch in self.batches(images, batch_size):
                 self.encode(batch)
                 weights.append(torch.stack(self.routing_weights, dim=1))
         by_expert = torch.cat(weights).float().unbind(dim=-1)
         return dict(zip(self.experts, by_expert, strict=True))
 
-    def batches(self, images: AnyImages, batch_size: int) -> Iterator[Tensor]:
-        """Images as `predict` takes them → (B, 3, H, W), where the model is."""
+    def batches(self, images: AnyImages, batch_size: int) -> Iterator[PreparedBatch]:
+        """Images as `predict` takes them → (B, 3, H, W), where the model is, with their names."""
         at_least(1, "batch_size", batch_size)
         weight = next(self.parameters())
-        for batch in prepared_batches(images, self.preprocess, batch_size):
-            yield batch.to(weight)
+        for names, batch in prepared_batches(images, self.preprocess, batch_size):
+            yield PreparedBatch(names, batch.to(weight))
 
     @property
     def merged_in_words(self) -> str:

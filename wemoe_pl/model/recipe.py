@@ -75,7 +75,7 @@ def read_suite(name: str | Path, allow: Sequence[str] = ()) -> Suite:
             check_parts(parsed, allow)
             return parser.instantiate(parsed).suite
     except (ArgumentError, ImportError) as error:
-        raise ConfigError(f"{path} is no suite: {error}") from error
+        raise ConfigError(f"{path} is no suite: {error}") from None
 
 
 def rebuild_options(
@@ -102,8 +102,8 @@ def rebuild_options(
         raise
     except Exception as error:  # jsonargparse raises many kinds
         if found := DENIED.search(str(error)):
-            raise ConfigError(not_allowed(found[1])) from error
-        raise ConfigError(f"These are no options of a {kind.__name__}: {error}") from error
+            raise ConfigError(not_allowed(found[1])) from None
+        raise ConfigError(f"These are no options of a {kind.__name__}: {error}") from None
     return {option: built[option] for option in options}
 
 
@@ -132,6 +132,6 @@ def rebuild(recipe: Mapping[str, Any], allow: Sequence[str] = ()) -> tuple[Suite
         raise
     except Exception as error:  # jsonargparse raises many kinds
         if found := DENIED.search(str(error)):
-            raise ConfigError(not_allowed(found[1])) from error
-        raise ConfigError(f"This is no recipe of a suite and a merge method: {error}") from error
+            raise ConfigError(not_allowed(found[1])) from None
+        raise ConfigError(f"This is no recipe of a suite and a merge method: {error}") from None
     return built.suite, built.merge

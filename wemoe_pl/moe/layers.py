@@ -1,6 +1,5 @@
 """`Router` and `WeightEnsemblingMoE`: an MLP whose weights are mixed per sample (paper §3.2)."""
 
-import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from wemoe_pl.moe.kernels import NORMS, hidden_mean, merged_mlp, store_fc2_by_co
 from wemoe_pl.moe.routed import Routed
 from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
+from wemoe_pl.system.warn import warn
 
 ROUTER_DEPTHS = (0, 1, 2)
 ROUTER_INIT_STD = 0.01
@@ -31,6 +31,9 @@ def check_router_depth(router_depth: int) -> None:
 
 class Router(nn.Module):
     """Maps the MLP's input to one routing weight per expert: no softmax, no clamp.
+
+    It is the scaling coefficient of the expert's task vector, and no share: weights need not sum to
+    one, and may be negative.
 
     Depth 0 is a free vector, depth 1 `Linear(D, T)`, depth 2 `Linear(D, D) → ReLU → Linear(D, T)`.
     Weights start at N(0, init_std²), the last bias at λ: at first all samples get task arithmetic.
@@ -126,10 +129,9 @@ class WeightEnsemblingMoE(Routed):
         reason = why_mapped(pretrained_mlp)
         self.one_by_one = reason is not None
         if reason:
-            warnings.warn(
+            warn(
                 f"Every {type(pretrained_mlp).__name__} runs sample by sample, which takes several "
-                f"times as long: {reason}.",
-                stacklevel=2,
+                f"times as long: {reason}."
             )
         self.mlp = store_fc2_by_columns(deepcopy(pretrained_mlp).requires_grad_(False))
         self.task_vectors = store_task_vectors(self.mlp, expert_mlps, compression)

@@ -9,7 +9,8 @@ class Routed(nn.Module):
     Attributes:
         record_routing: keep the routing weights of the last forward pass?
         detach_routing: are they kept without the graph of gradients that they belong to?
-        routing_weights: those weights, (B, T); None unless `record_routing`.
+        routing_weights: those weights, (B, T), which need not be shares; None unless
+            `record_routing`.
     """
 
     def __init__(self) -> None:

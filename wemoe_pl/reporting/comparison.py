@@ -1,7 +1,7 @@
 """The table that compares the runs of one experiment, with references and published rows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from wemoe_pl.merging.spelling import spelled
@@ -9,12 +9,15 @@ from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.reporting.families import common_family
 from wemoe_pl.reporting.published import PublishedRow, experiment_of, published_rows
 from wemoe_pl.reporting.scored_runs import ScoredRun
-from wemoe_pl.reporting.summary import corruption_of, left_out_note
+from wemoe_pl.reporting.summary import corruption_of, notes_on_means
 from wemoe_pl.reporting.table import Cell, ResultRow, ResultTable
 from wemoe_pl.reporting.without_labels import (
     compared_metric,
     compared_references,
     label_free_columns,
+    scored_tasks,
+    stand_in,
+    unlabelled_tasks,
 )
 from wemoe_pl.training.metrics import mean, normalized_mean
 from wemoe_pl.training.references import EXPERTS, REFERENCES
@@ -29,7 +32,7 @@ class TableOptions:
 
     Args:
         mean_over_seeds: has one row for runs that differ in the seed.
-        references: has rows for what the runs were compared with.
+        references: has rows for what the runs were compared with, as that of a single run always.
         published: has the published rows of the same experiment and checkpoints below.
         family: of the experts of runs whose sources do not tell it; see `FAMILIES`.
         sort: "mean" for rows by their mean; none for the order in which they are found.
@@ -76,22 +79,36 @@ class TableColumns:
         return [*[self.metric] * shares, *self.means, *[ACCURACY] * len(self.rules)]
 
 
-def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> ResultTable:
-    """Make the table of the runs of one experiment.
+def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> list[ResultTable]:
+    """Make the table of the runs of one experiment, and another where some tasks lack labels.
+
+    The second is of all tasks, in what stands in for the accuracy.
 
     Raises:
         ConfigError: published rows are asked for, and it is not clear which may stand beside them.
     """
-    first, columns = runs[0].results, columns_of(runs)
+    results = [run.results for run in runs]
+    metric = compared_metric(results)
+    tables = [table_of(runs, options, metric)]
+    other = stand_in(results)
+    if metric is ACCURACY and other and any(map(unlabelled_tasks, results)):
+        tables.append(table_of(runs, replace(options, published=False), other))
+    return tables
+
+
+def table_of(runs: Sequence[ScoredRun], options: TableOptions, metric: ShownMetric) -> ResultTable:
+    """Make the table that compares the runs of one experiment in a metric."""
+    first, columns = runs[0].results, columns_of(runs, metric)
     rows = own_rows(runs, columns, options.mean_over_seeds)
-    if options.references:
+    if options.references or len(runs) == 1:
         references = reference_rows(runs, columns, {row.label for row in rows})
         below = [row for row in references if not row.is_ceiling]
         rows = [*below, *rows, *(row for row in references if row.is_ceiling)]
     if options.sort:
         rows.sort(key=lambda row: row.cells[len(columns.tasks)].value or 0.0)
     notes = [first.get("note", ""), *dict.fromkeys(run.results.get("partial") for run in runs)]
-    notes += dict.fromkeys(left_out_note(run.results) for run in runs)
+    if metric is ACCURACY:
+        notes += dict.fromkeys(note for run in runs for note in notes_on_means(run.results))
     if options.mean_over_seeds and (counts := {len(row.seeds) for row in rows if row.seeds}):
         notes.append(f"Mean ± standard deviation over seeds ({span(counts)} of them).")
     published = published_beside(runs, options.family) if options.published else []
@@ -123,21 +140,21 @@ def published_beside(runs: Sequence[ScoredRun], family: str | None) -> list[Publ
     return published_rows(first["suite"], experiment, common_family(sources, family))
 
 
-def columns_of(runs: Sequence[ScoredRun]) -> TableColumns:
-    """Choose the columns for the runs of one experiment."""
+def columns_of(runs: Sequence[ScoredRun], metric: ShownMetric) -> TableColumns:
+    """Choose the columns for the runs of one experiment, which are compared in a metric."""
     results = [run.results for run in runs]
-    metric = compared_metric(results)
     measured = {m for scores in results for m in label_free_columns(scores)}
     others = [m for m in LABEL_FREE if m in measured and m is not metric]
     inferred = [scores.get("unknown_task", {}) for scores in results]
     return TableColumns(
-        tasks=list(results[0]["tasks"]),
+        tasks=scored_tasks(results[0]),
         metric=metric,
         means=[] if metric is ACCURACY else others,
         rules=[
             rule
             for rule in get_args(InferenceRule)
-            if any(scores.get(rule, {}).get("mean") is not None for scores in inferred)
+            if metric is ACCURACY
+            and any(scores.get(rule, {}).get("mean") is not None for scores in inferred)
         ],
     )
 
@@ -259,9 +276,10 @@ def look_of(metric: ShownMetric) -> dict[str, Any]:
 
 def title_of(results: Mapping[str, Any]) -> str:
     """Say what a table is of: the suite, its tasks, and what was done to experts and images."""
-    experts = results.get("experts", results["tasks"])
-    unseen = [task for task in results["tasks"] if task not in experts]
-    parts = [results["suite"], f"{len(results['tasks'])} tasks"]
+    tasks = scored_tasks(results)
+    experts = results.get("experts", tasks)
+    unseen = [task for task in tasks if task not in experts]
+    parts = [results["suite"], f"{len(tasks)} task{'s' * (len(tasks) != 1)}"]
     parts += [f"unseen {', '.join(unseen)}"] if unseen else []
     parts += [corruption] if (corruption := corruption_of(results)) else []
     return ", ".join(parts)

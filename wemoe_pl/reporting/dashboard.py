@@ -27,6 +27,7 @@ from wemoe_pl.reporting.panels import (
 from wemoe_pl.reporting.plots.analyses import plot_routing
 from wemoe_pl.reporting.summary import accuracy_columns
 from wemoe_pl.reporting.wandb_run import WandbRun, one_line
+from wemoe_pl.reporting.without_labels import scored_tasks
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.training.evaluation import Sample
 from wemoe_pl.training.metrics import normalized_mean
@@ -198,7 +199,7 @@ def facts(results: Mapping[str, Any], module: MultiTaskModule) -> dict[str, Any]
 def accuracy_by_task(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
     """A row per task: accuracies (0 to 1) of the references and of this method."""
     columns = accuracy_columns(results)
-    rows = [[task, *(c.get(task) for c in columns.values())] for task in results["tasks"]]
+    rows = [[task, *(c.get(task) for c in columns.values())] for task in scored_tasks(results)]
     return ["task", *columns], rows
 
 

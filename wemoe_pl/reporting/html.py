@@ -23,9 +23,9 @@ from wemoe_pl import __version__
 from wemoe_pl.errors import CheckpointError, DataError
 from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, ROUTING_FILE
-from wemoe_pl.reporting.table import ResultRow, ResultTable, percent
+from wemoe_pl.reporting.table import ResultTable, percent
 from wemoe_pl.reporting.templates import template_in
-from wemoe_pl.reporting.without_labels import label_free_columns
+from wemoe_pl.reporting.without_labels import label_free_columns, unlabelled_tasks
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.system.files import SHIPPED, atomic_write, remove_leftovers_of
 from wemoe_pl.system.spreadsheets import csv_text
@@ -55,8 +55,11 @@ class EmbeddedFigure(NamedTuple):
 
 
 def label_free_facts(results: Mapping[str, Any]) -> dict[str, str]:
-    """Return the means of what needs no labels, of a run that has none: an arrow leads to each."""
-    if results["accuracy"]:
+    """Return the means of what needs no labels, of a run that lacks some: an arrow leads to each.
+
+    They are over all tasks.
+    """
+    if not unlabelled_tasks(results):
         return {}
     ends = results.get("adaptation")
     scores = [ends[name]["scores"] for name in ("before", "after")] if ends else [results]
@@ -146,23 +149,25 @@ class Section:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A table, and the runs that it is made of."""
+    """The tables of some runs, and the runs that they are made of.
 
-    table: ResultTable
+    Attributes:
+        tables: a row leads to the section of its run; of tasks without labels there is a second.
+        sections: one for every run.
+    """
+
+    tables: Sequence[ResultTable]
     sections: Sequence[Section]
+
+    @property
+    def table(self) -> ResultTable:
+        """The table that the runs are compared by."""
+        return self.tables[0]
 
     def anchor(self, label: str) -> str | None:
         """Find the section of a row, unless the row is of several runs or of none."""
         found = [section.anchor for section in self.sections if section.label == label]
         return found[0] if len(found) == 1 else None
-
-    @property
-    def published(self) -> dict[str, list[ResultRow]]:
-        """The published rows, by where they are from."""
-        grouped: dict[str, list[ResultRow]] = {}
-        for row in self.table.published:
-            grouped.setdefault(row.origin, []).append(row)
-        return grouped
 
     @property
     def without_a_row(self) -> list[Section]:

@@ -12,6 +12,7 @@ import wandb
 
 from wemoe_pl.reporting.summary import accuracy_columns
 from wemoe_pl.reporting.wandb_run import WandbRun
+from wemoe_pl.reporting.without_labels import scored_tasks
 from wemoe_pl.training.shown_metrics import SHOWN_METRICS, ShownMetric
 
 STEP = "trainer/global_step"  # the axis that Lightning's logger gives every metric
@@ -96,10 +97,5 @@ def figures_by_task(results: Mapping[str, Any]) -> tuple[list[str], list[list[An
         if metric.score and metric.name != "acc" and results.get(metric.result)
     }
     columns = {**{f"accuracy, {name}": c for name, c in accuracies.items()}, **others}
-    rows = [[task, *(c.get(task) for c in columns.values())] for task in tasks_of(results)]
+    rows = [[task, *(c.get(task) for c in columns.values())] for task in scored_tasks(results)]
     return ["task", *columns], rows
-
-
-def tasks_of(results: Mapping[str, Any]) -> list[str]:
-    """All tasks of a run, also those without labels, which have no accuracy."""
-    return list(dict.fromkeys([*results["tasks"], *results.get("information", {})]))

@@ -29,7 +29,8 @@ def report(
         ConfigError: a folder is not there, or has no run.
         CheckpointError: a `results.json` or `config.yaml` cannot be read.
     """
-    document = LAYOUTS[layout]([compare_runs(runs, options) for runs in read_experiments(folders)])
+    experiments = read_experiments(folders)
+    document = LAYOUTS[layout]([t for runs in experiments for t in compare_runs(runs, options)])
     if out is None:
         say(document, end="")
         return

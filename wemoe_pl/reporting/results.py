@@ -2,7 +2,6 @@
 
 import json
 import math
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.system.provenance import revision, versions
+from wemoe_pl.system.warn import warn
 from wemoe_pl.training.metrics import mean, never_right, normalized_mean
 from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.shown_metrics import INFORMATION
@@ -89,7 +89,7 @@ def finite(results: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, value in results.items():
         if isinstance(value, float) and not math.isfinite(value):
-            warnings.warn(f"No '{above}{name}' is written, which is {value}.", stacklevel=2)
+            warn(f"No '{above}{name}' is written, which is {value}.")
             kept |= {} if above else {name: None}
         else:
             is_nested = isinstance(value, Mapping)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wemoe_pl.errors import ConfigError
+from wemoe_pl.reporting.without_labels import scored_tasks, unlabelled_tasks
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.run_config import read_run_config
 from wemoe_pl.runs.settings import Effect, relevant_settings
@@ -34,11 +35,12 @@ class ScoredRun:
 
     @property
     def experiment(self) -> tuple[Any, ...]:
-        """Return the key that runs of one table share."""
+        """Return the key that runs of one table share: they are scored on the same, labels too."""
         results = self.results
         corruption = json.dumps(results.get("corruption"), sort_keys=True)
-        experts = results.get("experts", results["tasks"])
-        return results["suite"], tuple(results["tasks"]), tuple(experts), corruption
+        tasks = tuple(scored_tasks(results))
+        experts = tuple(results.get("experts", tasks))
+        return results["suite"], tasks, tuple(unlabelled_tasks(results)), experts, corruption
 
 
 def read_experiments(folders: Iterable[str]) -> list[list[ScoredRun]]:

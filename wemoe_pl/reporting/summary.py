@@ -14,6 +14,8 @@ from wemoe_pl.reporting.without_labels import (
     compared_references,
     label_free_section,
     label_free_table,
+    scored_tasks,
+    unlabelled_note,
     unlabelled_tasks,
 )
 from wemoe_pl.system.files import atomic_write
@@ -49,15 +51,15 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
         results: the contents of a `results.json`.
     """
     caption = f"{compared_metric([results]).title.capitalize()} on {results['suite']}, %"
-    notes = filter(None, (results.get("note"), results.get("partial"), left_out_note(results)))
-    below = "\n".join(notes)
+    notes = [results.get("note"), results.get("partial"), *notes_on_means(results)]
+    below = "\n".join(filter(None, notes))
     table = Table(title=caption, caption=below or None, min_width=len(caption))
     titles, rows = accuracy_rows(results)
     for title in titles:
         style = "bold" if title == own_title(results) else ""
         table.add_column(title, justify="left" if title == titles[0] else "right", style=style)
     for place, row in enumerate(rows, start=1):
-        table.add_row(*row, end_section=place == len(results["tasks"]))
+        table.add_row(*row, end_section=place == len(scored_tasks(results)))
     return table
 
 
@@ -68,7 +70,7 @@ def accuracy_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]
         results: the contents of a `results.json`.
     """
     columns, metric = accuracy_columns(results), compared_metric([results])
-    rows = rows_by_task(results["tasks"], columns.values())
+    rows = rows_by_task(scored_tasks(results), columns.values())
     if individual := compared_references(results, metric).get(EXPERTS):
         normalized = (normalized_mean(values, individual) for values in columns.values())
         rows.append(["normalized mean", *map(percent, normalized)])
@@ -155,10 +157,15 @@ def summary_page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
 def warnings_of(results: Mapping[str, Any]) -> list[str]:
     """Quote what must be known before any number is read."""
     sentences = [results.get("note"), results.get("partial"), results.get("curves")]
-    sentences.append(left_out_note(results))
+    sentences += notes_on_means(results)
     if corruption := corruption_of(results):
         sentences.append(f"The test images are corrupted: {corruption}.")
     return [f"> {as_markdown(sentence)}" for sentence in sentences if sentence]
+
+
+def notes_on_means(results: Mapping[str, Any]) -> list[str]:
+    """Say which tasks have no part in the means of a run, and why."""
+    return list(filter(None, (unlabelled_note(results), left_out_note(results))))
 
 
 def left_out_note(results: Mapping[str, Any]) -> str:
@@ -191,7 +198,7 @@ def calibration_section(results: Mapping[str, Any]) -> list[str]:
     errors = results.get(CALIBRATION.result)
     if not errors:
         return []
-    rows = rows_by_task(results["tasks"], [errors])
+    rows = rows_by_task(scored_tasks(results), [errors])
     return [grid(["task", CALIBRATION.label], rows), CALIBRATION_NOTE]
 
 
@@ -203,7 +210,7 @@ def unknown_task_section(results: Mapping[str, Any]) -> list[str]:
         for key, title in {"task_accuracy": "right task", "accuracy": "right class"}.items()
         if scores[key]
     }
-    rows = rows_by_task(results["tasks"], columns.values())
+    rows = rows_by_task(scored_tasks(results), columns.values())
     return [grid(["task", *columns], rows)] if columns else []
 
 

@@ -118,6 +118,14 @@ class ResultTable:
         """Return the metric of the table, with its unit."""
         return self.measured.capitalize()
 
+    @property
+    def published_by_origin(self) -> dict[str, list[ResultRow]]:
+        """The published rows, by where they are from."""
+        grouped: dict[str, list[ResultRow]] = {}
+        for row in self.published:
+            grouped.setdefault(row.origin, []).append(row)
+        return grouped
+
     def texts(self, row: ResultRow, bold: Callable[[str], str]) -> list[str]:
         """The cells of one of our rows, the best of each column emphasised."""
         competes = not row.is_ceiling
@@ -186,10 +194,13 @@ def escaped(text: str) -> str:
 
 
 def as_csv(tables: Iterable[ResultTable]) -> str:
-    """Write one line per row of all tables, with all digits."""
+    """Write one line per row of all tables, with all digits, and what its numbers measure."""
     tables = list(tables)
     columns = list(dict.fromkeys(column for table in tables for column in table.columns))
-    header = ["suite", "experiment", "corruption", "source", "checkpoint_family", "method", "seeds"]
+    header = [
+        "suite", "experiment", "corruption", "measured", "source", "checkpoint_family", "method",
+        "seeds",
+    ]  # fmt: skip
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(csv_cells([*header, *columns]))
@@ -197,7 +208,8 @@ def as_csv(tables: Iterable[ResultTable]) -> str:
         for row in (*table.rows, *table.published):
             values = dict(zip(table.columns, (cell.value for cell in row.cells), strict=True))
             seeds = " ".join(map(str, row.seeds))
-            about = [table.suite, table.title, table.corruption, row.source, row.family]
+            measured = table.measured.rpartition(", ")[0]  # without the unit
+            about = [table.suite, table.title, table.corruption, measured, row.source, row.family]
             numbers = [values.get(column) for column in columns]
             writer.writerow(csv_cells([*about, row.label, seeds, *numbers]))
     return file.getvalue()

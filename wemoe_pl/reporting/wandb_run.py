@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from wemoe_pl.runs.folder import where_it_ends
+from wemoe_pl.system.warn import warn
 
 SERVER = "https://api.wandb.ai"
 # Seconds that a server which does not answer may hold up a run: when it begins, and when it ends.
@@ -111,7 +112,7 @@ class WandbRun(WandbLogger):
             act()
         except FAILURES as error:
             self.failed = True
-            rank_zero_warn(f"The run goes on without W&B, which failed: {one_line(error)}")
+            rank_zero_only(warn)(f"The run goes on without W&B, which failed: {one_line(error)}")
 
 
 def environment_of(name: str) -> str | None:

@@ -28,8 +28,14 @@ def compared_metric(runs: Iterable[Mapping[str, Any]]) -> ShownMetric:
             accuracy, agreement with the experts, information.
     """
     runs = list(runs)
-    candidates = (ACCURACY, AGREEMENT, INFORMATION)
-    return next((m for m in candidates if any(run.get(m.result) for run in runs)), ACCURACY)
+    is_known = any(run["accuracy"] for run in runs)
+    return ACCURACY if is_known else stand_in(runs) or ACCURACY
+
+
+def stand_in(runs: Iterable[Mapping[str, Any]]) -> ShownMetric | None:
+    """Return the metric that stands in for the accuracy; None where nothing else was measured."""
+    measured = {metric for run in runs for metric in LABEL_FREE if run.get(metric.result)}
+    return next((metric for metric in (AGREEMENT, INFORMATION) if metric in measured), None)
 
 
 def compared_references(
@@ -45,9 +51,27 @@ def compared_references(
     return {key: values for key, values in known.items() if key != EXPERTS}
 
 
+def scored_tasks(results: Mapping[str, Any]) -> list[str]:
+    """List all tasks of a run; its results call those `tasks` that have labels, if any has."""
+    return list(dict.fromkeys([*results.get(INFORMATION.result, {}), *results["tasks"]]))
+
+
 def unlabelled_tasks(results: Mapping[str, Any]) -> list[str]:
     """List the tasks that were scored without a label."""
     return [task for task in results.get(INFORMATION.result, {}) if task not in results["accuracy"]]
+
+
+def unlabelled_note(results: Mapping[str, Any]) -> str:
+    """Say which tasks have no part in the accuracy of the others; nothing if all or none have.
+
+    >>> unlabelled_note({"accuracy": {"mnist": 0.9}, "information": {"mnist": 0.8, "dtd": 0.7}})
+    'The means of accuracy are without dtd, whose images have no labels.'
+    """
+    tasks = unlabelled_tasks(results)
+    if not (tasks and results["accuracy"]):
+        return ""
+    named = ", ".join(tasks)
+    return f"The means of accuracy are without {named}, whose images have no labels."
 
 
 def adaptation_ends(

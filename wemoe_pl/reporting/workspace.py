@@ -16,9 +16,9 @@ from wemoe_pl.reporting.panels import (
     SAMPLES_PANEL,
     STEP,
     WAS_RUN,
-    tasks_of,
 )
 from wemoe_pl.reporting.wandb_run import PROJECT, environment_of, has_key, one_line
+from wemoe_pl.reporting.without_labels import scored_tasks
 from wemoe_pl.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def save_workspace(folder: Path, project: str | None, entity: str | None) -> str
     project = project or environment_of("project") or PROJECT
     try:
         entity = entity or environment_of("entity") or wandb.Api().default_entity
-        view: Any = workspace(str(entity), project, tasks_of(results))  # whose `save` has no types
+        # Its `save` has no types.
+        view: Any = workspace(str(entity), project, scored_tasks(results))
         return str(view.save().url)
     except WeMoEError:
         raise

@@ -70,8 +70,8 @@ def find(kind: str, name: str, shipped: Path) -> str:
     if (own := path / "config.yaml").is_file():
         raise ConfigError(f"The {kind} '{name}' is the folder of a run: give its config, {own}.")
     ending = Path(name).suffix  # with or without which names are compared
-    found = shipped.glob("trainer/*.yaml" if "/" in name else "*.yaml")
-    paths = [path.relative_to(shipped) for path in found]
+    of_trainers = list(shipped.glob("trainer/*.yaml")) if "/" in name else []
+    paths = [path.relative_to(shipped) for path in of_trainers or shipped.glob("*.yaml")]
     names = [str(path if ending else path.with_suffix("")) for path in paths]
     hint = did_you_mean_path(path).strip() if "/" in name else ""
     raise ConfigError(

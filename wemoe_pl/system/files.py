@@ -36,13 +36,13 @@ def expanded(path: str) -> str:
     """
     try:
         return str(Path(path).expanduser())
-    except RuntimeError as error:
+    except RuntimeError:
         raise ConfigError(
             f"There is no home folder for the ~ in '{path}': write the path in full."
-        ) from error
+        ) from None
 
 
-def make_folder(path: Path, instead: str = "Choose another with --out.") -> Path:
+def make_folder(path: Path, instead: str = "Choose another with --out (in Python: out).") -> Path:
     """Create a folder that can be written to, or raise `WeMoEError` that says why not.
 
     Args:
@@ -56,7 +56,7 @@ def make_folder(path: Path, instead: str = "Choose another with --out.") -> Path
     except OSError as error:
         raise WeMoEError(
             f"Cannot write to the folder {path}: {error.strerror}. {instead}"
-        ) from error
+        ) from None
     return path
 
 
@@ -99,7 +99,7 @@ def told_of(path: Path) -> Iterator[None]:
         raise WeMoEError(
             f"Cannot write {path}: {error.strerror or error}. "
             "Free some space or choose another folder; nothing was left half-written."
-        ) from error
+        ) from None
 
 
 def remove_leftovers_of(path: Path) -> None:

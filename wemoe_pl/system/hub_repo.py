@@ -93,37 +93,37 @@ def in_one_sentence(repo: HubRepo) -> Iterator[None]:
     thing = f"The {repo.kind} {repo}"
     try:
         yield
-    except GatedRepoError as error:
+    except GatedRepoError:
         raise HubError(
             f"{thing} is gated: ask for access on its page, then log in with `hf auth login`."
-        ) from error
-    except RevisionNotFoundError as error:
+        ) from None
+    except RevisionNotFoundError:
         raise HubError(
             f"The {repo.kind} {repo.name} has no revision '{repo.revision}' on the hub: leave out "
             "'@…' for its main branch, or give one of its branches, tags or commits."
-        ) from error
-    except RepositoryNotFoundError as error:
+        ) from None
+    except RepositoryNotFoundError:
         raise HubError(
             f"There is neither a file or folder {repo.name} here nor a {repo.kind} of that name "
             "on the hub: check its spelling, or log in with `hf auth login` if it is private."
-        ) from error
-    except HFValidationError as error:
-        raise HubError(f"'{repo}' cannot be the name of a {repo.kind} on the hub.") from error
+        ) from None
+    except HFValidationError:
+        raise HubError(f"'{repo}' cannot be the name of a {repo.kind} on the hub.") from None
     except HfHubHTTPError as error:
         status = error.response.status_code
-        raise HubError(f"The hub answered {status} for {repo}: try again later.") from error
-    except OfflineModeIsEnabled as error:
+        raise HubError(f"The hub answered {status} for {repo}: try again later.") from None
+    except OfflineModeIsEnabled:
         raise UnreachableError(
             f"{thing} is neither here nor in the cache, and HF_HUB_OFFLINE is set."
-        ) from error
+        ) from None
     except Exception as error:
         if isinstance(error, OSError) and (error.filename or error.errno in DISK_FULL):
             place = error.filename or constants.HF_HUB_CACHE
-            raise HubError(f"Cannot write {place}: {error.strerror}.") from error
+            raise HubError(f"Cannot write {place}: {error.strerror}.") from None
         raise UnreachableError(
             f"{thing} is neither here nor in the cache, and the hub cannot be reached "
             f"({reason(error)})."
-        ) from error
+        ) from None
 
 
 def reason(error: BaseException) -> str:

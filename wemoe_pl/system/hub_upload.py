@@ -47,11 +47,11 @@ def upload(repo: HubRepo, content: Mapping[str, Path | bytes], message: str) -> 
             raise HubError(
                 f"The hub does not let you write to {repo}: log in with `hf auth login`, with a "
                 "token that may write there."
-            ) from error
-        raise HubError(f"The hub answered {status} for {repo}: try again later.") from error
-    except HFValidationError as error:
-        raise HubError(f"'{repo}' cannot be the name of a {repo.kind} on the hub.") from error
+            ) from None
+        raise HubError(f"The hub answered {status} for {repo}: try again later.") from None
+    except HFValidationError:
+        raise HubError(f"'{repo}' cannot be the name of a {repo.kind} on the hub.") from None
     except Exception as error:  # the client raises many kinds
         raise UnreachableError(
             f"Nothing was uploaded to {repo}: the hub cannot be reached ({reason(error)})."
-        ) from error
+        ) from None

@@ -1,8 +1,11 @@
 """The path that is meant by one that does not exist."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
+
+from wemoe_pl.errors import HubError
 
 
 def did_you_mean_path(path: Path) -> str:
@@ -15,6 +18,19 @@ def did_you_mean_path(path: Path) -> str:
         if (near := nearest_path(path)) is not None:
             return f" Did you mean {near}?"
     return ""
+
+
+@contextmanager
+def perhaps_a_path(path: Path) -> Iterator[None]:
+    """Let an error about what the hub lacks name the path here that may have been meant instead.
+
+    Args:
+        path: what was asked for, as a path.
+    """
+    try:
+        yield
+    except HubError as error:
+        raise type(error)(f"{error}{did_you_mean_path(path)}") from None
 
 
 def nearest_path(path: Path) -> Path | None:

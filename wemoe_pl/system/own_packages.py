@@ -5,7 +5,6 @@ the name of a library is imported instead of the library.
 """
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from importlib.abc import MetaPathFinder
@@ -16,6 +15,7 @@ from traceback import walk_tb
 from types import ModuleType
 
 from wemoe_pl.errors import ConfigError, did_you_mean
+from wemoe_pl.system.warn import warn
 
 # The places of the packages that are allowed, one a line. Processes that load images inherit it.
 VARIABLE = "WEMOE_PL_OWN_PACKAGES"
@@ -69,10 +69,9 @@ def found(name: str) -> ModuleSpec | None:
             f"{did_you_mean(name, packages_in(folder))}"
         )
     if known and here and here.origin and place_of(here) != place_of(known):
-        warnings.warn(
+        warn(
             f"'{name}' is imported from {known.origin}, and not from here ({here.origin}): give "
-            "yours another name if it is meant.",
-            stacklevel=2,
+            "yours another name if it is meant."
         )
     return known or here
 

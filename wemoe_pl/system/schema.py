@@ -2,7 +2,6 @@
 
 import json
 import reprlib
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, is_dataclass
 from functools import cached_property
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from wemoe_pl.system.warn import warn
 
 Described = TypeVar("Described")
 # What pydantic calls a field that a dictionary, or a dataclass, does not have.
@@ -44,10 +45,9 @@ class Faults:
     def warn_of_unknown(self, path: Path) -> None:
         """Warn of the unknown fields of a file, if it has any, of which the rest is read."""
         if self.unknown:
-            warnings.warn(
+            warn(
                 f"{path} has {self.unknown_in_words}, of which this version knows nothing: a later "
-                "wemoe-pl has written it, or the file was changed. The rest is read.",
-                stacklevel=3,
+                "wemoe-pl has written it, or the file was changed. The rest is read."
             )
 
 

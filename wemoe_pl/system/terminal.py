@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, NoReturn, TextIO
 
+from wemoe_pl.system.warn import WeMoEWarning
+
 STDOUT, STDERR = 1, 2
 
 
@@ -77,11 +79,18 @@ def flushed_quietly() -> Iterator[None]:
 
 @cache
 def guard_output() -> None:
-    """Let nothing that is warned of or logged from now on steer a terminal, whoever does it."""
+    """Let nothing that is warned of or logged from now on steer a terminal, whoever does it.
+
+    A warning of ours becomes one line, without the line of a program that it would point to.
+    """
     format_warning, make_record = warnings.formatwarning, logging.getLogRecordFactory()
 
-    def harmless_warning(*args: Any, **options: Any) -> str:
-        return harmless(format_warning(*args, **options))
+    def harmless_warning(
+        message: Warning | str, category: type[Warning], *args: Any, **options: Any
+    ) -> str:
+        if issubclass(category, WeMoEWarning):
+            return harmless(f"wemoe-pl: warning: {message}\n")
+        return harmless(format_warning(message, category, *args, **options))
 
     def harmless_record(*args: Any, **options: Any) -> logging.LogRecord:
         record = make_record(*args, **options)

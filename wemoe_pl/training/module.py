@@ -16,6 +16,7 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
+from wemoe_pl.model.named_answers import named_answers
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.runs.checkpoint import IDENTITY
 from wemoe_pl.training.checkpoint_check import check_identity
@@ -139,10 +140,7 @@ class MultiTaskModule(L.LightningModule):
         With `infer_task`, a row per image, by the head of the task that the model infers. An image
         that cannot be read has a row that says why.
         """
-        found: Sequence[list[Prediction]] = []
-        if len(batch.images):
-            found = self.classifier.answer(batch.images, self.predict_tasks, self.infer_task)
-        return named_answers(batch, found)
+        return named_answers(self.classifier, batch, self.predict_tasks, self.infer_task)
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that require gradients, by name."""
@@ -180,16 +178,6 @@ def is_fitting(module: L.LightningModule) -> bool:
     """Is a module in a fit, and not only loaded, or scored?"""
     trainer: L.Trainer | None = module._trainer  # `trainer` raises where there is none
     return trainer is not None and trainer.state.fn == TrainerFn.FITTING
-
-
-def named_answers(batch: NamedBatch, found: Sequence[list[Prediction]]) -> list[Prediction]:
-    """Give answers the names of their images, and those an error that could not be read."""
-    answers = iter(found)
-    return [
-        answer._replace(image=name)
-        for name, error in zip(batch.names, batch.errors, strict=True)
-        for answer in ([Prediction.unreadable(name, error)] if error else next(answers))
-    ]
 
 
 def frozen_names(module: nn.Module) -> list[str]:

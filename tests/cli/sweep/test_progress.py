@@ -22,6 +22,8 @@ def test_every_point_is_said_to_run_and_what_it_came_to(tmp_path: Path, capsys: 
     assert lines[1] == "scaling=0.2,seed_everything=0 runs."
     pattern = r"scaling=0\.2,seed_everything=1: mean 20\.0 after 0 s\. 2 of 4 points are done, the "
     assert any(re.match(pattern, line) for line in lines)
+    began = [i for i, line in enumerate(lines) if line.endswith(" runs.")]
+    assert began == [1, 3, 5, 7]  # each behind the outcome of the one before
     run_sweep(tmp_path, *JOB)
     assert capsys.readouterr().out.splitlines()[0] == "4 of 4 points are done."
 

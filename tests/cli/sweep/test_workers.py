@@ -39,7 +39,8 @@ def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     with pytest.raises(Stopped) as stopped:
         run_sweep(tmp_path, *job, runner=runner)
     assert stopped.value.__notes__ == [
-        "1 of 3 points are done; the same command goes on with the others."
+        "1 of 3 points are done, and seed_everything=1 stopped midway: the same command goes on "
+        "with what is left."
     ]
     assert runner.stopped
     again = run_sweep(tmp_path, *job).commands

@@ -14,7 +14,7 @@ from wemoe_pl.errors import ConfigError
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_task_gives_labelled_rgb_images_of_its_classes(name: str) -> None:
-    task: VisionTask = MiniatureTask(name, train_size=10, test_size=12)
+    task: VisionTask = MiniatureTask(name, train_size=12, test_size=12)
     assert task.classes == CLASSES[name]
     images = task.images("test")
     assert len(images) == 12
@@ -67,6 +67,14 @@ def test_splits_sizes_and_seeds_are_told_apart_by_fingerprint_and_identity() -> 
     assert ours.images("train").identity == others[-1].identity
 
 
+def test_the_identity_names_another_seed_and_stays_as_it_was_for_the_usual_one() -> None:
+    """Runs of earlier versions are known by the hash."""
+    usual, other = (MiniatureTask("mnist", 10, 10, seed).images("test") for seed in (0, 7))
+    digest = "77bc310588679e9b8a0be56aae2c227e19ae98a568317d7e9b5d3e92a8170280"
+    assert usual.identity == f"miniature {digest}"
+    assert other.identity.endswith(", seed 7")
+
+
 def test_another_version_may_draw_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     task = MiniatureTask("dtd", train_size=10, test_size=10)
     before = task.images("test").fingerprint
@@ -90,7 +98,9 @@ def test_tasks_are_values_that_reach_worker_processes() -> None:
         (
             {"name": "mnits"},
             "There is no miniature task 'mnits'. Did you mean 'mnist'? "
-            "Valid names: cars, dtd, eurosat, gtsrb, mnist, resisc45, sun397, svhn.",
+            "Valid names: cars, cifar10, cifar100, dtd, emnist_letters, eurosat, "
+            "fashion_mnist, fer2013, flowers102, food101, gtsrb, kmnist, mnist, pcam, pets, "
+            "rendered_sst2, resisc45, stl10, sun397, svhn.",
         ),
         (
             {"name": "cars", "train_size": 9},
@@ -99,6 +109,10 @@ def test_tasks_are_values_that_reach_worker_processes() -> None:
         (
             {"name": "cars", "test_size": -1},
             "A test_size of -1 is too small for 'cars': its 10 classes need one image each.",
+        ),
+        (
+            {"name": "pcam", "seed": -1},
+            "The seed of 'pcam' is -1: give the seed of its images as a whole number from 0.",
         ),
     ],
 )

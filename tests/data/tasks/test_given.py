@@ -99,11 +99,11 @@ class Stream(IterableDataset[Any]):
 @pytest.mark.parametrize(
     ("items", "sentence"),
     [
-        (Stream(), "given as a Stream: give a list"),
-        (iter(IMAGES), "given as a list_iterator: give a list"),
-        (IMAGES[0], "given as a Image: give a list"),
-        ("photos", r"given as a str: .* A folder is `ImageFolderTask\(test=FOLDER\)`"),
-        ({"train": IMAGES}, "given as a dict of 'train': choose one"),
+        (Stream(), r"has a length and gives items\[i\], and not <"),
+        (iter(IMAGES), r"has a length and gives items\[i\], and not <list_iterator"),
+        (IMAGES[0], r"are a list of images, and not a single one\.$"),
+        ("photos", r"not the path 'photos': give `ImageFolderTask\(test='photos'\)` if"),
+        ({"train": IMAGES}, "not a mapping of 'train': choose one"),
         (torch.rand(3, 8, 8), r"shape \(3, 8, 8\): give \(n, C, H, W\)"),
         (np.zeros((8, 8, 3)), r"shape \(8, 8, 3\): give \(n, H, W, C\)"),
     ],

@@ -53,6 +53,12 @@ def test_a_path_or_pattern_stands_for_all_its_images_in_order(
     assert [images.name(i) for i in range(len(images))] == found
 
 
+def test_several_sources_come_one_behind_the_other(folder: Path) -> None:
+    images = find_images("b.PNG", "2024", "a.jpg")
+    names = [images.name(i) for i in range(len(images))]
+    assert names == ["b.PNG", "2024/c.jpg", "a.jpg"]
+
+
 def test_a_name_that_is_no_utf_8_can_be_given_as_it_is_printed(folder: Path) -> None:
     name = os.fsdecode(b"caf\xe9")
     (folder / name).mkdir()

@@ -1,7 +1,6 @@
 """The choice of a sweep: the setting of the largest information, for which no label is needed."""
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from wemoe_pl.cli.sweep.records import Choice, read_choice, settings_in
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.reporting.table import Cell
 from wemoe_pl.system.files import atomic_write
+from wemoe_pl.system.warn import warn
 from wemoe_pl.training.metrics import mean
 
 SEED = "seed_everything"
@@ -74,10 +74,9 @@ def choose(finished: Finished) -> Setting | None:
         return None
     seeds = {len(setting.points) for setting in settings.values()}
     if len(seeds) > 1:
-        warnings.warn(
+        warn(
             f"The settings were compared by means over {min(seeds)} to {max(seeds)} seeds: some "
-            "points have not finished. The same command runs them.",
-            stacklevel=2,
+            "points have not finished. The same command runs them."
         )
     return max(settings.values(), key=lambda setting: setting.information)
 
@@ -92,7 +91,7 @@ def write_choice(path: Path, chosen: Setting) -> str:
         before = read_choice(path)
     except CheckpointError as error:
         before = None
-        warnings.warn(f"{error} It is written anew.", stacklevel=2)
+        warn(f"{error} It is written anew.")
     folders = [str(point.folder) for point in chosen.points]
     about = Choice(folder=folders[0], folders=folders, information=chosen.information)
     with atomic_write(path) as temporary:

@@ -30,7 +30,8 @@ def sweep(args: list[str], run: Processes | None = None) -> None:
         run: runs one command; by default, each in a process of its own.
 
     Raises:
-        ConfigError: the arguments are wrong, or a folder holds another sweep's results.
+        ConfigError: the arguments are wrong, or the config of a point, or a folder holds another
+            sweep's results. Nothing is run or left then.
         WeMoEError: some points failed; the others have run.
     """
     options, passed_on = sweep_parser().parse_known_args(args)
@@ -47,6 +48,7 @@ def run_grid(options: Namespace, passed_on: list[str], run: Processes) -> None:
         for point in all_points:
             say(shlex.join(["wemoe-pl", *point.command]))
         return
+    run.check([point for point in all_points if options.fresh or not point.is_done])
     with writing_to(out):
         check_points(all_points, options.fresh)
         failed = run_all(all_points, options, run, out)

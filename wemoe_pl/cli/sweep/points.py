@@ -1,7 +1,6 @@
 """The points of a sweep: what is run for each, in which folder, and what it has left there."""
 
 import json
-import warnings
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from wemoe_pl.runs.settings import read_settings
 from wemoe_pl.system.configs import ALLOW, find_config
 from wemoe_pl.system.files import atomic_write, digest
 from wemoe_pl.system.trust import is_within
+from wemoe_pl.system.warn import warn
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Point:
                 path.unlink()
                 run.results.unlink(missing_ok=True)
         for found in damage:
-            warnings.warn(f"{found} The point is run again.", stacklevel=2)
+            warn(f"{found} The point is run again.")
 
 
 def make_point(

@@ -1,6 +1,7 @@
 """The progress of a sweep: which points run, how many are done, and how long the others take."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
@@ -32,6 +33,16 @@ class SweepProgress:
     def so_far(self) -> str:
         """Count the points that are done; one that failed is run again by the same command."""
         return f"{self.done} of {self.points} points are done"
+
+    def when_stopped(self, running: Sequence[Point]) -> str:
+        """Say what is done when a signal comes, what is not, and what becomes of it.
+
+        Args:
+            running: the points that had begun and not ended.
+        """
+        names = ", ".join(point.folder.name for point in running)
+        midway = f", and {names} stopped midway" if names else ""
+        return f"{self.so_far}{midway}: the same command goes on with what is left."
 
     def begin(self, point: Point) -> None:
         """Say that a point runs."""

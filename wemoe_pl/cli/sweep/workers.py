@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from queue import SimpleQueue
 
 from wemoe_pl.cli.options import FRESH
+from wemoe_pl.cli.sweep.checking import check_configs
 from wemoe_pl.cli.sweep.points import Point
 from wemoe_pl.cli.sweep.progress import SweepProgress
 from wemoe_pl.errors import WeMoEError
@@ -31,45 +32,48 @@ def run_all(
     """Run the points that are not done yet, and return those that failed.
 
     Raises:
-        Stopped: a signal has asked for it; a note says how many points are done.
+        Stopped: a signal has asked for it; a note says which points are done, and which are not.
     """
     environments = worker_environments(options)
-    free: SimpleQueue[dict[str, str]] = SimpleQueue()
-    for environment in environments:
-        free.put(environment)
-    left = [point for point in all_points if options.fresh or not point.is_done]
+    left = deque(point for point in all_points if options.fresh or not point.is_done)
     progress = SweepProgress(len(all_points), len(left), len(environments), out)
-
-    def work(point: Point) -> int:
-        environment = free.get()
-        try:
-            progress.begin(point)
-            return run_point(point, environment, run, options.fresh)
-        finally:
-            free.put(environment)
-
-    failed = []
+    failed: list[Point] = []
+    running: dict[Future[int], tuple[Point, Mapping[str, str]]] = {}
     with ThreadPoolExecutor(len(environments)) as pool:
-        running = {pool.submit(work, point): point for point in left}
+
+        def begin_next(environment: Mapping[str, str]) -> None:
+            if left:
+                point = left.popleft()
+                progress.begin(point)
+                future = pool.submit(run_point, point, environment, run, options.fresh)
+                running[future] = point, environment
+
         try:
-            for future in as_they_end(running):
-                point = running[future]
-                failed += [point] if future.result() else []
-                progress.end(point, has_failed=point in failed)
+            for environment in environments:
+                begin_next(environment)
+            while running:
+                for future in ended(running):
+                    point, environment = running[future]
+                    failed += [point] if future.result() else []
+                    del running[future]
+                    progress.end(point, has_failed=point in failed)
+                    begin_next(environment)
         except (KeyboardInterrupt, Stopped) as stopped:
-            pool.shutdown(wait=False, cancel_futures=True)
             run.stop()
-            stopped.add_note(f"{progress.so_far}; the same command goes on with the others.")
+            stopped.add_note(progress.when_stopped([point for point, _ in running.values()]))
             raise
     return failed
 
 
-def as_they_end(running: Collection[Future[int]]) -> Iterator[Future[int]]:
-    """Yield what runs in other threads when it has ended, and end when a signal says so."""
-    while running:
-        done, running = wait(running, LOOK_AGAIN, return_when=FIRST_COMPLETED)
-        REQUEST.obey_if_due()
-        yield from done
+def ended(running: Collection[Future[int]]) -> set[Future[int]]:
+    """Wait a moment for what runs in other threads, and return what of it has ended.
+
+    Raises:
+        Stopped: a signal has asked for it.
+    """
+    done, _ = wait(running, LOOK_AGAIN, return_when=FIRST_COMPLETED)
+    REQUEST.obey_if_due()
+    return done
 
 
 def worker_environments(options: Namespace) -> list[dict[str, str]]:
@@ -125,6 +129,10 @@ class Processes:
         ):
             self.running.append(process)
             return process.wait()
+
+    def check(self, points: Collection[Point]) -> None:
+        """Read what would be run; raises `ConfigError` for what would be refused."""
+        check_configs(points)
 
     def stop(self) -> None:
         """Let all that still run come to an end, or make them."""

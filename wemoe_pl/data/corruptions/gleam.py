@@ -6,8 +6,8 @@ dependency of fifty megabytes.
 """
 
 import numpy as np
+import scipy  # whose parts it imports when they are first used
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Levels = NDArray[np.uint8]  # (H, W)
 WEAK_EDGE, STRONG_EDGE = 50, 150  # levels per pixel, in Sobel's measure
@@ -27,7 +27,7 @@ def gleam(liquid: NDArray[np.float32]) -> NDArray[np.float32]:
     levels = (liquid * 255).astype(int).astype(np.uint8)
     distance = distance_from(canny_edges(levels)).clip(max=FARTHEST)
     relief = equalised(box_mean(distance).astype(np.uint8)).astype(int)
-    lit = ndimage.correlate(relief, LIT_FROM_A_CORNER, mode="mirror").clip(0, 255)
+    lit = scipy.ndimage.correlate(relief, LIT_FROM_A_CORNER, mode="mirror").clip(0, 255)
     light = levels * box_mean(lit).round()
     return (light / max(light.max(), 1)).astype(np.float32)
 
@@ -39,11 +39,12 @@ def canny_edges(levels: Levels) -> NDArray[np.bool_]:
     slope is Sobel's, its steepness the sum of the two absolute values.
     """
     right, down = (
-        ndimage.correlate(levels.astype(int), kernel, mode="nearest") for kernel in (SOBEL, SOBEL.T)
+        scipy.ndimage.correlate(levels.astype(int), kernel, mode="nearest")
+        for kernel in (SOBEL, SOBEL.T)
     )
     steepness = abs(right) + abs(down)
     crests = crests_of(steepness, right, down) & (steepness > WEAK_EDGE)
-    connected, _ = ndimage.label(crests, np.ones((3, 3)))
+    connected, _ = scipy.ndimage.label(crests, np.ones((3, 3)))
     return crests & np.isin(connected, connected[crests & (steepness > STRONG_EDGE)])
 
 
@@ -78,7 +79,9 @@ def distance_from(edges: NDArray[np.bool_]) -> NDArray[np.float64]:
     """
     if not edges.any():
         return np.full(edges.shape, np.inf)
-    nearest = ndimage.distance_transform_edt(~edges, return_distances=False, return_indices=True)
+    nearest = scipy.ndimage.distance_transform_edt(
+        ~edges, return_distances=False, return_indices=True
+    )
     shorter, longer = np.sort(abs(nearest - np.indices(edges.shape)), axis=0)
     knights = np.minimum(shorter, longer - shorter)
     diagonals = shorter - knights
@@ -88,7 +91,7 @@ def distance_from(edges: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 def box_mean(values: NDArray[np.float64] | NDArray[np.int_]) -> NDArray[np.float64]:
     """Return the mean over 3 × 3 pixels, (H, W), without what the last bits add to a level."""
-    return ndimage.uniform_filter(values.astype(float), 3, mode="mirror").round(6)
+    return scipy.ndimage.uniform_filter(values.astype(float), 3, mode="mirror").round(6)
 
 
 def equalised(levels: Levels) -> Levels:

@@ -7,10 +7,10 @@ Corruptions and Perturbations" (arXiv 1903.12261; spatter is one of its extra co
 import io
 
 import numpy as np
+import scipy  # whose parts it imports when they are first used
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from wemoe_pl.data.corruptions.gleam import gleam
 
@@ -72,10 +72,10 @@ def spatter(
     """
     pixels = to_pixels(image)
     noise = rng.normal(location, scale, pixels.shape[:2]).astype(np.float32)
-    liquid = ndimage.gaussian_filter(noise, blur, mode="nearest")
+    liquid = scipy.ndimage.gaussian_filter(noise, blur, mode="nearest")
     drops = liquid > threshold
     if mud:
-        cover = ndimage.gaussian_filter(drops.astype(np.float32), mix, mode="nearest")
+        cover = scipy.ndimage.gaussian_filter(drops.astype(np.float32), mix, mode="nearest")
         cover = np.where(cover < 0.8, 0, cover)[..., None]
         return to_image(pixels * (1 - cover) + MUD * cover)
     return to_image(pixels + mix * gleam(np.where(drops, liquid, 0))[..., None] * WATER)

@@ -1,4 +1,4 @@
-"""Eight tiny rendered tasks with the names and roles of the paper's eight, for demo, tests and CI.
+"""Twenty tiny rendered tasks with the names and roles of those of papers, for demo, tests and CI.
 
 Every image is drawn from a seed: vector shapes on a 4x canvas, box-filtered down to 28 pixels, with
 a little sensor noise. Colours, places, sizes and angles vary inside a class, so that a model has

@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from wemoe_pl.data.miniature.canvas import Picture, cloud, develop
-from wemoe_pl.data.miniature.colours import BLACK, Rng, hsv, mix
+from wemoe_pl.data.miniature.colours import BLACK, Colour, Rng, hsv, mix
 from wemoe_pl.data.miniature.pen import Pen, Points
 
 
@@ -81,7 +81,6 @@ CARS = {
 
 def render_cars(name: str, rng: Rng) -> Picture:
     """A car of any colour on a street, slightly tilted or mirrored."""
-    car = CARS[name]
     paint = hsv(rng.random(), rng.uniform(0.6, 0.95), rng.uniform(0.55, 0.95))
     hue = rng.random()
     canvas = cloud(rng, hsv(hue, 0.2, 0.95), hsv(hue + 0.15, 0.3, 0.85), cells=3)
@@ -89,6 +88,13 @@ def render_cars(name: str, rng: Rng) -> Picture:
     x, y = rng.uniform(-0.08, 0.08), rng.uniform(-0.05, 0.25)
     pen.move(x, y, rng.uniform(0.82, 0.98), rng.uniform(-0.08, 0.08), flip=rng.random() < 0.5)
     pen.ground(hsv(hue + 0.05, 0.2, 0.65), top=0.42)
+    draw_car(pen, name, paint)
+    return develop(canvas, rng, noise=4)
+
+
+def draw_car(pen: Pen, name: str, paint: Colour) -> None:
+    """Draw a car of a colour, its wheels down to y = 0.48."""
+    car = CARS[name]
     pen.fill(car.body, paint)
     for part in car.trim:
         pen.fill(part, mix(paint, BLACK, 0.5))
@@ -97,4 +103,3 @@ def render_cars(name: str, rng: Rng) -> Picture:
     for wheel in car.wheels:
         pen.disc(wheel, 0.48 - car.radius, car.radius, BLACK)
         pen.disc(wheel, 0.48 - car.radius, car.radius * 0.45, (200, 200, 205))
-    return develop(canvas, rng, noise=4)

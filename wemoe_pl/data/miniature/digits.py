@@ -1,12 +1,8 @@
 """mnist and svhn: handwritten digits and house numbers, from one table of strokes."""
 
-import math
-
-import numpy as np
-from PIL import Image
-
-from wemoe_pl.data.miniature.canvas import CANVAS, Field, Picture, cloud, develop
+from wemoe_pl.data.miniature.canvas import Picture, cloud, develop
 from wemoe_pl.data.miniature.colours import Colour, Rng, hsv, vary
+from wemoe_pl.data.miniature.handwriting import handwritten, smooth, write
 from wemoe_pl.data.miniature.pen import Pen, Points
 
 NUMERALS = tuple("0123456789")
@@ -39,37 +35,13 @@ _KNOTS: tuple[tuple[Points, ...], ...] = (
 )  # fmt: skip
 
 
-def _smooth(knots: Points) -> Field:
-    """A Catmull-Rom curve through the knots, five points from each to the next."""
-    p = np.array((knots[0], *knots, knots[-1]))
-    t = np.linspace(0, 1, 5)[:, None, None]
-    a, b, c, d = p[:-3], p[1:-2], p[2:-1], p[3:]
-    bend = 2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)
-    curve: Field = b + 0.5 * t * (c - a + t * bend)
-    return curve.transpose(1, 0, 2).reshape(-1, 2)
-
-
 # The strokes of each digit, within ±0.65 across and ±1 down.
-DIGITS = tuple(tuple(_smooth(knots) for knots in strokes) for strokes in _KNOTS)
-
-
-def _write(pen: Pen, rng: Rng, digit: int, ink: Colour, width: float, unrest: float) -> None:
-    """Draw a digit, slanted and bent by up to `unrest`."""
-    slant, bend_x, bend_y = rng.uniform(-1, 1, 3) * (1.6 * unrest, unrest, unrest)
-    phase = rng.uniform(0, 2 * math.pi)
-    for x, y in (stroke.T for stroke in DIGITS[digit]):
-        bent = (x - slant * y + bend_x * np.sin(2 * y + phase), y + bend_y * np.sin(2 * x + phase))
-        pen.stroke(np.stack(bent, 1).tolist(), ink, width)
+DIGITS = tuple(tuple(smooth(knots) for knots in strokes) for strokes in _KNOTS)
 
 
 def render_mnist(name: str, rng: Rng) -> Picture:
     """A digit in white handwriting on black, without noise."""
-    canvas = Image.new("RGB", (CANVAS, CANVAS))
-    pen = Pen(canvas)
-    x, y = rng.uniform(-0.1, 0.1, 2)
-    pen.move(x, y, rng.uniform(0.6, 0.72), rng.uniform(-0.12, 0.12))
-    _write(pen, rng, int(name), (255, 255, 255), rng.uniform(0.17, 0.32), unrest=0.16)
-    return develop(canvas, rng, noise=0)
+    return handwritten(DIGITS[int(name)], rng, thin=0.17, thick=0.32, unrest=0.16)
 
 
 def render_svhn(name: str, rng: Rng) -> Picture:
@@ -82,7 +54,7 @@ def render_svhn(name: str, rng: Rng) -> Picture:
     for column, digit in ((-1, rng.integers(10)), (1, rng.integers(10)), (0, int(name))):
         if column == 0 or rng.random() < 0.5:
             pen.move(x + column * rng.uniform(0.98, 1.1), y + column * angle, scale, angle)
-            _write(pen, rng, int(digit), ink, width, unrest=0.05)
+            write(pen, rng, DIGITS[int(digit)], ink, width, unrest=0.05)
     return develop(canvas, rng, noise=9)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,6 +14,7 @@ from wemoe_pl.data.tasks.file_names import name_some
 from wemoe_pl.errors import DataError
 from wemoe_pl.system.console import progress
 from wemoe_pl.system.files import atomic_write, cache_folder
+from wemoe_pl.system.warn import warn
 
 WORTH_A_BAR = 1000  # images
 
@@ -66,7 +66,7 @@ def keep_readable(images: Images, corrupt: Corrupt) -> Images:
         error = DataError(f"{message} Repair or remove them, or set `corrupt: skip`.")
         error.add_note(f"{why_unreadable(images, min(failed))}.")
         raise error
-    warnings.warn(f"{message} They are skipped.", stacklevel=2)
+    warn(f"{message} They are skipped.")
     return SelectedImages(images, [i for i in range(len(images)) if i not in failed])
 
 

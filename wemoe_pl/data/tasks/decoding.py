@@ -75,7 +75,8 @@ def explained(called: str) -> Iterator[None]:
             "variant that Pillow does not decode"
         ) from error
     except Exception as error:  # decoders raise many kinds
-        raise DataError(f"{called} is not a readable image: {error}") from error
+        why = getattr(error, "strerror", None) or error  # of a file, without its name once more
+        raise DataError(f"{called} is not a readable image: {why}") from error
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Subset
 
@@ -86,20 +88,26 @@ def check_is_collection(items: Any) -> None:
     """Raise `DataError` unless something is a collection of images, and no single one."""
     if isinstance(items, Mapping):
         raise DataError(
-            f"Images were given as a {type(items).__name__} of {', '.join(map(repr, items))}: "
-            "choose one of these."
+            f"The images of a task are a collection of images, and not a mapping of "
+            f"{', '.join(map(repr, items))}: choose one of these."
         )
     if isinstance(items, Tensor | np.ndarray) and items.ndim != 4:
         form = "(n, C, H, W)" if isinstance(items, Tensor) else "(n, H, W, C)"
         raise DataError(
-            f"Images were given as a {type(items).__name__} of shape {tuple(items.shape)}: give "
-            f"{form}, where C is 1, 3 or 4, or a list of images."
+            f"Images in one {type(items).__name__} are of shape {form}, where C is 1, 3 or 4, and "
+            f"not of {tuple(items.shape)}: give that, or a list of images."
         )
-    is_collection = hasattr(items, "__len__") and hasattr(items, "__getitem__")
-    if isinstance(items, str) or not is_collection:
+    if isinstance(items, Image.Image):
+        raise DataError("The images of a task are a list of images, and not a single one.")
+    if isinstance(items, str | Path):
         raise DataError(
-            f"Images were given as a {type(items).__name__}: give a list of them, or another "
-            "collection that has a length. A folder is `ImageFolderTask(test=FOLDER)`."
+            f"The images of a task are a list of images, and not the path '{items}': give "
+            f"`ImageFolderTask(test='{items}')` if it is a folder of images."
+        )
+    if not (hasattr(items, "__len__") and hasattr(items, "__getitem__")):
+        raise DataError(
+            f"The images of a task are a list of images, or another collection that has a length "
+            f"and gives items[i], and not {items!r}."
         )
 
 

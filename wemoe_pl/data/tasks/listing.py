@@ -1,7 +1,6 @@
 """The images below a folder are listed here, behind links too, and other files are passed over."""
 
 import os
-import warnings
 from collections.abc import Container, Iterable, Iterator
 from fnmatch import fnmatchcase
 from glob import has_magic
@@ -11,6 +10,7 @@ from wemoe_pl.data.tasks.file_names import name_some, printable
 from wemoe_pl.data.tasks.image_files import IMAGE_SUFFIXES
 from wemoe_pl.errors import DataError
 from wemoe_pl.system.near_paths import did_you_mean_path
+from wemoe_pl.system.warn import warn
 
 # What systems and network drives leave beside images, under names without a dot, in small letters.
 DEBRIS = frozenset((
@@ -48,10 +48,9 @@ def chosen(files: Iterable[Path], suffixes: Container[str]) -> list[Path]:
     there = set(files)
     paths = {p for p in there if p.suffix.lower() in suffixes and p.is_file()}
     if paths and (others := sorted(there - paths)):
-        warnings.warn(
+        warn(
             f"{len(others)} of {len(there)} files are passed over, for they have no suffix of an "
-            f"image or are links to nothing: {name_some(map(printable, others))}.",
-            stacklevel=3,
+            f"image or are links to nothing: {name_some(map(printable, others))}."
         )
     return sorted(paths)
 

@@ -1,10 +1,10 @@
 """Scores that cover a part are announced: classes without images, images without a class."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 
 from wemoe_pl.data.tasks.base import UNLABELLED
 from wemoe_pl.data.tasks.file_names import name_some
+from wemoe_pl.system.warn import warn
 
 
 def tell_gaps(labels: Sequence[int], classes: Sequence[str], where: str) -> None:
@@ -19,7 +19,7 @@ def tell_gaps(labels: Sequence[int], classes: Sequence[str], where: str) -> None
         where: what the warning calls the images.
     """
     for gap in gaps(labels, classes):
-        warnings.warn(f"{where} has {gap}", stacklevel=3)
+        warn(f"{where} has {gap}")
 
 
 def gaps(labels: Sequence[int], classes: Sequence[str]) -> Iterator[str]:

@@ -17,24 +17,25 @@ from wemoe_pl.system.near_paths import did_you_mean_path
 SUFFIXES = IMAGE_SUFFIXES | {TABLE}
 
 
-def find_images(source: str) -> Images:
-    """The images that a path or a pattern of paths stands for, in order, without labels.
+def find_images(*sources: str) -> Images:
+    """The images that paths or patterns of paths stand for, in order, without labels.
 
     Args:
-        source: an image, a parquet file, a folder below which there are some, or a pattern of
-            these, such as `photos/**/*.jpg`. A name that is no UTF-8 may be given as `printable`
+        sources: each an image, a parquet file, a folder below which there are some, or a pattern
+            of these, such as `photos/**/*.jpg`. A name that is no UTF-8 may be given as `printable`
             shows it.
 
     Raises:
         DataError: there are none, or both images and parquet files.
     """
-    paths = find_files(source)
+    paths = [path for source in sources for path in find_files(source)]
     tables = [path for path in paths if path.suffix.lower() == TABLE]
     if not tables:
         return ImageFiles(paths, [UNLABELLED] * len(paths))
+    named = ", ".join(sources)
     if len(tables) < len(paths):
-        raise DataError(f"{source} has images and parquet files: classify one kind at a time.")
-    return table_images(tables, source)
+        raise DataError(f"{named} has images and parquet files: classify one kind at a time.")
+    return table_images(tables, named)
 
 
 def find_files(source: str) -> list[Path]:

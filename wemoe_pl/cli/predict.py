@@ -1,0 +1,87 @@
+"""`wemoe-pl predict RUN IMAGES` prints what a model makes of images, without the parts of a job.
+
+It imports no Lightning, which takes longer than to load a model and to ask it.
+"""
+
+import io
+from collections.abc import Sequence
+
+import torch
+from torch.utils.data import DataLoader
+
+from wemoe_pl.cli.faults import faults_explained
+from wemoe_pl.cli.launchers import refuse_several
+from wemoe_pl.cli.verb_parsers import predict_parser
+from wemoe_pl.data.tasks import find_images, name_some
+from wemoe_pl.data.to_classify import NamedImages, collate_named
+from wemoe_pl.errors import ConfigError, DataError
+from wemoe_pl.export.loading import load
+from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
+from wemoe_pl.model.named_answers import named_answers
+from wemoe_pl.model.prediction_table import HEADER, row_of, writable, write_csv_rows
+from wemoe_pl.model.task_inference import BEST_RULE
+from wemoe_pl.system.signals import REQUEST
+from wemoe_pl.system.terminal import guard_output, say
+
+IMAGES_AT_ONCE = 64
+
+
+def run_predict(args: Sequence[str]) -> None:
+    """Run the command.
+
+    Args:
+        args: the command, a run or an export, images, and options.
+
+    Raises:
+        WeMoEError: something is wrong that a user can put right.
+        Stopped: a signal has asked the command to end.
+    """
+    guard_output()
+    refuse_several("predict")
+    options, others = predict_parser().parse_known_args(args[1:])
+    if others:
+        raise ConfigError(
+            f"{others[0]} is no option beside a run and images: give the run by `--config "
+            f"{options.run}` and the images by --data.images, for a job with all keys."
+        )
+    with faults_explained():
+        model = load(options.run, options.allow)
+        print_answers(model, options.images, options.task)
+
+
+@torch.inference_mode()
+def print_answers(model: MultiTaskClassifier, sources: Sequence[str], task: str | None) -> None:
+    """Print a row per image, as soon as it is answered.
+
+    Args:
+        model: what is asked.
+        sources: folders, patterns or files.
+        task: of all images; by default that of each is inferred.
+
+    Raises:
+        DataError: there is no image that can be read.
+    """
+    tasks = model.tasks if task is None else [task]
+    model.head(tasks[0])  # or it says that there is none, before anything is printed
+    rule = BEST_RULE if len(tasks) > 1 else None
+    images = NamedImages(find_images(*sources), model.preprocess)
+    place = next(model.parameters())
+    unreadable: list[Prediction] = []
+    say(",".join(HEADER))
+    for batch in DataLoader(images, batch_size=IMAGES_AT_ONCE, collate_fn=collate_named):
+        REQUEST.obey_if_due()
+        moved = batch._replace(images=batch.images.to(place))
+        answers = named_answers(model, moved, tasks, rule)
+        unreadable += [answer for answer in answers if answer.error]
+        say(csv_of(answers), end="")
+    if len(unreadable) == len(images):
+        names = name_some(str(answer.image) for answer in unreadable)
+        raise DataError(f"None of the images can be read: {names}. {unreadable[0].error}.")
+
+
+def csv_of(answers: Sequence[Prediction]) -> str:
+    """Return answers as lines of CSV."""
+    lines = io.StringIO()
+    rows = ({name: writable(v) for name, v in row_of(answer).items()} for answer in answers)
+    write_csv_rows(lines, rows, lineterminator="\n")
+    return lines.getvalue()

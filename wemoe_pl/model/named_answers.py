@@ -1,0 +1,33 @@
+"""What a classifier answers about images that have names, and some of which cannot be read."""
+
+from collections.abc import Sequence
+
+from wemoe_pl.data.to_classify import NamedBatch
+from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
+from wemoe_pl.model.task_inference import InferenceRule
+
+
+def named_answers(
+    model: MultiTaskClassifier,
+    batch: NamedBatch,
+    tasks: Sequence[str],
+    rule: InferenceRule | None,
+) -> list[Prediction]:
+    """Answer about every image of a batch, or say why it cannot be read.
+
+    Args:
+        model: what is asked.
+        batch: images, those that can be read where the model is.
+        tasks: by whose heads it answers.
+        rule: how the task of an image is inferred; by default there is an answer for every task.
+
+    Returns:
+        For each image in order its answers, which have its name.
+    """
+    found = model.answer(batch.images, tasks, rule) if len(batch.images) else []
+    answers = iter(found)
+    return [
+        answer._replace(image=name)
+        for name, error in zip(batch.names, batch.errors, strict=True)
+        for answer in ([Prediction.unreadable(name, error)] if error else next(answers))
+    ]
