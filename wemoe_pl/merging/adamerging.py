@@ -29,8 +29,8 @@ class AdaMerging(MergeMethod):
         clamp: merge with coefficients from 0 to 1, as the code of AdaMerging's authors does; where
             one lies outside, it has no gradient. The published tables of others do without.
         trains_heads: adapt a copy of every task's head too, as SyMerge does (see
-            `ExpertLabels`); the experts keep their own. The coefficients alone fold into plain weights, so that the run
-            leaves the heads beside these.
+            `ExpertLabels`); the experts keep their own. The coefficients alone fold into plain
+            weights, so that the run leaves the heads beside these.
     """
 
     granularity: Literal["task", "layer"] = "layer"
