@@ -58,8 +58,8 @@ class TestTimeAdaptation(MergedModule):
             `objective`.
         reliable: see `diversity`.
         task: the only task that `predict` answers; by default all that have a head.
-        infer_task: how `predict` finds out the only task that it answers for an image: by the heads'
-            "entropy", by "routing", or by the largest "logit" of the tasks that MASS has chosen.
+        infer_task: how `predict` finds out the one task that it answers for an image: by the
+            "entropy" of heads, by "routing", or by the largest "logit" of what MASS has chosen.
         references: also score pretrained, task arithmetic and the individual experts, for the
             table and the normalized mean.
         objective: what is minimised, summed over tasks; by default the paper's, `Entropy`.
