@@ -37,7 +37,7 @@ fuzz: install  ## Read twenty thousand damaged and hostile files (half an hour).
 	$(BIN)/python -m pytest tests/test_hostile_input.py tests/test_hostile_runs.py --hypothesis-profile=fuzz $(ARGS)
 
 tables: install  ## Run every method and experiment on the miniature, into docs/miniature.md.
-	rm -rf runs/tables
+	test -n "$(SUITE)$(ROWS)" || rm -rf runs/tables
 	$(BIN)/python benchmarks/miniature_tables.py
 	$(BIN)/python benchmarks/methods_page.py
 

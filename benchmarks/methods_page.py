@@ -6,10 +6,13 @@ It takes seconds, and has to be run again when a method, a config, a published f
 docs/miniature.md changes: a test compares the page with what this writes.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +20,7 @@ import yaml
 from miniature_tables import insert
 
 import wemoe_pl
-from wemoe_pl.merging import SMILE, Individual, MergeMethod, SampleMethod, WEMoE
+from wemoe_pl.merging import MASS, SMILE, Individual, MergeMethod, SampleMethod, WEMoE
 from wemoe_pl.merging.per_task import PerTaskMethod
 from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.model.recipe import read_suite
@@ -42,23 +45,33 @@ class Entry(NamedTuple):
     Attributes:
         config: its name.
         published: what sources of published figures of the same settings call the method.
-        measured: its row in the table of docs/miniature.md, if that is not called as its method.
+        measured: what is in the name of its row in the table of docs/miniature.md, if there is more
+            than that of its method.
         note: what must be known of the published figure.
+        name: what the row is called, if not as its method.
+        options: of the merge method, in the place of the config's.
+        source: where it is from, if that is not where its merge method is from.
     """
 
     config: str
     published: tuple[str, ...] = ()
     measured: str = ""
     note: str = ""
+    name: str = ""
+    options: Mapping[str, Any] = MappingProxyType({})
+    source: str = ""
 
 
 BATCH = "routed by batch"
+LABELS = "ExpertLabels"
+SYMERGE = "arXiv 2412.19098"
+FROZEN = MappingProxyType({"trains_heads": False})
 ADAM = "by Adam, not in closed form"
 ENTRIES = (
     Entry("pretrained", ("Pre-trained",)),
     Entry("simple_average", ("Simple Averaging",)),
     Entry("task_arithmetic", ("Task Arithmetic 0.3", "Task arithmetic")),
-    Entry("ties", ("TIES 0.3",), "TIES (combine sum)"),
+    Entry("ties", ("TIES 0.3",), "combine sum"),
     Entry("dare"),
     Entry("model_stock"),
     Entry("consensus", ("Consensus TA",)),
@@ -73,10 +86,13 @@ ENTRIES = (
     Entry("regmean", ("RegMean",)),
     Entry("regmean_plus_plus", ("RegMean++",)),
     Entry("adamerging_task_wise", ("Task-wise AdaMerging 0.3",)),
-    Entry("adamerging_layer_wise", ("Layer-wise AdaMerging 0.3",)),
-    Entry("adapt_vitb32", ("WEMoE (depth 2)",), "WEMoE (router_depth 2, Dense)", BATCH),
+    Entry("adamerging_layer_wise", ("Layer-wise AdaMerging 0.3",), "Entropy"),
+    Entry("symerge", name="SyMerge, heads frozen", measured=LABELS, options=FROZEN, source=SYMERGE),
+    Entry("symerge", ("SyMerge",), name="SyMerge", note="a step per task", source=SYMERGE),
+    Entry("adapt_vitb32", ("WEMoE (depth 2)",), "router_depth 2, Dense", BATCH),
     Entry("e_wemoe", ("E-WEMoE 90%",), note=BATCH),
     Entry("smile", ("SMILE",)),
+    Entry("mass", ("MASS (task unknown)",), note="the task unknown"),
     Entry("emr", ("EMR",)),
     Entry("tall_masks"),
     Entry("t_switch", ("T-Switch",)),
@@ -114,22 +130,34 @@ def methods_table() -> str:
     measured = miniature_means(MEASURED.read_text("utf-8"))
     rows = []
     for entry in ENTRIES:
-        method = method_of(entry.config)
+        method = replace(method_of(entry.config), **entry.options)  # type: ignore[type-var]
         rows.append(
             [
-                spelled(method.label),
-                Markdown(f"[{entry.config}](../configs/{entry.config}.yaml)"),
+                entry.name or spelled(method.label),
+                Markdown(f"[{entry.config}](../configs/{entry.config}.yaml){options_of(entry)}"),
                 needs(method),
                 stored(method),
                 forward(method),
-                source(method),
+                entry.source or source(method),
                 published(entry),
-                measured[entry.measured]
-                if entry.measured
-                else measured.get(spelled(method.label), DASH),
+                measured_mean(entry, spelled(method.label), measured),
             ]
         )
     return grid(titles, rows, align="---") + "\n"
+
+
+def options_of(entry: Entry) -> str:
+    """Write the options that are not the config's."""
+    return "".join(f", `{name}: {json.dumps(value)}`" for name, value in entry.options.items())
+
+
+def measured_mean(entry: Entry, method: str, measured: Mapping[str, str]) -> str:
+    """Find the mean of a row: by the method's name, and by what else is in that of the row."""
+    others = [row for row in measured if row.startswith(f"{method} (")]
+    if not others and not entry.options:
+        return measured.get(method, DASH)
+    found = [measured[row] for row in others if entry.measured and entry.measured in row]
+    return found[0] if len(found) == 1 else DASH
 
 
 def method_of(config: str) -> MergeMethod:
@@ -164,7 +192,7 @@ def stored(method: MergeMethod) -> str:
         suite = read_suite("miniature")
         encoder, experts = suite.load_pretrained(), suite.load_experts()
         total = parameter_counts(method.merge(encoder, experts))["total"]
-    elif isinstance(method, WEMoE | SMILE):
+    elif isinstance(method, WEMoE | SMILE | MASS):
         encoder = read_suite("clip_vitb32").backbone.skeleton()
         total, _ = sizes(method, encoder, tasks=8)
     else:
@@ -178,6 +206,8 @@ def forward(method: MergeMethod) -> str:
         return "one model, unpacked when the task changes"
     if isinstance(method, WEMoE):
         return "one model, routers, and its MLPs merged per image"
+    if isinstance(method, MASS):
+        return "two models, of which one is merged for what the other has chosen"
     if isinstance(method, SMILE):
         return "one model, and low-rank factors of all experts per token"
     return "one model"

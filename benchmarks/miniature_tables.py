@@ -1,12 +1,19 @@
 """The tables of docs/miniature.md, from nothing: every method and experiment on rendered images.
 
     python benchmarks/miniature_tables.py
+    SUITE=miniature20 python benchmarks/miniature_tables.py
+    ROWS=methods/routed,methods/symerge python benchmarks/miniature_tables.py
 
 Runs are kept below runs/tables; one that is there already is not run again, so an interrupted
-table goes on where it was. Two run at a time. About three quarters of an hour on two cores.
+table goes on where it was. Two run at a time. The suite of eight tasks takes about an hour on two
+cores, and that of twenty, of which there is the table of methods alone, as long.
+
+`ROWS` chooses sweeps by how their names begin: no others are run, and the tables are made of
+whatever runs are there. What has nothing random is run once, and all else with three seeds.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,10 +24,12 @@ from typing import Any
 
 from wemoe_pl.data.corruptions.severities import CORRUPTIONS
 
-RUNS = Path("runs/tables")
+SUITE = os.environ.get("SUITE", "miniature")
+ROWS = tuple(filter(None, os.environ.get("ROWS", "").split(",")))
+RUNS = Path("runs/tables") if SUITE == "miniature" else Path("runs/tables") / SUITE
 DOCUMENT = Path(__file__).parents[1] / "docs" / "miniature.md"
 QUICK = [
-    *("--suite", "miniature", "--trainer.accelerator", "cpu", "--data.num_workers", "0"),
+    *("--suite", SUITE, "--trainer.accelerator", "cpu", "--data.num_workers", "0"),
     *("--trainer.enable_progress_bar", "false"),
 ]
 ALONE = ("--model.references", "false")
@@ -42,7 +51,7 @@ SWEEPS: dict[str, tuple[str, ...]] = {
     "methods/spectral": ("--grid", "config=tsv_m,iso_c,iso_cts,cart,wudi,lines,svc"),
     "methods/entries": ("--grid", "config=dare,model_stock,consensus"),
     "methods/task known": ("--grid", "config=emr,tall_masks,t_switch"),
-    "methods/routed": ("--grid", "config=smile"),
+    "methods/routed": ("--grid", "config=smile,mass"),
     "methods/ties": ("--config", "ties", "--grid", "model.merge.combine=mean,sum"),
     "methods/samples": ("--grid", "config=fisher,regmean,regmean_plus_plus", *SEEDS),
     "methods/multitask": (
@@ -54,6 +63,10 @@ SWEEPS: dict[str, tuple[str, ...]] = {
         *("--grid", "model.merge.keep=1.0,0.2", *SEEDS),
     ),
     "methods/symerge": ("--config", "symerge", "--trainer.max_steps", "100", *SEEDS),
+    "methods/symerge, heads frozen": (
+        *("--config", "symerge", "--model.merge.trains_heads", "false"),
+        *("--model.schedule", "cosine", *LEARN, *SEEDS),
+    ),
     "methods/wemoe": (*ADAPT, "--grid", "model.merge.router_depth=0,1,2", *SEEDS),
     "methods/e_wemoe": (*ADAPT, "--model.merge", "EWEMoE", *SEEDS),
     "methods/low_rank": (
@@ -81,21 +94,35 @@ SWEEPS: dict[str, tuple[str, ...]] = {
 
 def main() -> None:
     """Run everything, and put the tables into the document."""
-    for name, arguments in SWEEPS.items():
+    chosen = {name: arguments for name, arguments in SWEEPS.items() if is_meant(name)}
+    if not chosen:
+        raise SystemExit(f"ROWS={','.join(ROWS)} chooses nothing. There is: {'; '.join(SWEEPS)}.")
+    for name, arguments in chosen.items():
         more = [*QUICK, *interval(arguments), *(() if "multitask" in arguments else ALONE)]
         wemoe_pl("sweep", *arguments, *more, "--out", folder(name), jobs=2)
-    tables = {
-        "methods": reported("methods", "--mean-over-seeds", "--sort", "mean"),
+    methods = reported("methods", "--mean-over-seeds", "--sort", "mean")
+    text = DOCUMENT.read_text()
+    tables = {"methods": methods, **other_tables()} if SUITE == "miniature" else {SUITE: methods}
+    for name, table in tables.items():
+        text = insert(text, name, table)
+    DOCUMENT.write_text(text)
+
+
+def is_meant(name: str) -> bool:
+    """Is a sweep one that is to be run? Of other suites, there is the table of methods."""
+    is_of_suite = SUITE == "miniature" or name.startswith("methods/")
+    return is_of_suite and (not ROWS or name.startswith(ROWS))
+
+
+def other_tables() -> dict[str, str]:
+    """Make the tables of experiments, of which the first suite has all runs."""
+    return {
         "robustness": robustness_table(),
         "generalisation": reported("generalisation"),
         "lambda": series_table("lambda", "λ", lambda run: str(scaling_of(run))),
         "tasks": series_table("tasks", "tasks", lambda run: str(len(run["tasks"]))),
         "routing": reported("routing"),
     }
-    text = DOCUMENT.read_text()
-    for name, table in tables.items():
-        text = insert(text, name, table)
-    DOCUMENT.write_text(text)
 
 
 def folder(name: str) -> str:

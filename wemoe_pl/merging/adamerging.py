@@ -28,9 +28,9 @@ class AdaMerging(MergeMethod):
             Below 1 this is AdaMerging++, which is published with 0.2, as TIES trims them.
         clamp: merge with coefficients from 0 to 1, as the code of AdaMerging's authors does; where
             one lies outside, it has no gradient. The published tables of others do without.
-        trains_heads: adapt a copy of every task's head too, as SyMerge does (arXiv 2412.19098); the
-            experts keep their own. The coefficients alone fold into plain weights, so that the run
-            leaves the heads beside these.
+        trains_heads: adapt a copy of every task's head too, as SyMerge does (see
+            `ExpertLabels`); the experts keep their own. The coefficients alone fold into plain
+            weights, so that the run leaves the heads beside these.
     """
 
     granularity: Literal["task", "layer"] = "layer"

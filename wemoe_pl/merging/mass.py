@@ -72,7 +72,9 @@ class MASS(MergeMethod):
         base = pretrained.state_dict()
         vectors = [lazy_task_vector(base, state) for state in checked_states(base, experts)]
         keys = list(vectors[0])
-        parts = {key: stored(torch.stack([vector[key] for vector in vectors])) for key in keys}
+        parts = {
+            key: task_vectors_of(torch.stack([vector[key] for vector in vectors])) for key in keys
+        }
         everything = range(len(vectors))
         first = {key: base[key] + parts[key].merged(everything, self.most_alike) for key in keys}
         blocks = blocks_of(pretrained)
@@ -138,7 +140,7 @@ class WholeVectors(nn.Module):
         return self.vectors[list(tasks)].mean(dim=0)
 
 
-def stored(tensors: Tensor) -> SingularVectors | WholeVectors:
+def task_vectors_of(tensors: Tensor) -> SingularVectors | WholeVectors:
     """The task vectors of one tensor, (T, *shape), as factors if they are matrices."""
     is_matrix = tensors.ndim == 3 or len(matrix_shape(tensors[0])) == 2
     return SingularVectors(tensors) if is_matrix else WholeVectors(tensors)

@@ -201,30 +201,35 @@ class MultiTaskClassifier(MultiTaskModel):
         for names, batch in prepared_batches(images, self.preprocess, batch_size):
             yield PreparedBatch(names, batch.to(weight))
 
-    @property
-    def merged_in_words(self) -> str:
-        """Say how the experts are merged."""
-        names = ", ".join(self.experts)
-        if self.mixtures:
-            return f"{len(self.mixtures)} mixtures of {names}"
-        if self.chooses_experts:
-            return f"weights that are merged for every image, of some of {names}"
-        return "one set of weights for all images"
-
     def __repr__(self) -> str:
         """Describe the classifier, and how it is used."""
-        weight = next(self.parameters())
-        place = f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}"
-        size = sum(p.numel() for p in self.encoder.parameters())
-        classes = ", ".join(f"{task} ({number})" for task, number in self.num_classes.items())
-        lines = [
-            f"MultiTaskClassifier: {self.backbone.model}, {size:,} parameters, {place}",
-            f"  {self.merged_in_words}",
-            f"  tasks (classes): {classes}",
-            '  model.predict("photo.png") names task and class',
-            f'  model(images, "{self.tasks[0]}") gives logits of what model.preprocess made',
-        ]
-        return "\n".join(lines)
+        return description_of(self)
+
+
+def description_of(model: MultiTaskClassifier) -> str:
+    """Describe a classifier, and how it is used."""
+    weight = next(model.parameters())
+    place = f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}"
+    size = sum(p.numel() for p in model.encoder.parameters())
+    classes = ", ".join(f"{task} ({number})" for task, number in model.num_classes.items())
+    lines = [
+        f"MultiTaskClassifier: {model.backbone.model}, {size:,} parameters, {place}",
+        f"  {merged_in_words(model)}",
+        f"  tasks (classes): {classes}",
+        '  model.predict("photo.png") names task and class',
+        f'  model(images, "{model.tasks[0]}") gives logits of what model.preprocess made',
+    ]
+    return "\n".join(lines)
+
+
+def merged_in_words(model: MultiTaskClassifier) -> str:
+    """Say how the experts of a classifier are merged."""
+    names = ", ".join(model.experts)
+    if model.mixtures:
+        return f"{len(model.mixtures)} mixtures of {names}"
+    if model.chooses_experts:
+        return f"weights that are merged for every image, of some of {names}"
+    return "one set of weights for all images"
 
 
 def hindrance(model: MultiTaskClassifier, rule: InferenceRule) -> str:

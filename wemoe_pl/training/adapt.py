@@ -58,9 +58,8 @@ class TestTimeAdaptation(MergedModule):
             `objective`.
         reliable: see `diversity`.
         task: the only task that `predict` answers; by default all that have a head.
-        infer_task: let `predict` find out the task of each image, by the "entropy" of the heads'
-            answers, by the "routing" weights, or by the largest "logit" of the tasks that MASS
-            has chosen, and answer for that one only.
+        infer_task: how `predict` finds out the one task that it answers for an image: by the
+            "entropy" of heads, by "routing", or by the largest "logit" of what MASS has chosen.
         references: also score pretrained, task arithmetic and the individual experts, for the
             table and the normalized mean.
         objective: what is minimised, summed over tasks; by default the paper's, `Entropy`.
@@ -174,8 +173,8 @@ class TestTimeAdaptation(MergedModule):
     def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
         """Write the encoder as plain weights, if what was adapted does not depend on the input.
 
-        Heads that were adapted with it are put beside it. Where the dictionary is shared out, no
-        process has all of it: `load` folds it later.
+        Heads that were adapted are put beside it. Where the dictionary is shared out, no process
+        has all of it: `load` folds it later.
         """
         encoder, metadata = self.classifier.encoder, provenance(recipe, seed)
         if folds(encoder) and not isinstance(encoder, FSDPModule):

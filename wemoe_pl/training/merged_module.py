@@ -27,9 +27,8 @@ class MergedModule(MultiTaskModule):
         suite: the pretrained encoder, experts, heads and tasks.
         merge: the merge method.
         task: the only task that `predict` answers; by default all that have a head.
-        infer_task: let `predict` find out the task of each image, by the "entropy" of the heads'
-            answers, by the "routing" weights, or by the largest "logit" of the tasks that MASS
-            has chosen, and answer for that one only.
+        infer_task: how `predict` finds out the one task that it answers for an image: by the
+            "entropy" of heads, by "routing", or by the largest "logit" of what MASS has chosen.
         references: also score pretrained, task arithmetic and the individual experts.
 
     Attributes:
