@@ -324,7 +324,7 @@ def test_what_a_model_does_not_need_is_not_imported(
         request.getfixturevalue("finished")
         source = tmp_path / "clip bundle"
         export(open_model(tmp_path / "run"), "bundle", source, lambda line: None)
-    random_image().save(tmp_path / "noise.png")
+    random_image(40, 30).save(tmp_path / "noise.png")
     program += "; print('imported', *sys.modules)"
     command = [sys.executable, "-c", program, str(source), str(tmp_path / "noise.png")]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -26,7 +26,7 @@ from wemoe_pl.system.terminal import guard_output, say
 IMAGES_AT_ONCE = 64
 
 
-def run_predict(args: Sequence[str]) -> None:
+def run_predict(args: list[str]) -> None:
     """Run the command.
 
     Args:

@@ -20,8 +20,6 @@ from wemoe_pl.system.warn import warn
 SERVER = "https://api.wandb.ai"
 # Seconds that a server which does not answer may hold up a run: when it begins, and when it ends.
 TIMEOUTS = {"init_timeout": 30.0, "finish_timeout": 60.0}
-# What goes wrong with a server, a proxy, or the process that talks to them.
-FAILURES = (wandb.errors.Error, OSError, RuntimeError, ValueError)
 PROJECT = "wemoe-pl"  # where nothing else is said
 # The environment variables of W&B that are not called as the arguments of `wandb.init` are.
 VARIABLES = {"group": "WANDB_RUN_GROUP", "id": "WANDB_RUN_ID"}
@@ -61,7 +59,7 @@ class WandbRun(WandbLogger):
                 return self.begin_offline("there is no API key (`wandb login` stores one)")
             try:
                 run = super().experiment
-            except FAILURES as error:
+            except failures() as error:
                 return self.begin_offline(f"the server cannot be used ({one_line(error)})")
             if run.url:
                 rank_zero_info(f"W&B shows this run at {run.url}")
@@ -110,7 +108,7 @@ class WandbRun(WandbLogger):
             return
         try:
             act()
-        except FAILURES as error:
+        except failures() as error:
             self.failed = True
             rank_zero_only(warn)(f"The run goes on without W&B, which failed: {one_line(error)}")
 
@@ -120,7 +118,12 @@ def environment_of(name: str) -> str | None:
     return os.environ.get(VARIABLES.get(name, f"WANDB_{name.upper()}"))
 
 
-def with_defaults(given: wandb.Settings | Mapping[str, Any] | None) -> wandb.Settings:
+def failures() -> tuple[type[Exception], ...]:
+    """Return what goes wrong with a server, a proxy, or the process that talks to them."""
+    return (wandb.errors.Error, OSError, RuntimeError, ValueError)
+
+
+def with_defaults(given: "wandb.Settings | Mapping[str, Any] | None") -> "wandb.Settings":
     """Complete settings of W&B by our defaults, where nothing else says what they are."""
     settings = given if isinstance(given, wandb.Settings) else wandb.Settings(**(given or {}))
     for name, value in {**TIMEOUTS, "silent": True}.items():
