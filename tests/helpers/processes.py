@@ -43,6 +43,9 @@ class Running:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        assert self.process.pid
+        with suppress(ProcessLookupError):  # none of what it started is left
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join(PATIENCE)
 

@@ -6,7 +6,8 @@ import warnings
 from pathlib import Path
 
 import pytest
-from torch.utils.data import DataLoader
+import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from wemoe_pl.system.warn import WeMoEWarning, is_of_library, warn, warn_once
 
@@ -15,7 +16,9 @@ def test_a_warning_is_a_sentence_at_the_line_that_led_to_it() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warn("2 images are skipped.")
-        DataLoader([1], collate_fn=lambda _: warn("It is odd.")).__iter__().__next__()
+        DataLoader(
+            TensorDataset(torch.zeros(1)), collate_fn=lambda _: warn("It is odd.")
+        ).__iter__().__next__()
     assert [(str(w.message), w.category, Path(w.filename)) for w in caught] == [
         ("2 images are skipped.", WeMoEWarning, Path(__file__)),
         ("It is odd.", WeMoEWarning, Path(__file__)),

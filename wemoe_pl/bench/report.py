@@ -56,7 +56,7 @@ def bench(
     for measure in measures:
         with console.status(f"Measuring {measure}"):
             measured[measure] = take_alone(measure, settings, seed, threads)
-        console.print(table_of(measure, measured[measure]))
+        console.print(table_of_rows(measure, measured[measure]))
         if measure == "layer":
             draw_curves(out, measured[measure])
         about = conditions(seed, threads, command)
@@ -108,7 +108,7 @@ def middle(values: Iterable[int]) -> int:
     return median_low(sorted(set(values)))
 
 
-def table_of(measure: str, measured: Sequence[BenchRow]) -> Table:
+def table_of_rows(measure: str, measured: Sequence[BenchRow]) -> Table:
     """A table of the rows of a measure."""
     table = Table(title=measure)
     for name, value in measured[0].items():

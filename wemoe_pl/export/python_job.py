@@ -58,20 +58,7 @@ class PythonJob:
 
     def __post_init__(self) -> None:
         """Refuse what would make it another job."""
-        known = signature(L.Trainer).parameters
-        for name in self.options:
-            if name not in known:
-                raise ConfigError(
-                    f"A trainer has no argument '{name}'. {did_you_mean(name, known)}"
-                )
-        if "max_steps" in self.options:
-            raise ConfigError("The number of steps is given twice: leave `max_steps` to `steps`.")
-        for name in ("devices", "num_nodes"):
-            if self.options.get(name, 1) not in (1, "1"):
-                raise ConfigError(
-                    f"`adapt` runs in one process, on one device: leave out `{name}`, or use "
-                    "`wemoe-pl fit`, which shares the images among several."
-                )
+        check_options(self.options)
 
     @property
     def command(self) -> Literal["fit", "test"]:
@@ -191,6 +178,22 @@ class PythonJob:
             },
             "trainer": self.settings | {"default_root_dir": str(out)},
         }
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for arguments of a trainer that there are not, or that are not free."""
+    known = signature(L.Trainer).parameters
+    for name in options:
+        if name not in known:
+            raise ConfigError(f"A trainer has no argument '{name}'. {did_you_mean(name, known)}")
+    if "max_steps" in options:
+        raise ConfigError("The number of steps is given twice: leave `max_steps` to `steps`.")
+    for name in ("devices", "num_nodes"):
+        if options.get(name, 1) not in (1, "1"):
+            raise ConfigError(
+                f"`adapt` runs in one process, on one device: leave out `{name}`, or use "
+                "`wemoe-pl fit`, which shares the images among several."
+            )
 
 
 def pictures_of(files: Sequence[Path]) -> dict[str, Image.Image]:

@@ -27,7 +27,10 @@ def glyph(text: str) -> Glyph:
 
     Columns and rows go from 0 to 8, so that "40 48" is a line from the top to the bottom.
     """
-    strokes = [[(int(c) - 4, int(r) - 4) for c, r in stroke.split()] for stroke in text.split(",")]
+    strokes = [
+        [(int(knot[0]) - 4, int(knot[1]) - 4) for knot in stroke.split()]
+        for stroke in text.split(",")
+    ]
     return tuple(smooth([(0.15 * x, 0.25 * y) for x, y in knots]) for knots in strokes)
 
 
