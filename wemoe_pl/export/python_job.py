@@ -58,7 +58,7 @@ class PythonJob:
 
     def __post_init__(self) -> None:
         """Refuse what would make it another job."""
-        check_options(self.options)
+        check_trainer_options(self.options)
 
     @property
     def command(self) -> Literal["fit", "test"]:
@@ -180,7 +180,7 @@ class PythonJob:
         }
 
 
-def check_options(options: Mapping[str, Any]) -> None:
+def check_trainer_options(options: Mapping[str, Any]) -> None:
     """Raise `ConfigError` for arguments of a trainer that there are not, or that are not free."""
     known = signature(L.Trainer).parameters
     for name in options:
