@@ -14,7 +14,7 @@ from timm.data import create_transform, resolve_data_config
 from torch import Tensor
 
 from wemoe_pl.checkpoints import Backbone
-from wemoe_pl.data.preprocessing import Preprocessing, prepared_batches
+from wemoe_pl.data.preprocessing import ImageSource, Preprocessing, prepared_batches
 from wemoe_pl.errors import ConfigError, DataError
 
 CLIP = Backbone("vit_base_patch32_clip_quickgelu_224", {"num_classes": 512})
@@ -194,7 +194,7 @@ def test_a_folder_or_a_pattern_stands_for_the_images_below_it(
     for given in (str(tmp_path), tmp_path):
         [batch] = prepared_batches(given, tiny, 8)
         assert batch.names == listed
-    mixed = [tmp_path / "a", noise((28, 28)), f"{tmp_path}/*.png"]
+    mixed: list[ImageSource] = [tmp_path / "a", noise((28, 28)), f"{tmp_path}/*.png"]
     read = list(prepared_batches(mixed, tiny, 2))
     found = [name for batch in read for name in batch.names]
     assert found == [*(name for name in listed if "/a/" in name), None, str(tmp_path / "1.png")]

@@ -179,8 +179,9 @@ def listed_images(images: ImageSource | Iterable[ImageSource]) -> Iterator[Liste
     Raises:
         DataError: there is no such file or folder, or something is no image.
     """
-    is_one = isinstance(images, ImageSource | bytes) or not isinstance(images, Iterable)
-    for place, source in enumerate([images] if is_one else images):
+    is_several = isinstance(images, Iterable) and not isinstance(images, str | bytes)
+    sources: Iterable[Any] = images if is_several else [images]  # type: ignore[assignment]
+    for place, source in enumerate(sources):
         if isinstance(source, Image.Image):
             yield Listed(None, f"Image {place}", partial(itself, source))
         elif isinstance(source, str | Path):
