@@ -179,8 +179,8 @@ def listed_images(images: ImageSource | Iterable[ImageSource]) -> Iterator[Liste
     Raises:
         DataError: there is no such file or folder, or something is no image.
     """
-    are_several = isinstance(images, Iterable) and not isinstance(images, ImageSource | bytes)
-    sources: Iterable[Any] = images if are_several else [images]  # type: ignore[assignment]
+    is_several = isinstance(images, Iterable) and not isinstance(images, str | bytes)
+    sources: Iterable[Any] = images if is_several else [images]  # type: ignore[assignment]
     for place, source in enumerate(sources):
         if isinstance(source, Image.Image):
             yield Listed(None, f"Image {place}", partial(itself, source))

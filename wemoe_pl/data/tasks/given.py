@@ -94,8 +94,8 @@ def check_is_collection(items: Any) -> None:
     if isinstance(items, Tensor | np.ndarray) and items.ndim != 4:
         form = "(n, C, H, W)" if isinstance(items, Tensor) else "(n, H, W, C)"
         raise DataError(
-            f"Images in one {type(items).__name__} are of shape {form}, where C is 1, 3 or 4, and "
-            f"not of {tuple(items.shape)}: give that, or a list of images."
+            f"The images are in one {type(items).__name__}, of shape {tuple(items.shape)}: give "
+            f"{form}, where C is 1, 3 or 4, or a list of images."
         )
     if isinstance(items, Image.Image):
         raise DataError("The images of a task are a list of images, and not a single one.")
@@ -106,7 +106,7 @@ def check_is_collection(items: Any) -> None:
         )
     if not (hasattr(items, "__len__") and hasattr(items, "__getitem__")):
         raise DataError(
-            f"The images of a task are a list of images, or another collection that has a length "
+            "The images of a task are a list of images, or another collection that has a length "
             f"and gives items[i], and not {items!r}."
         )
 
