@@ -175,6 +175,7 @@ def test_a_report_has_a_second_table_where_a_task_has_no_labels(
     shown = page.read_text()
     assert shown.count('<table class="accuracy">') == 2
     assert shown.index("Accuracy, %") < shown.index("Agreement with the experts, %")
+    assert "<dt>tasks without labels</dt><dd>cats</dd>" in shown
     assert "<dt>agreement with the experts, %</dt><dd>85.0</dd>" in shown
 
 

@@ -50,7 +50,11 @@ def report_parser() -> OneSentence:
     page = "Write a page with a section for every run; goes without --format and --out."
     add("--html", type=expanded, metavar="FILE", help=page)
     add("--mean-over-seeds", action="store_true", help="Make runs that differ in seed one row.")
-    add("--references", action="store_true", help="Add rows for what the runs are compared with.")
+    add(
+        "--references",
+        action="store_true",
+        help="Add rows for what several runs are compared with, as a single one has.",
+    )
     published = "Add the published rows of the same experiment and family of checkpoints."
     add("--published", action="store_true", help=published)
     family = "The family of the experts, where their sources do not tell it, for --published."

@@ -100,6 +100,7 @@ class Section:
             "seed": results.get("seed"),
             "mean": with_sign(results["mean"]),
             "normalized mean": with_sign(results.get("normalized_mean")),
+            "tasks without labels": ", ".join(unlabelled_tasks(results)) or None,
             **label_free_facts(results),
             "parameters": parameters and "{total:,} ({trainable:,} trained)".format(**parameters),
             "partial": results.get("partial"),
