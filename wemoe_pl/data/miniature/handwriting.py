@@ -27,11 +27,8 @@ def glyph(text: str) -> Glyph:
 
     Columns and rows go from 0 to 8, so that "40 48" is a line from the top to the bottom.
     """
-    strokes = [
-        [(int(knot[0]) - 4, int(knot[1]) - 4) for knot in stroke.split()]
-        for stroke in text.split(",")
-    ]
-    return tuple(smooth([(0.15 * x, 0.25 * y) for x, y in knots]) for knots in strokes)
+    strokes = [[divmod(int(knot), 10) for knot in stroke.split()] for stroke in text.split(",")]
+    return tuple(smooth([(0.15 * (c - 4), 0.25 * (r - 4)) for c, r in knots]) for knots in strokes)
 
 
 def write(pen: Pen, rng: Rng, strokes: Glyph, ink: Colour, width: float, unrest: float) -> None:
