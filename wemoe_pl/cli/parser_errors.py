@@ -15,7 +15,7 @@ from wemoe_pl.system.trust import DENIED, not_allowed
 
 NO_CONFIG = "It is no config: expected lines of the form `key: value`."
 QUOTE_NAMES = "Put quotes around a name that YAML takes for something else, as in '1' or 'yes'."
-LISTS = ("list", "tuple", "set", "Sequence", "Iterable")
+LIST_TYPES = ("list", "tuple", "set", "Sequence", "Iterable")
 SEE_KEYS = "Add --print_config to see all keys."
 # What lines of a report begin with that say where jsonargparse looked, not what is wrong.
 BOILERPLATE = (
@@ -140,7 +140,7 @@ def wrong_type(found: re.Match[str], report: Report) -> str:
         names = map(str, literal_eval(choices[1]))
         return after(report.place, f"there is no '{value}'. {nearest_name(value, names)}")
     hint = ""
-    if types[0].startswith(LISTS) and value[:1] not in ("[", "("):
+    if types[0].startswith(LIST_TYPES) and value[:1] not in ("[", "("):
         types[0] = "a list"
         hint = f" Write it in brackets: '[{value}]'."
     elif "str" in types and is_no_text(value):

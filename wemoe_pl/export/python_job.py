@@ -1,6 +1,6 @@
 """The job of `adapt`: it runs in memory, or in a folder as a command does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -58,12 +58,7 @@ class PythonJob:
 
     def __post_init__(self) -> None:
         """Refuse what would make it another job."""
-        known = signature(L.Trainer).parameters
-        for name in self.options:
-            if name not in known:
-                raise ConfigError(
-                    f"A trainer has no argument '{name}'. {did_you_mean(name, known)}"
-                )
+        check_trainer_arguments(self.options)
         if "max_steps" in self.options:
             raise ConfigError("The number of steps is given twice: leave `max_steps` to `steps`.")
         for name in ("devices", "num_nodes"):
@@ -191,6 +186,14 @@ class PythonJob:
             },
             "trainer": self.settings | {"default_root_dir": str(out)},
         }
+
+
+def check_trainer_arguments(names: Iterable[str]) -> None:
+    """Raise `ConfigError` for a name that is none of an argument of `L.Trainer`."""
+    known = signature(L.Trainer).parameters
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"A trainer has no argument '{name}'. {did_you_mean(name, known)}")
 
 
 def pictures_of(files: Sequence[Path]) -> dict[str, Image.Image]:
