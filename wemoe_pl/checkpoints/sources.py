@@ -60,7 +60,7 @@ def weight_files(source: str, own_name: str) -> list[Path]:
         return shards_request(request.repo, first).fetch()
     siblings = [p.name for p in path.parent.glob("*") if p.suffix in WEIGHT_SUFFIXES]
     hint = f" {did_you_mean(path.name, siblings)}" if siblings else did_you_mean_path(path)
-    raise CheckpointError(f"There is no file {path}.{hint or ' Check its path.'}")
+    raise CheckpointError(f"There is no file {path}.{hint or ' Check the path.'}")
 
 
 def weights_in(folder: Path, own_name: str) -> list[Path]:

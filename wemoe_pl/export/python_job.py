@@ -1,6 +1,6 @@
 """The job of `adapt`: it runs in memory, or in a folder as a command does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -58,7 +58,15 @@ class PythonJob:
 
     def __post_init__(self) -> None:
         """Refuse what would make it another job."""
-        check_trainer_options(self.options)
+        check_trainer_arguments(self.options)
+        if "max_steps" in self.options:
+            raise ConfigError("The number of steps is given twice: leave `max_steps` to `steps`.")
+        for name in ("devices", "num_nodes"):
+            if self.options.get(name, 1) not in (1, "1"):
+                raise ConfigError(
+                    f"`adapt` runs in one process, on one device: leave out `{name}`, or use "
+                    "`wemoe-pl fit`, which shares the images among several."
+                )
 
     @property
     def command(self) -> Literal["fit", "test"]:
@@ -180,20 +188,12 @@ class PythonJob:
         }
 
 
-def check_trainer_options(options: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` for arguments of a trainer that there are not, or that are not free."""
+def check_trainer_arguments(names: Iterable[str]) -> None:
+    """Raise `ConfigError` for a name that is none of an argument of `L.Trainer`."""
     known = signature(L.Trainer).parameters
-    for name in options:
+    for name in names:
         if name not in known:
             raise ConfigError(f"A trainer has no argument '{name}'. {did_you_mean(name, known)}")
-    if "max_steps" in options:
-        raise ConfigError("The number of steps is given twice: leave `max_steps` to `steps`.")
-    for name in ("devices", "num_nodes"):
-        if options.get(name, 1) not in (1, "1"):
-            raise ConfigError(
-                f"`adapt` runs in one process, on one device: leave out `{name}`, or use "
-                "`wemoe-pl fit`, which shares the images among several."
-            )
 
 
 def pictures_of(files: Sequence[Path]) -> dict[str, Image.Image]:

@@ -101,15 +101,13 @@ class MultiTaskClassifier(MultiTaskModel):
         """Classify images, each by the head of its task.
 
         Args:
-            images: an image of Pillow's; or a path: of an image, of a folder below which all are
-                meant, of a parquet file, or a pattern of these; or several of all that. Or
-                (n, 3, H, W), prepared by `preprocess`.
+            images: an image, or a path: of one, of a folder below which all are meant, of a parquet
+                file, or a pattern; several of all that; or (n, 3, H, W), prepared by `preprocess`.
             task: of all images; by default that of each is inferred.
             top: how many classes the answers list.
             rule: how tasks are inferred, by the "entropy" of the heads' answers, by "routing", or
                 by the largest "logit" of the tasks that MASS has chosen.
-            reject: answer an image that is unlike all tasks by no task, and not by the one that it
-                is most like.
+            reject: answer an image that is unlike all tasks by no task, not by the likest one.
             batch_size: images that are in memory at once.
 
         Returns:
@@ -172,8 +170,7 @@ class MultiTaskClassifier(MultiTaskModel):
     def routing(self, images: AnyImages, batch_size: int = 64) -> dict[str, Tensor]:
         """Return each expert's routing weights of the images, (n, blocks), by its name.
 
-        They are no shares, but the scaling coefficients of the experts' task vectors: they need
-        not sum to one, and may be negative.
+        They are no shares, but coefficients of task vectors, of any sum and any sign: see `Router`.
 
         Args:
             images: as for `predict`.

@@ -16,8 +16,8 @@ class WeMoEWarning(UserWarning):
     """Something that a user should know of, and that hinders nothing."""
 
 
-OUR_FOLDER = str(Path(__file__).parents[1])
-OF_LIBRARIES = (OUR_FOLDER, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), "<frozen ")
+OWN_FOLDER = str(Path(__file__).parents[1])
+OF_LIBRARIES = (OWN_FOLDER, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), "<frozen ")
 FOLDERS_OF_LIBRARIES = frozenset(("site-packages", "dist-packages"))
 
 

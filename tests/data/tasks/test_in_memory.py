@@ -121,7 +121,7 @@ def test_mistakes_are_found_when_the_task_is_made() -> None:
         InMemoryTask(IMAGES, class_names=("cat", ""))
     with pytest.raises(DataError, match="'cat' is given twice"):  # which names cannot tell
         InMemoryTask(IMAGES, ["cat"] * 4, class_names=("cat", "cat")).images("test")
-    with pytest.raises(DataError, match="give a list of them"):
+    with pytest.raises(DataError, match="are a list of images, and not"):
         InMemoryTask("photos")
     with pytest.raises(DataError, match="has no images: give at least one"):
         InMemoryTask([]).images("test")
