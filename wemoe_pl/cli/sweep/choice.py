@@ -64,7 +64,7 @@ def information(results: Mapping[str, Any]) -> float | None:
     return mean(results.get("information", {}))
 
 
-def settings_of(finished: Finished) -> list[Setting]:
+def by_setting(finished: Finished) -> list[Setting]:
     """Put the points of equal values together, whatever their seed."""
     settings: dict[tuple[str, ...], Setting] = {}
     for point, results in finished:
@@ -82,7 +82,7 @@ def choose(finished: Finished) -> Setting | None:
     Returns:
         The setting; None if no point has an information.
     """
-    settings = [setting for setting in settings_of(finished) if setting.scores]
+    settings = [setting for setting in by_setting(finished) if setting.scores]
     if not settings:
         return None
     seeds = {len(setting.points) for setting in settings}
