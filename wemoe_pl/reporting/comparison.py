@@ -89,14 +89,16 @@ def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> list[Resul
     """
     results = [run.results for run in runs]
     metric = compared_metric(results)
-    tables = [table_of(runs, options, metric)]
+    tables = [metric_table(runs, options, metric)]
     other = stand_in(results)
     if metric is ACCURACY and other and any(map(unlabelled_tasks, results)):
-        tables.append(table_of(runs, replace(options, published=False), other))
+        tables.append(metric_table(runs, replace(options, published=False), other))
     return tables
 
 
-def table_of(runs: Sequence[ScoredRun], options: TableOptions, metric: ShownMetric) -> ResultTable:
+def metric_table(
+    runs: Sequence[ScoredRun], options: TableOptions, metric: ShownMetric
+) -> ResultTable:
     """Make the table that compares the runs of one experiment in a metric."""
     first, columns = runs[0].results, columns_of(runs, metric)
     rows = own_rows(runs, columns, options.mean_over_seeds)

@@ -67,7 +67,7 @@ def test_without_labels_points_are_compared_by_what_needs_none(
     assert "Chosen by the largest information, for which no label is needed: scaling 0.3" in text
     with (tmp_path / "sweep.csv").open(newline="") as file:
         [line] = csv.DictReader(file)
-    assert line["agreement/cats"] == "0.8"
+    assert float(line["agreement/cats"]) == 0.8
     assert float(line["agreement"]) == pytest.approx(0.85)
     assert float(line["information"]) == pytest.approx(0.625)
 

@@ -1,6 +1,7 @@
 """The choice of a sweep: the setting of the largest information, for which no label is needed."""
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from wemoe_pl.cli.sweep.records import Choice, read_choice, settings_in
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.reporting.table import Cell
 from wemoe_pl.system.files import atomic_write
-from wemoe_pl.system.warn import warn
 from wemoe_pl.training.metrics import mean
 
 SEED = "seed_everything"
@@ -64,7 +64,7 @@ def information(results: Mapping[str, Any]) -> float | None:
     return mean(results.get("information", {}))
 
 
-def settings_tried(finished: Finished) -> list[Setting]:
+def by_setting(finished: Finished) -> list[Setting]:
     """Put the points of equal values together, whatever their seed."""
     settings: dict[tuple[str, ...], Setting] = {}
     for point, results in finished:
@@ -82,14 +82,15 @@ def choose(finished: Finished) -> Setting | None:
     Returns:
         The setting; None if no point has an information.
     """
-    settings = [setting for setting in settings_tried(finished) if setting.scores]
+    settings = [setting for setting in by_setting(finished) if setting.scores]
     if not settings:
         return None
     seeds = {len(setting.points) for setting in settings}
     if len(seeds) > 1:
-        warn(
+        warnings.warn(
             f"The settings were compared by means over {min(seeds)} to {max(seeds)} seeds: some "
-            "points have not finished. The same command runs them."
+            "points have not finished. The same command runs them.",
+            stacklevel=2,
         )
     return max(settings, key=lambda setting: setting.information)
 
@@ -104,7 +105,7 @@ def write_choice(path: Path, chosen: Setting) -> str:
         before = read_choice(path)
     except CheckpointError as error:
         before = None
-        warn(f"{error} It is written anew.")
+        warnings.warn(f"{error} It is written anew.", stacklevel=2)
     folders = [str(point.folder) for point in chosen.points]
     about = Choice(folder=folders[0], folders=folders, information=chosen.information)
     with atomic_write(path) as temporary:

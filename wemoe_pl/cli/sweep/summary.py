@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from wemoe_pl.cli.sweep.choice import SEED, Finished, Setting, choose, settings_tried, write_choice
+from wemoe_pl.cli.sweep.choice import SEED, Finished, Setting, by_setting, choose, write_choice
 from wemoe_pl.cli.sweep.grid import folder_name, short_names
 from wemoe_pl.cli.sweep.points import Point
 from wemoe_pl.cli.sweep.progress import tell
@@ -40,9 +40,9 @@ def summarise(points: Sequence[Point], keys: list[str], out: Path, chooses: bool
     if not finished:
         return
     chosen = choose(finished) if chooses else None
-    print_table(sweep_table(finished, keys, chosen.points if chosen else ()))
-    if len(settings := settings_tried(finished)) < len(finished):
-        print_table(means_table(settings, chosen))
+    print_whole(sweep_table(finished, keys, chosen.points if chosen else ()))
+    if len(settings := by_setting(finished)) < len(finished):
+        print_whole(means_table(settings, chosen))
     rows = [csv_row(point, results) for point, results in finished]
     header = list(dict.fromkeys(key for row in rows for key in row))
     write_rows(out / "sweep.csv", header, [[row.get(key) for key in header] for row in rows])
@@ -56,7 +56,7 @@ def summarise(points: Sequence[Point], keys: list[str], out: Path, chooses: bool
         tell("Nothing was chosen: no point has an information, which settings are chosen by.")
 
 
-def print_table(table: Table) -> None:
+def print_whole(table: Table) -> None:
     """Print a table, however wide it is, without wrapping its cells."""
     Console(width=Console(width=UNLIMITED).measure(table).maximum).print(table)
 

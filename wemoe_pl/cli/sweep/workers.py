@@ -38,10 +38,10 @@ def run_all(
     left = deque(point for point in all_points if options.fresh or not point.is_done)
     progress = SweepProgress(len(all_points), len(left), len(environments), out)
     failed: list[Point] = []
-    running: dict[Future[int], tuple[Point, Mapping[str, str]]] = {}
+    running: dict[Future[int], tuple[Point, dict[str, str]]] = {}
     with ThreadPoolExecutor(len(environments)) as pool:
 
-        def begin_next(environment: Mapping[str, str]) -> None:
+        def begin_next(environment: dict[str, str]) -> None:
             if left:
                 point = left.popleft()
                 progress.begin(point)

@@ -22,7 +22,7 @@ from wemoe_pl.reporting.plots.style import (
 )
 
 LEAST_COSINE = 0.1  # to which an axis of cosines reaches at least, on both sides
-SMALLEST_REACH = 1e-6  # to which one of distances reaches, where all experts are one
+LEAST_DISTANCE = 1e-6  # to which one of distances reaches, where all experts are one
 LEAST_CHANGE = 0.1  # of a routing weight, at which a map has its darkest colours
 
 
@@ -128,7 +128,7 @@ def plot_similarity(
         beside = heat.inset_axes((1.04, 0.1, 0.2 / side, 0.8))  # wherever the layout puts the map
         figure.colorbar(image, cax=beside, label="cosine")
         draw_layers(axes["cosine"], mean_over_pairs(cosines), (-LEAST_COSINE, LEAST_COSINE))
-        draw_layers(axes["distance"], mean_over_pairs(distances), (0, SMALLEST_REACH))
+        draw_layers(axes["distance"], mean_over_pairs(distances), (0, LEAST_DISTANCE))
         for name in ("cosine", "distance"):
             axes[name].set_ylabel(f"{name}, mean over pairs")
         add_legend(figure, "outside right lower")
