@@ -12,7 +12,8 @@ from PIL import Image
 
 from wemoe_pl.callbacks.sample_images import spread_evenly, write_samples
 from wemoe_pl.cli.help import parser_of
-from wemoe_pl.cli.main import main
+from wemoe_pl.cli.main import main, names_a_run
+from wemoe_pl.cli.verb_parsers import predict_parser
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.runs.folder import RunFolder
@@ -71,6 +72,9 @@ def test_every_command_is_understood(
     verb, *arguments = shlex.split(command)[1:]
     if verb in ("bench", "completion", "export", "report", "workspace"):
         assert vars(parser_of(verb).parse_args(arguments))
+        return
+    if names_a_run([verb, *arguments]):
+        assert vars(predict_parser().parse_args(arguments))
         return
     if verb == "sweep":
         assert main([verb, *arguments, "--dry-run"]) == 0

@@ -34,7 +34,7 @@ def run_all(
     Raises:
         Stopped: a signal has asked for it; a note says which points are done, and which are not.
     """
-    environments: Sequence[Mapping[str, str]] = worker_environments(options)
+    environments = worker_environments(options)
     left = deque(point for point in all_points if options.fresh or not point.is_done)
     progress = SweepProgress(len(all_points), len(left), len(environments), out)
     failed: list[Point] = []
