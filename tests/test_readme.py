@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -19,6 +20,7 @@ from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.system.configs import find_config
 from wemoe_pl.system.own_packages import VARIABLE
+from wemoe_pl.system.warn import WeMoEWarning
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "real_images"
@@ -93,6 +95,13 @@ def test_the_images_that_are_named_are_those_that_the_demo_leaves(tmp_path: Path
     assert DEMO_IMAGES
     for name in DEMO_IMAGES:
         assert (tmp_path / name).is_file()
+
+
+def test_the_models_of_the_readme_are_merged_without_a_warning() -> None:
+    [snippet] = [snippet for snippet in blocks("python") if "upscale(" in snippet]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", WeMoEWarning)
+        exec(snippet, {})
 
 
 def test_the_snippets_run(

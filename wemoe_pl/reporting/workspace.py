@@ -20,6 +20,7 @@ from wemoe_pl.reporting.panels import (
 from wemoe_pl.reporting.wandb_run import PROJECT, environment_of, has_key, one_line
 from wemoe_pl.reporting.without_labels import scored_tasks
 from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.system.near_paths import did_you_mean_path
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
@@ -44,7 +45,10 @@ def save_workspace(folder: Path, project: str | None, entity: str | None) -> str
     """
     results = RunFolder(folder).read_results()
     if results is None:
-        raise ConfigError(f"{folder} has no results: give the folder of a run that has finished.")
+        hint = "" if folder.is_dir() else did_you_mean_path(folder)
+        raise ConfigError(
+            f"{folder} has no results: give the folder of a run that has finished.{hint}"
+        )
     if not has_key():
         raise ConfigError(
             "A workspace is made on the server of Weights & Biases, and there is no API key: "
