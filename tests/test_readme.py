@@ -5,7 +5,7 @@ import shlex
 import sys
 import warnings
 from pathlib import Path
-from shutil import copytree
+from shutil import copy, copytree
 from typing import Any
 
 import pytest
@@ -69,6 +69,8 @@ def test_every_command_is_understood(
     monkeypatch.setenv(VARIABLE, "")
     [mine] = [block for block in blocks("yaml", TEXTS) if block.startswith("name: mine")]
     (tmp_path / "mine.yaml").write_text(mine)
+    # As a command before does that is none of ours.
+    copy(shipped / "suites" / "miniature20.yaml", tmp_path / "unseen20.yaml")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["wemoe-pl"])
     verb, *arguments = shlex.split(command)[1:]

@@ -491,7 +491,7 @@ def test_the_options_of_a_class_are_described(wemoe_pl: Command) -> None:
         ("--model.references maybe", ["references", "expected bool, got 'maybe'"]),
         ("--data.batch_size 0", ["batch_size is 0", "from 1"]),
         ("--data.num_workers=-1", ["num_workers is -1", "from 0"]),
-        ("--data.stream tset", ["stream", "'train', 'test'", "got 'tset'"]),
+        ("--data.stream tset", ["data.stream", "'tset'", "Did you mean 'test'?"]),
         ("--trainer.max_steps x", ["trainer.max_steps: expected int, got 'x'"]),
         ("--trainer.max_steps=-5", ["max_steps", "-5"]),
         ("--task cars", ["--task has no part in this job", "fine-tuning", "predict"]),

@@ -20,7 +20,7 @@ def test_there_is_at_most_one_for_every_core(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(CORES, lambda: 3)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
         data = MultiTaskData(tiny_suite, num_workers=wanted)
     assert data.num_workers == workers
     said = [message for message in caplog.messages if "data.num_workers" in message]

@@ -49,7 +49,7 @@ def test_the_command_is_the_one_that_the_config_documents(
 @pytest.mark.parametrize("config", shipped_configs())
 def test_the_command_is_the_one_that_every_shipped_config_says(config: str) -> None:
     text = Path(find_config(config)).read_text()
-    [line] = re.findall(r"^#   wemoe-pl ((?:fit|test) .*)$", text, re.MULTILINE)
+    line, *_ = re.findall(r"^#   wemoe-pl ((?:fit|test) .*)$", text, re.MULTILINE)
     command, *arguments = shlex.split(line)
     assert command_for([config], []) == command
     assert command_for(values_of(arguments, "--config"), arguments) == command
