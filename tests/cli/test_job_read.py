@@ -10,8 +10,12 @@ from wemoe_pl.cli.job_read import ReadCLI
 
 @pytest.mark.parametrize("switch", ["--quiet", "-q", "--fresh"])
 def test_switches_of_the_commands_are_taken(
-    switch: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    switch: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("sys.argv", ["wemoe-pl"])
     out = tmp_path / "out"
     job = build_job(["--config", "task_arithmetic", switch, "--out", str(out)], ReadCLI)
     assert job.model.method == "TaskArithmetic"
