@@ -1,8 +1,11 @@
 """An odd expert is warned of by name and number, by whatever merges it, without more reads."""
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,3 +154,41 @@ def test_of_weights_that_are_all_zero_a_distance_is_told() -> None:
 @pytest.mark.parametrize("apart", [1e-9, 0.02, 0.5])
 def test_experts_that_are_near_are_not_odd(apart: float) -> None:
     assert remark("It", apart) == ""
+
+
+MANY_EXPERTS = """
+from copy import deepcopy
+from pathlib import Path
+from torch import nn
+from wemoe_pl.checkpoints import LazyState
+from wemoe_pl.merging import TaskArithmetic
+
+layers = [nn.Linear(512, 2048), nn.Linear(2048, 512), nn.LayerNorm(512)] * 3
+pretrained = nn.Sequential(*map(deepcopy, layers))
+stored = {name: weight.half() for name, weight in pretrained.state_dict().items()}
+shapes = {name: weight.shape for name, weight in stored.items()}
+
+def held():
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+
+def merge(count):
+    read = lambda key: stored[key].clone().float()
+    experts = {f"task{i}": LazyState(shapes, read) for i in range(count)}
+    TaskArithmetic().merge(pretrained, experts)
+    return held()
+
+print(merge(2), merge(16))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_many_experts_take_the_memory_of_few() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MANY_EXPERTS],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    few, many = map(int, done.stdout.split())
+    assert many - few < 3 * 25e6  # three models, after fourteen more experts were read

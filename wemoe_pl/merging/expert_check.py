@@ -29,8 +29,10 @@ class MeasuredState(LazyState):
         super().__init__(shapes_of(expert), self._measured)
         self._expert, self._pretrained, self._report = expert, pretrained, report
         self._unmeasured = set(shapes_of(pretrained))
-        self._apart: list[Tensor] = []
-        self._sizes: list[Tensor] = []
+        # Numbers and not tensors: small ones that stay, in the place of large ones that went, make
+        # the next large one take new memory.
+        self._apart: list[float] = []
+        self._sizes: list[float] = []
 
     def _measured(self, key: str) -> Tensor:
         tensor = self._expert[key]
@@ -39,19 +41,14 @@ class MeasuredState(LazyState):
             self._measure(tensor, self._pretrained[key])
             if not self._unmeasured and self._sizes:
                 self._pretrained = {}  # which need not stay in memory as long as the expert
-                self._report(length(self._apart) / (length(self._sizes) or 1.0))
+                self._report(math.hypot(*self._apart) / (math.hypot(*self._sizes) or 1.0))
         return tensor
 
     def _measure(self, tensor: Tensor, before: Tensor) -> None:
         if before.is_floating_point() and not before.is_meta:
             before = before.float()
-            self._apart.append(torch.dist(tensor.to(before), before))
-            self._sizes.append(torch.linalg.vector_norm(before))
-
-
-def length(parts: list[Tensor]) -> float:
-    """The length of a vector of which these are the lengths of the parts."""
-    return math.hypot(*torch.stack(parts).tolist())
+            self._apart.append(torch.dist(tensor.to(before), before).item())
+            self._sizes.append(torch.linalg.vector_norm(before).item())
 
 
 def measured(task: str, expert: State, pretrained: State) -> MeasuredState:

@@ -43,7 +43,9 @@ def decompose(matrix: Tensor, rank: int | None = None) -> Decomposition:
     kept = len(values) if rank is None else min(rank, len(values))
     if not matrix.is_meta:  # as it is while memory is estimated
         kept = min(kept, int((values > rounding(matrix, values)).sum()))
-    return Decomposition(left[:, :kept], values[:kept], right[:kept])
+    if kept < len(values):  # copies, since views would keep all of it in memory
+        return Decomposition(left[:, :kept].clone(), values[:kept].clone(), right[:kept].clone())
+    return Decomposition(left, values, right)
 
 
 def rounding(matrix: Tensor, values: Tensor) -> Tensor:
