@@ -55,12 +55,13 @@ def checkpoint(folder: Path) -> dict[str, Any]:
 def assert_same_training(folder: Path, other: Path, tolerance: float) -> None:
     """Routers, and what the optimizer knows of them, up to sums in another order.
 
-    Of numbers above 1 the last place alone may be more than the tolerance.
+    Of numbers above 1 the last places alone may be more than the tolerance, and how many of them
+    depends on the processor.
     """
     one, two = checkpoint(folder), checkpoint(other)
     assert one.keys() == two.keys()
     for part in ("state_dict", "optimizer_states"):
-        torch.testing.assert_close(one[part], two[part], rtol=2e-7, atol=tolerance)
+        torch.testing.assert_close(one[part], two[part], rtol=1e-6, atol=tolerance)
 
 
 @pytest.mark.parametrize(
