@@ -199,8 +199,10 @@ def tiny_suite(
     """Three rendered tasks of 20 images, with encoders and heads of random weights in files."""
     folder = tmp_path_factory.mktemp("tiny_suite")
     sources = save_encoders(folder, ("pretrained", *TINY_TASKS), tiny_vit)
+    generator = torch.Generator().manual_seed(0)
     for task in TINY_TASKS:
-        head = CosineHead(torch.randn(len(CLASSES[task]), 16), CLASSES[task], 10.0)
+        weight = torch.randn(len(CLASSES[task]), 16, generator=generator)
+        head = CosineHead(weight, CLASSES[task], 10.0)
         save_head(folder / f"head_{task}.safetensors", head, {})
     return Suite(
         name="tiny",
