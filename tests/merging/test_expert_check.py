@@ -182,7 +182,7 @@ print(merge(2), merge(16))
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Only Linux tells memory there.")
 def test_many_experts_take_the_memory_of_few() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", MANY_EXPERTS],

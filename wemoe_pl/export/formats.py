@@ -29,6 +29,7 @@ class Format:
         has_heads: does the format hold the heads of the tasks?
         builds_encoder: is what is loaded an encoder that is built anew, which only plain and
             upscaled ones are?
+        is_loaded_here: does `wemoe_pl.load` read it?
     """
 
     write: Callable[[ExportedModel, Path], None]
@@ -38,11 +39,12 @@ class Format:
     needs: tuple[str, ...] = ()
     has_heads: bool = True
     builds_encoder: bool = False
+    is_loaded_here: bool = False
 
 
 FORMATS_BY_NAME = {
-    "adapter": Format(write_adapter, adapter_features),
-    "bundle": Format(write_bundle, bundle_features, builds_encoder=True),
+    "adapter": Format(write_adapter, adapter_features, is_loaded_here=True),
+    "bundle": Format(write_bundle, bundle_features, builds_encoder=True, is_loaded_here=True),
     "timm": Format(write_timm, timm_features, "timm", has_heads=False, builds_encoder=True),
     "hf": Format(
         write_hf,

@@ -17,7 +17,6 @@ from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.folders import atomic_folder
 
-READ_BY_LOAD = ("adapter", "bundle")  # the formats that `wemoe_pl.load` knows
 # By how much features may differ, where the largest is 1: rounding, in another order of sums.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
@@ -74,7 +73,7 @@ def way_back(out: Path, name: str) -> str:
     >>> way_back(Path("exports/demo"), "bundle")
     "The model is in exports/demo: load it by wemoe_pl.load('exports/demo')."
     """
-    is_ours = name in READ_BY_LOAD
+    is_ours = FORMATS_BY_NAME[name].is_loaded_here
     how = f"wemoe_pl.load({str(out)!r})" if is_ours else f"the lines of {out / CARD_FILE}"
     return f"The model is in {out}: load it by {how}."
 

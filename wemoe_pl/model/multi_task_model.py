@@ -128,7 +128,7 @@ class MultiTaskModel(nn.Module):
 
     @property
     def routed(self) -> list[Routed]:
-        """What routes samples, from the first block to the last: mixtures, or MASS's router."""
+        """List the modules that route images, from the first block to the last."""
         return [m for m in self.encoder.modules() if isinstance(m, Routed)]
 
     @property

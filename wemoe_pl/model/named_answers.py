@@ -1,4 +1,4 @@
-"""What a classifier answers about images that have names, and some of which cannot be read."""
+"""A classifier answers about images by their names, and says which of them cannot be read."""
 
 from collections.abc import Sequence
 
