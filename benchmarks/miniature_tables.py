@@ -8,8 +8,9 @@ Runs are kept below runs/tables; one that is there already is not run again, so 
 table goes on where it was. Two run at a time. The suite of eight tasks takes about an hour on two
 cores, and that of twenty, of which there is the table of methods alone, as long.
 
-`ROWS` chooses sweeps by how their names begin: no others are run, and the tables are made of
-whatever runs are there. What has nothing random is run once, and all else with three seeds.
+`ROWS` chooses sweeps by how their names begin: no others are run. A table whose other runs are not
+there yet stays in the document as it was, which is said. What has nothing random is run once, and
+all else with three seeds.
 """
 
 import json
@@ -17,7 +18,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -100,29 +101,24 @@ def main() -> None:
     for name, arguments in chosen.items():
         more = [*QUICK, *interval(arguments), *(() if "multitask" in arguments else ALONE)]
         wemoe_pl("sweep", *arguments, *more, "--out", folder(name), jobs=2)
-    methods = reported("methods", "--mean-over-seeds", "--sort", "mean")
     text = DOCUMENT.read_text()
-    tables = {"methods": methods, **other_tables()} if SUITE == "miniature" else {SUITE: methods}
-    for name, table in tables.items():
-        text = insert(text, name, table)
+    for name, make in TABLES.items():
+        if missing := [sweep for sweep in sweeps_of(name) if not runs_below(sweep)]:
+            print(f"The table '{name}' stays as it was: nothing of {', '.join(missing)} is there.")
+        else:
+            text = insert(text, SUITE if SUITE != "miniature" else name, make())
     DOCUMENT.write_text(text)
 
 
 def is_meant(name: str) -> bool:
     """Is a sweep one that is to be run? Of other suites, there is the table of methods."""
-    is_of_suite = SUITE == "miniature" or name.startswith("methods/")
+    is_of_suite = name.partition("/")[0] in TABLES
     return is_of_suite and (not ROWS or name.startswith(ROWS))
 
 
-def other_tables() -> dict[str, str]:
-    """Make the tables of experiments, of which the first suite has all runs."""
-    return {
-        "robustness": robustness_table(),
-        "generalisation": reported("generalisation"),
-        "lambda": series_table("lambda", "λ", lambda run: str(scaling_of(run))),
-        "tasks": series_table("tasks", "tasks", lambda run: str(len(run["tasks"]))),
-        "routing": reported("routing"),
-    }
+def sweeps_of(table: str) -> list[str]:
+    """The sweeps whose runs make up a table."""
+    return [name for name in SWEEPS if name.partition("/")[0] == table]
 
 
 def folder(name: str) -> str:
@@ -161,7 +157,7 @@ def runs_below(name: str) -> list[dict[str, Any]]:
 def robustness_table() -> str:
     """Means by corruption, and how the worst task of each compares with task arithmetic."""
     start = "robustness/task arithmetic"
-    methods = [name for name in SWEEPS if name.startswith("robustness/")]
+    methods = sweeps_of("robustness")
     kinds = ["clean", *CORRUPTIONS]
     baseline = {kind_of(run): run["accuracy"] for run in runs_below(start)}
     means, margins = [], []
@@ -205,7 +201,7 @@ def series_table(name: str, axis: str, value_of: Any) -> str:
     """Mean accuracy and information over one option, a row per method."""
     rows = []
     values: list[str] = []
-    for method in (sweep for sweep in SWEEPS if sweep.startswith(f"{name}/")):
+    for method in sweeps_of(name):
         label = method.partition("/")[2]
         found = {value_of(run): run for run in runs_below(method)}
         values = sorted(found, key=float)
@@ -228,6 +224,18 @@ def insert(text: str, name: str, table: str) -> str:
     if not pattern.search(text):
         raise SystemExit(f"The document has no place for the table '{name}': {begin} … {end}")
     return pattern.sub(lambda _: f"{begin}\n\n{table}\n{end}", text, count=1)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "methods": lambda: reported("methods", "--mean-over-seeds", "--sort", "mean"),
+    "robustness": robustness_table,
+    "generalisation": lambda: reported("generalisation"),
+    "lambda": lambda: series_table("lambda", "λ", lambda run: str(scaling_of(run))),
+    "tasks": lambda: series_table("tasks", "tasks", lambda run: str(len(run["tasks"]))),
+    "routing": lambda: reported("routing"),
+}
+if SUITE != "miniature":  # the experiments are on the first suite
+    TABLES = {"methods": TABLES["methods"]}
 
 
 if __name__ == "__main__":

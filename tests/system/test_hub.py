@@ -36,6 +36,9 @@ def files(*names: str, repo: HubRepo = REPO) -> HubFiles:
     return HubFiles(repo, of_names(*names), f"weights ({', '.join(names)})")
 
 
+NOWHERE = (
+    f"There is neither a file or folder {NAME} here nor a model of that name in the hub's cache,"
+)
 WANTED = files("model.safetensors", "config.json")
 
 
@@ -351,9 +354,7 @@ def test_a_connection_that_is_always_cut_is_given_up_and_leaves_nothing_half_the
 ) -> None:
     hub.cut_next(1000)
     complaint = said(WANTED.fetch, UnreachableError)
-    assert complaint.startswith(
-        "The model lab/vit is neither here nor in the cache, and the hub cannot be reached ("
-    )
+    assert complaint.startswith(f"{NOWHERE} and the hub cannot be reached (")
     assert "\n" not in complaint
     assert left_in(cache) == []
     hub._cuts = 0
@@ -494,8 +495,7 @@ def test_without_a_network_what_is_missing_is_named(tmp_path: Path, online: Onli
         pass
     online(hub)  # nobody listens any more
     assert said(WANTED.fetch, UnreachableError) == (
-        "The model lab/vit is neither here nor in the cache, and the hub cannot be reached "
-        "([Errno 111] Connection refused)."
+        f"{NOWHERE} and the hub cannot be reached ([Errno 111] Connection refused)."
     )
 
 
@@ -504,7 +504,7 @@ def test_without_a_name_server_what_is_missing_is_named(
 ) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://hub.invalid")
     assert said(WANTED.fetch, UnreachableError).startswith(
-        "The model lab/vit is neither here nor in the cache, and the hub cannot be reached (["
+        f"{NOWHERE} and the hub cannot be reached (["
     )
 
 
@@ -514,7 +514,7 @@ def test_offline_what_is_missing_is_named(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for wanted in (WANTED, files("config.json", repo=HubRepo(NAME, "v1"))):
         assert said(wanted.fetch, UnreachableError) == (
-            f"The model {wanted.repo} is neither here nor in the cache, and HF_HUB_OFFLINE is set."
+            f"{NOWHERE.replace(NAME, str(wanted.repo))} and HF_HUB_OFFLINE is set."
         )
     assert hub.requests == []
 

@@ -34,7 +34,7 @@ def sweep_parser() -> OneSentence:
     add("--jobs", type=int, default=None, help="How many jobs run at once.")
     add("--gpus", help="The GPUs to use, such as 0,1: each runs one job at a time.")
     add("--choose", action="store_true", help="Mark the best without labels, in chosen.json.")
-    add("--dry-run", action="store_true", help="Only print the commands.")
+    add("--dry-run", action="store_true", help="Read the configs, and only print the commands.")
     return parser
 
 

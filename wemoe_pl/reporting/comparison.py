@@ -2,26 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from wemoe_pl.merging.spelling import spelled
-from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.reporting.families import common_family
 from wemoe_pl.reporting.published import PublishedRow, experiment_of, published_rows
 from wemoe_pl.reporting.scored_runs import ScoredRun
 from wemoe_pl.reporting.summary import corruption_of, notes_on_means
 from wemoe_pl.reporting.table import Cell, ResultRow, ResultTable
+from wemoe_pl.reporting.table_columns import TableColumns, columns_of
 from wemoe_pl.reporting.without_labels import (
     compared_metric,
     compared_references,
-    label_free_columns,
     scored_tasks,
     stand_in,
     unlabelled_tasks,
 )
 from wemoe_pl.training.metrics import mean, normalized_mean
 from wemoe_pl.training.references import EXPERTS, REFERENCES
-from wemoe_pl.training.shown_metrics import ACCURACY, LABEL_FREE, ShownMetric
+from wemoe_pl.training.shown_metrics import ACCURACY, ShownMetric
 
 EXPERTS_LABEL = REFERENCES[EXPERTS].label
 
@@ -46,37 +45,6 @@ class TableOptions:
 
 
 DEFAULT_TABLE = TableOptions()
-
-
-@dataclass(frozen=True)
-class TableColumns:
-    """The columns of a table of runs, in their order.
-
-    Attributes:
-        tasks: the first ones, in `metric`, and then their mean.
-        metric: by which the runs are compared.
-        means: of other metrics, where nothing has a label; else there is a normalized mean.
-        rules: by which tasks were inferred, with the accuracy that is reached so.
-    """
-
-    tasks: Sequence[str]
-    metric: ShownMetric
-    means: Sequence[ShownMetric]
-    rules: Sequence[InferenceRule]
-
-    @property
-    def titles(self) -> list[str]:
-        """Return what the columns are called."""
-        normalized = ["normalized mean"] if self.metric is ACCURACY else []
-        means = (metric.label for metric in self.means)
-        unknown = (f"task unknown ({rule})" for rule in self.rules)
-        return [*self.tasks, "mean", *normalized, *means, *unknown]
-
-    @property
-    def metrics(self) -> list[ShownMetric]:
-        """Return the metric of each column, by which its cells are written."""
-        shares = len(self.titles) - len(self.means) - len(self.rules)
-        return [*[self.metric] * shares, *self.means, *[ACCURACY] * len(self.rules)]
 
 
 def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> list[ResultTable]:
@@ -108,7 +76,11 @@ def metric_table(
         rows = [*below, *rows, *(row for row in references if row.is_ceiling)]
     if options.sort:
         rows.sort(key=lambda row: row.cells[len(columns.tasks)].value or 0.0)
-    notes = [first.get("note", ""), *dict.fromkeys(run.results.get("partial") for run in runs)]
+    notes = [
+        first.get("note", ""),
+        columns.note,
+        *dict.fromkeys(run.results.get("partial") for run in runs),
+    ]
     if metric is ACCURACY:
         notes += dict.fromkeys(note for run in runs for note in notes_on_means(run.results))
     if options.mean_over_seeds and (counts := {len(row.seeds) for row in rows if row.seeds}):
@@ -140,25 +112,6 @@ def published_beside(runs: Sequence[ScoredRun], family: str | None) -> list[Publ
         return []
     sources = {run.folder: run.results["sources"] for run in runs}
     return published_rows(first["suite"], experiment, common_family(sources, family))
-
-
-def columns_of(runs: Sequence[ScoredRun], metric: ShownMetric) -> TableColumns:
-    """Choose the columns for the runs of one experiment, which are compared in a metric."""
-    results = [run.results for run in runs]
-    measured = {m for scores in results for m in label_free_columns(scores)}
-    others = [m for m in LABEL_FREE if m in measured and m is not metric]
-    inferred = [scores.get("unknown_task", {}) for scores in results]
-    return TableColumns(
-        tasks=scored_tasks(results[0]),
-        metric=metric,
-        means=[] if metric is ACCURACY else others,
-        rules=[
-            rule
-            for rule in get_args(InferenceRule)
-            if metric is ACCURACY
-            and any(scores.get(rule, {}).get("mean") is not None for scores in inferred)
-        ],
-    )
 
 
 def own_rows(runs: Sequence[ScoredRun], columns: TableColumns, over_seeds: bool) -> list[ResultRow]:

@@ -72,7 +72,7 @@ class ResultRow:
         label: what the row is called.
         cells: one number for each column.
         seeds: the seeds of the runs that it is made of.
-        is_ceiling: is it no merged model, and out of the competition?
+        is_ceiling: is it what no merge can be expected to reach, and out of the competition?
         family: of the checkpoints, if it is published.
         source: where it was published; `OURS` if nowhere.
     """
@@ -105,7 +105,7 @@ class ResultTable:
     measured: str = "accuracy, %"
 
     def best(self, column: int) -> str | None:
-        """The best text of a column among our merged models, if there are two to compare."""
+        """The best text of a column, ceilings aside, if there are two of our rows to compare."""
         cells = [row.cells[column] for row in self.rows if not row.is_ceiling]
         known = [cell for cell in cells if cell.value is not None]
         if len(known) < 2:

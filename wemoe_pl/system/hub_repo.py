@@ -90,12 +90,13 @@ def patiently(question: Callable[[], T]) -> T:
 @contextmanager
 def in_one_sentence(repo: HubRepo) -> Iterator[None]:
     """Turn what the hub's client raises into one sentence that says what to do."""
-    thing = f"The {repo.kind} {repo}"
+    nowhere = f"There is neither a file or folder {repo} here nor a {repo.kind} of that name"
     try:
         yield
     except GatedRepoError:
         raise HubError(
-            f"{thing} is gated: ask for access on its page, then log in with `hf auth login`."
+            f"The {repo.kind} {repo} is gated: ask for access on its page, then log in with "
+            "`hf auth login`."
         ) from None
     except RevisionNotFoundError:
         raise HubError(
@@ -104,8 +105,8 @@ def in_one_sentence(repo: HubRepo) -> Iterator[None]:
         ) from None
     except RepositoryNotFoundError:
         raise HubError(
-            f"There is neither a file or folder {repo.name} here nor a {repo.kind} of that name "
-            "on the hub: check its spelling, or log in with `hf auth login` if it is private."
+            f"{nowhere} on the hub: check its spelling, or log in with `hf auth login` if it is "
+            "private."
         ) from None
     except HFValidationError:
         raise HubError(f"'{repo}' cannot be the name of a {repo.kind} on the hub.") from None
@@ -114,15 +115,14 @@ def in_one_sentence(repo: HubRepo) -> Iterator[None]:
         raise HubError(f"The hub answered {status} for {repo}: try again later.") from None
     except OfflineModeIsEnabled:
         raise UnreachableError(
-            f"{thing} is neither here nor in the cache, and HF_HUB_OFFLINE is set."
+            f"{nowhere} in the hub's cache, and HF_HUB_OFFLINE is set."
         ) from None
     except Exception as error:
         if isinstance(error, OSError) and (error.filename or error.errno in DISK_FULL):
             place = error.filename or constants.HF_HUB_CACHE
             raise HubError(f"Cannot write {place}: {error.strerror}.") from None
         raise UnreachableError(
-            f"{thing} is neither here nor in the cache, and the hub cannot be reached "
-            f"({reason(error)})."
+            f"{nowhere} in the hub's cache, and the hub cannot be reached ({reason(error)})."
         ) from None
 
 

@@ -63,6 +63,13 @@ def test_a_dry_run_prints_commands_and_leaves_nothing(
     assert not (tmp_path / "sweep").exists()
 
 
+def test_a_dry_run_refuses_what_the_sweep_would(tmp_path: Path) -> None:
+    wrong = ("--config", "task_arithmetic", "--grid", "model.merge.scalign=0.2,0.4", "--dry-run")
+    with pytest.raises(ConfigError, match=r"no key 'model.merge.scalign'\. Did you mean"):
+        run_sweep(tmp_path, *wrong, runner=FakeRunner(checks=True))
+    assert not (tmp_path / "sweep").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

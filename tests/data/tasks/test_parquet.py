@@ -634,7 +634,7 @@ def test_a_dataset_that_is_neither_here_nor_in_the_cache_needs_a_network(
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(
-        UnreachableError, match="dataset somebody/pets is neither here nor in the cache"
+        UnreachableError, match="folder somebody/pets here nor a dataset of that name"
     ):
         ParquetTask("somebody/pets").images("test")
 

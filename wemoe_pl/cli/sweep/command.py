@@ -44,11 +44,11 @@ def run_grid(options: Namespace, passed_on: list[str], run: Processes) -> None:
     out = Path(options.out)
     grid = checked_grid(options, passed_on)
     all_points = [make_point(settings, options, passed_on, out) for settings in combinations(grid)]
+    run.check([point for point in all_points if options.fresh or not point.is_done])
     if options.dry_run:
         for point in all_points:
             say(shlex.join(["wemoe-pl", *point.command]))
         return
-    run.check([point for point in all_points if options.fresh or not point.is_done])
     with writing_to(out):
         check_points(all_points, options.fresh)
         failed = run_all(all_points, options, run, out)
