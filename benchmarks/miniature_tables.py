@@ -6,7 +6,7 @@
 
 Runs are kept below runs/tables; one that is there already is not run again, so an interrupted
 table goes on where it was. Two run at a time. The suite of eight tasks takes about an hour on two
-cores, and that of twenty, of which there is the table of methods alone, as long.
+cores, and that of twenty, of which there are the tables of methods and coefficients, as long.
 
 `ROWS` chooses sweeps by how their names begin: no others are run. A table whose other runs are not
 there yet stays in the document as it was, which is said. What has nothing random is run once, and
@@ -46,6 +46,24 @@ ON_CORRUPTED = ("--config", "corrupted_miniature", "--trainer.max_steps", "60")
 UNSEEN = ("--grid", "unseen=[mnist,eurosat],[resisc45,svhn]")
 SOME = ["sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd"]
 NUMBERS = ",".join(f"[{','.join(SOME[:n])}]" for n in (2, 4))
+# Of each method, its config, the key of its scaling coefficient, and the published value.
+PUBLISHED = {
+    "task arithmetic": (("--config", "task_arithmetic"), "scaling", 0.3),
+    "TSV-M": (("--config", "tsv_m"), "alpha", 1.0),
+    "Iso-C": (("--config", "iso_c"), "alpha", 1.5),
+    "Iso-CTS": (("--config", "iso_cts"), "alpha", 1.5),
+    "CART": (("--config", "cart"), "alpha", 2.3),
+    "WUDI": (("--config", "wudi"), "alpha", 1.0),
+    "WEMoE": (ADAPT, "init_lambda", 0.3),
+}
+SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the published coefficient
+
+
+def shares_of(job: tuple[str, ...], key: str, published: float) -> tuple[str, ...]:
+    """A sweep over shares of a published coefficient, which chooses by what needs no labels."""
+    values = ",".join(f"{share * published:g}" for share in SHARES)
+    return *job, "--grid", f"model.merge.{key}={values}", "--choose"
+
 
 SWEEPS: dict[str, tuple[str, ...]] = {
     "methods/static": (*("--grid", "config=pretrained,individual,simple_average,task_arithmetic"),),
@@ -83,10 +101,7 @@ SWEEPS: dict[str, tuple[str, ...]] = {
     "generalisation/static": ("--grid", "config=pretrained,task_arithmetic,ties", *UNSEEN),
     "generalisation/adamerging": (*ADAMERGING, *UNSEEN),
     "generalisation/wemoe": (*ADAPT, *UNSEEN),
-    "lambda/task arithmetic": (
-        *("--config", "task_arithmetic", "--grid", "model.merge.scaling=0.1,0.3,0.5"),
-    ),
-    "lambda/WEMoE": (*(*ADAPT, "--grid", "model.merge.init_lambda=0.1,0.3,0.5", "--choose"),),
+    **{f"coefficients/{name}": shares_of(*published) for name, published in PUBLISHED.items()},
     "tasks/task arithmetic": ("--config", "task_arithmetic", "--grid", f"tasks={NUMBERS}"),
     "tasks/WEMoE": (*ADAPT, "--grid", f"tasks={NUMBERS}"),
     "routing": (*ADAPT, "--grid", "model.merge.routing=sample,batch"),
@@ -106,7 +121,7 @@ def main() -> None:
         if missing := [sweep for sweep in sweeps_of(name) if not runs_below(sweep)]:
             print(f"The table '{name}' stays as it was: nothing of {', '.join(missing)} is there.")
         else:
-            text = insert(text, SUITE if SUITE != "miniature" else name, make())
+            text = insert(text, name if SUITE == "miniature" else f"{SUITE} {name}", make())
     DOCUMENT.write_text(text)
 
 
@@ -191,24 +206,39 @@ def kind_of(run: Mapping[str, Any]) -> str:
     return run["corruption"]["kind"] if run["corruption"] else "clean"
 
 
-def scaling_of(run: Mapping[str, Any]) -> float:
-    """λ of a run."""
-    options = run["merge"]["init_args"]
-    return options.get("scaling", options.get("init_lambda"))
-
-
-def series_table(name: str, axis: str, value_of: Any) -> str:
-    """Mean accuracy and information over one option, a row per method."""
+def coefficients_table() -> str:
+    """Accuracy and information at shares of the published coefficients, and what is chosen."""
     rows = []
-    values: list[str] = []
-    for method in sweeps_of(name):
-        label = method.partition("/")[2]
-        found = {value_of(run): run for run in runs_below(method)}
-        values = sorted(found, key=float)
-        rows.append([f"{label}, accuracy", *(f"{100 * found[v]['mean']:.1f}" for v in values)])
-        scores = {v: fmean(found[v]["information"].values()) for v in values}
-        rows.append([f"{label}, information", *(f"{100 * scores[v]:.1f}" for v in values)])
-    return markdown([axis, *values], rows)
+    for sweep in sweeps_of("coefficients"):
+        name = sweep.partition("/")[2]
+        _, key, published = PUBLISHED[name]
+        found = {run["merge"]["init_args"][key] / published: run for run in runs_below(sweep)}
+        runs = [found[share] for share in sorted(found)]
+        chosen = max(runs, key=information_of)
+        cells = (f"{100 * run['mean']:.1f} / {100 * information_of(run):.1f}" for run in runs)
+        best = f"{chosen['merge']['init_args'][key]:g}: {100 * chosen['mean']:.1f}"
+        rows.append([f"{name} ({published})", *cells, best])
+    header = ["method (published)", *(f"× {share:g}" for share in SHARES), "chosen: accuracy"]
+    return "Mean accuracy / information, %.\n\n" + markdown(header, rows)
+
+
+def tasks_table() -> str:
+    """Accuracy and information by the number of tasks."""
+    rows = []
+    counts: list[int] = []
+    for sweep in sweeps_of("tasks"):
+        label = sweep.partition("/")[2]
+        found = {len(run["tasks"]): run for run in runs_below(sweep)}
+        counts = sorted(found)
+        rows.append([f"{label}, accuracy", *(f"{100 * found[n]['mean']:.1f}" for n in counts)])
+        scores = (f"{100 * information_of(found[n]):.1f}" for n in counts)
+        rows.append([f"{label}, information", *scores])
+    return markdown(["tasks", *map(str, counts)], rows)
+
+
+def information_of(run: Mapping[str, Any]) -> float:
+    """The mean information of a run over its tasks."""
+    return fmean(run["information"].values())
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -230,12 +260,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "methods": lambda: reported("methods", "--mean-over-seeds", "--sort", "mean"),
     "robustness": robustness_table,
     "generalisation": lambda: reported("generalisation"),
-    "lambda": lambda: series_table("lambda", "λ", lambda run: str(scaling_of(run))),
-    "tasks": lambda: series_table("tasks", "tasks", lambda run: str(len(run["tasks"]))),
+    "coefficients": coefficients_table,
+    "tasks": tasks_table,
     "routing": lambda: reported("routing"),
 }
-if SUITE != "miniature":  # the experiments are on the first suite
-    TABLES = {"methods": TABLES["methods"]}
+if SUITE != "miniature":  # the other experiments are on the first suite
+    TABLES = {name: TABLES[name] for name in ("methods", "coefficients")}
 
 
 if __name__ == "__main__":
