@@ -27,6 +27,7 @@ from fusion_bench.method.emr_merging import EMRMerging
 from fusion_bench.method.isotropic_merging.iso import ISO_C_Merge, ISO_CTS_Merge
 from fusion_bench.method.model_stock import ModelStock as TheirModelStock
 from fusion_bench.method.regmean.regmean import merging_with_regmean_weights
+from fusion_bench.method.regmean_plusplus.regmean_plusplus import RegMeanAlgorithmPlusPlus
 from fusion_bench.method.simple_average import SimpleAverageAlgorithm
 from fusion_bench.method.singular_value_calibration.generic import (
     SingularValueCalibrationWithBaseMethod,
@@ -51,6 +52,7 @@ from wemoe_pl import (
     MergeMethod,
     ModelStock,
     RegMean,
+    RegMeanPlusPlus,
     SimpleAverage,
     TALLMasks,
     TaskArithmetic,
@@ -70,6 +72,63 @@ class Pool(BaseModelPool):
     def load_model(self, *args: Any, **options: Any) -> Any:
         """Copy a model."""
         return deepcopy(super().load_model(*args, **options))
+
+
+class TheirRegMeanPlusPlus(RegMeanAlgorithmPlusPlus):  # type: ignore[misc]
+    """FusionBench's RegMean++, told where a vision transformer of timm's has its parts.
+
+    Args:
+        images: of every task, (N, 3, H, W).
+    """
+
+    def __init__(self, images: Mapping[str, Tensor]):
+        super().__init__(
+            num_regmean_examples=IMAGES,
+            exclude_param_names_regex=[],
+            reduce_non_diagonal_ratio=0.95,
+            weight_transpose=True,
+        )
+        self.images = images
+
+    def merge_embedding_layer(self, models_to_merge_dict: Mapping[str, nn.Module]) -> State:
+        """Average all that is no block, of which it loads what stands before and behind them."""
+        states = [model.state_dict() for model in models_to_merge_dict.values()]
+        outside = [name for name in states[0] if not name.startswith("blocks.")]
+        return {name: torch.stack([s[name] for s in states]).mean(dim=0) for name in outside}
+
+    def get_input_for_first_layer(self, model: nn.Module, train_dataset: str) -> list[Tensor]:
+        """Return the tokens that the first block is given, of the images of a task."""
+        seen: list[Tensor] = []
+        first = self.get_layers(model)[0]
+        hook = first.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        model(self.images[train_dataset])
+        hook.remove()
+        return seen
+
+    def get_layers(self, model: nn.Module) -> Any:
+        """Return the blocks."""
+        return model.blocks
+
+    def update_merged_params_dict(
+        self, merged_params_dict: dict[str, Tensor], new_merged_params: State, layer_idx: int
+    ) -> dict[str, Tensor]:
+        """Add a block's weights, under their whole names."""
+        named = {f"blocks.{layer_idx}.{name}": w for name, w in new_merged_params.items()}
+        return {**merged_params_dict, **named}
+
+    def layer_batches_forward(self, layer: nn.Module, batches_input: list[Tensor]) -> list[Tensor]:
+        """Run a block."""
+        return [layer(tokens) for tokens in batches_input]
+
+    def get_regmean_weights(
+        self,
+        model_name: str,
+        layer: nn.Module,
+        batches_input: list[Tensor],
+        linear_modules_to_merge: Mapping[str, nn.Module],
+    ) -> dict[str, Tensor]:
+        """Compute the Gram matrices of an expert's block."""
+        return gram_matrices(layer, batches_input[0])
 
 
 class Row(NamedTuple):
@@ -270,6 +329,14 @@ def of_samples() -> Iterator[Row]:
     with silence():
         other = merging_with_regmean_weights(named, grams, reduce_non_diagonal_ratio=0.95)
     yield Row("RegMean 0.95", difference(merged.state_dict(), other, pretrained.state_dict()))
+    merged = RegMeanPlusPlus(0.95).merge_with_samples(
+        pretrained, dict(zip(TASKS, experts, strict=True)), samples
+    )
+    pool = Pool(given, train_datasets={task: task for task in TASKS})
+    pool.load_train_dataset = lambda task: task
+    with silence():
+        other = TheirRegMeanPlusPlus(images).run(pool).state_dict()
+    yield Row("RegMean++ 0.95", difference(merged.state_dict(), other, pretrained.state_dict()))
 
 
 @torch.no_grad()
