@@ -43,6 +43,7 @@ def test_results_keep_the_contract(
     assert (results["suite"], results["seed"]) == ("tiny", 3)
     assert results["method"] == "WEMoE, not adapted"
     assert results["own_reference"] is None
+    assert results["told_task"] is False
     assert results["tasks"] == list(results["accuracy"]) == TASKS
     assert {"pretrained", "individual"} <= set(results["reference"])
     for accuracy in (results["accuracy"], *results["reference"].values()):

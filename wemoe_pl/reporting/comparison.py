@@ -8,9 +8,10 @@ from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.reporting.families import common_family
 from wemoe_pl.reporting.published import PublishedRow, experiment_of, published_rows
 from wemoe_pl.reporting.scored_runs import ScoredRun
-from wemoe_pl.reporting.summary import corruption_of, notes_on_means
+from wemoe_pl.reporting.summary import corruption_of
 from wemoe_pl.reporting.table import Cell, ResultRow, ResultTable
 from wemoe_pl.reporting.table_columns import TableColumns, columns_of
+from wemoe_pl.reporting.table_notes import seeds_note, table_notes
 from wemoe_pl.reporting.without_labels import (
     compared_metric,
     compared_references,
@@ -76,15 +77,9 @@ def metric_table(
         rows = [*below, *rows, *(row for row in references if row.is_ceiling)]
     if options.sort:
         rows.sort(key=lambda row: row.cells[len(columns.tasks)].value or 0.0)
-    notes = [
-        first.get("note", ""),
-        columns.note,
-        *dict.fromkeys(run.results.get("partial") for run in runs),
-    ]
-    if metric is ACCURACY:
-        notes += dict.fromkeys(note for run in runs for note in notes_on_means(run.results))
-    if options.mean_over_seeds and (counts := {len(row.seeds) for row in rows if row.seeds}):
-        notes.append(f"Mean ± standard deviation over seeds ({span(counts)} of them).")
+    notes = table_notes(runs, columns)
+    if options.mean_over_seeds:
+        notes.append(seeds_note(rows))
     published = published_beside(runs, options.family) if options.published else []
     if options.published and not published:
         notes.append("Nothing is published of this suite, experiment and family of checkpoints.")
@@ -95,7 +90,7 @@ def metric_table(
         columns=columns.titles,
         rows=rows,
         published=[published_row(row, columns) for row in published],
-        notes=[note for note in notes if note],
+        notes=list(filter(None, notes)),
         measured=columns.metric.label,
     )
 
@@ -131,7 +126,7 @@ def own_rows(runs: Sequence[ScoredRun], columns: TableColumns, over_seeds: bool)
             for *values, metric in zip(*numbers, columns.metrics, strict=True)
         ]
         seeds = [run.results["seed"] for run in group]
-        rows.append(ResultRow(label, cells, seeds, is_ceiling=group[0].method == EXPERTS_LABEL))
+        rows.append(ResultRow(label, cells, seeds, is_ceiling=group[0].is_told_task))
     return rows
 
 
@@ -238,8 +233,3 @@ def title_of(results: Mapping[str, Any]) -> str:
     parts += [f"unseen {', '.join(unseen)}"] if unseen else []
     parts += [corruption] if (corruption := corruption_of(results)) else []
     return ", ".join(parts)
-
-
-def span(counts: set[int]) -> str:
-    """Write the least and the largest of some numbers, once if they are equal."""
-    return str(min(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"

@@ -38,6 +38,7 @@ def collect_results(
         "tasks": list(accuracy) or list(module.test_results[INFORMATION.result]),
         **module.test_results,
         "own_reference": module.own_reference,
+        "told_task": isinstance(classifier.encoder, PerTaskEncoder),
         "mean": mean(accuracy),
         "normalized_mean": normalized_mean(accuracy, individual),
         "normalized_without": never_right(individual),

@@ -12,6 +12,7 @@ from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.run_config import read_run_config
 from wemoe_pl.runs.settings import Effect, relevant_settings
 from wemoe_pl.system.near_paths import did_you_mean_path
+from wemoe_pl.training.references import EXPERTS, REFERENCES
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class ScoredRun:
     def method(self) -> str:
         """The name of its merge method."""
         return str(self.results["method"])
+
+    @property
+    def is_told_task(self) -> bool:
+        """Is its model told the task of every image, of which it keeps the expert?"""
+        # Results of an earlier version do not say it.
+        return bool(self.results.get("told_task", self.method == REFERENCES[EXPERTS].label))
 
     @property
     def experiment(self) -> tuple[Any, ...]:

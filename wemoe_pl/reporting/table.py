@@ -72,7 +72,7 @@ class ResultRow:
         label: what the row is called.
         cells: one number for each column.
         seeds: the seeds of the runs that it is made of.
-        is_ceiling: is it what no merge can be expected to reach, and out of the competition?
+        is_ceiling: is it out of the competition, as what is told the task of every image?
         family: of the checkpoints, if it is published.
         source: where it was published; `OURS` if nowhere.
     """

@@ -117,6 +117,7 @@ class Results(TypedDict):
     unknown_task: NotRequired[dict[str, RuleScores]]
     images: NotRequired[dict[str, Natural]]
     own_reference: NotRequired[str | None]
+    told_task: NotRequired[bool]
     normalized_without: NotRequired[list[str]]
     revision: NotRequired[str | None]
     command: NotRequired[str]

@@ -1,0 +1,50 @@
+"""What is said below a table of runs: how its columns are to be read, and what is left out."""
+
+from collections.abc import Iterable, Sequence
+
+from wemoe_pl.merging.spelling import spelled
+from wemoe_pl.reporting.scored_runs import ScoredRun
+from wemoe_pl.reporting.summary import notes_on_means
+from wemoe_pl.reporting.table import ResultRow
+from wemoe_pl.reporting.table_columns import TableColumns
+from wemoe_pl.training.shown_metrics import ACCURACY
+
+
+def table_notes(runs: Sequence[ScoredRun], columns: TableColumns) -> list[str]:
+    """List the notes on the runs of one experiment; empty ones say nothing.
+
+    Args:
+        runs: the runs.
+        columns: of their table.
+    """
+    partial = dict.fromkeys(run.results.get("partial") or "" for run in runs)
+    is_of_accuracy = columns.metric is ACCURACY
+    on_means = dict.fromkeys(
+        note for run in runs if is_of_accuracy for note in notes_on_means(run.results)
+    )
+    suite = runs[0].results.get("note", "")
+    return [suite, columns.note, told_task_note(runs), *partial, *on_means]
+
+
+def told_task_note(runs: Iterable[ScoredRun]) -> str:
+    """Name the methods that are told the task of every image, with what their models store."""
+    stored = {
+        spelled(run.method): run.results["parameters"]["total"] for run in runs if run.is_told_task
+    }
+    if not stored:
+        return ""
+    sizes = ", ".join(f"{method} (of {total:,} parameters)" for method, total in stored.items())
+    return f"Told the task of every image, and so not compared with the others: {sizes}."
+
+
+def seeds_note(rows: Iterable[ResultRow]) -> str:
+    """Say over how many seeds the means of some rows are; nothing if no row is of runs.
+
+    >>> seeds_note([ResultRow("WEMoE", [], seeds=[0, 1, 2]), ResultRow("TIES", [], seeds=[0])])
+    'Mean ± standard deviation over seeds (1 to 3 of them).'
+    """
+    counts = {len(row.seeds) for row in rows if row.seeds}
+    if not counts:
+        return ""
+    span = str(min(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    return f"Mean ± standard deviation over seeds ({span} of them)."
