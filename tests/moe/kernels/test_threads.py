@@ -15,6 +15,7 @@ from wemoe_pl.moe.kernels.threads import (
     end_idle_threads,
     pool,
     run_in_threads,
+    threads_for,
 )
 
 
@@ -125,6 +126,15 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
         run_in_threads(done.append, [0, 1])
         os._exit(0 if sorted(done) == [0, 1] else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("samples", "work", "threads"), [(1, 125, 4), (1, 124, 1), (4, 500, 4), (16, 999, 1), (0, 0, 1)]
+)
+def test_threads_of_our_own_take_much_work_and_less_of_it_in_few_samples(
+    samples: int, work: int, threads: int
+) -> None:
+    assert threads_for(torch.zeros(samples, 3, 2), work, 1000) == threads
 
 
 def test_only_a_few_threads_are_used() -> None:

@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
-from wemoe_pl.moe.kernels.tiled import tiled_mlp
+from wemoe_pl.moe.kernels.tiled import ACTIVATIONS, tiled_mlp, tiling_of
 from wemoe_pl.moe.kernels.tiling import TILE_UNITS, Budget, Tiling
 from wemoe_pl.moe.kernels.two_layers import TwoLayers, two_layers
 from wemoe_pl.moe.low_rank import LowRank
@@ -163,6 +163,17 @@ def test_little_work_is_left_to_the_threads_of_torch(threads: int) -> None:
     r, x = inputs(3, N, D)
     function: Any = tiled_mlp(layers_of(small_mlp()), r, x).grad_fn
     assert function.next_functions[0][0].tiling.threads == 1 <= threads
+
+
+def test_the_activations_of_a_tile_take_room_in_it_but_for_samples_that_share_weights() -> None:
+    layers = layers_of(small_mlp())
+    tokens, width = 40, max(D, len(layers.second.weight))
+    weights = width * TILE_UNITS * 4
+    budget = Budget(tile=8 * weights, kept=0, sums=0)
+    x = torch.zeros(8, tokens, D)
+    assert tiling_of(x, layers, budget, rows=8).group == 8
+    fit = 8 * width // (width + ACTIVATIONS * tokens)
+    assert 1 <= tiling_of(x, layers, budget).group <= max(1, fit) < 8
 
 
 def test_a_second_derivative_is_refused() -> None:

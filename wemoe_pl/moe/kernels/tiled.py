@@ -25,6 +25,8 @@ from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights, with_ma
 from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, Tiling, budget_for
 from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
+ACTIVATIONS = 4  # of a tile, which share its room in the cache: A, H and their gradients
+
 
 class Activated(NamedTuple):
     """The activation of a tile as autograd sees it: A before it, and H after it."""
@@ -206,11 +208,15 @@ def tiled_mlp(
 
 
 def tiling_of(x: Tensor, mlp: TwoLayers, budget: Budget, rows: int | None = None) -> Tiling:
-    """Tiles for a batch (B, N, D), of which some rows have weights of their own; by default B."""
-    unit_bytes = widest(mlp) * x.element_size()
+    """Tiles for a batch (B, N, D), of which some rows have weights of their own; by default B.
+
+    Samples that share weights come one row after the other, and take no room together.
+    """
+    activations = ACTIVATIONS * x.shape[1] if rows is None else 0
+    rows = len(x) if rows is None else rows
+    unit_bytes = (widest(mlp) + activations) * x.element_size()
     work = x.shape[:2].numel() * (mlp.first.weight.numel() + mlp.second.weight.numel())
     threads = threads_for(x, work, budget.threaded)
-    rows = len(x) if rows is None else rows
     converted = max(layer.converted(x.dtype) for layer in mlp.layers)
     return Tiling.of(rows, mlp.hidden, unit_bytes, budget, threads, x.nbytes, converted)
 

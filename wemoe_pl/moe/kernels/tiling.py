@@ -1,7 +1,7 @@
 """A batch is cut into tiles here: samples and hidden units that one thread computes together.
 
-A tile is the merged weights of some hidden units for some samples: small enough to stay in a CPU's
-cache between being merged and being multiplied.
+A tile is the merged weights of some hidden units for some samples, and their activations: small
+enough to stay in a CPU's cache between being merged and being multiplied.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Budget(NamedTuple):
     """The budget of a kernel, in bytes unless told otherwise.
 
     Attributes:
-        tile: for the merged weights of one tile, of one of the two layers.
+        tile: for the merged weights of one tile, of one of the two layers, and its activations.
         kept: for hidden activations that wait for the backward pass.
         sums: for outputs of threads that are summed up in the end.
         threaded: multiply-adds with merged weights from which on each thread has its own tiles.
@@ -91,7 +91,8 @@ class Tiling:
         Args:
             samples: B.
             hidden: H.
-            unit_bytes: bytes of the weights of a hidden unit, in one layer.
+            unit_bytes: bytes of a hidden unit for one sample: its weights in one layer, and what it
+                comes to for the tokens.
             budget: what may be used.
             threads: how many threads there are at most.
             sum_bytes: bytes of the output of a thread that has hidden units of its own.
