@@ -13,7 +13,7 @@ Experts = dict[str, nn.Module]
 
 @pytest.mark.parametrize("drop", [0.5, 0.9])
 def test_entries_are_kept_at_the_rate_and_rescaled(drop: float) -> None:
-    vectors = [torch.full((200, 200), 1.0), torch.full((200, 200), 100.0)]
+    vectors = torch.tensor([1.0, 100.0])[:, None, None].expand(2, 200, 200)
     merged = DARE(drop=drop).merged_tensor("w", vectors).double() * (1 - drop)
     values, counts = np.unique(merged.round().numpy(), return_counts=True)
     assert values.tolist() == [0, 1, 100, 101]  # each expert draws by itself
@@ -30,21 +30,21 @@ def test_without_dropping_it_is_task_arithmetic(doubled: tuple[nn.Module, Expert
 def test_its_mean_is_task_arithmetic(doubled: tuple[nn.Module, Experts]) -> None:
     key = "blocks.0.mlp.fc1.weight"
     base = doubled[0].state_dict()[key]
-    vectors = [expert.state_dict()[key] - base for expert in doubled[1].values()]
+    vectors = torch.stack([expert.state_dict()[key] - base for expert in doubled[1].values()])
     merged = [DARE(drop=0.5, seed=seed).merged_tensor(key, vectors) for seed in range(400)]
-    mean, total = torch.stack(merged).mean(dim=0), torch.stack(vectors).sum(dim=0)
-    deviation = torch.stack(vectors).norm(dim=0) / 400**0.5
+    mean, total = torch.stack(merged).mean(dim=0), vectors.sum(dim=0)
+    deviation = vectors.norm(dim=0) / 400**0.5
     assert ((mean - total).abs() < 6 * deviation).all()
 
 
 def test_the_seed_and_the_name_of_a_tensor_decide_and_nothing_else() -> None:
-    vectors = [torch.ones(64)]
+    vectors = torch.ones(1, 64)
     one = DARE().merged_tensor("a", vectors)
     torch.manual_seed(5)
     assert torch.equal(DARE().merged_tensor("a", vectors), one)
     assert not torch.equal(DARE().merged_tensor("b", vectors), one)
     assert not torch.equal(DARE(seed=1).merged_tensor("a", vectors), one)
-    assert torch.equal(DARE().merged_tensor("a", [torch.ones(64).double()]).float(), one)
+    assert torch.equal(DARE().merged_tensor("a", vectors.double()).float(), one)
 
 
 @pytest.mark.parametrize("drop", [-0.1, 1.0, float("nan")])

@@ -120,9 +120,8 @@ def test_queries_keys_and_values_are_merged_as_one_matrix_or_as_three(
 @every_method
 def test_half_precision_is_merged_in_single(method: MatrixMethod, doubled: Models) -> None:
     pretrained, experts = doubled
-    vectors = [
-        (e.state_dict()[QKV] - pretrained.state_dict()[QKV]).half() for e in experts.values()
-    ]
+    base = pretrained.state_dict()[QKV]
+    vectors = torch.stack([e.state_dict()[QKV] - base for e in experts.values()]).half()
     found = method.merged_tensor(QKV, vectors)
-    single = method.merged_tensor(QKV, [vector.float() for vector in vectors])
+    single = method.merged_tensor(QKV, vectors.float())
     torch.testing.assert_close(found, single.half(), rtol=0, atol=0)

@@ -1,5 +1,6 @@
 """What holds for every method that merges one tensor at a time."""
 
+import weakref
 from copy import deepcopy
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from wemoe_pl.checkpoints import LazyState, shapes_of
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging import CART, DARE, TSVM, WUDI, Consensus, IsoC, IsoCTS, ModelStock
-from wemoe_pl.merging.tensor_method import TensorMethod
+from wemoe_pl.merging.tensor_method import TensorMethod, stacked
 
 Experts = dict[str, nn.Module]
 SCALED = [TSVM, IsoC, IsoCTS, CART, WUDI, Consensus, DARE]
@@ -37,6 +38,28 @@ def test_experts_are_read_one_tensor_at_a_time(
     assert reads == [key for key in keys for _ in range(3)]
     expected = method.merge(*doubled).state_dict()
     torch.testing.assert_close(merged.state_dict(), expected, rtol=0, atol=0)
+
+
+def test_a_tensor_of_each_expert_is_held_once() -> None:
+    held: list[weakref.ref[Tensor]] = []
+    most = 0
+
+    def read(key: str) -> Tensor:
+        nonlocal most
+        most = max(most, sum(each() is not None for each in held))
+        held.append(weakref.ref(tensor := torch.full((3,), float(len(held)))))
+        return tensor
+
+    vectors = [LazyState({"w": torch.Size([3])}, read) for _ in range(5)]
+    assert stacked(vectors, "w").tolist() == [[float(place)] * 3 for place in range(5)]
+    assert most <= 2  # the first one, and the one that was read before
+
+
+def test_experts_of_different_precisions_are_merged_in_the_finest() -> None:
+    values = [torch.tensor([1.0]).half(), torch.tensor([0.1]).double(), torch.tensor([0.1])]
+    together = stacked([{"w": value} for value in values], "w")
+    assert torch.equal(together, torch.stack(values))
+    assert together.dtype == torch.float64
 
 
 @every_method

@@ -1,7 +1,6 @@
 """DARE: drop most entries of task vectors at random, and rescale the rest (arXiv 2311.03099)."""
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,7 +42,7 @@ class DARE(TensorMethod):
         """The sum is scaled as a whole."""
         return self.alpha
 
-    def merged_tensor(self, key: str, vectors: Sequence[Tensor]) -> Tensor:
+    def merged_tensor(self, key: str, vectors: Tensor) -> Tensor:
         """Σ of the task vectors, thinned out."""
         generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {key}".encode()))
         total = torch.zeros_like(vectors[0])

@@ -1,7 +1,7 @@
 """Static methods that merge matrices by an idea of their own, and average everything else."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -38,12 +38,11 @@ class MatrixMethod(TensorMethod):
         """The number by which Δ is multiplied as a whole."""
         return self.alpha
 
-    def merged_tensor(self, key: str, vectors: Sequence[Tensor]) -> Tensor:
-        """Δ of one tensor, from the T task vectors of it."""
-        stacked = torch.stack(list(vectors))
-        if not self.is_matrix(stacked[0]):
-            return stacked.mean(dim=0)
-        return as_matrices(self.combine, stacked, 3 if self.split_qkv and is_fused(key) else 1)
+    def merged_tensor(self, key: str, vectors: Tensor) -> Tensor:
+        """Δ of one tensor, from the T task vectors of it, (T, *shape)."""
+        if not self.is_matrix(vectors[0]):
+            return vectors.mean(dim=0)
+        return as_matrices(self.combine, vectors, 3 if self.split_qkv and is_fused(key) else 1)
 
     def is_matrix(self, tensor: Tensor) -> bool:
         """Is a tensor a matrix, apart from dimensions of size 1?"""

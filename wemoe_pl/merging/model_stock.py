@@ -1,9 +1,7 @@
 """Model Stock: how near the mean the best weights lie, from the angles (arXiv 2403.19522)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from wemoe_pl.merging.tensor_method import TensorMethod
@@ -23,10 +21,9 @@ class ModelStock(TensorMethod):
         """Return the published name."""
         return "Model Stock"
 
-    def merged_tensor(self, key: str, vectors: Sequence[Tensor]) -> Tensor:
+    def merged_tensor(self, key: str, vectors: Tensor) -> Tensor:
         """Scale the mean by t."""
-        stacked = torch.stack(list(vectors))
-        return interpolation_ratio(stacked) * stacked.mean(dim=0)
+        return interpolation_ratio(vectors) * vectors.mean(dim=0)
 
 
 def interpolation_ratio(vectors: Tensor) -> float:

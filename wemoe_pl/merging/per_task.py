@@ -4,13 +4,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 
-import torch
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, State, shapes_of
 from wemoe_pl.merging.base import MergeMethod, checked_states
 from wemoe_pl.merging.baselines import PerTaskEncoder
 from wemoe_pl.merging.masks import Mask
+from wemoe_pl.merging.tensor_method import stacked
 from wemoe_pl.moe.task_vectors import Model, lazy_task_vector
 
 Stored = Tensor | Mask
@@ -45,9 +45,7 @@ class PerTaskMethod(MergeMethod):
         states = checked_states(base, experts)
         vectors = [lazy_task_vector(base, state) for state in states]
         kept = [self.prepare(vector) for vector in vectors]
-        stored = {
-            key: self.compress(torch.stack([vector[key] for vector in kept])) for key in kept[0]
-        }
+        stored = {key: self.compress(stacked(kept, key)) for key in kept[0]}
         scales = self.scales(vectors, stored)
 
         def weights(number: int) -> State:

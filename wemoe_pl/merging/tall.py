@@ -1,9 +1,7 @@
 """TALL masks, which localise tasks in a merged vector, and Consensus (arXiv 2405.07813)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from wemoe_pl.errors import MergeError
@@ -74,11 +72,10 @@ class Consensus(TensorMethod):
         """The sum is scaled as a whole."""
         return self.alpha
 
-    def merged_tensor(self, key: str, vectors: Sequence[Tensor]) -> Tensor:
+    def merged_tensor(self, key: str, vectors: Tensor) -> Tensor:
         """Σ τ where enough masks agree; with fewer experts than that, where all do."""
-        stacked = torch.stack(list(vectors))
-        count = localised(stacked, self.threshold).sum(dim=0)
-        return stacked.sum(dim=0).where(count >= min(self.agreeing, len(stacked)), 0)
+        count = localised(vectors, self.threshold).sum(dim=0)
+        return vectors.sum(dim=0).where(count >= min(self.agreeing, len(vectors)), 0)
 
 
 def localised(vectors: Tensor, threshold: float) -> Tensor:
