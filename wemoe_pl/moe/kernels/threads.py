@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 Work = TypeVar("Work")
-FEW_SAMPLES = 8  # torch shares out a product by samples: fewer leave threads without work
+FEW_SAMPLES = 12  # torch shares out a product by samples: fewer leave threads without work
 MOST_THREADS = 4  # each needs memory; cores beyond that share in the operations of each
 SOFT = 1  # `omp_pause_soft` of OpenMP: what is let go of is taken anew when it is needed
 
@@ -36,8 +36,8 @@ def threads_for(x: Tensor, multiply_adds: int, threaded: int) -> int:
         threaded: as many of them are worth threads of our own; see `Budget`. Of few samples, each
             of which is much work, fewer are.
     """
-    few = max(1, FEW_SAMPLES // max(1, len(x)))
-    is_worth_it = few * multiply_adds >= threaded
+    lacking = max(1.0, FEW_SAMPLES / max(1, len(x)))
+    is_worth_it = lacking * multiply_adds >= threaded
     return cpu_threads() if x.device.type == "cpu" and is_worth_it else 1
 
 
