@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+import yaml
 from helpers.hub_content import write_clip, write_expert
 from helpers.loopback_hub import LoopbackHub
 from helpers.plain_images import random_image
@@ -30,6 +31,7 @@ from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.writing import export
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.model.building import build_classifier
+from wemoe_pl.model.recipe import describe
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
 NewTrainer = Callable[..., L.Trainer]
@@ -70,6 +72,40 @@ def test_a_run_can_be_loaded_where_its_images_are_not(
     module.suite = replace(tiny_suite, tasks=absent)
     trainer.save_checkpoint(tmp_path / "moved.ckpt")
     assert load(tmp_path / "moved.ckpt")(torch.randn(2, 3, 28, 28), "dtd").shape == (2, 10)
+
+
+def test_a_run_whose_paths_are_relative_is_loaded_from_any_folder(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def brought(source: str) -> str:
+        name = "-".join(Path(source).parts[-2:])
+        (home / "models").mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, home / "models" / name)
+        return f"models/{name}"
+
+    suite = replace(
+        tiny_suite,
+        pretrained=brought(tiny_suite.pretrained),
+        experts={task: brought(source) for task, source in tiny_suite.experts.items()},
+        heads={task: brought(source) for task, source in tiny_suite.heads.items()},
+    )
+    monkeypatch.chdir(home)
+    trainer = quiet_trainer(max_steps=1)
+    module = adapt(suite, trainer)
+    trainer.save_checkpoint("runs/mine/checkpoints/last.ckpt")
+    merge = {"class_path": "wemoe_pl.WEMoE"}
+    model = {"class_path": "TestTimeAdaptation", "init_args": {"merge": merge}}
+    config = {"model": model, "suite": describe(suite), "trainer": {}, "out": "runs/mine"}
+    (home / "runs" / "mine" / "config.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(elsewhere)
+    images = torch.randn(2, 3, 28, 28)
+    for source in (home / "runs" / "mine", home / "runs" / "mine" / "checkpoints" / "last.ckpt"):
+        assert load(source)(images, "cars").equal(module.classifier.eval()(images, "cars"))
+    (home / "runs" / "mine" / "checkpoints" / "last.ckpt").unlink()
+    assert load(home / "runs" / "mine").tasks == module.classifier.tasks
 
 
 def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:

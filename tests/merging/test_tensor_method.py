@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from wemoe_pl.checkpoints import LazyState, shapes_of
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging import CART, DARE, TSVM, WUDI, Consensus, IsoC, IsoCTS, ModelStock
-from wemoe_pl.merging.tensor_method import TensorMethod, stacked
+from wemoe_pl.merging.tensor_method import TensorMethod, tensor_of_all
 
 Experts = dict[str, nn.Module]
 SCALED = [TSVM, IsoC, IsoCTS, CART, WUDI, Consensus, DARE]
@@ -51,13 +51,13 @@ def test_a_tensor_of_each_expert_is_held_once() -> None:
         return tensor
 
     vectors = [LazyState({"w": torch.Size([3])}, read) for _ in range(5)]
-    assert stacked(vectors, "w").tolist() == [[float(place)] * 3 for place in range(5)]
+    assert tensor_of_all(vectors, "w").tolist() == [[float(place)] * 3 for place in range(5)]
     assert most <= 2  # the first one, and the one that was read before
 
 
 def test_experts_of_different_precisions_are_merged_in_the_finest() -> None:
     values = [torch.tensor([1.0]).half(), torch.tensor([0.1]).double(), torch.tensor([0.1])]
-    together = stacked([{"w": value} for value in values], "w")
+    together = tensor_of_all([{"w": value} for value in values], "w")
     assert torch.equal(together, torch.stack(values))
     assert together.dtype == torch.float64
 

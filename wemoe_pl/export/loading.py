@@ -1,6 +1,6 @@
 """`load`: the merged classifier of a run, of a checkpoint or of an export, here or on the hub."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from wemoe_pl.model.recipe import rebuild
 from wemoe_pl.model.torch_defaults import torch_defaults
 from wemoe_pl.runs.checkpoint import IDENTITY, check_sources, read_checkpoint
 from wemoe_pl.runs.folder import RunFolder
+from wemoe_pl.runs.home import home_of, seen_from
 from wemoe_pl.runs.run_config import read_run_config
 from wemoe_pl.system.folders import read_unchanged
 from wemoe_pl.system.hub import HubFiles
@@ -136,13 +137,19 @@ def open_adapted(path: Path, allow: Sequence[str]) -> ExportedModel:
     recipe = checkpoint[IDENTITY].get("recipe")
     if not recipe:
         raise CheckpointError(f"{path} is not a checkpoint of a test-time adaptation.")
-    suite, merge = rebuild(recipe, allow)
+    suite, merge = rebuild(wherever_one_stands(recipe, RunFolder(path.parent.parent)), allow)
     check_sources(checkpoint[IDENTITY]["sources"], suite.sources(), "The checkpoint")
     adapted = {k.removeprefix("classifier."): w for k, w in checkpoint["state_dict"].items()}
     try:
         return ExportedModel.assemble(suite, merge, adapted, results_of(path))
     except CheckpointError as error:
         raise CheckpointError(f"{path} cannot be used. {error}") from None
+
+
+def wherever_one_stands(recipe: Mapping[str, Any], folder: RunFolder) -> Mapping[str, Any]:
+    """Let the paths in the recipe of a run count from the folder where it was begun."""
+    home = home_of(folder)
+    return recipe if home is None else seen_from(home, recipe)
 
 
 def results_of(checkpoint: Path) -> dict[str, Any] | None:
@@ -161,7 +168,7 @@ def open_static(folder: RunFolder, allow: Sequence[str]) -> ExportedModel:
     if not merge:
         raise CheckpointError(f"{folder.config} is not the config of a merged model.")
     recipe = {"suite": settings["suite"], "merge": merge}
-    suite, merge_method = rebuild(recipe, allow)
+    suite, merge_method = rebuild(wherever_one_stands(recipe, folder), allow)
     suite = suite.restricted_to(settings.get("tasks"), settings.get("unseen") or ())
     results = folder.read_results()
     if results is not None:

@@ -10,7 +10,7 @@ from wemoe_pl.checkpoints import LazyState, State, shapes_of
 from wemoe_pl.merging.base import MergeMethod, checked_states
 from wemoe_pl.merging.baselines import PerTaskEncoder
 from wemoe_pl.merging.masks import Mask
-from wemoe_pl.merging.tensor_method import stacked
+from wemoe_pl.merging.tensor_method import tensor_of_all
 from wemoe_pl.moe.task_vectors import Model, lazy_task_vector
 
 Stored = Tensor | Mask
@@ -45,7 +45,7 @@ class PerTaskMethod(MergeMethod):
         states = checked_states(base, experts)
         vectors = [lazy_task_vector(base, state) for state in states]
         kept = [self.prepare(vector) for vector in vectors]
-        stored = {key: self.compress(stacked(kept, key)) for key in kept[0]}
+        stored = {key: self.compress(tensor_of_all(kept, key)) for key in kept[0]}
         scales = self.scales(vectors, stored)
 
         def weights(number: int) -> State:

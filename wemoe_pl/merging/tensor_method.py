@@ -32,7 +32,7 @@ class TensorMethod(MergeMethod):
         vectors = [lazy_task_vector(base, state) for state in states]
         merged = LazyState(
             shapes_of(vectors[0]),
-            lambda key: self.merged_tensor(key, stacked(vectors, key)),
+            lambda key: self.merged_tensor(key, tensor_of_all(vectors, key)),
         )
         return frozen_copy(pretrained, add_task_vectors(base, [merged], self.factor))
 
@@ -41,13 +41,13 @@ class TensorMethod(MergeMethod):
         """Δ of one tensor, from the T task vectors of it, (T, *shape)."""
 
 
-def stacked(vectors: Sequence[State], key: str) -> Tensor:
+def tensor_of_all(vectors: Sequence[State], key: str) -> Tensor:
     """One tensor of T task vectors, (T, *shape), of which each is put in place when it is read.
 
     A list of them, and what `torch.stack` makes of it, would be in memory at the same time.
 
     >>> vectors = [{"w": torch.tensor([1.0])}, {"w": torch.tensor([2.0])}]
-    >>> stacked(vectors, "w")
+    >>> tensor_of_all(vectors, "w")
     tensor([[1.],
             [2.]])
     """
