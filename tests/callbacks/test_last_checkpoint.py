@@ -237,8 +237,11 @@ def test_what_is_not_a_whole_step_is_not_saved(
     step = PowerCut("lr_scheduler_step", 4)
     module.lr_scheduler_step = step.count  # type: ignore[method-assign]
     trainer = quiet_trainer(max_steps=5, callbacks=[last], enable_checkpointing=True)
-    with pytest.raises(PowerCutError):
+    last.begins_anew = True
+    with pytest.raises(PowerCutError) as error:
         trainer.fit(module, data)
+    [note] = error.value.__notes__
+    assert note.endswith("last.ckpt: the same command without --fresh goes on from there.")
     assert trainer.global_step == 4
     assert read_checkpoint(last.path)["global_step"] == 2
 

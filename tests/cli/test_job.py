@@ -149,3 +149,39 @@ def test_a_static_merge_of_some_experts_is_loaded_as_it_was_scored(job: Job, out
     assert results(out)["sources"].keys() == {
         "pretrained", "experts/cars", "experts/mnist", "heads/cars", "heads/dtd", "heads/mnist",
     }  # fmt: skip
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (("--suite.pretrained",), "The checkpoint was trained with other pretrained: it was"),
+        (("--model.merge.router_depth", "0"), "trained with another merge method: it was"),
+    ],
+)
+def test_a_finished_run_is_not_extended_by_another_model_and_stays_whole(
+    other: tuple[str, ...], named: str, job: Job, out: Path, tiny_suite: Suite
+) -> None:
+    assert job("fit", *QUICK) == (0, "")
+    before = files_of(out)
+    if other == ("--suite.pretrained",):
+        other = (*other, tiny_suite.experts["cars"])
+    more = (*QUICK, "--trainer.max_steps", "3", *other)
+    status, err = job("fit", *more, "--ckpt_path", "last")
+    assert status == 1
+    assert named in err.splitlines()[-1]
+    assert files_of(out) == before
+
+
+def test_extending_is_proposed_where_nothing_but_the_steps_differs(job: Job, out: Path) -> None:
+    assert job("fit", *QUICK) == (0, "")
+    _, err = job("fit", *QUICK, "--trainer.max_steps", "3")
+    assert "trainer.max_steps was 2 and is now 3" in err
+    assert "or `--ckpt_path last` with more trainer.max_steps to extend it." in err
+    other = ("--trainer.max_steps", "3", "--model.merge.router_depth", "1")
+    _, err = job("fit", *QUICK, *other)
+    assert "router_depth was 2 and is now 1" in err
+    assert "--ckpt_path" not in err

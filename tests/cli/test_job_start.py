@@ -2,12 +2,14 @@
 
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from jsonargparse import Namespace
 
-from wemoe_pl.cli.job_start import enter_folder, session_of
+from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
+from wemoe_pl.cli.job_start import compare_with_folder, enter_folder, session_of
 from wemoe_pl.runs.session import Command
 
 
@@ -45,3 +47,18 @@ def test_a_fit_goes_on_from_a_checkpoint_that_others_score(
     assert config.ckpt_path == str(checkpoint)
     assert session.step == step
     assert session.resumed_checkpoint == (checkpoint if command == "fit" else None)
+
+
+@pytest.mark.parametrize("is_fresh", [False, True])
+def test_a_checkpoint_knows_whether_the_same_command_would_begin_anew(
+    is_fresh: bool, tmp_path: Path
+) -> None:
+    recipe = recipe_in(tmp_path / "a")
+    config, last = config_of(recipe), LastCheckpoint(str(tmp_path / "a" / "checkpoints"))
+    trainer: Any = SimpleNamespace(callbacks=[last])
+    model: Any = SimpleNamespace(frozen_sources={})
+    data: Any = SimpleNamespace(sets=SimpleNamespace(identities=lambda command: {}))
+    with closing(session_of("fit", ["--out", config.out], recipe, is_fresh)) as session:
+        enter_folder(session, config, recipe)
+        compare_with_folder(session, recipe, trainer, model, data)
+    assert last.begins_anew is is_fresh

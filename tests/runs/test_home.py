@@ -43,7 +43,7 @@ def test_paths_lead_to_what_is_there_and_all_else_stays(tmp_path: Path) -> None:
     (tmp_path / "images" / "cat").mkdir(parents=True)
     for name in ("base", "cars"):
         (tmp_path / "models" / f"{name}.safetensors").touch()
-    task = {"class_path": "ImageFolderTask", "init_args": {
+    task: dict[str, Any] = {"class_path": "ImageFolderTask", "init_args": {
         "test": "images", "train": None, "class_names": ["images", "models"], "labelled": False,
     }}  # fmt: skip
     suite: dict[str, Any] = {

@@ -45,6 +45,7 @@ class LastCheckpoint(Checkpoint):
         self._fitting = False  # is or was there a fit, of which there is something to say?
         self._ended = False  # is the checkpoint one of a training that has ended?
         self._begun_elsewhere = False  # does the command name the checkpoint of another run?
+        self.begins_anew = False  # does the command say --fresh, and so begin anew each time?
         self._rng: dict[str, Tensor] = {}
         self._loaded: dict[str, Any] | None = None  # the checkpoint, until it is gone on from
 
@@ -127,7 +128,8 @@ class LastCheckpoint(Checkpoint):
         self._whole = REQUEST.deferred = False
         if self._fitting and self.saved_step is not None and self.path.is_file():
             kept = f"Step {self.saved_step} of {trainer.max_steps} is kept in {self.path}"
-            how = "`--ckpt_path last`" if self._begun_elsewhere else "the same command"
+            same = "the same command without --fresh" if self.begins_anew else "the same command"
+            how = "`--ckpt_path last`" if self._begun_elsewhere else same
             exception.add_note(f"{kept}: {how} goes on from there.")
 
     def save(self, trainer: L.Trainer, ended: bool = False) -> None:

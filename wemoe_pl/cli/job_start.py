@@ -8,12 +8,13 @@ from jsonargparse import Namespace
 from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from wemoe_pl.callbacks.last_checkpoint import IdentityRecord
-from wemoe_pl.callbacks.lookup import all_callbacks
+from wemoe_pl.callbacks.last_checkpoint import IdentityRecord, LastCheckpoint
+from wemoe_pl.callbacks.lookup import all_callbacks, callbacks_of
 from wemoe_pl.callbacks.processes import is_first_process
 from wemoe_pl.cli.job_config import write_to
 from wemoe_pl.cli.options import CONFIG, values_of
 from wemoe_pl.data.datamodule import VisionData
+from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.meant_run import meant_run
 from wemoe_pl.runs.session import Command, Session
@@ -70,6 +71,7 @@ def compare_with_folder(
     Raises:
         AlreadyFinished: they are the same, and the run has come to its end.
         ConfigError: the config, the weights or the images are others.
+        CheckpointError: the checkpoint that the run would go on from is of another model.
     """
     if session.command == "validate" or session.command == "predict":  # of which nothing is kept
         return
@@ -85,4 +87,9 @@ def compare_with_folder(
             checkpoint=digest(scored) if scored else None,
         )
         record = IdentityRecord(session.compare(identity))
+    if session.resumed_checkpoint is not None:
+        model.check_frozen(read_checkpoint(session.resumed_checkpoint))
+    for last in callbacks_of(trainer, LastCheckpoint):
+        # What replaces another run is gone on with by --fresh too.
+        last.begins_anew = session.is_fresh and session.start.replaces is None
     all_callbacks(trainer).append(record)

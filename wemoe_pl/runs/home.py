@@ -40,10 +40,10 @@ def seen_from(home: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
     if home == Path.cwd():
         return {**recipe, "suite": suite}
     if "pretrained" in suite:
-        suite["pretrained"] = found(home, suite["pretrained"])
+        suite["pretrained"] = path_below(home, suite["pretrained"])
     for part in ("experts", "heads"):
         if suite.get(part):
-            suite[part] = {task: found(home, source) for task, source in suite[part].items()}
+            suite[part] = {task: path_below(home, source) for task, source in suite[part].items()}
     if suite.get("tasks"):
         suite["tasks"] = {name: task_seen_from(home, task) for name, task in suite["tasks"].items()}
     return {**recipe, "suite": suite}
@@ -54,13 +54,13 @@ def task_seen_from(home: Path, task: Any) -> Any:
     if not isinstance(task, Mapping) or not isinstance(task.get("init_args"), Mapping):
         return task
     arguments = {
-        name: found(home, value) if name in PATHS_OF_TASKS else value
+        name: path_below(home, value) if name in PATHS_OF_TASKS else value
         for name, value in task["init_args"].items()
     }
     return {**task, "init_args": arguments}
 
 
-def found(home: Path, source: Any) -> Any:
+def path_below(home: Path, source: Any) -> Any:
     """Return where a source is below a home, if it is a relative path to what is there."""
     if not isinstance(source, str) or not source or not (home / source).exists():
         return source

@@ -29,6 +29,20 @@ def check_identity(
             f"The checkpoint, of method {identity['method']}, does not fit {own['method']} as "
             f"configured: {difference}. Use the config that it was made with."
         )
+    check_frozen(checkpoint, own)
+
+
+def check_frozen(checkpoint: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` unless a checkpoint was trained with the frozen part of a model.
+
+    That can be told before the model is built, and so before anything is let go of.
+
+    Args:
+        checkpoint: as it was read.
+        own: as for `check_identity`.
+    """
+    identity = checkpoint[IDENTITY]
+    check_sources(identity["sources"], own["sources"], "The checkpoint")
     now = frozen_choices(own["recipe"])
     for part, then in frozen_choices(identity["recipe"]).items():
         if now[part] != then:

@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
-from wemoe_pl.moe.kernels.tiled import ACTIVATIONS, tiled_mlp, tiling_of
+from wemoe_pl.moe.kernels.tiled import TILE_ACTIVATIONS, tiled_mlp, tiling_of
 from wemoe_pl.moe.kernels.tiling import TILE_UNITS, Budget, Tiling
 from wemoe_pl.moe.kernels.two_layers import TwoLayers, two_layers
 from wemoe_pl.moe.low_rank import LowRank
@@ -172,7 +172,7 @@ def test_the_activations_of_a_tile_take_room_in_it_but_for_samples_that_share_we
     budget = Budget(tile=8 * weights, kept=0, sums=0)
     x = torch.zeros(8, tokens, D)
     assert tiling_of(x, layers, budget, rows=8).group == 8
-    fit = 8 * width // (width + ACTIVATIONS * tokens)
+    fit = 8 * width // (width + TILE_ACTIVATIONS * tokens)
     assert 1 <= tiling_of(x, layers, budget).group <= max(1, fit) < 8
 
 

@@ -25,7 +25,7 @@ from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights, with_ma
 from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, Tiling, budget_for
 from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
-ACTIVATIONS = 4  # of a tile, which share its room in the cache: A, H and their gradients
+TILE_ACTIVATIONS = 4  # of a tile, which share its room in the cache: A, H and their gradients
 
 
 class Activated(NamedTuple):
@@ -212,7 +212,7 @@ def tiling_of(x: Tensor, mlp: TwoLayers, budget: Budget, rows: int | None = None
 
     Samples that share weights come one row after the other, and take no room together.
     """
-    activations = ACTIVATIONS * x.shape[1] if rows is None else 0
+    activations = TILE_ACTIVATIONS * x.shape[1] if rows is None else 0
     rows = len(x) if rows is None else rows
     unit_bytes = (widest(mlp) + activations) * x.element_size()
     work = x.shape[:2].numel() * (mlp.first.weight.numel() + mlp.second.weight.numel())
