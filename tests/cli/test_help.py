@@ -76,7 +76,7 @@ def test_commands_with_a_config_share_all_but_a_few_options(command: str, own: s
 
 
 def test_help_names_all_that_is_shipped_in_lines_of_a_screen() -> None:
-    epilog = job_epilog()
+    epilog = job_epilog("fit")
     assert max(map(len, epilog.splitlines())) <= 80
     _, configs, suites = re.split(r"shipped .*:\n", epilog)
     suites, trainers = suites.split("shipped devices, for --config trainer/NAME:")

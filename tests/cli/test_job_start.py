@@ -56,7 +56,7 @@ def test_a_checkpoint_knows_whether_the_same_command_would_begin_anew(
     recipe = recipe_in(tmp_path / "a")
     config, last = config_of(recipe), LastCheckpoint(str(tmp_path / "a" / "checkpoints"))
     trainer: Any = SimpleNamespace(callbacks=[last])
-    model: Any = SimpleNamespace(frozen_sources={})
+    model: Any = SimpleNamespace(frozen_sources={}, check_frozen=lambda checkpoint: None)
     data: Any = SimpleNamespace(sets=SimpleNamespace(identities=lambda command: {}))
     with closing(session_of("fit", ["--out", config.out], recipe, is_fresh)) as session:
         enter_folder(session, config, recipe)

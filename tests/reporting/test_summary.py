@@ -68,6 +68,9 @@ PAGE = """\
 | mean | 37.5 | 52.5 | 77.5 | 90.0 |
 | normalized mean | 43.8 | 59.4 | 85.0 | 100.0 |
 
+Pretrained is the model before any fine-tuning, and individual is every expert on its own task. \
+The normalized mean is the mean of the accuracies, each divided by that of its expert.
+
 ## Calibration
 
 | task | calibration error, % |
@@ -154,6 +157,20 @@ def test_a_task_without_expert_has_a_dash() -> None:
     table = rows({**RESULTS, "reference": reference})
     assert table[1] == ["cars", "50.0", "55.0", "60.0", "–"]
     assert table[-1] == ["normalized mean", "25.0", "50.0", "95.0", "100.0"]
+
+
+def test_a_task_whose_expert_seems_to_guess_is_named() -> None:
+    sizes = {"classes": {"cars": 3, "mnist": 10}, "images": {"cars": 30, "mnist": 30}}
+    reference: Any = WHOLE["reference"]
+    guessing = {**reference, "individual": {"cars": 0.33, "mnist": 0.2}}
+    sentence = (
+        "> The own expert of cars is right hardly more often than a guess: are the classes of its "
+        "images in the order of its head?"
+    )
+    assert sentence in summary_page({**WHOLE, **sizes, "reference": guessing}, [])
+    few = {"classes": sizes["classes"], "images": {"cars": 5, "mnist": 5}}
+    assert sentence not in summary_page({**WHOLE, **few, "reference": guessing}, [])
+    assert sentence not in summary_page({**WHOLE, **sizes}, [])
 
 
 def test_a_task_whose_expert_is_never_right_is_named_as_left_out() -> None:

@@ -39,10 +39,15 @@ def test_a_folder_is_made_with_its_parents_and_left_empty(tmp_path: Path) -> Non
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("below", ["", "runs"])
-def test_a_folder_in_whose_place_a_file_lies_is_refused_by_name(below: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("below", "said"),
+    [("", r"file is a file, and no folder\."), ("runs", r"Cannot write to the folder .*file.runs")],
+)
+def test_a_folder_in_whose_place_a_file_lies_is_refused_by_name(
+    below: str, said: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(WeMoEError, match=r"Cannot write to the folder .*file.* another with --out"):
+    with pytest.raises(WeMoEError, match=f"{said}.* another with --out"):
         make_folder(tmp_path / "file" / below)
 
 

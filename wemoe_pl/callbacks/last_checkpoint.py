@@ -128,9 +128,7 @@ class LastCheckpoint(Checkpoint):
         self._whole = REQUEST.deferred = False
         if self._fitting and self.saved_step is not None and self.path.is_file():
             kept = f"Step {self.saved_step} of {trainer.max_steps} is kept in {self.path}"
-            same = "the same command without --fresh" if self.begins_anew else "the same command"
-            how = "`--ckpt_path last`" if self._begun_elsewhere else same
-            exception.add_note(f"{kept}: {how} goes on from there.")
+            exception.add_note(f"{kept}: {going_on(self._begun_elsewhere, self.begins_anew)}")
 
     def save(self, trainer: L.Trainer, ended: bool = False) -> None:
         """Replace the last checkpoint by a whole one, behind all that was logged so far.
@@ -172,6 +170,16 @@ class LastCheckpoint(Checkpoint):
             validated = checkpoint["callbacks"].get(self.state_key, {}).get("validated_step")
             is_due, loop = is_validated_behind(trainer, step), checkpoint["loops"]["fit_loop"]
             set_progress(loop, step, trainer, is_due, is_validated=validated == step)
+
+
+def going_on(begun_elsewhere: bool, begins_anew: bool) -> str:
+    """Say what goes on from a checkpoint: the same command, unless that begins anew or elsewhere.
+
+    >>> going_on(begun_elsewhere=False, begins_anew=True)
+    'the same command without --fresh goes on from there.'
+    """
+    how = "the same command without --fresh" if begins_anew else "the same command"
+    return f"{'`--ckpt_path last`' if begun_elsewhere else how} goes on from there."
 
 
 class IdentityRecord(L.Callback):

@@ -29,6 +29,8 @@ from wemoe_pl.system.files import SHIPPED
 
 # The way to give `predict` its model that takes no job.
 RUN_AND_IMAGES = "wemoe-pl predict RUN IMAGES ... [--task TASK] [--allow PACKAGE]"
+ABOUT_IMAGES = "RUN is the folder of a run or export; IMAGES are folders, patterns or files."
+KEY_EXAMPLES = {"predict": "--data.images my_images or --model.infer_task entropy"}
 WIDTH = 78  # of a line, in characters
 # The classes that `--model` takes.
 MODELS = ("ExpertFineTuning", "MultiTaskTraining", "SampleMerging", "TestTimeAdaptation")
@@ -61,6 +63,7 @@ def job_parser(command: str) -> OneSentence:
     add = parser.add_argument
     if command == "predict":
         parser.usage = f"{RUN_AND_IMAGES}\n       {parser.usage}"
+        parser.description = f"{parser.description}\n{ABOUT_IMAGES}"
     add("--suite", help="Models and tasks: a YAML file, or the bare name of a shipped one.")
     add("--seed_everything", metavar="SEED", help="The seed of everything random, from 0.")
     more = LANDSCAPE_OPTIONS if command == "landscape" else {}
@@ -84,7 +87,7 @@ def config_parser(command: str, description: str) -> OneSentence:
         command,
         description,
         usage=f"wemoe-pl {command or 'COMMAND'} --config CONFIG [--out DIR] [--KEY VALUE ...]",
-        epilog=job_epilog(),
+        epilog=job_epilog(command),
         formatter_class=RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -94,10 +97,13 @@ def config_parser(command: str, description: str) -> OneSentence:
     return parser
 
 
-def job_epilog() -> str:
-    """Say how other keys are set, and what is shipped."""
+def job_epilog(command: str) -> str:
+    """Say how other keys are set, by examples that suit a command, and what is shipped."""
     names = [name.removesuffix(".yaml") for name in shipped_configs()]
     return text_of("job").format(
+        examples=KEY_EXAMPLES.get(
+            command, "--trainer.max_steps 500 or --model.merge.router_depth 1"
+        ),
         classes=in_lines(MODELS, " " * 24),
         configs=in_lines(names),
         suites=in_lines(shipped_suites()),

@@ -14,7 +14,6 @@ from wemoe_pl.callbacks.processes import is_first_process
 from wemoe_pl.cli.job_config import write_to
 from wemoe_pl.cli.options import CONFIG, values_of
 from wemoe_pl.data.datamodule import VisionData
-from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.meant_run import meant_run
 from wemoe_pl.runs.session import Command, Session
@@ -87,8 +86,7 @@ def compare_with_folder(
             checkpoint=digest(scored) if scored else None,
         )
         record = IdentityRecord(session.compare(identity))
-    if session.resumed_checkpoint is not None:
-        model.check_frozen(read_checkpoint(session.resumed_checkpoint))
+    model.check_frozen(session.resumed_checkpoint)
     for last in callbacks_of(trainer, LastCheckpoint):
         # What replaces another run is gone on with by --fresh too.
         last.begins_anew = session.is_fresh and session.start.replaces is None

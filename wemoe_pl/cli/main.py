@@ -103,6 +103,8 @@ def where_to_fetch(args: list[str]) -> str:
     """The command that fetches in advance what a job of these arguments lacks; none for others."""
     if not values_of(args, *CONFIG):
         return ""
+    if args[0] == "prepare":
+        return "Run this command where there is a network."
     command = f"wemoe-pl prepare {shlex.join(args[1:])}"
     return f"Where there is a network, `{command}` fetches it in advance."
 

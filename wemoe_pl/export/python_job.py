@@ -96,8 +96,7 @@ class PythonJob:
             session.enter(recipe)
             images, sources = self.data.sets.identities(self.command), self.module.frozen_sources
             identity = session.compare(Identity(self.command, recipe, sources, images))
-            if session.resumed_checkpoint is not None:
-                self.module.check_frozen(read_checkpoint(session.resumed_checkpoint))
+            self.module.check_frozen(session.resumed_checkpoint)
             return self.run_and_keep(session, identity, recipe)
         except AlreadyFinished as finished:
             self.take(finished.folder)

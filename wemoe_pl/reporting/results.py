@@ -36,6 +36,7 @@ def collect_results(
         "experts": list(module.suite.experts),
         "corruption": describe(corruption),
         "tasks": list(accuracy) or list(module.test_results[INFORMATION.result]),
+        "classes": dict(classifier.num_classes),
         **module.test_results,
         "own_reference": module.own_reference,
         "told_task": isinstance(classifier.encoder, PerTaskEncoder),

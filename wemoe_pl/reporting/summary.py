@@ -27,6 +27,12 @@ CALIBRATION_NOTE = (
     "Calibration error is how far confidence and accuracy lie apart, on average over 15 bins of "
     "confidence: 0 when 80 % of the answers are right that are given with a confidence of 80 %."
 )
+# An accuracy of 1.2 times that of a guess is told apart from it by so many images at least.
+LIKE_A_GUESS, FEWEST_IMAGES = 1.2, 20
+REFERENCES_NOTE = (
+    "Pretrained is the model before any fine-tuning, and individual is every expert on its own "
+    "task. The normalized mean is the mean of the accuracies, each divided by that of its expert."
+)
 SHORT_HASH = 12  # of the 64 characters of a SHA-256
 
 
@@ -51,7 +57,8 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
         results: the contents of a `results.json`.
     """
     caption = f"{compared_metric([results]).title.capitalize()} on {results['suite']}, %"
-    notes = [results.get("note"), results.get("partial"), *notes_on_means(results)]
+    about = (results.get(key) for key in ("note", "partial", "curves"))
+    notes = [*about, *notes_on_means(results)]
     below = "\n".join(filter(None, notes))
     table = Table(title=caption, caption=below or None, min_width=len(caption))
     titles, rows = accuracy_rows(results)
@@ -164,8 +171,9 @@ def warnings_of(results: Mapping[str, Any]) -> list[str]:
 
 
 def notes_on_means(results: Mapping[str, Any]) -> list[str]:
-    """Say which tasks have no part in the means of a run, and why."""
-    return list(filter(None, (unlabelled_note(results), left_out_note(results))))
+    """Say which tasks have no part in the means of a run, or a doubtful one, and why."""
+    notes = (unlabelled_note(results), left_out_note(results), guessing_note(results))
+    return list(filter(None, notes))
 
 
 def left_out_note(results: Mapping[str, Any]) -> str:
@@ -181,6 +189,32 @@ def left_out_note(results: Mapping[str, Any]) -> str:
     return f"The normalized mean is without {named}, where the own expert is never right."
 
 
+def guessing_note(results: Mapping[str, Any]) -> str:
+    """Name the tasks whose own expert is hardly ever right; nothing if there is none.
+
+    The likely reason is a head whose classes are in another order than those of the images.
+
+    >>> results = {"reference": {"individual": {"cars": 0.34, "mnist": 0.9}}}
+    >>> results |= {"classes": {"cars": 3, "mnist": 10}, "images": {"cars": 90, "mnist": 90}}
+    >>> guessing_note(results)[:62]
+    'The own expert of cars is right hardly more often than a guess'
+    """
+    classes, images = results.get("classes", {}), results.get("images", {})
+    guessing = [
+        task
+        for task, accuracy in results.get("reference", {}).get("individual", {}).items()
+        if images.get(task, 0) >= FEWEST_IMAGES
+        and classes.get(task, 0) > 1
+        and accuracy * classes[task] <= LIKE_A_GUESS
+    ]
+    if not guessing:
+        return ""
+    return (
+        f"The own expert of {', '.join(guessing)} is right hardly more often than a guess: are "
+        "the classes of its images in the order of its head?"
+    )
+
+
 def corruption_of(results: Mapping[str, Any]) -> str:
     """Say what was done to the images; nothing for clean ones."""
     corruption = results.get("corruption")
@@ -190,7 +224,7 @@ def corruption_of(results: Mapping[str, Any]) -> str:
 def accuracy_section(results: Mapping[str, Any]) -> list[str]:
     """Show the table that compares a run, if it was measured in anything."""
     is_measured = bool(results.get(compared_metric([results]).result))
-    return [grid(*accuracy_rows(results))] if is_measured else []
+    return [grid(*accuracy_rows(results)), REFERENCES_NOTE] if is_measured else []
 
 
 def calibration_section(results: Mapping[str, Any]) -> list[str]:

@@ -118,6 +118,7 @@ class Results(TypedDict):
     images: NotRequired[dict[str, Natural]]
     own_reference: NotRequired[str | None]
     told_task: NotRequired[bool]
+    classes: NotRequired[dict[str, Natural]]
     normalized_without: NotRequired[list[str]]
     revision: NotRequired[str | None]
     command: NotRequired[str]

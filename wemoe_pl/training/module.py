@@ -18,7 +18,7 @@ from wemoe_pl.merging import MergeMethod
 from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
 from wemoe_pl.model.named_answers import named_answers
 from wemoe_pl.model.task_inference import InferenceRule
-from wemoe_pl.runs.checkpoint import IDENTITY
+from wemoe_pl.runs.checkpoint import IDENTITY, read_checkpoint
 from wemoe_pl.training.checkpoint_check import check_frozen, check_identity
 from wemoe_pl.training.clock import StageClock
 from wemoe_pl.training.evaluation import Evaluation, Sample
@@ -152,9 +152,10 @@ class MultiTaskModule(L.LightningModule):
         checkpoint["state_dict"] = {name: state[name] for name in self.trained_parameters()}
         checkpoint[IDENTITY] = {**self.identity, "seconds": self.clock.elapsed}
 
-    def check_frozen(self, checkpoint: Mapping[str, Any]) -> None:
-        """Refuse a checkpoint of another frozen part, before the model is built."""
-        check_frozen(checkpoint, self.identity)
+    def check_frozen(self, checkpoint: Path | None) -> None:
+        """Refuse a checkpoint to go on from, if any, of another frozen part: before it is built."""
+        if checkpoint is not None:
+            check_frozen(read_checkpoint(checkpoint), self.identity)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that was trained with other frozen files, or for another model."""

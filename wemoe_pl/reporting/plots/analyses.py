@@ -73,6 +73,7 @@ def plot_routing(
         for axis in axes.flat[len(routing) :]:
             axis.set_axis_off()
         figure.supylabel("block", fontsize=9)
+        figure.supxlabel("expert", fontsize=9)
         figure.colorbar(image, ax=axes, label="mean routing weight", shrink=min(1, 4 / height))
 
 
@@ -95,6 +96,7 @@ def plot_routing_share(path: Path, share: Mapping[str, Sequence[float]], title: 
         axis.axhline(len(share) - 0.5, color="white", linewidth=2)  # above the means
         axis.set_xticks(range(blocks))
         axis.set_yticks(range(tasks), [*share, "mean"])
+        axis.set_ylabel("task")
         axis.set_xlabel("block")
         figure.colorbar(image, ax=axis, label="share of test images, %")
 
