@@ -63,8 +63,11 @@ class IsoCTS(MatrixMethod):
         size, count = min(matrices.shape[1:]), len(matrices)
         of_each = min(round((size - int(self.common * size)) / count), size // count)
         shared = decompose(matrices.sum(dim=0), size - of_each * count)
-        left_over = matrices - shared.left @ (shared.left.T @ matrices)
-        parts = [*(decompose(matrix, of_each) for matrix in left_over), shared]
+        of_tasks = (
+            decompose(matrix - shared.left @ (shared.left.T @ matrix), of_each)
+            for matrix in matrices  # one after another: each is as large as its task vector
+        )
+        parts = [*of_tasks, shared]
         left = polar_factor(torch.cat([part.left for part in parts], dim=1))
         right = polar_factor(torch.cat([part.right for part in parts]))
         mean = torch.cat([part.values for part in parts]).sum() / size
