@@ -57,6 +57,8 @@ def nearest_key(name: str, keys: Iterable[str], otherwise: str = "") -> str:
 
     >>> nearest_key("lr", ["trainer.max_steps"]), nearest_key("lr", ["learning_rate", "merge"])
     ("Did you mean '--model.learning_rate'?", "Did you mean 'learning_rate'?")
+    >>> nearest_key("expert.cars", ["experts", "heads"])
+    "Did you mean 'experts'? Valid names: experts, heads."
     """
     known = list(keys)
     part, _, last = name.lower().replace("-", "_").rpartition(".")
@@ -67,7 +69,8 @@ def nearest_key(name: str, keys: Iterable[str], otherwise: str = "") -> str:
         ends = [f"--{key}" for key in known if key.endswith(f".{last}")]
         if meant := synonym or dict(arguments()).get(last) or (ends[0] if len(ends) == 1 else ""):
             return f"Did you mean '{meant}'?"
-    return nearest_name(name, known, otherwise)
+    above = name.partition(".")[0]  # of `expert.cars` it is `expert` that does not exist
+    return nearest_name(name, known) or nearest_name(above, known, otherwise)
 
 
 def arguments() -> Iterator[tuple[str, str]]:
