@@ -58,6 +58,7 @@ def test_a_job_that_would_start_is_told_part_by_part(check: Check, folder: Path)
     assert ["0", "cat", "2", "images/folder/cat/0.png"] in rows
     assert ["1", "dog", "2", "images/folder/dog/0.png"] in rows
     assert ["what", "is", "there", "nothing", "yet"] in rows
+    assert "as configured: weights do not show how many" in " ".join(out.split())
 
 
 def test_all_that_is_wrong_is_listed_at_once(check: Check, change: Change, folder: Path) -> None:

@@ -567,3 +567,14 @@ def test_a_run_is_scored_with_what_it_came_to_and_not_with_what_it_began_from(
     assert results("b/test")["checkpoint"] == results("b")["checkpoint"]
     command("test", *began, config="b/config.yaml", out="c")
     assert results("c")["checkpoint"] == results("a")["checkpoint"]
+
+
+def test_a_command_that_fails_before_its_work_leaves_no_empty_folder(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    for out in ("a", "mine"):
+        answer = command("fit", "--model.learning_rate", "-1", out=out)
+        assert answer.status == 1
+    assert not (tmp_path / "a").exists()
+    assert (tmp_path / "mine").is_dir()

@@ -57,7 +57,7 @@ def report_parser() -> OneSentence:
     )
     published = "Add the published rows of the same experiment and family of checkpoints."
     add("--published", action="store_true", help=published)
-    family = "The family of the experts, where their sources do not tell it, for --published."
+    family = "Who fine-tuned the experts (docs/methods.md), where their sources do not tell."
     add("--family", choices=tuple(FAMILIES), help=family)
     add("--sort", choices=("mean",), help="Sort the rows by their mean.")
     return parser

@@ -198,7 +198,10 @@ def print_models(job: Job, console: Console, findings: Findings) -> None:
         print_part(console, "Encoders", {"pretrained": "none: training is from scratch"})
         return
     encoders = look_at_encoders(suite, findings)
-    print_part(console, "Encoders", {"backbone": suite.backbone.model}, encoder_table(encoders))
+    about = {"backbone": suite.backbone.model}
+    if heads := suite.backbone.options.get("num_heads"):
+        about["heads of attention"] = f"{heads}, as configured: weights do not show how many"
+    print_part(console, "Encoders", about, encoder_table(encoders))
 
 
 def print_tasks(job: Job, console: Console, findings: Findings) -> None:

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,6 +131,8 @@ class Session:
             shown = self.start.finished is not None and self.start.replaces is None
             if shown and not is_unfinished(wanted):
                 return
+        if not wanted.path.exists():
+            self._held.callback(remove_if_empty, wanted.path)
         make_folder(wanted.path)
         if self.is_first:
             self._held.enter_context(held(wanted.lock, wanted.path))
@@ -193,6 +195,12 @@ class Session:
     def close(self) -> None:
         """Let go of the lock of the folder."""
         self._held.close()
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder in which nothing was left, as by a command that failed before its work."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 @contextmanager
