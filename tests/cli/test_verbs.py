@@ -256,3 +256,11 @@ def test_every_command_refuses_a_checkpoint_that_was_edited(
     assert err.count("wemoe-pl: ") == 1
     for left in ("results.json", "bundle.safetensors", "predictions.csv"):
         assert not (tmp_path / "out" / left).exists()
+
+
+def test_a_verb_takes_the_switches_of_the_job_that_it_is_about(
+    wemoe_pl: Callable[..., Said], job: tuple[str | Path, ...]
+) -> None:
+    more = ("--fresh", "--quiet", "--data.num_workers", "999")
+    status, _, err = wemoe_pl("similarity", *job, *more)
+    assert (status, err) == (0, "")

@@ -70,7 +70,7 @@ class CheckCLI(ReadCLI):
         self.asked = yaml.safe_load(parser.dump(self.config, skip_unset=False))
 
 
-class LandscapeCLI(WeMoECLI):
+class LandscapeCLI(ReadCLI):
     """A job that is read for the landscape between two of its experts."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -117,7 +117,7 @@ def run_verb(verb: str, args: list[str]) -> None:
     if verb in runs:
         runs[verb](args)
         return
-    job = build_job(args, KINDS.get(verb, WeMoECLI))
+    job = build_job(args, KINDS.get(verb, ReadCLI))
     jobs: dict[str, Callable[[WeMoECLI], None]] = {
         "check": check_job,
         "prepare": prepare_job,
