@@ -87,7 +87,7 @@ class ValidationSchedule(L.Callback):
         """Say which images the curves are of; None if of all."""
         if self.images is None:
             return None
-        return f"Every validation was of the same {self.images} test images of each task."
+        return f"Curves are of the same {self.images} test images of each task, tables of all."
 
 
 def has_no_interval(trainer: L.Trainer) -> bool:
