@@ -176,3 +176,9 @@ def test_a_config_is_compared_with_what_was_written(tmp_path: Path) -> None:
     assert difference(config, changed(trainer__max_steps=6)) == (
         "trainer.max_steps was 5 and is now 6"
     )
+
+
+def test_another_suite_is_named_before_what_the_trainer_is_told() -> None:
+    then: Any = {"trainer": {"max_steps": 20}, "suite": {"name": "mine"}, 1: "a"}
+    now: Any = {"trainer": {"max_steps": 200}, "suite": {"name": "miniature"}, 1: "a"}
+    assert first_change(then, now) == "suite.name was mine and is now miniature"

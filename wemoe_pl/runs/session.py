@@ -131,7 +131,7 @@ class Session:
             shown = self.start.finished is not None and self.start.replaces is None
             if shown and not is_unfinished(wanted):
                 return
-        if not wanted.path.exists():
+        if self.is_first and not wanted.path.exists():
             self._held.callback(remove_if_empty, wanted.path)
         make_folder(wanted.path)
         if self.is_first:

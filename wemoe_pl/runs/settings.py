@@ -164,7 +164,7 @@ def first_change(then: Mapping[str, Any], now: Mapping[str, Any], above: str = "
     'model.rate was 1 and is now 2'
     """
     # What the trainer is told comes last: another suite or method says more than a number of steps.
-    for key in sorted({**then, **now}, key="trainer".__eq__):
+    for key in sorted({**then, **now}, key=lambda key: key == "trainer"):
         name = f"{above}{key}"
         old, new = (comparable(config.get(key)) for config in (then, now))
         is_moved = is_place(name, old) and is_place(name, new)
