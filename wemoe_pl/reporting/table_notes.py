@@ -1,4 +1,4 @@
-"""What is said below a table of runs: how its columns are to be read, and what is left out."""
+"""The notes below a table of runs say how its columns are to be read, and what is left out."""
 
 from collections.abc import Iterable, Sequence
 
