@@ -669,7 +669,7 @@ def test_a_folder_of_nothing_but_damaged_images_is_an_error(
         f"wemoe-pl: None of the images can be read: {bad}. {bad} is not a "
     )
     assert answer.err.count("\n") == 1
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()  # there is nothing to leave
 
 
 @pytest.mark.parametrize(
