@@ -49,7 +49,12 @@ def test_paths_lead_to_what_is_there_and_all_else_stays(tmp_path: Path) -> None:
     suite: dict[str, Any] = {
         "name": "models",
         "pretrained": "models/base.safetensors",
-        "experts": {"cars": "models/cars.safetensors", "dtd": "lab/dtd", "svhn": "/root/x"},
+        "experts": {
+            "cars": "models/cars.safetensors",
+            "dtd": "lab/dtd",
+            "svhn": "/models/svhn.bin",
+        },
+        "text_tower": {"source": "models/cars.safetensors", "options": {}},
         "heads": {"cars": "shipped:miniature/heads/cars.safetensors"},
         "tasks": {"cars": task, "dtd": {"class_path": "PaperTask"}},
     }
@@ -59,6 +64,7 @@ def test_paths_lead_to_what_is_there_and_all_else_stays(tmp_path: Path) -> None:
         "name": "models",
         "pretrained": str(tmp_path / "models" / "base.safetensors"),
         "experts": {**suite["experts"], "cars": str(tmp_path / "models" / "cars.safetensors")},
+        "text_tower": {"source": str(tmp_path / "models" / "cars.safetensors"), "options": {}},
         "heads": suite["heads"],
         "tasks": {
             "cars": {**task, "init_args": {**task["init_args"], "test": str(tmp_path / "images")}},

@@ -6,8 +6,7 @@ from typing import Any
 
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.run_config import read_run_config
-
-PATHS_OF_TASKS = ("train", "test", "dataset", "source")  # arguments of tasks that may be paths
+from wemoe_pl.runs.settings import is_place
 
 
 def home_of(folder: RunFolder) -> Path | None:
@@ -36,32 +35,21 @@ def seen_from(home: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
     >>> seen_from(Path("/nowhere"), {"suite": {"pretrained": "lab/vit"}})
     {'suite': {'pretrained': 'lab/vit'}}
     """
-    suite = dict(recipe["suite"])
-    if home == Path.cwd():
-        return {**recipe, "suite": suite}
-    if "pretrained" in suite:
-        suite["pretrained"] = path_below(home, suite["pretrained"])
-    for part in ("experts", "heads"):
-        if suite.get(part):
-            suite[part] = {task: path_below(home, source) for task, source in suite[part].items()}
-    if suite.get("tasks"):
-        suite["tasks"] = {name: task_seen_from(home, task) for name, task in suite["tasks"].items()}
-    return {**recipe, "suite": suite}
+    return dict(recipe) if home == Path.cwd() else with_paths_below(home, recipe)
 
 
-def task_seen_from(home: Path, task: Any) -> Any:
-    """Return the record of a task, a class and its arguments, with paths that lead below a home."""
-    if not isinstance(task, Mapping) or not isinstance(task.get("init_args"), Mapping):
-        return task
-    arguments = {
-        name: path_below(home, value) if name in PATHS_OF_TASKS else value
-        for name, value in task["init_args"].items()
-    }
-    return {**task, "init_args": arguments}
+def with_paths_below(home: Path, settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return settings, of which `above` is the name, with all paths of files below a home."""
+    moved: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{above}{key}"
+        if isinstance(value, Mapping):
+            moved[key] = with_paths_below(home, value, f"{name}.")
+        else:
+            moved[key] = path_below(home, value) if is_place(name, value) else value
+    return moved
 
 
-def path_below(home: Path, source: Any) -> Any:
+def path_below(home: Path, source: str) -> str:
     """Return where a source is below a home, if it is a relative path to what is there."""
-    if not isinstance(source, str) or not source or not (home / source).exists():
-        return source
-    return str(home / source)
+    return str(home / source) if source and (home / source).exists() else source
