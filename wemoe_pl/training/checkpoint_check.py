@@ -29,7 +29,7 @@ def check_identity(
             f"The checkpoint, of method {identity['method']}, does not fit {own['method']} as "
             f"configured: {difference}. Use the config that it was made with."
         )
-    check_frozen(checkpoint, own)
+    check_choices(identity["recipe"], own["recipe"])
 
 
 def check_frozen(checkpoint: Mapping[str, Any], own: Mapping[str, Any]) -> None:
@@ -43,10 +43,15 @@ def check_frozen(checkpoint: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """
     identity = checkpoint[IDENTITY]
     check_sources(identity["sources"], own["sources"], "The checkpoint")
-    now = frozen_choices(own["recipe"])
-    for part, then in frozen_choices(identity["recipe"]).items():
-        if now[part] != then:
+    check_choices(identity["recipe"], own["recipe"])
+
+
+def check_choices(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` unless two recipes make the same choices for the frozen part."""
+    choices = frozen_choices(now)
+    for part, chosen in frozen_choices(then).items():
+        if choices[part] != chosen:
             raise CheckpointError(
-                f"The checkpoint was trained with another {part}: it was {then} and is now "
-                f"{now[part]}. Use the config that it was made with."
+                f"The checkpoint was trained with another {part}: it was {chosen} and is now "
+                f"{choices[part]}. Use the config that it was made with."
             )
