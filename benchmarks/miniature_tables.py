@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def is_meant(name: str) -> bool:
-    """Is a sweep one that is to be run? Of other suites, there is the table of methods."""
+    """Is a sweep to be run? It is if the suite has its table, and `ROWS` names it or nothing."""
     is_of_suite = name.partition("/")[0] in TABLES
     return is_of_suite and (not ROWS or name.startswith(ROWS))
 
