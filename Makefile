@@ -36,9 +36,9 @@ soak: install  ## Run the tests that take long: hundreds of kills, thousands of 
 fuzz: install  ## Read twenty thousand damaged and hostile files (half an hour).
 	$(BIN)/python -m pytest tests/test_hostile_input.py tests/test_hostile_runs.py --hypothesis-profile=fuzz $(ARGS)
 
-tables: install  ## Run every method and experiment on the miniature, into docs/miniature.md.
-	test -n "$(SUITE)$(ROWS)" || rm -rf runs/tables
-	$(BIN)/python benchmarks/miniature_tables.py
+tables: install  ## Run every method and experiment on both miniatures, into docs/miniature.md (2 h).
+	for suite in $(or $(SUITE),miniature miniature20); do \
+		SUITE=$$suite $(BIN)/python benchmarks/miniature_tables.py || exit 1; done
 	$(BIN)/python benchmarks/methods_page.py
 
 methods: install  ## Write the tables of docs/methods.md, from the code and what is published and measured.

@@ -4,9 +4,9 @@
     SUITE=miniature20 python benchmarks/miniature_tables.py
     ROWS=methods/routed,methods/symerge python benchmarks/miniature_tables.py
 
-Runs are kept below runs/tables; one that is there already is not run again, so an interrupted
-table goes on where it was. Two run at a time. The suite of eight tasks takes about an hour on two
-cores, and that of twenty, of which there are the tables of methods and coefficients, as long.
+`make tables` runs this for both suites. Runs are kept below runs/tables; one that is there already
+is not run again, so an interrupted table goes on where it was. Two run at a time. Each suite takes
+about an hour on two cores; that of twenty tasks has the tables of methods and coefficients only.
 
 `ROWS` chooses sweeps by how their names begin: no others are run. A table whose other runs are not
 there yet stays in the document as it was, which is said. What has nothing random is run once, and
