@@ -25,7 +25,9 @@ from .moe.dense import Dense as Dense
 from .moe.pruned import Pruned as Pruned
 from .moe.low_rank import LowRank as LowRank
 from .moe.quantised import Quantised as Quantised
-from .moe.layers import Router as Router, WeightEnsemblingMoE as WeightEnsemblingMoE
+from .moe.router import Gate as Gate, Router as Router
+from .moe.layers import WeightEnsemblingMoE as WeightEnsemblingMoE
+from .moe.attention import WeightEnsemblingAttention as WeightEnsemblingAttention
 from .merging import (
     MergeMethod as MergeMethod,
     Pretrained as Pretrained,

@@ -27,9 +27,11 @@ from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense, DenseVectors
 from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels import merged_mlp
-from wemoe_pl.moe.layers import Router, RoutingMode, WeightEnsemblingMoE
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
 from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.mixture import RoutingMode
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.router import Router
 
 B, N, D, HIDDEN, T = 4, 5, 6, 8, 3
 

@@ -31,10 +31,10 @@ from wemoe_pl.merging import (
     TSwitch,
     WEMoE,
 )
-from wemoe_pl.model.architecture import mixtures_of
 from wemoe_pl.model.building import build_classifiers
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.mixture import mixtures_of
 from wemoe_pl.moe.quantised import Quantised
 from wemoe_pl.preflight.memory import activations, estimate, free_bytes
 from wemoe_pl.training.adapt import TestTimeAdaptation

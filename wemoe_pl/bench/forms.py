@@ -13,9 +13,9 @@ from wemoe_pl.bench.rivals import Layer
 from wemoe_pl.bench.subjects import SHAPES, BenchRow, Settings, mixture, timed
 from wemoe_pl.model.architecture import count_experts
 from wemoe_pl.moe.compression import Compression
-from wemoe_pl.moe.dense import Dense
+from wemoe_pl.moe.dense import DENSE, Dense
 from wemoe_pl.moe.kernels import merged_mlp
-from wemoe_pl.moe.layers import DENSE, WeightEnsemblingMoE
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.quantised import Quantised
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from wemoe_pl.bench.rivals import Layer
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import DENSE
 from wemoe_pl.moe.kernels.timing import interleaved
-from wemoe_pl.moe.layers import DENSE, WeightEnsemblingMoE
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 BenchRow = dict[str, Any]
 

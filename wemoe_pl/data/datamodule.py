@@ -11,6 +11,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 from torch.utils.data import DataLoader, Subset, default_convert
 
 from wemoe_pl.data.corruptions.task import Corruption
@@ -107,11 +108,20 @@ class VisionData(L.LightningDataModule):
         for wanted in self.sets.of_stage(stage):
             self.sets.load(wanted)
 
+    def step_batches(self) -> StepBatches:
+        """Return the batches of the stream, as far as they are this process's share."""
+        tasks = {task: self.sets.load(wanted) for task, wanted in self.sets.streamed.items()}
+        return StepBatches(tasks, self.batch_size, self.tasks_per_batch, self.seed, self.share)
+
+    def first_of_stream(self, count: int) -> dict[str, Tensor]:
+        """Return the first images of every task's stream, at most `count` each, (N, 3, H, W)."""
+        batches = self.step_batches()
+        return {task: batches.first(task, count) for task in batches.tasks}
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """The stream, from the step that the trainer has reached."""
         assert self.trainer is not None  # Lightning sets it before it asks for loaders
-        tasks = {task: self.sets.load(wanted) for task, wanted in self.sets.streamed.items()}
-        batches = StepBatches(tasks, self.batch_size, self.tasks_per_batch, self.seed, self.share)
+        batches = self.step_batches()
         check_steps(self.trainer, batches, self.tasks_per_batch)
         return DataLoader(
             batches,

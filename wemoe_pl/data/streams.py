@@ -167,6 +167,12 @@ class StepBatches(Dataset[Batch]):
         batch = {task: labelled for task, (labelled, _) in read.items()}
         return SeenBatch(batch, [seen for _, seen in read.values()])
 
+    def first(self, task: str, count: int) -> Tensor:
+        """Return the first images of a task's stream, at most `count`, (N, 3, H, W)."""
+        order = self._order(task, epoch=0)[:count]
+        (images, _), _ = self.tasks[task].read(order.tolist())
+        return images
+
     def indices(self, task: str, step: int) -> list[int]:
         """Return the indices of a task's images in step `step`, of all processes together."""
         size = len(self.tasks[task])

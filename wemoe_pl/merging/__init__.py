@@ -27,13 +27,14 @@ from wemoe_pl.merging.tall import Consensus, TALLMasks
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.ties import TIES
 from wemoe_pl.merging.tsv import TSVM
-from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, part_of, upscale
+from wemoe_pl.merging.wemoe import EWEMoE, RouterSharing, WEMoE, part_of, upscale
 from wemoe_pl.merging.wudi import WUDI
 
 __all__ = [
     "CART", "DARE", "EMR", "MASS", "NOT_ADAPTED", "SMILE", "SVC", "TIES", "TSVM", "WUDI",
     "AdaMerging", "AdaptiveEncoder", "Consensus", "EWEMoE", "Fisher", "Individual", "IsoC",
     "IsoCTS", "LiNeS", "MASSEncoder", "MergeMethod", "ModelStock", "PerTaskEncoder", "Pretrained",
-    "RegMean", "RegMeanPlusPlus", "SampleMethod", "SimpleAverage", "Sums", "TALLMasks", "TSwitch",
-    "TaskArithmetic", "WEMoE", "blocks_of", "checked_method", "fold", "folds", "part_of", "upscale",
+    "RegMean", "RegMeanPlusPlus", "RouterSharing", "SampleMethod", "SimpleAverage", "Sums",
+    "TALLMasks", "TSwitch", "TaskArithmetic", "WEMoE", "blocks_of", "checked_method", "fold",
+    "folds", "part_of", "upscale",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 from inspect import signature
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, State, shapes_of, without_head
 from wemoe_pl.errors import ConfigError, MergeError
@@ -64,6 +64,25 @@ class MergeMethod(ABC):
     def scaling(self) -> float:
         """λ, where adaptation starts and what the task arithmetic beside it is scaled by."""
         return DEFAULT_SCALING
+
+    @property
+    def initial_images(self) -> int:
+        """The number of unlabelled images of every task for `initialise`, or 0."""
+        return 0
+
+    def initialise(  # noqa: B027  (most methods have nothing to do)
+        self, encoder: nn.Module, images: Mapping[str, Tensor]
+    ) -> None:
+        """Change a merged encoder before adaptation, by a look at a few images of every task.
+
+        Args:
+            encoder: what `merge` gave.
+            images: by task, (N, 3, H, W), in the order of the experts.
+        """
+
+    def initial_weight(self, experts: int) -> float:
+        """Return the routing weight of each of so many experts before adaptation."""
+        return self.scaling
 
 
 def checked_method(method: MergeMethod) -> MergeMethod:

@@ -1,11 +1,11 @@
 """Fold what was adapted into plain weights, where it does not depend on the input."""
 
+from copy import deepcopy
+
 from torch import nn
 
 from wemoe_pl.merging.adamerging import AdaptiveEncoder
-from wemoe_pl.merging.base import blocks_of
-from wemoe_pl.merging.wemoe import copy_without_mlps
-from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.moe.mixture import mixtures_of
 
 
 def folds(encoder: nn.Module) -> bool:
@@ -13,7 +13,7 @@ def folds(encoder: nn.Module) -> bool:
 
     So have AdaMerging's and WEMoE's of depth 0; an encoder that learned nothing need not be folded.
     """
-    mixtures = [m for m in encoder.modules() if isinstance(m, WeightEnsemblingMoE)]
+    mixtures = mixtures_of(encoder).values()
     alike = bool(mixtures) and all(m.router.depth == 0 for m in mixtures)
     return isinstance(encoder, AdaptiveEncoder) or alike
 
@@ -29,9 +29,8 @@ def fold(encoder: nn.Module) -> nn.Module:
     """
     if isinstance(encoder, AdaptiveEncoder):
         return encoder.fold()
-    plain = copy_without_mlps(encoder)
-    for block, upscaled in zip(blocks_of(plain), blocks_of(encoder), strict=True):
-        mixture = upscaled.get_submodule("mlp")
-        assert isinstance(mixture, WeightEnsemblingMoE)
-        block.mlp = mixture.fold()
+    mixtures = mixtures_of(encoder)
+    plain = deepcopy(encoder, {id(mixture): nn.Identity() for mixture in mixtures.values()})
+    for name, mixture in mixtures.items():
+        plain.set_submodule(name, mixture.fold())
     return plain

@@ -4,32 +4,35 @@ import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, State, shapes_of
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.base import MergeMethod, blocks_of, checked_states
+from wemoe_pl.merging.router_start import fit_routers
 from wemoe_pl.merging.task_arithmetic import add_experts
+from wemoe_pl.merging.wrapper import check_gives_weights
+from wemoe_pl.moe.attention import WeightEnsemblingAttention
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
-from wemoe_pl.moe.layers import (
-    ROUTER_INIT_STD,
-    RoutingMode,
-    WeightEnsemblingMoE,
-    check_router_depth,
-    mlp_width,
-)
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.moe.mixture import Mixture, RoutingMode
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.router import PLAIN, ROUTER_INIT_STD, Gate, check_router_depth
 from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model
 
-MLP_KEY = re.compile(r"blocks\.\d+\.mlp\.")
+ATTENTION, MLP = "attn", "mlp"  # what timm calls them in a block
+RouterSharing = Literal["own", "shared"]
 
 
 @dataclass(frozen=True)
 class WEMoE(MergeMethod):
     """Weight-ensembling mixture of experts (arXiv 2402.00433).
+
+    From `gate` on, options go beyond the paper; their defaults are what is published.
 
     Args:
         init_lambda: λ of the frozen part, and the routing weight of every expert at the start.
@@ -38,6 +41,17 @@ class WEMoE(MergeMethod):
         init_std: standard deviation of the routers' initial weights.
         shared_router: one router for all blocks instead of one for each.
         compression: how the dictionary is stored: `Dense`, `Pruned`, `LowRank` or `Quantised`.
+        gate: makes routing weights of a router's scores: a softmax, the largest few, or nothing.
+        rest: a static method that merges what is not in the dictionary, in the place of task
+            arithmetic by λ.
+        centre: a static method whose merge takes the place of the pretrained weights, here and in
+            the task vectors θ_i − θ_centre. At a λ of 0 adaptation starts from that merge.
+        attention: how a dictionary of the attention of every block is stored, which is then routed
+            as the MLP is; without one, attention is part of the rest.
+        attention_router: attention is routed by its "own" router, or by the one that its block's
+            MLP has ("shared"), which is asked anew.
+        start_images: unlabelled images of every task that the routers are fitted to before the
+            first step, so that it is routed already; 0 starts them at random. See `fit_routers`.
     """
 
     init_lambda: float = DEFAULT_SCALING
@@ -46,11 +60,27 @@ class WEMoE(MergeMethod):
     init_std: float = ROUTER_INIT_STD
     shared_router: bool = False
     compression: Compression = field(default_factory=Dense)
+    gate: Gate = PLAIN
+    rest: MergeMethod | None = None
+    centre: MergeMethod | None = None
+    attention: Compression | None = None
+    attention_router: RouterSharing = "own"
+    start_images: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values out of range before anything is loaded."""
         check_scaling(self.init_lambda)
         check_router_depth(self.router_depth)
+        for key, method in (("rest", self.rest), ("centre", self.centre)):
+            if method is not None:
+                check_gives_weights(method, type(self).__name__, key)
+        if self.start_images < 0:
+            raise MergeError(f"start_images is {self.start_images}: give a number from 0.")
+        if self.start_images and self.router_depth == 0:
+            raise MergeError(
+                "A router of depth 0 does not look at images: set start_images to 0, or "
+                "router_depth to 1 or 2."
+            )
 
     @property
     def learning_rate(self) -> float:
@@ -62,39 +92,89 @@ class WEMoE(MergeMethod):
         """The routers start at `init_lambda`."""
         return self.init_lambda
 
+    def initial_weight(self, experts: int) -> float:
+        """Return the routing weight of an expert before adaptation, which a softmax makes 1 / T."""
+        return 1 / experts if self.gate.softmax else self.init_lambda
+
+    @property
+    def initial_images(self) -> int:
+        """The images that the routers are fitted to."""
+        return self.start_images
+
+    def initialise(self, encoder: nn.Module, images: Mapping[str, Tensor]) -> None:
+        """Fit the routers to images of the tasks."""
+        fit_routers(encoder, images)
+
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
         """An encoder whose routers are its only trainable parameters.
 
         Experts whose weights are read lazily are gone through block by block, so that next to the
-        result only the pretrained encoder is in memory.
+        result only the pretrained encoder is in memory, and what `rest` and `centre` merge to.
         """
         blocks_of(pretrained)  # refuses an encoder before its experts are looked at
-        return self.upscaled(pretrained, checked_states(pretrained.state_dict(), experts))
+        states = checked_states(pretrained.state_dict(), experts)
+        start = self.centre.merge(pretrained, experts) if self.centre else pretrained
+        rest = self.rest.merge(pretrained, experts).state_dict() if self.rest else None
+        return self.upscaled(start, states, rest)
 
-    def upscaled(self, pretrained: nn.Module, states: Sequence[State]) -> nn.Module:
-        """Merge as `merge` does, of experts whose weights are known to fit."""
+    def upscaled(
+        self, pretrained: nn.Module, states: Sequence[State], rest: State | None = None
+    ) -> nn.Module:
+        """Merge as `merge` does, of experts whose weights are known to fit.
+
+        Args:
+            pretrained: the encoder from which task vectors start.
+            states: the experts' weights.
+            rest: the weights of what is not in the dictionary; by default task arithmetic.
+        """
+        mixed = re.compile(rf"blocks\.\d+\.({'|'.join(self.mixed_parts)})\.")
         base = pretrained.state_dict()
-        pretrained_blocks = blocks_of(pretrained)
-        outside = {k: w for k, w in base.items() if not MLP_KEY.match(k)}
-        merged = copy_without_mlps(pretrained).requires_grad_(False)
-        merged.load_state_dict(add_experts(outside, states, self.init_lambda), strict=False)
-        options = (
-            self.init_lambda,
-            self.router_depth,
-            self.routing,
-            self.init_std,
-            self.compression,
-        )
-        mixtures = []
-        pairs = zip(blocks_of(merged), pretrained_blocks, strict=True)
-        for i, (block, original) in enumerate(pairs):
-            mlps = [part_of(state, f"blocks.{i}.mlp.") for state in states]
-            mixture = WeightEnsemblingMoE(original.get_submodule("mlp"), mlps, *options)
-            block.mlp = mixture.train(pretrained.training)
-            mixtures.append(mixture)
-        if self.shared_router:
-            share_router(mixtures)
+        kept = {key: weight for key, weight in base.items() if not mixed.match(key)}
+        if rest is None:
+            rest = add_experts(kept, states, self.init_lambda)
+        merged = copy_without(pretrained, self.mixed_parts).requires_grad_(False)
+        merged.load_state_dict({key: rest[key] for key in kept}, strict=False)
+        mixtures = [
+            [self.mix(block, part, i, states) for part in self.mixed_parts]
+            for i, block in enumerate(blocks_of(pretrained))
+        ]
+        for block, parts in zip(blocks_of(merged), mixtures, strict=True):
+            for name, mixture in zip(self.mixed_parts, parts, strict=True):
+                setattr(block, name, mixture.train(pretrained.training))
+        self.share_routers(mixtures)
         return merged
+
+    @property
+    def mixed_parts(self) -> tuple[str, ...]:
+        """The parts of a block that have a dictionary, in the order in which they run."""
+        return (ATTENTION, MLP) if self.attention else (MLP,)
+
+    def mix(self, block: nn.Module, part: str, number: int, states: Sequence[State]) -> Mixture:
+        """Make a mixture of a part of a block and of the same part of every expert.
+
+        Raises:
+            MergeError: the block has no such part, or it cannot be mixed.
+        """
+        pretrained = getattr(block, part, None)
+        if not isinstance(pretrained, nn.Module):
+            raise MergeError(
+                f"blocks[{number}], a {type(block).__name__}, has no `{part}` to mix: leave out "
+                "`attention`, and all but the MLPs is merged."
+            )
+        experts = [part_of(state, f"blocks.{number}.{part}.") for state in states]
+        router = self.init_lambda, self.router_depth, self.routing, self.init_std
+        if part == MLP or self.attention is None:
+            return WeightEnsemblingMoE(pretrained, experts, *router, self.compression, self.gate)
+        return WeightEnsemblingAttention(pretrained, experts, *router, self.attention, self.gate)
+
+    def share_routers(self, mixtures: Sequence[Sequence[Mixture]]) -> None:
+        """Let mixtures, which are given by block and part, have one router as the options say."""
+        if self.shared_router:
+            for of_part in zip(*mixtures, strict=True):
+                share_router(of_part)
+        if self.attention_router == "shared":
+            for of_block in mixtures:
+                share_router(of_block[::-1])  # the MLP's comes first
 
 
 @dataclass(frozen=True)
@@ -113,13 +193,13 @@ class EWEMoE(WEMoE):
         return "E-WEMoE"
 
 
-def share_router(mixtures: Sequence[WeightEnsemblingMoE]) -> None:
+def share_router(mixtures: Sequence[Mixture]) -> None:
     """Let all mixtures be routed by the first one's router.
 
     Raises:
         MergeError: their inputs differ in width.
     """
-    widths = {mlp_width(mixture.mlp) for mixture in mixtures}
+    widths = {mixture.router.width for mixture in mixtures}
     if len(widths) > 1:
         raise MergeError(
             f"Blocks of widths {sorted(widths)} cannot share a router: set `shared_router: false`."
@@ -128,9 +208,13 @@ def share_router(mixtures: Sequence[WeightEnsemblingMoE]) -> None:
         mixture.router = mixtures[0].router
 
 
-def copy_without_mlps(encoder: nn.Module) -> nn.Module:
-    """A copy that has nothing in the place of each block's MLP, most of a transformer's memory."""
-    return deepcopy(encoder, {id(block.mlp): nn.Identity() for block in blocks_of(encoder)})
+def copy_without(encoder: nn.Module, parts: Sequence[str]) -> nn.Module:
+    """A copy that has nothing in the place of some parts of each block.
+
+    The MLPs are most of a transformer's memory.
+    """
+    left_out = (block.get_submodule(part) for block in blocks_of(encoder) for part in parts)
+    return deepcopy(encoder, {id(part): nn.Identity() for part in left_out})
 
 
 def part_of(state: State, prefix: str) -> LazyState:

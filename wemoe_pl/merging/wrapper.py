@@ -35,12 +35,7 @@ class Wrapper(MergeMethod):
 
     def __post_init__(self) -> None:
         """Refuse methods that give more than one set of weights, or none that are final."""
-        if not self.method.is_static or isinstance(self.method, NOT_ONE_MODEL):
-            raise MergeError(
-                f"{type(self).__name__} works on the weights that a static method gives, and "
-                f"{self.method.label} gives none that are final: choose for `method` one such as "
-                "TaskArithmetic, TIES or TSVM."
-            )
+        check_gives_weights(self.method, type(self).__name__, "method")
 
     @property
     def label(self) -> str:
@@ -65,3 +60,18 @@ class Wrapper(MergeMethod):
             vectors: those of the experts, which are read when asked for.
             pretrained: the encoder that all are fine-tuned from.
         """
+
+
+def check_gives_weights(method: MergeMethod, owner: str, key: str) -> None:
+    """Raise `MergeError` for a method that gives no set of weights that is final and of all tasks.
+
+    Args:
+        method: what is to give the weights.
+        owner: the class that works on them.
+        key: its option that names the method.
+    """
+    if not method.is_static or isinstance(method, NOT_ONE_MODEL):
+        raise MergeError(
+            f"{owner} works on the weights that a static method gives, and {method.label} gives "
+            f"none that are final: choose for `{key}` one such as TaskArithmetic, TIES or TSVM."
+        )

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import HEAD, Backbone, State, first_difference, shapes_of
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.merging import WEMoE, part_of
+from wemoe_pl.merging import RouterSharing, WEMoE, part_of
 from wemoe_pl.moe.dictionary import Dictionary, restored
-from wemoe_pl.moe.layers import RoutingMode, WeightEnsemblingMoE
+from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.moe.mixture import Mixture, RoutingMode, mixtures_of
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.router import PLAIN, Gate
 
 NOTHING = Pruned(ratio=1.0)  # takes no memory until the task vectors are there
 TASK_VECTORS = ".task_vectors."
@@ -37,10 +39,12 @@ class Architecture:
     Args:
         backbone: the name of a timm vision transformer.
         options: keyword arguments for `timm.create_model`.
-        experts: T, how many task vectors each MLP has; 0 for a plain encoder.
+        experts: T, how many task vectors there are of each MLP; 0 for a plain encoder.
         router_depth: 0, 1 or 2.
         routing: by "sample" or by "batch".
         shared_router: is there one router for all blocks?
+        gate: makes routing weights of the routers' scores.
+        attention: by which router attention is mixed; None if it is not.
     """
 
     backbone: str
@@ -49,21 +53,32 @@ class Architecture:
     router_depth: int = 2
     routing: RoutingMode = "sample"
     shared_router: bool = False
+    gate: Gate = PLAIN
+    attention: RouterSharing | None = None
+
+    def __post_init__(self) -> None:
+        """Take the gate as a file holds it, too."""
+        if isinstance(self.gate, Mapping):
+            object.__setattr__(self, "gate", Gate(**self.gate))
 
     @classmethod
     def of(cls, encoder: nn.Module, backbone: Backbone) -> "Architecture":
         """Return the architecture of a plain encoder, or of one that was upscaled."""
-        mixtures = [*mixtures_of(encoder).values()]
-        if not mixtures:
+        mixtures = mixtures_of(encoder)
+        mlps = [m for m in mixtures.values() if isinstance(m, WeightEnsemblingMoE)]
+        if not mlps:
             return cls(backbone.model, backbone.options)
-        first = mixtures[0]
+        first, attention = mlps[0], next(iter(mixtures.values()))
+        sharing: RouterSharing = "shared" if attention.router is first.router else "own"
         return cls(
             backbone.model,
             backbone.options,
             experts=count_experts(first),
             router_depth=first.router.depth,
             routing=first.routing,
-            shared_router=len(mixtures) > 1 and mixtures[1].router is first.router,
+            shared_router=len(mlps) > 1 and mlps[1].router is first.router,
+            gate=first.router.gate,
+            attention=None if attention is first else sharing,
         )
 
     def build(self) -> nn.Module:
@@ -85,6 +100,9 @@ class Architecture:
             routing=self.routing,
             shared_router=self.shared_router,
             compression=NOTHING,
+            gate=self.gate,
+            attention=NOTHING if self.attention else None,
+            attention_router=self.attention or "own",
         )
         return method.upscaled(plain, [plain.state_dict()] * self.experts)
 
@@ -110,7 +128,7 @@ class Architecture:
         encoder.load_state_dict(rest, strict=False, assign=True)
         encoder.requires_grad_(False)
         for mixture in mixtures_of(encoder).values():
-            mixture.task_vectors.take_in(mixture.mlp)
+            mixture.task_vectors.take_in(mixture.pretrained)
             mixture.router.requires_grad_()  # the only part that does, as after merging
         return encoder.eval()
 
@@ -166,13 +184,7 @@ def laid_out_as(place: Tensor, tensor: Tensor) -> Tensor:
     return moved.copy_(tensor)
 
 
-def mixtures_of(encoder: nn.Module) -> dict[str, WeightEnsemblingMoE]:
-    """The upscaled MLPs of an encoder, by the names of their places."""
-    named = encoder.named_modules()
-    return {name: module for name, module in named if isinstance(module, WeightEnsemblingMoE)}
-
-
-def count_experts(mixture: WeightEnsemblingMoE) -> int:
+def count_experts(mixture: Mixture) -> int:
     """Return T, the number of experts of a mixture."""
     return next(vectors.count for _, vectors in mixture.task_vectors.items())
 
@@ -181,7 +193,7 @@ def take_dictionaries(state: State, encoder: nn.Module) -> None:
     """Give an encoder's mixtures the dictionaries of a state dict, in the form they have there."""
     for name, mixture in mixtures_of(encoder).items():
         prefix, count = f"{name}{TASK_VECTORS}", count_experts(mixture)
-        weights = mixture.mlp.named_parameters()
+        weights = mixture.pretrained.named_parameters()
         vectors = {k: restored(part_of(state, f"{prefix}{k}."), w, count) for k, w in weights}
         mixture.task_vectors = Dictionary(vectors)
 
@@ -193,7 +205,8 @@ def whole_state(state: State, encoder: nn.Module) -> dict[str, Tensor]:
     """
     take_dictionaries(state, encoder)
     for mixture in mixtures_of(encoder).values():
-        mixture.task_vectors.take_in(mixture.mlp)  # into whose places timm copies the weights
+        # Timm copies the weights into the places of these.
+        mixture.task_vectors.take_in(mixture.pretrained)
     names = [*encoder.named_parameters(remove_duplicate=False)]
     first = {id(parameter): name for name, parameter in reversed(names)}
     own = {name: first[id(parameter)] for name, parameter in names}
@@ -237,21 +250,20 @@ def check_served(options: Mapping[str, Any], features_only: bool = False, **othe
             )
 
 
-def blank(
-    backbone: str,
-    options: dict[str, Any],
-    experts: int,
-    router_depth: int,
-    routing: RoutingMode,
-    shared_router: bool,
-    **more: Any,
-) -> nn.Module:
-    """An upscaled encoder without task vectors; `more` are options of its backbone.
+def blank(backbone: str, options: dict[str, Any], **more: Any) -> nn.Module:
+    """An upscaled encoder without task vectors.
 
     A last layer of another number of classes is new, and so trainable, as the routers are.
+
+    Args:
+        backbone: the name of a timm vision transformer.
+        options: of the backbone.
+        **more: further arguments of `Architecture`, and options that replace those of the backbone.
     """
-    changed = options | more
-    encoder = Architecture(backbone, changed, experts, router_depth, routing, shared_router).build()
+    known = {option.name for option in fields(Architecture)}
+    changed = options | {key: value for key, value in more.items() if key not in known}
+    own = {key: value for key, value in more.items() if key in known}
+    encoder = Architecture(backbone, changed, **own).build()
     if changed.get("num_classes", 0) != options.get("num_classes", 0):
         encoder.get_submodule(HEAD.rstrip(".")).requires_grad_()
     return encoder

@@ -11,7 +11,7 @@ from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.checkpoints.heads import ClassificationHead
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.merging import MASSEncoder, PerTaskEncoder
-from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.moe.mixture import Mixture, mixtures_of
 from wemoe_pl.moe.routed import Routed
 
 
@@ -122,9 +122,9 @@ class MultiTaskModel(nn.Module):
         return {task: head(features) for task, head in heads.items()}
 
     @property
-    def mixtures(self) -> list[WeightEnsemblingMoE]:
-        """The upscaled MLPs from the first block to the last; none in a static merge."""
-        return [m for m in self.encoder.modules() if isinstance(m, WeightEnsemblingMoE)]
+    def mixtures(self) -> list[Mixture]:
+        """What was upscaled from the first block to the last; nothing in a static merge."""
+        return list(mixtures_of(self.encoder).values())
 
     @property
     def routed(self) -> list[Routed]:

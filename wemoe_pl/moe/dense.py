@@ -28,6 +28,9 @@ class Dense(Compression):
         return DenseVectors(stacked)
 
 
+DENSE = Dense()
+
+
 def room_for(weight: Tensor, count: int, dtype: torch.dtype) -> Tensor:
     """Room for the task vectors of a weight, (T, *shape), and behind them for a matrix itself.
 

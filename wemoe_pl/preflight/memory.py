@@ -21,9 +21,9 @@ from wemoe_pl.merging import AdaptiveEncoder, MASSEncoder, MergeMethod, blocks_o
 from wemoe_pl.merging.per_task import PerTaskMethod
 from wemoe_pl.merging.tensor_method import TensorMethod
 from wemoe_pl.merging.wrapper import Wrapper
-from wemoe_pl.model.architecture import mixtures_of
 from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.low_rank import LowRankVectors
+from wemoe_pl.moe.mixture import mixtures_of
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import with_frozen_projection
 from wemoe_pl.training.merged_module import MergedModule
@@ -183,7 +183,7 @@ def is_tiled(model: nn.Module) -> bool:
         vectors
         for mixture in mixtures_of(model).values()
         for name, vectors in mixture.task_vectors.items()
-        if mixture.mlp.get_parameter(name).ndim == 2
+        if mixture.pretrained.get_parameter(name).ndim == 2
     ]
     return any(not isinstance(vectors, LowRankVectors) for vectors in matrices)
 

@@ -12,6 +12,7 @@ from torch.optim import Adam
 
 from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
 from wemoe_pl.checkpoints.heads import head_path, save_head
+from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
@@ -118,10 +119,29 @@ class TestTimeAdaptation(MergedModule):
                 f"The objective {type(self.objective).__name__} needs routing weights, and "
                 f"{self.merge.label} has no routers: choose another objective, or merge by WEMoE."
             )
+        if self.merge.initial_images and self.trainer.ckpt_path is None:
+            with self.clock.timed("build"):
+                self.initialise()
         if "expert_logits" in self.needs:
             place = next(self.classifier.parameters())
             with self.clock.timed("build"):
                 self._expert_logits = ExpertLogits(self.suite, place)
+
+    def initialise(self) -> None:
+        """Let the merge method begin by a look at the first images of the stream.
+
+        All processes look at the same ones.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, VisionData):
+            raise ConfigError(
+                f"{self.merge.label} begins with {self.merge.initial_images} images of every task, "
+                "which it asks a data module of wemoe_pl for: set model.merge.start_images to 0, "
+                "or adapt on a MultiTaskData."
+            )
+        images = data.first_of_stream(self.merge.initial_images)
+        in_order = {task: images[task] for task in self.suite.experts}
+        self.merge.initialise(self.classifier.encoder, in_order)
 
     def on_fit_end(self) -> None:
         """Let go of the experts."""

@@ -50,7 +50,7 @@ class MergedModule(MultiTaskModule):
             if infer_task is not None:
                 raise ConfigError(f"The task is given as '{task}': leave out model.infer_task.")
         self.merge = checked_method(merge)
-        self.initial_routing_weight = merge.scaling
+        self.initial_routing_weight = merge.initial_weight(len(suite.experts))
         self.infer_task = infer_task
         self.only_task = task
         self.compare = references

@@ -21,7 +21,7 @@ from torch.nn.modules.module import register_module_module_registration_hook
 
 from wemoe_pl.data.streams import NoTask
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.moe.mixture import Mixture
 from wemoe_pl.training.module import MultiTaskModule
 
 
@@ -57,7 +57,7 @@ class ShardedDictionary(DDPStrategy):
         mesh = init_device_mesh(self.root_device.type, shape, mesh_dim_names=("node", "device"))
 
         def share_out(parent: nn.Module, name: str, child: nn.Module | None) -> None:
-            if isinstance(child, WeightEnsemblingMoE):
+            if isinstance(child, Mixture):
                 shard(child, set(child.task_vectors.parameters()), mesh["device"], self.offload)
 
         hook = register_module_module_registration_hook(share_out)

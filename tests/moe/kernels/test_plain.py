@@ -7,7 +7,7 @@ from torch import nn
 
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
-from wemoe_pl.moe.kernels.plain import activation_mlp, mapped_mlp, untiled_mlp
+from wemoe_pl.moe.kernels.plain import activation_mlp, mapped, untiled_mlp
 from wemoe_pl.moe.kernels.two_layers import Kernel, two_layers
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
@@ -39,7 +39,7 @@ def test_samples_at_a_time_change_neither_output_nor_gradients(samples: int) -> 
     vectors = dictionary(mlp)
     room = samples * sum(weight.nbytes for weight in mlp.parameters())
     assert_same(
-        lambda r, x: mapped_mlp(mlp, vectors, r, x, room),
+        lambda r, x: mapped(mlp, vectors, r, x, most_bytes=room),
         lambda r, x: naive(mlp, vectors, r, x),
         *(5, N, D),
     )

@@ -1,6 +1,7 @@
-"""`merged_mlp`: the one function for which there are several kernels."""
+"""`merged_mlp` and `merged_module`: the functions for which there are several kernels."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels.choice import choose_kernel
 from wemoe_pl.moe.kernels.merged_layer import by_sample
 from wemoe_pl.moe.kernels.own_forward import own_forward
-from wemoe_pl.moe.kernels.plain import mapped_mlp
+from wemoe_pl.moe.kernels.plain import mapped
 from wemoe_pl.moe.kernels.two_layers import two_layers
 
 
@@ -37,9 +38,7 @@ def merged_mlp(
     """
     layers = two_layers(mlp, dictionary)
     if layers is None:
-        # A compiler can follow functions, but not copies of modules.
-        traced = torch.compiler.is_compiling() or x.is_meta
-        run = mapped_mlp if one_by_one or traced else own_forward
+        run = mapped if one_by_one else merged_module
         return run(mlp, dictionary, routing_weights, x)
     device, dtype = x.device.type, layers.first.weight.dtype
     if not x.is_meta and torch.is_autocast_enabled(device):
@@ -50,3 +49,27 @@ def merged_mlp(
         kernel = choose_kernel(layers, routing_weights, tokens)
         out = kernel(layers, routing_weights, tokens)
     return out.view(*x.shape[:-1], out.shape[-1])
+
+
+def merged_module(
+    module: nn.Module,
+    dictionary: Dictionary,
+    routing_weights: Tensor,
+    x: Tensor,
+    *args: Any,
+    **kwargs: Any,
+) -> Tensor:
+    """Run sample b through a module with the weights W0 + Σ_i r_bi τ_i; see `merged_mlp`.
+
+    Args:
+        module: any of which `why_mapped` gives no reason against it, such as attention.
+        dictionary: the T task vectors of each of its parameters.
+        routing_weights: (B, T), or (1, T) for all samples together.
+        x: (B, …, D).
+        *args: what else its forward takes, which is the same for all samples.
+        **kwargs: likewise.
+    """
+    # A compiler can follow functions, but not copies of modules.
+    traced = torch.compiler.is_compiling() or x.is_meta
+    run = mapped if traced else own_forward
+    return run(module, dictionary, routing_weights, x, *args, **kwargs)

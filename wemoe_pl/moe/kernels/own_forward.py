@@ -1,14 +1,15 @@
-"""The forward of an MLP itself, whose linear layers and norms have merged weights.
+"""The forward of a module itself, such as an MLP, whose linear layers and norms are merged.
 
-It runs with a copy of the MLP in which these layers are replaced, so whatever else it does is kept:
-gates, activations of any kind, dropout, hooks. That is right only of a forward that calls its
-layers, and calls them with the samples in their order. The forward of timm's MLPs does, and that of
-any other class is tried once.
+It runs with a copy of the module in which these layers are replaced, so whatever else it does is
+kept: gates, attention, activations of any kind, dropout, hooks. That is right only of a forward
+that calls its layers, and calls them with the samples in their order. The forward of timm's MLPs
+does, and that of any other class is tried once.
 """
 
 from collections.abc import Mapping
 from copy import copy, deepcopy
 from functools import partial
+from typing import Any
 
 import torch
 from timm.layers import LayerNorm, LayerNormFp32, RmsNorm, RmsNormFp32
@@ -30,17 +31,25 @@ tried: dict[tuple[type, str], str | None] = {}  # by class and settings, as long
 
 
 def own_forward(
-    mlp: nn.Module, dictionary: Dictionary, routing_weights: Tensor, x: Tensor
+    module: nn.Module,
+    dictionary: Dictionary,
+    routing_weights: Tensor,
+    x: Tensor,
+    *args: Any,
+    **kwargs: Any,
 ) -> Tensor:
-    """Run an MLP whose layers have merged weights; `why_mapped` says of which that is right.
+    """Run a module whose layers have merged weights; `why_mapped` says of which that is right.
 
     Args:
-        mlp: as for `merged_mlp`, as are those that follow.
+        module: as for `merged_module`, as are those that follow.
         dictionary: the task vectors of each of its parameters.
         routing_weights: (B, T), or (1, T) for all samples together.
         x: (B, …, D).
+        *args: what else its forward takes.
+        **kwargs: likewise.
     """
-    out: Tensor = with_merged_weights(mlp, dict(dictionary.items()), routing_weights)(x)
+    merged = with_merged_weights(module, dict(dictionary.items()), routing_weights)
+    out: Tensor = merged(x, *args, **kwargs)
     return out
 
 
@@ -50,8 +59,8 @@ def with_merged_weights(
     """A copy of a module that shares all but the layers with weights, which are merged.
 
     Args:
-        module: the MLP, or a part of it.
-        vectors: the task vectors of the MLP's parameters, by their names.
+        module: the whole, or a part of it.
+        vectors: the task vectors of the whole's parameters, by their names.
         routing_weights: (B, T), or (1, T) for all samples together.
         name: the name of the part.
     """
@@ -111,22 +120,22 @@ def merged_norm(
     return out.view(x.shape)
 
 
-def why_mapped(mlp: nn.Module) -> str | None:
-    """Say why an MLP cannot run with merged layers, but only sample by sample; None if it can."""
-    for module in mlp.modules():
-        weighted = any(weight is not None for weight in module._parameters.values())
-        if weighted and type(module) not in (nn.Linear, *NORMS):
-            return f"its {type(module).__name__} has weights of its own"
-    if type(mlp) in KNOWN_FORMS:
+def why_mapped(module: nn.Module) -> str | None:
+    """Say why a module cannot run with merged layers, but only sample by sample; None if it can."""
+    for part in module.modules():
+        weighted = any(weight is not None for weight in part._parameters.values())
+        if weighted and type(part) not in (nn.Linear, *NORMS):
+            return f"its {type(part).__name__} has weights of its own"
+    if type(module) in KNOWN_FORMS:
         return None
-    kind = type(mlp), repr(mlp)
+    kind = type(module), repr(module)
     if kind not in tried:
-        tried[kind] = why_different(mlp)
+        tried[kind] = why_different(module)
     return tried[kind]
 
 
 @torch.no_grad()
-def why_different(mlp: nn.Module) -> str | None:
+def why_different(module: nn.Module) -> str | None:
     """Say why merged layers do not give what samples give one by one; None if they do.
 
     They are compared in float64, with random weights and task vectors.
@@ -136,7 +145,8 @@ def why_different(mlp: nn.Module) -> str | None:
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64) / 8
 
-    tested = deepcopy(mlp).to_empty(device="cpu") if is_meta(mlp) else deepcopy(mlp).cpu()
+    copied = deepcopy(module)
+    tested = copied.to_empty(device="cpu") if is_meta(module) else copied.cpu()
     tested = tested.double().eval()
     for weight in tested.parameters():
         weight.copy_(draw(*weight.shape))

@@ -3,10 +3,10 @@
 * `activation_linear` merges nothing: (W0 + Σ_i r_i τ_i) x = W0 x + Σ_i r_i (τ_i x), at the price
   of T + 1 products with every token. That pays where tokens are few, or task vectors of low rank.
 * `untiled_linear` merges the weights of all samples at once; a compiler fuses that as it likes.
-* `mapped_mlp` takes any MLP: its own `forward` is mapped over samples, each with merged weights.
+* `mapped` takes any module: its own `forward` is mapped over samples, each with merged weights.
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,32 +49,40 @@ def untiled_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
     return untiled_linear(mlp.second, routing_weights, hidden)
 
 
-def mapped_mlp(
-    mlp: nn.Module,
+def mapped(
+    module: nn.Module,
     dictionary: Dictionary,
     routing_weights: Tensor,
     x: Tensor,
+    *args: Any,
     most_bytes: int = MAPPED_BYTES,
+    **kwargs: Any,
 ) -> Tensor:
-    """Map an MLP's own `forward` over samples, each with merged weights.
+    """Map a module's own `forward` over samples, each with merged weights.
 
     Args:
-        mlp: as for `merged_mlp`, as are those that follow.
+        module: as for `merged_module`, as are those that follow.
         dictionary: the task vectors of each of its parameters.
         routing_weights: (B, T), or (1, T) for all samples together.
         x: (B, …, D).
+        *args: what else its forward takes, which is the same for all samples.
         most_bytes: bytes of merged weights to hold at a time, at least those of one sample. Where
             they do not suffice for all, weights are merged once more in the backward pass.
+        **kwargs: likewise.
     """
-    weights = dict(mlp.named_parameters())
+    weights = dict(module.named_parameters())
     routing_weights = routing_weights.to(next(iter(weights.values())).dtype)
-    # As batches of their own, since the forward of an MLP expects one.
+    # As batches of their own, since a forward expects one.
     batches = x[None] if routing_weights.shape[0] == 1 else x[:, None]
+
+    def of_weights(merged: dict[str, Tensor], tokens: Tensor) -> Tensor:
+        out: Tensor = functional_call(module, merged, (tokens, *args), kwargs)
+        return out
 
     def run(routing_weights: Tensor, batches: Tensor) -> Tensor:
         mixtures = dictionary.mix(routing_weights)
         merged = {name: weights[name] + mixture for name, mixture in mixtures.items()}
-        return vmap(as_function(mlp), randomness="different")(merged, batches)
+        return vmap(of_weights, randomness="different")(merged, batches)
 
     most = max(1, most_bytes // sum(weight.nbytes for weight in weights.values()))
     # While it is traced, a program has to do for batches of any size.
@@ -83,8 +91,3 @@ def mapped_mlp(
     chunks = zip(routing_weights.split(most), batches.split(most), strict=True)
     outputs = [checkpoint(run, r, part, use_reentrant=False) for r, part in chunks]
     return torch.cat(outputs).flatten(0, 1)
-
-
-def as_function(mlp: nn.Module) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
-    """`mlp` as a function of its weights and of what it sees."""
-    return lambda weights, tokens: functional_call(mlp, weights, (tokens,))

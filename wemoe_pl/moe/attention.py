@@ -1,0 +1,85 @@
+"""`WeightEnsemblingAttention`: attention whose weights are mixed per sample, as an MLP's are."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+from torch import Tensor, nn
+
+from wemoe_pl.errors import MergeError
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import DENSE
+from wemoe_pl.moe.kernels import merged_module, why_mapped
+from wemoe_pl.moe.mixture import Mixture, RoutingMode
+from wemoe_pl.moe.router import PLAIN, ROUTER_INIT_STD, Gate, Router
+from wemoe_pl.moe.scaling import DEFAULT_SCALING
+from wemoe_pl.moe.task_vectors import Model
+
+
+class WeightEnsemblingAttention(Mixture):
+    """The pretrained attention plus the dictionary of its task vectors, mixed per sample.
+
+    The paper merges attention by task arithmetic, since that of its eight experts hardly differs.
+
+    Args:
+        pretrained_attention: one of timm's, whose forward calls its linear layers and norms.
+        expert_attentions: T fine-tuned copies of it, or their weights by name.
+        init_lambda: λ, the routing weight of every expert before adaptation, 0 to 1.
+        router_depth: 0, 1 or 2.
+        routing: by "sample", or by "batch"; see `WeightEnsemblingMoE`.
+        init_std: of the router's initial weights.
+        compression: how the dictionary is stored; by default `Dense`.
+        gate: makes routing weights of the router's scores.
+
+    Raises:
+        MergeError: no expert, an attention of another form, or keys or shapes that differ.
+
+    >>> import torch
+    >>> from timm.layers import Attention
+    >>> attentions = [Attention(8, num_heads=2) for _ in range(3)]
+    >>> moe = WeightEnsemblingAttention(attentions[0], attentions[1:])
+    >>> moe(torch.randn(4, 5, 8)).shape
+    torch.Size([4, 5, 8])
+    """
+
+    def __init__(
+        self,
+        pretrained_attention: nn.Module,
+        expert_attentions: Sequence[Model],
+        init_lambda: float = DEFAULT_SCALING,
+        router_depth: int = 2,
+        routing: RoutingMode = "sample",
+        init_std: float = ROUTER_INIT_STD,
+        compression: Compression = DENSE,
+        gate: Gate = PLAIN,
+    ):
+        super().__init__()
+        width = attention_width(pretrained_attention)
+        self.attn = deepcopy(pretrained_attention).requires_grad_(False)
+        router = Router(width, len(expert_attentions), init_lambda, router_depth, init_std, gate)
+        self.add_experts(expert_attentions, router, routing, compression)
+
+    @property
+    def pretrained(self) -> nn.Module:
+        """The pretrained attention."""
+        return self.attn
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """(B, N, D) → (B, N, D); what else the attention is given goes on to it as it is."""
+        return merged_module(self.attn, self.task_vectors, self.route(x), x, *args, **kwargs)
+
+
+def attention_width(attention: nn.Module) -> int:
+    """D of an attention that can be mixed.
+
+    Raises:
+        MergeError: it has no linear layer, or its forward does more than to call its layers.
+    """
+    first = next((m for m in attention.modules() if isinstance(m, nn.Linear)), None)
+    reason = "it has no linear layer" if first is None else why_mapped(attention)
+    if first is None or reason:
+        raise MergeError(
+            f"Cannot mix the weights of an attention of class {type(attention).__name__}: "
+            f"{reason}. Leave out `attention`, and it is merged as everything outside the MLPs is."
+        )
+    return first.in_features

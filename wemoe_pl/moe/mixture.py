@@ -1,0 +1,116 @@
+"""`Mixture`: a part of an encoder whose weights are mixed per sample by a router (paper §3.2)."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wemoe_pl.errors import MergeError
+from wemoe_pl.moe.compression import Compression, Reader
+from wemoe_pl.moe.dictionary import Dictionary
+from wemoe_pl.moe.routed import Routed
+from wemoe_pl.moe.router import Router
+from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
+
+RoutingMode = Literal["sample", "batch"]
+
+
+class Mixture(Routed):
+    """A pretrained module plus the dictionary of its task vectors, mixed per sample by a router.
+
+    Sample b runs through W0 + Σ_i r_bi τ_i, weights and biases alike, where r_b is the router's
+    answer to that sample's own tokens: the output never depends on the rest of the batch, unless
+    `routing` is "batch".
+
+    Attributes:
+        task_vectors: the dictionary, by the names of the pretrained module's parameters.
+        router: the only trainable part.
+        routing: by "sample" or by "batch".
+    """
+
+    task_vectors: Dictionary
+    router: Router
+    routing: RoutingMode
+
+    @property
+    @abstractmethod
+    def pretrained(self) -> nn.Module:
+        """The module whose weights are W0."""
+
+    def add_experts(
+        self,
+        experts: Sequence[Model],
+        router: Router,
+        routing: RoutingMode,
+        compression: Compression,
+    ) -> None:
+        """Store the experts' task vectors, and let a router mix them.
+
+        Args:
+            experts: T fine-tuned copies of the pretrained module, or their weights by name.
+            router: between T experts; it is moved to where the pretrained module is.
+            routing: by "sample" or by "batch".
+            compression: how the dictionary is stored.
+        """
+        self.task_vectors = store_task_vectors(self.pretrained, experts, compression)
+        self.task_vectors.take_in(self.pretrained)
+        weight = next(self.pretrained.parameters())
+        self.router = router.to(device=weight.device, dtype=weight.dtype)
+        self.routing = routing
+
+    def route(self, x: Tensor) -> Tensor:
+        """Tokens (B, N, D) → routing weights (B, T), or (1, T) where all samples have the same."""
+        routing_weights = self.router.of_all if self.router.depth == 0 else self.router(x)
+        if self.routing == "batch":
+            routing_weights = routing_weights.mean(dim=0, keepdim=True)
+        # `shape[0]`, since `len` would give an exported program batches of this size only.
+        self.record(routing_weights.expand(x.shape[0], -1))
+        return routing_weights
+
+    @torch.no_grad()
+    def fold(self) -> nn.Module:
+        """A plain module of the same function, which there is when every input is routed alike.
+
+        Raises:
+            MergeError: the router looks at its input.
+        """
+        if self.router.depth != 0:
+            raise MergeError(
+                f"A router of depth {self.router.depth} mixes weights for every input anew: only "
+                "depth 0 folds into plain weights."
+            )
+        folded = deepcopy(self.pretrained)
+        for name, mixed in self.task_vectors.mix(self.router.of_all).items():
+            folded.get_parameter(name).add_(mixed[0])
+        return folded
+
+
+@torch.no_grad()
+def store_task_vectors(
+    pretrained: nn.Module, experts: Sequence[Model], compression: Compression
+) -> Dictionary:
+    """The dictionary of a module, parameter by parameter.
+
+    Of the experts' weights one tensor at a time is held in memory, if they are read lazily.
+    """
+    if not experts:
+        raise MergeError("There is no expert to merge: give at least one.")
+    states = [state_of(expert) for expert in experts]
+    kind = type(pretrained).__name__
+    for i, state in enumerate(states):
+        check_compatible(pretrained.state_dict(), state, f"The {kind} of expert {i}")
+
+    def reader(name: str) -> Reader:
+        return lambda i: states[i][name]
+
+    weights = pretrained.named_parameters()
+    return Dictionary({n: compression.store(w, reader(n), len(states)) for n, w in weights})
+
+
+def mixtures_of(encoder: nn.Module) -> dict[str, Mixture]:
+    """The mixtures of an encoder by the names of their places, in the order in which they run."""
+    named = encoder.named_modules()
+    return {name: module for name, module in named if isinstance(module, Mixture)}
