@@ -12,10 +12,15 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import EWEMoE, TaskArithmetic, WEMoE, upscale
-from wemoe_pl.merging.wemoe import share_router
+from wemoe_pl.merging import EMR, TSVM, EWEMoE, IsoC, MergeMethod, TaskArithmetic, WEMoE, upscale
+from wemoe_pl.merging.wemoe import RouterSharing, share_router
+from wemoe_pl.moe.compression import Compression
+from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.mixture import Mixture, mixtures_of
 from wemoe_pl.moe.pruned import Pruned
+from wemoe_pl.moe.router import Gate
 
 TinyViT = Callable[..., nn.Module]
 Experts = dict[str, nn.Module]
@@ -36,8 +41,8 @@ ENCODERS: dict[str, dict[str, str]] = {
 }
 
 
-def mixtures(encoder: nn.Module) -> list[WeightEnsemblingMoE]:
-    return [module for module in encoder.modules() if isinstance(module, WeightEnsemblingMoE)]
+def mixtures(encoder: nn.Module) -> list[Mixture]:
+    return list(mixtures_of(encoder).values())
 
 
 def randomise_routers(encoder: nn.Module) -> None:
@@ -50,26 +55,32 @@ def randomise_routers(encoder: nn.Module) -> None:
 
 @torch.no_grad()
 def run_one_image(
-    image: Tensor, pretrained: nn.Module, experts: list[nn.Module], routers: list[nn.Module]
+    image: Tensor,
+    pretrained: nn.Module,
+    experts: list[nn.Module],
+    routers: dict[str, nn.Module],
 ) -> Tensor:
-    """A plain timm encoder whose MLPs are loaded with this image's weights just before they run."""
+    """A plain timm encoder, parts of which get this image's weights just before they run.
+
+    `routers` has, by the name of each part, what routes it.
+    """
     encoder = deepcopy(pretrained)
     for name, weight in encoder.named_parameters():
         for expert in experts:
             weight.add_(expert.get_parameter(name) - pretrained.get_parameter(name), alpha=LAMBDA)
 
     def load_merged_weights(
-        mlp: nn.Module, inputs: tuple[Tensor], prefix: str, router: nn.Module
+        part: nn.Module, inputs: tuple[Tensor], prefix: str, router: nn.Module
     ) -> None:
-        for name, weight in mlp.named_parameters():
-            base = pretrained.get_parameter(prefix + name)
+        for name, weight in part.named_parameters():
+            base = pretrained.get_parameter(f"{prefix}.{name}")
             weight.copy_(base)
             for r, expert in zip(router(inputs[0])[0], experts, strict=True):
-                weight.add_(r * (expert.get_parameter(prefix + name) - base))
+                weight.add_(r * (expert.get_parameter(f"{prefix}.{name}") - base))
 
-    for i, router in enumerate(routers):
-        hook = partial(load_merged_weights, prefix=f"blocks.{i}.mlp.", router=router)
-        encoder.get_submodule(f"blocks.{i}.mlp").register_forward_pre_hook(hook)
+    for part, router in routers.items():
+        hook = partial(load_merged_weights, prefix=part, router=router)
+        encoder.get_submodule(part).register_forward_pre_hook(hook)
     features: Tensor = encoder(image[None])[0]
     return features
 
@@ -82,8 +93,15 @@ def test_every_encoder_matches_the_slow_one_image_by_image(
     pretrained, *experts = (tiny_vit(seed, **ENCODERS[name]).double() for seed in range(4))
     encoder = upscale(pretrained, experts, LAMBDA, depth)
     randomise_routers(encoder)
-    routers: list[nn.Module] = [mixture.router for mixture in mixtures(encoder)]
-    assert len(routers) == 2
+    assert len(mixtures(encoder)) == 2
+    assert_matches_the_slow_one(encoder, pretrained, experts)
+
+
+def assert_matches_the_slow_one(
+    encoder: nn.Module, pretrained: nn.Module, experts: list[nn.Module]
+) -> None:
+    """Compare the features of every image with those of an encoder that sees it alone."""
+    routers: dict[str, nn.Module] = {n: m.router for n, m in mixtures_of(encoder).items()}
     features = encoder(IMAGES.double())
     for image, actual in zip(IMAGES.double(), features, strict=True):
         expected = run_one_image(image, pretrained, experts, routers)
@@ -333,3 +351,123 @@ def test_blocks_of_several_widths_cannot_share_a_router() -> None:
     ]
     with pytest.raises(MergeError, match=r"widths \[4, 6\] cannot share a router"):
         share_router(widths)
+
+
+# --- beyond the paper --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sharing", ["own", "shared"])
+@pytest.mark.parametrize("compression", [Dense(), LowRank(rank=16)], ids=["dense", "full rank"])
+@pytest.mark.parametrize("name", ["ViT", "CLIP ViT", "DeiT, distilled"])
+def test_attention_with_a_dictionary_matches_the_slow_encoder_image_by_image(
+    name: str, compression: Compression, sharing: RouterSharing, tiny_vit: TinyViT
+) -> None:
+    pretrained, *experts = (tiny_vit(seed, **ENCODERS[name]).double() for seed in range(4))
+    method = WEMoE(LAMBDA, attention=compression, attention_router=sharing)
+    encoder = method.merge(pretrained, {str(i): expert for i, expert in enumerate(experts)})
+    randomise_routers(encoder)
+    assert [*mixtures_of(encoder)] == [
+        f"blocks.{i}.{part}" for i in range(2) for part in ("attn", "mlp")
+    ]
+    assert_matches_the_slow_one(encoder, pretrained, experts)
+
+
+@pytest.mark.parametrize(
+    ("options", "routers"),
+    [
+        ({}, [0, 1, 2, 3]),
+        ({"attention_router": "shared"}, [0, 0, 1, 1]),
+        ({"shared_router": True}, [0, 1, 0, 1]),
+        ({"shared_router": True, "attention_router": "shared"}, [0, 0, 0, 0]),
+    ],
+)
+def test_attention_and_mlps_share_routers_as_the_options_say(
+    options: dict[str, Any], routers: list[int], pretrained: nn.Module, experts: Experts
+) -> None:
+    encoder = WEMoE(attention=Dense(), **options).merge(pretrained, experts)
+    found = [id(mixture.router) for mixture in mixtures(encoder)]
+    assert [list(dict.fromkeys(found)).index(router) for router in found] == routers
+
+
+def silenced(encoder: nn.Module) -> nn.Module:
+    """The encoder with routers that give every image λ."""
+    for mixture in mixtures(encoder):
+        for name, weight in mixture.router.named_parameters():
+            if name.endswith("weight"):
+                nn.init.zeros_(weight)
+    return encoder
+
+
+@pytest.mark.parametrize("attention", [None, Dense()], ids=["MLPs", "attention too"])
+def test_with_a_centre_and_a_lambda_of_0_it_starts_at_that_merge(
+    attention: Compression | None, pretrained: nn.Module, experts: Experts
+) -> None:
+    method = WEMoE(0.0, centre=TSVM(), attention=attention)
+    encoder = silenced(method.merge(pretrained, experts))
+    torch.testing.assert_close(encoder(IMAGES), TSVM().merge(pretrained, experts)(IMAGES))
+
+
+def test_around_a_centre_an_expert_of_weight_1_is_itself_in_the_mlps(
+    pretrained: nn.Module, experts: Experts
+) -> None:
+    encoder = WEMoE(0.0, router_depth=0, centre=IsoC()).merge(pretrained, experts)
+    centre = IsoC().merge(pretrained, experts)
+    expert = next(iter(experts.values()))
+    for block, tuned, mixture in zip(
+        centre.get_submodule("blocks").children(),
+        expert.get_submodule("blocks").children(),
+        mixtures(encoder),
+        strict=True,
+    ):
+        mixture.router.weights.data[0] = 1.0
+        block.get_submodule("mlp").load_state_dict(tuned.get_submodule("mlp").state_dict())
+    torch.testing.assert_close(encoder(IMAGES), centre(IMAGES), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rest", [TSVM(), IsoC(), TaskArithmetic(0.1)])
+def test_the_rest_is_merged_by_the_method_that_is_named(
+    rest: MergeMethod, pretrained: nn.Module, experts: Experts
+) -> None:
+    merged = WEMoE(LAMBDA, rest=rest).merge(pretrained, experts).state_dict()
+    expected = rest.merge(pretrained, experts).state_dict()
+    outside = {key: weight for key, weight in expected.items() if ".mlp." not in key}
+    assert len(outside) > 10
+    torch.testing.assert_close({key: merged[key] for key in outside}, outside)
+    plain = WEMoE(LAMBDA).merge(pretrained, experts).state_dict()
+    mixed = {key: weight for key, weight in plain.items() if key not in outside}
+    own = {key: merged[key] for key in mixed if ".router." not in key}
+    torch.testing.assert_close(own, {key: mixed[key] for key in own})
+
+
+def test_a_softmax_starts_at_an_equal_share_for_every_expert(
+    pretrained: nn.Module, experts: Experts
+) -> None:
+    method = WEMoE(init_lambda=0.3, init_std=0.0, gate=Gate(softmax=True))
+    encoder = method.merge(pretrained, experts)
+    for mixture in mixtures(encoder):
+        mixture.record_routing = True
+    encoder(IMAGES)
+    for mixture in mixtures(encoder):
+        assert mixture.routing_weights is not None
+        share = torch.full_like(mixture.routing_weights, method.initial_weight(len(experts)))
+        torch.testing.assert_close(mixture.routing_weights, share)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rest": WEMoE()}, "WEMoE gives none that are final: choose for `rest` one such as"),
+        ({"centre": EMR()}, "EMR gives none that are final: choose for `centre` one such as"),
+        ({"start_images": -1}, "start_images is -1: give a number from 0."),
+        ({"start_images": 8, "router_depth": 0}, "A router of depth 0 does not look at images"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MergeError, match=message):
+        WEMoE(**options)
+
+
+def test_attention_that_cannot_be_mixed_is_refused(tiny_vit: TinyViT) -> None:
+    pretrained, expert = (tiny_vit(seed, **ENCODERS["BEiT"]) for seed in range(2))
+    with pytest.raises(MergeError, match=r"its Attention has weights of its own\. Leave out `att"):
+        WEMoE(attention=Dense()).merge(pretrained, {"one": expert})

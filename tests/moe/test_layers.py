@@ -272,35 +272,6 @@ def test_bfloat16_autocast_changes_the_output_by_rounding_only(depth: int) -> No
     assert relative_error(rounded.float(), moe(x)) <= 0.05
 
 
-# --- the router ------------------------------------------------------------------------------
-
-
-def test_router_weights_start_normal_with_deviation_one_hundredth() -> None:
-    torch.manual_seed(0)
-    router = Router(dim=256, num_experts=64)
-    assert router.hidden is not None
-    for weight in (router.hidden.weight, router.out.weight):
-        assert weight.mean().item() == pytest.approx(0, abs=3e-4)
-        assert weight.std().item() == pytest.approx(0.01, rel=0.02)
-        within_one_deviation = (weight.abs() < 0.01).float().mean().item()
-        assert within_one_deviation == pytest.approx(0.683, abs=0.01)  # uniform: 0.577
-
-
-@DEPTHS
-def test_the_last_bias_starts_at_lambda_and_the_hidden_one_at_zero(depth: int) -> None:
-    router = Router(D, T, init_lambda=0.4, depth=depth)
-    starts = {0: {"weights": 0.4}, 1: {"out.bias": 0.4}, 2: {"hidden.bias": 0.0, "out.bias": 0.4}}
-    for name, start in starts[depth].items():
-        torch.testing.assert_close(
-            router.get_parameter(name).data, torch.full_like(router.get_parameter(name), start)
-        )
-
-
-@pytest.mark.parametrize(("depth", "count"), [(0, T), (1, D * T + T), (2, D * D + D + D * T + T)])
-def test_a_router_has_the_published_number_of_parameters(depth: int, count: int) -> None:
-    assert sum(weight.numel() for weight in Router(D, T, depth=depth).parameters()) == count
-
-
 # --- what it is ------------------------------------------------------------------------------
 
 

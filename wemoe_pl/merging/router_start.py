@@ -110,7 +110,7 @@ def ridge(features: Tensor, targets: Tensor) -> LinearFit:
     left, singular, right = torch.linalg.svd(features - centre, full_matrices=False)
     within = left.T @ (targets - mean)
     squares = singular.square()
-    scale = squares.sum() / features.shape[1]
+    scale = (squares.sum() / features.shape[1]).clamp(min=torch.finfo(squares.dtype).tiny)
 
     def left_out(share: float) -> Tensor:
         """The mean squared error for rows that the fit has not seen."""

@@ -69,7 +69,7 @@ def merged_module(
         *args: what else its forward takes, which is the same for all samples.
         **kwargs: likewise.
     """
-    # A compiler can follow functions, but not copies of modules.
-    traced = torch.compiler.is_compiling() or x.is_meta
-    run = mapped if traced else own_forward
+    # A compiler can follow functions, but not copies of modules; an exporter runs them.
+    traced = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+    run = mapped if traced or x.is_meta else own_forward
     return run(module, dictionary, routing_weights, x, *args, **kwargs)
