@@ -132,6 +132,14 @@ class MultiTaskModel(nn.Module):
         return [m for m in self.encoder.modules() if isinstance(m, Routed)]
 
     @property
+    def routed_names(self) -> list[str]:
+        """Name each of them by its block, and by its part where several of a block route."""
+        places = [n.split(".") for n, m in self.encoder.named_modules() if isinstance(m, Routed)]
+        if len({place[-1] for place in places}) < 2:
+            return [str(number) for number in range(len(places))]
+        return [f"{block} {part}" for *_, block, part in places]
+
+    @property
     def chooses_experts(self) -> bool:
         """Is an image routed to some experts, and to the others not at all?"""
         return isinstance(self.encoder, MASSEncoder)

@@ -44,6 +44,7 @@ def write_routing(
     experts: Sequence[str],
     title: str,
     start: float = 0.0,
+    blocks: Sequence[str] = (),
 ) -> list[Path]:
     """Write and draw where each block sends the samples of each task.
 
@@ -53,27 +54,28 @@ def write_routing(
         experts: the experts' names, in the order of the routing weights.
         title: of the figures.
         start: the routing weight that adaptation began with.
+        blocks: the names of what routes, in the order of its weights; by default numbers.
     """
-    rows = routing_rows(routing, experts)
+    rows = routing_rows(routing, experts, blocks)
     written = [write_rows(out / ROUTING_FILE, ROUTING_COLUMNS, rows), out / "routing.png"]
     means = {task: statistics.mean.cpu() for task, statistics in routing.items()}
-    plot_routing(out / "routing.png", means, experts, title, start)
+    plot_routing(out / "routing.png", means, experts, title, start, blocks)
     own = {t: routing[t].largest[:, i].tolist() for i, t in enumerate(experts) if t in routing}
     if own:  # else only images of unseen tasks were routed
         about = f"{title}\nown expert has the largest routing weight"
-        plot_routing_share(out / "routing_share.png", own, about)
+        plot_routing_share(out / "routing_share.png", own, about, blocks)
         written.append(out / "routing_share.png")
     return written
 
 
 def routing_rows(
-    routing: Mapping[str, TaskRouting], experts: Sequence[str]
-) -> Iterator[tuple[str, int, str, float, float]]:
+    routing: Mapping[str, TaskRouting], experts: Sequence[str], blocks: Sequence[str] = ()
+) -> Iterator[tuple[str, str, str, float, float]]:
     """Yield the values of `ROUTING_COLUMNS`, one line per task, block and expert."""
     for task, weights in routing.items():
-        for block in range(len(weights.mean)):
+        for row, block in enumerate(blocks or map(str, range(len(weights.mean)))):
             for i, expert in enumerate(experts):
-                pair = weights.mean[block, i].item(), weights.largest[block, i].item()
+                pair = weights.mean[row, i].item(), weights.largest[row, i].item()
                 yield task, block, expert, *pair
 
 

@@ -67,13 +67,14 @@ class Dashboard(L.Callback):
             return
         experts, title = list(pl_module.suite.experts), f"step {trainer.global_step}"
         weights = {task: routing.mean.cpu() for task, routing in pl_module.routing.items()}
+        blocks = pl_module.classifier.routed_names
         with TemporaryDirectory() as folder:
             path, start = Path(folder) / "routing.png", pl_module.initial_routing_weight
             for task, mean in weights.items():
-                plot_routing(path, {task: mean}, experts, title, start)
+                plot_routing(path, {task: mean}, experts, title, start, blocks)
                 show_everywhere(trainer, f"routing_map/{task}", [path])
             if weights and (loggers := wandb_runs(trainer)):
-                plot_routing(path, weights, experts, title, start)
+                plot_routing(path, weights, experts, title, start, blocks)
                 for logger in loggers:
                     show(logger, ROUTING_PANEL, [path], trainer.global_step, None)
 
@@ -159,7 +160,8 @@ def show_report(
     figures, lines = figures_by_task(results)
     logger.log_table(FIGURES_PANEL, figures, lines, step=step)
     if module.routing:
-        weights = [list(line) for line in routing_rows(module.routing, list(module.suite.experts))]
+        experts, blocks = list(module.suite.experts), module.classifier.routed_names
+        weights = [list(line) for line in routing_rows(module.routing, experts, blocks)]
         logger.log_table("report/routing", list(ROUTING_COLUMNS), weights, step=step)
     run.summary["report/mean"] = results["mean"]
     run.summary["report/normalized_mean"] = results["normalized_mean"]

@@ -32,6 +32,7 @@ def plot_routing(
     experts: Sequence[str],
     title: str,
     start: float = 0.0,
+    blocks: Sequence[str] = (),
 ) -> None:
     """Draw the mean routing weights of every task's samples, blocks × experts.
 
@@ -44,12 +45,14 @@ def plot_routing(
         experts: the experts' names, in the order of the columns.
         title: of the whole figure.
         start: the weight that adaptation began with.
+        blocks: the names of the rows; by default their numbers.
     """
-    blocks = len(next(iter(routing.values())))
+    names = list(blocks) or [str(row) for row in range(len(next(iter(routing.values()))))]
+    shown = slice(None, None, math.ceil(len(names) / 12))
     columns = min(4 if len(experts) <= 12 else 3, len(routing))
     rows = math.ceil(len(routing) / columns)
     width = max(columns * max(LINE_HEIGHT * len(experts), 1.6) + 1.8, 4.5)
-    height = rows * (min(max(LINE_HEIGHT * blocks, 1.2), 2.0) + 0.35) + 1.5
+    height = rows * (min(max(LINE_HEIGHT * len(names), 1.2), 2.0) + 0.35) + 1.5
     furthest = max(float((weights - start).abs().max()) for weights in routing.values())
     limit = max(furthest, LEAST_CHANGE)
     about = f"{title}\nown expert between the black lines; white: {start:g}, as at the start"
@@ -65,11 +68,11 @@ def plot_routing(
             )
             axis.set_title(f"images of {task}", fontsize=9)
             axis.set_xticks(range(len(experts)), experts, rotation=90)
-            axis.set_yticks(range(0, blocks, math.ceil(blocks / 12)))
+            axis.set_yticks(range(len(names))[shown], names[shown])
             axis.tick_params(labelbottom=i + columns >= len(routing))  # if none is below
             if task in experts:  # mark its own expert's column
                 corner = experts.index(task) - 0.5, -0.5
-                axis.add_patch(Rectangle(corner, 1, blocks, fill=False, linewidth=1.5))
+                axis.add_patch(Rectangle(corner, 1, len(names), fill=False, linewidth=1.5))
         for axis in axes.flat[len(routing) :]:
             axis.set_axis_off()
         figure.supylabel("block", fontsize=9)
@@ -77,24 +80,28 @@ def plot_routing(
         figure.colorbar(image, ax=axes, label="mean routing weight", shrink=min(1, 4 / height))
 
 
-def plot_routing_share(path: Path, share: Mapping[str, Sequence[float]], title: str) -> None:
+def plot_routing_share(
+    path: Path, share: Mapping[str, Sequence[float]], title: str, blocks: Sequence[str] = ()
+) -> None:
     """Draw how often a task's own expert has the largest routing weight, block by block.
 
     Args:
         path: the PNG file.
         share: per task, one number from 0 to 1 per block.
         title: of the figure.
+        blocks: their names; by default numbers.
     """
     rows = 100 * np.array(list(share.values()))
     rows = np.vstack([rows, rows.mean(axis=0)])
-    tasks, blocks = rows.shape
-    width, height = max(0.3 * blocks + 2.4, 4.5), max(0.25 * tasks + 1.3, 2.5)
+    tasks, columns = rows.shape
+    names = blocks or [str(column) for column in range(columns)]
+    width, height = max(0.3 * columns + 2.4, 4.5), max(0.25 * tasks + 1.3, 2.5)
     with saved_figure(path, width, height, title) as figure:
         axis = figure.subplots()
         image = axis.imshow(rows, vmin=0, vmax=100, cmap="cividis", aspect="auto")
         write_cells(axis, rows, light=rows < 50)
         axis.axhline(len(share) - 0.5, color="white", linewidth=2)  # above the means
-        axis.set_xticks(range(blocks))
+        axis.set_xticks(range(columns), names, rotation=90 if len(max(names, key=len)) > 2 else 0)
         axis.set_yticks(range(tasks), [*share, "mean"])
         axis.set_ylabel("task")
         axis.set_xlabel("block")

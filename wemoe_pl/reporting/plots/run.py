@@ -77,7 +77,8 @@ def write_figures(
     if module.routing:
         about = f"Routing of {title}"
         start = module.initial_routing_weight
-        paths = write_routing(out, module.routing, list(module.suite.experts), about, start)
+        experts, blocks = list(module.suite.experts), module.classifier.routed_names
+        paths = write_routing(out, module.routing, experts, about, start, blocks)
         written += [path for path in paths if path.suffix == ".png"]
     if results["accuracy"]:
         worst = min(results["accuracy"], key=lambda task: results["accuracy"][task])
