@@ -79,8 +79,8 @@ class LowRankVectors(TaskVectors):
     def mix(self, routing_weights: Tensor) -> Tensor:
         """Weigh the columns of each expert by its share, then multiply."""
         dtype = routing_weights.dtype
-        shares = routing_weights[:, self.owners]
-        mixed = (self.left.to(dtype) * shares[:, None, :]) @ self.right.to(dtype)
+        shares = routing_weights.index_select(1, self.owners)
+        mixed = (self.left.to(dtype) * shares[:, None]) @ self.right.to(dtype)
         return mixed.unflatten(2, self.shape[1:])
 
     def tile(self, start: int, stop: int, dim: int, dtype: torch.dtype) -> Tensor:
@@ -93,8 +93,8 @@ class LowRankVectors(TaskVectors):
     def add_applied(self, out: Tensor, x: Tensor, routing_weights: Tensor) -> Tensor:
         """Two products for all experts at once, and no task vector is formed."""
         dtype = routing_weights.dtype
-        shares = routing_weights[:, None, self.owners]
-        within = x @ self.right.to(dtype).T * shares
+        shares = routing_weights.index_select(1, self.owners)
+        within = x @ self.right.to(dtype).T * shares[:, None]
         out.flatten(0, 1).addmm_(within.flatten(0, 1), self.left.to(dtype).T)
         return out
 
