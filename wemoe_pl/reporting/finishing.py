@@ -57,11 +57,12 @@ def scored_results(
         command: after a fit, they say what the guard against collapse saw.
         seed: of all that was random.
     """
-    results = collect_results(model, seed, data.corruption)
+    results = collect_results(model, seed, data.corruption, data.test_render)
     partial, curves = what_was_scored(trainer), images_of_curves(trainer)
     results |= {"partial": partial, "curves": curves}
     results["method"] += PARTIAL if partial else ""
     if command == "fit":
+        results["stream"] = data.stream_note
         [guard] = callbacks_of(trainer, CollapseGuard)
         results["guard"] = guard.report
         points, restored = callbacks_of(trainer, Curves)[0].points, guard.report["restored_step"]
