@@ -33,6 +33,7 @@ from wemoe_pl.training.objectives import (
     needs_of,
     with_old_options,
 )
+from wemoe_pl.training.open_stream import check_open_stream, open_step
 from wemoe_pl.training.optimization import (
     Schedule,
     check_heads_are_averaged,
@@ -63,6 +64,9 @@ class TestTimeAdaptation(MergedModule):
         references: also score pretrained, task arithmetic and the individual experts, for the
             table and the normalized mean.
         objective: what is minimised, summed over tasks; by default the paper's, `Entropy`.
+        announced: are the tasks of images told? Otherwise those of a step are put together, the
+            task of each is inferred (by `infer_task`, or else by the entropy of heads), and the
+            objective is summed over the inferred tasks.
     """
 
     __test__ = False  # not a test, whatever pytest makes of its name
@@ -79,6 +83,7 @@ class TestTimeAdaptation(MergedModule):
         references: bool = True,
         schedule: Schedule = "cosine",
         objective: Objective | None = None,
+        announced: bool = True,
     ):
         super().__init__(suite, merge, task, infer_task, references)
         if isinstance(merge, SampleMethod):
@@ -92,6 +97,7 @@ class TestTimeAdaptation(MergedModule):
         self.schedule = schedule
         self.objective = with_old_options(objective, diversity, reliable)
         check_objective(self.objective)
+        self.announced = announced
         self.needs = needs_of(self.objective)
         self._expert_logits: ExpertLogits | None = None
 
@@ -102,22 +108,13 @@ class TestTimeAdaptation(MergedModule):
             "learning_rate": self.learning_rate,
             "schedule": self.schedule,
             "objective": self.objective,
+            "announced": self.announced,
         }
 
     def on_fit_start(self) -> None:
         """Refuse what the objective cannot have, and get it ready otherwise."""
-        if self.trainer.world_size > 1 and self.classifier.routes_batches:
-            raise ConfigError(
-                "Routing by batch takes the mean over the images of a step, which several devices "
-                "share: set model.merge.routing to sample, or trainer.devices to 1."
-            )
-        if self.merge.trains_heads:
-            check_heads_are_averaged(self.trainer)
-        if "routing_weights" in self.needs and not self.classifier.mixtures:
-            raise ConfigError(
-                f"The objective {type(self.objective).__name__} needs routing weights, and "
-                f"{self.merge.label} has no routers: choose another objective, or merge by WEMoE."
-            )
+        check_fit_of(self)
+        check_open_stream(self)
         if "expert_logits" in self.needs:
             place = next(self.classifier.parameters())
             with self.clock.timed("build"):
@@ -136,8 +133,8 @@ class TestTimeAdaptation(MergedModule):
         Args:
             batch: images (B, 3, H, W) and labels (B,) by task.
         """
-        images = {task: images for task, (images, _) in batch.items()}
-        shares = compute_needs(self.classifier, images, self.needs, self._expert_logits)
+        images, encoded = open_step(self, {task: images for task, (images, _) in batch.items()})
+        shares = compute_needs(self.classifier, images, self.needs, self._expert_logits, encoded)
         found = {name: gather_batch(self.trainer, share) for name, share in shares.items()}
         logits = found.pop("logits")
         return {
@@ -192,3 +189,19 @@ class TestTimeAdaptation(MergedModule):
             )
         optimizer = Adam(trained.values(), lr=self.learning_rate)
         return scheduled(optimizer, self.schedule, self.trainer)
+
+
+def check_fit_of(module: TestTimeAdaptation) -> None:
+    """Raise `ConfigError` for what a merge method and an objective do not allow together."""
+    if module.trainer.world_size > 1 and module.classifier.routes_batches:
+        raise ConfigError(
+            "Routing by batch takes the mean over the images of a step, which several devices "
+            "share: set model.merge.routing to sample, or trainer.devices to 1."
+        )
+    if module.merge.trains_heads:
+        check_heads_are_averaged(module.trainer)
+    if "routing_weights" in module.needs and not module.classifier.mixtures:
+        raise ConfigError(
+            f"The objective {type(module.objective).__name__} needs routing weights, and "
+            f"{module.merge.label} has no routers: choose another objective, or merge by WEMoE."
+        )
