@@ -18,7 +18,7 @@ def test_only_what_is_scored_is_rendered_anew(tiny_suite: Suite) -> None:
     data = MultiTaskData(tiny_suite, test_render=FRESH)
     expected, labels = render_split("dtd", "test", 30, seed=7)
     scored = data.sets.load(data.sets.scored["dtd"]).images
-    assert all(np.array_equal(scored[i][0], expected[i]) for i in range(30))
+    assert all(np.array_equal(np.asarray(scored[i][0]), expected[i]) for i in range(30))
     assert list(scored.labels) == labels.tolist()
     assert data.sets.streamed["dtd"] == ImageSet("dtd", "test")
     assert len(data.sets.load(data.sets.streamed["dtd"])) == 20
