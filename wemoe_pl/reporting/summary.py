@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from wemoe_pl.merging.spelling import spelled
+from wemoe_pl.reporting.intervals import in_percent, interval_of, interval_of_mean
 from wemoe_pl.reporting.markdown import as_markdown, fenced, grid, inline_code
 from wemoe_pl.reporting.run_notes import corruption_of, notes_on_means, notes_on_run
 from wemoe_pl.reporting.table import percent
@@ -21,11 +22,15 @@ from wemoe_pl.reporting.without_labels import (
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.training.metrics import mean, normalized_mean
 from wemoe_pl.training.references import EXPERTS, REFERENCES
-from wemoe_pl.training.shown_metrics import CALIBRATION, INFORMATION
+from wemoe_pl.training.shown_metrics import ACCURACY, CALIBRATION, INFORMATION
 
 CALIBRATION_NOTE = (
     "Calibration error is how far confidence and accuracy lie apart, on average over 15 bins of "
     "confidence: 0 when 80 % of the answers are right that are given with a confidence of 80 %."
+)
+INTERVALS_NOTE = (
+    "Between these bounds, in percent, lies the accuracy on further images of the same kind, with "
+    "a confidence of 95 %. Another seed of the run may move it further."
 )
 REFERENCES_NOTE = (
     "Pretrained is the model before any fine-tuning, and individual is every expert on its own "
@@ -144,6 +149,7 @@ def summary_page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
     """
     sections = {
         compared_metric([results]).label.capitalize(): accuracy_section(results),
+        "Intervals": interval_section(results),
         "Calibration": calibration_section(results),
         "Without labels": label_free_section(results),
         "When the task is not known": unknown_task_section(results),
@@ -170,6 +176,20 @@ def accuracy_section(results: Mapping[str, Any]) -> list[str]:
     """Show the table that compares a run, if it was measured in anything."""
     is_measured = bool(results.get(compared_metric([results]).result))
     return [grid(*accuracy_rows(results)), REFERENCES_NOTE] if is_measured else []
+
+
+def interval_section(results: Mapping[str, Any]) -> list[str]:
+    """Show between which bounds the accuracies lie, if it is known how many images were scored."""
+    accuracy, images = results.get(ACCURACY.result), results.get("images")
+    if not accuracy or not images:
+        return []
+    rows = [
+        [task, str(images[task]), in_percent(interval_of(value, images[task]))]
+        for task, value in accuracy.items()
+    ]
+    total = str(sum(images[task] for task in accuracy))
+    rows.append(["mean", total, in_percent(interval_of_mean(accuracy, images))])
+    return [grid(["task", "images", spelled(results["method"])], rows), INTERVALS_NOTE]
 
 
 def calibration_section(results: Mapping[str, Any]) -> list[str]:
