@@ -9,7 +9,7 @@ from .data.tasks import (
     InMemoryTask as InMemoryTask,
 )
 from .data.corruptions.task import Corruption as Corruption, CorruptedTask as CorruptedTask
-from .data.miniature import MiniatureTask as MiniatureTask
+from .data.miniature import MiniatureTask as MiniatureTask, FreshRender as FreshRender
 from .checkpoints import Backbone as Backbone, load_encoder as load_encoder
 from .checkpoints.heads import (
     ClassificationHead as ClassificationHead,

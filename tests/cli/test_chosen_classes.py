@@ -5,8 +5,8 @@ from abc import abstractmethod
 import pytest
 
 from wemoe_pl.cli.chosen_classes import choices_of
-from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.tasks import VisionTask
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.training.module import MultiTaskModule
 

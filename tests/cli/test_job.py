@@ -108,6 +108,67 @@ def test_corrupted_images_are_scored_and_adapted_on(adapt_on: str, job: Job, out
     assert results(out)["calibration_error"] != noisy["calibration_error"]
 
 
+@pytest.mark.parametrize("stream", ["test", "train"])
+def test_a_few_images_are_adapted_on_and_all_scored(stream: str, job: Job, out: Path) -> None:
+    few = (*QUICK, "--data.stream", stream, "--data.images_per_task", "3")
+    assert job("fit", *few) == (0, "")
+    left = results(out)
+    assert left["stream"] == "Adapted on 3 images of every task."
+    assert set(left["images"].values()) == {20}
+    assert left["stream"] in (out / "summary.md").read_text()
+    status, err = job("fit", *QUICK, "--data.stream", stream, "--data.images_per_task", "4")
+    assert status == 1
+    assert "data.init_args.images_per_task was 3 and is now 4" in err
+    status, err = job("fit", *few, "--data.images_per_class", "2", "--fresh")
+    assert (status, "give one of them." in err) == (1, True)
+
+
+def test_labels_that_choose_images_are_told_of(
+    job: Job, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert job("fit", *QUICK, "--data.images_per_class", "1") == (0, "")
+    assert results(out)["stream"] in caplog.messages
+    assert "1 images of every class, which labels chose;" in results(out)["stream"]
+
+
+def test_a_stream_may_come_mixed_and_unannounced(job: Job, out: Path) -> None:
+    weights = ("--data.proportions", "{cars: 5, dtd: 1}")
+    assert job("fit", *QUICK, *weights, "--model.announced", "false") == (0, "")
+    assert results(out)["stream"] == (
+        "The images of a step came mixed, by these weights: cars 5, dtd 1. No task was announced: "
+        "that of every image was inferred (by entropy)."
+    )
+    assert set(results(out)["accuracy"]) == {"cars", "dtd", "mnist"}
+    _, err = job("fit", *QUICK, *weights)
+    assert "model.init_args.announced was False and is now None" in err  # as it was left out
+    status, err = job("fit", *QUICK, "--data.proportions", "{crs: 5}", "--fresh")
+    assert (status, "Did you mean 'cars'?" in err) == (1, True)
+
+
+def test_a_run_is_scored_on_images_that_it_has_not_seen(
+    job: Job, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    assert job("fit", *QUICK) == (0, "")
+    again, render = tmp_path / "again", ("--data.test_render", "{seed: 7, images: 30}")
+    test = ["test", "--config", str(out / "config.yaml"), "--out", str(again), *render]
+    assert main.main(test) == 0
+    assert any("Using the checkpoint of this run" in message for message in caplog.messages)
+    sentence = "Scored on 30 images of every task, rendered from seed 7 and never adapted on."
+    assert sentence in " ".join(capsys.readouterr().out.split())
+    assert sentence in (again / "summary.md").read_text()
+    left = results(again)
+    assert left["render"] == {"seed": 7, "images": 30}
+    assert set(left["images"].values()) == {30}
+    assert left["method"] == "WEMoE"
+    assert left["run"]["images"].keys() == {f"fresh test images of '{t}'" for t in left["tasks"]}
+    both = main.main(["report", str(out), str(again)])
+    assert (both, capsys.readouterr().out.count("### tiny, 3 tasks")) == (0, 2)
+    seen = ["test", "--config", str(out / "config.yaml"), "--data.test_render", "{seed: 0}"]
+    assert main.main([*seen, "--out", str(tmp_path / "seen")]) == 1
+    assert "test_render.seed is 0, the seed of the images that" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("merge", "plain"),
     [

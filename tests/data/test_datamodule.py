@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from wemoe_pl.data.datamodule import MultiTaskData, TaskData, VisionData
+from wemoe_pl.data.datamodule import MultiTaskData, TaskData
 from wemoe_pl.data.image_sets import ImageSet
 from wemoe_pl.data.miniature import CLASSES, MiniatureTask, RenderedImages
 from wemoe_pl.data.samplers import ALONE, Share
 from wemoe_pl.data.streams import Batch, StepBatches
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED, ImageFolderTask, Split
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import CheckpointError, ConfigError, DataError
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.training.adapt import TestTimeAdaptation

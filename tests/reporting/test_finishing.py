@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from wemoe_pl.data.miniature import FreshRender
 from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.reporting.finishing import validation_tables
 from wemoe_pl.system.console import Console
@@ -25,13 +26,15 @@ def test_a_table_of_a_validation_names_the_method(trial: int, method: str) -> No
         suite=SimpleNamespace(name="tiny", note=None),
         method="wemoe",
     )
+    data: Any = SimpleNamespace(test_render=FreshRender(7, 2))
     console = Console(record=True, width=100)
-    console.print(*validation_tables(trainer, model))
+    console.print(*validation_tables(trainer, model, data))
     text = console.export_text()
     assert "Accuracy on tiny, %" in text
     assert "50.0" in text
     assert ("partial" in text) == bool(trial)
     assert method in text
+    assert "rendered from seed 7" in " ".join(text.split())
 
 
 def test_a_validation_without_labels_shows_what_needs_none() -> None:
@@ -43,7 +46,8 @@ def test_a_validation_without_labels_shows_what_needs_none() -> None:
     scores.update("mnist", torch.zeros(3, 2), torch.full((3,), UNLABELLED))
     suite = SimpleNamespace(name="tiny", note=None)
     model: Any = SimpleNamespace(scores=scores, suite=suite, method="wemoe")
-    [table] = validation_tables(trainer, model)
+    data: Any = SimpleNamespace(test_render=None)
+    [table] = validation_tables(trainer, model, data)
     console = Console(record=True, width=100)
     console.print(table)
     text = console.export_text()

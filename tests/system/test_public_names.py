@@ -18,8 +18,8 @@ from lightning.pytorch.strategies import Strategy
 
 import wemoe_pl
 from wemoe_pl.cli.main import main
-from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.tasks import VisionTask
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.export.loading import load, open_model
 from wemoe_pl.export.timm_folder import timm_features
 from wemoe_pl.merging import MergeMethod

@@ -162,3 +162,11 @@ def test_a_run_has_an_end(tiny_suite: Suite, quiet_trainer: NewTrainer) -> None:
 def test_adaptation_refuses_a_method_that_needs_samples(tiny_suite: Suite) -> None:
     with pytest.raises(ConfigError, match="RegMean computes its weights from samples: set model"):
         TestTimeAdaptation(tiny_suite, RegMean())
+
+
+def test_every_task_gives_as_many_samples(
+    tiny_suite: Suite, quiet_trainer: Callable[..., L.Trainer]
+) -> None:
+    data = MultiTaskData(tiny_suite, stream="train", proportions={"cars": 1.0, "dtd": 2.0})
+    with pytest.raises(ConfigError, match=r"leave out data\.proportions\.$"):
+        quiet_trainer(max_steps=1).fit(SampleMerging(tiny_suite, RegMean()), datamodule=data)

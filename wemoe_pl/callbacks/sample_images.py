@@ -10,9 +10,9 @@ from typing import NamedTuple
 import lightning as L
 from PIL import Image
 
-from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.image_sets import ImageSets
 from wemoe_pl.data.tasks import UNLABELLED
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import at_least
 from wemoe_pl.runs.folder import RunFolder, sample_names, where_it_ends
 from wemoe_pl.system.files import atomic_write

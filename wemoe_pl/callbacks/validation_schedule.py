@@ -8,8 +8,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from wemoe_pl.callbacks.lightning_private import validate_now
 from wemoe_pl.callbacks.lookup import callbacks_of
-from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.tasks import UNLABELLED
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.training.module import MultiTaskModule
 
 SHARE = 0.1  # of the images of a run; to score one takes less time than to learn from it

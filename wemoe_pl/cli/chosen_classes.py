@@ -3,8 +3,8 @@
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
 
-from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.tasks import VisionTask
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.training.module import MultiTaskModule

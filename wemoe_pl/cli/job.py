@@ -217,7 +217,7 @@ class RunCLI(WeMoECLI):
     def after_validate(self) -> None:
         """Print the table."""
         if self.trainer.is_global_zero:
-            tables = validation_tables(self.trainer, self.model)
+            tables = validation_tables(self.trainer, self.model, self.datamodule)
             self.console.print(*tables, sep="\n")
             close_loggers(self.trainer.loggers)
 

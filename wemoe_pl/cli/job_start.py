@@ -13,7 +13,7 @@ from wemoe_pl.callbacks.lookup import all_callbacks, callbacks_of
 from wemoe_pl.callbacks.processes import is_first_process
 from wemoe_pl.cli.job_config import write_to
 from wemoe_pl.cli.options import CONFIG, values_of
-from wemoe_pl.data.datamodule import VisionData
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.runs.identity import Identity
 from wemoe_pl.runs.meant_run import meant_run
 from wemoe_pl.runs.session import Command, Session

@@ -7,9 +7,9 @@ from rich.table import Table
 
 from wemoe_pl.checkpoints import hub_request
 from wemoe_pl.checkpoints.heads import save_head
-from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import UnreachableError
 from wemoe_pl.system.console import Console
 from wemoe_pl.system.disk_space import check_room, size_in_words

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from wemoe_pl.data.corruptions.task import Corruption
+from wemoe_pl.data.miniature import FreshRender
 from wemoe_pl.data.pixel_cache import cached_pixels
 from wemoe_pl.data.pixel_hashes import Contents
 from wemoe_pl.data.preprocessing import Preprocessing
@@ -14,16 +15,19 @@ from wemoe_pl.errors import DataError
 
 
 class ImageSet(NamedTuple):
-    """Some images that a job reads: a split of a task, as it is or corrupted."""
+    """Some images that a job reads: a split of a task, as it is, rendered anew or corrupted."""
 
     task: str
     split: Split
     corruption: Corruption | None = None
+    render: FreshRender | None = None
 
     @property
     def name(self) -> str:
         """Return the name of the set in messages and checkpoints."""
-        return f"{'corrupted ' if self.corruption else ''}{self.split} images of '{self.task}'"
+        kinds = {"corrupted ": self.corruption, "fresh ": self.render}
+        changes = "".join(kind for kind, change in kinds.items() if change)
+        return f"{changes}{self.split} images of '{self.task}'"
 
 
 class ImageSets:
@@ -66,6 +70,8 @@ class ImageSets:
     def task(self, wanted: ImageSet) -> VisionTask:
         """The task that has the images of a set."""
         task = self.suite.task(wanted.task)
+        if wanted.render:
+            task = wanted.render.task(wanted.task, task)
         return wanted.corruption.task(task) if wanted.corruption else task
 
     def load(self, wanted: ImageSet) -> PreparedImages:

@@ -141,6 +141,14 @@ class StepBatches(Dataset[Batch]):
     Every task is gone through in a new random order each epoch, seeded by (seed, task, epoch).
     When a step is split into groups of tasks (gradient accumulation), its groups follow one
     another: item i is group i mod G of step i div G.
+
+    Args:
+        tasks: the images of each.
+        batch_size: images per task and step.
+        tasks_per_batch: how many tasks a group has.
+        seed: of the order of the images.
+        share: the share of every batch that this process has.
+        places: per task, those of the images that are gone through; by default all.
     """
 
     def __init__(
@@ -150,6 +158,7 @@ class StepBatches(Dataset[Batch]):
         tasks_per_batch: int,
         seed: int,
         share: Share = ALONE,
+        places: Mapping[str, NDArray[np.int64]] | None = None,
     ):
         self.tasks = dict(tasks)
         self.batch_size = batch_size
@@ -157,30 +166,41 @@ class StepBatches(Dataset[Batch]):
         self.groups = [names[start : start + tasks_per_batch] for start in starts]
         self.seed = seed
         self.share = share
+        self.places = places or {task: np.arange(len(images)) for task, images in tasks.items()}
 
     def __getitem__(self, index: int) -> Batch:
         step, group = divmod(index, len(self.groups))
+        wanted = {task: self.indices(task, step) for task in self.groups[group]}
         read = {
-            task: self.tasks[task].read(self.share.of_batch(self.indices(task, step)))
-            for task in self.groups[group]
+            task: self.tasks[task].read(self.share.of_batch(indices))
+            for task, indices in wanted.items()
+            if indices
         }
         batch = {task: labelled for task, (labelled, _) in read.items()}
         return SeenBatch(batch, [seen for _, seen in read.values()])
 
     def first(self, task: str, count: int) -> Tensor:
         """Return the first images of a task's stream, at most `count`, (N, 3, H, W)."""
-        order = self._order(task, epoch=0)[:count]
-        (images, _), _ = self.tasks[task].read(order.tolist())
+        positions = range(min(count, len(self.places[task])))
+        (images, _), _ = self.tasks[task].read(self.indices_at(task, positions))
         return images
 
     def indices(self, task: str, step: int) -> list[int]:
         """Return the indices of a task's images in step `step`, of all processes together."""
-        size = len(self.tasks[task])
-        positions = range(step * self.batch_size, (step + 1) * self.batch_size)
-        epochs = range(positions[0] // size, positions[-1] // size + 1)
-        orders = {epoch: self._order(task, epoch) for epoch in epochs}
-        return [int(orders[p // size][p % size]) for p in positions]
+        return self.indices_at(task, self.positions(task, step))
 
-    def _order(self, task: str, epoch: int) -> NDArray[np.int64]:
-        stream = np.random.default_rng([self.seed, zlib.crc32(task.encode()), epoch])
-        return stream.permutation(len(self.tasks[task]))
+    def indices_at(self, task: str, positions: range) -> list[int]:
+        """Return the indices of a task's images at positions that count from the stream's start."""
+        places = self.places[task]
+        epochs = {position // len(places) for position in positions}
+        orders = {epoch: shuffled(len(places), self.seed, task, epoch) for epoch in epochs}
+        return [int(places[orders[p // len(places)][p % len(places)]]) for p in positions]
+
+    def positions(self, task: str, step: int) -> range:
+        """Return which images of a task a step has, counted from the beginning of the stream."""
+        return range(step * self.batch_size, (step + 1) * self.batch_size)
+
+
+def shuffled(size: int, seed: int, task: str, epoch: int) -> NDArray[np.int64]:
+    """Return the order in which an epoch goes through so many images of a task."""
+    return np.random.default_rng([seed, zlib.crc32(task.encode()), epoch]).permutation(size)

@@ -12,7 +12,8 @@ from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.manifest import Manifest
 from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.reporting.markdown import as_markdown, fenced, grid, inline_code
-from wemoe_pl.reporting.summary import notes_on_means, rows_by_task
+from wemoe_pl.reporting.run_notes import notes_on_means, notes_on_run
+from wemoe_pl.reporting.summary import rows_by_task
 from wemoe_pl.reporting.templates import template_in
 from wemoe_pl.reporting.without_labels import (
     compared_metric,
@@ -95,8 +96,7 @@ def results_table(results: Mapping[str, Any] | None) -> str:
     table = grid(["task", *columns], rows, align="---")
     corruption = results.get("corruption")
     note = [f"On corrupted images: {corruption}."] if corruption else []
-    note += [results[key] for key in ("note", "partial") if results.get(key)]
-    note += notes_on_means(results)
+    note += [*notes_on_run(results), *notes_on_means(results)]
     below = as_markdown(f"Seed {results['seed']}. {' '.join(note)}".strip())
     return "\n".join([table, "", below])
 

@@ -13,7 +13,7 @@ from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.model.architecture import Architecture
 from wemoe_pl.runs.checkpoint_schema import Digest, Source
-from wemoe_pl.runs.results_schema import Accuracies, CorruptionRecord, Fraction
+from wemoe_pl.runs.results_schema import Accuracies, CorruptionRecord, Fraction, RenderRecord
 from wemoe_pl.system.files import atomic_write, sha256
 from wemoe_pl.system.hub import is_inside
 from wemoe_pl.system.provenance import revision, versions
@@ -46,6 +46,8 @@ class ExportedResults(TypedDict):
     note: NotRequired[str | None]
     partial: NotRequired[str | None]
     corruption: NotRequired[CorruptionRecord | None]
+    render: NotRequired[RenderRecord | None]
+    stream: NotRequired[str | None]
 
 
 @with_config(STRICT)

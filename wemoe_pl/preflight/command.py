@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from lightning import Trainer
 
-from wemoe_pl.data.datamodule import VisionData, check_split
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.merging import SampleMethod
 from wemoe_pl.merging.spelling import spelled
@@ -188,7 +188,7 @@ def look_at_settings(job: Job, findings: Findings) -> None:
     with findings.listed("config"):
         count_steps(job.trainer)
     with findings.listed("config"):
-        check_split(job.data.batch_size, job.processes)
+        job.data.check_processes(job.processes)
 
 
 def print_models(job: Job, console: Console, findings: Findings) -> None:

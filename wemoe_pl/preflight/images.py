@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
-from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.tasks import UNLABELLED, Images, Split, name_some
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.preflight.findings import Findings
 
 MOST_ROWS = 10  # of a task's classes, unless all are asked for

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wemoe_pl.checkpoints import Backbone, State
-from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.merging import MergeMethod, TaskArithmetic
 from wemoe_pl.moe.task_vectors import add_task_vectors, lazy_task_vector, state_of

@@ -7,8 +7,8 @@ from typing import Any
 from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.reporting.families import common_family
 from wemoe_pl.reporting.published import PublishedRow, experiment_of, published_rows
+from wemoe_pl.reporting.run_notes import corruption_of
 from wemoe_pl.reporting.scored_runs import ScoredRun
-from wemoe_pl.reporting.summary import corruption_of
 from wemoe_pl.reporting.table import Cell, ResultRow, ResultTable
 from wemoe_pl.reporting.table_columns import TableColumns, columns_of
 from wemoe_pl.reporting.table_notes import seeds_note, table_notes
@@ -232,4 +232,5 @@ def title_of(results: Mapping[str, Any]) -> str:
     parts = [results["suite"], f"{len(tasks)} task{'s' * (len(tasks) != 1)}"]
     parts += [f"unseen {', '.join(unseen)}"] if unseen else []
     parts += [corruption] if (corruption := corruption_of(results)) else []
+    parts += [f"rendered from seed {render['seed']}"] if (render := results.get("render")) else []
     return ", ".join(parts)

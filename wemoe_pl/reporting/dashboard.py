@@ -13,7 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.callbacks.lookup import callbacks_of
-from wemoe_pl.data.datamodule import VisionData
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.reporting.analysis import ROUTING_COLUMNS, routing_rows
 from wemoe_pl.reporting.media import Captions, ShownImages, media_loggers, show
 from wemoe_pl.reporting.panels import (

@@ -11,7 +11,8 @@ from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.callbacks.curves import Curves
 from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.callbacks.validation_schedule import ValidationSchedule
-from wemoe_pl.data.datamodule import VisionData
+from wemoe_pl.data.vision_data import VisionData
+from wemoe_pl.model.recipe import describe
 from wemoe_pl.reporting.dashboard import Dashboard
 from wemoe_pl.reporting.loggers import RunLogger
 from wemoe_pl.reporting.plots.run import write_figures
@@ -21,16 +22,18 @@ from wemoe_pl.reporting.without_labels import adaptation_ends
 from wemoe_pl.runs.partial import PARTIAL, what_was_scored, what_was_validated
 from wemoe_pl.runs.session import Command, Session
 from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.open_stream import unannounced_note
 from wemoe_pl.training.shown_metrics import ACCURACY, INFORMATION, SHOWN_METRICS
 
 
-def validation_tables(trainer: Trainer, model: MultiTaskModule) -> list[Table]:
+def validation_tables(trainer: Trainer, model: MultiTaskModule, data: VisionData) -> list[Table]:
     """The scores of a validation, in the form of those of a test."""
     partial = what_was_scored(trainer)
     scores = {m.result: m.score(model.scores) for m in SHOWN_METRICS if m.score}
     about: dict[str, Any] = {
         "suite": model.suite.name,
         "note": model.suite.note,
+        "render": describe(data.test_render),
         "method": model.method + (PARTIAL if partial else ""),
         "tasks": list(scores[ACCURACY.result] or scores[INFORMATION.result]),
         "partial": partial,
@@ -57,11 +60,13 @@ def scored_results(
         command: after a fit, they say what the guard against collapse saw.
         seed: of all that was random.
     """
-    results = collect_results(model, seed, data.corruption)
+    results = collect_results(model, seed, data.corruption, data.test_render)
     partial, curves = what_was_scored(trainer), images_of_curves(trainer)
     results |= {"partial": partial, "curves": curves}
     results["method"] += PARTIAL if partial else ""
     if command == "fit":
+        about_stream = data.stream_note, unannounced_note(model)
+        results["stream"] = " ".join(filter(None, about_stream))
         [guard] = callbacks_of(trainer, CollapseGuard)
         results["guard"] = guard.report
         points, restored = callbacks_of(trainer, Curves)[0].points, guard.report["restored_step"]

@@ -10,6 +10,7 @@ from torch import nn
 
 from wemoe_pl.checkpoints import HEAD
 from wemoe_pl.data.corruptions.task import Corruption
+from wemoe_pl.data.miniature import FreshRender
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.system.files import atomic_write
@@ -21,9 +22,12 @@ from wemoe_pl.training.shown_metrics import INFORMATION
 
 
 def collect_results(
-    module: MultiTaskModule, seed: int, corruption: Corruption | None = None
+    module: MultiTaskModule,
+    seed: int,
+    corruption: Corruption | None = None,
+    render: FreshRender | None = None,
 ) -> dict[str, Any]:
-    """Collect what `results.json` says about a tested module, and its images' corruption."""
+    """Collect what `results.json` says about a tested module, and what its images are."""
     accuracy = module.test_results["accuracy"]
     reference = module.test_results["reference"]
     individual = reference.get("individual", {})
@@ -35,6 +39,7 @@ def collect_results(
         "merge": module.recipe.get("merge"),
         "experts": list(module.suite.experts),
         "corruption": describe(corruption),
+        "render": describe(render),
         "tasks": list(accuracy) or list(module.test_results[INFORMATION.result]),
         "classes": dict(classifier.num_classes),
         **module.test_results,

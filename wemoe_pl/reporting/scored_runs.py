@@ -44,10 +44,11 @@ class ScoredRun:
     def experiment(self) -> tuple[Any, ...]:
         """Return the key that runs of one table share: they are scored on the same, labels too."""
         results = self.results
-        corruption = json.dumps(results.get("corruption"), sort_keys=True)
+        images = [results.get("corruption"), results.get("render")]
         tasks = tuple(scored_tasks(results))
         experts = tuple(results.get("experts", tasks))
-        return results["suite"], tasks, tuple(unlabelled_tasks(results)), experts, corruption
+        unlabelled = tuple(unlabelled_tasks(results))
+        return results["suite"], tasks, unlabelled, experts, json.dumps(images, sort_keys=True)
 
 
 def read_experiments(folders: Iterable[str]) -> list[list[ScoredRun]]:

@@ -7,7 +7,9 @@ from typing import Any
 from rich.table import Table
 
 from wemoe_pl.merging.spelling import spelled
+from wemoe_pl.reporting.intervals import in_percent, interval_of, interval_of_mean
 from wemoe_pl.reporting.markdown import as_markdown, fenced, grid, inline_code
+from wemoe_pl.reporting.run_notes import corruption_of, notes_on_means, notes_on_run
 from wemoe_pl.reporting.table import percent
 from wemoe_pl.reporting.without_labels import (
     compared_metric,
@@ -15,20 +17,21 @@ from wemoe_pl.reporting.without_labels import (
     label_free_section,
     label_free_table,
     scored_tasks,
-    unlabelled_note,
     unlabelled_tasks,
 )
 from wemoe_pl.system.files import atomic_write
-from wemoe_pl.training.metrics import mean, never_right, normalized_mean
+from wemoe_pl.training.metrics import mean, normalized_mean
 from wemoe_pl.training.references import EXPERTS, REFERENCES
-from wemoe_pl.training.shown_metrics import CALIBRATION, INFORMATION
+from wemoe_pl.training.shown_metrics import ACCURACY, CALIBRATION, INFORMATION
 
 CALIBRATION_NOTE = (
     "Calibration error is how far confidence and accuracy lie apart, on average over 15 bins of "
     "confidence: 0 when 80 % of the answers are right that are given with a confidence of 80 %."
 )
-# An accuracy of 1.2 times that of a guess is told apart from it by so many images at least.
-LIKE_A_GUESS, FEWEST_IMAGES = 1.2, 20
+INTERVALS_NOTE = (
+    "Between these bounds, in percent, lies the accuracy on further images of the same kind, with "
+    "a confidence of 95 %. Another seed of the run may move it further."
+)
 REFERENCES_NOTE = (
     "Pretrained is the model before any fine-tuning, and individual is every expert on its own "
     "task. The normalized mean is the mean of the accuracies, each divided by that of its expert."
@@ -57,8 +60,7 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
         results: the contents of a `results.json`.
     """
     caption = f"{compared_metric([results]).title.capitalize()} on {results['suite']}, %"
-    about = (results.get(key) for key in ("note", "partial", "curves"))
-    notes = [*about, *notes_on_means(results)]
+    notes = [*notes_on_run(results), results.get("curves"), *notes_on_means(results)]
     below = "\n".join(filter(None, notes))
     table = Table(title=caption, caption=below or None, min_width=len(caption))
     titles, rows = accuracy_rows(results)
@@ -147,6 +149,7 @@ def summary_page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
     """
     sections = {
         compared_metric([results]).label.capitalize(): accuracy_section(results),
+        "Intervals": interval_section(results),
         "Calibration": calibration_section(results),
         "Without labels": label_free_section(results),
         "When the task is not known": unknown_task_section(results),
@@ -163,68 +166,30 @@ def summary_page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
 
 def warnings_of(results: Mapping[str, Any]) -> list[str]:
     """Quote what must be known before any number is read."""
-    sentences = [results.get("note"), results.get("partial"), results.get("curves")]
-    sentences += notes_on_means(results)
+    sentences = [*notes_on_run(results), results.get("curves"), *notes_on_means(results)]
     if corruption := corruption_of(results):
         sentences.append(f"The test images are corrupted: {corruption}.")
     return [f"> {as_markdown(sentence)}" for sentence in sentences if sentence]
-
-
-def notes_on_means(results: Mapping[str, Any]) -> list[str]:
-    """Say which tasks have no part in the means of a run, or a doubtful one, and why."""
-    notes = (unlabelled_note(results), left_out_note(results), guessing_note(results))
-    return list(filter(None, notes))
-
-
-def left_out_note(results: Mapping[str, Any]) -> str:
-    """Say which tasks have no part in the normalized mean; nothing if all have.
-
-    >>> left_out_note({"reference": {"individual": {"mnist": 0.9, "dtd": 0.0}}})
-    'The normalized mean is without dtd, where the own expert is never right.'
-    """
-    tasks = never_right(results.get("reference", {}).get("individual", {}))
-    if not tasks:
-        return ""
-    named = ", ".join(tasks)
-    return f"The normalized mean is without {named}, where the own expert is never right."
-
-
-def guessing_note(results: Mapping[str, Any]) -> str:
-    """Name the tasks whose own expert is hardly ever right; nothing if there is none.
-
-    The likely reason is a head whose classes are in another order than those of the images.
-
-    >>> results = {"reference": {"individual": {"cars": 0.34, "mnist": 0.9}}}
-    >>> results |= {"classes": {"cars": 3, "mnist": 10}, "images": {"cars": 90, "mnist": 90}}
-    >>> guessing_note(results)[:62]
-    'The own expert of cars is right hardly more often than a guess'
-    """
-    classes, images = results.get("classes", {}), results.get("images", {})
-    guessing = [
-        task
-        for task, accuracy in results.get("reference", {}).get("individual", {}).items()
-        if images.get(task, 0) >= FEWEST_IMAGES
-        and classes.get(task, 0) > 1
-        and accuracy * classes[task] <= LIKE_A_GUESS
-    ]
-    if not guessing:
-        return ""
-    return (
-        f"The own expert of {', '.join(guessing)} is right hardly more often than a guess: are "
-        "the classes of its images in the order of its head?"
-    )
-
-
-def corruption_of(results: Mapping[str, Any]) -> str:
-    """Say what was done to the images; nothing for clean ones."""
-    corruption = results.get("corruption")
-    return f"{corruption['kind']} of severity {corruption['severity']}" if corruption else ""
 
 
 def accuracy_section(results: Mapping[str, Any]) -> list[str]:
     """Show the table that compares a run, if it was measured in anything."""
     is_measured = bool(results.get(compared_metric([results]).result))
     return [grid(*accuracy_rows(results)), REFERENCES_NOTE] if is_measured else []
+
+
+def interval_section(results: Mapping[str, Any]) -> list[str]:
+    """Show between which bounds the accuracies lie, if it is known how many images were scored."""
+    accuracy, images = results.get(ACCURACY.result), results.get("images")
+    if not accuracy or not images:
+        return []
+    rows = [
+        [task, str(images[task]), in_percent(interval_of(value, images[task]))]
+        for task, value in accuracy.items()
+    ]
+    total = str(sum(images[task] for task in accuracy))
+    rows.append(["mean", total, in_percent(interval_of_mean(accuracy, images))])
+    return [grid(["task", "images", spelled(results["method"])], rows), INTERVALS_NOTE]
 
 
 def calibration_section(results: Mapping[str, Any]) -> list[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from wemoe_pl.merging.spelling import spelled
+from wemoe_pl.reporting.run_notes import notes_on_means, render_note
 from wemoe_pl.reporting.scored_runs import ScoredRun
-from wemoe_pl.reporting.summary import notes_on_means
 from wemoe_pl.reporting.table import ResultRow
 from wemoe_pl.reporting.table_columns import TableColumns
 from wemoe_pl.training.shown_metrics import ACCURACY
@@ -22,8 +22,15 @@ def table_notes(runs: Sequence[ScoredRun], columns: TableColumns) -> list[str]:
     on_means = dict.fromkeys(
         note for run in runs if is_of_accuracy for note in notes_on_means(run.results)
     )
-    suite = runs[0].results.get("note", "")
-    return [suite, columns.note, told_task_note(runs), *partial, *on_means]
+    suite, render = runs[0].results.get("note", ""), render_note(runs[0].results)
+    told = told_task_note(runs)
+    return [suite, render, stream_note(runs), columns.note, told, *partial, *on_means]
+
+
+def stream_note(runs: Iterable[ScoredRun]) -> str:
+    """Say what is unusual about the stream of all runs that have learned; else rows tell it."""
+    notes = {run.results["stream"] for run in runs if "stream" in run.results}
+    return notes.pop() if len(notes) == 1 else ""
 
 
 def told_task_note(runs: Iterable[ScoredRun]) -> str:

@@ -36,6 +36,13 @@ class CorruptionRecord(TypedDict):
     published_pixelate: NotRequired[bool]
 
 
+class RenderRecord(TypedDict):
+    """The render of the miniature's images, which is not that of their suite."""
+
+    seed: Natural
+    images: Natural
+
+
 class RuleScores(TypedDict):
     """The scores of one rule by which tasks are inferred."""
 
@@ -107,6 +114,8 @@ class Results(TypedDict):
     merge: NotRequired[dict[str, Any] | None]
     experts: NotRequired[list[str]]
     corruption: NotRequired[CorruptionRecord | None]
+    render: NotRequired[RenderRecord | None]
+    stream: NotRequired[str]
     calibration_error: NotRequired[ByTask]
     entropy: NotRequired[ByTask]
     agreement: NotRequired[ByTask]

@@ -54,7 +54,11 @@ PLACES = re.compile(
 
 # Options that a class has got since, and the values by which it does what it did without them.
 ADDED: Mapping[str, Mapping[str, Any]] = {
-    "wemoe_pl.TestTimeAdaptation": {"schedule": "cosine", "objective": None},
+    "wemoe_pl.TestTimeAdaptation": {"schedule": "cosine", "objective": None, "announced": True},
+    "wemoe_pl.MultiTaskData": dict.fromkeys(
+        ("images_per_task", "images_per_class", "proportions", "test_render")
+    ),
+    "wemoe_pl.TaskData": {"test_render": None},
     "wemoe_pl.TIES": {"combine": "mean"},
     "wemoe_pl.AdaMerging": {"clamp": False},
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional as F
@@ -12,14 +13,15 @@ from torch.optim import Adam
 
 from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
 from wemoe_pl.checkpoints.heads import head_path, save_head
-from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import MergeMethod, SampleMethod, fold, folds
 from wemoe_pl.model.entropy import mean_entropy
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.system.provenance import provenance
+from wemoe_pl.system.warn import warn
 from wemoe_pl.training.gathering import gather_batch
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.objectives import (
@@ -34,6 +36,7 @@ from wemoe_pl.training.objectives import (
     needs_of,
     with_old_options,
 )
+from wemoe_pl.training.open_stream import check_open_stream, open_step
 from wemoe_pl.training.optimization import (
     Schedule,
     check_heads_are_averaged,
@@ -64,6 +67,9 @@ class TestTimeAdaptation(MergedModule):
         references: also score pretrained, task arithmetic and the individual experts, for the
             table and the normalized mean.
         objective: what is minimised, summed over tasks; by default the paper's, `Entropy`.
+        announced: are the tasks of images told? Otherwise those of a step are put together, the
+            task of each is inferred (by `infer_task`, or else by the entropy of heads), and the
+            objective is summed over the inferred tasks.
     """
 
     __test__ = False  # not a test, whatever pytest makes of its name
@@ -80,6 +86,7 @@ class TestTimeAdaptation(MergedModule):
         references: bool = True,
         schedule: Schedule = "cosine",
         objective: Objective | None = None,
+        announced: bool = True,
     ):
         super().__init__(suite, merge, task, infer_task, references)
         if isinstance(merge, SampleMethod):
@@ -93,6 +100,7 @@ class TestTimeAdaptation(MergedModule):
         self.schedule = schedule
         self.objective = with_old_options(objective, diversity, reliable)
         check_objective(self.objective)
+        self.announced = announced
         self.needs = needs_of(self.objective)
         self._expert_logits: ExpertLogits | None = None
 
@@ -103,22 +111,13 @@ class TestTimeAdaptation(MergedModule):
             "learning_rate": self.learning_rate,
             "schedule": self.schedule,
             "objective": self.objective,
+            "announced": self.announced,
         }
 
     def on_fit_start(self) -> None:
         """Refuse what the objective cannot have, and get it ready otherwise."""
-        if self.trainer.world_size > 1 and self.classifier.routes_batches:
-            raise ConfigError(
-                "Routing by batch takes the mean over the images of a step, which several devices "
-                "share: set model.merge.routing to sample, or trainer.devices to 1."
-            )
-        if self.merge.trains_heads:
-            check_heads_are_averaged(self.trainer)
-        if "routing_weights" in self.needs and not self.classifier.mixtures:
-            raise ConfigError(
-                f"The objective {type(self.objective).__name__} needs routing weights, and "
-                f"{self.merge.label} has no routers: choose another objective, or merge by WEMoE."
-            )
+        check_fit_of(self)
+        check_open_stream(self)
         if self.merge.initial_images and self.trainer.ckpt_path is None:
             with self.clock.timed("build"):
                 self.initialise()
@@ -141,6 +140,12 @@ class TestTimeAdaptation(MergedModule):
             )
         images = data.first_of_stream(self.merge.initial_images)
         in_order = {task: images[task] for task in self.suite.experts}
+        fewest = min(map(len, images.values()))
+        if fewest < self.merge.initial_images:
+            rank_zero_only(warn)(
+                f"{self.merge.label} was to begin with {self.merge.initial_images} images of every "
+                f"task, and begins with all that the stream has, of some task {fewest}."
+            )
         self.merge.initialise(self.classifier.encoder, in_order)
 
     def on_fit_end(self) -> None:
@@ -156,8 +161,8 @@ class TestTimeAdaptation(MergedModule):
         Args:
             batch: images (B, 3, H, W) and labels (B,) by task.
         """
-        images = {task: images for task, (images, _) in batch.items()}
-        shares = compute_needs(self.classifier, images, self.needs, self._expert_logits)
+        images, encoded = open_step(self, {task: images for task, (images, _) in batch.items()})
+        shares = compute_needs(self.classifier, images, self.needs, self._expert_logits, encoded)
         found = {name: gather_batch(self.trainer, share) for name, share in shares.items()}
         logits = found.pop("logits")
         return {
@@ -212,3 +217,19 @@ class TestTimeAdaptation(MergedModule):
             )
         optimizer = Adam(trained.values(), lr=self.learning_rate)
         return scheduled(optimizer, self.schedule, self.trainer)
+
+
+def check_fit_of(module: TestTimeAdaptation) -> None:
+    """Raise `ConfigError` for what a merge method and an objective do not allow together."""
+    if module.trainer.world_size > 1 and module.classifier.routes_batches:
+        raise ConfigError(
+            "Routing by batch takes the mean over the images of a step, which several devices "
+            "share: set model.merge.routing to sample, or trainer.devices to 1."
+        )
+    if module.merge.trains_heads:
+        check_heads_are_averaged(module.trainer)
+    if "routing_weights" in module.needs and not module.classifier.mixtures:
+        raise ConfigError(
+            f"The objective {type(module.objective).__name__} needs routing weights, and "
+            f"{module.merge.label} has no routers: choose another objective, or merge by WEMoE."
+        )

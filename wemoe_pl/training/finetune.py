@@ -22,9 +22,9 @@ from wemoe_pl.checkpoints.heads import (
     prototype_head,
     save_head,
 )
-from wemoe_pl.data.datamodule import VisionData
 from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import Pretrained
 from wemoe_pl.model.classifier import MultiTaskClassifier

@@ -51,6 +51,10 @@ class SampleMerging(MergedModule):
     def on_fit_start(self) -> None:
         """Start to count; the experts take turns in one encoder."""
         count_steps(self.trainer)  # refuses a run without an end
+        if getattr(getattr(self.trainer, "datamodule", None), "proportions", None) is not None:
+            raise ConfigError(
+                f"{self.method} takes as many samples of every task: leave out data.proportions."
+            )
         if self.trainer.world_size > 1:
             raise ConfigError(
                 f"{self.method} sums over its samples in one process: set trainer.devices to 1. "

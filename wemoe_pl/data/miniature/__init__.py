@@ -6,9 +6,11 @@ to look at shape; nothing is read from disk, not even a font.
 """
 
 from wemoe_pl.data.miniature.canvas import SIZE
+from wemoe_pl.data.miniature.fresh import FreshRender
 from wemoe_pl.data.miniature.rendering import CLASSES, contact_sheet, render, render_split
 from wemoe_pl.data.miniature.task import MiniatureTask, RenderedImages
 
 __all__ = [
-    "CLASSES", "SIZE", "MiniatureTask", "RenderedImages", "contact_sheet", "render", "render_split",
+    "CLASSES", "SIZE", "FreshRender", "MiniatureTask", "RenderedImages", "contact_sheet", "render",
+    "render_split",
 ]  # fmt: skip

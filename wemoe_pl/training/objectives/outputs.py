@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.model.multi_task_model import MultiTaskModel
+from wemoe_pl.model.multi_task_model import Encoded, MultiTaskModel
 
 Need = Literal["features", "routing_weights", "images", "expert_logits"]
 TaskLogits = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -69,6 +69,7 @@ def compute_needs(
     images: Mapping[str, Tensor],
     needs: frozenset[Need],
     expert_logits: TaskLogits | None = None,
+    encoded: Mapping[str, Encoded] | None = None,
 ) -> dict[str, dict[str, Tensor]]:
     """Compute the logits of a batch per task, and what else is needed of it.
 
@@ -77,11 +78,13 @@ def compute_needs(
         images: by task, (B, 3, H, W).
         needs: what to compute beside the logits.
         expert_logits: what the tasks' own experts answer, if that is needed.
+        encoded: the images, if they are encoded already, with whatever of it is needed.
 
     Returns:
         "logits" and every need, each by task.
     """
-    encoded = model.encode_tasks(images, with_routing="routing_weights" in needs)
+    if encoded is None:
+        encoded = model.encode_tasks(images, with_routing="routing_weights" in needs)
     features = {task: batch.features for task, batch in encoded.items()}
     found = {"logits": {task: model.head(task)(values) for task, values in features.items()}}
     if "features" in needs:

@@ -1,0 +1,51 @@
+"""Test images of the miniature tasks that nobody has seen: rendered from another seed."""
+
+from dataclasses import dataclass, replace
+
+from wemoe_pl.data.miniature.task import MiniatureTask
+from wemoe_pl.data.tasks import VisionTask
+from wemoe_pl.errors import ConfigError, at_least
+
+
+@dataclass(frozen=True)
+class FreshRender:
+    """Test images of another seed, in the place of a miniature task's own, to be scored on.
+
+    Args:
+        seed: of the images; another one than the tasks have.
+        images: how many of every task.
+
+    >>> FreshRender(seed=7).task("mnist", MiniatureTask("mnist"))
+    MiniatureTask(name='mnist', train_size=4000, test_size=2000, seed=7)
+    """
+
+    seed: int
+    images: int = 2000
+
+    def __post_init__(self) -> None:
+        """Refuse a seed that is too small, before any task is rendered."""
+        at_least(0, "test_render.seed", self.seed)
+
+    def task(self, name: str, task: VisionTask) -> MiniatureTask:
+        """Return a task with these test images.
+
+        Args:
+            name: of the task in its suite.
+            task: as the suite has it.
+
+        Raises:
+            ConfigError: it is not rendered, its own images have the same seed, or a class would
+                have none.
+        """
+        if not isinstance(task, MiniatureTask):
+            raise ConfigError(
+                f"test_render renders tasks of the miniature suites anew, and '{name}' is a "
+                f"{type(task).__name__}: leave it out."
+            )
+        if task.seed == self.seed:
+            raise ConfigError(
+                f"test_render.seed is {self.seed}, the seed of the images that '{name}' has "
+                "already: give another."
+            )
+        at_least(len(task.classes), "test_render.images", self.images)
+        return replace(task, seed=self.seed, test_size=self.images)

@@ -1,0 +1,199 @@
+"""A stream that nobody announces: the model itself finds out the task of every image."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import torch
+from lightning import Trainer
+from torch import Tensor
+
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.merging import MergeMethod
+from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.model.multi_task_model import Encoded, MultiTaskModel
+from wemoe_pl.model.task_inference import BEST_RULE, InferenceRule, infer_task
+from wemoe_pl.training.objectives import Objective, check_batch_size
+from wemoe_pl.training.scoring import Logs, log_by_task
+
+
+class Right(NamedTuple):
+    """The shares of images whose inferred task is the true one.
+
+    Attributes:
+        mean: of all images of a step.
+        by_task: of those of each true task.
+    """
+
+    mean: Tensor
+    by_task: dict[str, Tensor]
+
+
+class Inferred(NamedTuple):
+    """The images of a step, by the task that each of them seems to be of.
+
+    Attributes:
+        images: by inferred task, (B, 3, H, W), in the order of the step.
+        encoded: the same images, encoded.
+        right: how often that is the task which it is of.
+    """
+
+    images: dict[str, Tensor]
+    encoded: dict[str, Encoded]
+    right: Right
+
+
+class Adapting(Logs, Protocol):
+    """The part of a `TestTimeAdaptation` that an open stream is about; see there."""
+
+    suite: Suite
+    merge: MergeMethod
+    classifier: MultiTaskClassifier
+    objective: Objective
+    announced: bool
+    infer_task: InferenceRule | None
+
+    @property
+    def trainer(self) -> Trainer:
+        """The trainer of the fit."""
+
+
+def check_open_stream(module: Adapting) -> None:
+    """Raise `ConfigError` where tasks are not announced and cannot be found out."""
+    if module.announced:
+        return
+    trainer, problem = module.trainer, ""
+    if len(module.suite.experts) < 2:
+        problem = f"the suite has one expert, for '{next(iter(module.suite.experts))}'"
+    elif module.classifier.routes_batches:
+        problem = "routing by batch is for images of one task (model.merge.routing)"
+    elif module.merge.initial_images:
+        problem = "routers are fitted to images of known tasks (model.merge.start_images)"
+    elif trainer.world_size > 1:
+        problem = f"{trainer.world_size} devices share a step (trainer.devices)"
+    elif trainer.accumulate_grad_batches > 1:
+        problem = "a step is split by task (data.tasks_per_batch, trainer.accumulate_grad_batches)"
+    if problem:
+        raise ConfigError(
+            "model.announced is false, which puts the images of all tasks of a step together, but "
+            f"{problem}: change one of them."
+        )
+    module.classifier.check_rule(rule_of(module))
+
+
+def rule_of(module: Adapting) -> InferenceRule:
+    """Return the rule by which tasks are inferred that are not announced."""
+    return module.infer_task or BEST_RULE
+
+
+def is_open(module: Adapting) -> bool:
+    """May a task have any number of images in a step, and perhaps none?"""
+    data = getattr(module.trainer, "datamodule", None)
+    return not module.announced or getattr(data, "proportions", None) is not None
+
+
+def open_step(
+    module: Adapting, images: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Encoded] | None]:
+    """Return the images of a step that can be learned from, by their task as it is known.
+
+    Those that were encoded to find out their tasks come encoded as well. It is logged how often
+    the inferred task is the true one, and how many images are left out.
+
+    Args:
+        module: the one that adapts.
+        images: by true task, (B, 3, H, W).
+    """
+    if not is_open(module):
+        return dict(images), None
+    encoded: dict[str, Encoded] | None = None
+    if not module.announced:
+        inferred = by_inferred_task(module.classifier, images, rule_of(module))
+        log_by_task(module, "train/task_accuracy", inferred.right.mean, inferred.right.by_task)
+        images, encoded = inferred.images, inferred.encoded
+    kept = enough_for(module.objective, images)
+    left_out = sum(len(own) for task, own in images.items() if task not in kept)
+    module.log("train/left_out", float(left_out))
+    return kept, encoded and {task: encoded[task] for task in kept}
+
+
+def by_inferred_task(
+    model: MultiTaskModel, images: Mapping[str, Tensor], rule: InferenceRule
+) -> Inferred:
+    """Put the images of a step together, encode them in one pass, and infer the task of each.
+
+    Any of the tasks that have an expert may be inferred. What the images are really of is looked
+    at for the shares alone.
+
+    Args:
+        model: the one that is adapted, as it is now.
+        images: by true task, (B, 3, H, W).
+        rule: by which tasks are inferred.
+    """
+    pooled = torch.cat(list(images.values()))
+    encoded = model.encode_tasks({"": pooled}, with_routing=bool(model.routed))[""]
+    places = inferred_places(model, encoded, rule)
+    members = {task: (places == i).nonzero()[:, 0] for i, task in enumerate(model.experts)}
+    members = {task: found for task, found in members.items() if len(found)}
+    return Inferred(
+        images={task: pooled[found] for task, found in members.items()},
+        encoded={task: some_of(encoded, found) for task, found in members.items()},
+        right=how_often_right(places, {task: len(own) for task, own in images.items()}, model),
+    )
+
+
+def how_often_right(places: Tensor, sizes: Mapping[str, int], model: MultiTaskModel) -> Right:
+    """Compare inferred tasks with the true ones.
+
+    Args:
+        places: of the inferred tasks among the experts, (B,).
+        sizes: by true task, how many of the images are of it, one task after another.
+        model: with the experts.
+    """
+    found = places.split(list(sizes.values()))
+    right = {
+        task: (own == model.experts.index(task)).float()
+        for task, own in zip(sizes, found, strict=True)
+    }
+    return Right(
+        torch.cat(list(right.values())).mean(), {t: own.mean() for t, own in right.items()}
+    )
+
+
+def inferred_places(model: MultiTaskModel, encoded: Encoded, rule: InferenceRule) -> Tensor:
+    """Return the place of each image's inferred task among the experts, (B,)."""
+    weights = encoded.routing_weights
+    with torch.no_grad():
+        logits = {task: model.head(task)(encoded.features) for task in model.experts}
+        routing = [] if weights is None else list(weights.detach().unbind(dim=1))
+        return infer_task(rule, logits, routing, model.experts).place
+
+
+def some_of(encoded: Encoded, members: Tensor) -> Encoded:
+    """Return some of the images that were encoded."""
+    weights = encoded.routing_weights
+    return Encoded(encoded.features[members], None if weights is None else weights[members])
+
+
+def enough_for(objective: Objective, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out the tasks with fewer images than an objective can learn from.
+
+    Args:
+        objective: the one that is minimised.
+        images: by task, (B, 3, H, W).
+
+    Raises:
+        ConfigError: none would be left.
+    """
+    kept = {task: own for task, own in images.items() if len(own) >= objective.least_images}
+    if not kept:
+        check_batch_size(objective, max(len(own) for own in images.values()))
+    return kept
+
+
+def unannounced_note(module: object) -> str:
+    """Say that a module has found out the tasks of images itself; an empty text if it has not."""
+    if getattr(module, "announced", True):
+        return ""
+    rule = getattr(module, "infer_task", None) or BEST_RULE
+    return f"No task was announced: that of every image was inferred (by {rule})."
