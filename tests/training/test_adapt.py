@@ -153,6 +153,79 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     assert_identical(routers(resumed), routers(uninterrupted))
 
 
+FITTED = WEMoE(start_images=6, init_std=0.1)
+
+
+def initialised(suite: Suite, seed: int = 0) -> dict[str, Tensor]:
+    """The routers of a model that has looked at the first images of the stream, and not learned."""
+    torch.manual_seed(seed)
+    classifier = build_classifier(suite, FITTED)
+    data = MultiTaskData(suite, batch_size=BATCH_SIZE)
+    tasks = {task: data.sets.load(ImageSet(task, "test")) for task in suite.tasks}
+    first, second = (StepBatches(tasks, BATCH_SIZE, 3, seed=0)[step] for step in (0, 1))
+    images = {task: torch.cat([first[task][0], second[task][0]])[:6] for task in suite.experts}
+    FITTED.initialise(classifier.encoder, images)
+    trained = {n: p for n, p in classifier.named_parameters() if p.requires_grad}
+    return {f"classifier.{name}": weight.detach() for name, weight in trained.items()}
+
+
+class Before(L.Callback):
+    """Keeps the routers as they are before the first step."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, TestTimeAdaptation)
+        self.routers = {name: weight.clone() for name, weight in routers(pl_module).items()}
+
+
+def test_routers_are_fitted_to_the_first_images_of_the_stream_before_the_first_step(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    before = Before()
+    trainer = quiet_trainer(max_steps=1, callbacks=[before])
+    torch.manual_seed(0)
+    module = TestTimeAdaptation(tiny_suite, FITTED, learning_rate=LEARNING_RATE)
+    trainer.fit(module, MultiTaskData(tiny_suite, batch_size=BATCH_SIZE))
+    torch.testing.assert_close(before.routers, initialised(tiny_suite), rtol=1e-4, atol=1e-5)
+    changed = [
+        name for name, weight in routers(module).items() if weight.ne(before.routers[name]).any()
+    ]
+    assert changed == list(before.routers)
+
+
+def test_a_resumed_run_keeps_the_routers_of_its_checkpoint(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
+) -> None:
+    options = {"learning_rate": LEARNING_RATE, "schedule": "constant"}
+    torch.manual_seed(0)
+    module = TestTimeAdaptation(tiny_suite, FITTED, **options)
+    trainer = quiet_trainer(max_steps=2)
+    trainer.fit(module, MultiTaskData(tiny_suite, batch_size=BATCH_SIZE))
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    before, resumed = Before(), TestTimeAdaptation(tiny_suite, FITTED, **options)
+    quiet_trainer(max_steps=3, callbacks=[before]).fit(
+        resumed, MultiTaskData(tiny_suite, batch_size=BATCH_SIZE), ckpt_path=tmp_path / "run.ckpt"
+    )
+    assert_identical(before.routers, routers(module))
+
+
+def test_fewer_images_than_the_routers_were_to_be_fitted_to_are_said(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    data = MultiTaskData(tiny_suite, batch_size=BATCH_SIZE, images_per_task=5)
+    module = TestTimeAdaptation(tiny_suite, FITTED)
+    with pytest.warns(UserWarning, match="with 6 images of every task, .* of some task 5"):
+        quiet_trainer(max_steps=1).fit(module, data)
+
+
+def test_a_data_module_that_cannot_give_the_first_images_is_refused(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    batches = [{task: (torch.zeros(2, 3, 16, 16), torch.zeros(2)) for task in tiny_suite.tasks}]
+    module = TestTimeAdaptation(tiny_suite, FITTED)
+    with pytest.raises(ConfigError, match=r"set model\.merge\.start_images to 0, or adapt"):
+        quiet_trainer(max_steps=1).fit(module, batches)
+
+
 @pytest.mark.parametrize(
     ("merge", "published"),
     [

@@ -197,6 +197,7 @@ def test_too_few_images_of_all_tasks_are_no_step(
     ("merge", "rule", "complaint"),
     [
         (WEMoE(routing="batch"), None, "routing by batch is for images of one task"),
+        (WEMoE(start_images=2), None, "routers are fitted to images of known tasks"),
         (AdaMerging(), "routing", "This model has no routers to infer the task by"),
         (WEMoE(), "logit", "The rule 'logit' compares the tasks"),
     ],

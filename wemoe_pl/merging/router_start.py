@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from wemoe_pl.moe.mixture import Mixture, mixtures_of
 from wemoe_pl.moe.router import Router
 
-BATCH = 64  # images that are encoded at once
+BATCH_SIZE = 64  # images that are encoded at once
 RIDGES = tuple(10.0**power for power in range(-6, 3))  # as shares of the mean squared feature
 
 
@@ -91,7 +91,7 @@ def seen_by(
     place = next(encoder.parameters())
     try:
         for of_task in images.values():  # by itself, as some routers look at the whole batch
-            for batch in of_task.split(BATCH):
+            for batch in of_task.split(BATCH_SIZE):
                 encoder(batch.to(place))
     finally:
         for hook in hooks:

@@ -20,7 +20,7 @@ from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 from wemoe_pl.moe.mixture import Mixture, RoutingMode
 from wemoe_pl.moe.pruned import Pruned
-from wemoe_pl.moe.router import PLAIN, ROUTER_INIT_STD, Gate, check_router_depth
+from wemoe_pl.moe.router import NO_GATE, ROUTER_INIT_STD, Gate, check_router_depth
 from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model
 
@@ -60,7 +60,7 @@ class WEMoE(MergeMethod):
     init_std: float = ROUTER_INIT_STD
     shared_router: bool = False
     compression: Compression = field(default_factory=Dense)
-    gate: Gate = PLAIN
+    gate: Gate = NO_GATE
     rest: MergeMethod | None = None
     centre: MergeMethod | None = None
     attention: Compression | None = None

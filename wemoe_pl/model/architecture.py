@@ -19,7 +19,7 @@ from wemoe_pl.moe.dictionary import Dictionary, restored
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 from wemoe_pl.moe.mixture import Mixture, RoutingMode, mixtures_of
 from wemoe_pl.moe.pruned import Pruned
-from wemoe_pl.moe.router import PLAIN, Gate
+from wemoe_pl.moe.router import NO_GATE, Gate
 
 NOTHING = Pruned(ratio=1.0)  # takes no memory until the task vectors are there
 TASK_VECTORS = ".task_vectors."
@@ -53,7 +53,7 @@ class Architecture:
     router_depth: int = 2
     routing: RoutingMode = "sample"
     shared_router: bool = False
-    gate: Gate = PLAIN
+    gate: Gate = NO_GATE
     attention: RouterSharing | None = None
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import DENSE
 from wemoe_pl.moe.kernels import merged_module, why_mapped
 from wemoe_pl.moe.mixture import Mixture, RoutingMode
-from wemoe_pl.moe.router import PLAIN, ROUTER_INIT_STD, Gate, Router
+from wemoe_pl.moe.router import NO_GATE, ROUTER_INIT_STD, Gate, Router
 from wemoe_pl.moe.scaling import DEFAULT_SCALING
 from wemoe_pl.moe.task_vectors import Model
 
@@ -51,7 +51,7 @@ class WeightEnsemblingAttention(Mixture):
         routing: RoutingMode = "sample",
         init_std: float = ROUTER_INIT_STD,
         compression: Compression = DENSE,
-        gate: Gate = PLAIN,
+        gate: Gate = NO_GATE,
     ):
         super().__init__()
         width = attention_width(pretrained_attention)

@@ -11,7 +11,7 @@ from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import DENSE
 from wemoe_pl.moe.kernels import NORMS, merged_mlp, store_fc2_by_columns, why_mapped
 from wemoe_pl.moe.mixture import Mixture, RoutingMode
-from wemoe_pl.moe.router import PLAIN, ROUTER_INIT_STD, Gate, Router
+from wemoe_pl.moe.router import NO_GATE, ROUTER_INIT_STD, Gate, Router
 from wemoe_pl.moe.scaling import DEFAULT_SCALING
 from wemoe_pl.moe.task_vectors import Model
 from wemoe_pl.system.warn import warn
@@ -53,7 +53,7 @@ class WeightEnsemblingMoE(Mixture):
         routing: RoutingMode = "sample",
         init_std: float = ROUTER_INIT_STD,
         compression: Compression = DENSE,
-        gate: Gate = PLAIN,
+        gate: Gate = NO_GATE,
     ):
         super().__init__()
         width = mlp_width(pretrained_mlp)

@@ -65,7 +65,7 @@ class Gate:
         return (scores / self.temperature).softmax(dim=-1) if self.softmax else scores
 
 
-PLAIN = Gate()
+NO_GATE = Gate()
 
 
 class Router(nn.Module):
@@ -96,7 +96,7 @@ class Router(nn.Module):
         init_lambda: float = DEFAULT_SCALING,
         depth: int = 2,
         init_std: float = ROUTER_INIT_STD,
-        gate: Gate = PLAIN,
+        gate: Gate = NO_GATE,
     ):
         super().__init__()
         check_scaling(init_lambda)
