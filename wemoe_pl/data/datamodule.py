@@ -17,7 +17,7 @@ from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.image_sets import ImageSet, ImageSets
 from wemoe_pl.data.loading_workers import as_many_as_cores
 from wemoe_pl.data.open_files import allow_open_files
-from wemoe_pl.data.pixel_hashes import Contents
+from wemoe_pl.data.origins import Origins, noted
 from wemoe_pl.data.samplers import ALONE, CountFrom, Share, WholeBatches, places_of_few
 from wemoe_pl.data.streams import Batch, LabelledImage, NoTask, SeenBatch, StepBatches, TaskBatches
 from wemoe_pl.data.suite import Suite
@@ -51,6 +51,7 @@ class VisionData(L.LightningDataModule):
         preprocessing: makes of an image what the encoder takes.
         to_classify: the images that `predict` is about.
         validated_images: how many of each task's are validated on; None for all.
+        origins: knows which images the tensors of a batch hold.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class VisionData(L.LightningDataModule):
             images, self.preprocessing, self.test_batch_size, self.num_workers
         )
         self.validated_images: int | None = None
+        self.origins = Origins()
         # Of fewer images than processes, some process predicts none.
         self.allow_zero_length_dataloader_with_multiple_devices = True
 
@@ -162,7 +164,17 @@ class VisionData(L.LightningDataModule):
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Note what the images of a batch look like, and compare them with what they were."""
-        return noted(batch, self.sets.contents) if isinstance(batch, SeenBatch) else batch
+        if not isinstance(batch, SeenBatch):
+            return batch
+        return noted(batch, self.sets.contents, self.origins)
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Move a batch, of which the origins stay known."""
+        moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        self.origins.follow(batch, moved)
+        return moved
 
     def state_dict(self) -> dict[str, Any]:
         """Return the checksums of the images that all processes have read."""
@@ -247,13 +259,6 @@ def first_of_each(labels: Sequence[int], count: int | None) -> list[int]:
         if count is None or seen[label] <= count:
             places.append(place)
     return places
-
-
-def noted(batch: SeenBatch, contents: Contents) -> Batch:
-    """Note what the images of a batch look like, and return it without that."""
-    for seen in batch.seen:
-        contents.note(seen)
-    return dict(batch)
 
 
 def next_batch(trainer: L.Trainer) -> int:

@@ -19,12 +19,12 @@ from wemoe_pl.merging import MergeMethod, SampleMethod, fold, folds
 from wemoe_pl.model.entropy import mean_entropy
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.system.provenance import provenance
+from wemoe_pl.training.experts import OF_EXPERTS, ExpertAnswers, origins_of
 from wemoe_pl.training.gathering import gather_batch
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.objectives import (
     AdaptationOutputs,
     Entropy,
-    ExpertLogits,
     Objective,
     check_finite_losses,
     check_objective,
@@ -93,7 +93,7 @@ class TestTimeAdaptation(MergedModule):
         self.objective = with_old_options(objective, diversity, reliable)
         check_objective(self.objective)
         self.needs = needs_of(self.objective)
-        self._expert_logits: ExpertLogits | None = None
+        self._experts: ExpertAnswers | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -118,14 +118,13 @@ class TestTimeAdaptation(MergedModule):
                 f"The objective {type(self.objective).__name__} needs routing weights, and "
                 f"{self.merge.label} has no routers: choose another objective, or merge by WEMoE."
             )
-        if "expert_logits" in self.needs:
+        if wanted := self.needs & OF_EXPERTS:
             place = next(self.classifier.parameters())
-            with self.clock.timed("build"):
-                self._expert_logits = ExpertLogits(self.suite, place)
+            self._experts = ExpertAnswers(self.suite, place, origins_of(self.trainer), wanted)
 
     def on_fit_end(self) -> None:
-        """Let go of the experts."""
-        self._expert_logits = None
+        """Let go of the experts, and of what they answered."""
+        self._experts = None
 
     def outputs(self, batch: Batch) -> dict[str, AdaptationOutputs]:
         """Return what the model makes of a batch, by task: the logits, and what is needed beside.
@@ -137,7 +136,7 @@ class TestTimeAdaptation(MergedModule):
             batch: images (B, 3, H, W) and labels (B,) by task.
         """
         images = {task: images for task, (images, _) in batch.items()}
-        shares = compute_needs(self.classifier, images, self.needs, self._expert_logits)
+        shares = compute_needs(self.classifier, images, self.needs, self._experts)
         found = {name: gather_batch(self.trainer, share) for name, share in shares.items()}
         logits = found.pop("logits")
         return {
