@@ -175,8 +175,8 @@ def test_a_config_cannot_have_a_function_called(named: object, refused: Refused)
 
 def test_a_part_of_a_sum_of_objectives_is_one_of_ours(refused: Refused) -> None:
     parts = [part("wemoe_pl.Entropy"), part("torch.nn.Linear", in_features=1, out_features=1)]
-    adapted = part("wemoe_pl.TestTimeAdaptation", merge=part("wemoe_pl.WEMoE"))
-    adapted["init_args"]["objective"] = part("wemoe_pl.WeightedSum", objectives=parts)
+    total, merge = part("wemoe_pl.WeightedSum", objectives=parts), part("wemoe_pl.WEMoE")
+    adapted = part("wemoe_pl.TestTimeAdaptation", merge=merge, objective=total)
     assert "torch.nn.Linear" in refused({"model": adapted})
 
 

@@ -7,6 +7,7 @@ import lightning as L
 import torch
 
 from wemoe_pl.data.suite import Suite
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import MergeMethod
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.training.clock import StageClock
@@ -110,6 +111,18 @@ class Scoring(L.Callback):
                 module.log(f"routing/{task}", weights.mean())
         module.samples = self.final.samples
         module.test_results = self.final.results(module.own_reference)
+
+
+def check_asks_experts(module: Scored, key: str) -> None:
+    """Raise `ConfigError` if a model is not compared with the experts, whose agreement a key wants.
+
+    The experts themselves agree with themselves.
+    """
+    if EXPERTS not in (*module.references, module.own_reference):
+        raise ConfigError(
+            f"{key} is agreement, and the job does not compare its model with the experts: set "
+            f"model.references to true, or {key} to information."
+        )
 
 
 def log_scores(module: Scored, stage: Stage) -> None:

@@ -120,3 +120,10 @@ ACCURACY, AGREEMENT, INFORMATION, CALIBRATION = (
     for name in ("acc", "agreement", "information", "calibration_error")
 )
 LABEL_FREE = [metric for metric in SHOWN_METRICS if metric.without_labels]
+# The scores by which settings, and states of a model, can be chosen without labels.
+LabelFreeScore = Literal["information", "agreement"]
+CHOSEN_BY: dict[LabelFreeScore, ShownMetric] = {"information": INFORMATION, "agreement": AGREEMENT}
+POOR_EXPERTS = (
+    "The images are corrupted, and the experts themselves may be poor on them: the model that "
+    "agrees with them most need not be the best."
+)

@@ -65,7 +65,7 @@ def test_needs_may_be_any_collection_of_names(needs: Any) -> None:
         (("feature",), "Margin needs 'feature', which there is not. Did you mean 'features'"),
         (
             ("labels",),
-            "needs 'labels', which there is not.* Valid names: expert_features, expert_logits,",
+            "needs 'labels', which there is not.* Valid names: expert_features, exp",
         ),
     ],
 )

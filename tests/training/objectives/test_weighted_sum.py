@@ -204,30 +204,17 @@ def test_a_config_of_wrong_weights_is_refused_in_one_sentence(
 ) -> None:
     config = tmp_path / "sum.yaml"
     config.write_text(OBJECTIVE)
-    job = ["fit", "--config", "adapt_miniature", "--config", str(config), "--suite"]
-    job += [
-        str(tiny_suite_yaml),
-        "--model.objective.weights",
-        weights,
-        "--out",
-        str(tmp_path / "b"),
-    ]
-    assert main(job) != 0
+    job = ["fit", "--config", "adapt_miniature", "--config", config, "--suite", tiny_suite_yaml,
+           "--model.objective.weights", weights, "--out", tmp_path / "b"]  # fmt: skip
+    assert main([str(word) for word in job]) != 0
     [line] = capsys.readouterr().err.strip().splitlines()
     assert complaint in line
 
 
 def test_the_help_tells_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    job = ["fit", "--config", "adapt_miniature"]
     with pytest.raises(SystemExit) as ended:
-        main(
-            [
-                "fit",
-                "--config",
-                "adapt_miniature",
-                "--model.init_args.objective.help",
-                "WeightedSum",
-            ]
-        )
+        main([*job, "--model.init_args.objective.help", "WeightedSum"])
     assert ended.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "one or more, which may be sums themselves" in text
