@@ -45,6 +45,10 @@ class ShownMetric(NamedTuple):
         digits = 1 if self.unit == "%" else 2
         return "–" if value is None else f"{self.scale * value:.{digits}f}"
 
+    def of(self, scores: TaskScores) -> dict[str, float]:
+        """Compute it for every task; nothing where it is no score of predictions."""
+        return self.score(scores) if self.score else {}
+
     def key_in(self, stage: Stage) -> str:
         """The key of its mean over tasks in a stage; that of a task has `/<task>` behind it."""
         return f"{stage}/{self.name}" if stage else self.name

@@ -77,9 +77,7 @@ def test_the_other_score_never_stands_in() -> None:
 
 def test_settings_without_the_score_are_named() -> None:
     runs = with_agreement(finished({**SCORES}), 0.8, 0.9, None, None)
-    with pytest.warns(
-        UserWarning, match=r"^Left out of the choice, without an agr.*: out/2-0\.$"
-    ):
+    with pytest.warns(UserWarning, match=r"^Left out of the choice, without an agr.*: out/2-0\.$"):
         chosen = choose(runs, "agreement")
     assert chosen is not None
     assert chosen.values == {"model.merge.router_depth": "1"}
