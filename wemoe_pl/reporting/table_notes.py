@@ -7,7 +7,7 @@ from wemoe_pl.reporting.scored_runs import ScoredRun
 from wemoe_pl.reporting.summary import notes_on_means
 from wemoe_pl.reporting.table import ResultRow
 from wemoe_pl.reporting.table_columns import TableColumns
-from wemoe_pl.training.shown_metrics import ACCURACY
+from wemoe_pl.training.shown_metrics import ACCURACY, AGREEMENT, CERTIFICATE
 
 
 def table_notes(runs: Sequence[ScoredRun], columns: TableColumns) -> list[str]:
@@ -23,7 +23,8 @@ def table_notes(runs: Sequence[ScoredRun], columns: TableColumns) -> list[str]:
         note for run in runs if is_of_accuracy for note in notes_on_means(run.results)
     )
     suite = runs[0].results.get("note", "")
-    return [suite, columns.note, told_task_note(runs), *partial, *on_means]
+    certificate = CERTIFICATE.without_labels if columns.metric is AGREEMENT else ""
+    return [suite, columns.note, certificate, told_task_note(runs), *partial, *on_means]
 
 
 def told_task_note(runs: Iterable[ScoredRun]) -> str:

@@ -123,6 +123,12 @@ ACCURACY, AGREEMENT, INFORMATION, CALIBRATION = (
     next(m for m in SHOWN_METRICS if m.name == name)
     for name in ("acc", "agreement", "information", "calibration_error")
 )
+# What an agreement certifies: it follows from it, and is neither logged nor written down.
+CERTIFICATE = ShownMetric(
+    "certificate", "accuracy from the expert's, at most", (), unit="%", least_is_best=True,
+    without_labels="On these images the accuracy of a task differs from its expert's by at most "
+    "1 − agreement, whatever their labels.",
+)  # fmt: skip
 LABEL_FREE = [metric for metric in SHOWN_METRICS if metric.without_labels]
 # The scores by which settings, and states of a model, can be chosen without labels.
 LabelFreeScore = Literal["information", "agreement"]
