@@ -10,23 +10,22 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
-from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Subset, default_convert
 
 from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.image_sets import ImageSet, ImageSets
 from wemoe_pl.data.loading_workers import as_many_as_cores
+from wemoe_pl.data.noting import NotingData
 from wemoe_pl.data.open_files import allow_open_files
-from wemoe_pl.data.origins import Origins, noted
 from wemoe_pl.data.samplers import ALONE, CountFrom, Share, WholeBatches, places_of_few
-from wemoe_pl.data.streams import Batch, LabelledImage, NoTask, SeenBatch, StepBatches, TaskBatches
+from wemoe_pl.data.streams import Batch, LabelledImage, NoTask, StepBatches, TaskBatches
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import Split
 from wemoe_pl.data.to_classify import NamedImage, ToClassify
 from wemoe_pl.errors import ConfigError, at_least
 
 
-class VisionData(L.LightningDataModule):
+class VisionData(NotingData):
     """A shuffled stream of `stream_tasks`, and ordered test images of `scored_tasks`.
 
     Args:
@@ -51,7 +50,6 @@ class VisionData(L.LightningDataModule):
         preprocessing: makes of an image what the encoder takes.
         to_classify: the images that `predict` is about.
         validated_images: how many of each task's are validated on; None for all.
-        origins: knows which images the tensors of a batch hold.
     """
 
     def __init__(
@@ -92,7 +90,6 @@ class VisionData(L.LightningDataModule):
             images, self.preprocessing, self.test_batch_size, self.num_workers
         )
         self.validated_images: int | None = None
-        self.origins = Origins()
         # Of fewer images than processes, some process predicts none.
         self.allow_zero_length_dataloader_with_multiple_devices = True
 
@@ -161,30 +158,6 @@ class VisionData(L.LightningDataModule):
         images = self.sets.load_labelled(ImageSet(task, "train"))
         chosen = first_of_each(images.images.labels, shots)
         return DataLoader(Subset(images, chosen), batch_size=self.test_batch_size)
-
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Note what the images of a batch look like, and compare them with what they were."""
-        if not isinstance(batch, SeenBatch):
-            return batch
-        return noted(batch, self.sets.contents, self.origins)
-
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        """Move a batch, of which the origins stay known."""
-        moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
-        self.origins.follow(batch, moved)
-        return moved
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the checksums of the images that all processes have read."""
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        return {"contents": self.sets.contents.of_all_processes(device)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Expect the images of a fit that goes on to look as they did."""
-        if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            self.sets.contents.recall(state_dict.get("contents", {}))
 
 
 class TaskData(VisionData):

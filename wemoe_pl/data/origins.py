@@ -30,12 +30,12 @@ class Origins:
 
     def note(self, images: Tensor, seen: Seen) -> None:
         """Note what a tensor holds."""
-        self._known[images] = Noted(seen, version_of(images))
+        self._known[images] = Noted(seen, times_changed(images))
 
     def of(self, images: Any) -> Seen | None:
         """Return the origin of the images, (B, 3, H, W), of a tensor; None if it is unknown."""
         known = self._known.get(images) if isinstance(images, Tensor) else None
-        if known is None or known.version != version_of(images):
+        if known is None or known.version != times_changed(images):
             return None
         return known.seen
 
@@ -66,6 +66,6 @@ def noted(batch: SeenBatch, contents: Contents, origins: Origins) -> Batch:
     return dict(batch)
 
 
-def version_of(tensor: Tensor) -> int:
+def times_changed(tensor: Tensor) -> int:
     """Return how often a tensor was changed in place, which is not counted in inference mode."""
     return 0 if tensor.is_inference() else tensor._version

@@ -17,9 +17,9 @@ from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.training.objectives import Need
 
 # By the names of what an objective needs.
-LOGITS: Need = "expert_logits"
-FEATURES: Need = "expert_features"
-OF_EXPERTS = frozenset({LOGITS, FEATURES})
+EXPERT_LOGITS: Need = "expert_logits"
+EXPERT_FEATURES: Need = "expert_features"
+OF_EXPERTS = frozenset({EXPERT_LOGITS, EXPERT_FEATURES})
 
 
 class ExpertAnswers:
@@ -46,7 +46,7 @@ class ExpertAnswers:
         suite: Suite,
         like: Tensor,
         origins: Origins | None = None,
-        wanted: Collection[Need] = (LOGITS,),
+        wanted: Collection[Need] = (EXPERT_LOGITS,),
     ):
         self.suite = suite
         self.origins = origins or Origins()
@@ -88,7 +88,7 @@ class ExpertAnswers:
         """Return the classes that a task's expert answers, (B,); None if it has no expert."""
         if task not in self.suite.experts:
             return None
-        return self.of_task(task, images)[LOGITS].argmax(dim=-1)
+        return self.of_task(task, images)[EXPERT_LOGITS].argmax(dim=-1)
 
     def of_task(self, task: str, images: Tensor) -> dict[Need, Tensor]:
         """Images (B, 3, H, W) of one task → all that is wanted, of kept answers where there are."""
@@ -109,9 +109,9 @@ class ExpertAnswers:
     def ask(self, task: str, images: Tensor) -> dict[Need, Tensor]:
         """Show images (B, 3, H, W) to the expert of their task."""
         features = self.experts.encode(images, task)
-        answers = {FEATURES: features}
-        if LOGITS in self.wanted:
-            answers[LOGITS] = self.experts.head(task)(features)
+        answers = {EXPERT_FEATURES: features}
+        if EXPERT_LOGITS in self.wanted:
+            answers[EXPERT_LOGITS] = self.experts.head(task)(features)
         return {need: answers[need] for need in self.wanted}
 
 
