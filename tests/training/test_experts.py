@@ -284,3 +284,37 @@ def test_data_of_ones_own_is_answered_whenever_it_comes(
     trainer.fit(module, datamodule=OwnData())
     assert counted[0].shown == {"cars": [2, 2, 2, 2]}
     assert len(origins_of(trainer)._known) == 0
+
+
+class Killed(L.Callback):
+    """Ends a run in its tenth step, as a power cut would."""
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        if _[-1] == 9:
+            raise RuntimeError("killed")
+
+
+def test_a_run_that_asks_again_ends_as_an_uninterrupted_one_but_for_rounding(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path, counted: list[Counting]
+) -> None:
+    """Its images come a second time from the fourth step on."""
+
+    def fit(trainer: L.Trainer, **options: Any) -> Mapping[str, Tensor]:
+        torch.manual_seed(0)
+        module = TestTimeAdaptation(
+            tiny_suite, WEMoE(), 0.01, objective=Distillation(), references=False
+        )
+        trainer.fit(module, MultiTaskData(tiny_suite, batch_size=6), **options)
+        return routers(module)
+
+    uninterrupted = fit(quiet_trainer(max_steps=12))
+    validated: dict[str, Any] = {"val_check_interval": 8, "check_val_every_n_epoch": None}
+    saving = [LastCheckpoint(str(tmp_path)), Killed()]
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(
+            quiet_trainer(max_steps=12, enable_checkpointing=True, callbacks=saving, **validated),
+        )
+    last = tmp_path / "last.ckpt"
+    resumed = fit(quiet_trainer(max_steps=12, **validated), ckpt_path=last)
+    assert sum(counted[-1].shown["cars"]) == 20
+    torch.testing.assert_close(resumed, uninterrupted, rtol=0, atol=1e-5)
