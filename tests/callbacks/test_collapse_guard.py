@@ -1,6 +1,7 @@
 """The guard warns of predictions that concentrate on few classes, and restores better states."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from wemoe_pl.callbacks.best_state import Best
 from wemoe_pl.callbacks.collapse_guard import MEMORY, CollapseGuard
 from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
 from wemoe_pl.callbacks.validation_schedule import ValidationSchedule
+from wemoe_pl.cli.main import main
 from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
@@ -278,3 +280,29 @@ def test_agreement_on_corrupted_images_is_warned_of(
     )
     with pytest.warns(UserWarning, match=r"may be poor on them.* Set guard\.score to information"):
         scored_by_agreement(tiny_suite, trainer, {}, corruption=Corruption("contrast", 2))
+
+
+def test_a_run_by_agreement_says_so_in_its_folder(tiny_suite_yaml: Path, tmp_path: Path) -> None:
+    job = ["fit", "--config", "adapt_miniature", "--suite", str(tiny_suite_yaml), "--quiet",
+           "--data.batch_size", "2", "--trainer.max_steps", "2", "--trainer.accelerator", "cpu",
+           "--guard.action", "restore", "--guard.score", "agreement"]  # fmt: skip
+    assert main([*job, "--out", str(tmp_path / "run")]) == 0
+    folder = RunFolder(tmp_path / "run")
+    results = folder.read_results()
+    assert results is not None
+    assert results["guard"]["score"] == "agreement"
+    assert results["guard"]["restored_step"] in (0, 2)
+    assert "restored, the best without labels, by agreement" in folder.summary.read_text()
+    best = read_checkpoint(folder.last_checkpoint)["callbacks"]["CollapseGuard"]["best"]
+    assert 0 <= best["agreement"] <= 1
+    assert results["adaptation"]["before"]["scores"].keys() >= {"agreement"}
+
+
+def test_a_run_without_references_cannot_be_guarded_by_agreement(
+    tiny_suite_yaml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = ["fit", "--config", "adapt_miniature", "--suite", str(tiny_suite_yaml), "--quiet",
+           "--trainer.accelerator", "cpu", "--model.references", "false",
+           "--guard.action", "restore", "--guard.score", "agreement"]  # fmt: skip
+    assert main([*job, "--out", str(tmp_path / "run")]) == 1
+    assert "guard.score is agreement, and the job does not compare" in capsys.readouterr().err
