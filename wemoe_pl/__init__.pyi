@@ -72,6 +72,9 @@ from .training.objectives import (
     Entropy as Entropy,
     InformationMaximisation as InformationMaximisation,
     ExpertLabels as ExpertLabels,
+    Distillation as Distillation,
+    FeatureMatching as FeatureMatching,
+    WeightedSum as WeightedSum,
 )
 from .training.adapt import TestTimeAdaptation as TestTimeAdaptation
 from .training.sample_merging import SampleMerging as SampleMerging

@@ -1,6 +1,7 @@
 """The guard warns of predictions that concentrate on few classes, and restores better states."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,10 +9,15 @@ import lightning as L
 import pytest
 import torch
 
-from wemoe_pl.callbacks.collapse_guard import MEMORY, Best, CollapseGuard
+from wemoe_pl.callbacks.best_state import Best
+from wemoe_pl.callbacks.collapse_guard import MEMORY, CollapseGuard
 from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint
+from wemoe_pl.callbacks.validation_schedule import ValidationSchedule
+from wemoe_pl.cli.main import main
+from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import WEMoE
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder
@@ -54,7 +60,9 @@ def test_restore_ends_with_the_best_state_of_those_validated(
     module = fitted(tiny_suite, trainer, learning_rate, seen)
     assert set(seen) == {0, 2, 4, 6}
     best = max(seen, key=lambda step: seen[step])
-    assert guard.report == {"action": "restore", "collapsed": {}, "restored_step": best}
+    assert guard.report == {
+        "action": "restore", "score": "information", "collapsed": {}, "restored_step": best,
+    }  # fmt: skip
     assert information(module, trainer) == pytest.approx(seen[best], abs=1e-6)
 
 
@@ -115,7 +123,9 @@ def test_healthy_predictions_are_not_warned_of(
     guard = CollapseGuard()
     trainer = quiet_trainer(max_steps=30, limit_val_batches=0, callbacks=[guard])
     fitted(tiny_suite, trainer, 1e-9, {})
-    assert guard.report == {"action": "warn", "collapsed": {}, "restored_step": None}
+    assert guard.report == {
+        "action": "warn", "score": "information", "collapsed": {}, "restored_step": None,
+    }  # fmt: skip
     assert set(guard._widest) == set(tiny_suite.tasks)
     assert not [w for w in recwarn if "collapsing" in str(w.message)]
 
@@ -194,3 +204,105 @@ def test_a_resumed_run_goes_on_with_what_the_guard_knew() -> None:
     assert resumed.best == guard.best
     assert resumed.report == guard.report
     assert resumed.state_dict() == guard.state_dict()
+
+
+# --- by agreement ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "score", "complaint"),
+    [
+        ("warn", "agreement", r"^guard\.score is agreement, by which nothing is .* is warn: set"),
+        ("restore", "accuracy", r"^guard\.score is 'accuracy': choose information or agreement\.$"),
+    ],
+)
+def test_a_score_that_chooses_nothing_is_refused(action: Any, score: Any, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        CollapseGuard(action, score)
+
+
+def scored_by_agreement(
+    suite: Suite, trainer: L.Trainer, seen: dict[int, float], **data: Any
+) -> TestTimeAdaptation:
+    """A fitted module; `seen` gets the mean agreement of every validation, by its step."""
+
+    class Noted(TestTimeAdaptation):
+        def on_validation_epoch_end(self) -> None:
+            super().on_validation_epoch_end()
+            seen[self.trainer.global_step] = mean(self.scores.agreement()) or 0.0
+
+    module = Noted(suite, WEMoE(), learning_rate=1.0)
+    trainer.fit(module, MultiTaskData(suite, batch_size=4, test_batch_size=20, **data))
+    return module
+
+
+def test_restore_by_agreement_ends_with_the_state_that_agrees_most(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    guard, seen = CollapseGuard("restore", "agreement"), dict[int, float]()
+    trainer = quiet_trainer(**validating(guard, num_sanity_val_steps=-1))
+    module = scored_by_agreement(tiny_suite, trainer, seen)
+    assert set(seen) == {0, 2, 4, 6}
+    assert len(set(seen.values())) > 1
+    assert guard.report["score"] == "agreement"
+    assert guard.report["restored_step"] == max(seen, key=lambda step: seen[step])
+    assert not module.scoring.asks_experts
+    trainer.test(module, MultiTaskData(tiny_suite, test_batch_size=20), verbose=False)
+    tested = module.test_results["agreement"]
+    assert mean(tested) == pytest.approx(max(seen.values()))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_agreement_is_asked_for_by_the_schedule_too(
+    tiny_suite: Suite, quiet_trainer: NewTrainer, order: int
+) -> None:
+    guard, seen = CollapseGuard("restore", "agreement"), dict[int, float]()
+    callbacks = [guard, ValidationSchedule()][::order]
+    scored_by_agreement(tiny_suite, quiet_trainer(max_steps=5, callbacks=callbacks), seen)
+    assert set(seen) == {0, 5}
+    assert all(seen.values())
+
+
+def test_a_job_that_compares_with_no_experts_is_refused(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    module = TestTimeAdaptation(tiny_suite, WEMoE(), references=False)
+    trainer = quiet_trainer(**validating(CollapseGuard("restore", "agreement")))
+    with pytest.raises(ConfigError, match=r"^guard\.score is agr.* references to true, or "):
+        trainer.fit(module, MultiTaskData(tiny_suite, batch_size=4))
+
+
+def test_agreement_on_corrupted_images_is_warned_of(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    trainer = quiet_trainer(
+        max_steps=1, limit_val_batches=0, callbacks=[CollapseGuard("restore", "agreement")]
+    )
+    with pytest.warns(UserWarning, match=r"may be poor on them.* Set guard\.score to information"):
+        scored_by_agreement(tiny_suite, trainer, {}, corruption=Corruption("contrast", 2))
+
+
+def test_a_run_by_agreement_says_so_in_its_folder(tiny_suite_yaml: Path, tmp_path: Path) -> None:
+    job = ["fit", "--config", "adapt_miniature", "--suite", str(tiny_suite_yaml), "--quiet",
+           "--data.batch_size", "2", "--trainer.max_steps", "2", "--trainer.accelerator", "cpu",
+           "--guard.action", "restore", "--guard.score", "agreement"]  # fmt: skip
+    assert main([*job, "--out", str(tmp_path / "run")]) == 0
+    folder = RunFolder(tmp_path / "run")
+    results = folder.read_results()
+    assert results is not None
+    assert results["guard"]["score"] == "agreement"
+    assert results["guard"]["restored_step"] in (0, 2)
+    assert "restored, the best without labels, by agreement" in folder.summary.read_text()
+    best = read_checkpoint(folder.last_checkpoint)["callbacks"]["CollapseGuard"]["best"]
+    assert 0 <= best["agreement"] <= 1
+    assert results["adaptation"]["before"]["scores"].keys() >= {"agreement"}
+
+
+def test_a_run_without_references_cannot_be_guarded_by_agreement(
+    tiny_suite_yaml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = ["fit", "--config", "adapt_miniature", "--suite", str(tiny_suite_yaml), "--quiet",
+           "--trainer.accelerator", "cpu", "--model.references", "false",
+           "--guard.action", "restore", "--guard.score", "agreement"]  # fmt: skip
+    assert main([*job, "--out", str(tmp_path / "run")]) == 1
+    assert "guard.score is agreement, and the job does not compare" in capsys.readouterr().err

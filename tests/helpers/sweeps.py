@@ -12,6 +12,7 @@ from wemoe_pl.cli.sweep.points import Point
 from wemoe_pl.cli.sweep.workers import Processes
 from wemoe_pl.system.provenance import program, versions
 from wemoe_pl.system.signals import Stopped
+from wemoe_pl.training.shown_metrics import LabelFreeScore
 
 
 class FakeRunner(Processes):
@@ -50,9 +51,9 @@ class FakeRunner(Processes):
         (log.parent / "results.json").write_text(json.dumps(results))
         return 0
 
-    def check(self, points: Collection[Point]) -> None:
+    def check(self, points: Collection[Point], score: LabelFreeScore | None) -> None:
         if self.checks:  # it takes half a second a point
-            super().check(points)
+            super().check(points, score)
 
     def stop(self) -> None:
         self.stopped = True

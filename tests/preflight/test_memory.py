@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.objectives import Distillation
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -39,6 +38,7 @@ from wemoe_pl.moe.quantised import Quantised
 from wemoe_pl.preflight.memory import activations, estimate, free_bytes
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import ExpertFineTuning
+from wemoe_pl.training.objectives import Distillation, FeatureMatching, Objective
 from wemoe_pl.training.sample_merging import SampleMerging
 
 # Of a size at which tensors, and not the tiles of a cache, make most of the memory.
@@ -159,8 +159,11 @@ def test_a_step_takes_what_is_estimated(method: MergeMethod, suite: Suite) -> No
     assert estimated_step(suite, method) == pytest.approx(peak(step), rel=TOLERANCE)
 
 
-def test_an_expert_that_an_objective_compares_with_is_counted(suite: Suite) -> None:
-    with_expert = TestTimeAdaptation(suite, WEMoE(), objective=Distillation())
+@pytest.mark.parametrize("objective", [Distillation(), FeatureMatching()])
+def test_an_expert_that_an_objective_compares_with_is_counted(
+    suite: Suite, objective: Objective
+) -> None:
+    with_expert = TestTimeAdaptation(suite, WEMoE(), objective=objective)
     added = estimate(with_expert, IMAGES, IMAGES).step - estimated_step(suite, WEMoE())
     assert added == bytes_of(BACKBONE.build())
 

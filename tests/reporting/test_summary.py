@@ -120,7 +120,7 @@ wemoe-pl fit --config adapt_miniature
 - Git revision: 0123abc-dirty
 - Versions: wemoe_pl 1.2.3, torch 2.6
 - The predictions for cars began to collapse at step 40
-- In the end the state of step 30 was restored, the best without labels
+- In the end the state of step 30 was restored, the best without labels, by information
 
 | part | source | SHA-256 |
 | --- | --- | --- |

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from wemoe_pl.cli.sweep.points import Point
 from wemoe_pl.cli.sweep.summary import draw
@@ -14,9 +15,10 @@ from wemoe_pl.reporting.html import label_free_facts
 from wemoe_pl.reporting.report import report, report_page
 from wemoe_pl.reporting.scored_runs import read_experiments
 from wemoe_pl.reporting.summary import run_tables, summary_page
-from wemoe_pl.reporting.without_labels import adaptation_ends, compared_metric
+from wemoe_pl.reporting.without_labels import adaptation_ends, compared_metric, with_certificate
 from wemoe_pl.runs.results_schema import read_results_file
 from wemoe_pl.system.console import Console
+from wemoe_pl.training.shown_metrics import AGREEMENT, CERTIFICATE
 
 CURVES = {
     "val/information": {0: 0.2, 5: 0.5, 10: 0.4},
@@ -86,11 +88,39 @@ def test_arrows_lead_from_before_to_after() -> None:
     assert "Arrows lead from step 0 to step 10." in text
     assert "Of 3 images." in text
     page = summary_page(RESULTS | {"adaptation": ends}, [])
-    assert "| dogs | 1.25 → 0.25 | 50.0 → 100.0 | 20.0 → 40.0 |" in page
+    assert "| dogs | 1.25 → 0.25 | 50.0 → 100.0 | 50.0 → 0.0 | 20.0 → 40.0 |" in page
     assert "## Agreement with the experts, %" in page
     facts = label_free_facts(RESULTS | {"adaptation": ends})
     assert facts["entropy, nats"] == "1.25 → 0.25"
     assert label_free_facts(RESULTS)["information, %"] == "62.5"
+
+
+def test_an_agreement_is_shown_with_what_it_certifies() -> None:
+    page = summary_page(RESULTS, [])
+    assert "agreement with the experts, % | accuracy from the expert's, at most, % | info" in page
+    assert "| dogs | 0.26 | 90.0 | 10.0 | 50.0 | 100.0 |" in page
+    assert "| mean | 0.38 | 85.0 | 15.0 | 62.5 | 95.0 |" in page
+    sentence = "the accuracy of a task differs from its expert's by at most 1 − agreement"
+    assert sentence in page
+    assert sentence in " ".join(printed(RESULTS).split())
+    alone = {k: v for k, v in RESULTS.items() if "agreement" not in k}
+    assert "1 − agreement" not in summary_page(alone, []) + printed(alone)
+
+
+def test_no_labels_make_the_accuracies_differ_by_more() -> None:
+    generator = torch.Generator().manual_seed(0)
+    gaps = []
+    for images in (1, 7, 30):
+        for _ in range(50):
+            ours, experts, labels = torch.randint(3, (3, images), generator=generator).tolist()
+            agreement = sum(a == b for a, b in zip(ours, experts, strict=True)) / images
+            accuracies = [
+                sum(a == b for a, b in zip(answers, labels, strict=True)) / images
+                for answers in (ours, experts)
+            ]
+            certified = with_certificate({AGREEMENT: {"dogs": agreement}})[CERTIFICATE]["dogs"]
+            gaps.append(certified - abs(accuracies[0] - accuracies[1]))
+    assert min(gaps) == pytest.approx(0, abs=1e-12)
 
 
 def test_without_experts_there_is_what_the_answers_alone_tell() -> None:
@@ -122,6 +152,7 @@ def test_a_report_compares_runs_by_what_needs_no_labels(
     report([str(tmp_path)], options=TableOptions(references=True))
     text = capsys.readouterr().out
     assert "Agreement with the experts, %." in text
+    assert "differs from its expert's by at most 1 − agreement" in text
     assert "mean | entropy, nats | information, % | classes predicted, % |\n" in text
     assert "| task arithmetic | 70.0 | 60.0 | 65.0 | – | – | – |" in text
     assert "| WEMoE (seed 1) | **100.0** | **90.0** | **95.0** | **0.10** | **62.5** |" in text

@@ -132,6 +132,24 @@ def test_an_objective_that_could_be_had_before_makes_no_difference(
     assert digest_of(was) == digest_of(is_)
 
 
+@pytest.mark.parametrize(("option", "is_same"), [(True, True), (False, False)])
+def test_an_objective_that_had_no_options_is_known_again(option: bool, is_same: bool) -> None:
+    name = "wemoe_pl.ExpertLabels"
+    was = adapted(objective=objective(name))
+    is_ = adapted(objective=objective(name, trusted_only=option))
+    assert (first_change(was, is_) == "") == is_same
+    assert (digest_of(was) == digest_of(is_)) == is_same
+
+
+@pytest.mark.parametrize(("score", "is_same"), [("information", True), ("agreement", False)])
+def test_a_key_that_came_later_matters_where_it_changes_something(
+    score: str, is_same: bool
+) -> None:
+    was, is_ = ({"guard": {"action": "restore", **own}} for own in ({}, {"score": score}))
+    assert (first_change(was, is_) == "") == is_same
+    assert (digest_of(was) == digest_of(is_)) == is_same
+
+
 @pytest.mark.parametrize(
     ("now", "named"),
     [

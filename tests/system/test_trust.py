@@ -173,6 +173,13 @@ def test_a_config_cannot_have_a_function_called(named: object, refused: Refused)
     assert re_search(sentence, "on_fit_start: A config may not have '", "' called: it may name")
 
 
+def test_a_part_of_a_sum_of_objectives_is_one_of_ours(refused: Refused) -> None:
+    parts = [part("wemoe_pl.Entropy"), part("torch.nn.Linear", in_features=1, out_features=1)]
+    total, merge = part("wemoe_pl.WeightedSum", objectives=parts), part("wemoe_pl.WEMoE")
+    adapted = part("wemoe_pl.TestTimeAdaptation", merge=merge, objective=total)
+    assert "torch.nn.Linear" in refused({"model": adapted})
+
+
 def re_search(text: str, *parts: str) -> bool:
     """Do these parts come in this order?"""
     places = [text.find(each) for each in parts]

@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from helpers.objectives import Distillation, Everything
+from helpers.objectives import Everything
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import Adam
@@ -32,6 +32,7 @@ from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.evaluation import FinalEvaluation
 from wemoe_pl.training.objectives import (
     AdaptationOutputs,
+    Distillation,
     Entropy,
     ExpertLabels,
     InformationMaximisation,
@@ -195,7 +196,7 @@ def test_routers_are_fitted_to_the_first_images_of_the_stream_before_the_first_s
 def test_a_resumed_run_keeps_the_routers_of_its_checkpoint(
     tiny_suite: Suite, quiet_trainer: NewTrainer, tmp_path: Path
 ) -> None:
-    options = {"learning_rate": LEARNING_RATE, "schedule": "constant"}
+    options: dict[str, Any] = {"learning_rate": LEARNING_RATE, "schedule": "constant"}
     torch.manual_seed(0)
     module = TestTimeAdaptation(tiny_suite, FITTED, **options)
     trainer = quiet_trainer(max_steps=2)
@@ -489,7 +490,9 @@ def test_an_own_objective_is_minimised_as_by_a_loop_written_out(
                 features = classifier.encode(images)
                 routing = torch.stack(classifier.routing_weights, dim=1)
             needed: dict[Need, Tensor] = {"features": features, "routing_weights": routing}
-            needed |= {"images": images, "expert_logits": experts(images, task).detach()}
+            seen = experts.encode(images, task).detach()
+            needed |= {"images": images, "expert_features": seen}
+            needed |= {"expert_logits": experts.head(task)(seen)}
             logits = classifier.head(task)(features)
             options["objective"](AdaptationOutputs(task, logits, needed)).backward()  # type: ignore[operator]
         optimizer.step()
@@ -516,7 +519,7 @@ def test_experts_are_no_part_of_the_model_and_are_let_go_of(
     module = fitted(tiny_suite, trainer, objective=Distillation())
     plain = fitted(tiny_suite, quiet_trainer(max_steps=1))
     assert module.state_dict().keys() == plain.state_dict().keys()
-    assert module._expert_logits is None
+    assert module._experts is None
     trainer.save_checkpoint(tmp_path / "own.ckpt")
     saved = torch.load(tmp_path / "own.ckpt", weights_only=True)
     assert saved["state_dict"].keys() == routers(plain).keys()

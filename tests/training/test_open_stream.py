@@ -109,7 +109,10 @@ def test_adaptation_matches_a_loop_that_looks_at_one_image_after_another(
                 routing = torch.stack(classifier.routing_weights, dim=1)
             logits = classifier.head(task)(features)
             needed: dict[Any, Tensor] = {"features": features, "routing_weights": routing}
-            needed |= {"images": images, "expert_logits": experts(images, task).detach()}
+            with torch.no_grad():
+                taught = experts.encode(images, task)
+                needed |= {"expert_features": taught, "expert_logits": experts.head(task)(taught)}
+            needed["images"] = images
             objective(AdaptationOutputs(task, logits, needed)).backward()
         optimizer.step()
     assert len(found) > 1

@@ -1,7 +1,6 @@
 """A guard against collapse: one class, predicted for all images, has the least entropy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import lightning as L
@@ -10,23 +9,16 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from torch import Tensor
 
-from wemoe_pl.checkpoints import first_difference, shapes_of
-from wemoe_pl.errors import CheckpointError
+from wemoe_pl.callbacks.best_state import Best, recalled
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.warn import warn
 from wemoe_pl.training.adapt import TestTimeAdaptation
-from wemoe_pl.training.metrics import mean, spread
+from wemoe_pl.training.metrics import spread
+from wemoe_pl.training.scoring import check_asks_experts
+from wemoe_pl.training.shown_metrics import CHOSEN_BY, POOR_EXPERTS, LabelFreeScore
 
 MEMORY = 0.9  # of what was predicted, per step: about ten steps count
 FEWER = 0.5  # a task whose predictions spread over less than this share of their classes collapses
-
-
-@dataclass
-class Best:
-    """The state that the label-free score likes best, and when it was reached."""
-
-    information: float
-    step: int
-    weights: dict[str, Tensor]
 
 
 class CollapseGuard(L.Callback):
@@ -36,21 +28,42 @@ class CollapseGuard(L.Callback):
     counted as exp(H) of their histogram over the last steps, which is logged as a share of all
     classes (`train/diversity/<task>`). Where a training step of one's own does not count them as
     `predicted`, it looks at the predictions of validations instead. And it can end a run with the
-    state, of all that were validated, whose predictions tell most about the images (`Information`,
-    mean over tasks). With `trainer.num_sanity_val_steps: -1` the initial state is one of them.
+    state, of all that were validated, of the largest score in the mean over tasks. With
+    `trainer.num_sanity_val_steps: -1` the initial state is one of them.
 
     Args:
         action: "warn"; "restore" also goes back to the best state; "off" does nothing.
+        score: which state is the best to "restore": of the most "information" about the images, or
+            of the largest "agreement" with the experts, whom every validation then compares with.
     """
 
-    def __init__(self, action: Literal["warn", "restore", "off"] = "warn"):
-        self.action = action
+    def __init__(
+        self,
+        action: Literal["warn", "restore", "off"] = "warn",
+        score: LabelFreeScore = "information",
+    ):
+        check_score(action, score)
+        self.action, self.score = action, score
         self.best: Best | None = None
         self.collapsed: dict[str, int] = {}
         self._predicted: dict[str, Tensor] = {}  # in the parts of a step so far
         self._histograms: dict[str, Tensor] = {}
         self._widest: dict[str, float] = {}
         self._is_said = False
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Have validations ask the experts whose answers choose, if there are any."""
+        fitting = stage == TrainerFn.FITTING
+        if fitting and self.score == "agreement" and isinstance(pl_module, TestTimeAdaptation):
+            check_asks_experts(pl_module, "guard.score")
+            pl_module.scoring.asks_experts = True
+            if getattr(getattr(trainer, "datamodule", None), "corruption", None) is not None:
+                rank_zero_only(warn)(f"{POOR_EXPERTS} Set guard.score to information.")
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Let later validations be as they were."""
+        if self.score == "agreement" and isinstance(pl_module, TestTimeAdaptation):
+            pl_module.scoring.asks_experts = False
 
     def on_train_batch_end(
         self,
@@ -111,11 +124,9 @@ class CollapseGuard(L.Callback):
             for task, share in pl_module.scores.diversity().items():
                 classes = pl_module.classifier.num_classes[task]
                 self.watch(task, trainer.global_step, share * classes)
-        information = mean(pl_module.scores.information()) or 0.0
-        if self.action == "restore" and (self.best is None or information > self.best.information):
-            weights = pl_module.trained_parameters()
-            kept = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
-            self.best = Best(information, trainer.global_step, kept)
+        if self.action == "restore":
+            now = Best.of(pl_module, self.score, trainer.global_step)
+            self.best = now if self.best is None or now.value > self.best.value else self.best
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Go back to the best state; checkpoints are saved after this."""
@@ -123,29 +134,21 @@ class CollapseGuard(L.Callback):
             return
         pl_module.load_state_dict(self.best.weights, strict=False)
         rank_zero_info(
-            f"The state of step {self.best.step} is the best without labels, of those validated."
+            f"The state of step {self.best.step} is the best without labels, by {self.score}, of "
+            "those validated."
         )
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Refuse a best state of a checkpoint that is of another model, before the run.
-
-        Raises:
-            CheckpointError: names the first such weight.
-        """
-        if self.best is None or not isinstance(pl_module, TestTimeAdaptation):
-            return
-        own = shapes_of(pl_module.trained_parameters())
-        if difference := first_difference(shapes_of(self.best.weights), own):
-            raise CheckpointError(
-                f"The checkpoint has a best state that is damaged or of another model: "
-                f"{difference}. Go on from another checkpoint, or begin anew with --fresh."
-            )
+        """Refuse a best state of a checkpoint that is of another model, before the run."""
+        if self.best is not None and isinstance(pl_module, TestTimeAdaptation):
+            self.best.check(pl_module)
 
     @property
     def report(self) -> dict[str, Any]:
         """Return the entry of `results.json`: steps of collapse, and the step gone back to."""
         return {
             "action": self.action,
+            "score": self.score,
             "collapsed": self.collapsed,
             "restored_step": self.best.step if self.best else None,
         }
@@ -153,7 +156,7 @@ class CollapseGuard(L.Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return the state that a resumed run goes on with."""
         return {
-            "best": vars(self.best) if self.best else None,
+            "best": self.best.saved(self.score) if self.best else None,
             "collapsed": self.collapsed,
             "histograms": self._histograms,
             "widest": self._widest,
@@ -161,7 +164,18 @@ class CollapseGuard(L.Callback):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on where the interrupted run was."""
-        self.best = Best(**state_dict["best"]) if state_dict["best"] else None
+        self.best = recalled(state_dict["best"], self.score)
         self.collapsed = state_dict["collapsed"]
         self._histograms = state_dict["histograms"]
         self._widest = state_dict["widest"]
+
+
+def check_score(action: str, score: str) -> None:
+    """Raise `ConfigError` for a score that is unknown, or by which nothing would be chosen."""
+    if score not in CHOSEN_BY:
+        raise ConfigError(f"guard.score is '{score}': choose {' or '.join(CHOSEN_BY)}.")
+    if score != "information" and action != "restore":
+        raise ConfigError(
+            f"guard.score is {score}, by which nothing is chosen while guard.action is {action}: "
+            "set guard.action to restore, or leave guard.score out."
+        )

@@ -45,7 +45,7 @@ class ValidationSchedule(L.Callback):
             return
         self.steps = list(steps_until(trainer.max_steps)) if pl_module.learns_by_steps else []
         if self.steps:
-            pl_module.scoring.asks_experts = lacks_labels(data)
+            pl_module.scoring.asks_experts |= lacks_labels(data)
             self.images = images_per_validation(pl_module, data, trainer.max_steps)
             data.validated_images = self.images
             trainer.num_sanity_val_steps = 0  # the schedule itself begins before the first step

@@ -17,6 +17,7 @@ CHOSEN_BY_KEY: dict[str, type] = {
     "merge": MergeMethod,
     "compression": Compression,
     "objective": Objective,
+    "objectives": Objective,
     "tasks": VisionTask,
     "logger": Logger,
     "callbacks": Callback,

@@ -33,7 +33,9 @@ def sweep_parser() -> OneSentence:
     add(FRESH, action="store_true", help="Run all points anew.")
     add("--jobs", type=int, default=None, help="How many jobs run at once.")
     add("--gpus", help="The GPUs to use, such as 0,1: each runs one job at a time.")
-    add("--choose", action="store_true", help="Mark the best without labels, in chosen.json.")
+    by = "Mark the setting of the largest such score, which needs no labels, in chosen.json."
+    add("--select", choices=("information", "agreement"), help=by)
+    add("--choose", action="store_true", help="The same as --select information.")
     add("--dry-run", action="store_true", help="Read the configs, and only print the commands.")
     return parser
 

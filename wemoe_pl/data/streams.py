@@ -179,11 +179,13 @@ class StepBatches(Dataset[Batch]):
         batch = {task: labelled for task, (labelled, _) in read.items()}
         return SeenBatch(batch, [seen for _, seen in read.values()])
 
-    def first(self, task: str, count: int) -> Tensor:
-        """Return the first images of a task's stream, at most `count`, (N, 3, H, W)."""
-        positions = range(min(count, len(self.places[task])))
-        (images, _), _ = self.tasks[task].read(self.indices_at(task, positions))
-        return images
+    def first(self, count: int) -> dict[str, Tensor]:
+        """Return the first images of every task's stream, at most `count` of each, (N, 3, H, W)."""
+        few = {task: range(min(count, len(places))) for task, places in self.places.items()}
+        read = {
+            t: self.tasks[t].read(self.indices_at(t, positions)) for t, positions in few.items()
+        }
+        return {task: images for task, ((images, _), _) in read.items()}
 
     def indices(self, task: str, step: int) -> list[int]:
         """Return the indices of a task's images in step `step`, of all processes together."""

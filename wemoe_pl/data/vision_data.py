@@ -8,15 +8,14 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Subset, default_convert
 
 from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.few_images import first_of_each
 from wemoe_pl.data.image_sets import ImageSet, ImageSets
-from wemoe_pl.data.known_images import KnownImages
 from wemoe_pl.data.loading_workers import as_many_as_cores
 from wemoe_pl.data.miniature import FreshRender
+from wemoe_pl.data.noting import NotingData
 from wemoe_pl.data.open_files import allow_open_files
 from wemoe_pl.data.samplers import ALONE, CountFrom, Share, WholeBatches, places_of_few
 from wemoe_pl.data.step_checks import check_split, check_steps, next_batch
@@ -33,7 +32,7 @@ from wemoe_pl.data.to_classify import NamedImage, ToClassify
 from wemoe_pl.errors import at_least
 
 
-class VisionData(KnownImages):
+class VisionData(NotingData):
     """A shuffled stream of `stream_tasks`, and ordered test images of `scored_tasks`.
 
     Args:
@@ -126,11 +125,6 @@ class VisionData(KnownImages):
         """Return the stream, from its first step on."""
         tasks = {task: self.sets.load(wanted) for task, wanted in self.sets.streamed.items()}
         return StepBatches(tasks, self.batch_size, self.tasks_per_batch, self.seed, self.share)
-
-    def first_of_stream(self, count: int) -> dict[str, Tensor]:
-        """Return the first images of every task's stream, at most `count` each, (N, 3, H, W)."""
-        batches = self.step_batches()
-        return {task: batches.first(task, count) for task in batches.tasks}
 
     @property
     def stream_note(self) -> str:

@@ -25,6 +25,7 @@ from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.low_rank import LowRankVectors
 from wemoe_pl.moe.mixture import mixtures_of
 from wemoe_pl.training.adapt import TestTimeAdaptation
+from wemoe_pl.training.experts import OF_EXPERTS
 from wemoe_pl.training.finetune import with_frozen_projection
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import MultiTaskModule
@@ -141,7 +142,7 @@ def estimate(
     else:
         step = trained + activations(backbone, images, "inputs")
         step += hidden_layers(backbone, images) if is_tiled(model) else 0
-    if isinstance(module, TestTimeAdaptation) and "expert_logits" in module.needs:
+    if isinstance(module, TestTimeAdaptation) and module.needs & OF_EXPERTS:
         step += nbytes(backbone.skeleton())
     counted = Memory(
         model=nbytes(model),

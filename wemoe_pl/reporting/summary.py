@@ -249,6 +249,7 @@ def guard_sentences(report: Mapping[str, Any]) -> list[str]:
     ]
     if (step := report.get("restored_step")) is not None:
         sentences.append(
-            f"In the end the state of step {step} was restored, the best without labels"
+            f"In the end the state of step {step} was restored, the best without labels, by "
+            f"{report.get('score', 'information')}"
         )
     return sentences

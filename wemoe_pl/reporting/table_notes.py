@@ -7,7 +7,7 @@ from wemoe_pl.reporting.run_notes import notes_on_means, render_note
 from wemoe_pl.reporting.scored_runs import ScoredRun
 from wemoe_pl.reporting.table import ResultRow
 from wemoe_pl.reporting.table_columns import TableColumns
-from wemoe_pl.training.shown_metrics import ACCURACY
+from wemoe_pl.training.shown_metrics import ACCURACY, AGREEMENT, CERTIFICATE
 
 
 def table_notes(runs: Sequence[ScoredRun], columns: TableColumns) -> list[str]:
@@ -24,7 +24,9 @@ def table_notes(runs: Sequence[ScoredRun], columns: TableColumns) -> list[str]:
     )
     suite, render = runs[0].results.get("note", ""), render_note(runs[0].results)
     told = told_task_note(runs)
-    return [suite, render, stream_note(runs), columns.note, told, *partial, *on_means]
+    certificate = CERTIFICATE.without_labels if columns.metric is AGREEMENT else ""
+    about = [suite, render, stream_note(runs), columns.note, certificate, told]
+    return [*about, *partial, *on_means]
 
 
 def stream_note(runs: Iterable[ScoredRun]) -> str:

@@ -11,6 +11,7 @@ from wemoe_pl.training.references import EXPERTS
 from wemoe_pl.training.shown_metrics import (
     ACCURACY,
     AGREEMENT,
+    CERTIFICATE,
     INFORMATION,
     LABEL_FREE,
     SHOWN_METRICS,
@@ -113,6 +114,20 @@ def label_free_columns(scores: Mapping[str, Any]) -> Columns:
     return {metric: scores[metric.result] for metric in LABEL_FREE if scores.get(metric.result)}
 
 
+def with_certificate(columns: Columns) -> Columns:
+    """Return the metrics with what an agreement says of the accuracy behind it.
+
+    Where a model answers as the expert does, both are right or both are wrong. So their accuracies
+    differ by no more than the share of images on which they differ.
+    """
+    certified: Columns = {}
+    for metric, values in columns.items():
+        certified[metric] = values
+        if metric is AGREEMENT:
+            certified[CERTIFICATE] = {task: 1 - value for task, value in values.items()}
+    return certified
+
+
 def label_free_rows(columns: Columns) -> list[list[str]]:
     """List a row per task, and one of the means below, each metric in its unit."""
     tasks = dict.fromkeys(task for values in columns.values() for task in values)
@@ -137,12 +152,13 @@ def label_free_table(results: Mapping[str, Any]) -> Table:
         results: the contents of a `results.json`.
     """
     title, notes = f"Without labels, on {results['suite']}", [results.get("partial")]
-    columns = label_free_columns(results)
+    columns = with_certificate(label_free_columns(results))
     rows = label_free_rows(columns)
     if ends := results.get("adaptation"):
-        columns = label_free_columns(ends["before"]["scores"])
-        rows = change_rows(columns, label_free_columns(ends["after"]["scores"]))
+        columns, after = columns_of_ends(ends)
+        rows = change_rows(columns, after)
         notes += [change_note(ends), results.get("curves")]
+    notes += [CERTIFICATE.without_labels] if CERTIFICATE in columns else []
     below = "\n".join(filter(None, notes))
     table = Table(title=title, caption=below or None, min_width=len(title))
     table.add_column("task")
@@ -153,6 +169,12 @@ def label_free_table(results: Mapping[str, Any]) -> Table:
     return table
 
 
+def columns_of_ends(ends: Mapping[str, Any]) -> tuple[Columns, Columns]:
+    """Return the metrics of a fit before its first step and in its final state."""
+    before, after = (label_free_columns(ends[name]["scores"]) for name in ("before", "after"))
+    return with_certificate(before), with_certificate(after)
+
+
 def change_note(ends: Mapping[str, Any]) -> str:
     """Say between which steps the arrows of a table lie."""
     return f"Arrows lead from step {ends['before']['step']} to step {ends['after']['step']}."
@@ -160,12 +182,12 @@ def change_note(ends: Mapping[str, Any]) -> str:
 
 def label_free_section(results: Mapping[str, Any]) -> list[str]:
     """Return the paragraphs about the predictions for each task that need no labels."""
-    columns = label_free_columns(results)
+    columns = with_certificate(label_free_columns(results))
     if not columns:
         return []
     paragraphs = [grid(["task", *(m.label for m in columns)], label_free_rows(columns))]
     if ends := results.get("adaptation"):
-        before = label_free_columns(ends["before"]["scores"])
-        rows = change_rows(before, label_free_columns(ends["after"]["scores"]))
-        paragraphs += [change_note(ends), grid(["task", *(m.label for m in before)], rows)]
+        before, after = columns_of_ends(ends)
+        header = ["task", *(metric.label for metric in before)]
+        paragraphs += [change_note(ends), grid(header, change_rows(before, after))]
     return [*paragraphs, " ".join(metric.without_labels for metric in columns)]

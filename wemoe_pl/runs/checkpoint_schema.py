@@ -155,9 +155,10 @@ class LastCheckpointState(TypedDict):
 
 
 class BestState(TypedDict):
-    """The best state of a model that a guard has seen."""
+    """The best state of a model that a guard has seen, by one of two scores."""
 
-    information: float
+    information: NotRequired[float]
+    agreement: NotRequired[float]
     step: Natural
     weights: dict[str, Tensor]
 

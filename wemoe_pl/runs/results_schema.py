@@ -56,6 +56,7 @@ class GuardReport(TypedDict):
     """The report of a `CollapseGuard`."""
 
     action: str
+    score: NotRequired[str]
     collapsed: dict[str, Natural]
     restored_step: Natural | None
 

@@ -61,7 +61,10 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
     "wemoe_pl.TaskData": {"test_render": None},
     "wemoe_pl.TIES": {"combine": "mean"},
     "wemoe_pl.AdaMerging": {"clamp": False},
+    "wemoe_pl.ExpertLabels": {"trusted_only": True},
 }
+# Keys that jobs have got since, in the same way.
+ADDED_KEYS: Mapping[str, Any] = {"guard.score": "information"}
 # Objectives that were options of the adaptation itself before, with the defaults of these options.
 OF_OBJECTIVES: Mapping[str, dict[str, Any]] = {
     "wemoe_pl.Entropy": {},
@@ -82,12 +85,17 @@ def relevant_settings(
     """The settings of a config that change at least so much, by dotted key."""
     for key, value in recipe.items():
         name = f"{above}{key}"
-        if effect_of(name) < least:
+        if effect_of(name) < least or is_as_before(name, value):
             continue
         if isinstance(value, Mapping) and value:
             yield from relevant_settings(value, least, f"{name}.")
         else:
             yield name, value
+
+
+def is_as_before(name: str, value: Any) -> bool:
+    """Does a key that jobs have got since say what they did without it?"""
+    return name in ADDED_KEYS and value == ADDED_KEYS[name]
 
 
 def comparable(value: Any) -> Any:
@@ -97,7 +105,7 @@ def comparable(value: Any) -> Any:
     nothing.
 
     >>> comparable({"class_path": "wemoe_pl.ties.TIES", "init_args": {"combine": "mean"}})
-    {'class_path': 'wemoe_pl.TIES', 'init_args': {}}
+    {'class_path': 'wemoe_pl.TIES'}
     """
     if isinstance(value, list | tuple):
         return [comparable(item) for item in value]
@@ -106,11 +114,14 @@ def comparable(value: Any) -> Any:
     plain = {key: comparable(item) for key, item in value.items()}
     added = ADDED.get(str(plain.get("class_path")), {})
     if added and isinstance(options := plain.get("init_args"), dict):
-        plain["init_args"] = {
+        kept = {
             name: option
             for name, option in with_options_of_objective(options).items()
             if name not in added or option != added[name]
         }
+        plain |= {"init_args": kept}
+        if not kept:  # as a class without options is written
+            del plain["init_args"]
     return plain
 
 
@@ -172,7 +183,8 @@ def first_change(then: Mapping[str, Any], now: Mapping[str, Any], above: str = "
         name = f"{above}{key}"
         old, new = (comparable(config.get(key)) for config in (then, now))
         is_moved = is_place(name, old) and is_place(name, new)
-        if is_moved or effect_of(name) == Effect.NOTHING:
+        is_added = old is None and is_as_before(name, new)
+        if is_moved or is_added or effect_of(name) == Effect.NOTHING:
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             if key == ORDERED and list(old) != list(new) and old.keys() == new.keys():

@@ -58,6 +58,7 @@ FUNCTIONS = (
     "torch.distributed.algorithms",
     "torch.distributed.fsdp",
 )
+OBJECTIVES = ("objective", "objectives")  # keys at which classes of our own are called
 DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")  # what jsonargparse says
 
 
@@ -138,7 +139,7 @@ def check_class(path: str, allowed: Sequence[str], key: str) -> None:
         raise ConfigError(f"{key}: There is no class '{path}'.") from error
     has = set(dir(named))
     is_module = "training_step" in has  # which Lightning calls otherwise
-    is_objective = key.endswith(".objective") and is_within(path, ["wemoe_pl"])  # one of our own
+    is_objective = key.rpartition(".")[2] in OBJECTIVES and is_within(path, ["wemoe_pl"])
     is_called = "__call__" in has and not (is_module or is_objective)
     if (is_called or not inspect.isclass(named)) and not is_within(path, allowed):
         raise ConfigError(f"{key}: {no_function(path)}")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional as F
@@ -15,19 +14,18 @@ from wemoe_pl.checkpoints import ENCODER_FILE, save_tensors
 from wemoe_pl.checkpoints.heads import head_path, save_head
 from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import MergeMethod, SampleMethod, fold, folds
 from wemoe_pl.model.entropy import mean_entropy
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.system.provenance import provenance
-from wemoe_pl.system.warn import warn
+from wemoe_pl.training.experts import OF_EXPERTS, ExpertAnswers, origins_of
 from wemoe_pl.training.gathering import gather_batch
+from wemoe_pl.training.initialising import initialise
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.objectives import (
     AdaptationOutputs,
     Entropy,
-    ExpertLogits,
     Objective,
     check_finite_losses,
     check_objective,
@@ -102,7 +100,7 @@ class TestTimeAdaptation(MergedModule):
         check_objective(self.objective)
         self.announced = announced
         self.needs = needs_of(self.objective)
-        self._expert_logits: ExpertLogits | None = None
+        self._experts: ExpertAnswers | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -120,37 +118,14 @@ class TestTimeAdaptation(MergedModule):
         check_open_stream(self)
         if self.merge.initial_images and self.trainer.ckpt_path is None:
             with self.clock.timed("build"):
-                self.initialise()
-        if "expert_logits" in self.needs:
+                initialise(self)
+        if wanted := self.needs & OF_EXPERTS:
             place = next(self.classifier.parameters())
-            with self.clock.timed("build"):
-                self._expert_logits = ExpertLogits(self.suite, place)
-
-    def initialise(self) -> None:
-        """Let the merge method begin by a look at the first images of the stream.
-
-        All processes look at the same ones.
-        """
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, VisionData):
-            raise ConfigError(
-                f"{self.merge.label} begins with {self.merge.initial_images} images of every task, "
-                "which it asks a data module of wemoe_pl for: set model.merge.start_images to 0, "
-                "or adapt on a MultiTaskData."
-            )
-        images = data.first_of_stream(self.merge.initial_images)
-        in_order = {task: images[task] for task in self.suite.experts}
-        fewest = min(map(len, images.values()))
-        if fewest < self.merge.initial_images:
-            rank_zero_only(warn)(
-                f"{self.merge.label} was to begin with {self.merge.initial_images} images of every "
-                f"task, and begins with all that the stream has, of some task {fewest}."
-            )
-        self.merge.initialise(self.classifier.encoder, in_order)
+            self._experts = ExpertAnswers(self.suite, place, origins_of(self.trainer), wanted)
 
     def on_fit_end(self) -> None:
-        """Let go of the experts."""
-        self._expert_logits = None
+        """Let go of the experts, and of what they answered."""
+        self._experts = None
 
     def outputs(self, batch: Batch) -> dict[str, AdaptationOutputs]:
         """Return what the model makes of a batch, by task: the logits, and what is needed beside.
@@ -162,7 +137,7 @@ class TestTimeAdaptation(MergedModule):
             batch: images (B, 3, H, W) and labels (B,) by task.
         """
         images, encoded = open_step(self, {task: images for task, (images, _) in batch.items()})
-        shares = compute_needs(self.classifier, images, self.needs, self._expert_logits, encoded)
+        shares = compute_needs(self.classifier, images, self.needs, self._experts, encoded)
         found = {name: gather_batch(self.trainer, share) for name, share in shares.items()}
         logits = found.pop("logits")
         return {

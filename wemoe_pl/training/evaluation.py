@@ -9,7 +9,7 @@ from torch import Tensor
 from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.model.classifier import MultiTaskClassifier, rules_of
-from wemoe_pl.training.expert_answers import ExpertAnswers
+from wemoe_pl.training.experts import ExpertAnswers
 from wemoe_pl.training.gathering import gather_metrics
 from wemoe_pl.training.metrics import TaskScores
 from wemoe_pl.training.references import EXPERTS
@@ -44,7 +44,7 @@ class Evaluation:
     Args:
         classifier: what is scored.
         device: where it is counted.
-        expert_answers: with which the answers are compared, if the experts were asked.
+        experts: with whose answers these are compared, if they are asked.
 
     Attributes:
         scores: how good the answers are.
@@ -55,17 +55,15 @@ class Evaluation:
         self,
         classifier: MultiTaskClassifier,
         device: torch.device,
-        expert_answers: ExpertAnswers | None = None,
+        experts: ExpertAnswers | None = None,
     ):
         self.classifier = classifier
-        self.expert_answers = expert_answers
+        self.experts = experts
         self.scores = TaskScores(classifier.num_classes, device)
         self.routing: dict[str, TaskRouting] = {}
-        blocks, experts = len(classifier.routed), len(classifier.experts)
+        shape = blocks, _ = len(classifier.routed), len(classifier.experts)
         self._routing_statistics = {
-            task: RoutingStatistics(blocks, experts).to(device)
-            for task in classifier.tasks
-            if blocks
+            task: RoutingStatistics(*shape).to(device) for task in classifier.tasks if blocks
         }
 
     def update(self, task: str, images: Tensor, labels: Tensor) -> Tensor | None:
@@ -79,7 +77,7 @@ class Evaluation:
         Returns:
             The features, (B, D), of a batch that was scored.
         """
-        expert = self.expert_answers.of_batch(task, images) if self.expert_answers else None
+        expert = self.experts.classes(task, images) if self.experts else None
         return self.score(task, images, labels, expert)
 
     def score(
@@ -98,8 +96,8 @@ class Evaluation:
     def gather(self) -> None:
         """Bring together what all processes have counted; nothing is added after this."""
         self.scores.gather()
-        if self.expert_answers:
-            self.expert_answers.start_again()
+        if self.experts:
+            self.experts.let_go()
         gather_metrics(self._routing_statistics.values())
         counted = {t: metric for t, metric in self._routing_statistics.items() if metric.samples}
         self.routing = {task: metric.compute() for task, metric in counted.items()}

@@ -7,12 +7,12 @@ import lightning as L
 import torch
 
 from wemoe_pl.data.suite import Suite
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging import MergeMethod
-from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.training.clock import StageClock
 from wemoe_pl.training.evaluation import Evaluation, FinalEvaluation, Sample
-from wemoe_pl.training.expert_answers import ExpertAnswers
+from wemoe_pl.training.experts import ExpertAnswers, origins_of
 from wemoe_pl.training.lightning_noise import in_one_column
 from wemoe_pl.training.metrics import TaskScores, mean
 from wemoe_pl.training.references import EXPERTS
@@ -71,25 +71,19 @@ class Scoring(L.Callback):
 
     def __init__(self) -> None:
         self.asks_experts = False
-        self._expert_answers: ExpertAnswers | None = None
+        self._experts: ExpertAnswers | None = None
 
     def teardown(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
         """Let go of the experts' answers, which are for the images of one fit."""
-        self._expert_answers = None
+        self._experts = None
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Start to count."""
         module: Scored = pl_module
-        answers = self.expert_answers(module) if self.asks_experts else None
-        module.evaluation = Evaluation(module.classifier, module.device, answers)
-
-    def expert_answers(self, module: Scored) -> ExpertAnswers | None:
-        """Return the answers of the experts; None if these are no reference."""
-        if self._expert_answers is None and EXPERTS in module.references:
-            with torch.random.fork_rng():  # a new model draws weights before it has its own
-                experts = build_classifier(module.suite, module.references[EXPERTS])
-            self._expert_answers = ExpertAnswers(experts.to(next(module.classifier.parameters())))
-        return self._expert_answers
+        if self._experts is None and self.asks_experts and EXPERTS in module.references:
+            place = next(module.classifier.parameters())
+            self._experts = ExpertAnswers(module.suite, place, origins_of(trainer))
+        module.evaluation = Evaluation(module.classifier, module.device, self._experts)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Log `val/acc`, and what needs no labels, each with `/<task>` behind it."""
@@ -117,6 +111,18 @@ class Scoring(L.Callback):
                 module.log(f"routing/{task}", weights.mean())
         module.samples = self.final.samples
         module.test_results = self.final.results(module.own_reference)
+
+
+def check_asks_experts(module: Scored, key: str) -> None:
+    """Raise `ConfigError` if a model is not compared with the experts, whose agreement a key wants.
+
+    The experts themselves agree with themselves.
+    """
+    if EXPERTS not in (*module.references, module.own_reference):
+        raise ConfigError(
+            f"{key} is agreement, and the job does not compare its model with the experts: set "
+            f"model.references to true, or {key} to information."
+        )
 
 
 def log_scores(module: Scored, stage: Stage) -> None:

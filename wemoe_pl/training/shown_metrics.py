@@ -45,6 +45,10 @@ class ShownMetric(NamedTuple):
         digits = 1 if self.unit == "%" else 2
         return "–" if value is None else f"{self.scale * value:.{digits}f}"
 
+    def of(self, scores: TaskScores) -> dict[str, float]:
+        """Compute it for every task; nothing where it is no score of predictions."""
+        return self.score(scores) if self.score else {}
+
     def key_in(self, stage: Stage) -> str:
         """The key of its mean over tasks in a stage; that of a task has `/<task>` behind it."""
         return f"{stage}/{self.name}" if stage else self.name
@@ -119,4 +123,17 @@ ACCURACY, AGREEMENT, INFORMATION, CALIBRATION = (
     next(m for m in SHOWN_METRICS if m.name == name)
     for name in ("acc", "agreement", "information", "calibration_error")
 )
+# What an agreement certifies: it follows from it, and is neither logged nor written down.
+CERTIFICATE = ShownMetric(
+    "certificate", "accuracy from the expert's, at most", (), unit="%", least_is_best=True,
+    without_labels="On these images the accuracy of a task differs from its expert's by at most "
+    "1 − agreement, whatever their labels.",
+)  # fmt: skip
 LABEL_FREE = [metric for metric in SHOWN_METRICS if metric.without_labels]
+# The scores by which settings, and states of a model, can be chosen without labels.
+LabelFreeScore = Literal["information", "agreement"]
+CHOSEN_BY: dict[LabelFreeScore, ShownMetric] = {"information": INFORMATION, "agreement": AGREEMENT}
+POOR_EXPERTS = (
+    "The images are corrupted, and the experts themselves may be poor on them: the model that "
+    "agrees with them most need not be the best."
+)

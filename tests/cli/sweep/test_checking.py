@@ -30,6 +30,12 @@ JOB = ("--config", "adapt_miniature")
             "would be scored: leave it out. No point was run.",
         ),
         (
+            ("--grid", "model.references=false,true", "--select", "agreement"),
+            "--grid model.references=false: --select is agreement, and the job does not compare "
+            "its model with the experts: set model.references to true, or --select to "
+            "information. No point was run.",
+        ),
+        (
             ("--grid", "seed_everything=0", "--model.lerning_rate", "1"),
             "There is no key 'lerning_rate'. Did you mean 'learning_rate'? ",
         ),

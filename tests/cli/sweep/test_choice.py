@@ -11,6 +11,8 @@ from helpers.sweeps import JOB, run_sweep
 
 from wemoe_pl.cli.sweep.choice import choose, write_choice
 from wemoe_pl.cli.sweep.points import Point
+from wemoe_pl.cli.sweep.records import read_choice
+from wemoe_pl.training.shown_metrics import LabelFreeScore
 
 # By depth and seed: the best single point is of depth 2, whose mean is not the best.
 SCORES = {("1", "0"): 0.70, ("1", "1"): 0.74, ("2", "0"): 0.40, ("2", "1"): 0.90}
@@ -30,12 +32,12 @@ def test_the_setting_of_the_largest_mean_over_seeds_is_chosen(tmp_path: Path) ->
     chosen = choose(finished({**SCORES}))
     assert chosen is not None
     assert chosen.values == {"model.merge.router_depth": "1"}
-    assert chosen.information == pytest.approx(fmean([0.70, 0.74]))
+    assert chosen.mean == pytest.approx(fmean([0.70, 0.74]))
     assert chosen.in_words == "router_depth 1 (information 72.0 ± 2.8, the mean of 2 seeds)"
     assert write_choice(tmp_path / "chosen.json", chosen) == ""
     assert json.loads((tmp_path / "chosen.json").read_text()) == {
         "model.merge.router_depth": "1", "folder": "out/1-0", "folders": ["out/1-0", "out/1-1"],
-        "information": pytest.approx(0.72),
+        "selected_by": "information", "information": pytest.approx(0.72),
     }  # fmt: skip
 
 
@@ -45,6 +47,51 @@ def test_settings_of_fewer_seeds_are_compared_with_a_warning() -> None:
         chosen = choose(finished({**some}))
     assert chosen is not None
     assert chosen.values == {"model.merge.router_depth": "2"}
+
+
+def with_agreement(
+    runs: list[tuple[Point, dict[str, Any]]], *agreements: float | None
+) -> list[tuple[Point, dict[str, Any]]]:
+    """The same points, with an agreement each."""
+    known = [{} if a is None else {"agreement": {"cars": a, "mnist": a}} for a in agreements]
+    return [(p, results | own) for (p, results), own in zip(runs, known, strict=True)]
+
+
+def test_another_score_chooses_another_setting(tmp_path: Path) -> None:
+    runs = with_agreement(finished({**SCORES}), 0.8, 0.9, 0.87, 0.85)
+    chosen = choose(runs, "agreement")
+    assert chosen is not None
+    assert chosen.values == {"model.merge.router_depth": "2"}
+    assert chosen.in_words == "router_depth 2 (agreement 86.0 ± 1.4, the mean of 2 seeds)"
+    write_choice(tmp_path / "chosen.json", chosen)
+    written = json.loads((tmp_path / "chosen.json").read_text())
+    assert written["selected_by"] == "agreement"
+    assert written["agreement"] == pytest.approx(0.86)
+    assert written["information"] == pytest.approx(fmean([0.40, 0.90]))
+    assert read_choice(tmp_path / "chosen.json") == written
+
+
+def test_the_other_score_never_stands_in() -> None:
+    assert choose(finished({**SCORES}), "agreement") is None
+
+
+def test_settings_without_the_score_are_named() -> None:
+    runs = with_agreement(finished({**SCORES}), 0.8, 0.9, None, None)
+    with pytest.warns(UserWarning, match=r"^Left out of the choice, without an agr.*: out/2-0\.$"):
+        chosen = choose(runs, "agreement")
+    assert chosen is not None
+    assert chosen.values == {"model.merge.router_depth": "1"}
+
+
+@pytest.mark.parametrize("score", ["information", "agreement"])
+def test_an_agreement_on_corrupted_images_is_warned_of(
+    score: LabelFreeScore, recwarn: pytest.WarningsRecorder
+) -> None:
+    runs = with_agreement(finished({**SCORES}), 0.8, 0.9, 0.8, 0.9)
+    corruption = {"corruption": {"kind": "contrast", "severity": 2}}
+    choose([(point, results | corruption) for point, results in runs], score)
+    said = [str(w.message) for w in recwarn if "experts themselves may be poor" in str(w.message)]
+    assert len(said) == (score == "agreement")
 
 
 def test_nothing_is_chosen_where_nothing_was_measured() -> None:

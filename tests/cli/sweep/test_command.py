@@ -53,6 +53,35 @@ def test_points_of_other_code_are_run_anew_only_when_asked(
     assert all(command[-1] == "--fresh" for command in again.commands)
 
 
+def test_two_scores_to_choose_by_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--choose chooses by information, and --select is ag"):
+        run_sweep(tmp_path, *JOB, "--choose", "--select", "agreement")
+    with pytest.raises(ConfigError, match=r"--select: there is no 'entropy'\. Valid names: "):
+        run_sweep(tmp_path, *JOB, "--select", "entropy")
+    run_sweep(tmp_path, *JOB, "--choose", "--select", "information")
+    chosen = json.loads((tmp_path / "sweep" / "chosen.json").read_text())
+    assert chosen["selected_by"] == "information"
+
+
+def test_agreement_chooses_of_points_that_were_really_run(
+    tmp_path: Path, tiny_suite_yaml: Path
+) -> None:
+    """Two static merges, of which the one of smaller λ is not the one that agrees more."""
+    job = ("--config", "task_arithmetic", "--suite", str(tiny_suite_yaml), "--quiet")
+    grid = ("--grid", "model.merge.scaling=0.0,0.4", "--trainer.accelerator", "cpu")
+    out = tmp_path / "sweep"
+    sweep([*job, *grid, "--select", "agreement", "--out", str(out)])
+    chosen = json.loads((out / "chosen.json").read_text())
+    found = {
+        path.parent.name: json.loads(path.read_text())["agreement"]
+        for path in out.glob("*/results.json")
+    }
+    means = {name: sum(own.values()) / len(own) for name, own in found.items()}
+    assert len(set(means.values())) == 2
+    assert Path(chosen["folder"]).name == max(means, key=lambda name: means[name])
+    assert chosen["agreement"] == pytest.approx(max(means.values()))
+
+
 def test_a_dry_run_prints_commands_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from helpers.written_runs import bare_results, results_record
 from wemoe_pl.cli.sweep.points import Point
 from wemoe_pl.cli.sweep.summary import summarise
 from wemoe_pl.runs.folder import CONFIG_HEADER, RunFolder
+from wemoe_pl.training.shown_metrics import LabelFreeScore
 
 
 @pytest.mark.usefixtures("drawn_figures")
@@ -44,13 +45,18 @@ LABEL_FREE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def cells_of(results: dict[str, Any], capsys: pytest.CaptureFixture[str], out: Path) -> list[str]:
+def cells_of(
+    results: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    out: Path,
+    score: LabelFreeScore = "information",
+) -> list[str]:
     """The cells of the one row of a sweep's table, and below them what is printed after it."""
     RunFolder(out / "a").path.mkdir(parents=True)
     (out / "a/results.json").write_text(json.dumps(results))
     (out / "a/config.yaml").write_text(CONFIG_HEADER)
     summarise([Point({"model.merge.scaling": "0.3"}, out / "a", ())], ["model.merge.scaling"], out,
-              chooses=True)  # fmt: skip
+              score)  # fmt: skip
     text = capsys.readouterr().out
     [row] = [line for line in text.splitlines() if line.startswith("│")]
     return [cell.strip() for cell in row.split("│")[1:-1]] + [text]
@@ -86,4 +92,29 @@ def test_nothing_is_chosen_where_nothing_can_be_chosen_by(
 ) -> None:
     *_, text = cells_of(bare_results({"dogs": 0.7}, run=results_record()), capsys, tmp_path)
     assert "Nothing was chosen: no point has an information, which settings are chosen by." in text
+    assert not (tmp_path / "chosen.json").exists()
+
+
+def test_what_settings_are_chosen_by_stands_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = bare_results({"dogs": 0.7, "cats": 0.6}, **LABEL_FREE, run=results_record())
+    *cells, text = cells_of(results, capsys, tmp_path, "agreement")
+    assert cells == ["0.3", "70.0", "60.0", "65.0", "85.0 ←"]
+    assert "Agreement is the share of images" in text
+    assert "Chosen by the largest agreement, for which no label is needed: scaling 0.3" in text
+    chosen = json.loads((tmp_path / "chosen.json").read_text())
+    assert (chosen["selected_by"], chosen["agreement"]) == ("agreement", pytest.approx(0.85))
+    assert chosen["information"] == pytest.approx(0.625)
+
+
+def test_without_experts_it_is_said_how_to_have_an_agreement(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = bare_results({"dogs": 0.7}, information={"dogs": 0.5}, run=results_record())
+    *_, text = cells_of(results, capsys, tmp_path, "agreement")
+    said = " ".join(text.split())
+    assert "Nothing was chosen: no point has an agreement" in said
+    assert "set model.references to true and give --fresh" in said
+    assert "choose by --select information." in said
     assert not (tmp_path / "chosen.json").exists()

@@ -44,7 +44,7 @@ class Learned(nn.Module, Objective):
 
 def needing(needs: Any) -> Objective:
     objective = Margin()
-    objective.needs = needs  # type: ignore[misc]
+    objective.needs = needs
     return objective
 
 
@@ -63,7 +63,10 @@ def test_needs_may_be_any_collection_of_names(needs: Any) -> None:
     [
         ("features", r'needs of the objective Margin are a text: .* `needs = \("features",\)`'),
         (("feature",), "Margin needs 'feature', which there is not. Did you mean 'features'"),
-        (("labels",), "needs 'labels', which there is not.* Valid names: expert_logits, features,"),
+        (
+            ("labels",),
+            "needs 'labels', which there is not.* Valid names: expert_features, exp",
+        ),
     ],
 )
 def test_needs_that_there_are_not_are_refused(needs: Any, complaint: str) -> None:

@@ -59,6 +59,18 @@ def test_the_loss_and_its_gradient_match_those_written_out(scale: float) -> None
     torch.testing.assert_close(logits.grad[learned], ((p - labels) / kept)[learned])
 
 
+def test_without_the_filter_every_image_counts() -> None:
+    generator = torch.Generator().manual_seed(4)
+    logits, theirs = 3 * torch.randn(2, 40, 5, generator=generator, dtype=torch.float64)
+    outputs = AdaptationOutputs("mnist", logits.requires_grad_(), {"expert_logits": theirs})
+    expected = 0.0
+    for row, other in zip(logits.tolist(), theirs.tolist(), strict=True):
+        expected -= math.log(probabilities(row)[other.index(max(other))])
+    found = ExpertLabels(trusted_only=False)(outputs)
+    assert found.item() == pytest.approx(expected / 40, rel=1e-12)
+    assert abs(found.item() - ExpertLabels()(outputs).item()) > 0.1
+
+
 def test_nothing_is_learned_where_no_image_is_kept() -> None:
     logits = torch.tensor([[9.0, 0.0, 0.0], [0.0, 8.0, 0.0]], requires_grad=True)
     found = loss(logits, torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))

@@ -25,8 +25,11 @@ def images() -> Images:
     return {t: torch.randn(n, 3, 28, 28, generator=generator) for t, n in sizes.items()}
 
 
-def answers(given: Mapping[str, Tensor]) -> Images:
-    return {task: batch.flatten(1)[:, :5] for task, batch in given.items()}
+def teachers(given: Mapping[str, Tensor]) -> dict[Need, Images]:
+    return {
+        "expert_logits": {task: batch.flatten(1)[:, :5] for task, batch in given.items()},
+        "expert_features": {task: batch.flatten(1)[:, 5:9] for task, batch in given.items()},
+    }
 
 
 def alone(model: MultiTaskClassifier, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,7 +45,7 @@ def test_every_need_is_what_one_image_after_another_gives(
     tiny_suite: Suite, images: Images, depth: int
 ) -> None:
     model = build_classifier(tiny_suite, WEMoE(router_depth=depth))
-    found = compute_needs(model, images, NEEDS, answers)
+    found = compute_needs(model, images, NEEDS, teachers)
     assert found.keys() == {"logits", *NEEDS}
     for task, batch in images.items():
         rows = [alone(model, image) for image in batch]
@@ -53,6 +56,7 @@ def test_every_need_is_what_one_image_after_another_gives(
         close(found["logits"][task], model.head(task)(features))
         assert found["images"][task] is batch
         close(found["expert_logits"][task], batch.flatten(1)[:, :5])
+        close(found["expert_features"][task], batch.flatten(1)[:, 5:9])
 
 
 @pytest.mark.parametrize("merge", [WEMoE(), WEMoE(routing="batch"), WEMoE(router_depth=0)])

@@ -11,21 +11,28 @@ from wemoe_pl.cli.sweep.points import Point
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.preflight.settings import check_fit
 from wemoe_pl.runs.partial import check_limits
+from wemoe_pl.training.scoring import check_asks_experts
+from wemoe_pl.training.shown_metrics import LabelFreeScore
 
 NOTHING_RUN = "No point was run."
 
 
-def check_configs(points: Collection[Point]) -> None:
+def check_configs(points: Collection[Point], score: LabelFreeScore | None = None) -> None:
     """Read the config of every point, and make its parts, without reading any weights or images.
 
+    Args:
+        points: of the sweep.
+        score: what settings are to be chosen by, if any is.
+
     Raises:
-        ConfigError: a point could not be run; the sentence names the key of the grid that is wrong.
+        ConfigError: a point could not be run, or would lack the score; the sentence names the key
+            of the grid that is wrong.
     """
     for point in points:
-        fault = fault_of(point.command)
+        fault = fault_of(point.command, score)
         if not fault:
             continue
-        guilty = [key for key in point.settings if not fault_of(without(key, point))]
+        guilty = [key for key in point.settings if not fault_of(without(key, point), score)]
         if len(guilty) == 1:
             raise ConfigError(f"{blame(fault, guilty[0], point.settings[guilty[0]])} {NOTHING_RUN}")
         # The fault is in the job itself, or in values that are right one by one.
@@ -33,8 +40,8 @@ def check_configs(points: Collection[Point]) -> None:
         raise ConfigError(f"{place}{fault} {NOTHING_RUN}")
 
 
-def fault_of(command: Sequence[str]) -> str:
-    """Say why a command would refuse its config; nothing if it would not."""
+def fault_of(command: Sequence[str], score: LabelFreeScore | None = None) -> str:
+    """Say why a command would refuse its config, or lack a score; nothing if it would not."""
     verb, *arguments = command
     try:
         with warnings.catch_warnings():
@@ -45,6 +52,8 @@ def fault_of(command: Sequence[str]) -> str:
         if verb == "fit":
             interval, images = trainer.val_check_interval, job.datamodule.batch_size
             check_fit(job.model, job.settings.task, interval, images)
+        if score == "agreement":
+            check_asks_experts(job.model, "--select")
     except WeMoEError as error:
         return str(error)
     return ""

@@ -1,4 +1,4 @@
-"""The choice of a sweep: the setting of the largest information, for which no label is needed."""
+"""The choice of a sweep: the setting of the largest score of those that need no labels."""
 
 import json
 import warnings
@@ -15,6 +15,7 @@ from wemoe_pl.errors import CheckpointError
 from wemoe_pl.reporting.table import Cell
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.training.metrics import mean
+from wemoe_pl.training.shown_metrics import CHOSEN_BY, POOR_EXPERTS, LabelFreeScore
 
 SEED = "seed_everything"
 # The points that have finished, each with its `results.json`.
@@ -28,26 +29,32 @@ class Setting:
     Args:
         values: by key, without the seed.
         runs: those that have finished.
+        score: what it is compared by.
     """
 
     values: dict[str, str]
     runs: list[tuple[Point, Mapping[str, Any]]]
+    score: LabelFreeScore = "information"
 
     @property
     def points(self) -> list[Point]:
-        """The points that have an information."""
-        return [point for point, results in self.runs if information(results) is not None]
+        """The points that have the score."""
+        return [p for p, results in self.runs if score_of(results, self.score) is not None]
 
     @property
     def scores(self) -> list[float]:
-        """The information of each of them."""
-        scores = (information(results) for _, results in self.runs)
-        return [score for score in scores if score is not None]
+        """The score of each of them."""
+        return self.all_of(self.score)
 
     @property
-    def information(self) -> float:
+    def mean(self) -> float:
         """The mean over seeds."""
         return fmean(self.scores)
+
+    def all_of(self, score: LabelFreeScore) -> list[float]:
+        """List a score of every run that has it."""
+        scores = (score_of(results, score) for _, results in self.runs)
+        return [value for value in scores if value is not None]
 
     @property
     def in_words(self) -> str:
@@ -55,36 +62,43 @@ class Setting:
         names = short_names(list(self.values))
         values = ", ".join(f"{names[key]} {value}" for key, value in self.values.items())
         seeds = f", the mean of {len(self.points)} seeds" if len(self.points) > 1 else ""
-        score = f"information {Cell.of(self.scores).text}{seeds}"
+        score = f"{self.score} {Cell.of(self.scores).text}{seeds}"
         return f"{values} ({score})" if values else score
 
 
-def information(results: Mapping[str, Any]) -> float | None:
-    """Compute the score of a run that needs no labels: its mean over tasks."""
-    return mean(results.get("information", {}))
+def score_of(results: Mapping[str, Any], score: LabelFreeScore) -> float | None:
+    """Compute a score of a run that needs no labels: its mean over tasks."""
+    return mean(results.get(CHOSEN_BY[score].result, {}))
 
 
-def by_setting(finished: Finished) -> list[Setting]:
-    """Put the points of equal values together, whatever their seed."""
+def by_setting(finished: Finished, score: LabelFreeScore = "information") -> list[Setting]:
+    """Put the points of equal values together, whatever their seed, to compare them by a score."""
     settings: dict[tuple[str, ...], Setting] = {}
     for point, results in finished:
         values = {key: value for key, value in point.settings.items() if key != SEED}
-        setting = settings.setdefault(tuple(values.values()), Setting(values, []))
+        setting = settings.setdefault(tuple(values.values()), Setting(values, [], score))
         setting.runs.append((point, results))
     return list(settings.values())
 
 
-def choose(finished: Finished) -> Setting | None:
-    """Choose the setting of the largest information, in the mean over its seeds.
+def choose(finished: Finished, score: LabelFreeScore = "information") -> Setting | None:
+    """Choose the setting of the largest score, in the mean over its seeds.
 
-    Where some were run by fewer seeds than others, a warning says so.
+    Warnings say which settings lack it, where some were run by fewer seeds than others, and where
+    the images are corrupted, of which an agreement does not tell what is best.
 
     Returns:
-        The setting; None if no point has an information.
+        The setting; None if no point has the score.
     """
-    settings = [setting for setting in by_setting(finished) if setting.scores]
+    known = by_setting(finished, score)
+    settings = [setting for setting in known if setting.scores]
     if not settings:
         return None
+    if lacking := [setting for setting in known if not setting.scores]:
+        folders = ", ".join(str(setting.runs[0][0].folder) for setting in lacking)
+        warnings.warn(f"Left out of the choice, without an {score}: {folders}.", stacklevel=2)
+    if score == "agreement" and any(results.get("corruption") for _, results in finished):
+        warnings.warn(f"{POOR_EXPERTS} Choose by --select information.", stacklevel=2)
     seeds = {len(setting.points) for setting in settings}
     if len(seeds) > 1:
         warnings.warn(
@@ -92,7 +106,7 @@ def choose(finished: Finished) -> Setting | None:
             "points have not finished. The same command runs them.",
             stacklevel=2,
         )
-    return max(settings, key=lambda setting: setting.information)
+    return max(settings, key=lambda setting: setting.mean)
 
 
 def write_choice(path: Path, chosen: Setting) -> str:
@@ -107,7 +121,15 @@ def write_choice(path: Path, chosen: Setting) -> str:
         before = None
         warnings.warn(f"{error} It is written anew.", stacklevel=2)
     folders = [str(point.folder) for point in chosen.points]
-    about = Choice(folder=folders[0], folders=folders, information=chosen.information)
+    known = chosen.all_of("information")
+    about = Choice(
+        folder=folders[0],
+        folders=folders,
+        selected_by=chosen.score,
+        information=fmean(known) if known else None,
+    )
+    if chosen.score == "agreement":
+        about["agreement"] = chosen.mean
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps({**chosen.values, **about}, indent=2) + "\n")
     if before is None:

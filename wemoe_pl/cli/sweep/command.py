@@ -20,6 +20,7 @@ from wemoe_pl.runs.session import writing_to
 from wemoe_pl.system.configs import ALLOW
 from wemoe_pl.system.terminal import say
 from wemoe_pl.system.trust import only_allowed
+from wemoe_pl.training.shown_metrics import LabelFreeScore
 
 
 def sweep(args: list[str], run: Processes | None = None) -> None:
@@ -41,10 +42,10 @@ def sweep(args: list[str], run: Processes | None = None) -> None:
 
 def run_grid(options: Namespace, passed_on: list[str], run: Processes) -> None:
     """Run the points of a grid, once what is allowed is imported, and end in one table."""
-    out = Path(options.out)
+    out, score = Path(options.out), chosen_score(options)
     grid = checked_grid(options, passed_on)
     all_points = [make_point(settings, options, passed_on, out) for settings in combinations(grid)]
-    run.check([point for point in all_points if options.fresh or not point.is_done])
+    run.check([point for point in all_points if options.fresh or not point.is_done], score)
     if options.dry_run:
         for point in all_points:
             say(shlex.join(["wemoe-pl", *point.command]))
@@ -53,10 +54,20 @@ def run_grid(options: Namespace, passed_on: list[str], run: Processes) -> None:
         check_points(all_points, options.fresh)
         failed = run_all(all_points, options, run, out)
         left = [point for point in all_points if point not in failed]
-        summarise(left, list(grid), out, options.choose)
+        summarise(left, list(grid), out, score)
     if failed:
         reasons = "; ".join(f"{point.folder.name}: {last_words(point)}" for point in failed)
         raise WeMoEError(f"{len(failed)} of {len(all_points)} points failed. {reasons}")
+
+
+def chosen_score(options: Namespace) -> LabelFreeScore | None:
+    """Return the score that settings are chosen by; None if none is to be chosen."""
+    selected: LabelFreeScore | None = options.select
+    if options.choose and selected not in (None, "information"):
+        raise ConfigError(
+            f"--choose chooses by information, and --select is {selected}: leave --choose out."
+        )
+    return "information" if options.choose else selected
 
 
 def checked_grid(options: Namespace, passed_on: list[str]) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.runs.checkpoint_schema import Digest
 from wemoe_pl.system.schema import OPEN, STRICT, Schema, parse_json
+from wemoe_pl.training.shown_metrics import LabelFreeScore
 
 Record = TypeVar("Record")
 
@@ -29,12 +30,16 @@ class Choice(TypedDict):
     Attributes:
         folder: of the point of its first seed.
         folders: of the points of all its seeds; earlier versions chose one point.
-        information: the score, in the mean over seeds.
+        selected_by: the score that has chosen; earlier versions knew information alone.
+        information: in the mean over seeds, as all scores are.
+        agreement: with the experts, if that has chosen.
     """
 
     folder: str
     folders: NotRequired[list[str]]
+    selected_by: NotRequired[LabelFreeScore]
     information: float | None
+    agreement: NotRequired[float]
 
 
 COMMAND_RECORD, CHOICE = Schema(CommandRecord), Schema(Choice)

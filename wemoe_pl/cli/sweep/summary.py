@@ -21,39 +21,54 @@ from wemoe_pl.reporting.without_labels import (
 )
 from wemoe_pl.system.console import Console
 from wemoe_pl.training.metrics import mean
-from wemoe_pl.training.shown_metrics import AGREEMENT, INFORMATION, LABEL_FREE, ShownMetric
+from wemoe_pl.training.shown_metrics import (
+    AGREEMENT,
+    CHOSEN_BY,
+    LABEL_FREE,
+    LabelFreeScore,
+    ShownMetric,
+)
 
 UNLIMITED = 1000  # columns in which no table is wrapped
 OF_CHOICE = " ←"  # behind the points of the chosen setting
+# What is said of settings where no point has a score.
+LACKING: dict[LabelFreeScore, str] = {
+    "information": "are chosen by",
+    "agreement": "are to be chosen by: set model.references to true and give --fresh, to score "
+    "them beside the experts, or choose by --select information",
+}
 
 
-def summarise(points: Sequence[Point], keys: list[str], out: Path, chooses: bool) -> None:
+def summarise(
+    points: Sequence[Point], keys: list[str], out: Path, score: LabelFreeScore | None = None
+) -> None:
     """Print and write the table of the points that have finished, and draw it; nothing for none.
 
     Args:
         points: the points of the sweep that have not failed.
         keys: the keys of its grid.
         out: the folder of `sweep.csv`, `sweep.png` and `chosen.json`.
-        chooses: mark the setting that has most information, for which no label is needed.
+        score: mark the setting that has most of it, for which no label is needed; None for none.
     """
     finished = [(point, results) for point in points if (results := point.results) is not None]
     if not finished:
         return
-    chosen = choose(finished) if chooses else None
-    print_whole(sweep_table(finished, keys, chosen.points if chosen else ()))
-    if len(settings := by_setting(finished)) < len(finished):
-        print_whole(means_table(settings, chosen))
+    chosen = choose(finished, score) if score else None
+    by = CHOSEN_BY[score or "information"]
+    print_whole(sweep_table(finished, keys, chosen.points if chosen else (), by))
+    if len(settings := by_setting(finished, score or "information")) < len(finished):
+        print_whole(means_table(settings, chosen, by))
     rows = [csv_row(point, results) for point, results in finished]
     header = list(dict.fromkeys(key for row in rows for key in row))
     write_rows(out / "sweep.csv", header, [[row.get(key) for key in header] for row in rows])
     draw(finished, keys, out)
     if chosen is not None:
-        why = "by the largest information, for which no label is needed"
+        why = f"by the largest {chosen.score}, for which no label is needed"
         tell(f"{OF_CHOICE.strip()} Chosen {why}: {chosen.in_words}.")
         if changed := write_choice(out / "chosen.json", chosen):
             tell(changed)
-    elif chooses:
-        tell("Nothing was chosen: no point has an information, which settings are chosen by.")
+    elif score:
+        tell(f"Nothing was chosen: no point has an {score}, which settings {LACKING[score]}.")
 
 
 def print_whole(table: Table) -> None:
@@ -76,16 +91,20 @@ def csv_row(point: Point, results: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def sweep_table(finished: Finished, keys: list[str], chosen: Collection[Point]) -> Table:
+def sweep_table(
+    finished: Finished, keys: list[str], chosen: Collection[Point], by: ShownMetric
+) -> Table:
     """Make a table with a line per point: its settings, what it is compared by, and the choice.
 
     That is the accuracy of every task, or where no image has a label, what stands in for it. The
-    means of what needs no labels are behind it.
+    means of what needs no labels are behind it, last of all what settings are chosen by.
     """
     runs = [results for _, results in finished]
-    metric, others = compared_metric(runs), label_free_means(runs)
+    metric, others = compared_metric(runs), label_free_means(runs, by)
     tasks = list(dict.fromkeys(task for results in runs for task in scored_tasks(results)))
-    table = Table(title=f"Sweep on {runs[0]['suite']}, {metric.title} in %", caption=below(runs))
+    table = Table(
+        title=f"Sweep on {runs[0]['suite']}, {metric.title} in %", caption=below(runs, by)
+    )
     for name in short_names(keys).values():
         table.add_column(name)
     for name in (*tasks, "mean", *(other.label for other in others)):
@@ -99,15 +118,16 @@ def sweep_table(finished: Finished, keys: list[str], chosen: Collection[Point]) 
     return table
 
 
-def means_table(settings: Sequence[Setting], chosen: Setting | None) -> Table:
+def means_table(settings: Sequence[Setting], chosen: Setting | None, by: ShownMetric) -> Table:
     """Make a table with a line per setting: the means over its seeds, which settings are judged by.
 
     Args:
         settings: the settings of a sweep.
         chosen: the one that was chosen, if one was.
+        by: the metric that settings are chosen by.
     """
     runs = [results for setting in settings for _, results in setting.runs]
-    metrics = list(dict.fromkeys([compared_metric(runs), *label_free_means(runs)]))
+    metrics = list(dict.fromkeys([compared_metric(runs), *label_free_means(runs, by)]))
     table = Table(title="Means over seeds", caption="± is the standard deviation over seeds.")
     for name in short_names(list(settings[0].values)).values():
         table.add_column(name)
@@ -127,7 +147,7 @@ def means_table(settings: Sequence[Setting], chosen: Setting | None) -> Table:
     return table
 
 
-def label_free_means(runs: Sequence[Mapping[str, Any]]) -> list[ShownMetric]:
+def label_free_means(runs: Sequence[Mapping[str, Any]], by: ShownMetric) -> list[ShownMetric]:
     """List what a table of runs has beside the scores by task, the figure of the choice last.
 
     Where all images have labels, that is the figure of the choice alone.
@@ -135,15 +155,15 @@ def label_free_means(runs: Sequence[Mapping[str, Any]]) -> list[ShownMetric]:
     is_labelled = not any(map(unlabelled_tasks, runs))
     measured = [m for m in LABEL_FREE if any(run.get(m.result) for run in runs)]
     metric = compared_metric(runs)
-    others = [] if is_labelled else [m for m in measured if m not in (INFORMATION, metric)]
-    return [m for m in (*others, INFORMATION) if m is not metric]
+    others = [] if is_labelled else [m for m in measured if m not in (by, metric)]
+    return [m for m in (*others, by) if m is not metric]
 
 
-def below(runs: Sequence[Mapping[str, Any]]) -> str:
+def below(runs: Sequence[Mapping[str, Any]], by: ShownMetric) -> str:
     """Say what must be known of the runs of a table, and what settings are chosen by."""
     notes = dict.fromkeys(run.get(key) for run in runs for key in ("note", "partial"))
     notes |= dict.fromkeys(map(unlabelled_note, runs))
-    notes |= {INFORMATION.without_labels: None}
+    notes |= {by.without_labels: None}
     return "\n".join(filter(None, notes))
 
 

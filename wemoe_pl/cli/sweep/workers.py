@@ -18,6 +18,7 @@ from wemoe_pl.runs.lock import held
 from wemoe_pl.system.files import make_folder
 from wemoe_pl.system.signals import LIFELINE, REQUEST, Stopped
 from wemoe_pl.system.terminal import say
+from wemoe_pl.training.shown_metrics import LabelFreeScore
 
 LAUNCH = ("-m", "wemoe_pl")
 SAFE_PATH = "PYTHONSAFEPATH"  # else -m would take libraries from the current folder first
@@ -130,9 +131,14 @@ class Processes:
             self.running.append(process)
             return process.wait()
 
-    def check(self, points: Collection[Point]) -> None:
-        """Read what would be run; raises `ConfigError` for what would be refused."""
-        check_configs(points)
+    def check(self, points: Collection[Point], score: LabelFreeScore | None) -> None:
+        """Read what would be run, and raise `ConfigError` for what would be refused.
+
+        Args:
+            points: of the sweep.
+            score: what settings are to be chosen by, if any is.
+        """
+        check_configs(points, score)
 
     def stop(self) -> None:
         """Let all that still run come to an end, or make them."""

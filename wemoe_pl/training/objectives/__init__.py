@@ -8,13 +8,15 @@ from wemoe_pl.training.objectives.base import (
     loss_of,
     needs_of,
 )
+from wemoe_pl.training.objectives.distillation import Distillation, FeatureMatching
 from wemoe_pl.training.objectives.entropy import Entropy, InformationMaximisation, with_old_options
 from wemoe_pl.training.objectives.expert_labels import ExpertLabels
-from wemoe_pl.training.objectives.experts import ExpertLogits
 from wemoe_pl.training.objectives.outputs import AdaptationOutputs, Need, compute_needs
+from wemoe_pl.training.objectives.weighted_sum import WeightedSum
 
 __all__ = [
-    "AdaptationOutputs", "Entropy", "ExpertLabels", "ExpertLogits", "InformationMaximisation",
-    "Need", "Objective", "check_batch_size", "check_finite_losses", "check_objective",
-    "compute_needs", "loss_of", "needs_of", "with_old_options",
+    "AdaptationOutputs", "Distillation", "Entropy", "ExpertLabels", "FeatureMatching",
+    "InformationMaximisation", "Need", "Objective", "WeightedSum", "check_batch_size",
+    "check_finite_losses", "check_objective", "compute_needs", "loss_of", "needs_of",
+    "with_old_options",
 ]  # fmt: skip

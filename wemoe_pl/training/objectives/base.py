@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,12 @@ class Objective(ABC):
     labels. Sub-classes are best dataclasses of plain fields, so that a YAML can hold one.
 
     Attributes:
-        needs: what it looks at beside the logits: any of "features", "routing_weights", "images"
-            and "expert_logits". Nothing else is computed.
+        needs: what it looks at beside the logits: any of "features", "routing_weights", "images",
+            "expert_logits" and "expert_features". Nothing else is computed. It is one for the class
+            as a rule, and may be a property where it depends on the options.
     """
 
-    needs: ClassVar[Sequence[Need]] = ()
+    needs: Sequence[Need] = ()
 
     @abstractmethod
     def __call__(self, outputs: AdaptationOutputs) -> Tensor:

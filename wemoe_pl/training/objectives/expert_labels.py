@@ -15,13 +15,19 @@ class ExpertLabels(Objective):
 
     Images are left out on which the two predict different classes and the merged model is the more
     confident one (SyMerge, arXiv 2412.19098): the expert is no judge of them.
+
+    Args:
+        trusted_only: leave these images out, as published; without it, every image counts.
     """
 
+    trusted_only: bool = True
     needs = ("expert_logits",)
 
     def __call__(self, outputs: AdaptationOutputs) -> Tensor:
         """Return the mean over the images that are kept, and 0 if none is."""
         labels = outputs.expert_logits.argmax(dim=-1)
+        if not self.trusted_only:
+            return F.cross_entropy(outputs.logits, labels)
         kept = trusted(outputs.logits.detach(), outputs.expert_logits).to(outputs.logits)
         losses = F.cross_entropy(outputs.logits, labels, reduction="none")
         return (kept * losses).sum() / kept.sum().clamp(min=1)

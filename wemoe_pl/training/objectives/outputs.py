@@ -9,8 +9,9 @@ from torch import Tensor
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.model.multi_task_model import Encoded, MultiTaskModel
 
-Need = Literal["features", "routing_weights", "images", "expert_logits"]
-TaskLogits = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+Need = Literal["features", "routing_weights", "images", "expert_logits", "expert_features"]
+# Of images by task, some needs, each by task.
+Teachers = Callable[[Mapping[str, Tensor]], Mapping[Need, dict[str, Tensor]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,11 @@ class AdaptationOutputs:
         """Return the logits of the task's own expert, (B, C), which have no gradients."""
         return self._get("expert_logits")
 
+    @property
+    def expert_features(self) -> Tensor:
+        """Return the features of the task's own expert, (B, D), which have no gradients."""
+        return self._get("expert_features")
+
     def _get(self, need: Need) -> Tensor:
         if need not in self.needed:
             raise ConfigError(
@@ -68,7 +74,7 @@ def compute_needs(
     model: MultiTaskModel,
     images: Mapping[str, Tensor],
     needs: frozenset[Need],
-    expert_logits: TaskLogits | None = None,
+    teachers: Teachers | None = None,
     encoded: Mapping[str, Encoded] | None = None,
 ) -> dict[str, dict[str, Tensor]]:
     """Compute the logits of a batch per task, and what else is needed of it.
@@ -77,7 +83,7 @@ def compute_needs(
         model: the one that is adapted.
         images: by task, (B, 3, H, W).
         needs: what to compute beside the logits.
-        expert_logits: what the tasks' own experts answer, if that is needed.
+        teachers: compute what is needed of the tasks' own experts, if anything is.
         encoded: the images, if they are encoded already, with whatever of it is needed.
 
     Returns:
@@ -86,13 +92,16 @@ def compute_needs(
     if encoded is None:
         encoded = model.encode_tasks(images, with_routing="routing_weights" in needs)
     features = {task: batch.features for task, batch in encoded.items()}
-    found = {"logits": {task: model.head(task)(values) for task, values in features.items()}}
+    found: dict[str, dict[str, Tensor]] = {
+        "logits": {task: model.head(task)(values) for task, values in features.items()}
+    }
     if "features" in needs:
         found["features"] = features
     if "images" in needs:
         found["images"] = dict(images)
-    if expert_logits is not None:
-        found["expert_logits"] = dict(expert_logits(images))
+    if teachers is not None:
+        for need, values in teachers(images).items():
+            found[need] = values
     if "routing_weights" in needs:
         weights = {task: batch.routing_weights for task, batch in encoded.items()}
         found["routing_weights"] = {

@@ -1,4 +1,4 @@
-"""A LightningDataModule that knows again, when a fit goes on, the images that it has read."""
+"""The part of a data module that knows the images which it gives."""
 
 from typing import Any
 
@@ -7,22 +7,37 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from wemoe_pl.data.image_sets import ImageSets
-from wemoe_pl.data.pixel_hashes import Contents
-from wemoe_pl.data.streams import Batch, SeenBatch
+from wemoe_pl.data.origins import Origins, noted
+from wemoe_pl.data.streams import SeenBatch
 
 
-class KnownImages(L.LightningDataModule):
-    """Notes what images look like when they are read, and keeps it in checkpoints.
+class NotingData(L.LightningDataModule):
+    """A data module that notes which images are in a batch, and what they look like.
 
     Attributes:
-        sets: the sets of images that are streamed and scored.
+        sets: the sets of images that it gives.
+        origins: knows which images the tensors of a batch hold.
     """
 
     sets: ImageSets
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.origins = Origins()
+
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Note what the images of a batch look like, and compare them with what they were."""
-        return noted(batch, self.sets.contents) if isinstance(batch, SeenBatch) else batch
+        if not isinstance(batch, SeenBatch):
+            return batch
+        return noted(batch, self.sets.contents, self.origins)
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Move a batch to a device, where its images stay known."""
+        moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        self.origins.follow(batch, moved)
+        return moved
 
     def state_dict(self) -> dict[str, Any]:
         """Return the checksums of the images that all processes have read."""
@@ -33,10 +48,3 @@ class KnownImages(L.LightningDataModule):
         """Expect the images of a fit that goes on to look as they did."""
         if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self.sets.contents.recall(state_dict.get("contents", {}))
-
-
-def noted(batch: SeenBatch, contents: Contents) -> Batch:
-    """Note what the images of a batch look like, and return it without that."""
-    for seen in batch.seen:
-        contents.note(seen)
-    return dict(batch)

@@ -1,0 +1,68 @@
+"""The best state of a model that adapts, by a score that needs no labels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from wemoe_pl.checkpoints import first_difference, shapes_of
+from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.training.adapt import TestTimeAdaptation
+from wemoe_pl.training.metrics import mean
+from wemoe_pl.training.shown_metrics import CHOSEN_BY, LabelFreeScore
+
+
+@dataclass(frozen=True)
+class Best:
+    """The state of a model, its score in the mean over tasks, and when it was reached."""
+
+    value: float
+    step: int
+    weights: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, module: TestTimeAdaptation, score: LabelFreeScore, step: int) -> "Best":
+        """Copy the state of a module that was just validated.
+
+        Raises:
+            ConfigError: no task has the score.
+        """
+        value = mean(CHOSEN_BY[score].of(module.scores))
+        if value is None and score == "agreement":
+            raise ConfigError(
+                "guard.score is agreement, and no task that is validated has an expert: set "
+                "guard.score to information."
+            )
+        weights = module.trained_parameters().items()
+        copies = {name: weight.detach().cpu().clone() for name, weight in weights}
+        return cls(value or 0.0, step, copies)
+
+    def check(self, module: TestTimeAdaptation) -> None:
+        """Raise `CheckpointError` if it is of another model; names the first such weight."""
+        own = shapes_of(module.trained_parameters())
+        if difference := first_difference(shapes_of(self.weights), own):
+            raise CheckpointError(
+                f"The checkpoint has a best state that is damaged or of another model: "
+                f"{difference}. Go on from another checkpoint, or begin anew with --fresh."
+            )
+
+    def saved(self, score: LabelFreeScore) -> dict[str, Any]:
+        """Return what a checkpoint holds of it, with its value by the name of the score."""
+        return {score: self.value, "step": self.step, "weights": self.weights}
+
+
+def recalled(saved: Mapping[str, Any] | None, score: LabelFreeScore) -> Best | None:
+    """Make a best state again from what a checkpoint holds of it, if it holds one.
+
+    Raises:
+        CheckpointError: it was chosen by another score.
+    """
+    if saved is None:
+        return None
+    if score not in saved:
+        raise CheckpointError(
+            f"The checkpoint has a best state that was not chosen by {score}, which guard.score is "
+            "now: set it to what it was, or begin anew with --fresh."
+        )
+    return Best(saved[score], saved["step"], saved["weights"])

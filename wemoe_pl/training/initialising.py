@@ -1,0 +1,48 @@
+"""The look at a few images of every task with which some merge methods begin to adapt."""
+
+from typing import Protocol
+
+import lightning as L
+from lightning.pytorch.utilities import rank_zero_only
+
+from wemoe_pl.data.suite import Suite
+from wemoe_pl.data.vision_data import VisionData
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.merging import MergeMethod
+from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.system.warn import warn
+
+
+class Beginning(Protocol):
+    """The part of a `TestTimeAdaptation` that begins with images; see there."""
+
+    suite: Suite
+    merge: MergeMethod
+    classifier: MultiTaskClassifier
+
+    @property
+    def trainer(self) -> L.Trainer:
+        """The trainer of the fit."""
+
+
+def initialise(module: Beginning) -> None:
+    """Let the merge method look at the first images of the stream, all processes at the same ones.
+
+    Raises:
+        ConfigError: the images come from a data module of somebody's own.
+    """
+    data, wanted = getattr(module.trainer, "datamodule", None), module.merge.initial_images
+    if not isinstance(data, VisionData):
+        raise ConfigError(
+            f"{module.merge.label} begins with {wanted} images of every task, which it asks a data "
+            "module of wemoe_pl for: set model.merge.start_images to 0, or adapt on MultiTaskData."
+        )
+    images = data.step_batches().first(wanted)
+    fewest = min(map(len, images.values()))
+    if fewest < wanted:
+        rank_zero_only(warn)(
+            f"{module.merge.label} was to begin with {wanted} images of every task, and begins "
+            f"with all that the stream has, of some task {fewest}."
+        )
+    in_order = {task: images[task] for task in module.suite.experts}
+    module.merge.initialise(module.classifier.encoder, in_order)
