@@ -181,11 +181,11 @@ class StepBatches(Dataset[Batch]):
 
     def first(self, count: int) -> dict[str, Tensor]:
         """Return the first images of every task's stream, at most `count` of each, (N, 3, H, W)."""
-        few = {task: range(min(count, len(places))) for task, places in self.places.items()}
-        read = {
-            t: self.tasks[t].read(self.indices_at(t, positions)) for t, positions in few.items()
-        }
-        return {task: images for task, ((images, _), _) in read.items()}
+        found = {}
+        for task, places in self.places.items():
+            positions = range(min(count, len(places)))
+            (found[task], _), _ = self.tasks[task].read(self.indices_at(task, positions))
+        return found
 
     def indices(self, task: str, step: int) -> list[int]:
         """Return the indices of a task's images in step `step`, of all processes together."""
