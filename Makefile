@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all soak fuzz tables methods miniature miniature20 lint clean
+.PHONY: help install demo test test-all soak fuzz tables beyond methods miniature miniature20 lint clean
 
 help:  ## List these targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -40,6 +40,9 @@ tables: install  ## Run every method and experiment on both miniatures, into doc
 	for suite in $(or $(SUITE),miniature miniature20); do \
 		SUITE=$$suite $(BIN)/python benchmarks/miniature_tables.py || exit 1; done
 	$(BIN)/python benchmarks/methods_page.py
+
+beyond: install  ## Try settings beyond the paper's on a miniature; SUITE, ROWS and RENDER choose (3 h each).
+	$(BIN)/python benchmarks/beyond_the_paper.py
 
 methods: install  ## Write the tables of docs/methods.md, from the code and what is published and measured.
 	$(BIN)/python benchmarks/methods_page.py

@@ -77,6 +77,8 @@ def unshared(model: nn.Module) -> int:
         MASS(),
         WEMoE(compression=Dense("bfloat16")),
         WEMoE(compression=Quantised()),
+        WEMoE(attention=Dense(), attention_router="shared"),
+        WEMoE(attention=LowRank(rank=2), rest=LiNeS(TaskArithmetic(1.0)), centre=TSVM()),
     ],
     ids=repr,
 )
@@ -149,7 +151,7 @@ def suite(tiny_suite: Suite) -> Suite:
     return Suite("larger", BACKBONE, "nowhere", tasks=tiny_suite.tasks, experts=sources)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=repr)
+@pytest.mark.parametrize("method", [*METHODS, WEMoE(attention=Dense())], ids=repr)
 def test_a_step_takes_what_is_estimated(method: MergeMethod, suite: Suite) -> None:
     pretrained, states = random_suite(len(suite.experts))
     encoder = method.merge(pretrained, states)

@@ -3,7 +3,7 @@
 import re
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.merging import AdaptiveEncoder, MASSEncoder, MergeMethod, blocks_of
+from wemoe_pl.merging import AdaptiveEncoder, MASSEncoder, MergeMethod, WEMoE, blocks_of
 from wemoe_pl.merging.per_task import PerTaskMethod
 from wemoe_pl.merging.tensor_method import TensorMethod
 from wemoe_pl.merging.wrapper import Wrapper
@@ -212,6 +212,8 @@ def merged(suite: Suite, method: MergeMethod) -> nn.Module:
     if isinstance(method, TensorMethod | Wrapper | PerTaskMethod):
         return backbone.skeleton().requires_grad_(False)  # whose size no weight decides
     experts = {task: backbone.skeleton().state_dict() for task in suite.experts}
+    if isinstance(method, WEMoE):
+        method = replace(method, rest=None, centre=None)  # which take the places of other weights
     with torch.device("meta"):
         return method.merge(backbone.skeleton(), experts)
 

@@ -130,7 +130,8 @@ def why_mapped(module: nn.Module) -> str | None:
         return None
     kind = type(module), repr(module)
     if kind not in tried:
-        tried[kind] = why_different(module)
+        with torch.device("cpu"):  # where numbers can be compared, even for a model without memory
+            tried[kind] = why_different(module)
     return tried[kind]
 
 

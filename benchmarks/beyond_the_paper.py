@@ -1,0 +1,158 @@
+"""The tables of docs/beyond-the-paper.md: settings of WEMoE that the paper does not have.
+
+    python benchmarks/beyond_the_paper.py
+    SUITE=miniature20 ROWS=objective,best python benchmarks/beyond_the_paper.py
+
+Every setting is adapted with three seeds on the shipped test images of a suite, and scored on them
+and on images that are rendered anew, which no run has seen. Runs are kept below runs/beyond; one
+that is there already is not run again, so the driver goes on where it was interrupted. Two run at a
+time. All settings of both suites take about five hours on two cores.
+
+`ROWS` chooses settings by how their names begin. `RENDER` is the seed of the new images: 1, the
+default, is what settings were developed on, and 2 is for the figures of the document, which are
+computed once.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+SUITE = os.environ.get("SUITE", "miniature")
+ROWS = tuple(filter(None, os.environ.get("ROWS", "").split(",")))
+RENDER = int(os.environ.get("RENDER", "1"))
+IMAGES = 2000  # per task, rendered anew
+RUNS = Path("runs/beyond") / SUITE
+SEEDS = (0, 1, 2)
+STEPS = {"miniature": 100, "miniature20": 200}[SUITE]
+QUICK = [
+    *("--config", "adapt_miniature", "--suite", SUITE, "--trainer.accelerator", "cpu"),
+    *("--data.num_workers", "0", "--trainer.enable_progress_bar", "false"),
+    *("--trainer.max_steps", str(STEPS), "--trainer.limit_val_batches", "0"),
+]
+BEST = ("--config", "best", "--model.learning_rate", "2e-3")
+# Each setting by its name: what is changed of the published method, or of the best one.
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "paper": (),
+    "paper, smaller λ": ("--model.merge.init_lambda", "0.05"),
+    "best": BEST,
+    "best, entropy": (*BEST, "--model.objective", "Entropy"),
+    "best, expert labels": (*BEST, "--model.objective", "ExpertLabels"),
+    "best, routers from noise": (*BEST, "--model.merge.start_images", "0"),
+    "best, attention merged": (*BEST, "--model.merge.attention", "null"),
+    "best, attention by the MLP's router": (*BEST, "--model.merge.attention_router", "shared"),
+    "best, one router for all blocks": (*BEST, "--model.merge.shared_router", "true"),
+    "best, routers of depth 1": (*BEST, "--model.merge.router_depth", "1"),
+    "best, softmax": (
+        *(*BEST, "--model.merge.gate.softmax", "true"),
+        *("--model.merge.gate.temperature", "0.1"),
+    ),
+    "best, two experts": (*BEST, "--model.merge.gate.top_k", "2"),
+    "best, centre TSV-M": (
+        *(*BEST, "--model.merge.centre", "TSVM", "--model.merge.init_lambda", "0"),
+    ),
+    "best, rest TSV-M": (*BEST, "--model.merge.rest", "TSVM"),
+    "best, attention of rank 16": (
+        *(*BEST, "--model.merge.attention", "LowRank"),
+        *("--model.merge.attention.rank", "16"),
+    ),
+    "best, 32 images per task": (*BEST, "--data.images_per_task", "32"),
+}
+
+
+def main() -> None:
+    """Run what is chosen, and print a table of it."""
+    chosen = [name for name in SETTINGS if not ROWS or name.startswith(ROWS)]
+    if not chosen:
+        raise SystemExit(f"ROWS={','.join(ROWS)} chooses nothing. There is: {'; '.join(SETTINGS)}.")
+    for name in chosen:
+        grid = ("--grid", f"seed_everything={','.join(map(str, SEEDS))}")
+        wemoe_pl("sweep", *QUICK, *SETTINGS[name], *grid, "--out", str(folder(name)), "--jobs", "2")
+        for run in points(name):
+            score_anew(run)
+    print(table(chosen))
+
+
+def folder(name: str) -> Path:
+    """The folder of the runs of a setting."""
+    return RUNS / name.replace(", ", "_").replace(" ", "_").replace("λ", "lambda")
+
+
+def points(name: str) -> list[Path]:
+    """The runs of a setting, by seed."""
+    found = [folder(name) / f"seed_everything={seed}" for seed in SEEDS]
+    return [run for run in found if (run / "results.json").is_file()]
+
+
+def anew(run: Path) -> Path:
+    """The folder of a run's scores on new images."""
+    return run.parent / f"render {RENDER}" / run.name
+
+
+def score_anew(run: Path) -> None:
+    """Score a run on images that it has not seen, unless that was done."""
+    if (anew(run) / "results.json").is_file():
+        return
+    wemoe_pl(
+        *("test", "--config", str(run / "config.yaml"), "--out", str(anew(run))),
+        *("--ckpt_path", str(run / "checkpoints" / "last.ckpt")),
+        *("--data.test_render", f"{{seed: {RENDER}, images: {IMAGES}}}"),
+        *("--model.references", "false"),
+    )
+
+
+def wemoe_pl(*arguments: str) -> None:
+    """Run a command."""
+    print(" ".join(arguments), flush=True)
+    subprocess.run([sys.executable, "-m", "wemoe_pl", *arguments], check=True)
+
+
+def table(names: Sequence[str]) -> str:
+    """Means and deviations over seeds, on the images that were adapted on and on new ones."""
+    header = ["setting", "stream", "normalized", "worst task", "new images", "task unknown", "min"]
+    lines = [header, ["---", *["---:"] * (len(header) - 1)]]
+    lines += [row(name, points(name)) for name in names if points(name)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def row(name: str, runs: Sequence[Path]) -> list[str]:
+    """The row of one setting."""
+    seen = [results(run) for run in runs]
+    new = [results(anew(run)) for run in runs]
+    worst = [min(against_expert(one).values()) for one in seen]
+    unknown = [max(rule["mean"] for rule in one["unknown_task"].values()) for one in seen]
+    return [
+        name,
+        spread([one["mean"] for one in seen]),
+        spread([one["normalized_mean"] for one in seen]),
+        f"{100 * fmean(worst):+.1f}",
+        spread([one["mean"] for one in new]),
+        spread(unknown),
+        f"{fmean(one['seconds']['fit'] for one in seen) / 60:.1f}",
+    ]
+
+
+def against_expert(one: Mapping[str, Any]) -> dict[str, float]:
+    """The accuracy of every task less that of its expert on the same images."""
+    experts = one["reference"]["individual"]
+    return {task: accuracy - experts[task] for task, accuracy in one["accuracy"].items()}
+
+
+def results(run: Path) -> dict[str, Any]:
+    """The contents of a run's `results.json`."""
+    found: dict[str, Any] = json.loads((run / "results.json").read_text())
+    return found
+
+
+def spread(values: Sequence[float]) -> str:
+    """A mean, with the deviation over seeds behind it, in percent."""
+    mean = f"{100 * fmean(values):.1f}"
+    return f"{mean} ± {100 * stdev(values):.1f}" if len(values) > 1 else mean
+
+
+if __name__ == "__main__":
+    main()
