@@ -25,7 +25,9 @@ FORMS = [Dense(), Pruned(ratio=0.8), LowRank(rank=3), Quantised()]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("method", [WEMoE(), EWEMoE(), TaskArithmetic()], ids=lambda m: m.label)
+@pytest.mark.parametrize(
+    "method", [WEMoE(), EWEMoE(), WEMoE(attention=LowRank(rank=3)), TaskArithmetic()], ids=repr
+)
 def test_a_bundle_has_the_precision_that_is_asked_for(
     make_model: MakeModel, method: MergeMethod, dtype: torch.dtype, exports: Path
 ) -> None:

@@ -18,7 +18,10 @@ from wemoe_pl.export.programs import CLASSES_FILE, ONNX_FILE, PROGRAM_FILE, writ
 from wemoe_pl.export.writing import export
 from wemoe_pl.merging import MergeMethod, WEMoE
 from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.moe.dense import Dense
+from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.quantised import Quantised
+from wemoe_pl.moe.router import Gate
 
 Run = Callable[[Tensor], dict[str, Tensor]]
 
@@ -84,14 +87,25 @@ def test_no_name_of_a_task_collides_with_another_in_a_graph(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "method",
+    [
+        WEMoE(compression=Quantised()),
+        WEMoE(compression=LowRank(rank=3)),
+        WEMoE(attention=LowRank(rank=3), gate=Gate(softmax=True, temperature=0.5, top_k=1)),
+        WEMoE(attention=Dense(), attention_router="shared"),
+    ],
+    ids=repr,
+)
 @pytest.mark.parametrize(("name", "open_it"), [("onnx", run_onnx), ("torch-export", run_torch)])
-def test_a_program_answers_with_quantised_task_vectors(
+def test_a_program_answers_with_any_dictionary(
     make_model: Callable[[MergeMethod], ExportedModel],
     name: str,
     open_it: Callable[[Path], Run],
+    method: WEMoE,
     exports: Path,
 ) -> None:
-    model = make_model(WEMoE(compression=Quantised()))
+    model = make_model(method)
     export(model, name, exports, lambda line: None)
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():

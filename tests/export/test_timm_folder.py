@@ -18,10 +18,19 @@ from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.timm_folder import CONFIG_FILE, WEIGHTS_FILE
 from wemoe_pl.export.writing import export
 from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.router import Gate
 
 MakeModel = Callable[[MergeMethod], ExportedModel]
 METHODS = pytest.mark.parametrize(
-    "method", [TaskArithmetic(), WEMoE(), EWEMoE()], ids=lambda method: method.label
+    "method",
+    [
+        TaskArithmetic(),
+        WEMoE(),
+        EWEMoE(),
+        WEMoE(attention=LowRank(rank=3), gate=Gate(softmax=True, top_k=1)),
+    ],
+    ids=repr,
 )
 
 

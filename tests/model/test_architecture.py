@@ -16,6 +16,7 @@ from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.pruned import Pruned
 from wemoe_pl.moe.quantised import Quantised
+from wemoe_pl.moe.router import Gate
 
 OPTIONS = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2}
 BACKBONE = Backbone("vit_tiny_patch16_224", OPTIONS)
@@ -24,7 +25,10 @@ UPSCALED = [
     WEMoE(compression=Pruned(ratio=0.7)),
     WEMoE(compression=LowRank(energy=0.6)),
     WEMoE(compression=Quantised()),
+    WEMoE(attention=Dense(), gate=Gate(softmax=True, temperature=0.5, top_k=2)),
+    WEMoE(attention=LowRank(rank=3), attention_router="shared", router_depth=1),
     EWEMoE(),
+    EWEMoE(attention=Pruned(), attention_router="shared"),
 ]
 Merge = Callable[[MergeMethod], nn.Module]
 
