@@ -6,7 +6,8 @@ that calls its layers, and calls them with the samples in their order. The forwa
 does, and that of any other class is tried once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy, deepcopy
 from functools import partial
 from typing import Any
@@ -48,9 +49,31 @@ def own_forward(
         *args: what else its forward takes.
         **kwargs: likewise.
     """
-    merged = with_merged_weights(module, dict(dictionary.items()), routing_weights)
-    out: Tensor = merged(x, *args, **kwargs)
+    vectors = dict(dictionary.items())
+    if torch.compiler.is_exporting():
+        with merged_in_place(module, vectors, routing_weights):
+            out: Tensor = module(x, *args, **kwargs)
+    else:
+        out = with_merged_weights(module, vectors, routing_weights)(x, *args, **kwargs)
     return out
+
+
+@contextmanager
+def merged_in_place(
+    module: nn.Module, vectors: Mapping[str, TaskVectors], routing_weights: Tensor
+) -> Iterator[None]:
+    """Let the layers of a module itself have merged weights in a block; see `with_merged_weights`.
+
+    An exporter, which runs a module once, stands in for modules in a way that copies do not bear.
+    """
+    weighted = {name: layer for name, layer in module.named_modules() if layer._parameters}
+    for name, layer in weighted.items():
+        layer.forward = merged_forward(layer, vectors, routing_weights, name)
+    try:
+        yield
+    finally:
+        for layer in weighted.values():
+            del layer.forward
 
 
 def with_merged_weights(
@@ -72,10 +95,16 @@ def with_merged_weights(
     if module._parameters:
         # A forward that reaches for weights, instead of calling the layer, finds none.
         copied._parameters = dict.fromkeys(module._parameters)
-        run = merged_linear if isinstance(module, nn.Linear) else merged_norm
-        forward = partial(run, module, vectors, routing_weights, name.removeprefix("."))
-        copied.forward = forward
+        copied.forward = merged_forward(module, vectors, routing_weights, name.removeprefix("."))
     return copied
+
+
+def merged_forward(
+    layer: nn.Module, vectors: Mapping[str, TaskVectors], routing_weights: Tensor, name: str
+) -> Callable[[Tensor], Tensor]:
+    """Return the forward of a linear layer or a norm of this name with merged weights."""
+    run = merged_linear if isinstance(layer, nn.Linear) else merged_norm
+    return partial(run, layer, vectors, routing_weights, name)
 
 
 def merged_linear(
