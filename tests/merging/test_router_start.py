@@ -111,10 +111,11 @@ def own_weight(encoder: nn.Module, shown: dict[str, Tensor]) -> Tensor:
     [
         WEMoE(init_std=0.3),
         WEMoE(router_depth=1),
+        WEMoE(init_std=0.3, router_width=64),
         WEMoE(init_std=0.3, attention=Dense()),
         WEMoE(init_std=0.3, gate=Gate(softmax=True, temperature=0.1, top_k=2)),
     ],
-    ids=["depth 2", "depth 1", "attention", "softmax"],
+    ids=["depth 2", "depth 1", "wide", "attention", "softmax"],
 )
 def test_images_that_were_not_shown_are_routed_to_their_own_expert(
     method: WEMoE, tiny_vit: TinyViT

@@ -458,6 +458,7 @@ def test_a_softmax_starts_at_an_equal_share_for_every_expert(
     [
         ({"rest": WEMoE()}, "WEMoE gives none that are final: choose for `rest` one such as"),
         ({"centre": EMR()}, "EMR gives none that are final: choose for `centre` one such as"),
+        ({"router_depth": 1, "router_width": 9}, "router of depth 1 has no hidden layer"),
         ({"start_images": -1}, "start_images is -1: give a number from 0."),
         ({"start_images": 8, "router_depth": 0}, "A router of depth 0 does not look at images"),
     ],

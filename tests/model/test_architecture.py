@@ -27,6 +27,7 @@ UPSCALED = [
     WEMoE(compression=Quantised()),
     WEMoE(attention=Dense(), gate=Gate(softmax=True, temperature=0.5, top_k=2)),
     WEMoE(attention=LowRank(rank=3), attention_router="shared", router_depth=1),
+    WEMoE(attention=LowRank(rank=3), router_width=24),
     EWEMoE(),
     EWEMoE(attention=Pruned(), attention_router="shared"),
 ]

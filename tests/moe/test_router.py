@@ -10,6 +10,7 @@ from wemoe_pl.moe.router import Gate, Router
 
 D, T = 6, 3
 DEPTHS = pytest.mark.parametrize("depth", [0, 1, 2])
+WIDE = 16
 SCORES = [[2.0, -1.0, 0.5], [0.0, 0.25, 3.0]]
 
 
@@ -37,6 +38,36 @@ def test_the_last_bias_starts_at_lambda_and_the_hidden_one_at_zero(depth: int) -
 @pytest.mark.parametrize(("depth", "count"), [(0, T), (1, D * T + T), (2, D * D + D + D * T + T)])
 def test_a_router_has_the_published_number_of_parameters(depth: int, count: int) -> None:
     assert sum(weight.numel() for weight in Router(D, T, depth=depth).parameters()) == count
+
+
+def test_a_wider_hidden_layer_is_one_token_by_token() -> None:
+    torch.manual_seed(0)
+    router = Router(D, T, init_std=0.5, width=WIDE).double()
+    counts = [weight.numel() for weight in router.parameters()]
+    assert counts == [D * WIDE, WIDE, WIDE * T, T]
+    assert router.hidden is not None
+    x = torch.randn(4, 5, D, dtype=torch.float64)
+    tokens = [
+        [router.out.weight @ (router.hidden.weight @ token).clamp(min=0) for token in sample]
+        for sample in x
+    ]
+    means = torch.stack([torch.stack(sample).mean(dim=0) for sample in tokens])
+    torch.testing.assert_close(router(x), means + router.out.bias)
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "message"),
+    [
+        (2, 0, "router_width is 0: give a number of hidden units from 1."),
+        (1, 8, "router_width is 8, and a router of depth 1 has no hidden layer"),
+        (3, None, "router_depth is 3: choose 0, 1 or 2"),
+    ],
+)
+def test_a_form_that_a_router_cannot_have_is_refused(
+    depth: int, width: int | None, message: str
+) -> None:
+    with pytest.raises(MergeError, match=message):
+        Router(D, T, depth=depth, width=width)
 
 
 def softmax(scores: list[float], temperature: float) -> list[float]:

@@ -20,7 +20,7 @@ from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 from wemoe_pl.moe.mixture import Mixture, RoutingMode
 from wemoe_pl.moe.pruned import Pruned
-from wemoe_pl.moe.router import NO_GATE, ROUTER_INIT_STD, Gate, check_router_depth
+from wemoe_pl.moe.router import NO_GATE, ROUTER_INIT_STD, Gate, check_router
 from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model
 
@@ -50,6 +50,7 @@ class WEMoE(MergeMethod):
             as the MLP is; without one, attention is part of the rest.
         attention_router: attention is routed by its "own" router, or by the one that its block's
             MLP has ("shared"), which is asked anew.
+        router_width: hidden units of a router of depth 2; by default as many as tokens are wide.
         start_images: unlabelled images of every task that the routers are fitted to before the
             first step, so that it is routed already; 0 starts them at random. See `fit_routers`.
     """
@@ -65,12 +66,13 @@ class WEMoE(MergeMethod):
     centre: MergeMethod | None = None
     attention: Compression | None = None
     attention_router: RouterSharing = "own"
+    router_width: int | None = None
     start_images: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values out of range before anything is loaded."""
         check_scaling(self.init_lambda)
-        check_router_depth(self.router_depth)
+        check_router(self.router_depth, self.router_width)
         for key, method in (("rest", self.rest), ("centre", self.centre)):
             if method is not None:
                 check_gives_weights(method, type(self).__name__, key)
@@ -163,9 +165,10 @@ class WEMoE(MergeMethod):
             )
         experts = [part_of(state, f"blocks.{number}.{part}.") for state in states]
         router = self.init_lambda, self.router_depth, self.routing, self.init_std
+        last = self.gate, self.router_width
         if part == MLP or self.attention is None:
-            return WeightEnsemblingMoE(pretrained, experts, *router, self.compression, self.gate)
-        return WeightEnsemblingAttention(pretrained, experts, *router, self.attention, self.gate)
+            return WeightEnsemblingMoE(pretrained, experts, *router, self.compression, *last)
+        return WeightEnsemblingAttention(pretrained, experts, *router, self.attention, *last)
 
     def share_routers(self, mixtures: Sequence[Sequence[Mixture]]) -> None:
         """Let mixtures, which are given by block and part, have one router as the options say."""
@@ -199,7 +202,7 @@ def share_router(mixtures: Sequence[Mixture]) -> None:
     Raises:
         MergeError: their inputs differ in width.
     """
-    widths = {mixture.router.width for mixture in mixtures}
+    widths = {mixture.router.dim for mixture in mixtures}
     if len(widths) > 1:
         raise MergeError(
             f"Blocks of widths {sorted(widths)} cannot share a router: set `shared_router: false`."

@@ -45,6 +45,7 @@ class Architecture:
         shared_router: is there one router for all blocks?
         gate: makes routing weights of the routers' scores.
         attention: by which router attention is mixed; None if it is not.
+        router_width: the hidden units of routers of depth 2; None for as many as tokens are wide.
     """
 
     backbone: str
@@ -55,6 +56,7 @@ class Architecture:
     shared_router: bool = False
     gate: Gate = NO_GATE
     attention: RouterSharing | None = None
+    router_width: int | None = None
 
     def __post_init__(self) -> None:
         """Take the gate as a file holds it, too."""
@@ -79,6 +81,7 @@ class Architecture:
             shared_router=len(mlps) > 1 and mlps[1].router is first.router,
             gate=first.router.gate,
             attention=None if attention is first else sharing,
+            router_width=first.router.width if first.router.width != first.router.dim else None,
         )
 
     def build(self) -> nn.Module:
@@ -103,6 +106,7 @@ class Architecture:
             gate=self.gate,
             attention=NOTHING if self.attention else None,
             attention_router=self.attention or "own",
+            router_width=self.router_width,
         )
         return method.upscaled(plain, [plain.state_dict()] * self.experts)
 

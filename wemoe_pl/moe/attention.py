@@ -30,6 +30,7 @@ class WeightEnsemblingAttention(Mixture):
         init_std: of the router's initial weights.
         compression: how the dictionary is stored; by default `Dense`.
         gate: makes routing weights of the router's scores.
+        router_width: the number of the router's hidden units; by default the width of the tokens.
 
     Raises:
         MergeError: no expert, an attention of another form, or keys or shapes that differ.
@@ -52,11 +53,13 @@ class WeightEnsemblingAttention(Mixture):
         init_std: float = ROUTER_INIT_STD,
         compression: Compression = DENSE,
         gate: Gate = NO_GATE,
+        router_width: int | None = None,
     ):
         super().__init__()
         width = attention_width(pretrained_attention)
         self.attn = deepcopy(pretrained_attention).requires_grad_(False)
-        router = Router(width, len(expert_attentions), init_lambda, router_depth, init_std, gate)
+        start = init_lambda, router_depth, init_std
+        router = Router(width, len(expert_attentions), *start, gate, router_width)
         self.add_experts(expert_attentions, router, routing, compression)
 
     @property

@@ -30,6 +30,7 @@ class WeightEnsemblingMoE(Mixture):
         init_std: of the router's initial weights.
         compression: how the dictionary is stored.
         gate: makes routing weights of the router's scores.
+        router_width: the number of the router's hidden units; by default the width of the tokens.
 
     Raises:
         MergeError: no expert, an MLP of another form, or keys or shapes that differ.
@@ -54,6 +55,7 @@ class WeightEnsemblingMoE(Mixture):
         init_std: float = ROUTER_INIT_STD,
         compression: Compression = DENSE,
         gate: Gate = NO_GATE,
+        router_width: int | None = None,
     ):
         super().__init__()
         width = mlp_width(pretrained_mlp)
@@ -65,7 +67,8 @@ class WeightEnsemblingMoE(Mixture):
                 f"times as long: {reason}."
             )
         self.mlp = store_fc2_by_columns(deepcopy(pretrained_mlp).requires_grad_(False))
-        router = Router(width, len(expert_mlps), init_lambda, router_depth, init_std, gate)
+        start = init_lambda, router_depth, init_std
+        router = Router(width, len(expert_mlps), *start, gate, router_width)
         self.add_experts(expert_mlps, router, routing, compression)
 
     @property

@@ -13,10 +13,17 @@ ROUTER_DEPTHS = (0, 1, 2)
 ROUTER_INIT_STD = 0.01
 
 
-def check_router_depth(router_depth: int) -> None:
-    """Raise `MergeError` unless the router depth is 0, 1 or 2."""
-    if router_depth not in ROUTER_DEPTHS:
-        raise MergeError(f"router_depth is {router_depth}: choose 0, 1 or 2; the paper uses 2.")
+def check_router(depth: int, width: int | None = None) -> None:
+    """Raise `MergeError` unless the depth is 0, 1 or 2, and a width belongs to a hidden layer."""
+    if depth not in ROUTER_DEPTHS:
+        raise MergeError(f"router_depth is {depth}: choose 0, 1 or 2; the paper uses 2.")
+    if width is not None and width < 1:
+        raise MergeError(f"router_width is {width}: give a number of hidden units from 1.")
+    if width is not None and depth != 2:
+        raise MergeError(
+            f"router_width is {width}, and a router of depth {depth} has no hidden layer: set "
+            "router_depth to 2, or leave the width out."
+        )
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Router(nn.Module):
 
     It is the scaling coefficient of the expert's task vector.
 
-    Depth 0 is a free vector, depth 1 `Linear(D, T)`, depth 2 `Linear(D, D) → ReLU → Linear(D, T)`.
+    Depth 0 is a free vector, depth 1 `Linear(D, T)`, depth 2 `Linear(D, H) → ReLU → Linear(H, T)`.
     Weights start at N(0, init_std²), the last bias at λ: at first all samples get task arithmetic.
 
     Args:
@@ -83,6 +90,7 @@ class Router(nn.Module):
         depth: 0, 1 or 2.
         init_std: standard deviation of the initial weights.
         gate: makes routing weights of the scores. Those of a softmax start at 1 / T.
+        width: H, the number of hidden units; by default D, as published.
 
     >>> Router(dim=8, num_experts=3, depth=1)(torch.zeros(2, 5, 8))
     tensor([[0.3000, 0.3000, 0.3000],
@@ -97,16 +105,17 @@ class Router(nn.Module):
         depth: int = 2,
         init_std: float = ROUTER_INIT_STD,
         gate: Gate = NO_GATE,
+        width: int | None = None,
     ):
         super().__init__()
         check_scaling(init_lambda)
-        check_router_depth(depth)
-        self.width, self.depth, self.gate = dim, depth, gate
+        check_router(depth, width)
+        self.dim, self.width, self.depth, self.gate = dim, width or dim, depth, gate
         if depth == 0:
             self.weights = nn.Parameter(torch.full((num_experts,), float(init_lambda)))
             return
-        self.hidden = nn.Linear(dim, dim) if depth == 2 else None
-        self.out = nn.Linear(dim, num_experts)
+        self.hidden = nn.Linear(dim, self.width) if depth == 2 else None
+        self.out = nn.Linear(self.width, num_experts)
         for layer in (self.hidden, self.out):
             if layer is not None:
                 nn.init.normal_(layer.weight, std=init_std)
@@ -120,7 +129,7 @@ class Router(nn.Module):
         return self.gate(self.out(self.seen(x)))
 
     def seen(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, D), or features (B, D), → what the last layer is given, (B, D).
+        """Tokens (B, N, D), or features (B, D), → what the last layer is given, (B, H).
 
         That layer is linear, so averaging over tokens before it gives the same for less work.
         """
