@@ -268,7 +268,7 @@ def test_a_job_that_compares_with_no_experts_is_refused(
 ) -> None:
     module = TestTimeAdaptation(tiny_suite, WEMoE(), references=False)
     trainer = quiet_trainer(**validating(CollapseGuard("restore", "agreement")))
-    with pytest.raises(ConfigError, match=r"^guard\.score is agr.* references to true, or "):
+    with pytest.raises(ConfigError, match=r"^guard\.score is agr.*references to true, or "):
         trainer.fit(module, MultiTaskData(tiny_suite, batch_size=4))
 
 

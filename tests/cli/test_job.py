@@ -200,7 +200,9 @@ def test_the_guard_says_what_it_did(job: Job, out: Path) -> None:
     assert guard["action"] == "restore"
     assert guard["restored_step"] in (0, 1, 2)
     assert job("fit", *QUICK, "--fresh") == (0, "")
-    assert results(out)["guard"] == {"action": "warn", "collapsed": {}, "restored_step": None}
+    assert results(out)["guard"] == {
+        "action": "warn", "score": "information", "collapsed": {}, "restored_step": None
+    }  # fmt: skip
 
 
 def test_a_static_merge_of_some_experts_is_loaded_as_it_was_scored(job: Job, out: Path) -> None:

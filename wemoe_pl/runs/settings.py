@@ -52,6 +52,12 @@ PLACES = re.compile(
     r"|tasks\.[^.]+\.init_args\.(train|test|source|dataset))"
 )
 
+OF_WEMOE: Mapping[str, Any] = {
+    "gate": {"softmax": False, "temperature": 1.0, "top_k": None},
+    **dict.fromkeys(("rest", "centre", "attention", "router_width")),
+    "attention_router": "own",
+    "start_images": 0,
+}
 # Options that a class has got since, and the values by which it does what it did without them.
 ADDED: Mapping[str, Mapping[str, Any]] = {
     "wemoe_pl.TestTimeAdaptation": {"schedule": "cosine", "objective": None, "announced": True},
@@ -59,6 +65,7 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
         ("images_per_task", "images_per_class", "proportions", "test_render")
     ),
     "wemoe_pl.TaskData": {"test_render": None},
+    **dict.fromkeys(("wemoe_pl.WEMoE", "wemoe_pl.EWEMoE"), OF_WEMOE),
     "wemoe_pl.TIES": {"combine": "mean"},
     "wemoe_pl.AdaMerging": {"clamp": False},
     "wemoe_pl.ExpertLabels": {"trusted_only": True},
