@@ -449,8 +449,14 @@ def test_a_softmax_starts_at_an_equal_share_for_every_expert(
     encoder(IMAGES)
     for mixture in mixtures(encoder):
         assert mixture.routing_weights is not None
-        share = torch.full_like(mixture.routing_weights, method.initial_weight(len(experts)))
+        assert method.initial_weight(len(experts)) == 1 / len(experts)
+        share = torch.full_like(mixture.routing_weights, 1 / len(experts))
         torch.testing.assert_close(mixture.routing_weights, share)
+
+
+def test_routers_that_are_fitted_to_images_have_no_common_start() -> None:
+    assert WEMoE(0.2).initial_weight(4) == 0.2
+    assert WEMoE(0.2, start_images=8).initial_weight(4) is None
 
 
 @pytest.mark.parametrize(

@@ -80,9 +80,12 @@ class MergeMethod(ABC):
             images: by task, (N, 3, H, W), in the order of the experts.
         """
 
-    def initial_weight(self, experts: int) -> float:
-        """Return the routing weight of each of so many experts before adaptation."""
-        return self.scaling
+    def initial_weight(self, experts: int) -> float | None:
+        """Return the routing weight that each of so many experts has before adaptation.
+
+        It is None of a method that does not route, or begins with different weights.
+        """
+        return None
 
 
 def checked_method(method: MergeMethod) -> MergeMethod:

@@ -94,8 +94,10 @@ class WEMoE(MergeMethod):
         """The routers start at `init_lambda`."""
         return self.init_lambda
 
-    def initial_weight(self, experts: int) -> float:
-        """Return the routing weight of an expert before adaptation, which a softmax makes 1 / T."""
+    def initial_weight(self, experts: int) -> float | None:
+        """Return λ, or 1 / T of a softmax; None of routers that are fitted to images."""
+        if self.start_images:
+            return None
         return 1 / experts if self.gate.softmax else self.init_lambda
 
     @property
@@ -136,14 +138,18 @@ class WEMoE(MergeMethod):
             rest = add_experts(kept, states, self.init_lambda)
         merged = copy_without(pretrained, self.mixed_parts).requires_grad_(False)
         merged.load_state_dict({key: rest[key] for key in kept}, strict=False)
-        mixtures = [
-            [self.mix(block, part, i, states) for part in self.mixed_parts]
-            for i, block in enumerate(blocks_of(pretrained))
-        ]
-        for block, parts in zip(blocks_of(merged), mixtures, strict=True):
-            for name, mixture in zip(self.mixed_parts, parts, strict=True):
-                setattr(block, name, mixture.train(pretrained.training))
-        self.share_routers(mixtures)
+        mixtures: list[list[Mixture]] = []
+        pairs = zip(blocks_of(merged), blocks_of(pretrained), strict=True)
+        for i, (block, original) in enumerate(pairs):
+            mixtures.append([])
+            for part in self.mixed_parts:
+                mixture = self.mix(original, part, i, states).train(pretrained.training)
+                setattr(block, part, mixture)  # at once, since it may then be shared out
+                mixtures[-1].append(mixture)
+        for of_part in zip(*mixtures, strict=True) if self.shared_router else ():
+            share_router(of_part)
+        for of_block in mixtures if self.attention_router == "shared" else ():
+            share_router(of_block[::-1])  # the MLP's comes first
         return merged
 
     @property
@@ -169,15 +175,6 @@ class WEMoE(MergeMethod):
         if part == MLP or self.attention is None:
             return WeightEnsemblingMoE(pretrained, experts, *router, self.compression, *last)
         return WeightEnsemblingAttention(pretrained, experts, *router, self.attention, *last)
-
-    def share_routers(self, mixtures: Sequence[Sequence[Mixture]]) -> None:
-        """Let mixtures, which are given by block and part, have one router as the options say."""
-        if self.shared_router:
-            for of_part in zip(*mixtures, strict=True):
-                share_router(of_part)
-        if self.attention_router == "shared":
-            for of_block in mixtures:
-                share_router(of_block[::-1])  # the MLP's comes first
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def write_routing(
     routing: Mapping[str, TaskRouting],
     experts: Sequence[str],
     title: str,
-    start: float = 0.0,
+    start: float | None = None,
     blocks: Sequence[str] = (),
 ) -> list[Path]:
     """Write and draw where each block sends the samples of each task.
@@ -53,7 +53,7 @@ def write_routing(
         routing: the routing weights of each task's samples.
         experts: the experts' names, in the order of the routing weights.
         title: of the figures.
-        start: the routing weight that adaptation began with.
+        start: the routing weight that adaptation began with, if it was one for all.
         blocks: the names of what routes, in the order of its weights; by default numbers.
     """
     rows = routing_rows(routing, experts, blocks)

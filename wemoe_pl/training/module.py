@@ -43,7 +43,7 @@ class MultiTaskModule(L.LightningModule):
         samples: some images of every task, as the last test saw them.
         test_results: the figures of the last test, for `results.json`.
         needs_labels: must all images that it learns from have labels?
-        initial_routing_weight: the one that adaptation begins with.
+        initial_routing_weight: the one that adaptation begins with; None if there are several.
         learns_by_steps: is the model another one after every step of a fit?
         resumable: can a fit go on from a checkpoint that was saved before its end?
         infer_task: how `predict` finds out the task of an image; None if it answers for all.
@@ -54,7 +54,7 @@ class MultiTaskModule(L.LightningModule):
     scores: TaskScores
     needs_labels = False
     learns_by_steps = True
-    initial_routing_weight = 0.0
+    initial_routing_weight: float | None = None
     resumable = True
     infer_task: InferenceRule | None = None
 

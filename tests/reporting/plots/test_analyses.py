@@ -75,3 +75,16 @@ def test_weights_as_at_the_start_are_white_and_small_changes_pale(
     [image] = figure.axes[0].images
     assert image.get_clim() == pytest.approx((0.3 - darkest, 0.3 + darkest))
     assert "white: 0.3, as at the start" in figure.get_suptitle()
+
+
+def test_where_weights_did_not_begin_alike_nothing_is_said_of_the_start(
+    figure_of: Callable[..., Figure],
+) -> None:
+    figure = figure_of(plot_routing, {"cars": torch.rand(2, 2)}, EXPERTS[:2], "Routing")
+    assert figure.get_suptitle().endswith("white: 0")
+
+
+def test_rows_have_the_names_of_what_routes(figure_of: Callable[..., Figure]) -> None:
+    names = ["0 attn", "0 mlp"]
+    figure = figure_of(plot_routing, {"cars": torch.rand(2, 2)}, EXPERTS[:2], "Routing", 0.3, names)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names

@@ -31,20 +31,20 @@ def plot_routing(
     routing: Mapping[str, Tensor],
     experts: Sequence[str],
     title: str,
-    start: float = 0.0,
+    start: float | None = None,
     blocks: Sequence[str] = (),
 ) -> None:
     """Draw the mean routing weights of every task's samples, blocks × experts.
 
     Weights that are what they were at the start are white, so that a map of barely adapted routers
-    is nearly white, whatever they began with.
+    is nearly white, whatever they began with. Where they did not begin alike, 0 is white.
 
     Args:
         path: the PNG file.
         routing: per task, (blocks, experts).
         experts: the experts' names, in the order of the columns.
         title: of the whole figure.
-        start: the weight that adaptation began with.
+        start: the weight that adaptation began with, if it was one for all.
         blocks: the names of the rows; by default their numbers.
     """
     names = list(blocks) or [str(row) for row in range(len(next(iter(routing.values()))))]
@@ -53,16 +53,18 @@ def plot_routing(
     rows = math.ceil(len(routing) / columns)
     width = max(columns * max(LINE_HEIGHT * len(experts), 1.6) + 1.8, 4.5)
     height = rows * (min(max(LINE_HEIGHT * len(names), 1.2), 2.0) + 0.35) + 1.5
-    furthest = max(float((weights - start).abs().max()) for weights in routing.values())
+    white = start or 0.0
+    furthest = max(float((weights - white).abs().max()) for weights in routing.values())
     limit = max(furthest, LEAST_CHANGE)
-    about = f"{title}\nown expert between the black lines; white: {start:g}, as at the start"
+    why = "" if start is None else ", as at the start"
+    about = f"{title}\nown expert between the black lines; white: {white:g}{why}"
     with saved_figure(path, width, height, about) as figure:
         axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for i, (axis, (task, weights)) in enumerate(zip(axes.flat, routing.items(), strict=False)):
             image = axis.imshow(
                 weights.numpy(),
-                vmin=start - limit,
-                vmax=start + limit,
+                vmin=white - limit,
+                vmax=white + limit,
                 cmap="PuOr_r",
                 aspect="auto",
             )
