@@ -93,6 +93,17 @@ def test_it_is_dropped_with_the_next_checkpoint_even_if_nothing_was_logged_since
     assert logger.path.read_text().splitlines() == ["loss,step", "0.5,1", "2.5,4"]
 
 
+def test_a_file_of_which_nothing_is_kept_can_be_gone_on_from(tmp_path: Path) -> None:
+    MetricsFile(str(tmp_path)).log_metrics({"a": 0.5}, step=3)
+    again = MetricsFile(str(tmp_path))
+    again.first_step = 2
+    again.save()
+    once_more = MetricsFile(str(tmp_path))
+    once_more.identify({}, first_step=2)
+    once_more.log_metrics({"a": 0.7}, step=2)
+    assert once_more.path.read_text().split() == ["a,step", "0.7,2"]
+
+
 def test_a_new_run_begins_a_new_file(tmp_path: Path) -> None:
     log_three(MetricsFile(str(tmp_path)))
     MetricsFile(str(tmp_path)).log_metrics({"loss": 1.0}, 1)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from wemoe_pl.reporting.metric_rows import is_again, rows_before
+from wemoe_pl.reporting.metric_rows import STEP_COLUMN, is_again, rows_before
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.system.files import atomic_write
 
@@ -112,7 +112,7 @@ class MetricsFile(Logger):
     def write_all(self) -> None:
         """Write the file anew, with a column for every metric."""
         rows = self._rows or []
-        self._columns = sorted({key for row in rows for key in row})
+        self._columns = sorted({STEP_COLUMN, *(key for row in rows for key in row)})
         with atomic_write(self.path) as temporary, temporary.open("w", newline="") as file:
             writer = DictWriter(file, self._columns)
             writer.writeheader()
