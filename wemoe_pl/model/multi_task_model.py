@@ -123,7 +123,7 @@ class MultiTaskModel(nn.Module):
 
     @property
     def mixtures(self) -> list[Mixture]:
-        """What was upscaled from the first block to the last; nothing in a static merge."""
+        """Return the upscaled MLPs and attentions, from the first block to the last."""
         return list(mixtures_of(self.encoder).values())
 
     @property
