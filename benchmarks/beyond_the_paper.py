@@ -1,7 +1,7 @@
 """The tables of docs/beyond-the-paper.md: settings of WEMoE that the paper does not have.
 
     python benchmarks/beyond_the_paper.py
-    SUITE=miniature20 ROWS=objective,best python benchmarks/beyond_the_paper.py
+    SUITE=miniature20 ROWS=paper,best python benchmarks/beyond_the_paper.py
 
 Every setting is adapted with three seeds on the shipped test images of a suite, and scored on them
 and on images that are rendered anew, which no run has seen. Runs are kept below runs/beyond; one
@@ -19,8 +19,11 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
+
+from wemoe_pl.reporting.markdown import grid
+from wemoe_pl.reporting.table import Cell
 
 SUITE = os.environ.get("SUITE", "miniature")
 ROWS = tuple(filter(None, os.environ.get("ROWS", "").split(",")))
@@ -114,9 +117,7 @@ def wemoe_pl(*arguments: str) -> None:
 def table(names: Sequence[str]) -> str:
     """Means and deviations over seeds, on the images that were adapted on and on new ones."""
     header = ["setting", "stream", "normalized", "worst task", "new images", "task unknown", "min"]
-    lines = [header, ["---", *["---:"] * (len(header) - 1)]]
-    lines += [row(name, points(name)) for name in names if points(name)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return grid(header, [row(name, points(name)) for name in names if points(name)])
 
 
 def row(name: str, runs: Sequence[Path]) -> list[str]:
@@ -127,11 +128,11 @@ def row(name: str, runs: Sequence[Path]) -> list[str]:
     unknown = [max(rule["mean"] for rule in one["unknown_task"].values()) for one in seen]
     return [
         name,
-        spread([one["mean"] for one in seen]),
-        spread([one["normalized_mean"] for one in seen]),
+        Cell.of([one["mean"] for one in seen]).text,
+        Cell.of([one["normalized_mean"] for one in seen]).text,
         f"{100 * fmean(worst):+.1f}",
-        spread([one["mean"] for one in new]),
-        spread(unknown),
+        Cell.of([one["mean"] for one in new]).text,
+        Cell.of(unknown).text,
         f"{fmean(one['seconds']['fit'] for one in seen) / 60:.1f}",
     ]
 
@@ -146,12 +147,6 @@ def results(run: Path) -> dict[str, Any]:
     """The contents of a run's `results.json`."""
     found: dict[str, Any] = json.loads((run / "results.json").read_text())
     return found
-
-
-def spread(values: Sequence[float]) -> str:
-    """A mean, with the deviation over seeds behind it, in percent."""
-    mean = f"{100 * fmean(values):.1f}"
-    return f"{mean} ± {100 * stdev(values):.1f}" if len(values) > 1 else mean
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from wemoe_pl.callbacks.best_state import Best, recalled
+from wemoe_pl.callbacks.best_state import Best, better, recalled
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError, ConfigError
@@ -38,7 +38,7 @@ def module(tiny_suite: Suite) -> TestTimeAdaptation:
 def test_a_state_is_copied_with_its_score(
     module: TestTimeAdaptation, score: LabelFreeScore, value: Any
 ) -> None:
-    best = Best.of(module, score, 7)
+    best = better(None, module, score, 7)
     assert (best.value, best.step) == (value, 7)
     for name, weight in module.trained_parameters().items():
         assert torch.equal(best.weights[name], weight)
@@ -54,8 +54,8 @@ def test_a_state_is_copied_with_its_score(
 def test_tasks_without_experts_have_nothing_to_agree_with(module: TestTimeAdaptation) -> None:
     module.scores = TaskScores({"mnist": 10})
     with pytest.raises(ConfigError, match="no task that is validated has an expert"):
-        Best.of(module, "agreement", 0)
-    assert Best.of(module, "information", 0).value == 0
+        better(None, module, "agreement", 0)
+    assert better(None, module, "information", 0).value == 0
 
 
 def test_the_best_state_of_an_earlier_version_is_one_by_information() -> None:

@@ -21,23 +21,6 @@ class Best:
     step: int
     weights: dict[str, Tensor]
 
-    @classmethod
-    def of(cls, module: TestTimeAdaptation, score: LabelFreeScore, step: int) -> "Best":
-        """Copy the state of a module that was just validated.
-
-        Raises:
-            ConfigError: no task has the score.
-        """
-        value = mean(CHOSEN_BY[score].of(module.scores))
-        if value is None and score == "agreement":
-            raise ConfigError(
-                "guard.score is agreement, and no task that is validated has an expert: set "
-                "guard.score to information."
-            )
-        weights = module.trained_parameters().items()
-        copies = {name: weight.detach().cpu().clone() for name, weight in weights}
-        return cls(value or 0.0, step, copies)
-
     def check(self, module: TestTimeAdaptation) -> None:
         """Raise `CheckpointError` if it is of another model; names the first such weight."""
         own = shapes_of(module.trained_parameters())
@@ -50,6 +33,25 @@ class Best:
     def saved(self, score: LabelFreeScore) -> dict[str, Any]:
         """Return what a checkpoint holds of it, with its value by the name of the score."""
         return {score: self.value, "step": self.step, "weights": self.weights}
+
+
+def better(best: Best | None, module: TestTimeAdaptation, score: LabelFreeScore, step: int) -> Best:
+    """Return the best state so far, which is copied if it is that of a module just validated.
+
+    Raises:
+        ConfigError: no task has the score.
+    """
+    value = mean(CHOSEN_BY[score].of(module.scores))
+    if value is None and score == "agreement":
+        raise ConfigError(
+            "guard.score is agreement, and no task that is validated has an expert: set "
+            "guard.score to information."
+        )
+    if best is not None and (value or 0.0) <= best.value:
+        return best
+    weights = module.trained_parameters().items()
+    copies = {name: weight.detach().cpu().clone() for name, weight in weights}
+    return Best(value or 0.0, step, copies)
 
 
 def recalled(saved: Mapping[str, Any] | None, score: LabelFreeScore) -> Best | None:

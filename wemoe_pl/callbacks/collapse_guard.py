@@ -9,7 +9,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from torch import Tensor
 
-from wemoe_pl.callbacks.best_state import Best, recalled
+from wemoe_pl.callbacks.best_state import Best, better, recalled
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.warn import warn
 from wemoe_pl.training.adapt import TestTimeAdaptation
@@ -125,8 +125,7 @@ class CollapseGuard(L.Callback):
                 classes = pl_module.classifier.num_classes[task]
                 self.watch(task, trainer.global_step, share * classes)
         if self.action == "restore":
-            now = Best.of(pl_module, self.score, trainer.global_step)
-            self.best = now if self.best is None or now.value > self.best.value else self.best
+            self.best = better(self.best, pl_module, self.score, trainer.global_step)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Go back to the best state; checkpoints are saved after this."""
