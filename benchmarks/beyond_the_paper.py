@@ -46,11 +46,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "best, entropy": (*BEST, "--model.objective", "Entropy"),
     "best, expert labels": (*BEST, "--model.objective", "ExpertLabels"),
     "best, routers from noise": (*BEST, "--model.merge.start_images", "0"),
-    "best, attention merged": (  # what best.yaml has beside, as an option cannot take it away
-        *("--model.merge.init_lambda", "0.05", "--model.merge.start_images", "32"),
-        *("--model.merge.init_std", "0.1", "--model.objective", "Distillation"),
-        *("--model.learning_rate", "2e-3"),
-    ),
+    "best, attention merged": (*BEST, "--model.merge.attention", "null"),
     "best, attention by the MLP's router": (*BEST, "--model.merge.attention_router", "shared"),
     "best, one router for all blocks": (*BEST, "--model.merge.shared_router", "true"),
     "best, routers of depth 1": (*BEST, "--model.merge.router_depth", "1"),

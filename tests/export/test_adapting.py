@@ -11,12 +11,14 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+import yaml
 from helpers.plain_images import random_image
 from PIL import Image
 from torch import nn
 
 from wemoe_pl import adapt, load
 from wemoe_pl.cli.main import main
+from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import InMemoryTask
 from wemoe_pl.errors import CheckpointError, ConfigError, DataError
@@ -173,6 +175,35 @@ def test_an_argument_that_there_is_not_is_answered_with_the_nearest(tiny_suite: 
     sentence = r"`adapt` has no argument 'learning_rat'\. Did you mean 'learning_rate'\?"
     with pytest.raises(ConfigError, match=sentence):
         adapt(tiny_suite, learning_rat=0.1, **FAST, **ON_CPU)
+
+
+def test_the_images_have_the_options_of_a_config(
+    tiny_suite: Suite, tiny_suite_yaml: Path, tmp_path: Path
+) -> None:
+    out, ran = tmp_path / "run", tmp_path / "ran"
+    few = {"images_per_task": 6, "corruption": Corruption("contrast", 2)}
+    adapted = adapt(tiny_suite, **FAST, **ON_CPU, data=few, out=out)
+    assert adapted.results["corruption"]["kind"] == "contrast"
+    job = ["fit", "--config", "adapt_miniature", "--suite", str(tiny_suite_yaml), "--quiet"]
+    options = ["--data.images_per_task", "6", "--data.corruption", "{kind: contrast, severity: 2}"]
+    sizes = ["--data.batch_size", "4", "--trainer.max_steps", "3", "--model.learning_rate", "1e-4"]
+    assert main([*job, *options, *sizes, "--model.references", "false", "--out", str(ran)]) == 0
+    assert json.loads((ran / "results.json").read_text())["accuracy"] == adapted.accuracy["WEMoE"]
+    config = yaml.safe_load((out / "config.yaml").read_text())["data"]["init_args"]
+    assert (config["images_per_task"], config["corruption"]["severity"]) == (6, 2)
+    again = adapt(tiny_suite, **FAST, **ON_CPU, data=few, out=out)
+    assert again.results["finished"] == adapted.results["finished"]
+    refused("another config", ConfigError, tiny_suite, data={"images_per_task": 5}, out=out)
+
+
+def test_options_of_images_that_there_are_not_are_refused(tiny_suite: Suite) -> None:
+    sentence = r"no argument 'images_per_tsk'\. Did you mean 'images_per_task'\?"
+    refused(sentence, ConfigError, tiny_suite, data={"images_per_tsk": 5})
+    refused(
+        "'batch_size' is an argument of `adapt`", ConfigError, tiny_suite, data={"batch_size": 5}
+    )
+    sentence = r"no argument 'proportions'\. Give it as `data={'proportions': …}`"
+    refused(sentence, ConfigError, tiny_suite, proportions={"cars": 1.0})
 
 
 def refused(sentence: str, kind: type[Exception], *arguments: Any, **options: Any) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.base import blocks_of
 from wemoe_pl.merging.router_start import RIDGES, by_router, fit_routers, ridge
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.mixture import mixtures_of
@@ -156,6 +157,18 @@ def test_later_routers_are_fitted_to_what_earlier_ones_make_of_the_images(
             alone(of_task)
     fit = ridge(torch.cat(seen).double(), torch.eye(3).double().repeat_interleave(6, 0))
     torch.testing.assert_close(last.router.out.weight.double(), fit.weight, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [2, 5])
+def test_a_block_runs_for_its_own_routers_alone(tiny_vit: TinyViT, depth: int) -> None:
+    method = WEMoE(init_std=0.3, attention=Dense())
+    pretrained, *experts = (tiny_vit(seed, depth=depth) for seed in range(4))
+    encoder = method.merge(pretrained, dict(zip(TASKS, experts, strict=True)))
+    runs = [0] * depth
+    for i, block in enumerate(blocks_of(encoder)):
+        block.register_forward_hook(lambda *_, i=i: runs.__setitem__(i, runs[i] + 1))
+    fit_routers(encoder, images(4))
+    assert runs == [4 * len(TASKS)] * depth  # for its input, two routers, and the next one's input
 
 
 def test_a_shared_router_is_fitted_to_all_its_blocks_at_once(tiny_vit: TinyViT) -> None:

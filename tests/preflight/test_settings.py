@@ -1,5 +1,7 @@
 """What a fit refuses of its config, told before it begins."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -28,6 +30,23 @@ def test_a_diversity_term_needs_several_images_per_step(tiny_suite: Suite) -> No
     check_fit(TestTimeAdaptation(tiny_suite, WEMoE()), None, 100, 1)
     with pytest.raises(ConfigError, match=r"set data\.batch_size to 2 or more"):
         check_fit(TestTimeAdaptation(tiny_suite, WEMoE(), diversity=1), None, 100, 1)
+
+
+@pytest.mark.parametrize(
+    ("merge", "options", "processes", "complaint"),
+    [
+        (WEMoE(routing="batch"), {}, 2, "takes the mean over the images of a step"),
+        (WEMoE(routing="batch"), {"announced": False}, 1, "routing by batch is for images of one"),
+        (WEMoE(start_images=2), {"announced": False}, 1, "fitted to images of known tasks"),
+        (WEMoE(), {"announced": False}, 2, "2 devices share a step"),
+    ],
+)
+def test_a_stream_that_cannot_be_is_told_before_a_model_is_built(
+    tiny_suite: Suite, merge: WEMoE, options: dict[str, Any], processes: int, complaint: str
+) -> None:
+    check_fit(TestTimeAdaptation(tiny_suite, merge), None, 100, 16)
+    with pytest.raises(ConfigError, match=complaint):
+        check_fit(TestTimeAdaptation(tiny_suite, merge, **options), None, 100, 16, processes)
 
 
 def test_devices_that_are_not_here_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

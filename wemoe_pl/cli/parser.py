@@ -52,7 +52,7 @@ class WeMoEParser(LightningArgumentParser):
 
     def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
         """Parse; a suite that is given as a whole replaces the config's instead of joining it."""
-        given = with_names_found(without_allowed([str(arg) for arg in args or ()]))
+        given = with_names_found(without_allowed(with_nulls([str(arg) for arg in args or ()])))
         self.replaces_suite = any(arg.partition("=")[0] == "--suite" for arg in given)
         try:
             return super().parse_args(with_suite_found(given), *others, **options)
@@ -91,6 +91,23 @@ def without_allowed(args: list[str]) -> list[str]:
         raise ConfigError(f"{ALLOW} is given without the name of a package.")
     pairs = pairwise(["", *args])
     return [arg for option, arg in pairs if ALLOW not in (option, arg.partition("=")[0])]
+
+
+def with_nulls(args: list[str]) -> list[str]:
+    """Arguments with `null` in the place of `None`, which YAML does not know.
+
+    Users of Python write it, and jsonargparse does when it hands a `null` to a nested parser.
+
+    >>> with_nulls(["--model.merge.attention=None", "--model.objective", "None", "--out", "runs"])
+    ['--model.merge.attention=null', '--model.objective', 'null', '--out', 'runs']
+    """
+    found = []
+    for option, arg in pairwise(["", *args]):
+        if arg == "None" and option.startswith("--") and "=" not in option:
+            arg = "null"
+        key, _, value = arg.partition("=")
+        found.append(f"{key}=null" if value == "None" else arg)
+    return found
 
 
 def with_names_found(args: list[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """`adapt`: the whole job in one call, from models and images to model, table and pictures."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
@@ -18,6 +18,7 @@ from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.model_suite import PRETRAINED, Heads, ModelSuite
 from wemoe_pl.data.suite import Suite, check_has_task
 from wemoe_pl.data.tasks import InMemoryTask, VisionTask
+from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError, DataError, at_least, did_you_mean
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.python_job import PythonJob
@@ -106,6 +107,7 @@ def adapt(
     out: str | Path | None = None,
     fresh: bool = False,
     progress: bool = True,
+    data: Mapping[str, Any] | None = None,
     trainer: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Adapted:
@@ -131,6 +133,7 @@ def adapt(
             is left.
         fresh: begin anew in `out`, whatever is there.
         progress: draw how far the fit is, where there is a terminal.
+        data: further arguments of `MultiTaskData`, such as `images_per_task` or `corruption`.
         trainer: further arguments of `L.Trainer`, such as `callbacks`, `logger`, `accelerator`.
         **options: further arguments of `TestTimeAdaptation`, such as `learning_rate`.
 
@@ -141,15 +144,15 @@ def adapt(
     method = WEMoE() if merge is None else merge
     at_least(1, "steps", steps)
     check_options(options)
+    check_data_options(data or {})
+    given = {"batch_size": batch_size, "test_batch_size": test_batch_size, **(data or {})}
     if not isinstance(method, MergeMethod):
         raise ConfigError(f"`merge` is a merge method, such as `WEMoE()`, and not {method!r}.")
     with isolate_rng(), quiet_lightning():
         seed_everything(seed, workers=True, verbose=False)
-        data = MultiTaskData(
-            suite, batch_size=batch_size, test_batch_size=test_batch_size, seed=seed
-        )
         module = TestTimeAdaptation(suite, method, **options)
-        job = PythonJob(module, data, steps, seed, progress, trainer or {})
+        of_data = MultiTaskData(suite, seed=seed, **given)
+        job = PythonJob(module, of_data, given, steps, seed, progress, trainer or {})
         results, pictures = job.run() if out is None else job.run_in(Path(out).expanduser(), fresh)
     classifier = module.classifier.cpu().eval()
     classifier.thresholds = thresholds_of(results)
@@ -158,19 +161,34 @@ def adapt(
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Raise `ConfigError` for an argument that neither `adapt` nor the adaptation has."""
-    own, further, of_trainer = (
-        signature(f).parameters for f in (adapt, TestTimeAdaptation, L.Trainer)
-    )
-    known = {*own, *further} - {"options", "suite"}
+    further = arguments_of(TestTimeAdaptation)
+    known = arguments_of(adapt) | further
+    others = {"trainer": arguments_of(L.Trainer), "data": arguments_of(MultiTaskData, VisionData)}
     for name in options:
         if name in further:
             continue
-        hint = (
-            f"Give it as `trainer={{'{name}': …}}`."
-            if name in of_trainer
-            else did_you_mean(name, known)
-        )
+        places = [place for place, names in others.items() if name in names]
+        hint = f"Give it as `{places[0]}={{'{name}': …}}`." if places else did_you_mean(name, known)
         raise ConfigError(f"`adapt` has no argument '{name}'. {hint}")
+
+
+def check_data_options(options: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for an argument of the images that is unknown, or of `adapt` itself."""
+    known = arguments_of(MultiTaskData, VisionData) - {"stream_tasks", "scored_tasks"}
+    own = arguments_of(adapt) & known
+    for name in options:
+        if name in own:
+            raise ConfigError(f"'{name}' is an argument of `adapt` itself: take it out of `data`.")
+        if name not in known:
+            raise ConfigError(
+                f"`MultiTaskData` has no argument '{name}'. {did_you_mean(name, known - own)}"
+            )
+
+
+def arguments_of(*callables: Callable[..., Any]) -> set[str]:
+    """Return the names of the arguments of callables, without what stands for the rest."""
+    found = {name for of_one in callables for name in signature(of_one).parameters}
+    return found - {"options", "suite"}
 
 
 def as_exported(adapted: Adapted) -> ExportedModel:

@@ -43,6 +43,7 @@ class PythonJob:
     Args:
         module: what is adapted, or only scored if its merge method is static.
         data: the images.
+        data_options: what `data` was made with, beside the suite and the seed.
         steps: optimiser steps.
         seed: of all that is random.
         progress: is a bar to be drawn?
@@ -51,6 +52,7 @@ class PythonJob:
 
     module: TestTimeAdaptation
     data: MultiTaskData
+    data_options: Mapping[str, Any]
     steps: int
     seed: int
     progress: bool
@@ -169,7 +171,7 @@ class PythonJob:
 
     def recipe(self, out: Path) -> dict[str, Any]:
         """The job as a config, as plain values."""
-        module, data = self.module, self.data
+        module = self.module
         return {
             "seed_everything": self.seed,
             "out": str(out),
@@ -179,11 +181,8 @@ class PythonJob:
                 "init_args": {"merge": describe(module.merge), **describe(module.options)},
             },
             "data": {
-                "class_path": public_name(type(data)),
-                "init_args": {
-                    "batch_size": data.batch_size,
-                    "test_batch_size": data.test_batch_size,
-                },
+                "class_path": public_name(type(self.data)),
+                "init_args": describe(self.data_options),
             },
             "trainer": self.settings | {"default_root_dir": str(out)},
         }

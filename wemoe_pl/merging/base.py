@@ -66,6 +66,11 @@ class MergeMethod(ABC):
         return DEFAULT_SCALING
 
     @property
+    def routes_batches(self) -> bool:
+        """Does what becomes of an image depend on the rest of its batch?"""
+        return False
+
+    @property
     def initial_images(self) -> int:
         """The number of unlabelled images of every task for `initialise`, or 0."""
         return 0

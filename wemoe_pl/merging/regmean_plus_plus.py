@@ -2,17 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from wemoe_pl.merging.base import blocks_of, fitting_states, frozen_copy
+from wemoe_pl.merging.block_inputs import inputs_of_blocks, run_block
 from wemoe_pl.merging.from_samples import Sums
 from wemoe_pl.merging.regmean import GramSums, RegMean, linear_layers
 from wemoe_pl.moe.task_vectors import Model
-
-BlockInputs = tuple[Tensor, dict[str, Any]]  # tokens (B, N, D), and what else a block is given
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,7 @@ class BlockwiseGrams(Sums):
             block.load_state_dict(weights, strict=False)
             solved |= {part + name: weight for name, weight in weights.items()}
             for batches in inputs.values():
-                for place, (tokens, options) in enumerate(batches):
-                    batches[place] = block(tokens, **options), options
+                run_block(block, batches)
         return solved | self.outside(merged)
 
     def nbytes(self, images: Tensor) -> int:
@@ -104,19 +101,3 @@ class BlockwiseGrams(Sums):
     def weights(self, task: str, prefix: str, names: Iterable[str]) -> dict[str, Tensor]:
         """Read some weights of a task's expert, by their names behind a prefix."""
         return {name: self.experts[task][prefix + name] for name in names}
-
-
-def inputs_of_blocks(encoder: nn.Module, batches: Iterable[Tensor]) -> list[BlockInputs]:
-    """Return what the first block of an encoder is given, by batch of images (B, 3, H, W)."""
-    seen: list[BlockInputs] = []
-
-    def note(_: nn.Module, given: tuple[Tensor, ...], options: dict[str, Any]) -> None:
-        seen.append((given[0], options))
-
-    hook = blocks_of(encoder)[0].register_forward_pre_hook(note, with_kwargs=True)
-    try:
-        for images in batches:
-            encoder(images)
-    finally:
-        hook.remove()
-    return seen

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from wemoe_pl.merging.base import blocks_of
+from wemoe_pl.merging.block_inputs import BlockInput, inputs_of_blocks, run_block
 from wemoe_pl.moe.mixture import Mixture, mixtures_of
 from wemoe_pl.moe.router import Router
 
@@ -35,24 +37,53 @@ def fit_routers(encoder: nn.Module, images: Mapping[str, Tensor]) -> None:
     their modules are given by an encoder whose routers before them are fitted already; one that
     several blocks share is fitted to all of them at once.
 
+    The images go through one block after the other, so that each router costs as much as its own
+    block; only routers that several blocks share see the whole encoder run. The images and their
+    tokens (50 × 768 numbers each for CLIP ViT-B/32) lie where the encoder is.
+
     Args:
         encoder: an upscaled one, whose routers are of depth 1 or 2; it is changed in place.
         images: a few of every expert's task, (N, 3, H, W), in the order of the experts.
     """
     counts = [len(of_task) for of_task in images.values()]
     targets = torch.eye(len(images), dtype=torch.float64).repeat_interleave(torch.tensor(counts), 0)
+    place = next(encoder.parameters())
+    # Every batch is of one task, as some routers look at a batch as a whole.
+    batches = [batch.to(place) for own in images.values() for batch in own.split(BATCH_SIZE)]
     with evaluating(encoder):
-        for router, mixtures in by_router(encoder).items():
-            features = seen_by(mixtures, encoder, images)
-            fit = ridge(features.double(), targets.repeat(len(mixtures), 1).to(features.device))
-            router.out.weight.copy_(fit.weight)
-            router.out.bias.copy_(fit.bias)
+        if are_shared_by_blocks(encoder):
+            fit_those_in(encoder, [(batch, {}) for batch in batches], targets)
+            return
+        inputs = inputs_of_blocks(encoder, batches)
+        for block in blocks_of(encoder):
+            fit_those_in(block, inputs, targets)
+            run_block(block, inputs)
 
 
-def by_router(encoder: nn.Module) -> dict[Router, list[Mixture]]:
+def are_shared_by_blocks(encoder: nn.Module) -> bool:
+    """Is there a router that several blocks have?"""
+    return len(by_router(encoder)) < sum(len(by_router(block)) for block in blocks_of(encoder))
+
+
+def fit_those_in(part: nn.Module, inputs: Sequence[BlockInput], targets: Tensor) -> None:
+    """Fit the routers in an encoder or in a block of it, from the first that runs to the last.
+
+    Args:
+        part: the encoder, or the block.
+        inputs: what it is given, by batch.
+        targets: (N, T), the scores that are wanted of all images.
+    """
+    for router, mixtures in by_router(part).items():
+        features = seen_by(mixtures, part, inputs)
+        fit = ridge(features.double(), targets.repeat(len(mixtures), 1).to(features.device))
+        router.out.weight.copy_(fit.weight)
+        router.out.bias.copy_(fit.bias)
+
+
+def by_router(part: nn.Module) -> dict[Router, list[Mixture]]:
     """List the mixtures of each router, in the order in which they run."""
     found: dict[Router, list[Mixture]] = {}
-    for mixture in mixtures_of(encoder).values():
+    for mixture in mixtures_of(part).values():
         found.setdefault(mixture.router, []).append(mixture)
     return found
 
@@ -68,15 +99,13 @@ def evaluating(encoder: nn.Module) -> Iterator[None]:
         encoder.train(was_training)
 
 
-def seen_by(
-    mixtures: Sequence[Mixture], encoder: nn.Module, images: Mapping[str, Tensor]
-) -> Tensor:
+def seen_by(mixtures: Sequence[Mixture], part: nn.Module, inputs: Sequence[BlockInput]) -> Tensor:
     """Collect what the last layer of a router is given for images, one mixture below the other.
 
     Args:
         mixtures: those of one router.
-        encoder: which they are parts of.
-        images: by task, (N, 3, H, W).
+        part: the encoder or the block that has them.
+        inputs: what it is given, by batch.
 
     Returns:
         (mixtures · images, F).
@@ -88,11 +117,9 @@ def seen_by(
         )
         for mixture, own in zip(mixtures, seen, strict=True)
     ]
-    place = next(encoder.parameters())
     try:
-        for of_task in images.values():  # by itself, as some routers look at the whole batch
-            for batch in of_task.split(BATCH_SIZE):
-                encoder(batch.to(place))
+        for given, options in inputs:
+            part(given, **options)
     finally:
         for hook in hooks:
             hook.remove()

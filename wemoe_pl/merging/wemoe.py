@@ -101,6 +101,11 @@ class WEMoE(MergeMethod):
         return 1 / experts if self.gate.softmax else self.init_lambda
 
     @property
+    def routes_batches(self) -> bool:
+        """Return True if a batch is routed as a whole."""
+        return self.routing == "batch"
+
+    @property
     def initial_images(self) -> int:
         """The images that the routers are fitted to."""
         return self.start_images

@@ -184,7 +184,7 @@ def look_at_settings(job: Job, findings: Findings) -> None:
     job.module.trainer = job.data.trainer = job.trainer
     with findings.listed("config"):
         interval, images = job.settings["val_check_interval"], job.data.batch_size
-        check_fit(job.module, job.recipe["task"], interval, images)
+        check_fit(job.module, job.recipe["task"], interval, images, job.processes)
     with findings.listed("config"):
         count_steps(job.trainer)
     with findings.listed("config"):

@@ -5,14 +5,18 @@ from typing import Any
 import torch
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.training.adapt import TestTimeAdaptation
+from wemoe_pl.training.adapt import TestTimeAdaptation, check_stream_of
 from wemoe_pl.training.finetune import ExpertFineTuning
 from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.objectives import check_batch_size
 
 
 def check_fit(
-    module: MultiTaskModule, task: str | None, val_check_interval: Any, batch_size: int
+    module: MultiTaskModule,
+    task: str | None,
+    val_check_interval: Any,
+    batch_size: int,
+    processes: int = 1,
 ) -> None:
     """Raise `ConfigError` for settings that a fit of this module cannot have together.
 
@@ -21,6 +25,7 @@ def check_fit(
         task: the one that was given, if any was; for fine-tuning alone.
         val_check_interval: of the trainer, above 0.
         batch_size: images per task and step, several if the objective compares them.
+        processes: the number of processes that share a step.
     """
     if task and not isinstance(module, ExpertFineTuning):
         raise ConfigError(
@@ -29,6 +34,7 @@ def check_fit(
         )
     if isinstance(module, TestTimeAdaptation):
         check_batch_size(module.objective, batch_size)
+        check_stream_of(module, processes)
     if isinstance(val_check_interval, int | float) and val_check_interval <= 0:
         raise ConfigError(
             f"trainer.val_check_interval is {val_check_interval}: give a number from 1."

@@ -34,7 +34,7 @@ from wemoe_pl.training.objectives import (
     needs_of,
     with_old_options,
 )
-from wemoe_pl.training.open_stream import check_open_stream, open_step
+from wemoe_pl.training.open_stream import check_open_stream, open_step, rule_of
 from wemoe_pl.training.optimization import (
     Schedule,
     check_heads_are_averaged,
@@ -115,7 +115,9 @@ class TestTimeAdaptation(MergedModule):
     def on_fit_start(self) -> None:
         """Refuse what the objective cannot have, and get it ready otherwise."""
         check_fit_of(self)
-        check_open_stream(self)
+        check_stream_of(self, self.trainer.world_size)
+        if not self.announced:
+            self.classifier.check_rule(rule_of(self))
         if self.merge.initial_images and self.trainer.ckpt_path is None:
             with self.clock.timed("build"):
                 initialise(self)
@@ -194,13 +196,23 @@ class TestTimeAdaptation(MergedModule):
         return scheduled(optimizer, self.schedule, self.trainer)
 
 
-def check_fit_of(module: TestTimeAdaptation) -> None:
-    """Raise `ConfigError` for what a merge method and an objective do not allow together."""
-    if module.trainer.world_size > 1 and module.classifier.routes_batches:
+def check_stream_of(module: TestTimeAdaptation, processes: int) -> None:
+    """Raise `ConfigError` for a step that a merge method cannot have; no model is needed.
+
+    Args:
+        module: the one that adapts.
+        processes: the number of processes that share a step.
+    """
+    if processes > 1 and module.merge.routes_batches:
         raise ConfigError(
             "Routing by batch takes the mean over the images of a step, which several devices "
             "share: set model.merge.routing to sample, or trainer.devices to 1."
         )
+    check_open_stream(module, processes)
+
+
+def check_fit_of(module: TestTimeAdaptation) -> None:
+    """Raise `ConfigError` for what a merge method and an objective do not allow together."""
     if module.merge.trains_heads:
         check_heads_are_averaged(module.trainer)
     if "routing_weights" in module.needs and not module.classifier.mixtures:

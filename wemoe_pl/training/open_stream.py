@@ -58,27 +58,31 @@ class Adapting(Logs, Protocol):
         """The trainer of the fit."""
 
 
-def check_open_stream(module: Adapting) -> None:
-    """Raise `ConfigError` where tasks are not announced and cannot be found out."""
+def check_open_stream(module: Adapting, processes: int) -> None:
+    """Raise `ConfigError` where tasks are not announced and cannot be found out.
+
+    Args:
+        module: the one that adapts, whose model need not be built.
+        processes: the number of processes that share a step.
+    """
     if module.announced:
         return
-    trainer, problem = module.trainer, ""
+    problem = ""
     if len(module.suite.experts) < 2:
         problem = f"the suite has one expert, for '{next(iter(module.suite.experts))}'"
-    elif module.classifier.routes_batches:
+    elif module.merge.routes_batches:
         problem = "routing by batch is for images of one task (model.merge.routing)"
     elif module.merge.initial_images:
         problem = "routers are fitted to images of known tasks (model.merge.start_images)"
-    elif trainer.world_size > 1:
-        problem = f"{trainer.world_size} devices share a step (trainer.devices)"
-    elif trainer.accumulate_grad_batches > 1:
+    elif processes > 1:
+        problem = f"{processes} devices share a step (trainer.devices)"
+    elif module.trainer.accumulate_grad_batches > 1:
         problem = "a step is split by task (data.tasks_per_batch, trainer.accumulate_grad_batches)"
     if problem:
         raise ConfigError(
             "model.announced is false, which puts the images of all tasks of a step together, but "
             f"{problem}: change one of them."
         )
-    module.classifier.check_rule(rule_of(module))
 
 
 def rule_of(module: Adapting) -> InferenceRule:

@@ -1,0 +1,32 @@
+"""The inputs of an encoder's blocks, so that blocks can be run one after the other."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+from wemoe_pl.merging.base import blocks_of
+
+BlockInput = tuple[Tensor, dict[str, Any]]  # tokens (B, N, D), and what else a block is given
+
+
+def inputs_of_blocks(encoder: nn.Module, batches: Iterable[Tensor]) -> list[BlockInput]:
+    """Return what the first block of an encoder is given, by batch of images (B, 3, H, W)."""
+    seen: list[BlockInput] = []
+
+    def note(_: nn.Module, given: tuple[Tensor, ...], options: dict[str, Any]) -> None:
+        seen.append((given[0], options))
+
+    hook = blocks_of(encoder)[0].register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        for images in batches:
+            encoder(images)
+    finally:
+        hook.remove()
+    return seen
+
+
+def run_block(block: nn.Module, inputs: list[BlockInput]) -> None:
+    """Run a block on its inputs, and put those of the next block in their places."""
+    for place, (tokens, options) in enumerate(inputs):
+        inputs[place] = block(tokens, **options), options
