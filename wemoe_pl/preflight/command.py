@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from lightning import Trainer
 
+from wemoe_pl.callbacks.collapse_guard import check_validates
 from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.merging import SampleMethod
@@ -185,6 +186,8 @@ def look_at_settings(job: Job, findings: Findings) -> None:
     with findings.listed("config"):
         interval, images = job.settings["val_check_interval"], job.data.batch_size
         check_fit(job.module, job.recipe["task"], interval, images, job.processes)
+    with findings.listed("config"):
+        check_validates((job.recipe.get("guard") or {}).get("action", "off"), job.trainer)
     with findings.listed("config"):
         count_steps(job.trainer)
     with findings.listed("config"):
