@@ -83,7 +83,7 @@ def text_state(source: str, reference: Shapes, own: Hyperparameters) -> LazyStat
 
 
 def with_projection(state: LazyState, pretrained: LazyState) -> LazyState:
-    """Add the pretrained model's projection, which fine-tuning left unchanged, to a vision tower."""
+    """Add the pretrained model's projection, which fine-tuning leaves alone, to a vision tower."""
     shared = {key: shape for key, shape in pretrained.shapes.items() if key.startswith(HEAD)}
 
     def read(key: str) -> Tensor:
