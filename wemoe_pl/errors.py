@@ -7,31 +7,31 @@ from errno import EMFILE, ENFILE
 
 
 class WeMoEError(Exception):
-    """This is an error that a user can correct: the command line prints it without a traceback."""
+    """A `WeMoEError` is one that users can correct; the command line prints no traceback of it."""
 
 
 class ConfigError(WeMoEError):
-    """This error means that a config, an option or the name of one is wrong."""
+    """A `ConfigError` means that a config, an option or the name of one is wrong."""
 
 
 class CheckpointError(WeMoEError):
-    """This error means that a file of weights is missing, damaged, or belongs to another model."""
+    """A `CheckpointError` means that a file of weights is missing, damaged or of another model."""
 
 
 class DataError(WeMoEError):
-    """This error means that images or their folder cannot be read."""
+    """A `DataError` means that images or their folder cannot be read."""
 
 
 class HubError(WeMoEError):
-    """This error means that the hub lacks something, denies access to it, or sent it damaged."""
+    """A `HubError` means that the hub lacks something, denies access to it, or sent it damaged."""
 
 
 class UnreachableError(HubError):
-    """This error means that something is not in the hub's cache and cannot be downloaded now."""
+    """An `UnreachableError` means that the hub cannot be reached for what its cache lacks."""
 
 
 class MergeError(WeMoEError):
-    """This error means that models cannot be merged, or not by the chosen method."""
+    """A `MergeError` means that models cannot be merged, or not by the chosen method."""
 
 
 # torch puts this before the message of an error from a data-loading process: a sentence, then the

@@ -19,7 +19,7 @@ LINEAR_WEIGHTS = ("weight", "head.weight")
 
 
 class ClassificationHead(nn.Module):
-    """This base class of every head holds one frozen vector per class, and the class names.
+    """The base class of all heads holds one frozen vector per class, and the class names.
 
     Args:
         weight: (C, D), one vector per class.
@@ -61,7 +61,7 @@ class CosineHead(ClassificationHead):
         self.logit_scale = logit_scale
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return logits (B, C) of features (B, D), in float32 even for a model in half precision.
+        """Return logits (B, C) of features (B, D), in float32 even for a half-precision model.
 
         In bfloat16, logits near 30 are multiples of 0.125, so that classes tie.
         """
@@ -97,7 +97,7 @@ class LinearHead(ClassificationHead):
         self.bias = nn.Parameter(bias, requires_grad=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return logits (B, C) of features (B, D), in float32 even for a model in half precision."""
+        """Return logits (B, C) of features (B, D), in float32 even for a half-precision model."""
         with torch.autocast(features.device.type, enabled=False):
             features = single(features)
             features = F.normalize(features, dim=-1) if self.normalize else features
