@@ -122,7 +122,7 @@ class HubFiles:
         return folder is not None and self._note(folder).is_file()
 
     def _noted(self, snapshot: Path) -> list[str]:
-        """Return the names of all the files that were once fetched into a snapshot, if they were."""
+        """Return the names of all the files that were once fetched into a snapshot; or none."""
         note = self._note(snapshot)
         return note.read_text().split("\n") if note.is_file() else []
 
