@@ -19,7 +19,7 @@ def csv_cells(values: Iterable[Any]) -> list[Any]:
 
 
 def is_formula(value: Any) -> bool:
-    """Return whether a spreadsheet would run a value, or remove an apostrophe that is part of it."""
+    """Return whether a spreadsheet would run a value, or remove an apostrophe that it contains."""
     if not isinstance(value, str) or PLAIN_NUMBER.fullmatch(value):
         return False
     return FORMULA.match(value) is not None
