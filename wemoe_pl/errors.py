@@ -7,7 +7,7 @@ from errno import EMFILE, ENFILE
 
 
 class WeMoEError(Exception):
-    """A `WeMoEError` is one that users can correct; the command line prints no traceback of it."""
+    """A `WeMoEError` can be put right by a user: the command line prints it without a traceback."""
 
 
 class ConfigError(WeMoEError):

@@ -173,7 +173,10 @@ def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> 
 
 
 def head_key(weights: Weights) -> str | None:
-    """Return the key of a head's weight, which may have a prefix; None if it is not clear."""
+    """Return the key of a head's weight, or None if no single key can be it.
+
+    The key may be behind a prefix, unless there is one without a prefix.
+    """
     behind_prefix = [key for key in weights if key.endswith(f".{LINEAR_WEIGHTS[-1]}")]
     known = [key for key in LINEAR_WEIGHTS if key in weights]
     return next(iter(known or (behind_prefix if len(behind_prefix) == 1 else ())), None)
@@ -207,7 +210,7 @@ def head_path(folder: Path, task: str) -> Path:
 def save_head(
     path: Path, head: ClassificationHead, metadata: dict[str, str], dtype: torch.dtype | None = None
 ) -> None:
-    """Write a head with its class names, so that the file is either whole or not there."""
+    """Write a head with its class names; the file is never left incomplete."""
     own = {"classes": json.dumps(head.classes)}
     if isinstance(head, CosineHead):
         own["logit_scale"] = repr(head.logit_scale)

@@ -39,7 +39,7 @@ def activation_name(activation: nn.Module) -> str:
 
 
 def encoder_hyperparameters(encoder: Any) -> Hyperparameters:
-    """Return the hyperparameters of a timm encoder, if it has them where vision transformers do."""
+    """Return the hyperparameters that are found where timm's vision transformers have them."""
     found: dict[str, str | float] = {}
     block = next(iter(getattr(encoder, "blocks", ())), None)
     patches = getattr(encoder, "patch_embed", None)

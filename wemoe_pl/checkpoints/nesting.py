@@ -19,7 +19,7 @@ DEPTH = 4  # levels, more than any script nests
 
 
 def state_dict_in(loaded: Any, name: str) -> dict[str, Tensor]:
-    """Return the tensors of the state dict that a training script saved, under whichever key.
+    """Return the tensors of the state dict that a training script saved, perhaps under a key.
 
     It warns if the file has another state dict, such as an average.
 

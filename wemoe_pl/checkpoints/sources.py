@@ -87,7 +87,7 @@ def may_hold_weights(path: Path) -> bool:
 
 
 def shards_without_index(folder: Path) -> list[Path]:
-    """Return the shards in a folder, whose names say how many there should be; or an empty list.
+    """Return the shards in a folder, whose names tell how many there are; maybe none.
 
     Raises:
         CheckpointError: some shards are missing.

@@ -34,6 +34,6 @@ def save_tensors(
     with atomic_write(path) as temporary:
         try:
             save_file(stored, temporary, dict(metadata))
-        except SafetensorError as error:  # safetensors reports a full disk so
+        except SafetensorError as error:  # safetensors reports a full disk in this way
             raise OSError(str(error)) from error
         temporary.chmod(0o644)  # safetensors makes files that nobody else can read

@@ -32,7 +32,8 @@ class TextTower:
 
     Args:
         model: open_clip's name of the architecture, such as `ViT-B-32-quickgelu`.
-        source: full CLIP weights, given like an encoder; by default the suite's pretrained ones.
+        source: the source of full CLIP weights, in any form that encoders have; by default the
+            suite's pretrained ones.
         options: values that replace open_clip's: `embed_dim`, `width`, `heads`, `layers`, …
     """
 
@@ -45,7 +46,7 @@ class TextTower:
         """Return open_clip's config of the model; raise `ConfigError` if it has none."""
         import open_clip
 
-        if self.model not in open_clip.list_models():  # other names mean a file or the hub
+        if self.model not in open_clip.list_models():  # it might read a file or ask the hub
             raise ConfigError(
                 f"open_clip has no model '{self.model}'. "
                 f"{did_you_mean(self.model, open_clip.list_models())}"

@@ -35,7 +35,7 @@ class Console(rich_console.Console):
     ) -> Iterable[Segment]:
         """Lay out what is printed, with text that cannot control the terminal."""
         for segment in super().render(renderable, options):
-            is_ours = segment.control is not None  # such as of a bar that is drawn again
+            is_ours = segment.control is not None  # such as the codes that redraw a bar
             yield segment if is_ours else segment._replace(text=harmless(segment.text))
 
     def on_broken_pipe(self) -> None:

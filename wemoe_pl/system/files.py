@@ -29,7 +29,7 @@ def locate(source: str) -> Path:
 
 
 def expanded(path: str) -> str:
-    """Return a path with the home folder in the place of `~`, which shells expand only sometimes.
+    """Return a path with `~` replaced by the home folder, which shells do in some places only.
 
     Raises:
         ConfigError: there is no such home folder.
@@ -87,14 +87,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file; ignore errors, as in a folder where the file could not even be written."""
+    """Remove a file, and ignore errors: if nothing could be written, nothing can be removed."""
     with suppress(OSError):
         path.unlink()
 
 
 @contextmanager
 def told_of(path: Path) -> Iterator[None]:
-    """Raise `WeMoEError`, which says why `path` cannot be written, for an `OSError` in a block."""
+    """Turn an `OSError` in a block into a `WeMoEError` that says why a path cannot be written."""
     try:
         yield
     except OSError as error:
@@ -137,7 +137,7 @@ def sha256(path: Path) -> str:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file; one that has it as its name in the hub's cache is not read."""
+    """Return the SHA-256 of a file, from its name in the hub's cache or else from its content."""
     resolved = path.resolve()
     if SHA256.fullmatch(resolved.name):
         return resolved.name
@@ -147,7 +147,7 @@ def digest(path: Path) -> str:
 
 @cache
 def _sha256_as_of(path: Path, size: int, changed: int) -> str:
-    """Return a file's SHA-256 from a cache: one model of half a gigabyte makes eight heads."""
+    """Return a file's SHA-256, cached: one model of half a gigabyte makes eight zero-shot heads."""
     return sha256(path)
 
 

@@ -1,4 +1,4 @@
-"""Replace a folder by a complete one in one step, and read one folder even during that."""
+"""Replace a folder by a complete one in one step, and read folders that may be replaced."""
 
 import ctypes
 import errno
@@ -54,7 +54,7 @@ def atomic_folder(path: Path, ours: str) -> Iterator[Path]:
 
 
 def remove_folders_left(path: Path) -> None:
-    """Remove the folders that killed processes have left; no `atomic_folder` may be at work.
+    """Remove the folders that killed processes left in `atomic_folder`; none may be running still.
 
     On a file system that cannot exchange folders, a folder is replaced in two steps. A process that
     was killed between them has left the old folder under another name: it is put back.

@@ -41,7 +41,7 @@ class NoPrograms(dict[str, bool]):
 
 
 def is_program(path: str) -> bool:
-    """Return whether a dotted name is of a module that runs when it is imported, or of its part.
+    """Return whether a dotted name is a module that runs when it is imported, or is inside one.
 
     >>> is_program("wandb.__main__.Logger"), is_program("wandb.main")
     (True, False)

@@ -1,4 +1,4 @@
-"""Import the packages that a user allows from the current folder, and nothing else from there.
+"""Import from the current folder only the packages that a user allows.
 
 Python itself would put the whole folder on the path of modules, so that a file in it with the name
 of a library is imported instead of the library.
@@ -17,7 +17,8 @@ from types import ModuleType
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.system.warn import warn
 
-# The variable of the paths of allowed packages, one a line. Data-loading processes inherit it.
+# This environment variable has the paths of the allowed packages, one a line. Processes that load
+# images inherit it.
 VARIABLE = "WEMOE_PL_OWN_PACKAGES"
 
 

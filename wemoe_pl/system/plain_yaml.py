@@ -1,4 +1,4 @@
-"""YAML from strangers: plain values, each key once, in bounded time and memory."""
+"""Read YAML from strangers: plain values, each key once, in bounded time and memory."""
 
 import re
 from collections.abc import Callable

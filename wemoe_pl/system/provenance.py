@@ -27,7 +27,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def code_hash(package: Path = PACKAGE) -> str:
-    """Return the SHA-256 of a package's code, by default ours, over all names and contents."""
+    """Return the SHA-256 of a package's code, by default ours: all modules' names and contents."""
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")) if package.is_dir() else [package]:
         digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
@@ -59,7 +59,7 @@ def provenance(recipe: Mapping[str, Any], seed: int) -> dict[str, str]:
 def revision() -> str | None:
     """Return the git revision of this program, with `-dirty` if files differ; None without git.
 
-    An installed program has no revision: its version says the same.
+    An installed program has no revision: its version is enough.
     """
     checkout = PACKAGE.parent
     if not (checkout / ".git").exists():

@@ -48,7 +48,7 @@ def import_late(name: str) -> None:
 
 
 class LateModule(ModuleType):
-    """A `LateModule` is a library of which nothing was used yet.
+    """A `LateModule` is a library that is loaded when something of it is first used.
 
     Python's own `LazyLoader` loads a module as soon as somebody asks for its file, as torch does
     for all modules when it is imported.

@@ -1,4 +1,4 @@
-"""Check a file that is read again by its schema: which fields it has, and of which types."""
+"""Check files that are read again against schemas, which name their fields and types."""
 
 import json
 import reprlib
@@ -80,7 +80,7 @@ class Schema(Generic[Described]):
     def faults(self, contents: Any) -> Faults:
         """Compare the contents of a file, given as plain values and tensors, with the schema."""
         try:
-            if is_dataclass(self.kind):  # strict pydantic makes one from JSON alone
+            if is_dataclass(self.kind):  # strict pydantic makes dataclasses from JSON alone
                 self.make(contents)
             else:
                 self._adapter.validate_python(contents)

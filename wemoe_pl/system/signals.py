@@ -23,13 +23,13 @@ LIFELINE = "WEMOE_PL_LIFELINE"  # this variable makes a process end when its sta
 PATIENCE = 2.0  # seconds for the main thread to come to a safe place, before it is ended anyway
 # Signals within so many seconds count as one: `timeout` sends two, to a process and to its group.
 TOGETHER = 0.02
-NO_MORE = 0  # ends the listener when it comes instead of the number of a signal
-# The functions that are called if a process ends at once, by the keys of the blocks they are for.
+NO_MORE = 0  # no signal has this number: it ends the listener
+# The functions to call if the process ends at once, by a key for each block that needs one.
 UNDOS: dict[object, Callable[[], object]] = {}
 
 
 class Stopped(BaseException):
-    """A `Stopped` means that a signal has asked to end; no `except Exception` can catch it.
+    """A `Stopped` means that a signal asked the command to end; `except Exception` lets it pass.
 
     Args:
         signum: the signal's number.
@@ -51,7 +51,7 @@ class Stopped(BaseException):
 
 
 class StopRequest:
-    """A stop request is the signal that has asked this process to end, if one has.
+    """A stop request records which signal has asked this process to end, and if that may wait.
 
     Attributes:
         signum: the signal's number; None if there was none.
@@ -79,7 +79,7 @@ class StopRequest:
             raise Stopped(self.signum)
 
     def obey_if_due(self) -> None:
-        """Raise `Stopped` if the process is to end at the next safe place, which the caller is."""
+        """Raise `Stopped` if the process is to end at a safe place; call this at safe places."""
         if self.is_due:
             self.obey()
 
@@ -94,9 +94,9 @@ REQUEST = StopRequest()
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """End this block on SIGTERM or SIGINT: by `Stopped` at a safe place, on a second one at once.
+    """End a block on SIGTERM or SIGINT, by `Stopped` at a safe place; a second one acts at once.
 
-    If the block comes to no safe place within `PATIENCE`, the process ends without one. Processes
+    If the block comes to no safe place within `PATIENCE`, the process ends anyway. Processes
     that are forked in the block, such as those that load images, ignore Ctrl-C: their parent ends
     them.
     """
@@ -172,7 +172,7 @@ def leave(signum: int) -> None:
         child.kill()
     with suppress(Exception):
         stopped = Stopped(signum)
-        if select([], [STDERR], [], 0)[1]:  # the stream takes it without a wait
+        if select([], [STDERR], [], 0)[1]:  # this will not block
             os.write(STDERR, f"wemoe-pl: {stopped.sentence}\n".encode())
     os._exit(128 + signum)
 
@@ -192,8 +192,8 @@ def undone(undo: Callable[[], object]) -> Iterator[None]:
 def end_with_lifeline() -> None:
     """End this process as on SIGTERM when its standard input ends, if its parent wants that.
 
-    The parent cannot send a signal instead: Ctrl-C may have asked this process to end already, as
-    it does all processes, and a second signal would end it at once.
+    The parent cannot send a signal instead: Ctrl-C may have asked this process, like all others,
+    to end already, and a second signal would end it at once.
     """
     if os.environ.pop(LIFELINE, ""):
         Thread(target=watch, args=(sys.stdin.fileno(),), daemon=True).start()

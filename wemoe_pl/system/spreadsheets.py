@@ -19,14 +19,14 @@ def csv_cells(values: Iterable[Any]) -> list[Any]:
 
 
 def is_formula(value: Any) -> bool:
-    """Return whether a spreadsheet would run a value, or remove an apostrophe that it contains."""
+    """Return whether a spreadsheet would run a value, or remove its first apostrophe."""
     if not isinstance(value, str) or PLAIN_NUMBER.fullmatch(value):
         return False
     return FORMULA.match(value) is not None
 
 
 def csv_text(cell: str) -> str:
-    """Return the original of a text that `csv_cells` has written.
+    """Return the text from which `csv_cells` has made a cell.
 
     >>> csv_text("'=HYPERLINK(0)"), csv_text("'tis")
     ('=HYPERLINK(0)', "'tis")

@@ -1,4 +1,4 @@
-"""Print text that cannot control the terminal, whichever names strangers chose for things.
+"""Print text safely: names of files and tasks from strangers cannot control the terminal.
 
 Our errors, files and logs hold the true text. It is made harmless when it is printed: here, and on
 the consoles of `console.py`.
@@ -47,7 +47,7 @@ def say(*parts: object, file: TextIO | None = None, end: str = "\n") -> None:
 
 
 def end_quietly() -> NoReturn:
-    """End the program as is usual if nobody reads its output any more, such as after `| head`."""
+    """End the program as is usual if nobody reads its output any more, as after `| head`."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (STDOUT, STDERR):
         if not takes_more(stream):
