@@ -54,7 +54,7 @@ def crests_of(
     """Return a mask of the pixels that are steeper than both neighbours along the slope, (H, W).
 
     These are the two of the eight neighbours that are nearest to the direction of the slope. If two
-    neighbours in a row or a column are equally steep, the first is the crest.
+    adjacent pixels of a row or a column are equally steep, the first is the crest.
     """
     height, width = steepness.shape
     padded = np.pad(steepness, 1)
