@@ -33,7 +33,7 @@ class ImageFiles:
 
     @cached_property
     def identity(self) -> str:
-        """Return a hash of the names, first known sizes and labels of the files."""
+        """Return a hash of the labels, and of the files' names and sizes at the first access."""
         return hashed("files", names_and_sizes(self.paths), self.labels)
 
     def name(self, index: int) -> str:

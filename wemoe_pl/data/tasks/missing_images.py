@@ -11,7 +11,7 @@ def tell_gaps(labels: Sequence[int], classes: Sequence[str], where: str) -> None
     """Warn of classes and images that are not scored, and of a score that says nothing.
 
     Classes without images and images without a label are not scored. The score of a task with one
-    class says nothing, since every answer is right. Callers ask only if labels were looked for.
+    class says nothing, since every answer is right. Tasks call this only if they look for labels.
 
     Args:
         labels: the labels of all images.
