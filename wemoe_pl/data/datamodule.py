@@ -51,7 +51,8 @@ class MultiTaskData(VisionData):
             a step is one batch.
         images_per_task: the number of images of every task that are streamed again and again,
             drawn by the seed; by default all.
-        images_per_class: the same number for every class. Labels are used for nothing else.
+        images_per_class: the number of images of every class, streamed likewise; labels only choose
+            them.
         proportions: the weight with which the images of a step are drawn from each task, 0 for a
             task that is left out; by default a step has `batch_size` images of every task.
         **options: the options `test_batch_size` to `test_render` of `VisionData`.

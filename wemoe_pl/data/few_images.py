@@ -21,7 +21,7 @@ class FewImages:
 
     Args:
         per_task: the number of images of every task.
-        per_class: the number of images of every class. Labels are used for nothing else.
+        per_class: the number of images of every class; labels only choose them.
 
     >>> FewImages(per_class=5).note
     'Adapted on 5 images of every class, which labels chose; nothing else looked at labels.'

@@ -1,4 +1,4 @@
-"""Limit the number of processes that load images to the number of cores: more take turns."""
+"""Limit the number of processes that load images to that of cores, since more only take turns."""
 
 import os
 

@@ -16,8 +16,8 @@ COUNTS = zlib.crc32(b"counts of a step")  # no task has this name, so no order h
 class MixedBatches(StepBatches):
     """`MixedBatches` is an endless stream of steps; the task of every image of a step is drawn.
 
-    A step has `batch_size` times the number of tasks images. The number of images of each task is
-    drawn from (seed, step); if it is 0, the step has no batch of that task. The images of a task
+    The size of a step is `batch_size` times the number of tasks. The number of images of each task
+    is drawn from (seed, step); if it is 0, the step has no batch of that task. The images of a task
     come in the same order as in `StepBatches`.
 
     Args:

@@ -7,7 +7,7 @@ import torch
 from wemoe_pl.errors import ConfigError
 
 OWN = 64  # files that a job opens itself
-PER_WORKER = 8  # files that connect it with a process that loads images
+PER_WORKER = 8  # files that connect a job with one process that loads images
 IN_FLIGHT = 64  # files that hold such a process's waiting tensors, unless it shares them by name
 
 

@@ -29,7 +29,7 @@ NO_IMAGES = "There are no images: give at least one."
 class Preprocessing:
     """`Preprocessing` is the evaluation transform of a backbone, in two halves.
 
-    The first half resizes the shorter side to the model's and crops the middle, as CLIP does
+    The first half resizes the shorter side to the model's size and crops the middle, as CLIP does
     (crop_pct 1.0); timm's default would cut the border off square images too. The second half
     normalises the pixels. A model of one channel gets grey values.
 

@@ -49,7 +49,7 @@ class VisionData(NotingData):
         cache_images: True if the resized images are kept on disk (150 kB each), each decoded once.
         images: the images that `predict` classifies: a folder, a pattern such as "photos/*.jpg",
             or parquet files.
-        corruption: the kind and severity of corruption of the test images that are used.
+        corruption: the corruption (kind and severity) of the test images to score, and adapt, on.
         adapt_on: the test images to adapt on with a corruption, "corrupted" or "clean".
         test_render: the seed and number of newly rendered test images, for miniature tasks only.
 

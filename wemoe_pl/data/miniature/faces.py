@@ -10,9 +10,9 @@ from wemoe_pl.data.miniature.pen import Pen
 
 
 class _Feeling(NamedTuple):
-    brow: float  # its height above the eye
-    frown: float  # half the height of its outer end above the inner one
-    eye: float  # radius
+    brow: float  # the height of the brow above the eye
+    frown: float  # half the height of the brow's outer end above its inner end
+    eye: float  # the mean radius of the white and the pupil
     smile: float  # the height of the mouth's corners above its middle
     gape: float  # half the height of the open mouth
     width: float = 0.32  # half the width of the mouth

@@ -9,7 +9,7 @@ from wemoe_pl.data.miniature.canvas import CANVAS, Field, Picture, develop
 from wemoe_pl.data.miniature.colours import Colour, Rng
 from wemoe_pl.data.miniature.pen import Pen, Points
 
-Glyph = tuple[Field, ...]  # its strokes, within ±0.65 across and ±1 down
+Glyph = tuple[Field, ...]  # the strokes of a character, within ±0.65 across and ±1 down
 
 
 def smooth(knots: Points) -> Field:

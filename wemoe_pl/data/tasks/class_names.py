@@ -43,7 +43,7 @@ def plain(name: str) -> str:
 
 
 def spaced(character: str) -> str:
-    """Return a space or a hyphen for a character that is a form of it, or the character itself."""
+    """Return the space or the hyphen that a character is a form of, or the character itself."""
     category = unicodedata.category(character)
     if category == "Pd":
         return "-"

@@ -24,7 +24,7 @@ PIXELS = (pa.types.is_uint8, pa.types.is_uint16)  # other types do not tell whic
 
 
 def image_column(table: "Dataset", where: str) -> str:
-    """Return the only column of a table that may hold images; `DataError` unless there is one."""
+    """Return the only column of a table that may hold images; `DataError` for none or several."""
     found = [name for name in table.column_names if holds_images(type_of(table, name))]
     if len(found) == 1:
         return found[0]
@@ -93,7 +93,7 @@ def values_in(cell: pa.Scalar, name: str) -> NDArray[Any]:
 
 
 def as_bytes(values: NDArray[Any], name: str) -> bytes:
-    """Return numbers, which may be signed bytes or not, as bytes."""
+    """Return numbers, which are signed or unsigned bytes, as a `bytes` object."""
     if values.size and not (values.min() >= -128 and values.max() <= 255):
         raise DataError(f"{name} is not a readable image: its numbers are no bytes")
     return values.astype(np.uint8).tobytes()

@@ -164,7 +164,7 @@ def is_negative(image: Image.Image) -> bool:
 def on_white(image: Image.Image) -> Image.Image:
     """Return an image in RGB, white where it is transparent, as transformers' CLIP processor does.
 
-    Earlier versions of transformers than 5, and open_clip, show the hidden colours instead.
+    It is the one of transformers 5; open_clip and earlier versions show the hidden colours instead.
     """
     if image.mode in ("La", "RGBa"):  # the colours are multiplied by their opacity
         image = image.convert(image.mode.upper())

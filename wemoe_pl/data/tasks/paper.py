@@ -46,7 +46,7 @@ class PaperTask(VisionTask):
             dataset (`owner/name@revision`), a folder of the same parquet files, or a folder of
             images as `train/class name/1.jpg` and `test/class name/1.jpg`. Images in `test` itself,
             without class folders, are adapted to but not scored.
-        check_names: the check that the names of a label column agree with the classes; see
+        check_names: the comparison of the names of a label column with the classes; see
             `ParquetTask`. Datasets abbreviate the class names of the prompts.
         corrupt: the treatment of images that cannot be decoded: "error" stops, "skip" leaves them
             out. Either way they are counted and named.

@@ -51,8 +51,8 @@ class ParquetTask(VisionTask):
     Args:
         dataset: the dataset, `owner/name[@revision]` on the hub or a folder with the same layout.
         train: the pattern of the files of the training split; not needed for adaptation.
-        test: the pattern of the files to adapt to and to score on; a hub's other files are not
-            fetched.
+        test: the pattern of the files to adapt to and to score on; only these are fetched from the
+            hub.
         image: the column of images.
         label: the column of labels, which are numbers from 0 or class names. A row with -1 or
             without a value has no label; without a column, no row has one. Such images can be
@@ -61,11 +61,11 @@ class ParquetTask(VisionTask):
             that the table gives its numbers, or all names among the test images, sorted.
         label_names: the names that the label column gives the classes, if they are known to differ.
         templates: the prompts for a zero-shot head, with `{}` in the place of the class name.
-        check_names: the check that the names which the table gives its numbers agree with
-            `class_names` (or with `label_names`): "exact" ignores capitals, spaces and punctuation
-            if that is unique; "nearest" accepts any spelling, as long as no name is more like that
-            of another class and no number in it differs; "off" compares nothing. A column of names
-            is always looked up as with "exact".
+        check_names: the comparison of the names that the table gives its numbers with `class_names`
+            (or with `label_names`): "exact" ignores capitals, spaces and punctuation if that is
+            unique; "nearest" accepts any spelling, as long as no name is more like that of another
+            class and no number in it differs; "off" compares nothing. A column of names is always
+            looked up as with "exact".
         corrupt: the treatment of images that cannot be decoded: "error" stops, "skip" leaves them
             out. Either way they are counted and named.
     """
