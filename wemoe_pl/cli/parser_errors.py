@@ -50,7 +50,7 @@ class Report:
 
 
 def explain_report(text: str, keys: Iterable[str] = ()) -> str:
-    r"""Return one sentence for a report of jsonargparse, with the valid name that is nearest, if any.
+    r"""Return one sentence for a report of jsonargparse, with the nearest valid name, if any.
 
     Args:
         text: the report.

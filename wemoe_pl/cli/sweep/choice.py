@@ -72,7 +72,7 @@ def score_of(results: Mapping[str, Any], score: LabelFreeScore) -> float | None:
 
 
 def by_setting(finished: Finished, score: LabelFreeScore = "information") -> list[Setting]:
-    """Group the finished points by their values, whatever their seed, to compare them by a score."""
+    """Group the finished points by all values but the seed, to compare the groups by a score."""
     settings: dict[tuple[str, ...], Setting] = {}
     for point, results in finished:
         values = {key: value for key, value in point.settings.items() if key != SEED}

@@ -39,7 +39,7 @@ def parse_grid(items: Sequence[str]) -> dict[str, list[str]]:
 def parse_values(key: str, text: str) -> list[str]:
     """Read the values that a key takes, each as it would be written on the command line."""
     try:
-        # Read as text, since YAML would change 0.30 to 0.3, and would read 1e-3 as no number.
+        # Read as text: YAML would make 0.3 of 0.30, and takes only some forms of 1e-3 for a number.
         values = yaml.load(f"[{text}]", Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"--grid {key}: '{text}' is no list of values: A,B,C.") from error

@@ -163,7 +163,7 @@ def label_free_means(runs: Sequence[Mapping[str, Any]], by: ShownMetric) -> list
 
 
 def below(runs: Sequence[Mapping[str, Any]], by: ShownMetric) -> str:
-    """Return the notes on the runs of a table, and a note on the metric that settings are chosen by."""
+    """Return the notes on the runs of a table, and on the metric that settings are chosen by."""
     notes = dict.fromkeys(run.get(key) for run in runs for key in ("note", "partial"))
     notes |= dict.fromkeys(map(unlabelled_note, runs))
     notes |= {by.without_labels: None}

@@ -78,7 +78,7 @@ def ended(running: Collection[Future[int]]) -> set[Future[int]]:
 
 
 def worker_environments(options: Namespace) -> list[dict[str, str]]:
-    """Return the environment of each job that runs at a time, with its GPU or its share of cores."""
+    """Return an environment for each job that runs at a time, with its GPU or its share of cores."""
     if options.gpus:
         return [os.environ | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in options.gpus.split(",")]
     jobs = options.jobs or 1
@@ -92,7 +92,7 @@ def run_point(
 ) -> int:
     """Record the command of a point, run it, and return its exit status.
 
-    First a child that a killed sweep has left in the folder must end, and damaged files are removed.
+    Before that, a child that a killed sweep has left there must end, and damaged files are removed.
     """
     make_folder(point.folder)
     try:
