@@ -78,7 +78,7 @@ def ended(running: Collection[Future[int]]) -> set[Future[int]]:
 
 
 def worker_environments(options: Namespace) -> list[dict[str, str]]:
-    """Return an environment for each job that runs at a time, with its GPU or its share of cores."""
+    """Return an environment for each concurrent job, with its GPU or its share of the cores."""
     if options.gpus:
         return [os.environ | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in options.gpus.split(",")]
     jobs = options.jobs or 1
