@@ -28,7 +28,7 @@ EXPERTS_LABEL = REFERENCES[EXPERTS].label
 
 @dataclass(frozen=True)
 class TableOptions:
-    """These options say which rows a table of runs has, and in which order.
+    """A `TableOptions` says which rows a table of runs has, and in which order.
 
     Args:
         mean_over_seeds: True to make one row of runs that differ only in the seed.
@@ -110,7 +110,7 @@ def published_beside(runs: Sequence[ScoredRun], family: str | None) -> list[Publ
 
 
 def own_rows(runs: Sequence[ScoredRun], columns: TableColumns, over_seeds: bool) -> list[ResultRow]:
-    """Make a row per run, or, `over_seeds`, per set of runs that differ only in the seed."""
+    """Make a row per run, or, if `over_seeds`, per set of runs that differ only in the seed."""
     grouped: dict[Any, list[ScoredRun]] = {}
     for i, run in enumerate(runs):
         same = (run.method, *sorted(run.options.items())) if over_seeds else i
