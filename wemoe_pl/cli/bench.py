@@ -1,4 +1,4 @@
-"""Run `wemoe-pl bench`: check its options, and take the measures that they ask for."""
+"""Run `wemoe-pl bench`: check its options, and take the measurements that they ask for."""
 
 import shlex
 from argparse import Namespace
@@ -16,7 +16,7 @@ from wemoe_pl.moe.precision import PRECISIONS
 
 
 def run_bench(args: list[str]) -> None:
-    """Take the measures that the arguments name."""
+    """Take the measurements that the arguments name."""
     options = bench_parser().parse_args(args)
     bench(
         settings_of(options),

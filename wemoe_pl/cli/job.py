@@ -153,7 +153,7 @@ class RunCLI(WeMoECLI):
 
     @property
     def console(self) -> Console:
-        """Return the console that tables are printed to, which a quiet job keeps empty."""
+        """Return the console that tables are printed to; for a quiet job it prints nothing."""
         return Console(quiet=self.settings.quiet)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:

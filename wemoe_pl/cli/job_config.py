@@ -18,7 +18,7 @@ PROGRESS_BAR = "wemoe_pl.StepProgressBar"
 
 
 class SaveConfig(SaveConfigCallback):
-    """The `SaveConfig` callback writes the resolved config to the run's folder and its loggers."""
+    """`SaveConfig` writes the resolved config to the run's folder, and to loggers that show it."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write `config.yaml`, from which the run can be repeated.

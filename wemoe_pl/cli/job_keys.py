@@ -59,7 +59,7 @@ def add_job_keys(parser: LightningArgumentParser, is_of_verb: bool) -> None:
 
 
 def checked_seed(seed: bool | int) -> int:
-    """Return the seed of a run, or raise `ConfigError` if it is not a fixed number in the range."""
+    """Return the seed of a run; raise `ConfigError` unless it is a number from 0 to 2³² − 1."""
     if isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise ConfigError(
             f"seed_everything is {seed}: give a number from 0 to {2**32 - 1}, so that the run can "

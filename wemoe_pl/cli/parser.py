@@ -26,7 +26,7 @@ class ShippedConfig(ActionConfigFile):
             super().__call__(parser, loaded, path, *option)  # type: ignore[no-untyped-call]
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
-        except Exception as error:  # jsonargparse raises many kinds for odd values or binary files
+        except Exception as error:  # jsonargparse raises all kinds for odd values or binary files
             raise ConfigError(f"{path}: {explain_report(str(error))}") from error
         if getattr(parser, "replaces_suite", False):
             loaded.pop("suite", None)
@@ -51,14 +51,14 @@ class WeMoEParser(LightningArgumentParser):
         super().__init__(*args, **{"parser_mode": PLAIN_YAML, **options})
 
     def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
-        """Parse arguments; a suite given by `--suite` replaces the config's, and is not merged."""
+        """Parse arguments; a suite given by `--suite` replaces the config's, without merging."""
         given = with_names_found(without_allowed(with_nulls([str(arg) for arg in args or ()])))
         self.replaces_suite = any(arg.partition("=")[0] == "--suite" for arg in given)
         try:
             return super().parse_args(with_suite_found(given), *others, **options)
         except ConfigError:
             raise
-        except Exception as error:  # jsonargparse raises many kinds for odd values
+        except Exception as error:  # jsonargparse raises errors of all kinds for odd values
             self.error(str(error), error)
 
     def add_method_arguments(self, *args: Any, **options: Any) -> list[str]:

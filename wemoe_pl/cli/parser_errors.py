@@ -69,7 +69,7 @@ def explain_report(text: str, keys: Iterable[str] = ()) -> str:
 
 
 def after(place: str, sentence: str) -> str:
-    """Return a sentence after the key or file that it is about, if there is one.
+    """Return a sentence preceded by the key or file that it is about, if there is one.
 
     >>> after("tasks", "expected a list."), after("model", "depth: expected int.")
     ('tasks: expected a list.', 'model.depth: expected int.')

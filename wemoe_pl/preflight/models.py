@@ -56,7 +56,7 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
         with findings.listed(f"expert of {task}"):
             if waiting := to_fetch(source, findings):
                 found[task] = waiting
-            elif pretrained is None:  # some experts need its projection to be read at all
+            elif pretrained is None:  # some experts take their projection from it
                 found[task] = Encoder(source, form_name(source))
             else:
                 state = encoder_state(source, suite.backbone, projection=suite.pretrained)

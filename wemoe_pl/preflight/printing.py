@@ -61,7 +61,7 @@ def memory_facts(memory: Memory, fits: bool, room: int | None) -> dict[str, str]
 
 
 def print_findings(console: Console, findings: Findings, quiet: bool) -> None:
-    """Print all warnings and problems, or, unless `quiet`, a sentence that there is no problem."""
+    """Print all warnings and problems and, unless `quiet`, a sentence if there is no problem."""
     if size := sum(findings.waiting.values()):
         waiting = f"{size_in_words(size)} are on the hub and not here, and were not looked at"
         console.print(f"\n{waiting}: `wemoe-pl prepare` fetches them.")

@@ -82,7 +82,7 @@ def routing_rows(
 def write_similarity(suite: Suite, out: Path) -> list[Path]:
     """Write and draw how near all pairs of task vectors are, by layer and as a whole.
 
-    Each tensor of all experts is in memory at once.
+    For each tensor, the task vectors of all experts are in memory at once.
 
     Args:
         suite: the suite of the experts that are compared.

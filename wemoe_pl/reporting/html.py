@@ -57,7 +57,7 @@ class EmbeddedFigure(NamedTuple):
 def label_free_facts(results: Mapping[str, Any]) -> dict[str, str]:
     """Return the means over tasks of the label-free metrics, if some tasks lack labels; else {}.
 
-    For a fit, an arrow leads from the mean before the adaptation to the mean after it.
+    If the scores before the adaptation are known, an arrow leads from their mean to that after it.
     """
     if not unlabelled_tasks(results):
         return {}

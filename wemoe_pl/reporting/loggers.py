@@ -85,7 +85,7 @@ class MetricsFile(Logger):
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Add a line after the lines that are kept of an earlier start.
 
-        It replaces a line of the same metrics and step, which is left of an interrupted validation.
+        It replaces a line of the same metrics and step, which an interrupted validation has left.
         """
         if self._rows is None:
             self._rows = rows_before(self.path, self.first_step)
@@ -101,7 +101,7 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Drop lines from the step on that a resumed run begins with, if it has logged nothing yet.
+        """Drop the lines after the step that a run resumes from, if it has logged nothing yet.
 
         Otherwise a run that resumes from its next checkpoint, of a later step, would keep them.
         """

@@ -44,14 +44,14 @@ def define_metrics(logger: WandbRun, tasks: Sequence[str]) -> None:
         shown = set(shown_keys(metric))
         for key in metric.keys(tasks):
             define(key, step_metric=STEP, summary=summary, hidden=key not in shown)
-    tables = [f"{panel}_table" for panel in GROUPED]  # the data of the panels, which W&B also logs
+    tables = [f"{panel}_table" for panel in GROUPED]  # W&B draws the panels from these tables
     of_tasks = [f"{part}/{task}" for part in OF_TASKS for task in tasks]
     for key in ("epoch", "report/accuracy", *of_tasks, *tables):
         define(key, step_metric=STEP, hidden=True)
 
 
 def shown_keys(metric: ShownMetric) -> Iterator[str]:
-    """Return the keys of a metric that have panels of their own: its means in training stages.
+    """Return the keys of a metric's means in training and validation, which have their own panels.
 
     >>> [list(shown_keys(metric)) for metric in SHOWN_METRICS if metric.name == "acc"]
     [['val/acc']]
@@ -85,7 +85,7 @@ def log_groups(
 
 
 def figures_by_task(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
-    """Return the columns and a row per task: accuracies of references and this method, and others.
+    """Return the columns and a row per task: the accuracies of all methods, and other metrics.
 
     Args:
         results: the contents of `results.json`.

@@ -42,7 +42,7 @@ class ScoredRun:
 
     @property
     def experiment(self) -> tuple[Any, ...]:
-        """Return the key that the runs of a table share: they have the same images and labels."""
+        """Return the key that runs of a table share: suite, tasks, experts, labels and images."""
         results = self.results
         images = [results.get("corruption"), results.get("render")]
         tasks = tuple(scored_tasks(results))

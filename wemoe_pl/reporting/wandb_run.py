@@ -114,7 +114,7 @@ class WandbRun(WandbLogger):
 
 
 def environment_of(name: str) -> str | None:
-    """Return the value of the environment variable for an argument of `wandb.init`, if it is set."""
+    """Return W&B's environment variable that stands for an argument of `wandb.init`, if set."""
     return os.environ.get(VARIABLES.get(name, f"WANDB_{name.upper()}"))
 
 

@@ -54,7 +54,7 @@ def compared_references(
 
 
 def scored_tasks(results: Mapping[str, Any]) -> list[str]:
-    """List all tasks of a run; `tasks` in its results lacks those without labels, if any has some."""
+    """List all tasks of a run; `tasks` of its results lacks unlabelled ones, if any has labels."""
     return list(dict.fromkeys([*results.get(INFORMATION.result, {}), *results["tasks"]]))
 
 

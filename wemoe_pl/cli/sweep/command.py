@@ -32,7 +32,7 @@ def sweep(args: list[str], run: Processes | None = None) -> None:
 
     Raises:
         ConfigError: the arguments or the config of a point are wrong, or a folder holds another
-            sweep's results. Nothing was run or written.
+            sweep's results. Then nothing is run, and nothing is left behind.
         WeMoEError: some points failed; the others have run.
     """
     options, passed_on = sweep_parser().parse_known_args(args)

@@ -178,8 +178,8 @@ def plot_adaptation(path: Path, curves: Mapping[str, Curve], title: str) -> None
 def panel_of(metric: ShownMetric, curves: Mapping[str, Curve]) -> dict[str, Curve]:
     """Return the curves of a metric by task, and their mean under an empty name.
 
-    They are taken from the stage that begins first: from validations if there is one before the
-    first step, otherwise from training batches.
+    They are taken from the stage whose curves begin first: from validations only if one of them
+    comes before the first training batch that was logged.
     """
     by_stage: list[dict[str, Curve]] = []
     for stage in metric.stages:

@@ -52,7 +52,7 @@ def save(figure: Figure, path: Path) -> None:
     for suffix, metadata in {".png": {}, ".svg": {"Date": None}}.items():
         with atomic_write(path.with_suffix(suffix)) as temporary:
             figure.savefig(temporary, metadata=metadata)
-        figure.set_layout_engine(None)  # laid out already: again would take half of the time
+        figure.set_layout_engine(None)  # laid out already; a second time takes half of the time
 
 
 def set_share_limits(axis: Axes, values: Iterable[float]) -> None:
