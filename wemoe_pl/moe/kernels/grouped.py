@@ -16,7 +16,7 @@ from wemoe_pl.moe.kernels.tiled import tiling_of, widest
 from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, budget_for
 from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
-FEWEST_PER_ROUTING = 2  # the mean number of samples from which sorting them pays
+FEWEST_PER_ROUTING = 2  # the mean number of samples per routing from which sorting them pays
 
 
 @dataclass(frozen=True)
