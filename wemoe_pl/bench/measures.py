@@ -130,7 +130,7 @@ def encoder(settings: Settings) -> Iterator[BenchRow]:
 
 
 def build(settings: Settings) -> Iterator[BenchRow]:
-    """Measure the upscaling of an encoder: time, memory, and the size of the routers' checkpoint."""
+    """Measure the upscaling of an encoder: time, memory, and size of the routers' checkpoint."""
     for name, experts in product(settings.shapes, settings.experts):
         shape = SHAPES[name]
         blocks = min(shape.blocks, settings.blocks or shape.blocks)
