@@ -153,7 +153,7 @@ def encoder(seed: int) -> nn.Module:
 
 
 def models(tasks: tuple[str, ...] = TASKS) -> dict[str, nn.Module]:
-    """Make a pretrained encoder, as FusionBench calls it, and its experts."""
+    """Make a pretrained encoder, under the name that FusionBench gives it, and its experts."""
     pretrained, found = encoder(0), {}
     for seed, task in enumerate(tasks, start=1):
         generator, common = (torch.Generator().manual_seed(s) for s in (seed, 0))
@@ -204,7 +204,7 @@ def compared(
     without: tuple[str, ...] = (),
     tasks: tuple[str, ...] = TASKS,
 ) -> Row:
-    """Merge by both, and compare all weights."""
+    """Merge by both programs, and compare all weights."""
     given = models(tasks)
     merged = theirs(algorithm, given).state_dict()
     start = given["_pretrained_"].state_dict()
@@ -261,7 +261,7 @@ def interference(merged: State, given: Mapping[str, nn.Module]) -> float:
 
 
 def of_tasks() -> Iterator[Row]:
-    """Compare the methods that are told the task."""
+    """Compare the methods that need the task of every image."""
     given = models()
     start = given["_pretrained_"].state_dict()
     mine = ours(EMR(), given)
@@ -299,7 +299,7 @@ def masked(given: Mapping[str, nn.Module], mine: Any, third: State) -> Iterator[
 
     Args:
         given: the models.
-        mine: the models that our method has merged.
+        mine: the model that our method has merged.
         third: the third argument of FusionBench's function.
     """
     start, *experts = (model.state_dict() for model in given.values())

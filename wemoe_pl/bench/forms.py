@@ -1,4 +1,4 @@
-"""Measure all forms of MLP of vision transformers, and of dictionary, next to the plain MLP."""
+"""Time mixtures of all forms of MLP and of dictionary, each next to the plain MLP of that form."""
 
 from collections.abc import Callable, Iterator
 from functools import partial

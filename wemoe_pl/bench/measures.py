@@ -92,7 +92,7 @@ def memory(settings: Settings) -> Iterator[BenchRow]:
             upstream = torch.randn_like(x)
             dictionary = moe.task_vectors.nbytes
             for run, module in {"plain": plain, "WEMoE": moe}.items():
-                module(x).backward(upstream)  # allocates gradients and libraries' buffers for good
+                module(x).backward(upstream)  # gradients and libraries' buffers stay after this
                 x.grad = None
                 _, held = peak_memory(there_and_back(module, x, upstream), settings.device)
                 x.grad = None

@@ -1,4 +1,4 @@
-"""Define the plain forms of the kernels, slow and in a few lines each, for tests to compare."""
+"""Define the plain forms of the kernels, slow and in a few lines each, for comparison."""
 
 from collections.abc import Mapping
 

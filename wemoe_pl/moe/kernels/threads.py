@@ -45,7 +45,7 @@ def run_in_threads(run: Callable[[Work], object], work: Sequence[Work]) -> None:
     """Run a function without gradients on several pieces of work, each in its own thread.
 
     Raises:
-        Exception: whatever the function raises.
+        Exception: any exception of the function.
     """
     if len(work) == 1:
         run(work[0])

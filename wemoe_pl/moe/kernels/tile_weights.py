@@ -88,14 +88,14 @@ def with_margins(routing_weights: Tensor) -> Tensor:
 
 
 def in_shape(workspace: Tensor, *shape: int) -> Tensor:
-    """Return the beginning of a workspace in some shape."""
+    """Return the beginning of a workspace as a tensor of some shape."""
     return workspace[: prod(shape)].view(shape)
 
 
 def tile_weights(
     layer: MergedLayer, dim: int, tiling: Tiling, dtype: torch.dtype
 ) -> Callable[[int], TileWeights]:
-    """Return a function: the number of a tile → its rows (dim 0) or columns (dim 1) of a layer."""
+    """Return the function from the number of a tile to its rows (dim 0) or columns (dim 1)."""
     lines = layer.weight if dim == 0 else layer.weight.mT
     pretrained = lines[:, None].split(tiling.units)
     if layer.vectors.converts(dtype):

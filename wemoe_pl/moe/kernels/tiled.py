@@ -76,8 +76,8 @@ class TiledPass:
         routing: the routing weights with their margins, (B + 1, T + 1); see `with_margins`.
         bias: c, the merged biases of the first layer, (B, H).
         tiling: the way in which samples and hidden units are cut.
-        first: the function: the number of a tile → its rows of the first layer.
-        second: the function: the number of a tile → its columns of the second layer.
+        first: the function from the number of a tile to its rows of the first layer.
+        second: the function from the number of a tile to its columns of the second layer.
     """
 
     mlp: TwoLayers

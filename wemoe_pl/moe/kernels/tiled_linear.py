@@ -67,7 +67,7 @@ class LinearPass:
     """A `LinearPass` distributes the tiles of a layer for a batch among threads.
 
     Attributes:
-        lines: the function: the number of a tile → its lines.
+        lines: the function from the number of a tile to its lines.
         tiling: the way in which samples and lines are cut.
         routing: the routing weights with their margins, (B + 1, T + 1); see `with_margins`.
         width: D, the length of a line.

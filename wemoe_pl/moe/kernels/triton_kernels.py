@@ -54,7 +54,7 @@ def config(num_warps: int, num_stages: int, **tile: int) -> Any:
 
 
 def is_interpreted(function: Any) -> bool:
-    """Return whether a kernel runs on the CPU, as TRITON_INTERPRET=1 was set at its definition."""
+    """Return whether a kernel was defined under TRITON_INTERPRET=1, so that it runs on the CPU."""
     return triton is not None and not isinstance(function, triton.JITFunction)
 
 
