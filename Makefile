@@ -79,10 +79,13 @@ miniature20: install  ## Train the second miniature's weights anew (an hour); an
 	  cp $(RUNS20)/$$task/encoder.safetensors $(MINIATURE20)/experts/$$task.safetensors || exit 1; \
 	done
 
-lint: install  ## Check style, formatting and types.
+lint: install  ## Check style, formatting, types, first sentences of docstrings, and workflows.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python tests/helpers/first_sentences.py
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline .github
 
 clean:  ## Remove build artefacts and caches; .venv and runs stay.
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -1,13 +1,13 @@
 """Measure the memory of full-size models with random weights on a CPU: build, adapt and score.
 
-    python benchmarks/full_size.py [--model vitb32|vitb16|vitl14] [--build-only | --export]
+    python benchmarks/full_size.py [--config adapt_vitb32.yaml] [--build-only | --export]
 
 It fills a hub on loopback with models of the published shapes and form and tiny image sets in the
-published layout (3.5 GB for ViT-B/32, as much again in the hub's cache), then measures two
-processes: one that builds WEMoE, and `wemoe-pl fit --config adapt_MODEL.yaml` for two steps. With
-`--export` instead: `wemoe-pl export --format bundle --precision bfloat16`, and a process that loads
-the bundle and encodes two images. Heads are random too, since the text tower takes minutes on a
-CPU. Random weights say nothing about accuracy.
+published layout (3.5 GB for ViT-B/32 and eight tasks, as much again in the hub's cache), then
+measures two processes: one that builds WEMoE, and `wemoe-pl fit` with the config for two steps.
+With `--export` instead: `wemoe-pl export --format bundle --precision bfloat16`, and a process that
+loads the bundle and encodes two images. Heads are random too, since the text tower takes minutes on
+a CPU. Random weights say nothing about accuracy.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,13 +31,14 @@ from helpers.hub_datasets import write_datasets  # noqa: E402
 from helpers.loopback_hub import LoopbackHub  # noqa: E402
 
 from wemoe_pl.checkpoints.heads import CosineHead, save_head  # noqa: E402
-from wemoe_pl.data.tasks import PAPER_TASKS, PaperTask  # noqa: E402
+from wemoe_pl.data.suite import Suite  # noqa: E402
+from wemoe_pl.data.tasks import PaperTask  # noqa: E402
 from wemoe_pl.merging import WEMoE  # noqa: E402
 from wemoe_pl.model.recipe import describe, read_suite  # noqa: E402
 from wemoe_pl.system.configs import find_config  # noqa: E402
 
 BASE = {"width": 768, "layers": 12, "heads": 12, "embed_dim": 512, "text_width": 512}
-MODELS = {
+MODELS = {  # by the file of their eight-task suite
     "vitb32": ("clip-vit-base-patch32", BASE | {"patch_size": 32}),
     "vitb16": ("clip-vit-base-patch16", BASE | {"patch_size": 16}),
     "vitl14": (
@@ -61,7 +63,7 @@ from wemoe_pl.model.recipe import read_suite
 def peak():  # of this process alone; ru_maxrss begins with what the one that started it held
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-suite = read_suite(find_config("suites/clip_" + sys.argv[1]))
+suite = read_suite(find_config(sys.argv[1]))
 before = peak()
 encoder = WEMoE().merge(suite.load_pretrained(), suite.load_experts())
 size = sum(p.numel() * p.element_size() for p in encoder.parameters())
@@ -90,31 +92,30 @@ print("peak", int(status.partition("VmHWM:")[2].split()[0]) * 1024)
 """
 
 
-def fill(root: Path, model: str) -> None:
-    """Write the pretrained model, its eight experts and the eight datasets to a hub's folder."""
+def fill(root: Path, model: str, tasks: Sequence[str]) -> None:
+    """Write the pretrained model, and the experts and datasets of tasks, to the folder of a hub."""
     name, shape = MODELS[model]
     folder = root / "models" / "openai" / name
     full = {"image_size": 224, "text_layers": 12, "text_heads": shape["text_width"] // 64}
     pretrained = write_clip(folder, 0, **shape, **full, dtype=torch.float32)
-    for seed, task in enumerate(PAPER_TASKS, start=1):
+    for seed, task in enumerate(tasks, start=1):
         expert = f"{name}_{EXPERT_NAMES.get(task, task)}"
         write_expert(root / "models" / "tanganke" / expert, folder, seed)
     del pretrained
-    write_datasets(root, {task: PaperTask(task).classes for task in PAPER_TASKS})
+    write_datasets(root, {task: PaperTask(task).classes for task in tasks})
 
 
-def write_heads(folder: Path, dim: int) -> dict[str, str]:
+def write_heads(folder: Path, tasks: Sequence[str], dim: int) -> dict[str, str]:
     """Write a random head per task, and return their files."""
-    files = {task: str(folder / f"{task}.safetensors") for task in PAPER_TASKS}
+    files = {task: str(folder / f"{task}.safetensors") for task in tasks}
     for task, path in files.items():
         classes = PaperTask(task).classes
         save_head(Path(path), CosineHead(torch.randn(len(classes), dim), classes, 100.0), {})
     return files
 
 
-def write_run(folder: Path, model: str, heads: dict[str, str]) -> Path:
+def write_run(folder: Path, suite: Suite) -> Path:
     """Write the folder of a run without adaptation: its config is all that `export` needs."""
-    suite = replace(read_suite(find_config(f"suites/clip_{model}")), heads=heads)
     merge = {"init_args": {"merge": describe(WEMoE())}}
     folder.mkdir()
     config = {"suite": describe(suite), "model": merge}
@@ -139,14 +140,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--model", choices=MODELS, default="vitb32")
+    parser.add_argument("--config", default="adapt_vitb32.yaml", help="one that adapts on CLIP")
     parser.add_argument("--build-only", action="store_true")
     parser.add_argument("--export", action="store_true")
     options = parser.parse_args()
+    suite_file = yaml.safe_load(Path(find_config(options.config)).read_text())["suite"]
+    suite = read_suite(find_config(suite_file))
+    model, tasks = suite_file.split("_")[1].removesuffix(".yaml"), list(suite.experts)
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
-        fill(place / "hub", options.model)
-        heads = write_heads(place / "heads", int(MODELS[options.model][1]["embed_dim"]))
+        fill(place / "hub", model, tasks)
+        heads = write_heads(place / "heads", tasks, int(MODELS[model][1]["embed_dim"]))
         with LoopbackHub(place / "hub") as hub:
             environment = {
                 "HF_ENDPOINT": hub.endpoint,
@@ -155,7 +159,7 @@ def main() -> None:
                 "WEMOE_PL_CACHE": str(place / "wemoe_pl"),
             }
             if options.export:
-                source = write_run(place / "run", options.model, heads)
+                source = write_run(place / "run", replace(suite, heads=heads))
                 arguments = [
                     "export",
                     str(source),
@@ -167,14 +171,14 @@ def main() -> None:
                 print("\n".join(run([RUN, *arguments, "--precision", "bfloat16"], environment)))
                 print("load", *run([LOAD, f"{place}/bundle"], environment))
                 return
-            built = json.loads(run([BUILD, options.model], environment)[-1])
+            built = json.loads(run([BUILD, suite_file], environment)[-1])
             built["peak / model"] = round(built["peak"] / built["model"], 3)
             print("build", built, flush=True)
             if options.build_only:
                 return
-            arguments = ["fit", "--config", f"adapt_{options.model}.yaml", "--out", f"{place}/run"]
+            arguments = ["fit", "--config", options.config, "--out", f"{place}/run"]
             arguments += ["--suite.heads", json.dumps(heads), "--trainer.max_steps", "2"]
-            arguments += ["--trainer.val_check_interval", "8", "--data.num_workers", "0"]
+            arguments += ["--trainer.limit_val_batches", "0", "--data.num_workers", "0"]
             lines = run([RUN, *arguments], environment)
             print("\n".join(lines))
 

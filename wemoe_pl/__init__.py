@@ -17,7 +17,7 @@ _find_public, __dir__, __all__ = attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name, or a folder of the package."""
+    """Import a public name when it is first used."""
     with quick_imports():
         return _find_public(name)
 

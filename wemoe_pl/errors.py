@@ -1,4 +1,4 @@
-"""The errors that `wemoe_pl` raises: one sentence that says what is wrong and what to do."""
+"""Define the errors of `wemoe_pl`: each message says in a sentence what is wrong and what to do."""
 
 import re
 from collections.abc import Iterable
@@ -7,39 +7,40 @@ from errno import EMFILE, ENFILE
 
 
 class WeMoEError(Exception):
-    """Anything a user can put right: the command line prints it without a traceback."""
+    """A `WeMoEError` can be put right by a user: the command line prints it without a traceback."""
 
 
 class ConfigError(WeMoEError):
-    """A config, an option or the name of one is wrong."""
+    """A `ConfigError` means that a config, an option or the name of one is wrong."""
 
 
 class CheckpointError(WeMoEError):
-    """A file of weights is missing, damaged, or belongs to another model."""
+    """A `CheckpointError` means that a file of weights is missing, damaged or of another model."""
 
 
 class DataError(WeMoEError):
-    """Images or their folder cannot be read."""
+    """A `DataError` means that images or their folder cannot be read."""
 
 
 class HubError(WeMoEError):
-    """The hub lacks something, withholds it, or sent it damaged."""
+    """A `HubError` means that the hub lacks something, denies access to it, or sent it damaged."""
 
 
 class UnreachableError(HubError):
-    """Something is not in the hub's cache and cannot be fetched now."""
+    """An `UnreachableError` means that the hub cannot be reached for what its cache lacks."""
 
 
 class MergeError(WeMoEError):
-    """These models cannot be merged, or not by this method."""
+    """A `MergeError` means that models cannot be merged, or not by the chosen method."""
 
 
-# What torch puts before an error of a process that loads images, with the traceback there.
+# torch puts this before the message of an error from a data-loading process: a sentence, then the
+# traceback in that process.
 OF_LOADING = re.compile(r"Caught \w+ in DataLoader worker process .*\n[\w.]+Error: ", re.DOTALL)
 
 
 def sentence_of(error: WeMoEError | OSError) -> str:
-    """Return the sentence of an error, wherever it was raised.
+    """Return the message of an error as one sentence, in whichever process it was raised.
 
     >>> sentence_of(FileNotFoundError(2, "No such file or directory", "a.png"))
     'a.png: No such file or directory.'
@@ -51,11 +52,11 @@ def sentence_of(error: WeMoEError | OSError) -> str:
     return OF_LOADING.sub("", str(error)).strip() or type(error).__name__
 
 
-FEW = 30  # of more valid names than these, only the nearest are named
+FEW = 30  # a message lists at most so many valid names
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """The end of a sentence that names the nearest valid name and then all, if they are few.
+    """Return the end of a message: the nearest valid name, then all valid names if they are few.
 
     >>> did_you_mean("mnits", ["mnist", "dtd"])
     "Did you mean 'mnist'? Valid names: dtd, mnist."
@@ -69,19 +70,19 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 
 
 def at_least(least: int, name: str, value: int) -> int:
-    """`value`, or a `ConfigError` when it is below `least`."""
+    """Return `value`; raise `ConfigError` if it is below `least`."""
     if value < least:
         raise ConfigError(f"{name} is {value}: give a number from {least}.")
     return value
 
 
 def check_class_names(names: Iterable[object], owner: str, kind: type[WeMoEError]) -> None:
-    """Raise an error of a kind if a class has an empty name, one of spaces alone, or no text.
+    """Raise an error if the name of a class is empty, consists of spaces, or is no text.
 
     Args:
-        names: of the classes, in label order.
-        owner: whose they are, as the error says it.
-        kind: of the error.
+        names: the names of the classes, in label order.
+        owner: the owner of the classes, with which the error message begins.
+        kind: the class of the error.
 
     >>> check_class_names(["cat", ""], "The head", ConfigError)
     Traceback (most recent call last):

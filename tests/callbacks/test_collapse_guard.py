@@ -81,6 +81,23 @@ def test_what_is_restored_is_what_the_last_checkpoint_holds(
         assert torch.equal(saved[name], guard.best.weights[name])
 
 
+def test_to_restore_without_validations_is_refused(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    trainer = quiet_trainer(**validating(CollapseGuard("restore"), limit_val_batches=0))
+    with pytest.raises(ConfigError, match=r"trainer\.limit_val_batches is 0: leave that out"):
+        fitted(tiny_suite, trainer, 0.1, {})
+    fitted(tiny_suite, quiet_trainer(**validating(CollapseGuard(), limit_val_batches=0)), 0.1, {})
+
+
+def test_a_run_that_validated_nothing_to_restore_says_so(
+    tiny_suite: Suite, quiet_trainer: NewTrainer
+) -> None:
+    never = quiet_trainer(**validating(CollapseGuard("restore"), val_check_interval=7))
+    with pytest.warns(UserWarning, match="no state was validated to choose from: the last one"):
+        fitted(tiny_suite, never, 0.1, {})
+
+
 @pytest.mark.parametrize("action", ["warn", "off"])
 def test_without_restore_the_last_state_stays(
     tiny_suite: Suite, quiet_trainer: NewTrainer, action: Any
@@ -276,7 +293,7 @@ def test_agreement_on_corrupted_images_is_warned_of(
     tiny_suite: Suite, quiet_trainer: NewTrainer
 ) -> None:
     trainer = quiet_trainer(
-        max_steps=1, limit_val_batches=0, callbacks=[CollapseGuard("restore", "agreement")]
+        max_steps=1, val_check_interval=1, callbacks=[CollapseGuard("restore", "agreement")]
     )
     with pytest.warns(UserWarning, match=r"may be poor on them.* Set guard\.score to information"):
         scored_by_agreement(tiny_suite, trainer, {}, corruption=Corruption("contrast", 2))

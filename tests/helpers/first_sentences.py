@@ -1,7 +1,8 @@
 """Find docstrings that begin as a riddle: `python tests/helpers/first_sentences.py`.
 
-`make lint` runs it. A first sentence makes sense to someone who has not read the code. What a machine can see of that
-is checked here: no fragment that begins with "Of" or "What", and functions that say what they do.
+`make lint` runs it. A first sentence makes sense to someone who has not read the code. The part
+that a machine can see is checked: no fragment that begins with "Of" or "What", and functions that
+say what they do.
 """
 
 import ast

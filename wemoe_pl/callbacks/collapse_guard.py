@@ -130,6 +130,7 @@ class CollapseGuard(L.Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Go back to the best state; checkpoints are saved after this."""
         if self.best is None or not isinstance(pl_module, TestTimeAdaptation):
+            warn_of_no_choice(self.action)
             return
         pl_module.load_state_dict(self.best.weights, strict=False)
         rank_zero_info(
@@ -138,7 +139,8 @@ class CollapseGuard(L.Callback):
         )
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Refuse a best state of a checkpoint that is of another model, before the run."""
+        """Refuse a run without validations, or a best state that is of another model."""
+        check_validates(self.action, trainer)
         if self.best is not None and isinstance(pl_module, TestTimeAdaptation):
             self.best.check(pl_module)
 
@@ -167,6 +169,24 @@ class CollapseGuard(L.Callback):
         self.collapsed = state_dict["collapsed"]
         self._histograms = state_dict["histograms"]
         self._widest = state_dict["widest"]
+
+
+def check_validates(action: str, trainer: L.Trainer) -> None:
+    """Raise `ConfigError` if a state is to be chosen by validations that there are not."""
+    if action == "restore" and not trainer.limit_val_batches:
+        raise ConfigError(
+            "guard.action is restore, which chooses among the states that are validated, and "
+            "trainer.limit_val_batches is 0: leave that out, or set guard.action to warn."
+        )
+
+
+def warn_of_no_choice(action: str) -> None:
+    """Warn if a state was to be chosen, and none was validated."""
+    if action == "restore":
+        rank_zero_only(warn)(
+            "guard.action is restore, and no state was validated to choose from: the last one is "
+            "kept. Set trainer.val_check_interval below trainer.max_steps."
+        )
 
 
 def check_score(action: str, score: str) -> None:

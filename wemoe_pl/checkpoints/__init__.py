@@ -1,4 +1,4 @@
-"""Read encoders of any published form, lazily and strictly, into one timm key space."""
+"""Read encoders of every published form, lazily and strictly, by the keys that timm uses."""
 
 from wemoe_pl.checkpoints.backbone import Backbone as Backbone
 from wemoe_pl.checkpoints.encoder import ENCODER_FILE as ENCODER_FILE

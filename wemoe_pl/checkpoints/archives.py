@@ -1,4 +1,4 @@
-"""The archives that `torch.save` writes: their parts lie there as they are, and have checksums."""
+"""Check archives that `torch.save` writes, whose parts are not compressed and have checksums."""
 
 from pathlib import Path
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
@@ -9,16 +9,17 @@ from wemoe_pl.errors import CheckpointError
 def refuse_compressed(path: Path, advice: str) -> None:
     """Raise `CheckpointError` for an archive with a compressed part, before any is unpacked.
 
-    `torch.save` writes none, and a small one could be of terabytes. What is no archive passes.
+    `torch.save` compresses nothing, and a small compressed part could unpack to terabytes. A file
+    that is no archive passes.
 
     Args:
         path: the file.
-        advice: what to do about it, as the end of the sentence.
+        advice: the end of the error message, which says what to do.
     """
     try:
         with ZipFile(path) as archive:
             parts = archive.infolist()
-    except (BadZipFile, NotImplementedError, OSError, ValueError):  # whoever reads it says so
+    except (BadZipFile, NotImplementedError, OSError, ValueError):  # its reader reports it
         return
     for part in parts:
         if part.compress_type != ZIP_STORED:
@@ -29,12 +30,12 @@ def refuse_compressed(path: Path, advice: str) -> None:
 
 
 def is_intact(path: Path) -> bool:
-    """Do all parts of an archive have the checksums that were written with them?
+    """Return whether all parts of an archive have the checksums that were written with them.
 
-    `torch.load` does not look at them.
+    `torch.load` does not check them.
     """
     try:
         with ZipFile(path) as archive:
             return archive.testzip() is None
-    except Exception:  # `zipfile` and `zlib` raise many kinds
+    except Exception:  # `zipfile` and `zlib` raise errors of many kinds
         return False

@@ -1,4 +1,4 @@
-"""The architecture that a pretrained encoder and its experts share."""
+"""Define the backbone, which is the architecture of a pretrained encoder and its experts."""
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -13,19 +13,19 @@ from wemoe_pl.checkpoints.hyperparameters import Hyperparameters, encoder_hyperp
 from wemoe_pl.checkpoints.state import shapes_of
 from wemoe_pl.errors import ConfigError
 
-MOST_BLOCKS = 1000  # sixteen times those of the deepest vision transformers that are published
+MOST_BLOCKS = 1000  # sixteen times the depth of the deepest published vision transformers
 READS_WEIGHTS = ("pretrained", "checkpoint_path", "pretrained_cfg_overlay")
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """The architecture that a pretrained encoder and its experts share.
+    """A backbone is the architecture that a pretrained encoder and its experts share.
 
     Args:
-        model: the name of a timm vision transformer. OpenAI's CLIP models have names with
-            `quickgelu`: those without compute another activation.
+        model: the name of a timm vision transformer. OpenAI's CLIP models need a name with
+            `quickgelu`: models without it in their names have another activation.
         options: keyword arguments for `timm.create_model`. `num_classes` is 0 unless given: the
-            encoder ends in features, and classification heads are separate. For CLIP it is the
+            encoder returns features, and classification heads are separate. For CLIP it is the
             width of the joint space (512 or 768): the projection is timm's `head`.
     """
 
@@ -33,7 +33,7 @@ class Backbone:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse options that read weights, which a suite names itself, or that are endless."""
+        """Refuse a depth out of range and options that read weights, which a suite names itself."""
         depth = self.options.get("depth", 1)
         if not isinstance(depth, int) or isinstance(depth, bool) or not 1 <= depth <= MOST_BLOCKS:
             raise ConfigError(
@@ -47,10 +47,10 @@ class Backbone:
                 )
 
     def build(self) -> nn.Module:
-        """A new encoder with random weights, in evaluation mode.
+        """Return a new encoder with random weights, in evaluation mode.
 
         Raises:
-            ConfigError: timm does not know the model, or the model an option.
+            ConfigError: timm does not know the model, or the model does not know an option.
         """
         if not timm.is_model(self.model):
             nearest = get_close_matches(self.model, timm.list_models(), n=3)
@@ -60,30 +60,30 @@ class Backbone:
             )
         try:
             encoder = timm.create_model(self.model, **{"num_classes": 0, **self.options})
-        except Exception as error:  # whatever the layer raises that the option reaches
+        except Exception as error:  # each layer raises its own kind of error
             raise ConfigError(
                 f"The backbone '{self.model}' cannot be built with options {self.options}: {error}."
             ) from error
         return encoder.eval()
 
     def skeleton(self) -> nn.Module:
-        """The encoder without memory for its weights, to ask for shapes and settings."""
+        """Return the encoder without memory for its weights, to read its shapes and settings."""
         with torch.device("meta"):
             return self.build()
 
     @cached_property
     def shapes(self) -> dict[str, torch.Size]:
-        """The shape of every weight of the encoder, by its key."""
+        """Return the shape of every weight of the encoder, by its key."""
         return shapes_of(self.skeleton().state_dict())
 
     @cached_property
     def hyperparameters(self) -> Hyperparameters:
-        """Return the facts of the encoder's function that the shapes of its weights do not tell."""
+        """Return the hyperparameters of the encoder that the shapes of its weights do not tell."""
         return encoder_hyperparameters(self.skeleton())
 
     @cached_property
     def feature_dim(self) -> int:
-        """D, the width of the features that the encoder ends in."""
+        """Return D, the width of the features that the encoder returns."""
         encoder = self.skeleton()
         size = encoder.num_classes or encoder.num_features
         assert isinstance(size, int)

@@ -1,4 +1,4 @@
-"""Weights are refused whose own config tells another computation than the one they are put into."""
+"""Refuse weights whose config describes another computation than that of the model they are for."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -37,14 +37,14 @@ OF_TEXT_TOWERS = dict.fromkeys(
 def check_config(
     configs: Iterable[Path], form: Form, own: Hyperparameters, owner: str, advice: Mapping[str, str]
 ) -> None:
-    """Raise `CheckpointError` unless a model computes what the configs beside its weights tell.
+    """Raise `CheckpointError` unless a model agrees with the configs that lie next to its weights.
 
     Args:
-        configs: the files.
-        form: of the weights.
+        configs: the config files.
+        form: the form of the weights.
         own: the hyperparameters of the model; those that it lacks are not compared.
-        owner: what errors call the model.
-        advice: what to do when one of them differs.
+        owner: the name of the model in error messages.
+        advice: the advice to the user, by the hyperparameter that differs.
     """
     for path in configs:
         for name, theirs in published_hyperparameters(path, form).items():

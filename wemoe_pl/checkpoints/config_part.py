@@ -1,4 +1,4 @@
-"""A published config is read value by value, each of the type that it should have."""
+"""Read a published config value by value, and check that each value has the right type."""
 
 import json
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from wemoe_pl.errors import CheckpointError
 
 @dataclass(frozen=True)
 class ConfigPart:
-    """A part of a config.
+    """A `ConfigPart` is a config, or an object inside it, whose values are checked when read.
 
     Args:
-        path: of the config.
-        values: by name, of any type.
+        path: the file of the config.
+        values: the values by name, of any type.
     """
 
     path: Path
@@ -24,38 +24,38 @@ class ConfigPart:
 
     @classmethod
     def read(cls, path: Path) -> "ConfigPart":
-        """The whole of a config; `CheckpointError` unless it is a JSON object."""
+        """Read a whole config; raise `CheckpointError` unless it is a JSON object."""
         try:
-            values = json.loads(path.read_text("utf-8-sig"))  # some editors write a mark first
+            values = json.loads(path.read_text("utf-8-sig"))  # some editors write a byte order mark
         except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} is no JSON: copy or download it again.") from error
         return cls(path, {"config": values}).part("config")
 
     def part(self, name: str) -> "ConfigPart":
-        """A part inside this one, which is empty if it is not there."""
+        """Return the part of this name, which is empty if it is not there."""
         return ConfigPart(self.path, self._value(name, {}, dict, "an object"))
 
     def count(self, name: str, default: int) -> int:
-        """A number of things, above 0."""
+        """Return a whole number above 0, or the default if it is not there."""
         value: int = self._value(name, default, int, "a number above 0")
         return value if value > 0 else self._refuse(name, "a number above 0")
 
     def number(self, name: str, default: float) -> float:
-        """A number, such as 12 or 1e-5."""
+        """Return a number, such as 12 or 1e-5, or the default if it is not there."""
         value: float = self._value(name, default, (int, float), "a number")
         return value
 
     def text(self, name: str, default: str) -> str:
-        """A text, such as `quick_gelu`."""
+        """Return a text, such as `quick_gelu`, or the default if it is not there."""
         value: str = self._value(name, default, str, "a text")
         return value
 
     def flag(self, name: str) -> bool:
-        """True or false; false if it is not there."""
+        """Return a truth value, which is false if it is not there."""
         return bool(self._value(name, False, bool, "true or false"))
 
     def size(self, name: str, default: int) -> str | int:
-        """A size in pixels: a number, or two of them."""
+        """Return a size in pixels, which a config gives as one number or as two."""
         value = self.values.get(name)
         if isinstance(value, list) and len(value) == 2 and all(type(n) is int for n in value):
             return size_name(*value)

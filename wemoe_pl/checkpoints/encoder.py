@@ -1,4 +1,4 @@
-"""Encoders in one timm key space, strictly: every key accounted for, in both directions."""
+"""Load encoders by timm's keys, strictly: no key may be missing, and none may be left over."""
 
 from torch import Tensor, nn
 
@@ -21,18 +21,19 @@ def load_encoder(source: str, backbone: Backbone | str, projection: str | None =
 
     Args:
         source: a file of weights, a folder that holds them, a hub id `owner/name[@revision]`, or
-            `shipped:…` for the miniature's own. The form is told by the keys: timm's, Hugging
-            Face's CLIP models, open_clip's; full models or the vision tower alone, behind any
-            prefix. What is known to be of other parts is left out: a text tower, the head of a
+            `shipped:…` for the miniature's weights. The keys tell the form: timm's, that of
+            Hugging Face's CLIP models or open_clip's, of a full model or its vision tower alone,
+            behind any prefix. Known other parts are left out: a text tower, the head of a
             classifier if the backbone has none, the mask token of DINOv2.
         backbone: the architecture, or the name of a timm model.
-        projection: where to take CLIP's projection from if the source, being a vision tower
-            alone, has none: the pretrained model's source.
+        projection: the source of the pretrained model, from which CLIP's projection is taken if
+            `source` has none because it is a vision tower alone.
 
     Raises:
-        CheckpointError: missing, truncated, empty, a pickle of more than tensors, NaN or infinite,
-            or of another architecture; names the file and the first such key. Or the config
-            beside it tells another activation, pooling or size than the backbone has.
+        CheckpointError: the weights are missing, truncated, empty, a pickle of more than tensors,
+            NaN or infinite, or of another architecture; the message names the file and the first
+            such key. Or the config next to the weights tells another activation, pooling or size
+            than the backbone has.
         HubError: the hub has no such repository, or cannot be reached.
     """
     backbone = Backbone(backbone) if isinstance(backbone, str) else backbone
@@ -43,7 +44,7 @@ def load_encoder(source: str, backbone: Backbone | str, projection: str | None =
 
 
 def encoder_state(source: str, backbone: Backbone, projection: str | None = None) -> LazyState:
-    """The weights of an encoder by timm's keys, read when asked for; see `load_encoder`."""
+    """Return an encoder's weights by timm's keys, read when they are used; see `load_encoder`."""
     tower = find_tower(open_weights(source, ENCODER_FILE))
     reference = backbone.shapes
     state = tower.converted(reference)
@@ -63,11 +64,11 @@ def encoder_state(source: str, backbone: Backbone, projection: str | None = None
 
 
 def text_state(source: str, reference: Shapes, own: Hyperparameters) -> LazyState:
-    """The weights of CLIP's text tower by open_clip's keys, read when asked for.
+    """Return the weights of CLIP's text tower by open_clip's keys; each is read when it is used.
 
     Args:
-        source: see `load_encoder`; a full model.
-        reference: what the text tower needs, and `logit_scale`.
+        source: a full model, named in the same way as for `load_encoder`.
+        reference: the shapes of the text tower's weights and of `logit_scale`, by key.
         own: the hyperparameters of the text tower.
 
     Raises:
@@ -82,7 +83,7 @@ def text_state(source: str, reference: Shapes, own: Hyperparameters) -> LazyStat
 
 
 def with_projection(state: LazyState, pretrained: LazyState) -> LazyState:
-    """A vision tower with the pretrained model's projection, which fine-tuning left as it was."""
+    """Add the pretrained model's projection, which fine-tuning leaves alone, to a vision tower."""
     shared = {key: shape for key, shape in pretrained.shapes.items() if key.startswith(HEAD)}
 
     def read(key: str) -> Tensor:

@@ -1,7 +1,7 @@
-"""The forms in which encoders are published, recognised by their keys, and timm's keys for them.
+"""Recognise the forms in which encoders are published, and map their keys to timm's.
 
-A form says, for every tensor of a vision transformer of timm's (or a text tower of open_clip's),
-which tensors of the file it is made of.
+A form is recognised by its keys. It says, for every tensor of a timm vision transformer (or of an
+open_clip text tower), which tensors of the file it is made of.
 """
 
 import re
@@ -23,25 +23,26 @@ from wemoe_pl.checkpoints.translation import (
     without_first_place,
 )
 
-COUNTERS = ("n_averaged",)  # what torch.optim.swa_utils.AveragedModel keeps beside its model
-HEAD_KEY = re.compile(r"head(_dist)?\.")  # of timm's encoders; DeiT has one for distillation too
+COUNTERS = ("n_averaged",)  # torch.optim.swa_utils.AveragedModel adds this to its model
+HEAD_KEY = re.compile(r"head(_dist)?\.")  # in timm; DeiT has a second head for distillation
 
 
 @dataclass(frozen=True)
 class Form:
-    """A form of published encoders.
+    """A form is a way to publish encoders, with its own names for their tensors.
 
     Args:
-        name: what errors call it.
-        marker: the end of a key that only this form has; what stands before it is the prefix of
-            its tower.
-        rules: for every key of ours, in this order; without a rule it is the same.
-        towers: the names of the tower inside its model. What precedes them in a prefix, such as
-            `module.`, precedes the keys of all other parts too.
-        projection: of a vision tower to the joint space, with `{prefix}` for the tower's prefix and
-            `{outer}` for that of its model.
-        heads: patterns of keys outside the tower, of a classifier's last layer.
-        beside: patterns of keys outside the tower, known to be of other parts.
+        name: the name of the form in error messages.
+        marker: the end of a key that only this form has; the text before it is the prefix of its
+            tower.
+        rules: the maps from our keys to those of the file. The first map that applies to a key
+            counts; a key without a map is the same in the file.
+        towers: the names of the tower inside its model. Text before such a name in a prefix, such
+            as `module.`, precedes the keys of all other parts too.
+        projection: the key of a vision tower's projection to the joint space, with `{prefix}` for
+            the tower's prefix and `{outer}` for that of its model.
+        heads: patterns of keys outside the tower that belong to a classifier's last layer.
+        beside: patterns of keys outside the tower that are known to belong to other parts.
         ignored: patterns of keys inside the tower that are not its weights.
         outside: our keys that lie outside the tower.
     """
@@ -57,13 +58,13 @@ class Form:
     outside: tuple[str, ...] = ()
 
     def prefixes(self, keys: Iterable[str]) -> list[str]:
-        """The prefix of every tower of this form in a file; none if it is not of this form."""
+        """Return the prefixes of the towers of this form in a file; none if it has another form."""
         pattern = re.compile(rf"(.*\.)?{re.escape(self.marker)}")
         found = [match[1] or "" for key in keys if (match := pattern.fullmatch(key))]
         return list(dict.fromkeys(found))
 
     def outer(self, prefix: str) -> str:
-        """The prefix of a model, which is that of its tower without the tower's own name.
+        """Return the prefix of a model, which is that of its tower without the tower's name.
 
         >>> HUGGING_FACE_CLIP.outer("module.vision_model.")
         'module.'
@@ -72,22 +73,22 @@ class Form:
             outer = prefix.removesuffix(name)
             if prefix.endswith(name) and (not outer or outer.endswith(".")):
                 return outer
-        return re.sub(r"[^.]*\.$", "", prefix)  # a name that the author of a script chose
+        return re.sub(r"[^.]*\.$", "", prefix)  # the author of a script chose the name
 
     def rule(self, key: str) -> tuple[tuple[str, ...], Make]:
-        """The file's keys, without prefix, for one of ours, and how it is made of them."""
+        """Return the file's keys, without prefix, for one of ours, and how to make its tensor."""
         for rule in self.rules:
             if (keys := rule.keys(key)) is not None:
                 return keys, rule.make
         return (key,), unchanged
 
     def undone(self, key: str, tensor: Tensor) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:
-        """The file's keys, without prefix, for one of ours, and the tensors that they have."""
+        """Return the file's keys, without prefix, for one of ours, and the tensors for them."""
         keys, make = self.rule(key)
         return keys, undo(make, tensor, len(keys))
 
     def is_beside(self, key: str, prefix: str) -> bool:
-        """Is it known that a key has no part in the tower of this prefix?"""
+        """Return whether a key is known to be no weight of the tower with this prefix."""
         if key.rpartition(".")[2] in COUNTERS:
             return True
         if key.startswith(prefix):
@@ -96,7 +97,7 @@ class Form:
         return key.startswith(outer) and matches(self.beside, key.removeprefix(outer))
 
     def is_head(self, key: str, prefix: str) -> bool:
-        """Is a key of a classifier's last layer, inside the tower of this prefix or beside it?"""
+        """Return whether a key is of a classifier's last layer, inside this tower or next to it."""
         if key.startswith(prefix):
             return HEAD_KEY.match(key, len(prefix)) is not None
         outer = self.outer(prefix)
@@ -104,7 +105,7 @@ class Form:
 
 
 def matches(patterns: Iterable[str], key: str) -> bool:
-    """Is a key one of those that the patterns are about?"""
+    """Return whether one of the patterns matches the whole key."""
     return any(re.fullmatch(pattern, key) for pattern in patterns)
 
 
@@ -112,14 +113,14 @@ TIMM = Form(
     "timm",
     "patch_embed.proj.weight",
     (),
-    towers=("visual.trunk.",),  # of open_clip
+    towers=("visual.trunk.",),  # open_clip's name for it
     projection="{prefix}head.weight",
     heads=(r"(heads?|classifier|fc|linear)\..*",),
     beside=(r"text\..*", r"logit_.*"),
-    ignored=(r"mask_token",),  # of DINOv2, which takes the place of patches in training alone
+    ignored=(r"mask_token",),  # DINOv2 replaces patches by it, in training alone
 )
 
-# As Meta publishes it, with a place for the class token, which timm has added to that token.
+# Meta's files have a position embedding of the class token, which timm adds to that token.
 DINOV2_WITH_REGISTERS = Form(
     "DINOv2 with registers",
     "register_tokens",
@@ -179,7 +180,7 @@ OPEN_CLIP = Form(
     beside=(
         r"(transformer|token_embedding|ln_final|text)\..*",
         r"(positional_embedding|text_projection|logit_scale|logit_bias|attn_mask)",
-        # What OpenAI's archives say of themselves.
+        # OpenAI's archives hold these facts about the model among its weights.
         r"(input_resolution|context_length|vocab_size)",
     ),
 )
@@ -194,7 +195,7 @@ VISION = (
 )
 
 BLOCK, LAYER = r"transformer\.resblocks\.(\d+)", r"text_model.encoder.layers.\1"
-# Text towers, with the keys of open_clip as ours.
+# The forms of text towers map the keys of open_clip to those of a file.
 HUGGING_FACE_TEXT = Form(
     "Hugging Face CLIP",
     "text_model.embeddings.token_embedding.weight",
@@ -233,7 +234,7 @@ TEXT_FORMS: Sequence[Form] = (HUGGING_FACE_TEXT, OPEN_CLIP_TEXT)
 def recognise(
     keys: Iterable[str], forms: Sequence[Form] = VISION_FORMS
 ) -> tuple[Form, list[str]] | None:
-    """The form of a file with these keys and the prefixes of its towers; None if unknown.
+    """Return the form of a file with these keys and the prefixes of its towers; None if unknown.
 
     >>> recognise(["model.visual.conv1.weight", "model.visual.ln_pre.weight"])[1]
     ['model.visual.']

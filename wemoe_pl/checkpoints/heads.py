@@ -1,4 +1,4 @@
-"""Classification heads: stored as safetensors with their class names, and frozen as a rule."""
+"""Define classification heads, stored as safetensors with class names, and usually frozen."""
 
 import json
 import math
@@ -13,20 +13,20 @@ from wemoe_pl.checkpoints import Weights, open_weights, save_tensors
 from wemoe_pl.errors import CheckpointError, check_class_names
 
 HEAD_FILE = "head.safetensors"
-PROTOTYPE_LOGIT_SCALE = 10.0  # soft: class vectors from few images are imprecise
-# Where encoders with a head of their own keep its weight; its bias is beside it.
+PROTOTYPE_LOGIT_SCALE = 10.0  # low, since class vectors from few images are imprecise
+# The keys of a head's weight: in a file of its own, and in an encoder that has a head.
 LINEAR_WEIGHTS = ("weight", "head.weight")
 
 
 class ClassificationHead(nn.Module):
-    """The common part of every head: one vector per class, frozen, and the classes' names.
+    """The base class of all heads holds one frozen vector per class, and the class names.
 
     Args:
-        weight: (C, D).
+        weight: (C, D), one vector per class.
         classes: C class names in label order.
 
     Raises:
-        CheckpointError: the two do not go together, or a name is empty.
+        CheckpointError: the weight and the names do not fit together, or a name is empty.
     """
 
     def __init__(self, weight: Tensor, classes: Sequence[str]):
@@ -42,14 +42,14 @@ class ClassificationHead(nn.Module):
 
 
 class CosineHead(ClassificationHead):
-    """A head of the form that CLIP's zero-shot heads have.
+    """A cosine head scales cosine similarities to the class vectors, as CLIP's zero-shot heads do.
 
     logits = logit_scale · normalised feature · normalised class vectorᵀ
 
     Args:
         weight: (C, D), one vector per class.
         classes: C class names in label order.
-        logit_scale: about 100 for CLIP.
+        logit_scale: the factor of the cosines, about 100 for CLIP.
 
     >>> head = CosineHead(torch.eye(2), ["cat", "dog"], logit_scale=10.0)
     >>> head(torch.tensor([[3.0, 0.0]]))
@@ -61,9 +61,9 @@ class CosineHead(ClassificationHead):
         self.logit_scale = logit_scale
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, D) → logits (B, C), in single precision even of a model in half.
+        """Return logits (B, C) of features (B, D), in float32 even for a half-precision model.
 
-        In bfloat16, logits of 30 come in steps of 0.125, and classes tie.
+        In bfloat16, logits near 30 are multiples of 0.125, so that classes tie.
         """
         with torch.autocast(features.device.type, enabled=False):
             features, weight = single(features), single(self.weight)
@@ -71,13 +71,13 @@ class CosineHead(ClassificationHead):
 
 
 class LinearHead(ClassificationHead):
-    """The last layer of a classifier: logits = features · weightᵀ + bias.
+    """A linear head is the last layer of a classifier: logits = features · weightᵀ + bias.
 
     Args:
         weight: (C, D), one vector per class.
         classes: C class names in label order.
-        bias: (C,).
-        normalize: take the features divided by their norm, as CLIP's heads do.
+        bias: (C,), one number per class.
+        normalize: True if features are divided by their norm first, as in CLIP's heads.
 
     >>> head = LinearHead(torch.eye(2), ["cat", "dog"], bias=torch.tensor([0.0, 1.0]))
     >>> head(torch.tensor([[3.0, 0.0]]))
@@ -97,7 +97,7 @@ class LinearHead(ClassificationHead):
         self.bias = nn.Parameter(bias, requires_grad=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, D) → logits (B, C), in single precision even of a model in half."""
+        """Return logits (B, C) of features (B, D), in float32 even for a half-precision model."""
         with torch.autocast(features.device.type, enabled=False):
             features = single(features)
             features = F.normalize(features, dim=-1) if self.normalize else features
@@ -105,13 +105,13 @@ class LinearHead(ClassificationHead):
 
 
 def trainable(head: ClassificationHead) -> LinearHead:
-    """Return a head that answers as another one does, and of which every number can be trained.
+    """Return a copy of a head that gives the same logits and can be trained in all its numbers.
 
-    A cosine head becomes what the code of CLIP's fine-tuning trains: linear in normalised features,
-    with class vectors that are as long as the logit scale, and a bias, which begins at 0.
+    A cosine head becomes a linear head of normalised features, as the code of CLIP's fine-tuning
+    trains it: its class vectors are as long as the logit scale, and its bias begins at 0.
 
     Args:
-        head: of either kind; it is left as it is.
+        head: the head, of either kind; it is left unchanged.
 
     >>> head = CosineHead(torch.eye(2), ["cat", "dog"], logit_scale=10.0)
     >>> trainable(head)(torch.tensor([[3.0, 0.0]])).tolist()
@@ -129,7 +129,7 @@ def trainable(head: ClassificationHead) -> LinearHead:
 
 
 def single(values: Tensor) -> Tensor:
-    """Numbers in single precision at least."""
+    """Return numbers in float32, or in their own precision if that is higher."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
@@ -137,13 +137,14 @@ def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> 
     """Read a head of either kind.
 
     Args:
-        source: a file, a folder, a hub id or `shipped:…`: a head that this program wrote, or a
-            whole classifier of timm's, of which the last layer (`head.weight`, `head.bias`) is
-            taken.
-        class_names: gives the class names in label order, for a file that says none itself.
+        source: a file, a folder, a hub id or `shipped:…`. It has a head that this program wrote,
+            or a whole timm classifier, whose last layer (`head.weight`, `head.bias`) is taken.
+        class_names: a function that returns the class names in label order, for a file without
+            them.
 
     Raises:
-        CheckpointError: missing, damaged, not a head, or of another number of classes.
+        CheckpointError: the head is missing, damaged, or of another number of classes, or the file
+            has no head.
     """
     weights = open_weights(source, HEAD_FILE)
     key = head_key(weights)
@@ -172,14 +173,17 @@ def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> 
 
 
 def head_key(weights: Weights) -> str | None:
-    """The key of a head's weight, which may lie behind a prefix; None if there is not just one."""
+    """Return the key of a head's weight, or None if no single key can be it.
+
+    The key may be behind a prefix, unless there is one without a prefix.
+    """
     behind_prefix = [key for key in weights if key.endswith(f".{LINEAR_WEIGHTS[-1]}")]
     known = [key for key in LINEAR_WEIGHTS if key in weights]
     return next(iter(known or (behind_prefix if len(behind_prefix) == 1 else ())), None)
 
 
 def metadata_of(weights: Weights) -> tuple[tuple[str, ...], float | None, bool]:
-    """The class names and the logit scale of a head's file, if it has any, and `normalize`."""
+    """Return the class names and logit scale of a head's file, if it has any, and `normalize`."""
     try:
         classes = json.loads(weights.metadata.get("classes", "[]"))
         scale = weights.metadata.get("logit_scale")
@@ -199,14 +203,14 @@ def metadata_of(weights: Weights) -> tuple[tuple[str, ...], float | None, bool]:
 
 
 def head_path(folder: Path, task: str) -> Path:
-    """Return the file of a task's head in the folder of a run that leaves several."""
+    """Return the path of a task's head in the folder of a run that writes several."""
     return folder / "heads" / f"{task}.safetensors"
 
 
 def save_head(
     path: Path, head: ClassificationHead, metadata: dict[str, str], dtype: torch.dtype | None = None
 ) -> None:
-    """Write a head with its class names, whole or not at all."""
+    """Write a head with its class names; the file is never left incomplete."""
     own = {"classes": json.dumps(head.classes)}
     if isinstance(head, CosineHead):
         own["logit_scale"] = repr(head.logit_scale)
@@ -222,19 +226,19 @@ def prototype_head(
     classes: Sequence[str],
     logit_scale: float = PROTOTYPE_LOGIT_SCALE,
 ) -> CosineHead:
-    """A new head whose class vectors are the mean normalised features of labelled images.
+    """Build a head whose class vectors are the mean normalised features of labelled images.
 
-    It stands in for a zero-shot head where there is no text tower: built once from the
-    pretrained encoder, then frozen while the expert is fine-tuned.
+    It replaces a zero-shot head if there is no text tower: it is built once from the pretrained
+    encoder, and stays frozen while the expert is fine-tuned.
 
     Args:
-        encoder: images → features (B, D).
+        encoder: the encoder, which maps images to features (B, D).
         batches: images (B, 3, H, W) with labels (B,); every class must occur.
         classes: class names in label order.
-        logit_scale: multiplies the cosines.
+        logit_scale: the factor of the cosines.
 
     Raises:
-        CheckpointError: a class has no image; names it.
+        CheckpointError: a class has no images; the message names it.
     """
     sums: Tensor | None = None
     device = next(encoder.parameters()).device

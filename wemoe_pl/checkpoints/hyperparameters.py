@@ -1,4 +1,4 @@
-"""Hyperparameters that the shapes of weights do not tell, such as the activation."""
+"""Read hyperparameters that the shapes of weights do not tell, such as the activation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ MASK = "attention mask"
 TOKEN, NORMED_MEAN, MEAN_NORMED = "class token", "mean after the norm", "mean before the norm"
 CAUSAL = "causal"
 TANH_GELU = "gelu_pytorch_tanh"
-# By the names of classes, since torch, timm and open_clip have some of their own.
+# Activations are known by the names of their classes: torch, timm and open_clip have their own.
 ACTIVATION_NAMES = {
     "GELU": "gelu", "QuickGELU": "quick_gelu", "GELUTanh": TANH_GELU, "SiLU": "silu",
     "ReLU": "relu",
@@ -27,7 +27,7 @@ ACTIVATION_NAMES = {
 
 
 def activation_name(activation: nn.Module) -> str:
-    """The name of an activation, as Hugging Face calls it.
+    """Return the name that Hugging Face uses for an activation.
 
     >>> activation_name(nn.GELU(approximate="tanh"))
     'gelu_pytorch_tanh'
@@ -39,7 +39,7 @@ def activation_name(activation: nn.Module) -> str:
 
 
 def encoder_hyperparameters(encoder: Any) -> Hyperparameters:
-    """The hyperparameters of a timm encoder, as far as it is built like a vision transformer."""
+    """Return the hyperparameters that are found where timm's vision transformers have them."""
     found: dict[str, str | float] = {}
     block = next(iter(getattr(encoder, "blocks", ())), None)
     patches = getattr(encoder, "patch_embed", None)
@@ -62,25 +62,25 @@ def encoder_hyperparameters(encoder: Any) -> Hyperparameters:
 
 
 def part(module: Any, *names: str) -> Any:
-    """Return the part of a module by these names; None if there is no such part."""
+    """Return the part of a module at these nested attributes; None if one of them is missing."""
     for name in names:
         module = getattr(module, name, None)
     return module
 
 
 def pooling_name(pooling: str, norm_is_last: bool) -> str:
-    """A name for how tokens become features, of timm's or open_clip's name for it."""
+    """Return our name of the way to pool tokens into features, given timm's or open_clip's name."""
     mean = MEAN_NORMED if norm_is_last else NORMED_MEAN
     return {"token": TOKEN, "tok": TOKEN, "avg": mean}.get(pooling, pooling)
 
 
 def size_name(height: int, width: int) -> str | int:
-    """A size in pixels, one number if it is square."""
+    """Return a size in pixels: a number for a square, otherwise a text such as '224×196'."""
     return height if height == width else f"{height}×{width}"
 
 
 def text_hyperparameters(tower: Any) -> Hyperparameters:
-    """The hyperparameters of a text tower of open_clip's."""
+    """Return the hyperparameters of an open_clip text tower."""
     block = tower.transformer.resblocks[0]
     return {
         ACTIVATION: activation_name(block.mlp.gelu),

@@ -1,4 +1,4 @@
-"""Weights are refused whose keys or shapes are not those of the backbone, in both directions."""
+"""Refuse weights that lack keys of the backbone, have more keys, or have other shapes."""
 
 import math
 import re
@@ -19,13 +19,13 @@ Shapes = Mapping[str, torch.Size]
 def check_encoder_keys(
     name: str, shapes: Shapes, backbone: Backbone, keys_in_file: Iterable[str]
 ) -> None:
-    """Raise `CheckpointError` unless the weights are all those of a backbone, and no others.
+    """Raise `CheckpointError` unless weights have exactly the keys and shapes of a backbone.
 
     Args:
         name: the file.
-        shapes: its weights by timm's keys; those that cannot be accounted for keep their own.
-        backbone: the architecture that they should have.
-        keys_in_file: all keys of the tower, which tell an architecture even where shapes do not.
+        shapes: the shapes of its weights by timm's keys, or by its own keys if they are unknown.
+        backbone: the architecture that the weights should have.
+        keys_in_file: all keys of the tower, which can tell an architecture if the shapes do not.
     """
     if difference := first_difference(shapes, backbone.shapes):
         theirs = architecture({**dict.fromkeys(keys_in_file), **shapes})
@@ -39,10 +39,10 @@ def check_encoder_keys(
 
 
 def advice(shapes: Shapes, backbone: Backbone) -> str:
-    """The sentence about weights of the backbone's architecture that says what to do with them.
+    """Return the advice about weights of the backbone's architecture that still do not fit it.
 
-    They may have other parts beside them, or be for larger images: position embeddings have a
-    place for every patch, and some for tokens before them.
+    The weights may have other parts next to them, or be for larger images: there is a position
+    embedding for every patch, and there are some for the tokens before the patches.
     """
     if backbone.shapes.items() <= shapes.items():
         return "All of the backbone's weights are there: save those of the encoder alone."
@@ -58,7 +58,7 @@ def advice(shapes: Shapes, backbone: Backbone) -> str:
 
 
 def check_text_keys(name: str, shapes: Shapes, reference: Shapes) -> None:
-    """Raise `CheckpointError` unless the weights are all those of a text tower, and no others."""
+    """Raise `CheckpointError` unless weights have exactly the keys and shapes of a text tower."""
     if difference := first_difference(shapes, reference):
         raise CheckpointError(
             f"The text tower in {name} is not of the `text_tower` in the suite: "
@@ -67,7 +67,7 @@ def check_text_keys(name: str, shapes: Shapes, reference: Shapes) -> None:
 
 
 def architecture(shapes: Mapping[str, torch.Size | None]) -> str | None:
-    """Width, depth and patch size of a vision transformer, in words.
+    """Describe the width, depth and patch size of a vision transformer; return None if unknown.
 
     >>> patches = torch.Size([768, 3, 32, 32])
     >>> architecture({"patch_embed.proj.weight": patches, "blocks.0.norm1.bias": None})
@@ -81,7 +81,7 @@ def architecture(shapes: Mapping[str, torch.Size | None]) -> str | None:
 
 
 def without_head(shapes: Shapes) -> dict[str, torch.Size]:
-    """The shapes of an encoder without those of a classifier's last layer.
+    """Return the shapes of an encoder without those of a classifier's last layer.
 
     >>> list(without_head({"norm.bias": torch.Size([2]), "head.bias": torch.Size([5])}))
     ['norm.bias']
@@ -90,7 +90,7 @@ def without_head(shapes: Shapes) -> dict[str, torch.Size]:
 
 
 def first_difference(shapes: Shapes, reference: Shapes) -> str | None:
-    """The first key, in the reference's order, in which two states differ; None if in none.
+    """Describe the first key, in the reference's order, where two states differ; None if equal.
 
     >>> first_difference({"w": torch.Size([2])}, {"w": torch.Size([3])})
     "'w' has shape (2,) instead of (3,)"

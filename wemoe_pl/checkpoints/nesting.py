@@ -1,4 +1,4 @@
-"""The state dict inside what training scripts save beside it: optimisers, counters, averages."""
+"""Find the state dict among all that training scripts save: optimisers, counters, averages."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,27 +8,27 @@ from torch import Tensor
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.system.warn import warn_once
 
-# Where training scripts put weights; those that were trained come before their averages.
+# Training scripts put weights under these keys. Trained weights are preferred to their averages.
 TRAINED = (
     "state_dict", "model", "model_state_dict", "module", "model_state", "net", "network",
     "encoder", "backbone", "weights", "params",
 )  # fmt: skip
 AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
-DISTILLED = ("student", "teacher")  # of which none goes before the other
-DEPTH = 4  # more than any script nests
+DISTILLED = ("student", "teacher")  # neither is preferred
+DEPTH = 4  # levels, more than any script nests
 
 
 def state_dict_in(loaded: Any, name: str) -> dict[str, Tensor]:
-    """The tensors of a state dict, which training scripts put under a key of their own.
+    """Return the tensors of the state dict that a training script saved, perhaps under a key.
 
-    Warns when there is another one beside it, such as an average.
+    It warns if the file has another state dict, such as an average.
 
     Args:
-        loaded: what a file holds.
+        loaded: the content of a file.
         name: the file.
 
     Raises:
-        CheckpointError: there is none, or both a student and a teacher.
+        CheckpointError: there is no state dict, or there are both a student and a teacher.
     """
     found = loaded if isinstance(loaded, Mapping) else {}
     for _ in range(DEPTH):
@@ -45,7 +45,7 @@ def state_dict_in(loaded: Any, name: str) -> dict[str, Tensor]:
 
 
 def holds_tensors(value: Any, depth: int = DEPTH) -> bool:
-    """Is it a dictionary with tensors by name, or one of those?"""
+    """Return whether a value is a dictionary with tensors by name, or with such dictionaries."""
     return (
         depth > 0
         and isinstance(value, Mapping)
@@ -58,7 +58,7 @@ def holds_tensors(value: Any, depth: int = DEPTH) -> bool:
 
 
 def chosen_place(places: Sequence[str], name: str) -> str:
-    """The place of the weights that are read, of all those where a file has some."""
+    """Return the place of the weights to read, given all places; warn of the others."""
     first, *others = places
     if others and first in DISTILLED:
         raise CheckpointError(
@@ -74,7 +74,7 @@ def chosen_place(places: Sequence[str], name: str) -> str:
 
 
 def quoted(places: Sequence[str]) -> str:
-    """Names in quotes, as a sentence lists them.
+    """Return names in quotes, joined as a sentence lists them.
 
     >>> quoted(["student", "teacher"])
     "'student' and 'teacher'"

@@ -1,4 +1,4 @@
-"""Adapters of PEFT, such as LoRA, are told from models and named as what they are."""
+"""Recognise adapters of PEFT, such as LoRA, and refuse them with advice."""
 
 import re
 from collections.abc import Collection
@@ -10,16 +10,16 @@ ADAPTER_PART = re.compile(
     r"(^|\.)(lora_(embedding_)?[AB]|lora_magnitude_vector|hada_[wt][12](_[ab])?|lokr_[wt][12](_[ab])?|ia3_l|oft_[rRs]|"
     r"boft_[Rs]|vera_lambda_[bd]|ln_tuning_layers|randlora_\w+)($|\.)"
 )
-WRAPPED = ".base_layer."  # how PEFT calls a layer of the model that it adapts
+WRAPPED = ".base_layer."  # PEFT's name for a layer of the model that it adapts
 MERGE_IT = "call `merge_and_unload()`, and save the model that it returns with `save_pretrained`"
 
 
 def check_is_no_adapter(name: str, keys: Collection[str]) -> None:
-    """Raise `CheckpointError` for an adapter, or for a model that it has not been merged into.
+    """Raise `CheckpointError` for an adapter, or for a model with an adapter that is not merged.
 
     Args:
         name: the file.
-        keys: of its tensors.
+        keys: the keys of its tensors.
     """
     part = next((key for key in keys if ADAPTER_PART.search(key)), None)
     if part is None:
@@ -33,10 +33,10 @@ def check_is_no_adapter(name: str, keys: Collection[str]) -> None:
 
 
 def adapter_alone(name: str) -> str:
-    """The sentence about an adapter without its model.
+    """Return the error message for an adapter without its model.
 
     Args:
-        name: of the file, folder or repository that holds it.
+        name: the name of the file, folder or repository that holds it.
     """
     return (
         f"{name} holds an adapter of PEFT, such as LoRA, and no model: load it onto its base with "

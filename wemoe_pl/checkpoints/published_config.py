@@ -1,4 +1,4 @@
-"""The configs that Hugging Face, open_clip and timm publish beside weights, as we read them."""
+"""Read the configs that Hugging Face, open_clip and timm publish next to weights."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -37,30 +37,30 @@ SYNONYMS = {
     "swish": "silu", "gelu_python": "gelu", "gelu_new": TANH_GELU, "gelu_fast": TANH_GELU,
     "gelu_accurate": TANH_GELU, "gelu_python_tanh": TANH_GELU,
 }  # fmt: skip
-# Of timm's arguments, those that hyperparameters depend on; a stranger's config gets no others.
+# The timm arguments that hyperparameters depend on; a stranger's config can set no others.
 ARGUMENTS = (
     "img_size", "patch_size", "embed_dim", "num_heads", "act_layer", "global_pool", "fc_norm",
 )  # fmt: skip
-QUICK_NOTE = "natively QuickGELU"  # of timm's, about weights of another activation
-LARGEST = 10**5  # more than any of these arguments can mean
+QUICK_NOTE = "natively QuickGELU"  # in timm's notes on weights for another activation
+LARGEST = 10**5  # above any sensible value of these arguments
 
 
 def published_hyperparameters(path: Path, form: Form) -> Hyperparameters:
-    """The hyperparameters that a config tells of the weights beside it.
+    """Return the hyperparameters that a config tells of the weights next to it.
 
     Args:
         path: the config.
-        form: of the weights. A config of another program is not about them, and tells nothing.
+        form: the form of the weights. A config for another form tells nothing about them.
 
     Raises:
-        CheckpointError: the config is no JSON, or a value in it is of another type.
+        CheckpointError: the config is no JSON, or a value in it has a wrong type.
     """
     reader = READERS.get((path.name, form))
     return reader(ConfigPart.read(path)) if reader else {}
 
 
 def hugging_face_vision(config: ConfigPart) -> Hyperparameters:
-    """Read what `transformers.CLIPVisionConfig` means, with the defaults that it has."""
+    """Read the hyperparameters in a `transformers.CLIPVisionConfig`, with its defaults."""
     tower = hugging_face_tower(config, "vision")
     if tower is None:
         return {}
@@ -73,15 +73,15 @@ def hugging_face_vision(config: ConfigPart) -> Hyperparameters:
 
 
 def hugging_face_text(config: ConfigPart) -> Hyperparameters:
-    """Read what `transformers.CLIPTextConfig` means, with the defaults that it has."""
+    """Read the hyperparameters in a `transformers.CLIPTextConfig`, with its defaults."""
     tower = hugging_face_tower(config, "text")
     return {} if tower is None else {**hugging_face_blocks(tower, heads=8), MASK: CAUSAL}
 
 
 def hugging_face_tower(config: ConfigPart, kind: str) -> ConfigPart | None:
-    """The part of a config that is about the vision or text tower of CLIP; None if there is none.
+    """Return the part of a config about the vision or text tower of CLIP; None if there is none.
 
-    Older versions of transformers wrote it twice, and take what is in `…_config_dict`.
+    Older versions of transformers wrote it twice, and prefer the values in `…_config_dict`.
     """
     if config.text("model_type", "") == f"clip_{kind}_model":
         return config
@@ -92,7 +92,7 @@ def hugging_face_tower(config: ConfigPart, kind: str) -> ConfigPart | None:
 
 
 def hugging_face_blocks(tower: ConfigPart, heads: int) -> dict[str, str | float]:
-    """Read what a vision and a text tower have in common."""
+    """Read the hyperparameters that vision and text towers of Hugging Face have in common."""
     activation = tower.text("hidden_act", "quick_gelu")
     return {
         ACTIVATION: SYNONYMS.get(activation, activation),
@@ -102,7 +102,7 @@ def hugging_face_blocks(tower: ConfigPart, heads: int) -> dict[str, str | float]
 
 
 def open_clip_vision(config: ConfigPart) -> Hyperparameters:
-    """Read what open_clip's `CLIPVisionCfg` means, with the defaults that it has."""
+    """Read the hyperparameters in open_clip's `CLIPVisionCfg`, with its defaults."""
     model = open_clip_model(config)
     tower = model.part("vision_cfg")
     if not tower.values or tower.values.get("timm_model_name"):
@@ -118,14 +118,14 @@ def open_clip_vision(config: ConfigPart) -> Hyperparameters:
 
 
 def open_clip_trunk(config: ConfigPart) -> Hyperparameters:
-    """Read of which timm model open_clip takes the vision tower, and what that computes."""
+    """Read the hyperparameters of the timm model that is the vision tower of an open_clip model."""
     tower = open_clip_model(config).part("vision_cfg")
     name = tower.text("timm_model_name", "")
     return timm_defaults(name, {}, (ACTIVATION, ATTENTION_HEADS, EPSILON)) if name else {}
 
 
 def open_clip_text(config: ConfigPart) -> Hyperparameters:
-    """Read what open_clip's `CLIPTextCfg` means, with the defaults that it has."""
+    """Read the hyperparameters in open_clip's `CLIPTextCfg`, with its defaults."""
     model = open_clip_model(config)
     tower = model.part("text_cfg")
     if not tower.values or tower.values.get("hf_model_name"):
@@ -139,12 +139,12 @@ def open_clip_text(config: ConfigPart) -> Hyperparameters:
 
 
 def open_clip_model(config: ConfigPart) -> ConfigPart:
-    """The part of a config that describes the model; in open_clip's own files, that is all."""
+    """Return the part of a config that describes the model: all of it in open_clip's own files."""
     return config.part("model_cfg") if "model_cfg" in config.values else config
 
 
 def open_clip_blocks(model: ConfigPart, tower: ConfigPart) -> dict[str, str | float]:
-    """Read what a vision and a text tower have in common."""
+    """Read the hyperparameters that vision and text towers of open_clip have in common."""
     is_tanh = tower.part("act_kwargs").text("approximate", "none") == "tanh"
     plain = TANH_GELU if is_tanh else "gelu"
     return {
@@ -154,10 +154,10 @@ def open_clip_blocks(model: ConfigPart, tower: ConfigPart) -> dict[str, str | fl
 
 
 def timm_vision(config: ConfigPart) -> Hyperparameters:
-    """Read which architecture timm's config names, and what that computes with its arguments.
+    """Read the hyperparameters of the architecture that a timm config names, with its arguments.
 
-    Weights that timm took over from OpenAI belong to the quick GELU, whatever architecture its
-    config names: it says so in a note beside them.
+    Weights that timm took over from OpenAI need the quick GELU, whichever architecture their
+    config names: timm says so in its notes on them.
     """
     name = config.text("architecture", "")
     arguments = config.part("model_args").values
@@ -169,7 +169,7 @@ def timm_vision(config: ConfigPart) -> Hyperparameters:
 
 
 def timm_notes(name: str, tag: str) -> Sequence[str]:
-    """Return timm's notes on the weights that it publishes for a model by a tag; often none."""
+    """Return timm's notes on the weights that it publishes for a model under a tag; often none."""
     try:
         published = timm.models.get_pretrained_cfg(f"{name.partition('.')[0]}.{tag}")
     except RuntimeError:  # there is no such tag
@@ -180,11 +180,11 @@ def timm_notes(name: str, tag: str) -> Sequence[str]:
 def timm_defaults(
     name: str, arguments: Mapping[str, Any], wanted: Collection[str]
 ) -> Hyperparameters:
-    """Some hyperparameters of one of timm's models; none of a model that timm does not know.
+    """Return hyperparameters of a timm model; none if timm does not know or cannot build it.
 
     Args:
-        name: of the model.
-        arguments: for `timm.create_model`, of which those are used that make no model large.
+        name: the name of the model.
+        arguments: the arguments of `timm.create_model`; only harmless ones are used.
         wanted: the names of the hyperparameters.
     """
     used = {name: arguments[name] for name in ARGUMENTS if is_harmless(arguments.get(name))}
@@ -197,7 +197,7 @@ def timm_defaults(
 
 
 def is_harmless(value: object) -> bool:
-    """Is it an argument that makes no model larger than a computer can describe?"""
+    """Return whether an argument cannot make a model too large for a computer to describe."""
     return isinstance(value, str | bool) or (isinstance(value, int) and 0 < value < LARGEST)
 
 

@@ -17,13 +17,13 @@ from wemoe_pl.checkpoints.sources import weight_files
 from wemoe_pl.checkpoints.state import LazyState
 from wemoe_pl.errors import CheckpointError
 
-ZIP_START = b"PK\x03\x04"  # how torch.save's archives begin
+ZIP_START = b"PK\x03\x04"  # the first bytes of an archive of torch.save
 PICKLE_START = b"\x80"
-# What DataParallel, torch.compile, FSDP and activation checkpointing put around modules.
+# DataParallel, torch.compile, FSDP and activation checkpointing add these names to keys.
 WRAPPER = re.compile(
     r"(?<![^.])(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 )
-# How files begin that often lie where weights should, and what to do about them.
+# The first bytes of files that often lie in the place of weights, and the advice about each.
 OTHERS = {
     b"version h": "is a pointer of Git LFS in the place of the file: run `git lfs pull` there",
     b"\x89HDF": "is of HDF5, the format of Keras: use the weights that are published for PyTorch",
@@ -37,11 +37,11 @@ UNPACKED = f"give it as torch.save writes it; if it is a TorchScript archive, {E
 
 
 class Weights(LazyState):
-    """The tensors of one or several files by the keys they have there, in float32.
+    """`Weights` maps the keys of one or several files to their tensors, in float32.
 
     Attributes:
-        name: what errors call them.
-        metadata: of a safetensors file.
+        name: the name of the file or source in error messages.
+        metadata: the metadata of a single safetensors file; otherwise empty.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Weights(LazyState):
 
     @property
     def as_stored(self) -> LazyState:
-        """The tensors in the precision that they have in the file."""
+        """Return the tensors in the precision that they have in the file."""
         return LazyState(self.shapes, self._checked)
 
     def __getitem__(self, key: str) -> Tensor:
@@ -73,7 +73,7 @@ class Weights(LazyState):
         )
 
     def _checked(self, key: str) -> Tensor:
-        """Read a tensor, whose numbers are real and finite."""
+        """Read a tensor; refuse one that is sparse, complex, of 8-bit floats, or not finite."""
         tensor = super().__getitem__(key)
         if tensor.layout != torch.strided:
             raise CheckpointError(f"{self.name} has a sparse '{key}': save it as a dense tensor.")
@@ -90,11 +90,11 @@ class Weights(LazyState):
 
 
 def open_weights(source: str, own_name: str) -> Weights:
-    """Open the weights of a source; tensors are read when asked for.
+    """Open the weights of a source; each tensor is read when it is used.
 
     Args:
-        source: see `weight_files`.
-        own_name: see `weight_files`.
+        source: the same as for `weight_files`.
+        own_name: the same as for `weight_files`.
 
     Raises:
         CheckpointError: a file is truncated, empty, damaged, or a pickle of more than tensors.
@@ -104,14 +104,14 @@ def open_weights(source: str, own_name: str) -> Weights:
 
 
 def joined(name: str, files: Sequence[Weights]) -> Weights:
-    """The tensors of several files as those of one."""
+    """Join several files, so that their tensors seem to be in one."""
     homes = {key: file for file in files for key in file}
     shapes = {key: file.shapes[key] for key, file in homes.items()}
     return Weights(name, shapes, lambda key: homes[key][key], {})
 
 
 def without_wrappers(weights: Weights) -> Weights:
-    """The tensors by the keys that they have in a model which nothing has wrapped.
+    """Return the tensors by the keys that they have in a model without wrappers.
 
     >>> shapes = {"module.blocks.0._orig_mod.norm.bias": torch.Size([2])}
     >>> list(without_wrappers(Weights("vit.pt", shapes, torch.zeros, {})))
@@ -119,16 +119,17 @@ def without_wrappers(weights: Weights) -> Weights:
     """
     keys = {WRAPPER.sub("", key): key for key in weights}
     if len(keys) < len(weights) or list(keys) == list(weights):
-        return weights  # a model beside the same one in a wrapper, or nothing to take off
+        return weights  # one model with and without a wrapper, or no wrapper
     shapes = {key: weights.shapes[wrapped] for key, wrapped in keys.items()}
     return Weights(weights.name, shapes, lambda key: weights[keys[key]], weights.metadata)
 
 
 def open_file(path: Path) -> Weights:
-    """Open one file, in the format that its first bytes tell."""
+    """Open one file, whose first bytes tell its format."""
     with path.open("rb") as file:
         start = file.read(9)
-    # Safetensors begin with the length of their header: one in 32 has a pickle's first byte.
+    # A safetensors file begins with the length of its header, in 8 bytes, and then with `{`. In one
+    # of 32 files, the first of these bytes is the same as in a pickle.
     is_pickle = start.startswith(PICKLE_START) and not start.endswith(b"{")
     is_zip = start.startswith(ZIP_START)
     for beginning, sentence in OTHERS.items():
@@ -138,13 +139,13 @@ def open_file(path: Path) -> Weights:
 
 
 def open_safetensors(path: Path) -> Weights:
-    """Open a safetensors file; it is mapped only while one of its tensors is in use."""
+    """Open a safetensors file; it is mapped to memory only while one of its tensors is in use."""
 
     def read(key: str) -> Tensor:
         try:
             with safe_open(path, framework="pt") as file:
                 return file.get_tensor(key)
-        except (SafetensorError, AttributeError) as error:  # of a type that torch does not have
+        except (SafetensorError, AttributeError) as error:  # such as a type that torch lacks
             raise CheckpointError(f"{path} has no readable '{key}' ({error}).") from error
 
     try:
@@ -159,18 +160,18 @@ def open_safetensors(path: Path) -> Weights:
 
 
 def open_pickle(path: Path, is_zip: bool) -> Weights:
-    """Open what torch.save has written, if it is nothing but tensors in a dictionary.
+    """Open the state dict in a file of torch.save, without running code that is in the file.
 
     Args:
         path: the file.
-        is_zip: is it of the format that can be mapped to memory?
+        is_zip: True if the file is an archive, which can be mapped to memory.
     """
-    misnamed = path.suffix == ".safetensors"  # torch would go by the name
+    misnamed = path.suffix == ".safetensors"  # torch would choose the format by the name
     if is_zip:
         refuse_compressed(path, UNPACKED)
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is said in a sentence below, or harmless
+            warnings.simplefilter("ignore")  # they are harmless, or an error below says the same
             loaded: Any = torch.load(
                 file if misnamed else path,
                 map_location="cpu",
@@ -182,7 +183,7 @@ def open_pickle(path: Path, is_zip: bool) -> Weights:
             f"{path} is a pickle of more than tensors, which can run code when it is loaded: "
             f"{EXTRACT}."
         ) from error
-    except Exception as error:  # torch raises many kinds
+    except Exception as error:  # torch raises errors of many kinds
         raise CheckpointError(
             f"{path} is damaged or no weights: copy or download it again; if it is a TorchScript "
             f"archive, {EXTRACT}."
@@ -199,12 +200,12 @@ def open_pickle(path: Path, is_zip: bool) -> Weights:
 
 
 def is_whole(tensor: Tensor) -> bool:
-    """Is it a plain tensor in memory, of no more values than its storage has?
+    """Return whether a tensor is a plain one in memory, with no more values than its storage.
 
-    A view can repeat one value as often as it says.
+    A view can claim to repeat one value any number of times.
     """
     if type(tensor) not in (Tensor, nn.Parameter) or tensor.is_nested or not tensor.is_cpu:
         return False
     if tensor.layout != torch.strided:
-        return True  # of which is complained when it is read
+        return True  # `Weights` refuses it when it is read
     return tensor.numel() * tensor.itemsize <= tensor.untyped_storage().nbytes()

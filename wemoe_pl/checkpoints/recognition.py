@@ -1,4 +1,4 @@
-"""The architecture of an encoder that is in memory is recognised, so that others can build it."""
+"""Recognise the architecture of an encoder in memory, so that other programs can build it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,20 +12,20 @@ from wemoe_pl.checkpoints.hyperparameters import encoder_hyperparameters, part
 from wemoe_pl.checkpoints.state import shapes_of
 from wemoe_pl.errors import ConfigError
 
-OF_IMAGES = ("input_size", "mean", "std", "interpolation")  # what a preprocessing depends on
+OF_IMAGES = ("input_size", "mean", "std", "interpolation")  # settings that preprocessing depends on
 
 
 def backbone_of(encoder: nn.Module) -> Backbone:
     """Return the backbone that builds encoders like one that timm has created.
 
-    It has the shapes and the hyperparameters of the encoder, and its mean and standard deviation of
-    images.
+    The backbone has the shapes and hyperparameters of the encoder, and the same size, mean,
+    standard deviation and interpolation of images.
 
     Args:
-        encoder: a vision transformer of timm's.
+        encoder: a timm vision transformer.
 
     Raises:
-        ConfigError: timm has not created it, or with options that it does not show.
+        ConfigError: timm has not created the encoder, or used options that it does not show.
     """
     config = getattr(encoder, "pretrained_cfg", None) or {}
     name = config.get("architecture")
@@ -48,7 +48,7 @@ def backbone_of(encoder: nn.Module) -> Backbone:
 
 
 def option_sets(encoder: nn.Module, plain: Backbone) -> Iterator[dict[str, Any]]:
-    """Yield the sets of options that may have made an encoder, the smallest first."""
+    """Yield sets of options that an encoder may have been created with, the smallest first."""
     width = int(getattr(encoder, "num_classes", 0) or 0)
     head = {"num_classes": width} if width else {}
     yield head
@@ -57,7 +57,7 @@ def option_sets(encoder: nn.Module, plain: Backbone) -> Iterator[dict[str, Any]]
 
 
 def visible_options(encoder: Any) -> dict[str, Any]:
-    """Return the options of `timm.create_model` that an encoder shows."""
+    """Return those options of `timm.create_model` that can be read from an encoder."""
     blocks = getattr(encoder, "blocks", ())
     block, patches = next(iter(blocks), None), getattr(encoder, "patch_embed", None)
     found = {
@@ -73,15 +73,15 @@ def visible_options(encoder: Any) -> dict[str, Any]:
 
 
 def side_of(size: Any) -> Any:
-    """A size of a square by one number, as options have it."""
+    """Return the size of a square as one number, as options do; leave other sizes unchanged."""
     return size[0] if isinstance(size, tuple) and len(set(size)) == 1 else size
 
 
 def is_like(encoder: Any, backbone: Backbone) -> bool:
-    """Does a backbone build encoders with the shapes, the function and the images of this one?"""
+    """Return whether a backbone has an encoder's shapes, hyperparameters and image settings."""
     try:
         skeleton = backbone.skeleton()
-    except ConfigError:  # it does not know an option, or takes it otherwise
+    except ConfigError:  # the model does not know an option, or reads it otherwise
         return False
     ours, theirs = (resolve_data_config(model=model) for model in (encoder, skeleton))
     return (

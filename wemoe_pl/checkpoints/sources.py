@@ -1,4 +1,4 @@
-"""The source of weights is resolved here: a file, a folder, or a repository of the hub."""
+"""Find the files of a source of weights: a file, a folder, or a repository of the hub."""
 
 import hashlib
 import json
@@ -17,25 +17,25 @@ from wemoe_pl.system.warn import warn_once
 
 IN_MEMORY = "in memory"  # the source of weights that were never in a file
 INDEX_SUFFIX = ".index.json"
-# Names under which folders and repositories keep weights, the better forms first.
+# The names of weights in folders and repositories, the better forms first.
 WEIGHT_FILES = (
     "model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors",
     "pytorch_model.bin", "pytorch_model.bin.index.json", "open_clip_pytorch_model.bin",
 )  # fmt: skip
-CONFIG_FILES = ("config.json", "open_clip_config.json")  # what may lie beside weights of any name
+CONFIG_FILES = ("config.json", "open_clip_config.json")  # may lie next to weights of any name
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json")
 
 
 def weight_files(source: str, own_name: str) -> list[Path]:
-    """The files that hold the weights of a source; several if it is sharded.
+    """Return the files that hold the weights of a source; several if the weights are sharded.
 
     Args:
-        source: a file, a folder, `shipped:…`, or `owner/name[@revision]` on the hub, from where
-            it is fetched unless it is in the cache.
-        own_name: what `wemoe-pl` calls such weights in a folder, looked for first.
+        source: a file, a folder, `shipped:…`, or `owner/name[@revision]` on the hub, which is
+            downloaded unless it is in the cache.
+        own_name: the name that `wemoe-pl` itself gives such weights, which is looked for first.
 
     Raises:
-        CheckpointError: there is no such file, or none of these names in the folder.
+        CheckpointError: there is no such file, or the folder has no weights of a known name.
         HubError: the hub has no such repository, or cannot be reached.
     """
     if source == IN_MEMORY:
@@ -64,7 +64,7 @@ def weight_files(source: str, own_name: str) -> list[Path]:
 
 
 def weights_in(folder: Path, own_name: str) -> list[Path]:
-    """The files of the best weights in a folder."""
+    """Return the files of the weights in a folder that have the best form."""
     for name in (own_name, *WEIGHT_FILES):
         if (folder / name).is_file():
             return weight_files(str(folder / name), own_name)
@@ -81,16 +81,16 @@ def weights_in(folder: Path, own_name: str) -> list[Path]:
 
 
 def may_hold_weights(path: Path) -> bool:
-    """Is it named like weights, or a folder with some?"""
+    """Return whether a path is named like weights, or is a folder that has some."""
     is_named_so = path.is_file() and path.suffix in WEIGHT_SUFFIXES[:-1]
     return is_named_so or any((path / name).is_file() for name in WEIGHT_FILES)
 
 
 def shards_without_index(folder: Path) -> list[Path]:
-    """The shards in a folder, whose names say how many they are; none if there are none.
+    """Return the shards in a folder, whose names tell how many there are; maybe none.
 
     Raises:
-        CheckpointError: some are missing.
+        CheckpointError: some shards are missing.
     """
     for suffix in (".safetensors", ".bin"):
         shards = sorted(path for path in folder.glob(f"*{suffix}") if count_of_shards(path) > 1)
@@ -105,13 +105,13 @@ def shards_without_index(folder: Path) -> list[Path]:
 
 
 def count_of_shards(path: Path) -> int:
-    """Return the number of shards that a file is one of; 1 if it is no shard."""
+    """Return the number of shards that a shard's name tells; 1 for a file that is no shard."""
     found = SHARD.fullmatch(path.name)
     return int(found[3]) if found else 1
 
 
 def check_is_whole(path: Path) -> None:
-    """Raise `CheckpointError` for a file that holds a part of a model's weights."""
+    """Raise `CheckpointError` for a file that is only one of several shards of a model."""
     if (count := count_of_shards(path)) > 1:
         raise CheckpointError(
             f"{path} is one of {count} shards: give the folder that holds all of them."
@@ -119,10 +119,10 @@ def check_is_whole(path: Path) -> None:
 
 
 def config_files(source: str, own_name: str) -> list[Path]:
-    """The configs that lie beside the weights of a source; see `weight_files`.
+    """Return the configs that lie next to the weights of a source; see `weight_files`.
 
-    Warns, once for a cache of the hub, when it holds weights of which nobody has asked whether
-    there is a config beside them.
+    It warns, once for a cache of the hub, if the weights lie there without a config and nobody has
+    asked yet whether their repository has one.
     """
     folder = weight_files(source, own_name)[0].parent
     found = [folder / name for name in CONFIG_FILES if (folder / name).is_file()]
@@ -137,7 +137,7 @@ def config_files(source: str, own_name: str) -> list[Path]:
 
 
 def hub_request(source: str, own_name: str) -> HubFiles | None:
-    """Return the source as a request to the hub; None if it can only be a file or folder."""
+    """Return the request to the hub for a source; None if it can only be a file or folder."""
     if locate(source).exists() or PurePath(source).suffix in WEIGHT_SUFFIXES:
         return None
     repo = HubRepo.parse(source, "model")
@@ -162,7 +162,7 @@ def shards_request(repo: HubRepo, index: Path) -> HubFiles:
 
 
 def shards_beside(index: Path) -> list[Path]:
-    """The shards that an index speaks of, all of which must lie beside it."""
+    """Return the shards that an index names; raise `CheckpointError` if one is not next to it."""
     shards = [index.parent / name for name in shard_names(index)]
     for shard in shards:
         if not shard.is_file():
@@ -171,7 +171,7 @@ def shards_beside(index: Path) -> list[Path]:
 
 
 def shard_names(index: Path) -> list[str]:
-    """The names of the shards in an index."""
+    """Return the names of the shards in an index, sorted."""
     try:
         names = set(json.loads(index.read_text())["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -185,9 +185,9 @@ def shard_names(index: Path) -> list[str]:
 
 
 def fingerprint(source: str, own_name: str) -> str:
-    """The SHA-256 of a source's weights: of the file, or of its shards' SHA-256 one after another.
+    """Return the SHA-256 of a file of weights, or of the joined SHA-256 digests of its shards.
 
-    The cache of the hub names large files by it, so those need not be read.
+    The cache of the hub names large files by their SHA-256, so those need not be read.
     """
     digests = [digest(path) for path in weight_files(source, own_name)]
     return (

@@ -1,4 +1,4 @@
-"""State dicts that are read tensor by tensor: merging ten models takes the memory of one."""
+"""Read state dicts tensor by tensor, so that merging ten models takes the memory of one."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -9,11 +9,11 @@ State = Mapping[str, Tensor]
 
 
 class LazyState(State):
-    """A state dict whose tensors are read when asked for, and not kept.
+    """A lazy state is a state dict whose tensors are read when they are used, and not kept.
 
     Args:
         shapes: the shape of every tensor, which is known without reading it.
-        read: a key → its tensor.
+        read: a function that reads the tensor of a key.
 
     >>> state = LazyState({"w": torch.Size([2])}, lambda key: torch.ones(2))
     >>> state["w"]
@@ -40,7 +40,7 @@ class LazyState(State):
 
 
 def shapes_of(state: State) -> dict[str, torch.Size]:
-    """The shape of every tensor, of a lazy state without reading any."""
+    """Return the shape of every tensor; no tensor of a lazy state is read for that."""
     if isinstance(state, LazyState):
         return state.shapes
     return {key: tensor.shape for key, tensor in state.items()}

@@ -1,4 +1,4 @@
-"""The vision or text tower in a file of weights, translated into our keys."""
+"""Find the vision or text tower in a file of weights, and translate it into our keys."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from wemoe_pl.checkpoints.state import LazyState
 from wemoe_pl.checkpoints.translation import Make
 from wemoe_pl.errors import CheckpointError
 
-HEAD = "head."  # of timm's encoders: CLIP's projection, or a classifier's last layer
+HEAD = "head."  # in timm, CLIP's projection or a classifier's last layer
 Plan = dict[str, tuple[tuple[str, ...], Make]]
 
 
 @dataclass(frozen=True)
 class Tower:
-    """The vision or text tower in a file of weights.
+    """A tower is the vision or the text transformer in a file of weights.
 
     Args:
-        weights: the file.
-        form: its form.
-        prefix: what precedes the keys of the tower there.
+        weights: the weights of the file.
+        form: the form of the weights.
+        prefix: the text that precedes the keys of the tower in the file.
     """
 
     weights: Weights
@@ -36,19 +36,19 @@ class Tower:
 
     @property
     def projection(self) -> str:
-        """The key of the projection to CLIP's joint space, whether or not it is there."""
+        """Return the key of the projection to CLIP's joint space, which the file may lack."""
         outer = self.form.outer(self.prefix)
         return self.form.projection.format(prefix=self.prefix, outer=outer)
 
     @property
     def projects(self) -> bool:
-        """Has the file a projection, or a classifier's head?"""
+        """Return whether the file has a projection, or a classifier's head."""
         return self.projection in self.weights
 
     def converted(self, reference: Shapes) -> LazyState:
-        """The weights by timm's keys; those that cannot be accounted for keep their own.
+        """Return the weights by our keys; those with unknown keys keep the keys of the file.
 
-        Shapes follow from those in the file, by way of tensors without data.
+        The shapes are computed from those in the file, with tensors that have no data.
         """
         plan = self._plan(reference)
         plan |= {key: ((key,), torch.clone) for key in self._unaccounted(plan, reference)}
@@ -62,12 +62,12 @@ class Tower:
             parts = [torch.empty(self.weights.shapes[k], device="meta") for k in keys]
             try:
                 shapes[key] = make(*parts).shape
-            except RuntimeError:  # the parts do not go together: let the first one's shape be seen
+            except RuntimeError:  # the parts do not fit: an error will show the first one's shape
                 shapes[key] = parts[0].shape
         return LazyState(shapes, read)
 
     def _plan(self, reference: Shapes) -> Plan:
-        """For timm's keys, those of the file and what is made of them; without what it lacks."""
+        """Map our keys to those of the file and how to use their tensors; skip what it lacks."""
         plan: Plan = {}
         for key, shape in reference.items():
             theirs, make = self.form.rule(key)
@@ -79,11 +79,11 @@ class Tower:
             if all(name in self.weights for name in keys):
                 plan[key] = keys, make
             elif key == "head.bias" and self.projects:
-                plan[key] = (), partial(torch.zeros, shape)  # CLIP's projection has none
+                plan[key] = (), partial(torch.zeros, shape)  # CLIP's projection has no bias
         return plan
 
     def _unaccounted(self, plan: Plan, reference: Shapes) -> list[str]:
-        """The file's keys that the plan does not use, and that are not known to be other parts."""
+        """Return the keys of the file that the plan does not use and that may not be ignored."""
         used = {key for keys, _ in plan.values() for key in keys}
         return [
             key
@@ -98,16 +98,16 @@ class Tower:
 
     @property
     def unprefixed_keys(self) -> list[str]:
-        """The keys of the tower, as they are without its prefix."""
+        """Return the keys of the tower without its prefix."""
         prefix = self.prefix
         return [key.removeprefix(prefix) for key in self.weights if key.startswith(prefix)]
 
 
 def find_tower(weights: Weights, forms: Sequence[Form] = VISION_FORMS) -> Tower:
-    """The tower of one of these forms in a file.
+    """Find the tower of one of these forms in a file.
 
     Raises:
-        CheckpointError: there is none, or more than one, or the file is an adapter of PEFT.
+        CheckpointError: there is no tower, or more than one, or the file is an adapter of PEFT.
     """
     check_is_no_adapter(weights.name, weights)
     kind = "text" if forms is TEXT_FORMS else "vision"
@@ -127,5 +127,5 @@ def find_tower(weights: Weights, forms: Sequence[Form] = VISION_FORMS) -> Tower:
 
 
 def has_head(shapes: Shapes) -> bool:
-    """Does an encoder end in a projection or a classifier's last layer?"""
+    """Return whether an encoder ends in a projection or a classifier's last layer."""
     return any(key.startswith(HEAD) for key in shapes)

@@ -15,10 +15,10 @@ from wemoe_pl.system.files import atomic_write
 def save_tensors(
     path: Path, tensors: State, metadata: Mapping[str, str], dtype: torch.dtype | None = None
 ) -> None:
-    """Write a safetensors file; `dtype` casts floating-point tensors.
+    """Write a safetensors file; floating-point tensors are cast to `dtype` if it is given.
 
     Raises:
-        CheckpointError: a weight is not finite in that precision; names its key.
+        CheckpointError: a weight is not finite in that precision; the message names its key.
         WeMoEError: the disk is full or the folder cannot be written to.
     """
     stored = {
@@ -34,6 +34,6 @@ def save_tensors(
     with atomic_write(path) as temporary:
         try:
             save_file(stored, temporary, dict(metadata))
-        except SafetensorError as error:  # its way to say that the disk is full
+        except SafetensorError as error:  # safetensors reports a full disk in this way
             raise OSError(str(error)) from error
         temporary.chmod(0o644)  # safetensors makes files that nobody else can read

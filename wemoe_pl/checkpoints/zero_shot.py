@@ -1,4 +1,4 @@
-"""Zero-shot heads: class names as CLIP's text tower sees them, built once and then cached."""
+"""Build zero-shot heads from class names with CLIP's text tower, once, and cache them."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from wemoe_pl.system.console import progress
 from wemoe_pl.system.files import cache_folder
 
 if TYPE_CHECKING:
-    from open_clip.transformer import TextTransformer  # which takes seconds to import
+    from open_clip.transformer import TextTransformer  # its import takes seconds
 
 PROMPTS_PER_BATCH = 256
 LOGIT_SCALE = "logit_scale"
@@ -28,12 +28,13 @@ LOGIT_SCALE = "logit_scale"
 
 @dataclass(frozen=True)
 class TextTower:
-    """The text tower of a CLIP model, which makes zero-shot heads.
+    """A text tower is the part of a CLIP model that makes zero-shot heads from texts.
 
     Args:
         model: open_clip's name of the architecture, such as `ViT-B-32-quickgelu`.
-        source: full CLIP weights, as for an encoder; by default the suite's pretrained ones.
-        options: instead of open_clip's: `embed_dim`, `width`, `heads`, `layers`, …
+        source: the source of full CLIP weights, in any form that encoders have; by default the
+            suite's pretrained ones.
+        options: values that replace open_clip's: `embed_dim`, `width`, `heads`, `layers`, …
     """
 
     model: str
@@ -42,10 +43,10 @@ class TextTower:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Return the config that open_clip has of the model; `ConfigError` if it has none."""
+        """Return open_clip's config of the model; raise `ConfigError` if it has none."""
         import open_clip
 
-        if self.model not in open_clip.list_models():  # it could also read a file or ask the hub
+        if self.model not in open_clip.list_models():  # it might read a file or ask the hub
             raise ConfigError(
                 f"open_clip has no model '{self.model}'. "
                 f"{did_you_mean(self.model, open_clip.list_models())}"
@@ -54,11 +55,11 @@ class TextTower:
 
     @property
     def is_quick(self) -> bool:
-        """Does it compute OpenAI's approximation of the GELU?"""
+        """Return whether the tower has OpenAI's approximation of the GELU."""
         return bool(self.config.get("quick_gelu"))
 
     def build(self) -> "TextTransformer":
-        """The tower with random weights.
+        """Return the tower with random weights.
 
         Raises:
             ConfigError: open_clip does not know the model, or its text tower is not CLIP's.
@@ -71,21 +72,21 @@ class TextTower:
         activation = QuickGELU if self.is_quick else nn.GELU
         try:
             return TextTransformer(**{**text, **options}, act_layer=activation)
-        except Exception as error:  # whatever the layer raises that the option reaches
+        except Exception as error:  # each layer raises its own kind of error
             raise ConfigError(
                 f"The text tower of '{self.model}' cannot be built with options {self.options}: "
                 f"{error}. If it is not CLIP's own, give heads as files under `suite.heads`."
             ) from error
 
     def check(self, source: str) -> None:
-        """Raise `CheckpointError` unless a file holds weights of this tower; none is read."""
+        """Raise `CheckpointError` unless a file has weights of this tower; no weight is read."""
         with torch.device("meta"):
             tower = self.build()
         text_state(source, needed(tower), text_hyperparameters(tower))
 
     def load(self, source: str) -> "TextEncoder":
-        """The tower with the weights of a full CLIP model, in one of the forms of an encoder."""
-        tower = self.build().float()  # whatever precision the trainer has
+        """Return the tower with the weights of a full CLIP model in one of the known forms."""
+        tower = self.build().float()  # even if the trainer has set another precision
         state = dict(text_state(source, needed(tower), text_hyperparameters(tower)))
         logit_scale = state.pop(LOGIT_SCALE)
         tower.load_state_dict(state)
@@ -93,16 +94,16 @@ class TextTower:
 
 
 def needed(tower: "TextTransformer") -> dict[str, torch.Size]:
-    """The shapes of what a tower needs of a full CLIP model."""
+    """Return the shapes of the tensors of a full CLIP model that a tower needs, by key."""
     return {**shapes_of(tower.state_dict()), LOGIT_SCALE: torch.Size([])}
 
 
 class TextEncoder(nn.Module):
-    """A text tower with its tokenizer, in the form that open_clip's builder of heads takes.
+    """A text encoder is a text tower with its tokenizer, as open_clip's head builder takes it.
 
     Args:
-        tower: tokens (B, L) → embeddings (B, D).
-        logit_scale: multiplies the cosines: the exponential of what CLIP's file holds.
+        tower: the text tower, which maps tokens (B, L) to embeddings (B, D).
+        logit_scale: the factor of the cosines: the exponential of the number in CLIP's file.
     """
 
     def __init__(self, tower: "TextTransformer", logit_scale: float):
@@ -114,18 +115,18 @@ class TextEncoder(nn.Module):
         self.tokenizer = SimpleTokenizer(context_length=tower.context_length)
 
     def encode_text(self, tokens: Tensor, normalize: bool = False) -> Tensor:
-        """Tokens (B, L) → embeddings (B, D)."""
+        """Return the embeddings (B, D) of tokens (B, L)."""
         embeddings = self.tower(tokens)
         return F.normalize(embeddings, dim=-1) if normalize else embeddings
 
 
 @dataclass(frozen=True)
 class ZeroShotHead:
-    """The ingredients of a zero-shot head; equal recipes give equal heads.
+    """A `ZeroShotHead` is the recipe of a zero-shot head; equal recipes give equal heads.
 
     Args:
         tower: the text tower.
-        source: its weights.
+        source: the source of the tower's weights.
         classes: class names in label order.
         templates: prompts with `{}` in the place of the class name.
     """
@@ -148,7 +149,7 @@ class ZeroShotHead:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """All that determines the head; the weights by their hash, wherever they lie."""
+        """Return all that determines the head; weights are named by their hash, not their path."""
         return {
             "model": self.tower.model,
             "options": self.tower.options,
@@ -159,34 +160,34 @@ class ZeroShotHead:
 
     @property
     def described(self) -> str:
-        """The identity as JSON, which the digest is of."""
+        """Return the identity as JSON, from which the digest is computed."""
         return json.dumps(self.identity, sort_keys=True)
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the identity."""
+        """Return the SHA-256 of the identity."""
         return hashlib.sha256(self.described.encode()).hexdigest()
 
     @property
     def path(self) -> Path:
-        """The file of the cache that keeps the head."""
+        """Return the path of the head in the cache."""
         return cache_folder("heads") / f"{self.digest}.safetensors"
 
     def load(self, name: str) -> ClassificationHead:
-        """The head from the cache, where it is built first if it is not there.
+        """Return the head from the cache; build it first if it is not there.
 
         Args:
-            name: of the task, for the progress bar.
+            name: the name of the task, for the progress bar.
         """
-        with FileLock(self.path.with_suffix(".lock")):  # of several processes, one builds
+        with FileLock(self.path.with_suffix(".lock")):  # only one of several processes builds it
             if self.path.is_file():
-                self.tower.check(self.source)  # earlier versions built heads of unfit weights too
+                self.tower.check(self.source)  # earlier versions cached heads of unfit weights
             else:
                 save_head(self.path, self.build(name), {"identity": self.described})
         return load_head(str(self.path))
 
     def build(self, name: str) -> CosineHead:
-        """Fill every template with every class name, embed, normalise, average, normalise."""
+        """Build the head: fill the templates, embed, normalise, average per class, normalise."""
         from open_clip import build_zero_shot_classifier
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -210,7 +211,7 @@ class ZeroShotHead:
 
 
 def fill(template: str, class_name: str) -> str:
-    """A prompt; names of folders are read as words.
+    """Return a prompt for a class, with blanks for the underscores in its name.
 
     >>> fill("a photo of a {}.", "fire_truck")
     'a photo of a fire truck.'

@@ -1,1 +1,1 @@
-"""The command line: what a user types, and what is said when that is wrong."""
+"""The command line reads what a user types, runs it, and says what is wrong with it."""

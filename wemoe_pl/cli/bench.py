@@ -1,4 +1,4 @@
-"""`wemoe-pl bench`: options that are checked, and the measures that they ask for."""
+"""Run `wemoe-pl bench`: check its options, and take the measurements that they ask for."""
 
 import shlex
 from argparse import Namespace
@@ -16,7 +16,7 @@ from wemoe_pl.moe.precision import PRECISIONS
 
 
 def run_bench(args: list[str]) -> None:
-    """Take the measures that the arguments name."""
+    """Take the measurements that the arguments name."""
     options = bench_parser().parse_args(args)
     bench(
         settings_of(options),
@@ -29,7 +29,7 @@ def run_bench(args: list[str]) -> None:
 
 
 def settings_of(options: Namespace) -> Settings:
-    """Options as settings, or a `ConfigError` that names what is wrong."""
+    """Return the options as settings, or raise a `ConfigError` that names the wrong option."""
     one_of("measure", options.measures, BENCH_MEASURES)
     shapes = options.shapes.split(",")
     one_of("shape", shapes, BENCH_SHAPES)
@@ -52,14 +52,14 @@ def settings_of(options: Namespace) -> Settings:
 
 
 def one_of(what: str, given: Sequence[str], known: Sequence[str]) -> None:
-    """Raise `ConfigError` for a name that is not known."""
+    """Raise `ConfigError` for the first given name that is not known."""
     for name in given:
         if name not in known:
             raise ConfigError(f"There is no {what} '{name}'. {did_you_mean(name, known)}")
 
 
 def whole_numbers(name: str, text: str, least: int = 1, most: int = 2**20) -> tuple[int, ...]:
-    """Numbers with commas between them."""
+    """Return the whole numbers in a text with commas between them, or raise `ConfigError`."""
     try:
         numbers = tuple(int(part) for part in text.split(","))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The keys whose values are classes, and the classes that each can take."""
+"""List the keys whose values are classes, and the classes that each of them can take."""
 
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
@@ -10,7 +10,7 @@ from wemoe_pl.moe.compression import Compression
 from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.objectives import Objective
 
-# The keys, by their last part, and what a class must be derived from.
+# The last part of each key, and the base that its classes must be derived from.
 CHOSEN_BY_KEY: dict[str, type] = {
     "model": MultiTaskModule,
     "data": VisionData,
@@ -25,7 +25,7 @@ CHOSEN_BY_KEY: dict[str, type] = {
 
 
 def choices_of(base: type) -> dict[str, type]:
-    """The classes that can be chosen for a base class, as far as they are imported, by name."""
+    """Return the concrete classes that are derived from a base and were imported, by name."""
     found: dict[str, type] = {}
     children: list[type] = base.__subclasses__()
     for child in children:

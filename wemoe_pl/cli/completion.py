@@ -1,7 +1,8 @@
-"""A shell completes words behind `wemoe-pl`: the script that it sources asks this program.
+"""Complete the words of a `wemoe-pl` command line for a shell.
 
-`wemoe-pl completion --complete WORDS…` prints what the last word can become, a line each, with a
-tab and an explanation behind it. Where nothing is printed, the shell offers files.
+The script that a shell sources calls `wemoe-pl completion --complete WORDS…`, which prints what the
+last word can become: on each line a word, a tab and an explanation. If nothing is printed, the
+shell offers files.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +25,7 @@ from wemoe_pl.system.configs import (
 )
 from wemoe_pl.system.files import SHIPPED
 
-# What commands take that is no option; of folders a shell knows more than we do.
+# Words that commands take in addition to options. Folders are left to the shell.
 WORDS = {"bench": BENCH_MEASURES, "completion": SHELLS, "export": (), "report": (), "workspace": ()}
 
 
@@ -32,7 +33,7 @@ def script(shell: str) -> str:
     """Return the script that a shell sources.
 
     Raises:
-        ConfigError: there is none for this shell.
+        ConfigError: there is no script for this shell.
     """
     if shell not in SHELLS:
         raise ConfigError(f"There is no script for '{shell}'. {did_you_mean(shell, SHELLS)}")
@@ -40,20 +41,20 @@ def script(shell: str) -> str:
 
 
 def lines_for_shell(words: Sequence[str]) -> str:
-    """Return what the last of some words can become, in the lines that a shell reads."""
+    """Return what the last of some words can become, as the lines that a shell reads."""
     lines = (f"{name}\t{' '.join(about.split())}" for name, about in candidates(words).items())
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def candidates(words: Sequence[str]) -> dict[str, str]:
-    """Return what the last of the words behind `wemoe-pl` can become, each with an explanation.
+    """Return what the last of the words after `wemoe-pl` can become, each with an explanation.
 
     >>> list(candidates(["fit", "--config", "adapt_m"]))
     ['adapt_miniature']
     """
     *before, current = without_equals(words)
     option, equals, value = current.partition("=")
-    if equals and option.startswith("--"):  # zsh and fish leave it whole
+    if equals and option.startswith("--"):  # zsh and fish do not split `--option=value`
         found = candidates([*before, option, value])
         found = {name: about for name, about in found.items() if not name.startswith("-")}
         return {f"{option}={name}": about for name, about in found.items()}
@@ -62,7 +63,7 @@ def candidates(words: Sequence[str]) -> dict[str, str]:
 
 
 def without_equals(words: Sequence[str]) -> list[str]:
-    """Drop the words that are only the `=` at which bash cuts `--config=NAME`; one is left.
+    """Return the words without the `=` that bash makes of `--config=NAME`; at least one is left.
 
     >>> without_equals(["fit", "--config", "="])
     ['fit', '--config', '']
@@ -73,7 +74,7 @@ def without_equals(words: Sequence[str]) -> list[str]:
 
 
 def offered(before: Sequence[str], current: str) -> dict[str, str]:
-    """Return all that may follow some words, whatever it begins with."""
+    """Return all words that may follow some words, whatever they begin with."""
     if not before:
         return COMMANDS | {"--help": "", "--version": ""}
     command, *args = before
@@ -88,7 +89,7 @@ def offered(before: Sequence[str], current: str) -> dict[str, str]:
 
 
 def expects_value(word: str, parser: OneSentence) -> bool:
-    """Say whether what follows a word is its value."""
+    """Return whether the word after this one is its value."""
     action = parser.options.get(word)
     if action is None:  # a key of a config, or a value such as -1
         return word.startswith("--") and "=" not in word
@@ -96,7 +97,7 @@ def expects_value(word: str, parser: OneSentence) -> bool:
 
 
 def values(args: Sequence[str], parser: OneSentence) -> dict[str, str]:
-    """Return what the last of some arguments can be set to."""
+    """Return the values that the option at the end of some arguments can take."""
     name = args[-1]
     known: dict[str, Callable[[], Iterable[str]]] = {
         **dict.fromkeys(CONFIG, configs),
@@ -110,20 +111,20 @@ def values(args: Sequence[str], parser: OneSentence) -> dict[str, str]:
 
 
 def described_options(parser: OneSentence) -> dict[str, str]:
-    """Return the options of a command, each by its longest name."""
+    """Return the help of the options of a command, by the longest name of each."""
     actions = parser.options.values()
     return {max(action.option_strings, key=len): action.help or "" for action in actions}
 
 
 def configs() -> list[str]:
-    """List what `--config` takes: shipped configs, and files here."""
+    """List the values for `--config`: shipped configs, and YAML files in the current folder."""
     names = (*shipped_configs(), *shipped_trainers())
     shipped = [name.removesuffix(".yaml") for name in names]
     return [*shipped, *sorted(str(path) for path in Path().glob("*.yaml"))]
 
 
 def tasks(args: Sequence[str]) -> list[str]:
-    """List the tasks of the suite that is given, directly or by a config; else those of papers."""
+    """List the tasks of the suite that is given directly or by a config; else the shipped tasks."""
     found = [read(find_suite, name) for name in values_of(args, "--suite")]
     if not found:
         found = [suite_of(name) for name in values_of(args, *CONFIG)]
@@ -134,7 +135,7 @@ def tasks(args: Sequence[str]) -> list[str]:
 
 
 def suite_of(config: str) -> dict[str, Any]:
-    """Return the suite of a config: written in it, or in a file that lies beside it."""
+    """Return the suite of a config: written in the config, or in a file next to it."""
     suite = read(find_config, config).get("suite")
     if isinstance(suite, str):
         return read(lambda name: str(Path(find_config(config)).parent / name), suite)
@@ -142,13 +143,13 @@ def suite_of(config: str) -> dict[str, Any]:
 
 
 def keys(args: Sequence[str]) -> dict[str, str]:
-    """Return the keys of the configs that are given, as options, each with its value there."""
+    """Return the keys of the given configs as options, each with its value there."""
     found = (read(find_config, name) for name in values_of(args, *CONFIG))
     return {f"--{key}": value for config in found for key, value in flatten(config) if key}
 
 
 def read(find: Callable[[str], str], name: str) -> dict[str, Any]:
-    """Read a YAML file; nothing if it is wrong, of which completion does not speak."""
+    """Return the contents of a YAML file; {} if it is wrong, since completion reports no errors."""
     try:
         return read_settings(Path(find(name))) or {}
     except ConfigError:

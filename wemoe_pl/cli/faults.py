@@ -1,4 +1,4 @@
-"""Faults in the middle of a run are put into one sentence each."""
+"""Explain faults in the middle of a run in one sentence each."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -31,10 +31,10 @@ FEWER_BYTES = (
 def faults_explained(
     cause: Callable[[Exception], Exception] = lambda error: error,
 ) -> Iterator[None]:
-    """Put what goes wrong in a block into one sentence, as far as it is known what it means.
+    """Raise known errors of a block as errors of one sentence, and all others as they are.
 
     Args:
-        cause: finds what has really gone wrong, where a library raises something else for it.
+        cause: a function that finds the real error where a library raises another one for it.
 
     Raises:
         WeMoEError: something is wrong that a user can put right.
@@ -44,8 +44,8 @@ def faults_explained(
         yield
     except Exception as error:
         if isinstance(error, BrokenPipeError) and not takes_more(STDOUT):
-            raise  # and `main` ends without a word
-        if REQUEST.signum is not None:  # it went to the processes that load images too
+            raise  # nobody reads the output any more: `main` ends without a message
+        if REQUEST.signum is not None:  # the processes that load images got the signal too
             raise with_notes(Stopped(REQUEST.signum), error) from error
         first = cause(error)
         if isinstance(first, WeMoEError):
@@ -56,9 +56,9 @@ def faults_explained(
 
 
 def explanation(error: Exception) -> WeMoEError | None:
-    """The error of one sentence that stands for what a library or the system has raised.
+    """Return an error of one sentence that explains what a library or the system has raised.
 
-    None if nothing is known of it.
+    The result is None if the error is not a known one.
 
     >>> print(explanation(MemoryError()))  # doctest: +ELLIPSIS
     There is not enough memory. What would fit: a smaller data.batch_size or ...
@@ -85,34 +85,35 @@ def explanation(error: Exception) -> WeMoEError | None:
     if isinstance(error, DistNetworkError | DistStoreError):
         first = str(error).partition("\n")[0]
         return WeMoEError(f"The processes of this run cannot reach one another: {first}")
-    is_of_gloo = isinstance(error, RuntimeError) and "/gloo/" in str(error)  # for CPUs
+    # Gloo, which connects processes on CPUs, has no error class of its own.
+    is_of_gloo = isinstance(error, RuntimeError) and "/gloo/" in str(error)
     if is_of_gloo or isinstance(error, DistBackendError):
         return WeMoEError("Another process of this run has ended: look at what it said.")
     return None
 
 
 def with_notes(error: Raised, of: BaseException) -> Raised:
-    """An error with the notes of the one that it stands for, which say where the progress is."""
+    """Return an error with the notes of the one that it replaces, which tell of the progress."""
     for note in getattr(of, "__notes__", []):
         error.add_note(note)
     return error
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Is it an allocation that failed, on a GPU or not?"""
+    """Return whether an error says that memory, of a GPU or not, could not be allocated."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and bool(OUT_OF_MEMORY.search(str(error)))
 
 
 def is_of_loading(error: ConnectionResetError) -> bool:
-    """Was a process that loads images killed while it handed over a batch?"""
+    """Return whether an error says that a process was killed while it handed over a batch."""
     modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     return any(module.startswith("torch.utils.data.") for module in modules)
 
 
 def lost_worker(how: str) -> str:
-    """Say what to do about a process that loads images and is no more."""
+    """Return a sentence on a process that loaded images and has died, with advice."""
     reason = how.partition("\n")[0].rstrip(" .")
     if SHARED_MEMORY.search(how):
         advice = "shared memory is too small: enlarge /dev/shm (docker run --shm-size), or set "

@@ -1,4 +1,4 @@
-"""The texts of `--help` for every command, made without importing torch."""
+"""Make the texts of `--help` for every command, without importing torch."""
 
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterable
@@ -27,20 +27,20 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW, shipped_configs, shipped_suites, shipped_trainers
 from wemoe_pl.system.files import SHIPPED
 
-# The way to give `predict` its model that takes no job.
+# The usage of `predict` with a run instead of a job.
 RUN_AND_IMAGES = "wemoe-pl predict RUN IMAGES ... [--task TASK] [--allow PACKAGE]"
 ABOUT_IMAGES = "RUN is the folder of a run or export; IMAGES are folders, patterns or files."
 KEY_EXAMPLES = {"predict": "--data.images my_images or --model.infer_task entropy"}
-WIDTH = 78  # of a line, in characters
+WIDTH = 78  # characters in a line
 # The classes that `--model` takes.
 MODELS = ("ExpertFineTuning", "MultiTaskTraining", "SampleMerging", "TestTimeAdaptation")
 
 
 def parser_of(command: str) -> OneSentence:
-    """Return the parser of a command; for none, of what is given before one.
+    """Return the parser of a command; for an empty name, the parser of `wemoe-pl` itself.
 
     Raises:
-        ConfigError: there is no such command; names the nearest.
+        ConfigError: there is no such command; the error names the nearest one.
     """
     if not command:
         return top_parser()
@@ -58,7 +58,7 @@ def top_parser() -> OneSentence:
 
 
 def job_parser(command: str) -> OneSentence:
-    """Make the parser by which help and completion know a job; Lightning's own really reads it."""
+    """Make the parser of a job for help and completion; Lightning's own parser reads the job."""
     parser = config_parser(command, COMMANDS[command])
     add = parser.add_argument
     if command == "predict":
@@ -82,7 +82,7 @@ def job_parser(command: str) -> OneSentence:
 
 
 def config_parser(command: str, description: str) -> OneSentence:
-    """Make a parser of what all commands with a config have in common."""
+    """Make a parser with the options that all commands with a config have in common."""
     parser = command_parser(
         command,
         description,
@@ -98,7 +98,7 @@ def config_parser(command: str, description: str) -> OneSentence:
 
 
 def job_epilog(command: str) -> str:
-    """Say how other keys are set, by examples that suit a command, and what is shipped."""
+    """Return the text below the options: examples of setting other keys, and what is shipped."""
     names = [name.removesuffix(".yaml") for name in shipped_configs()]
     return text_of("job").format(
         examples=KEY_EXAMPLES.get(
@@ -112,10 +112,10 @@ def job_epilog(command: str) -> str:
 
 
 def in_lines(names: Iterable[str], indent: str = "  ") -> str:
-    """Names with commas between, in lines of a terminal's width, of which all have an indent."""
+    """Return names with commas between, in lines of `WIDTH`; all but the first are indented."""
     return fill(", ".join(names), WIDTH, initial_indent=indent, subsequent_indent=indent).lstrip()
 
 
 def text_of(name: str) -> str:
-    """Read a text of `assets/help`, with places for what differs."""
+    """Read a template from `assets/help`, with fields for what differs between commands."""
     return (SHIPPED / "help" / f"{name}.txt").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""A job: LightningCLI in which one suite serves model and data, one folder per run, and results."""
+"""Parse, build and run a job: a LightningCLI with one suite and one folder for each run."""
 
 import logging
 import shlex
@@ -45,13 +45,13 @@ from wemoe_pl.training.merged_module import MergedModule
 
 
 class WeMoECLI(LightningCLI):
-    """LightningCLI in which one `suite` serves the model and the data, and one `out` every file.
+    """A `WeMoECLI` parses and builds a job whose parts share one `suite` and one folder, `out`.
 
-    It builds them on a CPU, for commands that need no trainer; `RunCLI` runs them.
+    It builds the job on a CPU, for commands that need no trainer. `RunCLI` also runs it.
 
     Args:
         args: the command line, without the name of the program.
-        run: does it begin with a subcommand?
+        run: True if the command line begins with a subcommand.
     """
 
     def __init__(self, args: Sequence[str], run: bool = False):
@@ -79,16 +79,16 @@ class WeMoECLI(LightningCLI):
 
     @property
     def settings(self) -> Namespace:
-        """The parsed config, of the subcommand if there is one."""
+        """Return the parsed config; that of the subcommand, if there is one."""
         return self.config[self.config.subcommand] if "subcommand" in self.config else self.config
 
     @property
     def out(self) -> Path:
-        """The folder of the run."""
+        """Return the folder of the run."""
         return Path(self.settings.out)
 
     def init_parser(self, **options: Any) -> LightningArgumentParser:
-        """Make a parser that knows the shipped configs."""
+        """Make a parser that finds shipped configs by name."""
         parser = WeMoEParser(allow_abbrev=False, **options)
         parser.add_argument(*CONFIG, action=ShippedConfig)
         return parser
@@ -98,25 +98,25 @@ class WeMoECLI(LightningCLI):
         add_job_keys(parser, is_of_verb=parser is self.parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse, and refuse what could run a stranger's code."""
+        """Parse the arguments, and refuse a config that could run a stranger's code."""
         super().parse_arguments(parser, args)
         only_tell(logging.WARNING if self.settings.quiet else logging.INFO)
         check_trusted(self.settings, values_of(self.arguments, ALLOW))
 
     def before_instantiate_classes(self) -> None:
-        """Build on a CPU, whatever devices the job is for."""
+        """Set the trainer to one CPU, whatever devices the job is for."""
         use_one_cpu(self.settings.trainer)
         hide_bar(self.settings)
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
-        """Make the trainer, with one sentence for a value of a type that it does not take."""
+        """Make the trainer; raise one sentence for a value of a type that it does not take."""
         try:
             return super().instantiate_trainer(**options)
         except TypeError as error:
             raise ConfigError(f"trainer: {error}") from error
 
     def instantiate_classes(self) -> None:
-        """Instantiate, with one sentence for a value that a class refuses."""
+        """Build the parts of the job; raise one sentence for a value that a class refuses."""
         try:
             super().instantiate_classes()
         except (ValueError, ImportError, MisconfigurationException) as error:
@@ -124,7 +124,7 @@ class WeMoECLI(LightningCLI):
 
 
 class RunCLI(WeMoECLI):
-    """A job that is run: fit, validate, test or predict, each in the folder of its run."""
+    """A `RunCLI` runs a job, by fit, validate, test or predict, in the folder of its run."""
 
     def __init__(self, args: Sequence[str]):
         self._session: Session | None = None
@@ -140,28 +140,28 @@ class RunCLI(WeMoECLI):
 
     @property
     def session(self) -> Session:
-        """The use that the command makes of the folder, once its arguments are parsed."""
+        """Return the session of the command in its folder; the arguments must have been parsed."""
         assert self._session is not None
         return self._session
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The resolved config, as plain values."""
-        # It was validated when it was parsed: again would take longer than a short run.
+        """Return the resolved config, as plain values."""
+        # The config was validated by the parser; a second time would take longer than a short run.
         dumped = self.parser.dump(self.config, skip_unset=False, skip_validation=True)
         return dict(yaml.safe_load(dumped)[self.config.subcommand])
 
     @property
     def console(self) -> Console:
-        """The place where tables are printed, if any is wanted."""
+        """Return the console that tables are printed to; for a quiet job it prints nothing."""
         return Console(quiet=self.settings.quiet)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse, and look at the folder of the run before anything else."""
+        """Parse the arguments, and look at the folder of the run before anything else."""
         super().parse_arguments(parser, args)
         command, settings = self.config.subcommand, self.settings
         check_limits(settings.trainer, command)
-        is_fresh, settings.fresh = settings.fresh, False  # whoever repeats the run need not say it
+        is_fresh, settings.fresh = settings.fresh, False  # not part of the config of the run
         recipe = self.recipe
         self._session = session_of(command, self.arguments, recipe, is_fresh)
         enter_folder(self._session, settings, recipe)
@@ -169,18 +169,18 @@ class RunCLI(WeMoECLI):
             only_tell(logging.WARNING)
 
     def before_instantiate_classes(self) -> None:
-        """Let loggers write to the run's folder, and the bar be drawn only where it is wanted."""
+        """Make loggers write to the run's folder, and remove a progress bar that is not wanted."""
         place_loggers(self.settings, self.session.command)
         hide_bar(self.settings)
 
     def instantiate_classes(self) -> None:
-        """Instantiate, and see that all processes are there."""
+        """Build the parts of the job, and check that all processes of the run were started."""
         started = launcher()
         super().instantiate_classes()
         check_processes(self.trainer, started)
 
     def after_instantiate_classes(self) -> None:
-        """Compare the run with the one in its folder, and let loggers go on where it does."""
+        """Compare the run with the one in its folder, and tell loggers where it begins."""
         compare_with_folder(self.session, self.recipe, self.trainer, self.model, self.datamodule)
         only_tell(logging.WARNING if self.settings.quiet else logging.INFO)
         for note in self.session.notes:
@@ -188,45 +188,45 @@ class RunCLI(WeMoECLI):
         begin_logging(self.trainer.loggers, self.settings, self.session)
 
     def begin(self, **arguments: Any) -> None:
-        """Let go of what an earlier run has left, and hand arguments to the trainer's method."""
+        """Remove what an earlier run has left, and set arguments of the trainer's method."""
         self.config_init[self.subcommand].update(Namespace(arguments))
         self.session.begin()
 
     def before_fit(self) -> None:
-        """Refuse a task that no part asks for and an interval of 0; go on, or make room."""
+        """Check the settings of the fit, and begin it, from a checkpoint if the run is resumed."""
         interval, images = self.settings.trainer.val_check_interval, self.datamodule.batch_size
         check_fit(self.model, self.settings.task, interval, images)
         start = self.session.resumed_checkpoint
         self.begin(ckpt_path=start and str(start))
 
     def after_fit(self) -> None:
-        """Export what was trained, then score it."""
+        """Export the trained model, then score it."""
         if self.trainer.is_global_zero:
             try:
                 self.model.export(self.out, self.recipe, self.settings.seed_everything)
-            except BaseException:  # the others are on their way to the test
+            except BaseException:  # the other processes go on to the test, and would wait there
                 end_others(self.trainer)
                 raise
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         self.after_test()
 
     def before_validate(self) -> None:
-        """Keep Lightning's table, a column per loader, out of the way of ours."""
+        """Turn off Lightning's table, which has a column per loader; we print our own."""
         self.config_init[self.subcommand].verbose = False
 
     def after_validate(self) -> None:
-        """Print the table."""
+        """Print the table of scores."""
         if self.trainer.is_global_zero:
             tables = validation_tables(self.trainer, self.model, self.datamodule)
             self.console.print(*tables, sep="\n")
             close_loggers(self.trainer.loggers)
 
     def before_test(self) -> None:
-        """Keep Lightning's table out of the way, and let go of what a killed test has left."""
+        """Turn off Lightning's table, and remove what a killed test has left."""
         self.begin(verbose=False)
 
     def after_test(self) -> None:
-        """Write the pictures, `results.json` and `summary.md`, and print the table."""
+        """Write the figures, `results.json` and `summary.md`, and print the table."""
         if self.trainer.is_global_zero:
             run = self.trainer, self.model, self.datamodule, self.session
             command = shlex.join(["wemoe-pl", *self.arguments])
@@ -236,7 +236,7 @@ class RunCLI(WeMoECLI):
                 self.console.print(f"Results are in {self.session.folder.path}")
 
     def before_predict(self) -> None:
-        """Leave out what is answered already; answers are kept on the disk."""
+        """Leave out images that were answered before; answers are kept on disk."""
         self.begin(return_predictions=False)
         if isinstance(self.model, MergedModule):
             used, configs = self.session.meant.checkpoint, values_of(self.arguments, *CONFIG)
@@ -247,7 +247,7 @@ class RunCLI(WeMoECLI):
         skip_answered(self.trainer, self.model, images, self.recipe, is_fresh)
 
     def after_predict(self) -> None:
-        """Write the table of answers, when all processes have answered."""
+        """Write the table of answers, after all processes have answered."""
         self.trainer.strategy.barrier()
         if self.trainer.is_global_zero:
             write_answers(self.trainer, self.model, self.datamodule.to_classify, self.console)
@@ -260,12 +260,12 @@ def build_job(args: Sequence[str], kind: type[WeMoECLI] = WeMoECLI) -> WeMoECLI:
 
 
 def run_job(args: Sequence[str]) -> None:
-    """Parse a job, and run it by the command that its arguments begin with."""
+    """Parse a job, and run the command that its arguments begin with."""
     build_job(args, RunCLI)
 
 
 def only_tell(level: int) -> None:
-    """Let Lightning log nothing below a level."""
+    """Make Lightning log nothing below a level."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(level)
 
@@ -274,8 +274,8 @@ def check_processes(trainer: Trainer, started: Launcher | None) -> None:
     """Raise `ConfigError` unless all processes of a run are there from its beginning.
 
     Args:
-        trainer: which says how many there should be.
-        started: what has started them, if Lightning is not to.
+        trainer: the trainer, which says how many processes there should be.
+        started: the launcher that has started the processes; None if Lightning starts them.
     """
     if started is not None:
         started.check(trainer.num_devices, trainer.num_nodes)

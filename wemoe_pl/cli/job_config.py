@@ -1,4 +1,4 @@
-"""The resolved config of a job: how it is fitted to the command, and where it is written."""
+"""Check the resolved config of a job, adjust it to a command, and write it to the run's folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,15 +18,16 @@ PROGRESS_BAR = "wemoe_pl.StepProgressBar"
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes the resolved config to the run's folder, and to the loggers that show it."""
+    """`SaveConfig` writes the resolved config to the run's folder, and to loggers that show it."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write `config.yaml`, from which the run can be repeated.
 
-        What `--fresh` builds belongs to the folder whose place it takes.
+        The config of a run that `--fresh` builds names the folder that the run will replace.
         """
         folder = RunFolder(Path(trainer.default_root_dir))
-        config = as_it_ends(self.config, folder)  # validated when it was parsed
+        config = as_it_ends(self.config, folder)
+        # The parser has validated the config already.
         dumped = self.parser.dump(config, skip_unset=False, skip_validation=True)
         for logger in media_loggers(trainer.loggers):
             logger.log_hyperparams(yaml.safe_load(dumped))
@@ -36,7 +37,7 @@ class SaveConfig(SaveConfigCallback):
 
 
 def as_it_ends(config: Namespace, folder: RunFolder) -> Namespace:
-    """The config of a run, in the folder that it will lie in when it has finished."""
+    """Return the config of a run with the folder that the run is in after it has finished."""
     final = str(where_it_ends(folder.path))
     if final == str(folder.path):
         return config
@@ -47,7 +48,7 @@ def as_it_ends(config: Namespace, folder: RunFolder) -> Namespace:
 
 
 def let_log_to(folder: str, trainer: Namespace) -> None:
-    """Let the loggers of a trainer, as its config has them, write into a folder if they write."""
+    """Make the loggers in a trainer's config that write files write them into a folder."""
     for logger in loggers_of(trainer):
         options = logger.get("init_args") or Namespace()  # a logger may take no arguments
         if "save_dir" in options:
@@ -55,18 +56,18 @@ def let_log_to(folder: str, trainer: Namespace) -> None:
 
 
 def loggers_of(trainer: Namespace) -> list[Namespace]:
-    """The configs of a trainer's loggers: none, one or several."""
+    """Return the configs of a trainer's loggers: none, one or several."""
     several = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
     return [logger for logger in several if isinstance(logger, Namespace)]
 
 
 def checkpoints_in(out: str | Path) -> str:
-    """The folder of the checkpoints of a run."""
+    """Return the folder of the checkpoints of a run."""
     return str(RunFolder(Path(out)).checkpoints)
 
 
 def check_trusted(config: Namespace, allowed: Sequence[str]) -> None:
-    """Raise `ConfigError` for a config by which what strangers wrote could be run."""
+    """Raise `ConfigError` for a config that could run code that strangers wrote."""
     if config.get("weights_only") is False:
         raise ConfigError(
             "weights_only is false, which would run whatever a checkpoint contains: leave it out."
@@ -75,20 +76,20 @@ def check_trusted(config: Namespace, allowed: Sequence[str]) -> None:
 
 
 def write_to(config: Namespace, folder: Path) -> None:
-    """Let all parts write into a folder, as if it had been given as `--out`."""
+    """Make all parts write into a folder, as if it had been given as `--out`."""
     config.out = config.predictions.folder = str(folder)
     config.trainer.default_root_dir = str(folder)
     config.checkpoint.dirpath = checkpoints_in(folder)
 
 
 def use_one_cpu(trainer: Namespace) -> None:
-    """Let a trainer only prepare, maybe where there is no GPU, and log nothing."""
+    """Set a trainer to one CPU and no logger: it runs nothing, and there may be no GPU."""
     trainer.accelerator, trainer.devices, trainer.precision = "cpu", 1, None
     trainer.strategy, trainer.plugins, trainer.logger = "auto", None, False
 
 
 def hide_bar(config: Namespace) -> None:
-    """Leave out the progress bar of a quiet job; Lightning refuses one that is not enabled."""
+    """Remove the progress bar if it is off or the job is quiet: Lightning would raise an error."""
     trainer = config.trainer
     if config.quiet:
         trainer.enable_progress_bar = False

@@ -1,4 +1,4 @@
-"""The keys of a job beside those of its parts, and what of them the parts share."""
+"""Define the keys of a job that belong to no part of it, and hand their values to the parts."""
 
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
@@ -14,9 +14,9 @@ from wemoe_pl.data.suite import Suite, restriction
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.reporting.dashboard import Dashboard
 
-# A config may name every public class, of which a parser knows those that have been imported.
+# A config may name every public class; a parser knows only classes that have been imported.
 PUBLIC = [getattr(wemoe_pl, name) for name in wemoe_pl.__all__]
-# What a run's config has of the command that it was made with; verbs are given such configs too.
+# Keys that only some commands have. The config of a run has them too, and verbs read such configs.
 COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions", "quiet", "fresh")
 JOB_DEFAULTS = {
     "seed_everything": 0,
@@ -54,12 +54,12 @@ def add_job_keys(parser: LightningArgumentParser, is_of_verb: bool) -> None:
     parser.link_arguments("out", "predictions.folder")
     parser.add_lightning_class_args(SampleImages, "sample_images")
     parser.link_arguments("out", "trainer.default_root_dir")
-    parser.link_arguments("out", "trainer.logger.init_args.save_dir")  # if it is one, no list
+    parser.link_arguments("out", "trainer.logger.init_args.save_dir")  # of one logger, not a list
     parser.set_defaults(JOB_DEFAULTS)
 
 
 def checked_seed(seed: bool | int) -> int:
-    """The seed, of which `results.json` and the order of the images speak."""
+    """Return the seed of a run; raise `ConfigError` unless it is a number from 0 to 2³² − 1."""
     if isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise ConfigError(
             f"seed_everything is {seed}: give a number from 0 to {2**32 - 1}, so that the run can "
@@ -69,7 +69,7 @@ def checked_seed(seed: bool | int) -> int:
 
 
 def restricted(suite: Namespace, tasks: list[str] | None, unseen: list[str]) -> Namespace:
-    """The config of a suite with the tasks that were chosen, and without the unseen experts."""
+    """Return the config of a suite with the chosen tasks only, and without the unseen experts."""
     if not suite or suite.get("tasks") is None:
-        return suite  # none was given, of which the parser complains better
+        return suite  # no suite was given, for which the parser has a better error
     return Namespace({**vars(suite), **restriction(suite, tasks, unseen)})

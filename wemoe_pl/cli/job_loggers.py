@@ -1,4 +1,4 @@
-"""The loggers of a job: where they write, and from which step on."""
+"""Tell the loggers of a job where they write, which run they log, and from which step on."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,10 +15,10 @@ from wemoe_pl.runs.session import Session
 
 
 def place_loggers(config: Namespace, command: str | None) -> None:
-    """Let loggers write into the folder of the run, wherever their config is from.
+    """Make loggers write into the folder of the run, wherever their config is from.
 
-    The lines of a command beside a fit go into a folder of its own; `predict` has none, nor starts
-    a run on a dashboard.
+    If the folder holds a fit, the metrics file of another command goes into a folder of its own.
+    `predict` has no loggers, and so starts no run on a dashboard.
     """
     if command == "predict":
         config.trainer.logger = False
@@ -30,7 +30,7 @@ def place_loggers(config: Namespace, command: str | None) -> None:
 
 
 def begin_logging(loggers: Iterable[Logger], config: Namespace, session: Session) -> None:
-    """Let loggers go on where the run does, in its own place among others."""
+    """Tell loggers which run they log, and from which step on if it is resumed."""
     start = session.resumed_checkpoint
     run = resumed_run(read_checkpoint(start)) if start else None
     place = identity(config.as_dict(), session.command) | {"id": run}

@@ -1,4 +1,4 @@
-"""The command `predict` goes on with what a killed process has answered, and reports in the end."""
+"""Let `predict` resume what a killed process has begun, and write its table in the end."""
 
 import logging
 from pathlib import Path
@@ -36,7 +36,7 @@ def skip_answered(
 def question_of(
     recipe: dict[str, Any], model: MultiTaskModule, images: ToClassify
 ) -> dict[str, Any]:
-    """All that determines what `predict` answers, as plain values."""
+    """Return all that the answers of `predict` depend on, as plain values."""
     checkpoint = recipe["ckpt_path"]
     return {
         "model": [recipe[key] for key in ("model", "suite", "task", "tasks", "unseen")],

@@ -1,4 +1,4 @@
-"""A job that is read and not run: its config is parsed as a run's is, and its parts are made."""
+"""Read a job without running it: parse its config like that of a run, and build its parts."""
 
 import logging
 
@@ -9,12 +9,12 @@ from wemoe_pl.cli.options import FRESH, QUIET
 
 
 class ReadCLI(WeMoECLI):
-    """A job that is only read, which takes the switches of the commands that run one."""
+    """A `ReadCLI` builds a job without running it, and accepts the switches of the run commands."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse, and tell nothing of what a run would tell."""
+        """Parse the arguments, and log only warnings."""
         given = args if isinstance(args, list) else []
-        switches = {FRESH: FRESH, **dict.fromkeys(QUIET, QUIET[-1])}  # keys with values, of a verb
+        switches = {FRESH: FRESH, **dict.fromkeys(QUIET, QUIET[-1])}  # verbs give them a value
         args = [f"{switches[arg]}=true" if arg in switches else arg for arg in given]
         super().parse_arguments(parser, args)
         only_tell(logging.WARNING)

@@ -1,4 +1,4 @@
-"""A job begins here: in which folder, from which checkpoint, or not at all."""
+"""Decide how a job begins: in which folder, from which checkpoint, or not at all."""
 
 import warnings
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ from wemoe_pl.training.module import MultiTaskModule
 def session_of(
     command: Command, arguments: Sequence[str], recipe: dict[str, Any], is_fresh: bool
 ) -> Session:
-    """The session of a command in the folder that its arguments mean.
+    """Return the session of a command in the folder that its arguments mean.
 
     Args:
-        command: the one that they begin with.
-        arguments: all that was given on the command line.
+        command: the command that the arguments begin with.
+        arguments: all arguments of the command line.
         recipe: the resolved config.
-        is_fresh: is the run to begin anew?
+        is_fresh: True if the run begins anew, whatever the folder holds.
     """
     is_given = [bool(values_of(arguments, option)) for option in ("--out", "--ckpt_path")]
     meant = meant_run(command, values_of(arguments, *CONFIG), recipe, *is_given)
@@ -39,19 +39,19 @@ def session_of(
 
 
 def enter_folder(session: Session, config: Namespace, recipe: dict[str, Any]) -> None:
-    """Lock the run's folder, and let all parts of a job write there and go on from there.
+    """Lock the run's folder, and make all parts of a job write there and resume from there.
 
-    This comes before all else: where the run has finished, there is only one line to say.
+    This comes before the parts are built, since a run that has finished needs none of them.
 
     Args:
-        session: of the command.
-        config: the parsed config; changed in place.
-        recipe: the same as plain values, as it was given.
+        session: the session of the command.
+        config: the parsed config; it is changed in place.
+        recipe: the config as plain values, as it was given.
     """
     session.enter(recipe)
     write_to(config, session.folder.path)
     given = session.meant.checkpoint
-    is_there = session.start.goes_on  # in the folder, wherever that is moved to
+    is_there = session.start.goes_on  # the folder's own checkpoint, whose path may change
     config.ckpt_path = None if given is None or is_there else str(given)
     if session.resumed_checkpoint is not None:
         of = f"step {session.step} of {config.trainer.max_steps}"
@@ -65,18 +65,18 @@ def compare_with_folder(
     model: MultiTaskModule,
     data: VisionData,
 ) -> None:
-    """Compare a run with the one in its folder, and let checkpoints say what they belong to.
+    """Compare a run with the one in its folder, and make checkpoints record the run's identity.
 
     Raises:
-        AlreadyFinished: they are the same, and the run has come to its end.
-        ConfigError: the config, the weights or the images are others.
+        AlreadyFinished: the runs are the same, and the one in the folder has finished.
+        ConfigError: the config, the weights or the images differ.
         CheckpointError: the checkpoint that the run would go on from is of another model.
     """
-    if session.command == "validate" or session.command == "predict":  # of which nothing is kept
+    if session.command == "validate" or session.command == "predict":  # they leave no results
         return
     scored = session.scored_checkpoint if session.command == "test" else None
     with warnings.catch_warnings():
-        if session.start.finished is not None:  # when it ran, they were told
+        if session.start.finished is not None:  # the run itself has shown the warnings
             warnings.simplefilter("ignore")
         identity = Identity(
             command=session.command,
@@ -88,6 +88,6 @@ def compare_with_folder(
         record = IdentityRecord(session.compare(identity))
     model.check_frozen(session.resumed_checkpoint)
     for last in callbacks_of(trainer, LastCheckpoint):
-        # What replaces another run is gone on with by --fresh too.
+        # A run that replaces another one is resumed, also if --fresh is given once more.
         last.begins_anew = session.is_fresh and session.start.replaces is None
     all_callbacks(trainer).append(record)

@@ -1,21 +1,21 @@
-"""The launcher of this process is recognised: torchrun, srun, or none."""
+"""Recognise the launcher of this process: torchrun, srun, or none."""
 
 import os
 from dataclasses import dataclass
 
 from wemoe_pl.errors import ConfigError
 
-INTERACTIVE = ("bash", "interactive")  # names of SLURM jobs in which Lightning starts processes
+INTERACTIVE = ("bash", "interactive")  # SLURM jobs of these names let Lightning start processes
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """A program that starts one command several times.
+    """A launcher is a program that starts one command as several processes.
 
     Args:
-        name: what it is called.
-        processes: how many it has started, on all machines.
-        per_node: how many of them on each machine.
+        name: the name of the program.
+        processes: the number of processes that it has started, on all machines together.
+        per_node: the number of processes on each machine.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Launcher:
 
 
 def launcher() -> Launcher | None:
-    """The launcher that has started this process; None if it was started alone.
+    """Return the launcher that has started this process; None if it was started alone.
 
     Raises:
-        ConfigError: SLURM was not told what Lightning asks it for.
+        ConfigError: SLURM was not told how many processes each machine has.
     """
     known = os.environ
     if "TORCHELASTIC_RUN_ID" in known:
@@ -58,12 +58,12 @@ def launcher() -> Launcher | None:
             f"SLURM was asked for --ntasks={tasks}: ask for --nodes and --ntasks-per-node instead, "
             "which say how many processes each machine has."
         )
-    started = int(known.get("SLURM_STEP_NUM_TASKS", 1))  # as srun says, and nothing else
+    started = int(known.get("SLURM_STEP_NUM_TASKS", 1))  # only srun sets it
     return Launcher("srun", started, int(known.get("SLURM_NTASKS_PER_NODE", 1)))
 
 
 def refuse_several(command: str) -> None:
-    """Raise `ConfigError` if a command that is for one process was started several times."""
+    """Raise `ConfigError` if a command for one process was started as several processes."""
     started = launcher()
     if started is not None and started.processes > 1:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""`wemoe-pl`: one command per line, and one sentence when something is wrong."""
+"""Run a `wemoe-pl` command line, and print one sentence when something is wrong."""
 
 import shlex
 import sys
@@ -16,10 +16,10 @@ from wemoe_pl.system.terminal import flushed_quietly, say
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run one command.
+    """Run one command, and return its exit status.
 
-    The exit status is 0, or 1 after an error of one sentence, or 128 and the number of the signal
-    that has ended it.
+    The status is 0, or 1 after an error of one sentence, or 128 plus the number of the signal that
+    has ended the command.
     """
     given = sys.argv[1:] if args is None else args
     try:
@@ -37,10 +37,10 @@ def main(args: list[str] | None = None) -> int:
 
 
 def answer(args: list[str]) -> None:
-    """Say what is asked for, or run a command.
+    """Print the version, help or completions if they are asked for; otherwise run a command.
 
     Raises:
-        WeMoEError: a library that it needs cannot be loaded.
+        WeMoEError: a library that the command needs cannot be loaded.
     """
     said = said_without_torch(args)
     if said is not None:
@@ -55,7 +55,7 @@ def answer(args: list[str]) -> None:
                 from wemoe_pl.cli.verbs import run
     except (ImportError, MemoryError) as error:
         if str(getattr(error, "name", "")).startswith("wemoe_pl"):
-            raise  # a mistake of ours, which only its traceback explains
+            raise  # a mistake in this package, which only its traceback explains
         raise WeMoEError(
             f"A library cannot be loaded ({str(error) or 'there is not enough memory'}): give the "
             "process more address space (`ulimit -v unlimited`), or install wemoe_pl anew."
@@ -64,7 +64,7 @@ def answer(args: list[str]) -> None:
 
 
 def names_a_run(args: list[str]) -> bool:
-    """Do arguments name a run to ask about images, and no job?
+    """Return whether arguments ask `predict` for a run by its folder, not for a job.
 
     >>> names_a_run(["predict", "runs/demo", "photo.png"]), names_a_run(["predict", "-c", "mine"])
     (True, False)
@@ -76,7 +76,7 @@ def names_a_run(args: list[str]) -> bool:
 
 
 def said_without_torch(args: list[str]) -> str | None:
-    """The version, help or completions, where they are asked for; None if a command must run.
+    """Return the version, help or completions if they are asked for; None if a command must run.
 
     Raises:
         ConfigError: there is no such command, or no such config.
@@ -100,7 +100,7 @@ def said_without_torch(args: list[str]) -> str | None:
 
 
 def where_to_fetch(args: list[str]) -> str:
-    """The command that fetches in advance what a job of these arguments lacks; none for others."""
+    """Return a sentence on how to fetch in advance what a job lacks; "" for other commands."""
     if not values_of(args, *CONFIG):
         return ""
     if args[0] == "prepare":
@@ -110,6 +110,6 @@ def where_to_fetch(args: list[str]) -> str:
 
 
 def complain(sentence: str, error: BaseException) -> int:
-    """Print a sentence, and what is noted of the progress, where errors go; the exit status."""
+    """Print a sentence and the notes of an error to standard error; return the exit status."""
     say("wemoe-pl:", sentence, *getattr(error, "__notes__", ()), file=sys.stderr)
     return 1

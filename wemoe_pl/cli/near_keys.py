@@ -1,4 +1,4 @@
-"""The key that is meant by a name which other programs have for a setting."""
+"""Find the key that is meant by a name that does not exist, such as one of other programs."""
 
 from collections.abc import Iterable, Iterator
 from inspect import signature
@@ -6,10 +6,10 @@ from inspect import signature
 from wemoe_pl.cli.chosen_classes import CHOSEN_BY_KEY, choices_of
 from wemoe_pl.errors import FEW, did_you_mean
 
-# The keys below which the arguments of classes are set; what is nearer to the top comes last.
+# The keys whose values are classes, which have their arguments below them; the topmost come last.
 CHOSEN_AT = ("model.objective", "model.merge.compression", "model.merge", "data", "model")
 PARTS = ("", "trainer", *CHOSEN_AT)
-# What to give, and the names by which others know it. That of an argument itself needs no row.
+# Options, and the names that other programs have for them. The name of an argument needs no row.
 KNOWN_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "--model.learning_rate": ("lr", "base_lr", "init_lr", "eta"),
     "--model.merge": ("method", "merge_method", "merging", "algorithm", "algo"),
@@ -25,7 +25,7 @@ KNOWN_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "--data.images": ("input", "inputs", "image", "image_dir", "image_folder", "source"),
     "--trainer.max_steps": (
         "steps", "step", "num_steps", "iterations", "iters", "max_iters", "num_iterations",
-        "epochs", "epoch", "num_epochs", "max_epoch",  # an endless stream has none
+        "epochs", "epoch", "num_epochs", "max_epoch",  # an endless stream has no epochs
     ),
     "--trainer.devices": ("gpus", "num_gpus", "n_gpus", "ngpus", "nproc_per_node", "world_size"),
     "--trainer.num_nodes": ("nodes", "nnodes", "machines"),
@@ -48,12 +48,12 @@ KEYS_MEANT = {name: given for given, names in KNOWN_ELSEWHERE.items() for name i
 
 
 def nearest_key(name: str, keys: Iterable[str], otherwise: str = "") -> str:
-    """End a sentence about a key that does not exist with what was meant, as far as it is known.
+    """Return a sentence that names the key that was probably meant by one that does not exist.
 
     Args:
         name: the dotted key that does not exist, or its last part.
-        keys: those that exist, of a command or of a class.
-        otherwise: the end of the sentence where nothing is near.
+        keys: the keys of the command or class, which exist.
+        otherwise: the sentence if no key is near.
 
     >>> nearest_key("lr", ["trainer.max_steps"]), nearest_key("lr", ["learning_rate", "merge"])
     ("Did you mean '--model.learning_rate'?", "Did you mean 'learning_rate'?")
@@ -65,16 +65,16 @@ def nearest_key(name: str, keys: Iterable[str], otherwise: str = "") -> str:
     synonym = KEYS_MEANT.get(last, "")
     if (own := synonym.rpartition(".")[2]) in known:
         return f"Did you mean '{own}'?"
-    if part in PARTS and any(key.startswith("trainer.") for key in known):  # those of a command
+    if part in PARTS and any(key.startswith("trainer.") for key in known):  # keys of a command
         ends = [f"--{key}" for key in known if key.endswith(f".{last}")]
         if meant := synonym or dict(arguments()).get(last) or (ends[0] if len(ends) == 1 else ""):
             return f"Did you mean '{meant}'?"
-    above = name.partition(".")[0]  # of `expert.cars` it is `expert` that does not exist
+    above = name.partition(".")[0]  # in `expert.cars`, it is `expert` that does not exist
     return nearest_name(name, known) or nearest_name(above, known, otherwise)
 
 
 def arguments() -> Iterator[tuple[str, str]]:
-    """Yield the arguments of all classes that can be chosen, each with its whole key."""
+    """Yield the names of the arguments of all classes that can be chosen, with their whole keys."""
     for place in CHOSEN_AT:
         base = CHOSEN_BY_KEY[place.rpartition(".")[2]]
         kinds = {kind for choice in choices_of(base).values() for kind in choice.__mro__}
@@ -84,7 +84,7 @@ def arguments() -> Iterator[tuple[str, str]]:
 
 
 def nearest_name(name: str, candidates: Iterable[str], otherwise: str = "") -> str:
-    """End a sentence with the nearest candidate, and with the others if they are few."""
+    """Return a sentence that names the nearest candidate, and all candidates if they are few."""
     names = [candidate for candidate in candidates if not candidate.startswith("_")]
     hint = did_you_mean(name, names)
     return hint if len(names) <= FEW else hint.partition("There are")[0].strip() or otherwise

@@ -1,4 +1,4 @@
-"""The commands and their options, as far as they are known without importing torch."""
+"""Define the commands and their options, as far as that can be done without importing torch."""
 
 import re
 from argparse import Action, ArgumentParser
@@ -10,14 +10,14 @@ from typing import Any, NoReturn
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.system.files import expanded
 
-# The commands that have a trainer, each with what help says of it.
+# The commands that have a trainer, each with its help text.
 SUBCOMMANDS = {
     "fit": "Adapt or train, then score all test tasks.",
     "validate": "Score all test tasks, without writing results.",
     "test": "Score all test tasks of a static merge, or of a checkpoint given by --ckpt_path.",
     "predict": "Classify images: print a row for each, or keep them in a job that can go on.",
 }
-# Those that have none.
+# The commands that have no trainer.
 VERBS = {
     "check": "Tell what a job would read, write and take, and all that is wrong with it.",
     "prepare": "Fetch from the hub, and verify, all that a fit needs.",
@@ -54,7 +54,7 @@ ALLOW_HELP = (
 
 @dataclass(frozen=True)
 class Option:
-    """An option that commands have beside the keys of their model, data and trainer."""
+    """An `Option` describes a command's option that is no key of its model, data or trainer."""
 
     help: str
     type: Any = str
@@ -82,10 +82,10 @@ WRONG_CHOICE = re.compile(r"argument (\S+): invalid choice: '(.*)' \(choose from
 
 
 class OneSentence(ArgumentParser):
-    """An argument parser whose errors are like all others."""
+    """A `OneSentence` parser raises `ConfigError` with one sentence for every error."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage."""
+        """Raise `ConfigError` instead of printing the usage."""
         if found := WRONG_CHOICE.fullmatch(message):
             option, value, names = found.groups()
             choices = [name.strip("' ") for name in names.split(",")]
@@ -94,12 +94,12 @@ class OneSentence(ArgumentParser):
 
     @property
     def options(self) -> dict[str, Action]:
-        """All that begins with a dash."""
+        """Return the actions of all options, by each of their names that begin with a dash."""
         return self._option_string_actions
 
 
 def command_parser(command: str, description: str, **more: Any) -> OneSentence:
-    """Make a parser that has only `--help` yet, of a command or of what is given without one."""
+    """Make a parser with no option but `--help`, for a command, or for `wemoe-pl` without one."""
     program = f"wemoe-pl {command}".strip()
     parser = OneSentence(
         prog=program, description=description, allow_abbrev=False, add_help=False, **more
@@ -109,7 +109,7 @@ def command_parser(command: str, description: str, **more: Any) -> OneSentence:
 
 
 def wrong_command(name: str = "") -> str:
-    """Complain in one sentence of a command that does not exist, or that was not given.
+    """Return the sentence about a command that does not exist, or about a missing command.
 
     >>> wrong_command("fti")[:52]
     "There is no command 'fti'. Did you mean 'fit'? Valid"
@@ -120,7 +120,7 @@ def wrong_command(name: str = "") -> str:
 
 
 def values_of(args: Sequence[str], *names: str) -> list[str]:
-    """Find the values that an option is given, whichever of its names is used.
+    """Return the values that are given to an option, by any of its names.
 
     >>> values_of(["-c", "a", "--out", "b", "--config=c"], "-c", "--config")
     ['a', 'c']
@@ -130,7 +130,7 @@ def values_of(args: Sequence[str], *names: str) -> list[str]:
 
 
 def flatten(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the leaves of nested settings by dotted keys, in the short form that options have.
+    """Yield the values of nested settings with their dotted keys, in the short form of options.
 
     >>> list(flatten({"model": {"class_path": "A", "init_args": {"depth": 2}}}))
     [('model', 'A'), ('model.depth', '2')]

@@ -1,4 +1,4 @@
-"""The parser of jobs: shipped configs by bare name, errors of one sentence."""
+"""Parse the config of a job: find shipped configs by name, and raise errors of one sentence."""
 
 from itertools import pairwise
 from typing import Any, NoReturn
@@ -15,7 +15,7 @@ from wemoe_pl.system.trust import PLAIN_YAML, no_module
 
 
 class ShippedConfig(ActionConfigFile):
-    """`--config`: a path, or the bare name of a shipped config."""
+    """A `ShippedConfig` loads the value of `--config`: a path, or the name of a shipped config."""
 
     def __call__(self, *args: Any) -> None:
         """Load the config that the third argument names into the second."""
@@ -26,7 +26,7 @@ class ShippedConfig(ActionConfigFile):
             super().__call__(parser, loaded, path, *option)  # type: ignore[no-untyped-call]
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
-        except Exception as error:  # what jsonargparse makes of odd values, or of no text
+        except Exception as error:  # jsonargparse raises all kinds for odd values or binary files
             raise ConfigError(f"{path}: {explain_report(str(error))}") from error
         if getattr(parser, "replaces_suite", False):
             loaded.pop("suite", None)
@@ -34,8 +34,8 @@ class ShippedConfig(ActionConfigFile):
                 loaded["suite"] = suite
 
 
-# Arguments of some of the trainer's commands. The config of a run has them all, and any command
-# takes it: those that are not a command's own are passed over.
+# Arguments of some of the trainer's commands. The config of a run may have them all, and every
+# command takes it: a command ignores the arguments that are not its own.
 TRAINER_ARGUMENTS: dict[str, dict[str, Any]] = {
     "verbose": {"type": bool, "default": True},
     "return_predictions": {"type": bool | None, "default": None},
@@ -43,7 +43,7 @@ TRAINER_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 class WeMoEParser(LightningArgumentParser):
-    """LightningCLI's parser, with shipped suites by bare name and short errors."""
+    """A `WeMoEParser` is LightningCLI's parser, with shipped suites by name and short errors."""
 
     replaces_suite = False
 
@@ -51,18 +51,18 @@ class WeMoEParser(LightningArgumentParser):
         super().__init__(*args, **{"parser_mode": PLAIN_YAML, **options})
 
     def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
-        """Parse; a suite that is given as a whole replaces the config's instead of joining it."""
+        """Parse arguments; a suite given by `--suite` replaces the config's, without merging."""
         given = with_names_found(without_allowed(with_nulls([str(arg) for arg in args or ()])))
         self.replaces_suite = any(arg.partition("=")[0] == "--suite" for arg in given)
         try:
             return super().parse_args(with_suite_found(given), *others, **options)
         except ConfigError:
             raise
-        except Exception as error:  # what jsonargparse makes of odd values
+        except Exception as error:  # jsonargparse raises errors of all kinds for odd values
             self.error(str(error), error)
 
     def add_method_arguments(self, *args: Any, **options: Any) -> list[str]:
-        """Add the arguments of a command, and return them; those of other commands are keys too."""
+        """Add and return the arguments of a command; accept those of other commands as keys too."""
         own = super().add_method_arguments(*args, **options)
         for name, argument in TRAINER_ARGUMENTS.items():
             if name not in own:
@@ -71,7 +71,7 @@ class WeMoEParser(LightningArgumentParser):
 
     @property
     def known_keys(self) -> set[str]:
-        """The keys of this parser and of its commands."""
+        """Return the keys of this parser and of its commands."""
         parsers = [self, *subcommand_parsers(self).values()]
         defaults = [parser.get_defaults(skip_validation=True) for parser in parsers]
         return set().union(*(values.keys() for values in defaults))
@@ -82,7 +82,10 @@ class WeMoEParser(LightningArgumentParser):
 
 
 def without_allowed(args: list[str]) -> list[str]:
-    """Arguments without those that allow packages, which no config may set, and so are no keys.
+    """Return the arguments without `--allow` and its values, which are no keys of a config.
+
+    Raises:
+        ConfigError: the last `--allow` has no value.
 
     >>> without_allowed(["fit", "--allow", "mine", "--out", "runs/1"])
     ['fit', '--out', 'runs/1']
@@ -94,9 +97,9 @@ def without_allowed(args: list[str]) -> list[str]:
 
 
 def with_nulls(args: list[str]) -> list[str]:
-    """Arguments with `null` in the place of `None`, which YAML does not know.
+    """Return the arguments with `null` in the place of `None`, which YAML does not know.
 
-    Users of Python write it, and jsonargparse does when it hands a `null` to a nested parser.
+    Users of Python write `None`; so does jsonargparse when it hands a `null` to a nested parser.
 
     >>> with_nulls(["--model.merge.attention=None", "--model.objective", "None", "--out", "runs"])
     ['--model.merge.attention=null', '--model.objective', 'null', '--out', 'runs']
@@ -111,7 +114,7 @@ def with_nulls(args: list[str]) -> list[str]:
 
 
 def with_names_found(args: list[str]) -> list[str]:
-    """Arguments in which every place of a public class has become the public name.
+    """Return the arguments with the full path of every public class replaced by its public name.
 
     >>> with_names_found(["--model.merge=wemoe_pl.merging.wemoe.WEMoE", "--out", "runs/a=b"])
     ['--model.merge=wemoe_pl.WEMoE', '--out', 'runs/a=b']
@@ -121,9 +124,9 @@ def with_names_found(args: list[str]) -> list[str]:
 
 
 def with_suite_found(args: list[str]) -> list[str]:
-    """Arguments in which the bare name of a shipped suite has become its path.
+    """Return the arguments with the bare name of a shipped suite replaced by its path.
 
-    jsonargparse reads the file of a suite by itself, and knows no other way to name it.
+    jsonargparse reads the file of a suite by itself, and finds it by its path alone.
     """
     found = []
     for option, arg in pairwise(["", *args]):

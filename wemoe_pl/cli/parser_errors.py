@@ -1,4 +1,4 @@
-"""One sentence for each report of jsonargparse's: a table of its wordings and of ours."""
+"""Turn each error report of jsonargparse into one sentence, by a table of its wordings and ours."""
 
 import re
 import sys
@@ -17,26 +17,26 @@ NO_CONFIG = "It is no config: expected lines of the form `key: value`."
 QUOTE_NAMES = "Put quotes around a name that YAML takes for something else, as in '1' or 'yes'."
 LIST_TYPES = ("list", "tuple", "set", "Sequence", "Iterable")
 SEE_KEYS = "Add --print_config to see all keys."
-# What lines of a report begin with that say where jsonargparse looked, not what is wrong.
+# Beginnings of the lines of a report that say where jsonargparse looked, not what is wrong.
 BOILERPLATE = (
     "Parser key", "Does not validate", "Subtypes:", "Errors:", "Problem with", "Given value",
     "Unable to load", "Expected a path but", "Expected a <class 'NoneType'>",
     "Expected <class 'NoneType'>",
 )  # fmt: skip
-OF_PART = re.compile(r"[\w.]+: (expected|there is no) ")  # about a key below another one
+OF_PART = re.compile(r"[\w.]+: (expected|there is no) ")  # sentences about a key below another
 UNLOADED = r"Unable to load config '(.+?)'"
 
 
 class Report:
-    """A report of jsonargparse's, and what it is about.
+    """A `Report` splits an error report of jsonargparse into its parts.
 
     Args:
-        text: its words.
+        text: the text of the report.
         keys: the keys that the command knows.
 
     Attributes:
         key: the dotted key of the value that is wrong; empty if none is named.
-        place: the key, and the file that is read for it.
+        place: the key, and the file that could not be loaded for it, if there is one.
         lines: the lines that say what is wrong.
     """
 
@@ -50,7 +50,7 @@ class Report:
 
 
 def explain_report(text: str, keys: Iterable[str] = ()) -> str:
-    r"""One sentence for a report of jsonargparse's, with the nearest valid name where one is near.
+    r"""Return one sentence for a report of jsonargparse, with the nearest valid name, if any.
 
     Args:
         text: the report.
@@ -69,7 +69,7 @@ def explain_report(text: str, keys: Iterable[str] = ()) -> str:
 
 
 def after(place: str, sentence: str) -> str:
-    """Put a sentence after the place that it is about, if there is one.
+    """Return a sentence preceded by the key or file that it is about, if there is one.
 
     >>> after("tasks", "expected a list."), after("model", "depth: expected int.")
     ('tasks: expected a list.', 'model.depth: expected int.')
@@ -79,13 +79,13 @@ def after(place: str, sentence: str) -> str:
 
 
 def unknown_key(found: re.Match[str], report: Report) -> str:
-    """Say that there is no such key, and which is like it."""
-    name = re.sub(r"\.(class_path|init_args)\b.*", "", found[1])  # of which a class was chosen
+    """Say that a key does not exist, and name the nearest one."""
+    name = re.sub(r"\.(class_path|init_args)\b.*", "", found[1])  # without the class of its value
     return f"There is no key '{name}'. {nearest_key(name, report.keys, SEE_KEYS)}"
 
 
 def stray_word(found: re.Match[str], report: Report) -> str:
-    """Say what is made of a word that belongs to no key."""
+    """Say that an option does not exist, or that a word belongs to no key."""
     word = found[1]
     if word.startswith("-"):
         return f"There is no option '{word}'. {nearest_key(word.strip('-'), report.keys, SEE_KEYS)}"
@@ -93,7 +93,7 @@ def stray_word(found: re.Match[str], report: Report) -> str:
 
 
 def unknown_class(found: re.Match[str], report: Report) -> str:
-    """Say that there is no such class, and which is like it of those that the key takes."""
+    """Say that a class does not exist, and name the nearest one that the key takes."""
     key = report.key.rpartition(".")[2]
     if key == "model" and found[1] in choices_of(MergeMethod):
         return f"'{found[1]}' is a merge method: give --model.merge {found[1]}."
@@ -104,7 +104,7 @@ def unknown_class(found: re.Match[str], report: Report) -> str:
 
 
 def unknown_attribute(found: re.Match[str], report: Report) -> str:
-    """Say that a module has no such class, and which of its classes is like it."""
+    """Say that a module has no such class, and name the nearest of its classes."""
     module, name = found[1], found[2]
     members = vars(sys.modules[module]) if module in sys.modules else {}
     names = [f"{module}.{known}" for known, value in members.items() if isinstance(value, type)]
@@ -112,14 +112,14 @@ def unknown_attribute(found: re.Match[str], report: Report) -> str:
 
 
 def not_derived(found: re.Match[str], report: Report) -> str:
-    """Say that a class is none of those that the key takes."""
+    """Say that a class is not derived from the base that the key takes."""
     given = re.search(r"(?:val='|Given value: )([\w.]+)\b(?!\()", found.string)
     named = found[1] or (given[1] if given else "This")
     return after(report.key, f"{named} is no {found[2]}: name a class that is derived from it.")
 
 
 def missing_file(found: re.Match[str], report: Report) -> str:
-    """Say that there is no such file, and which is like it; nothing if it is there."""
+    """Say that a file does not exist, and name the nearest one; return "" if the file exists."""
     path = Path(found[1])
     if path.is_file():
         return ""
@@ -128,7 +128,7 @@ def missing_file(found: re.Match[str], report: Report) -> str:
 
 
 def wrong_type(found: re.Match[str], report: Report) -> str:
-    """Say which types a key takes; nothing if it is not the type that is wrong."""
+    """Say which types a key takes; return "" if the report is not about a type."""
     if not "".join(report.lines).startswith("Expected a"):
         return ""
     types = re.findall(
@@ -149,7 +149,7 @@ def wrong_type(found: re.Match[str], report: Report) -> str:
     return after(report.place, f"expected {wanted}, got '{value}'.") + hint
 
 
-# What a report contains, and the sentence that is made of it. The first that is not empty counts.
+# Patterns of reports, and functions that make a sentence of the match; "" leaves it to the next.
 SENTENCES: tuple[tuple[str, Callable[[re.Match[str], Report], str]], ...] = (
     # The parser of the command quotes the sentence of the parser of a class.
     (r"There is no (?:key|class) '.*", lambda found, _: found[0]),
@@ -182,7 +182,7 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], Report], str]], ...] = (
 
 
 def is_no_text(value: str) -> bool:
-    """Say whether YAML has made numbers, truth values or nothing of what may have been names.
+    """Return whether YAML reads a value as numbers, truth values or nothing, not as names.
 
     >>> is_no_text("[1, 'a']"), is_no_text("None"), is_no_text("['a']"), is_no_text("a")
     (True, True, False, False)

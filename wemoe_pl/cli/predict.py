@@ -1,6 +1,6 @@
-"""`wemoe-pl predict RUN IMAGES` prints what a model makes of images, without the parts of a job.
+"""Run `wemoe-pl predict RUN IMAGES`: print a model's predictions, without building a job.
 
-It imports no Lightning, which takes longer than to load a model and to ask it.
+This module imports no Lightning: that would take longer than loading and running a model.
 """
 
 import io
@@ -27,10 +27,10 @@ IMAGES_AT_ONCE = 64
 
 
 def run_predict(args: list[str]) -> None:
-    """Run the command.
+    """Run `wemoe-pl predict RUN IMAGES`.
 
     Args:
-        args: the command, a run or an export, images, and options.
+        args: the command line: "predict", a run or an export, images, and options.
 
     Raises:
         WeMoEError: something is wrong that a user can put right.
@@ -51,18 +51,18 @@ def run_predict(args: list[str]) -> None:
 
 @torch.inference_mode()
 def print_answers(model: MultiTaskClassifier, sources: Sequence[str], task: str | None) -> None:
-    """Print a row per image, as soon as it is answered.
+    """Print a row of CSV for each image, batch by batch.
 
     Args:
-        model: what is asked.
+        model: the model that classifies the images.
         sources: folders, patterns or files.
-        task: of all images; by default that of each is inferred.
+        task: the task of all images; by default the task of each image is inferred.
 
     Raises:
         DataError: there is no image that can be read.
     """
     tasks = model.tasks if task is None else [task]
-    model.head(tasks[0])  # or it says that there is none, before anything is printed
+    model.head(tasks[0])  # raises for a task without a head before anything is printed
     rule = BEST_RULE if len(tasks) > 1 else None
     images = NamedImages(find_images(*sources), model.preprocess)
     place = next(model.parameters())

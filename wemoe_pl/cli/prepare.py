@@ -19,12 +19,13 @@ from wemoe_pl.training.module import MultiTaskModule
 
 @dataclass(frozen=True)
 class Item:
-    """Files that a job needs from the hub.
+    """An `Item` describes files that a job needs from the hub.
 
     Args:
-        part: what they are for.
-        request: which files.
-        announced: what the hub says of them; None if it cannot be reached and they are cached.
+        part: the part of the job that needs the files.
+        request: the repository and the files in it.
+        announced: the files as the hub lists them; None if the hub cannot be reached and the files
+            are cached.
     """
 
     part: str
@@ -33,32 +34,32 @@ class Item:
 
     @property
     def size(self) -> int:
-        """The bytes of all its files."""
+        """Return the bytes of all files."""
         if self.announced is not None:
             return sum(file.size for file in self.announced)
         return sum(path.stat().st_size for path in self.request.cached() or [])
 
     @property
     def missing(self) -> int:
-        """The bytes of the files that the cache lacks, or has in another version."""
+        """Return the bytes of the files that the cache lacks, or has in another version."""
         there = {path.resolve().name for path in self.request.cached() or []}
         return sum(file.size for file in self.announced or [] if file.digest not in there)
 
     @property
     def state(self) -> str:
-        """Say if the files are there, or must be fetched."""
+        """Say whether the files are in the cache, or must be fetched."""
         return "to fetch" if self.missing else "in the cache"
 
 
 def prepare(module: MultiTaskModule, data: VisionData, console: Console) -> None:
-    """Fetch what a job needs, verify it, and build the heads that it will want.
+    """Fetch what a job needs, verify it, and build its zero-shot heads.
 
-    It asks nothing and can be repeated: what is there is verified and not fetched again.
+    This asks no questions and can be repeated: cached files are verified and not fetched again.
 
     Args:
-        module: says which models and heads the job needs.
-        data: says which images.
-        console: where progress is shown.
+        module: the job's module, which knows the encoders and heads that the job needs.
+        data: the job's images.
+        console: the console that progress is printed to.
 
     Raises:
         WeMoEError: something cannot be fetched, or is not what the job needs.
@@ -70,7 +71,7 @@ def prepare(module: MultiTaskModule, data: VisionData, console: Console) -> None
     for item in items:
         bring(item)
     if suite := module.frozen_suite:
-        suite.open_pretrained()  # complains of shards that are missing, or of another backbone
+        suite.open_pretrained()  # raises for missing shards, or for another backbone
         if suite.experts:
             suite.load_experts()
     for wanted in data.sets.all:
@@ -85,7 +86,7 @@ def prepare(module: MultiTaskModule, data: VisionData, console: Console) -> None
 
 
 def requests(module: MultiTaskModule, data: VisionData) -> dict[str, HubFiles]:
-    """List what a job needs from the hub, by what it is for, and the same files only once."""
+    """Return what a job needs from the hub, by the part that needs it; the same files only once."""
     parts: dict[str, HubFiles | None] = {}
     if suite := module.frozen_suite:
         parts |= {part: hub_request(*source) for part, source in suite.named_sources().items()}
@@ -102,7 +103,11 @@ def requests(module: MultiTaskModule, data: VisionData) -> dict[str, HubFiles]:
 
 
 def look_up(part: str, request: HubFiles) -> Item:
-    """Ask the hub about files; without a network, those in the cache have to do."""
+    """Ask the hub about files; if it cannot be reached, accept those in the cache.
+
+    Raises:
+        UnreachableError: the hub cannot be reached, and the cache lacks some of the files.
+    """
     try:
         return Item(part, request, request.announced())
     except UnreachableError:
@@ -112,7 +117,7 @@ def look_up(part: str, request: HubFiles) -> Item:
 
 
 def bring(item: Item) -> None:
-    """Bring the files of an item into the cache, and verify them."""
+    """Fetch the files of an item that the cache lacks, and verify them."""
     if item.announced is not None:
         item.request.update()
         return
@@ -122,7 +127,7 @@ def bring(item: Item) -> None:
 
 
 def plan_table(items: list[Item]) -> Table:
-    """Make a table of what comes from the hub, how large it is, and whether it is there."""
+    """Return a table of what comes from the hub, how large it is, and whether it is cached."""
     table = Table(title="From the hub", min_width=40)
     for title in ("what for", "repository", "size", ""):
         table.add_column(title, justify="right" if title == "size" else "left", overflow="fold")
@@ -134,10 +139,10 @@ def plan_table(items: list[Item]) -> Table:
 
 
 def write_heads(suite: Suite, tasks: list[str], out: Path) -> list[Path]:
-    """Build zero-shot heads, or take them from the cache, and put them in a folder.
+    """Build zero-shot heads, or take them from the cache, and write them to a folder.
 
     Returns:
-        Their files, `TASK.safetensors`, of the form that `suite.heads` takes.
+        The files that were written, `TASK.safetensors`, of the form that `suite.heads` takes.
     """
     written = []
     for task in tasks:

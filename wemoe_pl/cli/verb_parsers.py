@@ -1,4 +1,4 @@
-"""The parsers of the commands that have options of their own, and read no job's config."""
+"""Make the parsers of the commands with options of their own, which read no job's config."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ REPEATED: dict[str, Any] = {"action": "append", "default": []}
 
 
 def sweep_parser() -> OneSentence:
-    """Make the parser of `wemoe-pl sweep`, which hands on what it does not know."""
+    """Make the parser of `wemoe-pl sweep`; options that it does not know belong to the jobs."""
     parser = command_parser(
         "sweep",
         "Run a job for every point of a grid, one after another or several at once. Every point is "
@@ -87,7 +87,7 @@ def export_parser() -> OneSentence:
 
 
 def predict_parser() -> OneSentence:
-    """Make the parser of `wemoe-pl predict RUN IMAGES`; with a config, Lightning's reads a job."""
+    """Make the parser of `wemoe-pl predict RUN IMAGES`; `predict --config` has a job's parser."""
     parser = command_parser("predict", COMMANDS["predict"])
     add = parser.add_argument
     add("run", type=expanded, metavar="RUN", help="A run, a checkpoint of one, or an export.")

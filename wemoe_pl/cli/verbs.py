@@ -1,4 +1,4 @@
-"""Run a command: a job by Lightning, or a verb, which needs no trainer."""
+"""Run a command: a job with Lightning's trainer, or a verb, which needs no trainer."""
 
 from argparse import Namespace
 from collections.abc import Callable
@@ -57,24 +57,24 @@ UPSCALED: dict[str, MergeMethod] = {
 
 
 class CheckCLI(ReadCLI):
-    """A job that is only checked, with its config as it was given."""
+    """A `CheckCLI` reads a job for `wemoe-pl check`, and keeps its config as it was given."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the option that tells more."""
+        """Add the option that shows all classes."""
         super().add_arguments_to_parser(parser)
         parser.add_argument(ALL_CLASSES, **ALL_CLASSES_OPTION)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse, and keep the config before a verb's own devices are put into it."""
+        """Parse the arguments, and keep the config before its devices are replaced by one CPU."""
         super().parse_arguments(parser, args)
         self.asked = yaml.safe_load(parser.dump(self.config, skip_unset=False))
 
 
 class LandscapeCLI(ReadCLI):
-    """A job that is read for the landscape between two of its experts."""
+    """A `LandscapeCLI` reads a job for the loss landscape between two of its experts."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add how fine the grid is, and how many images it is measured on."""
+        """Add the options for the number of grid points and of images."""
         super().add_arguments_to_parser(parser)
         for name, option in LANDSCAPE_OPTIONS.items():
             parser.add_argument(f"--{name}", **vars(option))
@@ -85,7 +85,7 @@ KINDS: dict[str, type[WeMoECLI]] = {"check": CheckCLI, "landscape": LandscapeCLI
 
 
 def run(args: list[str]) -> None:
-    """Run one command, with a trainer or without.
+    """Run one command, with or without a trainer.
 
     Raises:
         WeMoEError: something is wrong that a user can put right.
@@ -130,9 +130,9 @@ def run_verb(verb: str, args: list[str]) -> None:
 
 
 def check_job(job: WeMoECLI) -> None:
-    """Tell what a job would do."""
+    """Print what a job would do, and what is wrong with it."""
     assert isinstance(job, CheckCLI)
-    job.datamodule.sets.cached = False  # which would decode them all
+    job.datamodule.sets.cached = False  # filling the cache would decode all images
     looked_at = Job(
         job.model,
         job.datamodule,
@@ -152,7 +152,7 @@ def prepare_job(job: WeMoECLI) -> None:
 
 
 def make_heads(job: WeMoECLI) -> None:
-    """Build the suite's zero-shot heads, or that of one task."""
+    """Build the zero-shot heads of the suite, or the head of one task, and write them to files."""
     suite: Suite = job.model.suite
     tasks = [job.settings.task] if job.settings.task else suite.tasks_with_made_heads
     if not tasks:
@@ -165,7 +165,7 @@ def make_heads(job: WeMoECLI) -> None:
 
 
 def compare_task_vectors(job: WeMoECLI) -> None:
-    """Compare the task vectors with one another, layer by layer."""
+    """Compare the experts' task vectors with one another, layer by layer."""
     with writing_to(job.out):
         print_lines(*write_similarity(job.model.suite, job.out))
 
@@ -190,7 +190,7 @@ def count_parameters(job: WeMoECLI) -> None:
 
 
 def export_model(args: list[str]) -> None:
-    """Write a merged model in another format, and upload it where that is asked for."""
+    """Write a merged model in another format, and upload it if that is asked for."""
     options = export_parser().parse_args(args)
     if options.format != "bundle" and (options.precision or options.dictionary):
         raise ConfigError("--precision and --dictionary are of bundles: set --format bundle.")
@@ -200,7 +200,7 @@ def export_model(args: list[str]) -> None:
 
 
 def write_export(options: Namespace, repo: HubRepo | None) -> None:
-    """Write what the options of an export say, read it back, and upload it to a repository."""
+    """Write the export that the options describe, read it back, and upload it to a repository."""
     model = original = open_model(options.source)
     if options.dictionary:
         model = original.compressed(parse_compression(options.dictionary))
@@ -221,7 +221,7 @@ def write_export(options: Namespace, repo: HubRepo | None) -> None:
 
 
 def run_report(args: list[str]) -> None:
-    """Write a document or a page of the runs that the arguments name."""
+    """Write a document or an HTML page on the runs that the arguments name."""
     options = report_parser().parse_args(args)
     if options.family and not options.published:
         raise ConfigError("--family says which published rows fit: give --published as well.")
@@ -246,11 +246,11 @@ def run_report(args: list[str]) -> None:
 
 
 def make_workspace(args: list[str]) -> None:
-    """Make a workspace for the project of a run, and say where it is."""
+    """Make a workspace on Weights & Biases for the project of a run, and print its address."""
     options = workspace_parser().parse_args(args)
     print_lines(save_workspace(Path(options.run), options.project, options.entity))
 
 
 def print_lines(*lines: object) -> None:
-    """Print lines as they are."""
+    """Print lines without wrapping them."""
     Console().print(*lines, sep="\n", soft_wrap=True)

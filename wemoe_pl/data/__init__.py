@@ -1,1 +1,1 @@
-"""Images and their tasks: what is read, how it is prepared, and in which order it comes."""
+"""Read the images of tasks, prepare them for an encoder, and put them in order."""

@@ -1,4 +1,4 @@
-"""LightningDataModules: the images of one task to fine-tune on, or of several to adapt on."""
+"""Define the data modules: for the images of one task to fine-tune on, or several to adapt on."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ from wemoe_pl.errors import ConfigError
 
 
 class TaskData(VisionData):
-    """One task: its labelled training images to fine-tune on, its test images to score on.
+    """`TaskData` gives one task's training images to fine-tune on, and test images to score on.
 
     Args:
-        suite: what the task belongs to.
-        task: its name.
-        batch_size: images per step.
-        **options: `test_batch_size` to `images`, and `test_render`, of `VisionData`.
+        suite: the suite that the task belongs to.
+        task: the name of the task.
+        batch_size: the number of images per step.
+        **options: the options `test_batch_size` to `images`, and `test_render`, of `VisionData`.
     """
 
     def __init__(self, suite: Suite, task: str, batch_size: int = 32, **options: Any):
@@ -39,24 +39,26 @@ class TaskData(VisionData):
 
 
 class MultiTaskData(VisionData):
-    """Several tasks at once: every step has a batch of each; all tasks are scored.
+    """`MultiTaskData` streams images of several tasks at once, and scores all tasks.
 
     Args:
-        suite: the tasks, all of which are scored.
-        stream: "test" adapts on test images of the tasks that have an expert (labels are not
-            looked at), "train" on their labelled training images. Without experts, all tasks.
-        batch_size: images per task and step.
-        tasks_per_batch: split each step into batches of so many tasks, to save memory; set
-            `trainer.accumulate_grad_batches` to the number of batches. By default one batch.
-        images_per_task: stream the same few images of every task again and again, drawn by the
-            seed; by default all.
-        images_per_class: the same, of every class. Labels choose the images, and do nothing else.
-        proportions: by task, the weight with which the images of a step are drawn from it, 0 for a
+        suite: the suite that has the tasks, which are all scored.
+        stream: the split that is streamed: "test" images (labels are not looked at) or labelled
+            "train" images, of the tasks that have an expert; of all tasks if none has one.
+        batch_size: the number of images per task and step.
+        tasks_per_batch: the number of tasks per batch; fewer save memory. Each step is split into
+            several batches then: set `trainer.accumulate_grad_batches` to their number. By default
+            a step is one batch.
+        images_per_task: the number of images of every task that are streamed again and again,
+            drawn by the seed; by default all.
+        images_per_class: the number of images of every class, streamed likewise; labels only choose
+            them.
+        proportions: the weight with which the images of a step are drawn from each task, 0 for a
             task that is left out; by default a step has `batch_size` images of every task.
-        **options: `test_batch_size` to `test_render` of `VisionData`.
+        **options: the options `test_batch_size` to `test_render` of `VisionData`.
 
     Attributes:
-        few: which images are streamed.
+        few: the choice of images that are streamed.
     """
 
     def __init__(
@@ -92,13 +94,13 @@ class MultiTaskData(VisionData):
                 )
 
     def setup(self, stage: str) -> None:
-        """Read the lists of images of a stage, and say if labels choose those of a fit."""
+        """Read the lists of a stage's images, and print a note if labels choose those of a fit."""
         super().setup(stage)
         if stage == "fit" and self.few.per_class is not None:
             rank_zero_info(self.few.note)
 
     def check_processes(self, processes: int) -> None:
-        """Refuse several processes where the tasks of a step are drawn."""
+        """Raise `ConfigError` unless the processes can share a step; drawn tasks allow only one."""
         if self.proportions is not None and processes > 1:
             raise ConfigError(
                 "data.proportions draws how many images of a task a step has, which do not split "
@@ -107,7 +109,7 @@ class MultiTaskData(VisionData):
         super().check_processes(processes)
 
     def step_batches(self) -> StepBatches:
-        """Return the stream of the chosen images, in the proportions that were asked for."""
+        """Return the stream of the chosen images, in the given proportions."""
         tasks = {task: self.sets.load(wanted) for task, wanted in self.sets.streamed.items()}
         places = {
             task: self.few.places(images, shuffled(len(images), self.seed, task, epoch=0))
@@ -120,5 +122,5 @@ class MultiTaskData(VisionData):
 
     @property
     def stream_note(self) -> str:
-        """Say what was adapted on, and in which proportions."""
+        """Return a note on the images that were adapted on, and on their proportions."""
         return " ".join(filter(None, [self.few.note, mixture_note(self.proportions)]))

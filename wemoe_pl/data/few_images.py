@@ -1,4 +1,4 @@
-"""The few images of every task that a model is adapted on, where not all are wanted."""
+"""Choose a few images of every task or class to adapt a model on."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from wemoe_pl.system.warn import warn_once
 
 @dataclass(frozen=True)
 class FewImages:
-    """A number of images, of every task or of every class; all of them if neither is given.
+    """`FewImages` chooses a number of images of every task or every class; by default all.
 
-    Those of a small number are among those of a larger one.
+    A smaller number chooses a part of what a larger number chooses.
 
     Args:
-        per_task: how many of every task.
-        per_class: how many of every class. Labels choose the images, and do nothing else.
+        per_task: the number of images of every task.
+        per_class: the number of images of every class; labels only choose them.
 
     >>> FewImages(per_class=5).note
     'Adapted on 5 images of every class, which labels chose; nothing else looked at labels.'
@@ -31,7 +31,7 @@ class FewImages:
     per_class: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse fewer than one, and both at once."""
+        """Refuse numbers below one, and both numbers at once."""
         if self.per_task is not None and self.per_class is not None:
             raise ConfigError(
                 f"images_per_task is {self.per_task} and images_per_class is {self.per_class}: "
@@ -43,7 +43,7 @@ class FewImages:
 
     @property
     def note(self) -> str:
-        """Say what was adapted on; an empty text if it was all images."""
+        """Return a note on the images that were adapted on; an empty text for all images."""
         if self.per_task is not None:
             return f"Adapted on {self.per_task} images of every task."
         if self.per_class is not None:
@@ -54,17 +54,17 @@ class FewImages:
         return ""
 
     def places(self, images: PreparedImages, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Choose the first images, or the first of every class, in some order.
+        """Choose the first images, or the first images of every class, in a given order.
 
         Args:
-            images: of a task.
-            order: the places of all of them, (n,).
+            images: the images of a task.
+            order: the places of all images, in the order in which they are chosen, (n,).
 
         Returns:
-            The places of those that are chosen, from the first to the last.
+            The places of the chosen images, sorted.
 
         Raises:
-            ConfigError: there are fewer images, or they have no labels to choose by.
+            ConfigError: there are fewer images, or an image has no label to choose by.
         """
         if self.per_task is not None:
             if self.per_task > len(images):
@@ -81,14 +81,14 @@ class FewImages:
 
 
 def check_enough(per_class: int, labels: NDArray[np.int64], name: str) -> None:
-    """Refuse images without labels, and warn of classes that have fewer than are asked for.
+    """Raise `ConfigError` if an image has no label, and warn of classes with too few images.
 
-    These have as many as the data set has: the other classes need not go without for that.
+    All images of such a class are used; the other classes still get the full number.
 
     Args:
-        per_class: how many are asked for.
-        labels: of all images, (n,).
-        name: of the images.
+        per_class: the number of images of every class that is asked for.
+        labels: the labels of all images, (n,).
+        name: the name of the images in messages.
     """
     if (labels == UNLABELLED).any():
         raise ConfigError(
@@ -104,7 +104,7 @@ def check_enough(per_class: int, labels: NDArray[np.int64], name: str) -> None:
 
 
 def first_of_each(labels: Sequence[int], count: int | None) -> list[int]:
-    """The places of the first `count` of every label, or of all if that is None.
+    """Return the places of the first `count` images of every label, or of all if it is None.
 
     >>> first_of_each([2, 0, 2, 2, 0], 1)
     [0, 1]

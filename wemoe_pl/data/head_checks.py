@@ -1,4 +1,4 @@
-"""Does a head fit: are its classes those of the images, in one order, and is it as wide?"""
+"""Check that a head has the classes of the images, in their order, and the backbone's width."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,14 +10,15 @@ from wemoe_pl.errors import FEW, CheckpointError
 
 
 def classes_of_head(name: str, task: VisionTask) -> tuple[str, ...]:
-    """The classes for a head that does not name its own, unless their order is a guess.
+    """Return the classes of a task, for a head that does not name its own.
 
     Args:
-        name: of the task.
-        task: gives its images, and the orders in which programs number their classes.
+        name: the name of the task.
+        task: the task, which knows its classes and the orders in which programs number them.
 
     Raises:
-        CheckpointError: nothing tells in which of several orders the head has them.
+        CheckpointError: programs number the classes differently, and nothing tells which order the
+            head has.
     """
     orders = task.orders
     if len(set(orders.values())) > 1:
@@ -30,10 +31,10 @@ def classes_of_head(name: str, task: VisionTask) -> tuple[str, ...]:
 
 
 def check_classes_of_head(task: str, ours: Sequence[str], theirs: Sequence[str]) -> None:
-    """Raise `CheckpointError` unless a head has the classes of the images, which may be unknown.
+    """Raise `CheckpointError` unless a head has the classes of the images, in the same order.
 
     Args:
-        task: its name.
+        task: the name of the task.
         ours: the classes of the head, in label order.
         theirs: the classes of the images, in label order; empty if only the head knows them.
     """
@@ -59,7 +60,7 @@ def check_classes_of_head(task: str, ours: Sequence[str], theirs: Sequence[str])
 
 
 def check_width(task: str, head: ClassificationHead, backbone: Backbone) -> None:
-    """Raise `CheckpointError` unless a head takes as many features as the backbone makes."""
+    """Raise `CheckpointError` unless a head takes as many features as the backbone gives."""
     if (width := head.weight.shape[1]) != backbone.feature_dim:
         raise CheckpointError(
             f"The head of '{task}' is for {width} features, but '{backbone.model}' has "
@@ -68,7 +69,7 @@ def check_width(task: str, head: ClassificationHead, backbone: Backbone) -> None
 
 
 def orders_in_words(orders: Mapping[str, Sequence[str]]) -> str:
-    """Several orders of the same names by who gives them; of many, from where they part.
+    """Return orders of the same names as text, by program; for many, from the first difference.
 
     >>> orders_in_words({"torchvision": ["1", "10", "2"], "timm": ["1", "2", "10"]})
     "torchvision's is 1, 10, 2; timm's is 1, 2, 10"

@@ -1,4 +1,4 @@
-"""The sets of images that a job reads once: splits of tasks, as they are or corrupted."""
+"""Read the sets of images of a job: splits of tasks, as they are, rendered anew or corrupted."""
 
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
@@ -15,7 +15,7 @@ from wemoe_pl.errors import DataError
 
 
 class ImageSet(NamedTuple):
-    """Some images that a job reads: a split of a task, as it is, rendered anew or corrupted."""
+    """An `ImageSet` names a split of a task that a job reads as it is, rendered or corrupted."""
 
     task: str
     split: Split
@@ -31,18 +31,18 @@ class ImageSet(NamedTuple):
 
 
 class ImageSets:
-    """The sets of images that a job streams and scores, each of which is read once.
+    """`ImageSets` has the sets of images that a job streams and scores, and reads each set once.
 
     Args:
-        suite: has the tasks, and the backbone that the images are prepared for.
-        streamed: the sets to train or adapt on, at most one of a task.
-        scored: the sets to score on, at most one of a task.
-        cached: keep the resized images on disk.
+        suite: the suite that has the tasks, and the backbone that the images are prepared for.
+        streamed: the sets to train or adapt on, at most one per task.
+        scored: the sets to score on, at most one per task.
+        cached: True if the resized images are kept on disk.
 
     Attributes:
         streamed: the sets to train or adapt on, by task.
         scored: the sets to score on, by task.
-        contents: what the images looked like when they were read.
+        contents: the hashes of the images' pixels, as they were when they were read.
     """
 
     def __init__(
@@ -58,27 +58,27 @@ class ImageSets:
 
     @property
     def all(self) -> list[ImageSet]:
-        """Every set that the job reads: first those that it streams."""
+        """Return every set that the job reads, the streamed ones first."""
         return list(dict.fromkeys([*self.streamed.values(), *self.scored.values()]))
 
     def of_stage(self, stage: str) -> list[ImageSet]:
-        """The sets that a stage is about: all of a fit, none of a prediction, else the scored."""
+        """Return the sets that a stage reads: all to fit, none to predict, else the scored."""
         if stage == "fit":
             return self.all
         return [] if stage == "predict" else list(self.scored.values())
 
     def task(self, wanted: ImageSet) -> VisionTask:
-        """The task that has the images of a set."""
+        """Return the task that has the images of a set."""
         task = self.suite.task(wanted.task)
         if wanted.render:
             task = wanted.render.task(wanted.task, task)
         return wanted.corruption.task(task) if wanted.corruption else task
 
     def load(self, wanted: ImageSet) -> PreparedImages:
-        """The images of a set.
+        """Return the images of a set.
 
         Raises:
-            DataError: they are missing or cannot be read.
+            DataError: the images are missing or cannot be read.
         """
         if wanted not in self._loaded:
             images = self._read(wanted)
@@ -91,12 +91,12 @@ class ImageSets:
         try:
             return self.task(wanted).images(wanted.split)
         except DataError as error:
-            if isinstance(self.suite.task(wanted.task), InMemoryTask):  # of which no path speaks
+            if isinstance(self.suite.task(wanted.task), InMemoryTask):  # the error names no path
                 error.add_note(f"It is one of the {wanted.name}.")
             raise
 
     def load_labelled(self, wanted: ImageSet) -> PreparedImages:
-        """The images of a set; `DataError` unless every one has a label."""
+        """Return the images of a set; raise `DataError` unless every one has a label."""
         images = self.load(wanted)
         if UNLABELLED in images.images.labels:
             raise DataError(
@@ -105,5 +105,5 @@ class ImageSets:
         return images
 
     def identities(self, stage: Literal["fit", "test"]) -> dict[str, str]:
-        """Return the identity of the images that a job reads, by the names of their sets."""
+        """Return the identities of the sets of images that a stage reads, by the sets' names."""
         return {wanted.name: self.load(wanted).images.identity for wanted in self.of_stage(stage)}

@@ -1,4 +1,4 @@
-"""The number of processes that load images is at most that of cores: more only take turns."""
+"""Limit the number of processes that load images to that of cores, since more only take turns."""
 
 import os
 
@@ -6,7 +6,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 
 def as_many_as_cores(workers: int) -> int:
-    """Return a number of processes, but no more than the cores of this process; say so if fewer."""
+    """Return `workers`, but at most the number of cores; print a note if that is fewer."""
     cores = cores_of_process()
     if workers > cores:
         rank_zero_info(
@@ -16,7 +16,7 @@ def as_many_as_cores(workers: int) -> int:
 
 
 def cores_of_process() -> int:
-    """Count the cores on which this process may run."""
-    if hasattr(os, "sched_getaffinity"):  # not everywhere
+    """Return the number of cores on which this process may run."""
+    if hasattr(os, "sched_getaffinity"):  # macOS and Windows lack it
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""A stream in which the images of all tasks come mixed, in any proportion."""
+"""Define a stream that mixes the images of all tasks in any proportion."""
 
 import math
 import zlib
@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 from wemoe_pl.data.streams import PreparedImages, StepBatches
 from wemoe_pl.errors import ConfigError, did_you_mean
 
-COUNTS = zlib.crc32(b"counts of a step")  # no task has such a name, whose order has its own seed
+COUNTS = zlib.crc32(b"counts of a step")  # no task has this name, so no order has this seed
 
 
 class MixedBatches(StepBatches):
-    """Item i is the i-th step of an endless stream whose tasks are drawn, image by image.
+    """`MixedBatches` is an endless stream of steps; the task of every image of a step is drawn.
 
-    A step has `batch_size` images times the number of tasks, and of each task as many as are drawn:
-    of some perhaps none, and then it has no batch of that task. How many follows from
-    (seed, step), and a task's images come in the order in which they would come by themselves.
+    The size of a step is `batch_size` times the number of tasks. The number of images of each task
+    is drawn from (seed, step); if it is 0, the step has no batch of that task. The images of a task
+    come in the same order as in `StepBatches`.
 
     Args:
-        tasks: the images of each.
-        batch_size: images per task and step, on average if all have the same weight.
+        tasks: the images of each task.
+        batch_size: the number of images per task and step, on average if all weights are equal.
         proportions: the weight of each task.
-        seed: of all that is drawn.
-        places: see `StepBatches`.
+        seed: the seed of the numbers and of the order of the images.
+        places: the same as for `StepBatches`.
     """
 
     def __init__(
@@ -38,33 +38,33 @@ class MixedBatches(StepBatches):
     ):
         super().__init__(tasks, batch_size, len(tasks), seed, places=places)
         weights = np.array([proportions.get(task, 0.0) for task in tasks], dtype=np.float64)
-        weights /= weights.max()  # the sum of very large ones would be infinite
+        weights /= weights.max()  # the sum of very large weights would be infinite
         self.shares = weights / weights.sum()
         self._before: list[NDArray[np.int64]] = [np.zeros(len(tasks), dtype=np.int64)]
 
     def counts(self, step: int) -> NDArray[np.int64]:
-        """Draw the number of images of each task in a step."""
+        """Draw the number of images of each task in a step, (tasks,)."""
         stream = np.random.default_rng([self.seed, COUNTS, step])
         return stream.multinomial(self.batch_size * len(self.tasks), self.shares)
 
     def before(self, step: int) -> NDArray[np.int64]:
-        """Count the images of each task in all steps before one."""
+        """Return the number of images of each task in all steps before a step, (tasks,)."""
         while len(self._before) <= step:
             self._before.append(self._before[-1] + self.counts(len(self._before) - 1))
         return self._before[step]
 
     def positions(self, task: str, step: int) -> range:
-        """Return which images of a task a step has, counted from the beginning of the stream."""
+        """Return the positions of a step's images of a task, counted from the stream's start."""
         place = list(self.tasks).index(task)
         return range(int(self.before(step)[place]), int(self.before(step + 1)[place]))
 
 
 def check_proportions(proportions: Mapping[str, float], tasks: Iterable[str]) -> None:
-    """Raise `ConfigError` unless every weight is a number from 0, of a task, and one is not 0.
+    """Raise `ConfigError` unless every weight is 0 or more and of a task, and one is above 0.
 
     Args:
         proportions: the weight of each task.
-        tasks: those that are streamed.
+        tasks: the tasks that are streamed.
     """
     known = list(tasks)
     for task, weight in proportions.items():
@@ -82,7 +82,7 @@ def check_proportions(proportions: Mapping[str, float], tasks: Iterable[str]) ->
 
 
 def mixture_note(proportions: Mapping[str, float] | None) -> str:
-    """Say how the tasks of a stream were mixed; an empty text if all came alike.
+    """Return a note on how the tasks of a stream were mixed; empty without proportions.
 
     >>> mixture_note({"mnist": 9, "dtd": 1})
     'The images of a step came mixed, by these weights: mnist 9, dtd 1.'

@@ -1,4 +1,4 @@
-"""A suite whose models are in memory: encoders of timm's, as a program has them."""
+"""Define a suite whose models are in memory: encoders of timm, as a program has built them."""
 
 import hashlib
 from collections.abc import Mapping
@@ -32,10 +32,10 @@ Heads = Mapping[str, ClassificationHead | nn.Linear]
 
 @dataclass(frozen=True)
 class ModelSuite(Suite):
-    """A suite whose encoders and heads are in memory; `ModelSuite.of` makes it.
+    """A `ModelSuite` is a suite whose encoders and heads are in memory; `ModelSuite.of` makes it.
 
     Args:
-        models: the encoders, by task, and the one that they were fine-tuned from, as "pretrained".
+        models: the experts by task, and the encoder that they were fine-tuned from, "pretrained".
         own_heads: the head of every task.
     """
 
@@ -55,19 +55,20 @@ class ModelSuite(Suite):
         backbone: Backbone | None = None,
         name: str = "own models",
     ) -> "ModelSuite":
-        """Make a suite of models, which are left as they are.
+        """Make a suite of models, which are not changed.
 
         Args:
-            models: "pretrained", and per task its expert: encoders, or classifiers with a head.
-            tasks: per task, its classes and images. Those without an expert are scored only.
-            heads: per task, its head; by default the last layer of the expert itself. The last
-                layer of the pretrained model is left out, unless these heads are as wide as it is:
-                then it is CLIP's projection.
+            models: the expert of each task, and the "pretrained" model: encoders, or classifiers.
+            tasks: the classes and images of each task. Tasks without an expert are only scored.
+            heads: the head of each task; by default the last layer of its expert. The last layer
+                of the pretrained model is removed, unless it gives as many features as these heads
+                take: then it is CLIP's projection.
             backbone: the architecture of the encoder; by default it is recognised.
-            name: what tables call the suite.
+            name: the name of the suite in tables.
 
         Raises:
-            ConfigError: there is no pretrained model, no head for a task, or none of its width.
+            ConfigError: there is no pretrained model, a model is no module, a head is of no task,
+                a task has no head for its classes, or the architecture is not recognised.
         """
         if PRETRAINED not in models:
             raise ConfigError(
@@ -96,17 +97,17 @@ class ModelSuite(Suite):
         )
 
     def load_pretrained(self) -> nn.Module:
-        """A copy of the pretrained encoder."""
+        """Return a copy of the pretrained encoder."""
         return deepcopy(self.models[PRETRAINED]).eval()
 
     def open_pretrained(self) -> LazyState:
-        """The weights of the pretrained encoder."""
+        """Return the weights of the pretrained encoder."""
         return as_lazy(self.models[PRETRAINED].state_dict())
 
     def load_experts(self) -> dict[str, LazyState]:
-        """The weights of the experts, without their heads if the pretrained encoder has none."""
+        """Return the experts' weights by task, without heads if the pretrained encoder has none."""
         if not self.experts:
-            return super().load_experts()  # which complains
+            return super().load_experts()  # raises the error
         has_head = len(without_head(shapes_of(self.open_pretrained()))) < len(
             self.open_pretrained()
         )
@@ -114,7 +115,7 @@ class ModelSuite(Suite):
         return {task: as_lazy(state, keep_head=has_head) for task, state in states.items()}
 
     def load_head(self, task: str, check_classes: bool = True) -> ClassificationHead:
-        """A copy of the head of a task, checked against the backbone and the classes."""
+        """Return a copy of the head of a task, checked against the backbone and the classes."""
         self.task(task)
         head = deepcopy(self.own_heads[task])
         if check_classes:
@@ -123,12 +124,12 @@ class ModelSuite(Suite):
         return head
 
     def named_sources(self) -> dict[str, tuple[str, str]]:
-        """No file has any of the weights."""
+        """Return an empty dictionary, since no file has any of the weights."""
         return {}
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """The SHA-256 of the weights of every model and head, by what results call it."""
+        """Return the SHA-256 of the weights of every model and head, by its name in results."""
         named = {PRETRAINED: self.open_pretrained()}
         states: dict[str, State] = {f"experts/{t}": s for t, s in self.load_experts().items()}
         heads = {f"heads/{task}": self.own_heads[task].state_dict() for task in self.heads}
@@ -140,7 +141,7 @@ class ModelSuite(Suite):
 
 
 def without_own_head(model: nn.Module, heads: Heads) -> nn.Module:
-    """A copy of a pretrained model that ends in features, or in CLIP's projection."""
+    """Return a copy of a pretrained model that ends in features, or in CLIP's projection."""
     encoder: Any = deepcopy(model).eval()
     own = getattr(encoder, "num_classes", 0)
     widths = {head.weight.shape[1] for head in heads.values()}
@@ -153,10 +154,10 @@ def without_own_head(model: nn.Module, heads: Heads) -> nn.Module:
 def chosen_head(
     task: str, images: VisionTask, given: Heads, experts: Mapping[str, nn.Module]
 ) -> ClassificationHead:
-    """The head of a task: the one that was given, or the last layer of its expert.
+    """Return the head of a task: the one that was given, or the last layer of its expert.
 
     Raises:
-        ConfigError: there is neither, or it has another number of classes than the images.
+        ConfigError: there is neither, or the layer has another number of classes than the images.
     """
     head: Any = given.get(task)
     if head is None and task in experts:
@@ -180,13 +181,13 @@ def chosen_head(
 
 
 def as_lazy(state: State, keep_head: bool = True) -> LazyState:
-    """Weights as a state that is read tensor by tensor, with or without those of a head."""
+    """Return weights as a state that is read tensor by tensor, with or without the head's."""
     shapes = shapes_of(state)
     return LazyState(shapes if keep_head else without_head(shapes), state.__getitem__)
 
 
 def digest_of_state(state: State) -> str:
-    """The SHA-256 of tensors, by their names, types and bytes."""
+    """Return the SHA-256 of tensors: of their names, types, shapes and bytes."""
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor: Tensor = state[name].detach().cpu().contiguous()

@@ -1,4 +1,4 @@
-"""A process may open a number of files, of which those that load images need many."""
+"""Raise the limit of open files, since processes that load images need many."""
 
 import resource
 
@@ -7,21 +7,21 @@ import torch
 from wemoe_pl.errors import ConfigError
 
 OWN = 64  # files that a job opens itself
-PER_WORKER = 8  # files that connect it with a process that loads images
-IN_FLIGHT = 64  # files in which such a process has tensors waiting, unless they are named
+PER_WORKER = 8  # files that connect a job with one process that loads images
+IN_FLIGHT = 64  # files that hold such a process's waiting tensors, unless it shares them by name
 
 
 def allow_open_files(workers: int) -> None:
-    """Let this process open the files that it needs, as far as the system lets it.
+    """Raise this process's limit of open files to what it needs, as far as the system allows.
 
-    A process that loads images and cannot open one more loses its batch without a word, and who
-    waits for it waits for ever.
+    A process that loads images and cannot open another file loses its batch without an error, and
+    the main process waits for that batch for ever.
 
     Args:
-        workers: how many processes load images.
+        workers: the number of processes that load images.
 
     Raises:
-        ConfigError: the system does not let it open enough.
+        ConfigError: the system does not allow enough open files.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if not workers or resource.RLIM_INFINITY in (soft, hard):
@@ -36,4 +36,4 @@ def allow_open_files(workers: int) -> None:
             f"{needed}: allow more, by `ulimit -n {wanted}`, or set data.num_workers to 0."
         )
     if hard < wanted:
-        torch.multiprocessing.set_sharing_strategy("file_system")  # opens none for each tensor
+        torch.multiprocessing.set_sharing_strategy("file_system")  # needs no file per tensor

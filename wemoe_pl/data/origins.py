@@ -1,4 +1,4 @@
-"""Tensors of images are known again: which ones of which set they hold."""
+"""Remember which images of which set a tensor holds."""
 
 from typing import Any, NamedTuple
 
@@ -10,11 +10,11 @@ from wemoe_pl.data.streams import Batch, Seen, SeenBatch
 
 
 class Origins:
-    """Knows which images a tensor holds, as long as that tensor exists and is not changed.
+    """`Origins` knows which images a tensor holds, as long as the tensor exists unchanged.
 
-    A batch is made anew on its way to a device, and by training steps of one's own, while its
-    tensors stay what they are. Any other tensor is unknown: one that was augmented, or whose
-    batch is of a loader of one's own.
+    It records tensors rather than batches, since a data module or a custom training step may put
+    the same tensors into a new batch. Any other tensor is unknown, such as one that was augmented
+    or that comes from a custom loader.
 
     >>> import torch
     >>> origins, images = Origins(), torch.zeros(2, 3, 4, 4)
@@ -29,22 +29,22 @@ class Origins:
         self._known = WeakTensorKeyDictionary()
 
     def note(self, images: Tensor, seen: Seen) -> None:
-        """Note what a tensor holds."""
+        """Record which images a tensor holds."""
         self._known[images] = Noted(seen, times_changed(images))
 
     def of(self, images: Any) -> Seen | None:
-        """Return the origin of the images, (B, 3, H, W), of a tensor; None if it is unknown."""
+        """Return the record of a tensor of images, (B, C, H, W); None if it is unknown."""
         known = self._known.get(images) if isinstance(images, Tensor) else None
         if known is None or known.version != times_changed(images):
             return None
         return known.seen
 
     def follow(self, batch: Any, moved: Any) -> None:
-        """Know the tensors of a batch again that was moved to a device.
+        """Record the tensors of a batch that was moved to a device: they hold the same images.
 
         Args:
-            batch: of tasks, before it was; nothing is known of any other.
-            moved: the same afterwards.
+            batch: the batch by task before it was moved; any other kind of batch is ignored.
+            moved: the batch after it was moved.
         """
         for task, labelled in batch.items() if isinstance(batch, dict) else ():
             if isinstance(labelled, tuple | list) and (seen := self.of(labelled[0])):
@@ -52,20 +52,20 @@ class Origins:
 
 
 class Noted(NamedTuple):
-    """The origin of a tensor, and the version in which it was noted."""
+    """A `Noted` has the record of a tensor's images, and the tensor's version at that time."""
 
     seen: Seen
     version: int
 
 
 def noted(batch: SeenBatch, contents: Contents, origins: Origins) -> Batch:
-    """Note which images a batch holds and what they look like, and return it without that."""
-    for seen, (images, _) in zip(batch.seen, batch.values(), strict=False):  # or it has no notes
+    """Record the images of a batch and their hashes, and return the batch as a plain `dict`."""
+    for seen, (images, _) in zip(batch.seen, batch.values(), strict=False):  # `seen` may be empty
         contents.note(seen)
         origins.note(images, seen)
     return dict(batch)
 
 
 def times_changed(tensor: Tensor) -> int:
-    """Return how often a tensor was changed in place, which is not counted in inference mode."""
+    """Return how often a tensor was changed in place; 0 in inference mode, which does not count."""
     return 0 if tensor.is_inference() else tensor._version

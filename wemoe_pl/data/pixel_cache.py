@@ -1,4 +1,4 @@
-"""The resized and cropped images of a split are kept on disk, so that each is decoded once."""
+"""Keep the resized and cropped images of a split on disk, so that each is decoded only once."""
 
 import hashlib
 import shutil
@@ -20,10 +20,10 @@ from wemoe_pl.system.files import atomic_write, cache_folder
 
 @dataclass(frozen=True)
 class PixelFile:
-    """The resized and cropped images of a split, in a file that is mapped to memory.
+    """A `PixelFile` gives the resized and cropped images of a split from a memory-mapped file.
 
     Args:
-        path: of an array (n, H, W, C).
+        path: the path of the file, a `.npy` array (n, H, W, C).
     """
 
     path: Path
@@ -34,14 +34,14 @@ class PixelFile:
 
 
 def cached_pixels(images: Images, preprocessing: Preprocessing, name: str) -> PixelFile:
-    """The pixels of a split from the cache, where they are put first if they are not there.
+    """Return the pixels of a split from the cache, after writing them there if they are missing.
 
-    The file is named by the images, their order, and all that is done to them.
+    The name of the file depends on the images, their order, and the preprocessing.
 
     Args:
-        images: the split.
-        preprocessing: how to resize and crop.
-        name: of the task, for the progress bar.
+        images: the images of the split.
+        preprocessing: the preprocessing that resizes and crops the images.
+        name: the name of the task, for the progress bar.
 
     Raises:
         DataError: an image cannot be decoded, or the disk has no space.
@@ -49,14 +49,14 @@ def cached_pixels(images: Images, preprocessing: Preprocessing, name: str) -> Pi
     identity = f"{images.fingerprint} {preprocessing.fingerprint}"
     key = hashlib.sha256(identity.encode()).hexdigest()
     path = cache_folder("pixels") / f"{key}.npy"
-    with FileLock(path.with_suffix(".lock")):  # of several processes, one fills it
+    with FileLock(path.with_suffix(".lock")):  # only one of several processes fills it
         if not path.is_file():
             write_pixels(path, images, preprocessing, name)
     return PixelFile(path)
 
 
 def write_pixels(path: Path, images: Images, preprocessing: Preprocessing, name: str) -> None:
-    """Write the pixels of all images, whole or not at all."""
+    """Write the pixels of all images to a file, either completely or not at all."""
     shape = (len(images), *preprocessing.pixels(images[0][0]).shape)
     needed, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
     if needed > free:
@@ -76,6 +76,6 @@ def write_pixels(path: Path, images: Images, preprocessing: Preprocessing, name:
 
 
 def all_pixels(images: Images, preprocessing: Preprocessing) -> Iterator[Pixels]:
-    """The pixels of all images in order, computed by as many threads as there are processors."""
+    """Yield the pixels of all images in order, computed by several threads."""
     with ThreadPoolExecutor() as pool:
         yield from pool.map(lambda i: preprocessing.pixels(images[i][0]), range(len(images)))

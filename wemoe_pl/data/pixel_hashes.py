@@ -1,4 +1,4 @@
-"""Images are known by their pixels: noted when a run reads them, compared when it does again."""
+"""Record the hashes of images when a run reads them, and compare them when it reads them again."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,11 @@ from wemoe_pl.errors import CheckpointError, DataError
 
 
 class Contents:
-    """The hashes of the pixels of all images that a run has read.
+    """A `Contents` has the hashes of the pixels of all images that a run has read.
 
     Attributes:
-        known: by the name of a set of images, the hash of each of its n images, (n); 0 for those
-            that were not read yet.
+        known: the hashes of the n images of a set, (n,), by the name of the set; 0 for an image
+            that was not read yet.
     """
 
     def __init__(self) -> None:
@@ -29,10 +29,10 @@ class Contents:
         self.known.setdefault(name, torch.zeros(len(images), dtype=torch.int64))
 
     def note(self, seen: Seen) -> None:
-        """Note what some images look like.
+        """Record the hashes of some images, and compare them with those recorded before.
 
         Raises:
-            DataError: one of them looked otherwise when the run read it before.
+            DataError: an image had other pixels when the run read it before.
         """
         if seen.name not in self._images:
             return
@@ -48,7 +48,7 @@ class Contents:
         known[places] = hashes
 
     def of_all_processes(self, device: torch.device) -> dict[str, dict[str, Any]]:
-        """All that the processes of the run know together, by the name of the set of images."""
+        """Return the identity and the hashes of every set of images, from all processes."""
         gathered = {name: hashes.to(device, copy=True) for name, hashes in self.known.items()}
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             for hashes in gathered.values():
@@ -59,10 +59,10 @@ class Contents:
         }
 
     def recall(self, noted: Mapping[str, Mapping[str, Any]]) -> None:
-        """Expect images to look as was noted of them, if they are the same by name and size.
+        """Take over the hashes of a checkpoint for the sets whose identity is still the same.
 
         Raises:
-            CheckpointError: what was noted is damaged.
+            CheckpointError: the hashes in the checkpoint are damaged.
         """
         for name, those in noted.items():
             if name not in self._images or self._images[name].identity != those.get("identity"):

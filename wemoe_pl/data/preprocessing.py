@@ -1,4 +1,4 @@
-"""From an image to what an encoder takes, by way of pixels that `pixel_cache` can keep on disk."""
+"""Turn images into an encoder's input, by way of pixels that `pixel_cache` can keep on disk."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -27,21 +27,21 @@ NO_IMAGES = "There are no images: give at least one."
 
 
 class Preprocessing:
-    """The evaluation transform of a backbone, in two halves.
+    """`Preprocessing` is the evaluation transform of a backbone, in two halves.
 
-    The shorter side is resized to the model's and the middle is cropped, as CLIP does
-    (crop_pct 1.0); timm's default would cut the border off square images too. A model of one
-    channel gets grey values.
+    The first half resizes the shorter side to the model's size and crops the middle, as CLIP does
+    (crop_pct 1.0); timm's default would cut the border off square images too. The second half
+    normalises the pixels. A model of one channel gets grey values.
 
     Args:
-        backbone: gives channels, size, interpolation, mean and standard deviation.
+        backbone: the backbone that gives channels, size, interpolation, mean and deviation.
 
     Attributes:
-        config: these, by the names that timm has for them.
+        config: the same values, by timm's names for them.
 
     Raises:
-        ConfigError: the backbone does not take images of one or three channels, or takes one and
-            says how to normalise three.
+        ConfigError: the backbone takes neither one nor three channels, or takes one but has
+            different means or standard deviations for three.
     """
 
     def __init__(self, backbone: Backbone):
@@ -57,30 +57,30 @@ class Preprocessing:
         return channels, height, width
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Image → (C, H, W), normalised; `DataError` if it cannot be read."""
+        """Return an image as the encoder takes it, (C, H, W); `DataError` if it is unreadable."""
         return self.normalise(self.pixels(image))
 
     def pixels(self, image: Image.Image, name: str = "The image") -> Pixels:
-        """Image → (H, W, C), resized and cropped.
+        """Return the pixels of an image, resized and cropped, (H, W, C).
 
         Args:
-            image: of any mode; see `as_models_see`.
-            name: what to call it in errors.
+            image: the image, of any mode; see `as_models_see`.
+            name: the name of the image in errors.
 
         Raises:
-            DataError: it cannot be read.
+            DataError: the image cannot be read.
         """
         seen = as_models_see(image, name)
         cropped = self._crop(seen if self.shape[0] == 3 else seen.convert("L"))
         return np.array(cropped).reshape(*self.shape[1:], self.shape[0])
 
     def normalise(self, pixels: Pixels) -> Tensor:
-        """(…, H, W, C) → (…, C, H, W), normalised: many at once cost much less than one by one."""
+        """Normalise pixels (…, H, W, C) to (…, C, H, W); one call for many images is cheapest."""
         scaled = torch.from_numpy(pixels).movedim(-1, -3).contiguous().float().div(255)
         return self._normalise(scaled)
 
     def picture(self, image: Tensor) -> Pixels:
-        """(C, H, W), normalised → (H, W, 3), for eyes."""
+        """Return a normalised image, (C, H, W), as pixels to look at, (H, W, 3)."""
         [last] = [step for step in self._normalise.transforms if isinstance(step, Normalize)]
         mean, std = (torch.as_tensor(values)[:, None, None] for values in (last.mean, last.std))
         pixels: Pixels = (image * std + mean).clamp(0, 1).mul(255).round().byte().numpy()
@@ -88,12 +88,12 @@ class Preprocessing:
 
     @property
     def fingerprint(self) -> str:
-        """All that determines the pixels."""
+        """Return a text that names all that determines the pixels."""
         return f"{self.shape[0]} channels, {self._crop} by Pillow {PIL.__version__}"
 
 
 def data_config(backbone: Backbone) -> dict[str, Any]:
-    """Return timm's own description of the images of a backbone; see `Preprocessing`."""
+    """Return timm's data config for a backbone, with its channels and size; see `Preprocessing`."""
     config = resolve_data_config(model=backbone.skeleton())
     channels, *size = config["input_size"]
     channels = backbone.options.get("in_chans", channels)
@@ -115,11 +115,11 @@ def data_config(backbone: Backbone) -> dict[str, Any]:
 
 
 class PreparedBatch(NamedTuple):
-    """Some images as an encoder takes them.
+    """A `PreparedBatch` has some images as an encoder takes them, and their names.
 
     Attributes:
-        names: of each, its path or its row; None of an image that was in memory.
-        images: (B, C, H, W).
+        names: the path or the row of each image; None for an image that was in memory.
+        images: the images, (B, C, H, W).
     """
 
     names: Sequence[str | None]
@@ -127,12 +127,12 @@ class PreparedBatch(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """An image that is read when its turn has come.
+    """A `Listed` is an image that is read later, when its batch is made.
 
     Attributes:
-        name: its path or its row; None if it is in memory.
-        called: what errors call it.
-        read: gives it.
+        name: the path or the row of the image; None if it is in memory.
+        called: the name of the image in errors.
+        read: the function that returns the image.
     """
 
     name: str | None
@@ -143,15 +143,15 @@ class Listed(NamedTuple):
 def prepared_batches(
     images: AnyImages, preprocessing: Preprocessing, batch_size: int
 ) -> Iterator[PreparedBatch]:
-    """Yield batches for an encoder, each read from its images when asked for.
+    """Yield batches for an encoder; the images of a batch are read when it is asked for.
 
     Args:
-        images: see `listed_images`, or (n, C, H, W) already prepared.
-        preprocessing: of the encoder.
-        batch_size: B, of all batches but perhaps the last.
+        images: the images, see `listed_images`, or a tensor (n, C, H, W) of prepared ones.
+        preprocessing: the preprocessing of the encoder.
+        batch_size: the size B of all batches except perhaps the last.
 
     Raises:
-        DataError: there is no image, one is not readable, or a tensor is of another shape.
+        DataError: there is no image, one is not readable, or a tensor has another shape or type.
     """
     if isinstance(images, Tensor):
         check_prepared(images, preprocessing)
@@ -173,11 +173,11 @@ def listed_images(images: ImageSource | Iterable[ImageSource]) -> Iterator[Liste
     """Yield images one by one, without reading them.
 
     Args:
-        images: an image of Pillow's, or the path of one, of a parquet file with some, or of a
-            folder below which all are meant, or a pattern of paths; or several of these.
+        images: an image of Pillow's; the path of an image, of a parquet file with images, or of a
+            folder, which stands for all images below it; a pattern of paths; or several of these.
 
     Raises:
-        DataError: there is no such file or folder, or something is no image.
+        DataError: there is no such file or folder, or an item is no image.
     """
     is_several = isinstance(images, Iterable) and not isinstance(images, str | bytes)
     sources: Iterable[Any] = images if is_several else [images]  # type: ignore[assignment]
@@ -197,17 +197,17 @@ def listed_images(images: ImageSource | Iterable[ImageSource]) -> Iterator[Liste
 
 
 def itself(image: Image.Image) -> Image.Image:
-    """An image that was given as such."""
+    """Return an image that was given as such."""
     return image
 
 
 def image_of(images: Images, index: int) -> Image.Image:
-    """One of several images, without its label."""
+    """Return one of several images, without its label."""
     return images[index][0]
 
 
 def check_prepared(images: Tensor, preprocessing: Preprocessing) -> None:
-    """Raise `DataError` unless a tensor is what the preprocessing makes of some images."""
+    """Raise `DataError` unless a tensor has the shape and the type of prepared images."""
     if images.ndim != 4 or images.shape[1:] != preprocessing.shape:
         raise DataError(
             f"This model takes images of shape (B, {', '.join(map(str, preprocessing.shape))}), "

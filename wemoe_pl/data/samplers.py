@@ -1,4 +1,4 @@
-"""The order in which a loader takes images, and the share of them that each process has."""
+"""Define the order in which a loader takes images, and each process's share of them."""
 
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -10,18 +10,20 @@ from torch.utils.data import DistributedSampler, SequentialSampler
 
 
 class Share(NamedTuple):
-    """The part of the work that is this process's.
+    """A `Share` says which part of the work this process does.
 
     Attributes:
-        rank: its number, from 0.
-        processes: how many there are.
+        rank: the number of this process, from 0.
+        processes: the number of all processes.
     """
 
     rank: int = 0
     processes: int = 1
 
     def of_batch(self, indices: Sequence[int]) -> Sequence[int]:
-        """Return the share of a batch that splits evenly; the shares of all ranks are the batch.
+        """Return this process's part of a batch; the parts of all ranks, in order, are the batch.
+
+        The batch must split evenly over the processes.
 
         >>> Share(1, 2).of_batch([5, 3, 8, 1])
         [8, 1]
@@ -34,14 +36,14 @@ ALONE = Share()
 
 
 def places_of_few(size: int, count: int | None, name: str) -> list[int]:
-    """Choose the places of a few of so many images, the same in every run, in their order.
+    """Choose the places of a few of `size` images, sorted, and the same in every run.
 
-    They are drawn at random, since an even stride may meet images of one class only.
+    They are drawn at random, since an even stride may hit images of one class only.
 
     Args:
         size: the number of images.
-        count: how many are chosen: all if there are fewer, or if it is None.
-        name: of the set, another of which has other places.
+        count: the number of chosen images: all if there are fewer, or if it is None.
+        name: the name of the set of images, which seeds the choice.
 
     >>> places_of_few(100, 4, "mnist") == places_of_few(100, 4, "mnist")
     True
@@ -51,21 +53,21 @@ def places_of_few(size: int, count: int | None, name: str) -> list[int]:
 
 
 class OwnOrder(SequentialSampler, DistributedSampler[int]):
-    """A sampler that goes through numbers in order, and deals them out to the processes itself.
+    """`OwnOrder` is the base of samplers that Lightning does not replace by its own.
 
-    It is of both kinds that Lightning leaves alone: in the place of any other it puts a distributed
-    one where there are several processes, and a sequential one to overfit a few batches.
+    Lightning replaces any other sampler: by a distributed one if there are several processes, and
+    by a sequential one to overfit a few batches. Therefore `OwnOrder` is of both kinds.
 
     Args:
-        size: how many numbers there are.
-        share: which of them are this process's.
+        size: the number of images.
+        share: the share of the images that this process gets.
     """
 
     def __init__(self, size: int, share: Share = ALONE):
         SequentialSampler.__init__(self, range(size))
         DistributedSampler.__init__(
             self,
-            range(size),  # type: ignore[arg-type]  # it is asked for nothing but its length
+            range(size),  # type: ignore[arg-type]  # only its length is used
             num_replicas=share.processes,
             rank=share.rank,
             shuffle=False,
@@ -73,12 +75,12 @@ class OwnOrder(SequentialSampler, DistributedSampler[int]):
 
 
 class CountFrom(OwnOrder):
-    """Counts up without end: the trainer's limits decide when to stop.
+    """`CountFrom` counts up without end: the trainer's limits decide when to stop.
 
-    Every process counts alike, and takes its share of each batch.
+    Every process counts the same numbers, and takes its share of each batch.
 
     Args:
-        start: the number that counting begins with, asked for whenever an epoch begins.
+        start: a function that returns the first number; it is called whenever an epoch begins.
     """
 
     def __init__(self, start: Callable[[], int]):
@@ -93,15 +95,15 @@ class CountFrom(OwnOrder):
 
 
 class WholeBatches(OwnOrder):
-    """The images of a process that scores every k-th batch: none is cut, padded or seen twice.
+    """`WholeBatches` gives one of k processes every k-th batch; none is cut, padded or repeated.
 
-    An encoder therefore sees the very batches that it would see in one process.
+    An encoder therefore sees the same batches as in a single process.
 
     Args:
-        size: number of images.
-        batch_size: of all batches but perhaps the last.
-        share: which batches are this process's.
-        done: the first image of every batch that is left out.
+        size: the number of images.
+        batch_size: the size of all batches except perhaps the last.
+        share: the share of the batches that this process gets.
+        done: the place of the first image of every batch that is left out.
 
     >>> list(WholeBatches(7, 2, Share(1, 2)))
     [2, 3, 6]

@@ -1,4 +1,4 @@
-"""The batches that a trainer takes: the next one, and whether they make whole steps."""
+"""Find the next batch of a trainer, and check that its batches make whole steps."""
 
 import lightning as L
 
@@ -7,14 +7,17 @@ from wemoe_pl.errors import ConfigError
 
 
 def next_batch(trainer: L.Trainer) -> int:
-    """The batch that an epoch of a fit begins with: no batch comes again, but when overfitting."""
+    """Return the index of the batch with which an epoch of a fit begins.
+
+    No batch is repeated, except if the trainer overfits a few batches.
+    """
     done = trainer.global_step * trainer.accumulate_grad_batches
     repeated = int(getattr(trainer, "overfit_batches", 0))
     return done % repeated if repeated else done
 
 
 def check_steps(trainer: L.Trainer, batches: StepBatches, tasks_per_batch: int) -> None:
-    """Raise `ConfigError` unless the trainer accumulates just the batches that make a step."""
+    """Raise `ConfigError` unless the trainer accumulates and validates in whole steps."""
     groups, accumulated = len(batches.groups), trainer.accumulate_grad_batches
     if len(batches.tasks) > 1 and groups != accumulated:
         raise ConfigError(

@@ -1,7 +1,8 @@
-"""Batches of images as an encoder takes them: streams to train or adapt on, and ordered ones.
+"""Make batches of prepared images: endless streams to train or adapt on, or ordered batches.
 
-Batches of a stream follow from (seed, step) alone: not from the number of workers or processes, nor
-from when a run was interrupted. A resumed run therefore sees the images that it would have seen.
+The batches of a stream depend on (seed, step) only: neither on the number of workers or processes,
+nor on when a run was interrupted. A resumed run therefore sees the same images as one that was not
+interrupted.
 """
 
 import hashlib
@@ -27,12 +28,12 @@ Batch = dict[str, LabelledBatch]
 
 
 class Seen(NamedTuple):
-    """A record of how images looked when they were read.
+    """A `Seen` records which images of a set were read, and the hashes of their pixels.
 
     Attributes:
-        name: of the set of images that they are from.
-        places: of each among all of the set.
-        hashes: of the pixels of each, from 1 to 2⁶³ - 1.
+        name: the name of the set of images.
+        places: the place of each image in the set.
+        hashes: the hash of each image's pixels, from 1 to 2⁶³ - 1.
     """
 
     name: str
@@ -41,11 +42,11 @@ class Seen(NamedTuple):
 
 
 class SeenBatch(Batch):
-    """A batch that says what its images looked like; see `pixel_hashes`.
+    """A `SeenBatch` is a batch that records what its images looked like; see `pixel_hashes`.
 
     Args:
-        batch: images and labels by task.
-        seen: what was read for it.
+        batch: the images and labels by task.
+        seen: the records of the images that were read for the batch.
     """
 
     def __init__(self, batch: Batch, seen: Sequence[Seen] = ()):
@@ -55,13 +56,13 @@ class SeenBatch(Batch):
 
 @dataclass(frozen=True, eq=False)
 class PreparedImages(Dataset[LabelledImage]):
-    """The images of a split as an encoder takes them, with their labels.
+    """`PreparedImages` gives the images of a split as an encoder takes them, with their labels.
 
     Args:
-        images: the split.
-        preprocessing: how they are resized, cropped and normalised.
-        pixels: the result of the first half of it, if it was kept.
-        name: what `Seen` calls the split.
+        images: the images of the split.
+        preprocessing: the preprocessing that resizes, crops and normalises the images.
+        pixels: the resized and cropped images, if they are cached on disk.
+        name: the name of the split in a `Seen`.
     """
 
     images: Images
@@ -76,12 +77,12 @@ class PreparedImages(Dataset[LabelledImage]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[LabelledImage]:
-        """Several images at once: what torch's loader asks for, where there is such a method."""
+        """Return several labelled images: torch's loader prefers this to `__getitem__`."""
         (images, labels), _ = self.read(indices)
         return list(zip(images, labels.tolist(), strict=True))
 
     def read(self, indices: Sequence[int]) -> tuple[LabelledBatch, Seen]:
-        """Several images, (B, 3, H, W), their labels, (B), and what they looked like."""
+        """Return several images, (B, C, H, W), their labels, (B), and the record of them."""
         pixels = np.stack([self._pixels(index) for index in indices])
         labels = torch.tensor([self.images.labels[index] for index in indices])
         seen = Seen(self.name, list(indices), [hash_of(image) for image in pixels])
@@ -94,18 +95,18 @@ class PreparedImages(Dataset[LabelledImage]):
 
 
 def hash_of(pixels: Pixels) -> int:
-    """A number from 1 to 2⁶³ - 1 by which the pixels of an image are known again."""
+    """Return the hash of an image's pixels, from 1 to 2⁶³ - 1; 0 is for an unread image."""
     digest = hashlib.blake2b(pixels.tobytes(), digest_size=8).digest()
     return max(1, int.from_bytes(digest, "little") >> 1)
 
 
 class TaskBatches(Dataset[SeenBatch]):
-    """The images of one task, of which some are taken at once as a batch that names it.
+    """`TaskBatches` gives several images of one task at once, as a batch that names the task.
 
     Args:
-        task: its name.
-        images: of the task.
-        places: of the images that are meant; by default all.
+        task: the name of the task.
+        images: the images of the task.
+        places: the places of the images that are used; by default all.
     """
 
     def __init__(self, task: str, images: PreparedImages, places: Sequence[int] | None = None):
@@ -120,13 +121,13 @@ class TaskBatches(Dataset[SeenBatch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> SeenBatch:
-        """Several images as one batch: what torch's loader asks for."""
+        """Return several images as one batch: torch's loader calls this for a whole batch."""
         batch, seen = self.images.read([self.places[index] for index in indices])
         return SeenBatch({self.task: batch}, [seen])
 
 
 class NoTask(Dataset[Batch]):
-    """A single batch, of no task: for a process that has no share of the images to score."""
+    """`NoTask` is a data set of one batch without a task, for a process with nothing to score."""
 
     def __len__(self) -> int:
         return 1
@@ -136,19 +137,19 @@ class NoTask(Dataset[Batch]):
 
 
 class StepBatches(Dataset[Batch]):
-    """Item i is the i-th batch of an endless stream: per task, shuffled images and their labels.
+    """`StepBatches` is an endless stream of batches of shuffled, labelled images by task.
 
-    Every task is gone through in a new random order each epoch, seeded by (seed, task, epoch).
-    When a step is split into groups of tasks (gradient accumulation), its groups follow one
+    Every epoch takes the images of a task in a new random order, seeded by (seed, task, epoch).
+    If a step is split into G groups of tasks (gradient accumulation), its groups follow one
     another: item i is group i mod G of step i div G.
 
     Args:
-        tasks: the images of each.
-        batch_size: images per task and step.
-        tasks_per_batch: how many tasks a group has.
-        seed: of the order of the images.
-        share: the share of every batch that this process has.
-        places: per task, those of the images that are gone through; by default all.
+        tasks: the images of each task.
+        batch_size: the number of images per task and step.
+        tasks_per_batch: the number of tasks in a group.
+        seed: the seed of the order of the images.
+        share: the share of every batch that this process gets.
+        places: the places of the images of each task that are streamed; by default all.
     """
 
     def __init__(
@@ -180,7 +181,7 @@ class StepBatches(Dataset[Batch]):
         return SeenBatch(batch, [seen for _, seen in read.values()])
 
     def first(self, count: int) -> dict[str, Tensor]:
-        """Return the first images of every task's stream, at most `count` of each, (N, 3, H, W)."""
+        """Return the first images of every task's stream, at most `count` of each, (N, C, H, W)."""
         found = {}
         for task, places in self.places.items():
             positions = range(min(count, len(places)))
@@ -188,21 +189,21 @@ class StepBatches(Dataset[Batch]):
         return found
 
     def indices(self, task: str, step: int) -> list[int]:
-        """Return the indices of a task's images in step `step`, of all processes together."""
+        """Return the indices of a task's images in a step, for all processes together."""
         return self.indices_at(task, self.positions(task, step))
 
     def indices_at(self, task: str, positions: range) -> list[int]:
-        """Return the indices of a task's images at positions that count from the stream's start."""
+        """Return the indices of a task's images at positions counted from the stream's start."""
         places = self.places[task]
         epochs = {position // len(places) for position in positions}
         orders = {epoch: shuffled(len(places), self.seed, task, epoch) for epoch in epochs}
         return [int(places[orders[p // len(places)][p % len(places)]]) for p in positions]
 
     def positions(self, task: str, step: int) -> range:
-        """Return which images of a task a step has, counted from the beginning of the stream."""
+        """Return the positions of a step's images of a task, counted from the stream's start."""
         return range(step * self.batch_size, (step + 1) * self.batch_size)
 
 
 def shuffled(size: int, seed: int, task: str, epoch: int) -> NDArray[np.int64]:
-    """Return the order in which an epoch goes through so many images of a task."""
+    """Return the random order of a task's `size` images in an epoch, (size,)."""
     return np.random.default_rng([seed, zlib.crc32(task.encode()), epoch]).permutation(size)

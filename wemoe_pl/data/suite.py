@@ -1,4 +1,4 @@
-"""A suite = backbone + pretrained weights + experts + heads + tasks."""
+"""Define a suite: a backbone, pretrained weights, experts, heads and tasks."""
 
 import re
 from collections.abc import Collection
@@ -29,17 +29,18 @@ TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 @dataclass(frozen=True)
 class Suite:
-    """Everything that is given: models of one backbone, and the tasks they are for.
+    """A suite names the pretrained model, the experts of one backbone, their heads and the tasks.
 
     Args:
-        name: what tables call it.
+        name: the name of the suite in tables.
         backbone: the architecture that all encoders share.
-        pretrained: file, folder or hub id of the pretrained encoder; see `load_encoder`.
-        experts: per task, the same of its fine-tuned encoder. These are merged.
-        heads: per task, file or folder of its classification head, or a classifier with one.
-        text_tower: makes zero-shot heads for the tasks that have no other.
-        note: what every table of the suite must say, such as that its images are rendered.
-        tasks: per task, its classes and images. All are scored; those with an expert are adapted.
+        pretrained: the file, folder or hub id of the pretrained encoder; see `load_encoder`.
+        experts: the file, folder or hub id of each task's fine-tuned encoder. These are merged.
+        heads: the file or folder of each task's classification head, or of a classifier with one.
+        text_tower: the text tower that makes zero-shot heads for the tasks that have no other.
+        note: a remark for every table of the suite, such as that its images are rendered.
+        tasks: the classes and images of each task. All tasks are scored; tasks with an expert are
+            adapted on.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Suite:
     note: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse names that no task can have, and experts and heads of tasks that are not there."""
+        """Refuse invalid task names, experts and heads without a task, and a wrong text tower."""
         for name in (*self.tasks, *self.experts, *self.heads):
             check_is_text(name)
         for name in self.tasks:
@@ -63,38 +64,38 @@ class Suite:
             check_activations(self.backbone, self.text_tower)
 
     def restricted_to(self, tasks: Collection[str] | None, unseen: Collection[str] = ()) -> "Suite":
-        """The part of the suite that an experiment is about.
+        """Return the suite with only the tasks of an experiment.
 
         Args:
-            tasks: those that it has; by default all.
-            unseen: of these, tasks whose experts are not merged, but which are scored all the same.
+            tasks: the tasks to keep; by default all.
+            unseen: the kept tasks whose experts are not merged; they are scored like the others.
 
         Raises:
-            ConfigError: a name is none of the tasks.
+            ConfigError: the suite has no such task, or an unseen task is not kept.
         """
         return replace(self, **restriction(self, tasks, unseen))
 
     def task(self, name: str) -> VisionTask:
-        """A task by name; `ConfigError` names the nearest one."""
+        """Return a task by name; raise `ConfigError`, which names the nearest, if it is unknown."""
         check_has_task(self, name)
         return self.tasks[name]
 
     def load_pretrained(self) -> nn.Module:
-        """The pretrained encoder."""
+        """Return the pretrained encoder."""
         return load_encoder(self.pretrained, self.backbone)
 
     def open_pretrained(self) -> LazyState:
-        """The weights of the pretrained encoder, read when asked for."""
+        """Return the weights of the pretrained encoder, each read when it is asked for."""
         return encoder_state(self.pretrained, self.backbone)
 
     def load_experts(self) -> dict[str, LazyState]:
-        """The weights of the fine-tuned encoders, by task, read when asked for.
+        """Return the weights of the experts by task, each read when it is asked for.
 
-        A vision tower without a projection gets the pretrained model's, which its fine-tuning
-        left as it was.
+        An expert that is a vision tower without a projection gets the pretrained model's
+        projection, which fine-tuning did not change.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: the suite has no expert.
         """
         if not self.experts:
             raise ConfigError(
@@ -107,11 +108,11 @@ class Suite:
         }
 
     def load_head(self, task: str, check_classes: bool = True) -> ClassificationHead:
-        """The head of a task, checked against the backbone and the classes of its images.
+        """Return the head of a task, checked against the backbone and the classes of its images.
 
         Args:
-            task: its name.
-            check_classes: look at the task's images, which must then be there.
+            task: the name of the task.
+            check_classes: True if the classes are checked too; the images must then be there.
         """
         if task in self.heads:
             head = load_head(self.heads[task], partial(classes_of_head, task, self.task(task)))
@@ -126,7 +127,7 @@ class Suite:
         """Return the recipe of the zero-shot head of a task that has no head of its own.
 
         Raises:
-            ConfigError: there is no text tower to make it.
+            ConfigError: there is no text tower to make it, or the classes are not known.
         """
         if self.text_tower is None:
             raise ConfigError(
@@ -142,16 +143,16 @@ class Suite:
 
     @property
     def text_source(self) -> str:
-        """The weights of the text tower: by default those of the pretrained model."""
+        """Return the source of the text tower's weights, by default the pretrained model's."""
         return (self.text_tower and self.text_tower.source) or self.pretrained
 
     @property
     def tasks_with_made_heads(self) -> list[str]:
-        """The tasks whose heads the text tower makes."""
+        """Return the tasks whose heads the text tower makes."""
         return [task for task in self.tasks if self.text_tower and task not in self.heads]
 
     def named_sources(self) -> dict[str, tuple[str, str]]:
-        """The source of every file of weights, with what `wemoe-pl` calls such a file."""
+        """Return the source of every file of weights, and the name of such a file in a folder."""
         named = {"pretrained": (self.pretrained, ENCODER_FILE)}
         named |= {f"experts/{task}": (s, ENCODER_FILE) for task, s in self.experts.items()}
         named |= {f"heads/{task}": (s, HEAD_FILE) for task, s in self.heads.items()}
@@ -162,7 +163,7 @@ class Suite:
     def sources(self) -> dict[str, dict[str, str]]:
         """Return the source of each frozen part, with the SHA-256 of what determines it.
 
-        Warns when two experts are the same file: merging them counts that expert twice.
+        Warns if two experts have the same weights: merging them counts that expert twice.
         """
         named = self.named_sources()
         named.pop(TEXT_TOWER, None)
@@ -178,7 +179,7 @@ class Suite:
 def restriction(
     suite: Any, tasks: Collection[str] | None, unseen: Collection[str]
 ) -> dict[str, Any]:
-    """Return the changes that `Suite.restricted_to` makes, to a suite or to the config of one."""
+    """Return the fields that `Suite.restricted_to` changes in a suite, or in the config of one."""
     kept = suite.tasks if tasks is None else tasks
     for task in kept:
         check_has_task(suite, task)
@@ -195,7 +196,7 @@ def restriction(
 
 
 def check_has_task(suite: Any, task: str) -> None:
-    """Raise `ConfigError` for a task that a suite, or the settings of one, does not have."""
+    """Raise `ConfigError` unless a suite, or the config of one, has a task."""
     if task not in suite.tasks:
         raise ConfigError(
             f"The suite '{suite.name}' has no task '{task}'. {did_you_mean(task, suite.tasks)}"
@@ -203,7 +204,7 @@ def check_has_task(suite: Any, task: str) -> None:
 
 
 def check_activations(backbone: Backbone, text_tower: TextTower) -> None:
-    """Raise `ConfigError` unless the images and texts of a CLIP model have one activation."""
+    """Raise `ConfigError` unless the image and text towers use the same activation function."""
     if text_tower.is_quick != ("quickgelu" in backbone.model):
         raise ConfigError(
             f"The backbone '{backbone.model}' and the text tower '{text_tower.model}' have "
@@ -213,13 +214,13 @@ def check_activations(backbone: Backbone, text_tower: TextTower) -> None:
 
 
 def check_is_text(name: object) -> None:
-    """Raise `ConfigError` for the name of a task that YAML has taken for something else."""
+    """Raise `ConfigError` if YAML has read the name of a task as something other than text."""
     if not isinstance(name, str):
         raise ConfigError(f"The task {name!r} is no text to YAML: put quotes around its name.")
 
 
 def check_task_name(name: str) -> None:
-    """Raise `ConfigError` unless `nn.ModuleDict` takes a task of this name, and a shell its file.
+    """Raise `ConfigError` unless a name can be a key of an `nn.ModuleDict` and a plain file name.
 
     >>> check_task_name("sun397")
     """
@@ -232,7 +233,7 @@ def check_task_name(name: str) -> None:
 
 
 def warn_of_twins(digests: dict[str, str], sources: dict[str, str]) -> None:
-    """Warn of experts that are one and the same file."""
+    """Warn if two experts have the same weights."""
     first: dict[str, str] = {}
     for task, digest in digests.items():
         twin = first.setdefault(digest, task)

@@ -1,4 +1,4 @@
-"""The images that `predict` classifies, in their order, without those that it has answered."""
+"""Load the images that `predict` classifies, in order, and skip those already answered."""
 
 from collections.abc import Collection
 from functools import cached_property
@@ -15,13 +15,13 @@ from wemoe_pl.errors import ConfigError, DataError
 
 
 class NamedImage(NamedTuple):
-    """An image to classify.
+    """A `NamedImage` is an image to classify, or the reason why it cannot be read.
 
     Attributes:
-        place: among all.
-        name: its path, or its row.
-        image: as an encoder takes it, (3, H, W); None if it cannot be read.
-        error: why it cannot be read.
+        place: the place of the image among all images.
+        name: the path of the image, or its row.
+        image: the image as an encoder takes it, (C, H, W); None if it cannot be read.
+        error: the reason why the image cannot be read; None if it can.
     """
 
     place: int
@@ -31,13 +31,13 @@ class NamedImage(NamedTuple):
 
 
 class NamedBatch(NamedTuple):
-    """Images to classify.
+    """A `NamedBatch` has some images to classify, and the names of all of them.
 
     Attributes:
-        first: the place of the first among all.
-        names: of all images of the batch.
-        errors: why an image cannot be read; None for each that can.
-        images: those that can, (B, 3, H, W).
+        first: the place of the first image of the batch among all images.
+        names: the names of all images of the batch.
+        errors: the reason why each image cannot be read; None for an image that can.
+        images: the images that can be read, (B, C, H, W); an empty tensor if none can.
     """
 
     first: int
@@ -47,7 +47,7 @@ class NamedBatch(NamedTuple):
 
 
 class NamedImages(Dataset[NamedImage]):
-    """Images as an encoder takes them, with their names, or with the reason why one is missing."""
+    """`NamedImages` gives images as an encoder takes them, or says why one cannot be read."""
 
     def __init__(self, images: Images, preprocessing: Preprocessing):
         self.images = images
@@ -67,7 +67,7 @@ class NamedImages(Dataset[NamedImage]):
 
 
 def collate_named(items: list[NamedImage]) -> NamedBatch:
-    """Some images in their order → a batch."""
+    """Return images to classify as one batch, in their order."""
     readable = [item.image for item in items if item.image is not None]
     return NamedBatch(
         first=items[0].place,
@@ -78,13 +78,13 @@ def collate_named(items: list[NamedImage]) -> NamedBatch:
 
 
 class ToClassify:
-    """The images that `predict` classifies, in their order.
+    """`ToClassify` has the images that `predict` classifies, in their order.
 
     Args:
         source: a folder, a pattern or parquet files; None if there is nothing to predict.
-        preprocessing: makes of an image what the encoder takes.
-        batch_size: images per batch.
-        num_workers: processes that load images; 0 loads them in the main one.
+        preprocessing: the preprocessing that turns an image into the encoder's input.
+        batch_size: the number of images per batch.
+        num_workers: the number of processes that load images; 0 loads them in the main process.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class ToClassify:
 
     @cached_property
     def images(self) -> Images:
-        """The images, in the order of their paths or rows."""
+        """Return the images, in the order of their paths or rows."""
         if self.source is None:
             raise ConfigError(
                 "There is nothing to predict: give a folder, a pattern or parquet files with "
@@ -108,15 +108,15 @@ class ToClassify:
 
     @property
     def batches(self) -> range:
-        """The place of the first image of each batch."""
+        """Return the place of the first image of each batch."""
         return range(0, len(self.images), self.batch_size)
 
     def leave_out(self, answered: Collection[int]) -> None:
-        """Leave out the batches whose first images are these: they are answered already."""
+        """Leave out answered batches, which are given by the places of their first images."""
         self._answered = answered
 
     def loader(self, share: Share) -> DataLoader[NamedImage]:
-        """A process's share of what is not answered yet."""
+        """Return a loader of one process's share of the images that are not answered yet."""
         return DataLoader(
             NamedImages(self.images, self.preprocessing),
             sampler=WholeBatches(len(self.images), self.batch_size, share, self._answered),

@@ -1,6 +1,6 @@
-"""The base of every LightningDataModule: a stream to adapt on, and ordered images to score on.
+"""Define the base of all data modules: a stream to adapt on, and ordered images to score on.
 
-Of several processes each gets its share, and all together what one alone would get.
+If there are several processes, each gets a share of the images that a single one would get.
 """
 
 from collections.abc import Sequence
@@ -33,31 +33,31 @@ from wemoe_pl.errors import at_least
 
 
 class VisionData(NotingData):
-    """A shuffled stream of `stream_tasks`, and ordered test images of `scored_tasks`.
+    """`VisionData` streams images of `stream_tasks`, and scores on test images of `scored_tasks`.
 
     Args:
-        suite: has the tasks.
-        stream_tasks: the tasks that every step has a batch of.
+        suite: the suite that has the tasks.
+        stream_tasks: the tasks that every step has images of.
         scored_tasks: the tasks to score on.
         stream: the split that is streamed.
-        batch_size: images per task and step.
-        tasks_per_batch: how many tasks a batch has; a step has as many batches as that takes.
-        test_batch_size: images per batch when scoring.
-        num_workers: processes that load images, at most one for every core; 0 loads them in the
-            main one.
-        seed: of the order of the images.
-        cache_images: keep the resized images on disk (150 kB each), so that they are decoded once.
-        images: what `predict` classifies: a folder, a pattern such as "photos/*.jpg", or parquet
-            files.
-        corruption: score, and adapt, on corrupted test images: which corruption, how severe.
-        adapt_on: with a corruption, adapt on the "corrupted" test images or on the "clean" ones.
-        test_render: score on images of the miniature tasks that are rendered from another seed.
+        batch_size: the number of images per task and step.
+        tasks_per_batch: the number of tasks per batch; a step has as many batches as that takes.
+        test_batch_size: the number of images per batch when scoring.
+        num_workers: the number of processes that load images, at most one per core; 0 loads them
+            in the main process.
+        seed: the seed of the order of the images.
+        cache_images: True if the resized images are kept on disk (150 kB each), each decoded once.
+        images: the images that `predict` classifies: a folder, a pattern such as "photos/*.jpg",
+            or parquet files.
+        corruption: the corruption (kind and severity) of the test images to score, and adapt, on.
+        adapt_on: the test images to adapt on with a corruption, "corrupted" or "clean".
+        test_render: the seed and number of newly rendered test images, for miniature tasks only.
 
     Attributes:
         sets: the sets of images that are streamed and scored.
-        preprocessing: makes of an image what the encoder takes.
-        to_classify: the images that `predict` is about.
-        validated_images: how many of each task's are validated on; None for all.
+        preprocessing: the preprocessing that turns an image into the encoder's input.
+        to_classify: the images that `predict` classifies.
+        validated_images: the number of images per task that are validated on; None for all.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class VisionData(NotingData):
             images, self.preprocessing, self.test_batch_size, self.num_workers
         )
         self.validated_images: int | None = None
-        # Of fewer images than processes, some process predicts none.
+        # If there are fewer images than processes, some processes have none to predict.
         self.allow_zero_length_dataloader_with_multiple_devices = True
 
     @property
@@ -110,29 +110,29 @@ class VisionData(NotingData):
         return Share(trainer.global_rank, trainer.world_size) if trainer else ALONE
 
     def setup(self, stage: str) -> None:
-        """Read the lists of images that a stage is about, before models are built in vain."""
+        """Read the lists of a stage's images, so that errors come before models are built."""
         if stage == "fit":
             self.check_processes(self.share.processes)
-            self.step_batches()  # refuses images that there are not
+            self.step_batches()  # raises an error if images are missing
         for wanted in self.sets.of_stage(stage):
             self.sets.load(wanted)
 
     def check_processes(self, processes: int) -> None:
-        """Raise `ConfigError` unless so many processes can share the images of a step."""
+        """Raise `ConfigError` unless this number of processes can share the images of a step."""
         check_split(self.batch_size, processes)
 
     def step_batches(self) -> StepBatches:
-        """Return the stream, from its first step on."""
+        """Return the stream of batches, from its first step on."""
         tasks = {task: self.sets.load(wanted) for task, wanted in self.sets.streamed.items()}
         return StepBatches(tasks, self.batch_size, self.tasks_per_batch, self.seed, self.share)
 
     @property
     def stream_note(self) -> str:
-        """Say what is unusual about the stream, wherever scores are shown; empty if nothing is."""
+        """Return a note on an unusual stream, to be shown with scores; empty for a usual one."""
         return ""
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """The stream, from the step that the trainer has reached."""
+        """Return a loader of the stream, from the step that the trainer has reached."""
         assert self.trainer is not None  # Lightning sets it before it asks for loaders
         batches = self.step_batches()
         check_steps(self.trainer, batches, self.tasks_per_batch)
@@ -145,18 +145,18 @@ class VisionData(NotingData):
         )
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
-        """Return the loaders of the test, or of a few of its images."""
+        """Return an ordered loader per scored task, of `validated_images` of its test images."""
         return [self.ordered_loader(t, self.validated_images) for t in self.sets.scored.values()]
 
     def test_dataloader(self) -> list[DataLoader[Any]]:
-        """One ordered loader per scored task; a batch says which task it is of."""
+        """Return an ordered loader per scored task; its batches name the task."""
         return [self.ordered_loader(wanted) for wanted in self.sets.scored.values()]
 
     def ordered_loader(self, wanted: ImageSet, few: int | None = None) -> DataLoader[Any]:
-        """All images of a set, or a few, once, in order, as batches that name the task.
+        """Return a loader of all images of a set, or of a few, in order; its batches name the task.
 
-        A process that has no share of them gets a batch of no task: without any batch at all,
-        Lightning would leave it out, and the others would wait for it in vain.
+        A process that has no share of the images gets one batch without a task. If it had no batch
+        at all, Lightning would leave it out, and the other processes would wait for it for ever.
         """
         images = self.sets.load(wanted)
         places = places_of_few(len(images), few, wanted.task)
@@ -169,16 +169,16 @@ class VisionData(NotingData):
             batch_size=self.test_batch_size,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=default_convert,  # it is a batch already
+            collate_fn=default_convert,  # an item is a batch already
             generator=torch.Generator(),  # else scoring would draw from the run's random numbers
         )
 
     def predict_dataloader(self) -> DataLoader[NamedImage]:
-        """The images `to_classify` in their order, but those that are answered already."""
+        """Return a loader of the images `to_classify`, in order, without those answered already."""
         return self.to_classify.loader(self.share)
 
     def few_shots(self, task: str, shots: int | None) -> DataLoader[LabelledImage]:
-        """The first `shots` training images of every class of a task, or all of them."""
+        """Return a loader of the first `shots` training images of each class, or of all images."""
         images = self.sets.load_labelled(ImageSet(task, "train"))
         chosen = first_of_each(images.images.labels, shots)
         return DataLoader(Subset(images, chosen), batch_size=self.test_batch_size)

@@ -1,1 +1,1 @@
-"""A check tells what a job would read, write and take, before it begins."""
+"""Check a job before it begins: what it would read and write, and how much memory it takes."""

@@ -1,4 +1,4 @@
-"""`wemoe-pl check`: read all that a job would read, part by part, and list all that is wrong."""
+"""Run `wemoe-pl check`: read all that a job would read, part by part, and list what is wrong."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from lightning import Trainer
 
+from wemoe_pl.callbacks.collapse_guard import check_validates
 from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.merging import SampleMethod
@@ -43,17 +44,17 @@ DTYPES = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torc
 
 @dataclass(frozen=True)
 class Job:
-    """A job that is checked and not run.
+    """A `Job` describes a job that is checked but not run.
 
     Args:
-        module: its model, not built.
-        data: its images, not read.
-        trainer: one of its settings, on a CPU.
+        module: the job's model, not built.
+        data: the job's images, not read.
+        trainer: a trainer with the job's settings, on a CPU.
         recipe: the resolved config, as it was given.
-        configs: the names of the configs that it comes from.
-        is_out_given: does the command line say where to write, and not only a config?
-        is_checkpoint_given: does it say which checkpoint to use?
-        full: print all classes of all tasks.
+        configs: the names of the configs that the job comes from.
+        is_out_given: True if the command line names the output folder, not only a config.
+        is_checkpoint_given: True if the command line names the checkpoint to use.
+        full: True to print all classes of all tasks.
     """
 
     module: MultiTaskModule
@@ -67,39 +68,42 @@ class Job:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings of the trainer, as they were given."""
+        """Return the settings of the trainer, as they were given."""
         return dict(self.recipe["trainer"])
 
     @property
     def processes(self) -> int:
-        """The number of processes that share a step; 1 where Lightning is to find it out."""
+        """Return the number of processes that share a step.
+
+        If the number of devices is left to Lightning, one device per node is assumed.
+        """
         return self.settings["num_nodes"] * (number_of(self.settings["devices"]) or 1)
 
     @cached_property
     def fits(self) -> bool:
-        """Return True if there is something to fit, and not only to score."""
+        """Return whether the job fits its model; otherwise it only scores it."""
         module = self.module
         if not isinstance(module, MergedModule) or isinstance(module.merge, SampleMethod):
             return True
         try:
             return any(p.requires_grad for p in encoder_of(module).parameters())
-        except WeMoEError:  # of which the estimate of its memory complains
+        except WeMoEError:  # `print_memory` builds the encoder too, and lists this error
             return True
 
     @property
     def command(self) -> Literal["fit", "test"]:
-        """The command that would run the job."""
+        """Return the name of the command that would run the job."""
         return "fit" if self.fits else "test"
 
     @cached_property
     def meant(self) -> Meant:
-        """The folder and the checkpoint of the job, as it would find them itself."""
+        """Return the output folder and the checkpoint that the job itself would choose."""
         given = self.is_out_given, self.is_checkpoint_given
         return meant_run(self.command, self.configs, self.recipe, *given)
 
     @property
     def identity(self) -> Identity:
-        """The identity of the run, once all that it belongs to was read."""
+        """Return the identity of the run; its weights and images must have been read before."""
         scored = None if self.fits else self.meant.checkpoint
         return Identity(
             command=self.command,
@@ -111,31 +115,31 @@ class Job:
 
     @property
     def needs_labels(self) -> bool:
-        """Return True if all images that it learns from must have labels."""
+        """Return whether all images that the job learns from must have labels."""
         method = getattr(self.module, "merge", None)
         by_method = isinstance(method, SampleMethod) and method.needs_labels
         return self.module.needs_labels or by_method
 
     @property
     def tasks_with_heads(self) -> list[str]:
-        """The tasks whose heads it reads, and does not make."""
+        """Return the tasks whose heads the job reads; fine-tuning may make its heads instead."""
         suite, module = self.module.frozen_suite, self.module
         makes_own = isinstance(module, ExpertFineTuning) and not module.takes_head
         return [] if suite is None or makes_own else list(suite.tasks)
 
 
 def preflight(job: Job, console: Console, quiet: bool = False) -> None:
-    """Print what a job would read, write and take.
+    """Print what a job would read and write, and how much memory it would take.
 
-    Nothing is written but to caches, fetched from the hub, or merged.
+    The check writes to caches only. It fetches nothing from the hub and merges no weights.
 
     Args:
         job: the job.
-        console: prints what is found.
-        quiet: print only what is wrong.
+        console: the console that the findings are printed to.
+        quiet: True to print only what is wrong.
 
     Raises:
-        ConfigError: something would keep the job from starting; all of it was printed.
+        ConfigError: the job could not start; every problem was printed.
     """
     findings, parts = Findings(), Console(quiet=True) if quiet else console
     start = print_job(job, parts, findings)
@@ -152,7 +156,10 @@ def preflight(job: Job, console: Console, quiet: bool = False) -> None:
 
 
 def print_job(job: Job, console: Console, findings: Findings) -> Start | None:
-    """Print what would be run, on what, where it would write, and how it would begin there."""
+    """Print what would run on which devices, and the folder it would write to; return its start.
+
+    The start says how the job would begin in that folder; None if that could not be found out.
+    """
     settings, start = job.settings, None
     facts = {
         "suite": job.module.suite.name,
@@ -180,11 +187,13 @@ def print_job(job: Job, console: Console, findings: Findings) -> Start | None:
 
 
 def look_at_settings(job: Job, findings: Findings) -> None:
-    """List what a fit would refuse of the config, whatever models and images it has."""
+    """List the settings that a fit would refuse, whatever its models and images are."""
     job.module.trainer = job.data.trainer = job.trainer
     with findings.listed("config"):
         interval, images = job.settings["val_check_interval"], job.data.batch_size
         check_fit(job.module, job.recipe["task"], interval, images, job.processes)
+    with findings.listed("config"):
+        check_validates((job.recipe.get("guard") or {}).get("action", "off"), job.trainer)
     with findings.listed("config"):
         count_steps(job.trainer)
     with findings.listed("config"):
@@ -209,7 +218,7 @@ def print_tasks(job: Job, console: Console, findings: Findings) -> None:
     counted = look_at_images(job.data, job.needs_labels, findings)
     if job.fits and not (findings.problems or findings.waiting):
         with findings.listed("config"):
-            job.data.train_dataloader()  # which refuses batches and steps that do not go together
+            job.data.train_dataloader()  # raises for batches and steps that do not fit together
     for name, images in counted.items():
         print_task(job, name, images, console, findings)
 
@@ -234,7 +243,7 @@ def print_task(
 
 
 def print_memory(job: Job, console: Console, findings: Findings) -> None:
-    """Print what memory the job would take on each device, and what is free."""
+    """Print how much memory the job would take on each device, and how much is free."""
     data, precision = job.data, str(job.settings["precision"])
     dtype = DTYPES.get(precision, torch.float32)
     images = data.batch_size * data.tasks_per_batch // job.processes
@@ -242,7 +251,7 @@ def print_memory(job: Job, console: Console, findings: Findings) -> None:
         try:
             steps = max(1, int(job.settings["max_steps"]))
             memory = estimate(job.module, images, data.test_batch_size, dtype, steps)
-        except RuntimeError as error:  # of torch, for what is not computed without data
+        except RuntimeError as error:  # torch cannot compute some operations without data
             reason = str(error).partition("\n")[0]
             findings.warning("memory", f"It cannot be estimated for this backbone: {reason}.")
             return

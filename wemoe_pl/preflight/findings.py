@@ -1,4 +1,4 @@
-"""A check collects what would keep a job from starting, and what it would warn of."""
+"""Collect the problems that would keep a job from starting, and its warnings."""
 
 import warnings
 from collections.abc import Iterator
@@ -12,12 +12,14 @@ from wemoe_pl.system.hub_repo import HubRepo
 
 @dataclass
 class Findings:
-    """The problems and warnings that were found so far.
+    """Findings are the problems and warnings that a check has found so far.
 
     Args:
-        problems: what would keep the job from starting, sentences that begin with their part.
-        warnings: what it would go on with, likewise.
-        waiting: bytes of files on the hub that its cache lacks, by repository and kind of file.
+        problems: sentences on what would keep the job from starting; each begins with the name
+            of the part of the job that it is about.
+        warnings: sentences of the same form, on what would not keep the job from starting.
+        waiting: bytes of files on the hub that the local cache lacks, by repository and kind of
+            file.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -25,18 +27,18 @@ class Findings:
     waiting: dict[tuple[HubRepo, str], int] = field(default_factory=dict)
 
     def problem(self, part: str, sentence: str) -> None:
-        """Add what would keep the job from starting."""
+        """Add a sentence on what would keep the job from starting."""
         add(self.problems, part, sentence)
 
     def warning(self, part: str, sentence: str) -> None:
-        """Add what the job would go on with."""
+        """Add a sentence on what is odd, but would not keep the job from starting."""
         add(self.warnings, part, sentence)
 
     def size_to_fetch(self, request: HubFiles | None) -> int:
-        """Count the bytes of files that the cache of the hub lacks; 0 if it has all.
+        """Return the bytes of files that the hub's cache lacks, and note them; 0 if it has all.
 
         Raises:
-            HubError: the hub does not have them either, or cannot be reached.
+            HubError: the hub does not have the files either, or cannot be reached.
         """
         if request is None or request.cached() is not None:
             return 0
@@ -46,7 +48,7 @@ class Findings:
 
     @contextmanager
     def listed(self, part: str) -> Iterator[None]:
-        """List what a block warns of, and the error that ends it, and go on after it.
+        """List the warnings of a block and the error that ends it; the error is not passed on.
 
         >>> found = Findings()
         >>> with found.listed("cars"):
@@ -62,7 +64,7 @@ class Findings:
             except (WeMoEError, OSError) as error:
                 self.problem(part, sentence_of(error))
         for warning in caught:
-            if issubclass(warning.category, UserWarning):  # and none that is for programmers
+            if issubclass(warning.category, UserWarning):  # others are for programmers
                 self.warning(part, str(warning.message))
 
 

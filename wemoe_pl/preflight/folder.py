@@ -1,4 +1,4 @@
-"""The folder that a job would write to, and its contents."""
+"""Check the folder that a job would write to, and describe its contents."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from wemoe_pl.runs.start import Start
 
 
 def check_writable(out: Path) -> None:
-    """Raise `ConfigError` unless a folder can be written to, or be made; it is not made."""
+    """Raise `ConfigError` unless a folder can be written to, or created; it is not created."""
     nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise ConfigError(f"{nearest} is a file: choose another folder with --out.")
@@ -20,10 +20,10 @@ def check_writable(out: Path) -> None:
 
 
 def state_in_words(out: Path) -> str:
-    """Tell what the folder of a run holds: nothing, a run in some state, or other files.
+    """Describe what the folder of a run holds: nothing, a run in some state, or other files.
 
     Raises:
-        CheckpointError: there is a checkpoint that is damaged.
+        CheckpointError: the folder has a checkpoint that is damaged.
     """
     folder = RunFolder(out)
     state = folder.state
@@ -40,7 +40,7 @@ def state_in_words(out: Path) -> str:
 
 
 def what_then(start: Start) -> str:
-    """Tell what the job does about what is there; nothing for an empty folder."""
+    """Describe what the job would do with the run in its folder; return "" if there is none."""
     if start.finished is not None:
         return "It is this very job: it would only show its table."
     if start.replaces is not None:

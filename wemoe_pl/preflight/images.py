@@ -1,4 +1,4 @@
-"""The images that a job would read: which classes in which order, and how many of each."""
+"""Count the images that a job would read, by class, and show the order of the classes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from wemoe_pl.data.tasks import UNLABELLED, Images, Split, name_some
 from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.preflight.findings import Findings
 
-MOST_ROWS = 10  # of a task's classes, unless all are asked for
-LAST_ROWS = 2  # of these, how many are the last classes
-WIDEST_CLASS = 22  # columns, in which a longer name takes several lines
-LONGEST_NAME = 30  # of an image, unless whole names are asked for
+MOST_ROWS = 10  # rows for the classes of a task, unless all are asked for
+LAST_ROWS = 2  # rows among them that show the last classes
+WIDEST_CLASS = 22  # characters of a class name on a line; longer names are wrapped
+LONGEST_NAME = 30  # characters of an image's name, unless whole names are asked for
 
 
 @dataclass(frozen=True)
 class Counted:
-    """The images of a split, counted.
+    """A `Counted` holds the number of images of each label in a split.
 
     Args:
-        counts: by label, how many there are.
-        first: by label, the name of the first.
+        counts: the number of images, by label.
+        first: the name of the first image, by label.
     """
 
     counts: Counter[int]
@@ -30,7 +30,7 @@ class Counted:
 
     @classmethod
     def of(cls, images: Images) -> "Counted":
-        """Count images; none is decoded."""
+        """Count images by label, without decoding any."""
         first: dict[int, int] = {}
         for index, label in enumerate(images.labels):
             first.setdefault(label, index)
@@ -45,12 +45,12 @@ class Counted:
 
 @dataclass
 class CountedTask:
-    """The images of a task that a job would read, counted.
+    """A `CountedTask` holds the counts of the images of a task that a job would read.
 
     Args:
-        classes: their names in label order; none if only the head knows them.
-        splits: those that the job reads.
-        to_fetch: bytes of the splits that are on the hub and not here.
+        classes: the class names in label order; empty if only the head knows them.
+        splits: the counts of each split that the job reads and that is on this machine.
+        to_fetch: bytes of each split that still has to be fetched from the hub.
     """
 
     classes: tuple[str, ...] = ()
@@ -61,12 +61,12 @@ class CountedTask:
 def look_at_images(
     data: VisionData, needs_labels: bool, findings: Findings
 ) -> dict[str, CountedTask]:
-    """Read the lists of images that a job reads, by task; nothing is fetched from the hub.
+    """Count the images that a job reads, by task; nothing is fetched from the hub.
 
     Args:
         data: the job's images.
-        needs_labels: must all images that it learns from have labels?
-        findings: where problems and warnings go.
+        needs_labels: True if all images that the job learns from must have labels.
+        findings: the list that problems and warnings are added to.
     """
     found = {images.task: CountedTask() for images in data.sets.all}
     for images in data.sets.all:
@@ -88,19 +88,19 @@ def look_at_images(
 def warn_of_missing(
     task: str, split: Split, classes: Sequence[str], counted: Counted, findings: Findings
 ) -> None:
-    """Warn of classes that a labelled split has no image of."""
+    """Warn of classes without an image, in a split whose images all have labels."""
     missing = [f"'{name}'" for i, name in enumerate(classes) if not counted.counts[i]]
     if missing and not counted.counts[UNLABELLED]:
         findings.warning(task, f"No {split} images are of class {name_some(missing)}.")
 
 
 def class_table(images: CountedTask, classes: Sequence[str], full: bool) -> Table:
-    """A table with a row per class in label order: its images of each split, and the first.
+    """Return a table with a row per class: its number of images in each split, and its first image.
 
     Args:
-        images: the task's images.
-        classes: their names, which may be the head's.
-        full: show all classes, and all of a name.
+        images: the counts of the task's images.
+        classes: the class names in label order, of the images or else of the head.
+        full: True to show all classes, and names at full length.
     """
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("label", justify="right")
@@ -125,7 +125,7 @@ def class_table(images: CountedTask, classes: Sequence[str], full: bool) -> Tabl
 
 
 def shortened(name: str) -> str:
-    """Shorten a long name in its middle, which tells least.
+    """Shorten a long name in its middle, which is its least telling part.
 
     >>> shortened("/a/folder/far/away/from/all/others/cat/0.png")
     '/a/folder/f…l/others/cat/0.png'
@@ -137,7 +137,7 @@ def shortened(name: str) -> str:
 
 
 def visible(name: str) -> str:
-    r"""Put a class name in quotes where something in it is not seen, such as a blank at its end.
+    r"""Quote a class name that has something invisible in it, such as a blank at its end.
 
     >>> visible("dog"), visible("dog "), visible("d\tog")
     ('dog', "'dog '", "'d\\tog'")

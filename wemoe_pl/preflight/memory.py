@@ -1,4 +1,4 @@
-"""The memory that a job would take, counted on models without memory: nothing is allocated."""
+"""Estimate the memory that a job would take, on meta and fake tensors: nothing is allocated."""
 
 import re
 import weakref
@@ -31,18 +31,18 @@ from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.sample_merging import SampleMerging
 
-ADAM = 2  # numbers for each that is trained: the means of its gradient and of that squared
+ADAM = 2  # Adam keeps two numbers per trained parameter: the means of its gradient and its square
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes that the operations within it make, until these are let go of.
+    """A `LiveBytes` counts the bytes of the tensors that operations within it make, until freed.
 
     Args:
-        outside: tensors of which views are nothing new.
+        outside: tensors made before the block; their storages are not counted.
 
     Attributes:
-        now: how many there are.
-        most: how many there have been at once.
+        now: the number of bytes that are alive.
+        most: the largest number of bytes that were alive at once.
     """
 
     def __init__(self, outside: Iterable[Tensor]):
@@ -61,7 +61,7 @@ class LiveBytes(TorchDispatchMode):
         return results
 
     def count(self, storage: torch.UntypedStorage) -> None:
-        """Count the storage of a tensor once, until it is let go of."""
+        """Count the storage of a tensor once, until it is freed."""
         if id(storage) in self._known:
             return
         self._known.add(id(storage))
@@ -70,22 +70,22 @@ class LiveBytes(TorchDispatchMode):
         weakref.finalize(storage, self.forget, id(storage), storage.nbytes())
 
     def forget(self, key: int, size: int) -> None:
-        """Count a storage no more, which has been let go of."""
+        """Subtract a storage that has been freed."""
         self._known.discard(key)
         self.now -= size
 
 
 @dataclass(frozen=True)
 class Memory:
-    """The bytes that a job takes on a device.
+    """A `Memory` says how many bytes each part of a job takes on a device.
 
     Args:
         model: the encoder whose parts are trained or scored, with all task vectors.
-        task_vectors: what of that they take.
-        optimizer: Adam's two means for each number that is trained.
+        task_vectors: the share of `model` that the task vectors take.
+        optimizer: Adam's two means for each parameter that is trained.
         step: the gradients, the activations of one batch, forward and backward, and the expert that
-            an objective compares with; or the expert that samples are shown to, and what is summed
-            over them.
+            an objective compares with. For a method that merges from samples: the expert that the
+            samples are shown to, and the sums over them.
         references: the encoders that the test compares with.
         scoring: the activations of one batch of a test, and the models that are merged for it.
     """
@@ -99,12 +99,12 @@ class Memory:
 
     @property
     def fit(self) -> int:
-        """The bytes that are taken while a model is trained."""
+        """Return the bytes that are taken while the model is trained."""
         return self.model + self.optimizer + self.step
 
     @property
     def test(self) -> int:
-        """The bytes that are taken while it is scored after a fit."""
+        """Return the bytes that are taken while the model is scored after a fit."""
         return self.model + self.optimizer + self.references + self.scoring
 
 
@@ -117,16 +117,16 @@ def estimate(
 ) -> Memory:
     """Estimate the memory that a job takes on each device.
 
-    Activations are counted on the plain encoder. In its place an MLP that is merged tile by tile
-    keeps its hidden layer once more for the backward pass, and works in a bounded space that is not
-    counted; factors of low rank are added to what the plain one makes.
+    Activations are counted on the plain encoder. An MLP that is merged tile by tile keeps its
+    hidden layer once more for the backward pass, which is added; its bounded work space is not
+    counted. The factors of low-rank task vectors only add to the activations of the plain encoder.
 
     Args:
         module: the job's model, which is not built.
-        images: in a batch of a step, of all tasks together.
-        test_images: in a batch of a test.
-        dtype: of weights and activations.
-        steps: of the fit, whose images some methods keep.
+        images: the number of images in a batch of a step, of all tasks together.
+        test_images: the number of images in a batch of a test.
+        dtype: the type of weights and activations.
+        steps: the number of steps of the fit; some methods keep the images of all steps.
 
     Raises:
         MergeError: the backbone cannot be merged by the method.
@@ -134,7 +134,8 @@ def estimate(
     backbone = module.suite.backbone
     model, compared = encoder_of(module), references_of(module)
     trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
-    anew = nbytes(model.encoder) if isinstance(model, AdaptiveEncoder) else 0  # merged each time
+    # An adaptive encoder merges all its weights again in every forward pass.
+    anew = nbytes(model.encoder) if isinstance(model, AdaptiveEncoder) else 0
     if isinstance(module, SampleMerging):
         trained, step = 0, of_samples(module, images, steps)
     elif anew or not isinstance(module, MergedModule):
@@ -157,7 +158,10 @@ def estimate(
 
 
 def of_samples(module: SampleMerging, images: int, steps: int) -> int:
-    """Count the bytes that samples take: an expert, its activations, the sums, and a solution."""
+    """Return the bytes that merging from samples takes.
+
+    They are an expert, its activations, the sums over samples, and the merged weights.
+    """
     backbone = module.suite.backbone
     per_task = max(1, images // len(module.suite.experts))
     size = Preprocessing(backbone).config["input_size"]
@@ -168,18 +172,18 @@ def of_samples(module: SampleMerging, images: int, steps: int) -> int:
         with torch.no_grad():
             sums = module.merge.start(encoder, experts).nbytes(seen)
     model, passes = nbytes(encoder), activations(backbone, per_task)
-    if module.merge.needs_labels:  # Fisher merging: gradients of every sample, and their squares
+    if module.merge.needs_labels:  # Fisher merging takes the gradients of each sample by itself
         passes = max(passes, model + activations(backbone, 1, "weights"))
     return 2 * model + passes + sums
 
 
 def cached(model: nn.Module) -> int:
-    """Count the bytes of the merged models that are kept for images to come."""
+    """Return the bytes of the merged models that MASS keeps for later images."""
     return model.cached * nbytes(model.encoder) if isinstance(model, MASSEncoder) else 0
 
 
 def is_tiled(model: nn.Module) -> bool:
-    """Are there mixtures, whose task vectors are more than factors of low rank?"""
+    """Return whether a model has mixtures with matrices whose task vectors are not of low rank."""
     matrices = [
         vectors
         for mixture in mixtures_of(model).values()
@@ -190,14 +194,14 @@ def is_tiled(model: nn.Module) -> bool:
 
 
 def encoder_of(module: MultiTaskModule) -> nn.Module:
-    """Build the encoder that a job trains or scores, without memory."""
+    """Build the encoder that a job trains or scores, on the meta device."""
     if isinstance(module, MergedModule):
         return merged(module.suite, module.merge)
     return with_frozen_projection(module.suite.backbone.skeleton())
 
 
 def references_of(module: MultiTaskModule) -> list[nn.Module]:
-    """Build the encoders that the test compares with, without memory."""
+    """Build the encoders that the test compares with, on the meta device."""
     suite = module.suite
     if not isinstance(module, MergedModule):
         return [suite.backbone.skeleton()]
@@ -207,24 +211,24 @@ def references_of(module: MultiTaskModule) -> list[nn.Module]:
 
 
 def merged(suite: Suite, method: MergeMethod) -> nn.Module:
-    """Merge a suite's encoders by a method, without memory."""
+    """Merge a suite's encoders by a method, on the meta device."""
     backbone = suite.backbone
     if isinstance(method, TensorMethod | Wrapper | PerTaskMethod):
-        return backbone.skeleton().requires_grad_(False)  # whose size no weight decides
+        return backbone.skeleton().requires_grad_(False)  # their result is as large as the encoder
     experts = {task: backbone.skeleton().state_dict() for task in suite.experts}
     if isinstance(method, WEMoE):
-        method = replace(method, rest=None, centre=None)  # which take the places of other weights
+        method = replace(method, rest=None, centre=None)  # their merges replace weights, add none
     with torch.device("meta"):
         return method.merge(backbone.skeleton(), experts)
 
 
 def nbytes(model: nn.Module) -> int:
-    """Count the bytes of the weights of a model, once where they are shared."""
+    """Return the bytes of the parameters and buffers of a model; shared ones count once."""
     return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
 
 
 def hidden_layers(backbone: Backbone, images: int) -> int:
-    """Count the bytes of the hidden layers of all MLPs of the plain encoder."""
+    """Return the bytes of the hidden layers of all MLPs of the plain encoder, for some images."""
     encoder, sizes = backbone.skeleton(), list[int]()
     for block in blocks_of(encoder):
         first = next(m for m in block.get_submodule("mlp").modules() if isinstance(m, nn.Linear))
@@ -238,13 +242,13 @@ def hidden_layers(backbone: Backbone, images: int) -> int:
 def activations(
     backbone: Backbone, images: int, to: Literal["weights", "inputs"] | None = None
 ) -> int:
-    """Count the most bytes that exist at once in a pass of the plain encoder.
+    """Return the largest number of bytes that are alive at once in a pass of the plain encoder.
 
     Args:
-        backbone: of the encoder.
-        images: in the batch.
-        to: what the gradients of a backward pass go to, all weights or only what they lead
-            through; by default there is none.
+        backbone: the backbone of the encoder.
+        images: the number of images in the batch.
+        to: the tensors that a backward pass computes gradients for: all weights, or the input
+            images and what lies between; by default there is no backward pass.
     """
     encoder = backbone.skeleton()
     tensors = (*encoder.named_parameters(), *encoder.named_buffers())
@@ -263,7 +267,7 @@ def activations(
 
 
 def free_bytes(accelerator: str) -> int | None:
-    """The memory that is free now where a job would run; None if the system does not say."""
+    """Return the bytes that are free now where a job would run; None if they are not known."""
     if accelerator != "cpu" and torch.cuda.is_available():
         return torch.cuda.mem_get_info()[0]
     about = Path("/proc/meminfo")

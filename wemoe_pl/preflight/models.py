@@ -1,4 +1,4 @@
-"""The encoders and heads that a job would read: from where, in which form, and whether they fit."""
+"""Look at the encoders and heads that a job would read: their sources, forms and faults."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,12 +25,13 @@ from wemoe_pl.system.disk_space import size_in_words
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder whose weights have all been read once.
+    """An `Encoder` describes an encoder that a job would read.
 
     Args:
-        source: as the suite names it.
-        form: of the file.
-        distance: ‖θ − θ₀‖ ÷ ‖θ₀‖, how far it is from the pretrained one; None of that itself.
+        source: the source of the encoder, as the suite names it.
+        form: the name of the form of its file, or a note that it has to be fetched.
+        distance: ‖θ − θ₀‖ ÷ ‖θ₀‖ from the pretrained encoder; None for the pretrained encoder
+            itself, and where it was not measured.
     """
 
     source: str
@@ -39,7 +40,7 @@ class Encoder:
 
 
 def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
-    """Read the pretrained encoder and the experts, a tensor at a time; nothing is fetched."""
+    """Read the pretrained encoder and the experts, a tensor at a time, without fetching any."""
     found: dict[str, Encoder] = {}
     pretrained: LazyState | None = None
     with findings.listed("pretrained"):
@@ -49,13 +50,13 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
             pretrained = suite.open_pretrained()
             found["pretrained"] = Encoder(suite.pretrained, form_name(suite.pretrained))
             for key in pretrained:
-                _ = pretrained[key]  # which refuses numbers that are not finite
+                _ = pretrained[key]  # reading raises for numbers that are not finite
     digests = {}
     for task, source in suite.experts.items():
         with findings.listed(f"expert of {task}"):
             if waiting := to_fetch(source, findings):
                 found[task] = waiting
-            elif pretrained is None:  # from which some take their projection
+            elif pretrained is None:  # some experts take their projection from it
                 found[task] = Encoder(source, form_name(source))
             else:
                 state = encoder_state(source, suite.backbone, projection=suite.pretrained)
@@ -70,13 +71,13 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
 
 
 def to_fetch(source: str, findings: Findings) -> Encoder | None:
-    """Describe an encoder that is on the hub and not in its cache; None for any other."""
+    """Return a description of an encoder that has yet to be fetched; None for any other."""
     size = findings.size_to_fetch(hub_request(source, ENCODER_FILE))
     return Encoder(source, f"to fetch, {size_in_words(size)}") if size else None
 
 
 def distance(state: LazyState, pretrained: LazyState) -> float:
-    """Read weights, and measure how far they are from the pretrained ones, by the norm of those."""
+    """Read all weights, and return their distance ‖θ − θ₀‖ ÷ ‖θ₀‖ from the pretrained ones."""
     found: list[float] = []
     measured_state = MeasuredState(state, pretrained, found.append)
     for key in pretrained:
@@ -85,20 +86,21 @@ def distance(state: LazyState, pretrained: LazyState) -> float:
 
 
 def form_name(source: str) -> str:
-    """Find the name of the form that a file of weights has, by its keys."""
+    """Return the name of the form of a file of weights, which its keys tell."""
     return find_tower(open_weights(source, ENCODER_FILE)).form.name
 
 
 def look_at_head(
     suite: Suite, task: str, check_classes: bool, findings: Findings
 ) -> tuple[str, ClassificationHead | None]:
-    """Tell where the head of a task is from, and load it if it is here.
+    """Describe the source of the head of a task, and load the head if it is on this machine.
 
     Args:
-        suite: what the task belongs to.
-        task: its name.
-        check_classes: compare the head's classes with those of the images, which must be here.
-        findings: where problems go.
+        suite: the suite that the task belongs to.
+        task: the name of the task.
+        check_classes: True to compare the head's classes with those of the task's images, which
+            must be on this machine.
+        findings: the list that problems are added to.
     """
     source = suite.heads.get(task)
     if source is None and suite.text_tower is not None:
@@ -113,9 +115,9 @@ def look_at_head(
 def look_at_made_head(
     suite: Suite, task: str, tower: TextTower, check_classes: bool, findings: Findings
 ) -> tuple[str, ClassificationHead | None]:
-    """Look at a head that the text tower makes, and that may be in the cache."""
+    """Describe the source of a head that the text tower makes, and load it if it is cached."""
     source = f"zero-shot, by the text tower of {suite.text_source}"
-    with findings.listed("text tower"):  # which several tasks may share
+    with findings.listed("text tower"):  # tasks share it: its problem is listed once
         if size := findings.size_to_fetch(hub_request(suite.text_source, ENCODER_FILE)):
             return f"{source}, to fetch, {size_in_words(size)}", None
         tower.check(suite.text_source)
@@ -127,18 +129,18 @@ def look_at_made_head(
 
 
 def described(head: ClassificationHead) -> str:
-    """Tell how many classes a head has, and of which kind it is."""
+    """Describe a head in words: its number of classes and its kind."""
     count = len(head.classes)
     kind = f"cosine, scale {head.logit_scale:g}" if isinstance(head, CosineHead) else "linear"
     return f"{count} class{'' if count == 1 else 'es'}, {kind}"
 
 
 def order_of(task: VisionTask, classes: Sequence[str]) -> str:
-    """Tell where the names of a task's classes, and their order, are from.
+    """Describe where the names and the order of a task's classes come from.
 
     Args:
         task: the task.
-        classes: what it says they are.
+        classes: the task's classes; empty if only its head knows them.
     """
     if not classes:
         return "known to the head alone"

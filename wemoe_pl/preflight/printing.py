@@ -1,4 +1,4 @@
-"""A check prints what it finds, part by part, in plain tables and sentences."""
+"""Print the findings of a check, part by part, in plain tables and sentences."""
 
 from collections.abc import Mapping
 
@@ -19,10 +19,10 @@ def print_part(
     """Print a heading, facts in words, and a table.
 
     Args:
-        console: where it is printed.
+        console: the console that is printed to.
         title: the heading.
-        facts: sentences or values, by what they are about.
-        table: what is below them, if it has any row.
+        facts: sentences or values, by their subjects.
+        table: a table that is printed below the facts, if it has any row.
     """
     console.print(f"\n{title}", style="bold")
     words = Table.grid(padding=(0, 2))
@@ -40,8 +40,8 @@ def memory_facts(memory: Memory, fits: bool, room: int | None) -> dict[str, str]
 
     Args:
         memory: the estimate.
-        fits: is anything trained?
-        room: bytes that are free on the device; None if that is not known.
+        fits: True if anything is trained.
+        room: bytes that are free on the device; None if they are not known.
     """
     vectors = f", {size_in_words(memory.task_vectors)} of it task vectors"
     facts = {"model": size_in_words(memory.model) + (vectors if memory.task_vectors else "")}
@@ -61,7 +61,7 @@ def memory_facts(memory: Memory, fits: bool, room: int | None) -> dict[str, str]
 
 
 def print_findings(console: Console, findings: Findings, quiet: bool) -> None:
-    """Print all warnings and problems, and unless it is to be quiet that there are none."""
+    """Print all warnings and problems and, unless `quiet`, a sentence if there is no problem."""
     if size := sum(findings.waiting.values()):
         waiting = f"{size_in_words(size)} are on the hub and not here, and were not looked at"
         console.print(f"\n{waiting}: `wemoe-pl prepare` fetches them.")

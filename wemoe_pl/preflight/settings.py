@@ -1,4 +1,4 @@
-"""Settings that a fit refuses, whatever models and images it has."""
+"""Check settings that a fit refuses, whatever its models and images are."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ def check_fit(
     batch_size: int,
     processes: int = 1,
 ) -> None:
-    """Raise `ConfigError` for settings that a fit of this module cannot have together.
+    """Raise `ConfigError` for settings that a fit of this module cannot have.
 
     Args:
-        module: what is fitted.
-        task: the one that was given, if any was; for fine-tuning alone.
-        val_check_interval: of the trainer, above 0.
-        batch_size: images per task and step, several if the objective compares them.
+        module: the module that is fitted.
+        task: the value of --task, if it was given; only fine-tuning takes it.
+        val_check_interval: the trainer's interval between validations, above 0.
+        batch_size: images per task and step; several if the objective compares them.
         processes: the number of processes that share a step.
     """
     if task and not isinstance(module, ExpertFineTuning):
@@ -42,7 +42,7 @@ def check_fit(
 
 
 def check_devices(accelerator: str, devices: Any) -> None:
-    """Raise `ConfigError` if this machine lacks the devices that are asked for."""
+    """Raise `ConfigError` if this machine lacks the GPUs that a job asks for."""
     there = torch.cuda.device_count()
     if accelerator not in ("gpu", "cuda"):
         return
@@ -56,7 +56,7 @@ def check_devices(accelerator: str, devices: Any) -> None:
 
 
 def number_of(devices: Any) -> int | None:
-    """Count the devices that a setting of the trainer means; None if it means all there are.
+    """Return the number of devices that a setting of the trainer means; None if it means all.
 
     >>> number_of("3"), number_of([0, 2]), number_of("auto"), number_of(-1)
     (3, 2, None, None)

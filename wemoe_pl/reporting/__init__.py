@@ -1,1 +1,1 @@
-"""The outcome of a run is presented here: results, tables, pictures, pages and dashboards."""
+"""Present the outcome of runs: results, tables, figures, pages and dashboards."""

@@ -1,4 +1,4 @@
-"""The paper's analyses (§5): each writes a table as CSV, and figures of it."""
+"""Run the paper's analyses (§5): each writes a table as CSV, and figures of it."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ from wemoe_pl.system.files import atomic_write
 from wemoe_pl.system.spreadsheets import csv_cells
 from wemoe_pl.training.routing import TaskRouting
 
-SPAN = (-0.5, 1.5)  # of both coefficients of a landscape
+SPAN = (-0.5, 1.5)  # the range of both coefficients of a landscape
 BATCH = 64
 ROUTING_FILE = "routing.csv"
 ROUTING_COLUMNS = ("task", "block", "expert", "mean_weight", "largest_share")
@@ -52,16 +52,16 @@ def write_routing(
         out: the folder of `routing.csv`, `routing.png` and `routing_share.png`.
         routing: the routing weights of each task's samples.
         experts: the experts' names, in the order of the routing weights.
-        title: of the figures.
-        start: the routing weight that adaptation began with, if it was one for all.
-        blocks: the names of what routes, in the order of its weights; by default numbers.
+        title: the title of the figures.
+        start: the routing weight that adaptation began with, if all began with the same.
+        blocks: the names of the blocks, in the order of the routing weights; by default numbers.
     """
     rows = routing_rows(routing, experts, blocks)
     written = [write_rows(out / ROUTING_FILE, ROUTING_COLUMNS, rows), out / "routing.png"]
     means = {task: statistics.mean.cpu() for task, statistics in routing.items()}
     plot_routing(out / "routing.png", means, experts, title, start, blocks)
     own = {t: routing[t].largest[:, i].tolist() for i, t in enumerate(experts) if t in routing}
-    if own:  # else only images of unseen tasks were routed
+    if own:  # otherwise only images of unseen tasks were routed
         about = f"{title}\nown expert has the largest routing weight"
         plot_routing_share(out / "routing_share.png", own, about, blocks)
         written.append(out / "routing_share.png")
@@ -82,8 +82,10 @@ def routing_rows(
 def write_similarity(suite: Suite, out: Path) -> list[Path]:
     """Write and draw how near all pairs of task vectors are, by layer and as a whole.
 
+    For each tensor, the task vectors of all experts are in memory at once.
+
     Args:
-        suite: whose experts are compared; of each tensor, all experts' are in memory at once.
+        suite: the suite of the experts that are compared.
         out: the folder of `similarity.csv` and `similarity.png`.
 
     Raises:
@@ -107,7 +109,10 @@ def write_similarity(suite: Suite, out: Path) -> list[Path]:
 
 
 def gram_matrices(base: State, experts: Sequence[State]) -> dict[str, FloatArray]:
-    """Inner products of all pairs of task vectors, (T, T), by layer and for "all", in float64."""
+    """Return the inner products of all pairs of task vectors, (T, T), by layer and for "all".
+
+    They are computed in float64.
+    """
     vectors = [lazy_task_vector(base, expert) for expert in experts]
     grams: dict[str, FloatArray] = {}
     for key in vectors[0]:
@@ -119,7 +124,7 @@ def gram_matrices(base: State, experts: Sequence[State]) -> dict[str, FloatArray
 
 
 def layer_of(key: str) -> str:
-    """The part of a block that a weight is in, or what of the encoder lies outside the blocks.
+    """Return the part of a block that a weight is in, or the part of the encoder outside blocks.
 
     >>> layer_of("blocks.3.mlp.fc1.weight"), layer_of("patch_embed.proj.weight")
     ('blocks.3.mlp', 'patch_embed')
@@ -129,14 +134,14 @@ def layer_of(key: str) -> str:
 
 
 def cosine_of(gram: FloatArray) -> FloatArray:
-    """Cosines from inner products; 0 where a task vector is 0."""
+    """Compute cosines from inner products (T, T); 0 where a task vector is 0."""
     norms = np.sqrt(gram.diagonal())
     products = np.outer(norms, norms)
     return np.divide(gram, products, out=np.zeros_like(gram), where=products > 0)
 
 
 def distance_of(gram: FloatArray) -> FloatArray:
-    """Euclidean distances from inner products."""
+    """Compute Euclidean distances from inner products (T, T)."""
     squares = gram.diagonal()
     return np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * gram, 0))
 
@@ -152,12 +157,12 @@ def write_landscape(
     """Write and draw the loss and accuracy of two tasks over the plane θ0 + a τ_1 + b τ_2.
 
     Args:
-        suite: the pretrained encoder, the two experts and the two heads.
-        data: gives the test images.
+        suite: the suite of the pretrained encoder, the two experts and the two heads.
+        data: the data module, which has the test images.
         tasks: the names of the two tasks.
         out: the folder of `landscape.csv` and `landscape.png`.
-        points: how many values a, and b, take from -0.5 to 1.5.
-        images: how many labelled test images of each task are looked at, the first ones.
+        points: the number of values that each of a and b takes from -0.5 to 1.5.
+        images: the number of labelled test images of each task that are scored, the first ones.
 
     Raises:
         ConfigError: a value is out of range, or a task has no expert.
@@ -189,7 +194,7 @@ def encoders_on_plane(
 ) -> Iterator[tuple[tuple[int, float], tuple[int, float], nn.Module]]:
     """Yield (i, a), (j, b) and the encoder θ0 + a τ_1 + b τ_2, for all values a and b of a grid.
 
-    It is one encoder, whose weights are replaced from point to point.
+    The same encoder is yielded every time, with other weights.
     """
     encoder, experts = suite.load_pretrained(), suite.load_experts()
     base = {key: weight.clone() for key, weight in encoder.state_dict().items()}
@@ -218,7 +223,7 @@ def labelled_images(data: VisionData, task: str, count: int) -> tuple[Tensor, Te
 def score(
     encoder: nn.Module, head: nn.Module, images: Tensor, labels: Tensor
 ) -> tuple[float, float]:
-    """Score images (N, 3, H, W): their cross-entropy in nats, and the accuracy from 0 to 1."""
+    """Return the cross-entropy of images (N, 3, H, W) in nats, and the accuracy from 0 to 1."""
     logits = torch.cat([head(encoder(batch)) for batch in images.split(BATCH)])
     right = (logits.argmax(dim=-1) == labels).double()
     return F.cross_entropy(logits, labels).item(), right.mean().item()
@@ -227,13 +232,13 @@ def score(
 def write_parameters(
     backbone: Backbone, methods: Mapping[str, MergeMethod], max_tasks: int, out: Path
 ) -> list[Path]:
-    """Write and draw how large merged models are, by number of tasks.
+    """Write and draw the numbers of parameters of merged models, by number of tasks.
 
-    Parameters are counted on models that take no memory.
+    Parameters are counted on models on the meta device, which take no memory.
 
     Args:
         backbone: the architecture of the encoders.
-        methods: the merge methods, by the names that table and figure call them.
+        methods: the merge methods, by the names that they have in the table and the figure.
         max_tasks: the largest number of tasks.
         out: the folder of `parameters.csv` and `parameters.png`.
     """
@@ -250,14 +255,14 @@ def write_parameters(
 
 
 def sizes(method: MergeMethod, pretrained: nn.Module, tasks: int) -> tuple[int, int]:
-    """Count the total and the trainable parameters of a merge of so many experts."""
+    """Count the total and the trainable parameters of a merge of some number of experts."""
     experts = {f"task{i}": state_of(pretrained) for i in range(tasks)}
     counts = parameter_counts(method.merge(pretrained, experts))
     return counts["total"], counts["trainable"]
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    """Write a table as CSV, whole or not at all, of which a spreadsheet runs nothing."""
+    """Write a table as CSV, whole or not at all, without cells that a spreadsheet would run."""
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(map(csv_cells, [header, *rows]))
     return path

@@ -1,4 +1,4 @@
-"""The table that compares the runs of one experiment, with references and published rows."""
+"""Make the table that compares the runs of one experiment, with references and published rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,14 +28,14 @@ EXPERTS_LABEL = REFERENCES[EXPERTS].label
 
 @dataclass(frozen=True)
 class TableOptions:
-    """The options of a table of runs.
+    """A `TableOptions` says which rows a table of runs has, and in which order.
 
     Args:
-        mean_over_seeds: has one row for runs that differ in the seed.
-        references: has rows for what the runs were compared with, as that of a single run always.
-        published: has the published rows of the same experiment and checkpoints below.
-        family: of the experts of runs whose sources do not tell it; see `FAMILIES`.
-        sort: "mean" for rows by their mean; none for the order in which they are found.
+        mean_over_seeds: True to make one row of runs that differ only in the seed.
+        references: True to add rows for the references of the runs; a single run always has them.
+        published: True to add the published rows of the same experiment and checkpoints.
+        family: the family of experts whose sources do not tell it; see `FAMILIES`.
+        sort: "mean" to sort rows by their mean; None to keep the order in which runs are found.
     """
 
     mean_over_seeds: bool = False
@@ -49,12 +49,12 @@ DEFAULT_TABLE = TableOptions()
 
 
 def compare_runs(runs: Sequence[ScoredRun], options: TableOptions) -> list[ResultTable]:
-    """Make the table of the runs of one experiment, and another where some tasks lack labels.
+    """Make the table of the runs of one experiment, and a second one if some tasks lack labels.
 
-    The second is of all tasks, in what stands in for the accuracy.
+    The second table shows all tasks, in the metric that stands in for the accuracy.
 
     Raises:
-        ConfigError: published rows are asked for, and it is not clear which may stand beside them.
+        ConfigError: published rows are asked for, and it is not clear which of them are comparable.
     """
     results = [run.results for run in runs]
     metric = compared_metric(results)
@@ -96,10 +96,10 @@ def metric_table(
 
 
 def published_beside(runs: Sequence[ScoredRun], family: str | None) -> list[PublishedRow]:
-    """Find what is published of the experiment of some runs, with checkpoints of their family.
+    """Find the published rows of the experiment of some runs, with checkpoints of their family.
 
     Raises:
-        ConfigError: the family is not known, or another one than is stated.
+        ConfigError: the family of a run is not known, or differs from the stated one.
     """
     first = runs[0].results
     experiment = experiment_of(first)
@@ -110,7 +110,7 @@ def published_beside(runs: Sequence[ScoredRun], family: str | None) -> list[Publ
 
 
 def own_rows(runs: Sequence[ScoredRun], columns: TableColumns, over_seeds: bool) -> list[ResultRow]:
-    """Make a row per run, or per set of runs that differ in nothing but the seed."""
+    """Make a row per run, or, if `over_seeds`, per set of runs that differ only in the seed."""
     grouped: dict[Any, list[ScoredRun]] = {}
     for i, run in enumerate(runs):
         same = (run.method, *sorted(run.options.items())) if over_seeds else i
@@ -137,8 +137,8 @@ def numbers_of(
 
     Args:
         run: the run.
-        columns: of the table.
-        individual: the experts' accuracy, by which a run is normalised that has none of its own.
+        columns: the columns of the table.
+        individual: the experts' accuracy, which normalises a run that has no normalized mean.
     """
     results = run.results
     normalized = results.get("normalized_mean")
@@ -156,7 +156,7 @@ def numbers_of(
 
 
 def labels_of(runs: Sequence[ScoredRun]) -> list[str]:
-    """Name the method of every run, with what tells it from others of that method."""
+    """Name the method of every run, with the settings that differ among runs of that method."""
     labels = []
     for run in runs:
         alike = [other for other in runs if other.method == run.method]
@@ -184,11 +184,11 @@ def labels_of(runs: Sequence[ScoredRun]) -> list[str]:
 def reference_rows(
     runs: Sequence[ScoredRun], columns: TableColumns, known: set[str]
 ) -> list[ResultRow]:
-    """Make a row for everything that the runs were compared with, equal ones once.
+    """Make a row for each reference of the runs; equal rows appear once.
 
     Args:
         runs: the runs of one experiment.
-        columns: of the table.
+        columns: the columns of the table.
         known: the labels of rows that the table has already.
     """
     rows: list[ResultRow] = []
@@ -205,7 +205,7 @@ def reference_rows(
 
 
 def published_row(row: PublishedRow, columns: TableColumns) -> ResultRow:
-    """Make a row of our table from a published one."""
+    """Make a row of our table from a published row."""
     cells = cells_of(row.accuracy, [row.mean], columns)
     return ResultRow(row.method, cells, family=row.checkpoint_family, source=row.origin)
 
@@ -213,19 +213,19 @@ def published_row(row: PublishedRow, columns: TableColumns) -> ResultRow:
 def cells_of(
     values: Mapping[str, float], means: Sequence[float | None], columns: TableColumns
 ) -> list[Cell]:
-    """Make the cells of a row: one per task, then the means, and empty ones for the others."""
+    """Make the cells of a row: one per task, then the means, and empty cells to fill the row."""
     known = [*(values.get(task) for task in columns.tasks), *means]
     filled = [*known, *[None] * (len(columns.metrics) - len(known))]
     return [Cell(v, **look_of(metric)) for v, metric in zip(filled, columns.metrics, strict=True)]
 
 
 def look_of(metric: ShownMetric) -> dict[str, Any]:
-    """Return how cells of a metric are written and compared."""
+    """Return the arguments of `Cell` that say how a metric is written and compared."""
     return {"form": metric.text, "least_is_best": metric.least_is_best}
 
 
 def title_of(results: Mapping[str, Any]) -> str:
-    """Say what a table is of: the suite, its tasks, and what was done to experts and images."""
+    """Return the title of a table: the suite, its tasks, unseen ones, and changes to its images."""
     tasks = scored_tasks(results)
     experts = results.get("experts", tasks)
     unseen = [task for task in tasks if task not in experts]

@@ -1,4 +1,4 @@
-"""The dashboard: what a run shows in Weights & Biases, and in TensorBoard as far as it can."""
+"""Show a run in Weights & Biases, and its pictures in TensorBoard as well."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -33,16 +33,16 @@ from wemoe_pl.training.evaluation import Sample
 from wemoe_pl.training.metrics import normalized_mean
 from wemoe_pl.training.module import MultiTaskModule
 
-SHOWN_EXPERTS = 3  # of the largest routing weights, below an image
+SHOWN_EXPERTS = 3  # experts of the largest routing weights in the caption of an image
 
 
 class Dashboard(L.Callback):
-    """Adds media, tables and alerts to what Lightning logs; the metrics need no dashboard.
+    """A `Dashboard` adds media, tables and alerts to what Lightning logs; metrics do not need it.
 
-    Works with every logger: Weights & Biases shows all of it, TensorBoard the pictures.
+    It works with every logger: Weights & Biases shows all of it, TensorBoard the pictures.
 
     Args:
-        routing_maps: show at every validation where each block sends the images of each task?
+        routing_maps: True to draw each task's routing weights in each block at every validation.
     """
 
     def __init__(self, routing_maps: bool = True):
@@ -51,7 +51,7 @@ class Dashboard(L.Callback):
         self._alerted: set[str] = set()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Give every metric its axis and its summary."""
+        """Tell W&B the axis and the summary of every metric."""
         if not isinstance(pl_module, MultiTaskModule):
             return
         for logger in wandb_runs(trainer):
@@ -59,7 +59,7 @@ class Dashboard(L.Callback):
             self.run_id = logger.experiment.id
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show how each task is routed now."""
+        """Show the current routing weights of each task."""
         fitting = trainer.state.fn == TrainerFn.FITTING and trainer.is_global_zero
         if not (fitting and self.routing_maps and media_loggers(trainer.loggers)):
             return
@@ -79,7 +79,7 @@ class Dashboard(L.Callback):
                     show(logger, ROUTING_PANEL, [path], trainer.global_step, None)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Pass on what the guard against collapse has found."""
+        """Send an alert for every task whose collapse the guard has found."""
         guards = callbacks_of(trainer, CollapseGuard)
         for task, step in (item for guard in guards for item in guard.collapsed.items()):
             if task not in self._alerted:
@@ -90,7 +90,7 @@ class Dashboard(L.Callback):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Say why the run ended."""
+        """Send an alert that says why the run ended."""
         if isinstance(exception, Exception):
             alert(trainer, type(exception).__name__, one_line(exception))
 
@@ -102,28 +102,28 @@ class Dashboard(L.Callback):
         pictures: Sequence[Path],
         curves: Mapping[str, Mapping[int, float]],
     ) -> None:
-        """Show what a scored run comes to.
+        """Show the results of a scored run.
 
         Args:
-            trainer: whose loggers are written to.
-            module: what was scored.
-            results: of `results.json`.
-            pictures: that the run has left.
-            curves: by metric and step, from which the normalized mean follows.
+            trainer: the trainer, whose loggers are written to.
+            module: the module that was scored.
+            results: the contents of `results.json`.
+            pictures: the files of the figures that the run has left.
+            curves: the logged values by metric and step; the normalized mean is made of them.
         """
         for path in pictures:
             show_everywhere(trainer, f"media/{path.stem}", [path])
         self.show_samples(trainer, module.samples)
         normalized = normalized_curve(curves, results["reference"].get("individual", {}))
         for logger in wandb_runs(trainer):
-            for at, value in normalized.items():  # Lightning logs what follows n steps at n - 1
+            for at, value in normalized.items():  # Lightning logs a value after n steps at n - 1
                 logger.log_metrics({"val/normalized_mean": value}, at - 1)
             tasks, step = list(module.suite.tasks), trainer.global_step
             logger.attempt(partial(log_groups, logger, curves, tasks, step))
             logger.attempt(partial(show_report, logger, module, results, trainer))
 
     def show_samples(self, trainer: L.Trainer, samples: Mapping[str, Sequence[Sample]]) -> None:
-        """Show some images of every task with what the model took them for."""
+        """Show some images of every task with the model's predictions."""
         data: VisionData = trainer.datamodule  # type: ignore[attr-defined]
         together: list[Any] = []
         captions: list[str] = []
@@ -137,23 +137,23 @@ class Dashboard(L.Callback):
             show(logger, SAMPLES_PANEL, together, trainer.global_step, captions)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that a resumed run goes on with."""
+        """Return the state that a resumed run needs."""
         return {"run_id": self.run_id, "alerted": sorted(self._alerted)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on where the interrupted run was."""
+        """Load the state of the interrupted run: the tasks that alerts were sent for."""
         self._alerted = set(state_dict["alerted"])
 
 
 def resumed_run(checkpoint: Mapping[str, Any]) -> str | None:
-    """The W&B run that a checkpoint is of, if it is of one."""
+    """Return the id of the W&B run that a checkpoint belongs to; None if there is none."""
     return checkpoint.get("callbacks", {}).get(Dashboard.__name__, {}).get("run_id")
 
 
 def show_report(
     logger: WandbRun, module: MultiTaskModule, results: Mapping[str, Any], trainer: L.Trainer
 ) -> None:
-    """Tables, figures for the list of runs, and the routers, to Weights & Biases alone."""
+    """Log tables, the means for the list of runs, and the routers, to Weights & Biases alone."""
     run, step = logger.experiment, trainer.global_step
     columns, rows = accuracy_by_task(results)
     logger.log_table("report/accuracy", columns, rows, step=step)
@@ -176,10 +176,10 @@ def show_report(
 
 
 def declare_sources(run: Any, sources: Mapping[str, Mapping[str, str]]) -> None:
-    """Say which base, experts and heads the routers belong to, as inputs of the run.
+    """Declare the pretrained model, experts and heads of the routers as inputs of the run.
 
-    The files are named with their hashes, not sent. Offline, where W&B keeps no lineage, the
-    artifact's metadata alone says so.
+    The files are named with their hashes, not sent. Offline, where W&B keeps no lineage, only the
+    artifact's metadata names them.
     """
     if run.offline:
         return
@@ -199,7 +199,7 @@ def facts(results: Mapping[str, Any], module: MultiTaskModule) -> dict[str, Any]
 
 
 def accuracy_by_task(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
-    """A row per task: accuracies (0 to 1) of the references and of this method."""
+    """Return the columns and a row per task: accuracies (0 to 1) of references and this method."""
     columns = accuracy_columns(results)
     rows = [[task, *(c.get(task) for c in columns.values())] for task in scored_tasks(results)]
     return ["task", *columns], rows
@@ -208,7 +208,7 @@ def accuracy_by_task(results: Mapping[str, Any]) -> tuple[list[str], list[list[A
 def normalized_curve(
     curves: Mapping[str, Mapping[int, float]], individual: Mapping[str, float]
 ) -> dict[int, float]:
-    """The normalized mean at every validation, once the experts' accuracy is known.
+    """Return the normalized mean at every validation, given the experts' accuracy by task.
 
     >>> normalized_curve({"val/acc/mnist": {5: 0.45, 9: 0.9}}, {"mnist": 0.9})
     {5: 0.5, 9: 1.0}
@@ -224,19 +224,19 @@ def normalized_curve(
 def show_everywhere(
     trainer: L.Trainer, key: str, images: ShownImages, captions: Captions = None
 ) -> None:
-    """Give pictures to every logger that can show them."""
+    """Show pictures in every logger that can show them."""
     for logger in media_loggers(trainer.loggers):
         show(logger, key, images, trainer.global_step, captions)
 
 
 def alert(trainer: L.Trainer, title: str, text: str) -> None:
-    """Let Weights & Biases send a message to whoever owns the run."""
+    """Make Weights & Biases send a message to the owner of the run."""
     for logger in wandb_runs(trainer):
         logger.attempt(partial(logger.experiment.alert, title=title, text=text))
 
 
 def wandb_runs(trainer: L.Trainer) -> list[WandbRun]:
-    """The trainer's runs of Weights & Biases; none but in the process that writes."""
+    """Return the trainer's runs of Weights & Biases; [] in all processes but the first."""
     runs = [logger for logger in trainer.loggers if isinstance(logger, WandbRun)]
     return runs if trainer.is_global_zero else []
 

@@ -1,4 +1,4 @@
-"""The families of fine-tuned checkpoints, of which figures are compared within one alone."""
+"""Name the families of fine-tuned checkpoints; only figures of the same family are compared."""
 
 import re
 from collections.abc import Mapping
@@ -6,22 +6,22 @@ from pathlib import Path
 
 from wemoe_pl.errors import ConfigError
 
-# By the letters that `published_results.csv` gives them.
+# The families, by their names in `published_results.csv`.
 FAMILIES = {
     "A": "eight experts of the authors of task arithmetic",
     "B leaky": "experts of the authors of TALL masks, of which DTD's has seen its test images",
     "B corrected": "experts as those of TALL masks, with DTD's fine-tuned on its training images",
     "C": "experts on the hub, tanganke/clip-vit-*",
 }
-UNKNOWN_FAMILY = "unknown"  # of published figures which do not say what they were made with
+UNKNOWN_FAMILY = "unknown"  # for published figures that do not name their checkpoints
 HUB_EXPERT = re.compile(r"tanganke/clip-vit-(base-patch32|base-patch16|large-patch14)_")
 
 
 def family_of(sources: Mapping[str, Mapping[str, str]]) -> str | None:
-    """Name the family of the experts of a run; None if their sources do not tell it.
+    """Return the family of the experts of a run; None if their sources do not tell it.
 
     Args:
-        sources: as they stand in its `results.json`.
+        sources: the sources in the `results.json` of the run.
     """
     experts = [of["source"] for part, of in sources.items() if part.startswith("experts/")]
     return "C" if experts and all(map(HUB_EXPERT.match, experts)) else None
@@ -30,15 +30,15 @@ def family_of(sources: Mapping[str, Mapping[str, str]]) -> str | None:
 def common_family(
     sources: Mapping[Path, Mapping[str, Mapping[str, str]]], stated: str | None
 ) -> str:
-    """Name the one family beside whose figures some runs may stand.
+    """Return the one family of checkpoints whose published figures some runs may be compared with.
 
     Args:
-        sources: by the folder of each run, those of its `results.json`.
+        sources: the sources in the `results.json` of each run, by the folder of the run.
         stated: the family that the user names for runs whose sources do not tell it.
 
     Raises:
-        ConfigError: a run is of another family than is stated or than other runs, or of none that
-            is known.
+        ConfigError: the family of a run is not known, or differs from the stated one or from that
+            of other runs.
     """
     found = {folder: family_of(of) or stated for folder, of in sources.items()}
     family = stated or next(iter(found.values()))

@@ -1,4 +1,4 @@
-"""A run that was scored is finished: its results are collected, drawn and written."""
+"""Finish a run that was scored: collect, draw and write its results."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -27,7 +27,7 @@ from wemoe_pl.training.shown_metrics import ACCURACY, INFORMATION, SHOWN_METRICS
 
 
 def validation_tables(trainer: Trainer, model: MultiTaskModule, data: VisionData) -> list[Table]:
-    """The scores of a validation, in the form of those of a test."""
+    """Return the tables of the scores of a validation, in the form of a test's tables."""
     partial = what_was_scored(trainer)
     scores = {m.result: m.score(model.scores) for m in SHOWN_METRICS if m.score}
     about: dict[str, Any] = {
@@ -43,7 +43,7 @@ def validation_tables(trainer: Trainer, model: MultiTaskModule, data: VisionData
 
 
 def images_of_curves(trainer: Trainer) -> str | None:
-    """Say which part of the test images the validation curves are of; None if of all."""
+    """Say which part of the test images was scored for the validation curves; None if all were."""
     schedules = callbacks_of(trainer, ValidationSchedule)
     return next((s.note for s in schedules if s.note), None) or what_was_validated(trainer)
 
@@ -51,14 +51,14 @@ def images_of_curves(trainer: Trainer) -> str | None:
 def scored_results(
     trainer: Trainer, model: MultiTaskModule, data: VisionData, command: Command, seed: int
 ) -> dict[str, Any]:
-    """Collect the results of a scored model, without what its folder adds to them.
+    """Collect the results of a scored model, without the facts that the run's folder adds to them.
 
     Args:
-        trainer: which has scored the model.
-        model: with its scores.
-        data: whose images were scored.
-        command: after a fit, they say what the guard against collapse saw.
-        seed: of all that was random.
+        trainer: the trainer that has scored the model.
+        model: the model with its scores.
+        data: the data module whose images were scored.
+        command: the command; results of a fit have the stream, the guard and the adaptation, too.
+        seed: the seed of everything random.
     """
     results = collect_results(model, seed, data.corruption, data.test_render)
     partial, curves = what_was_scored(trainer), images_of_curves(trainer)
@@ -82,15 +82,15 @@ def finish_run(
     seed: int,
     command_line: str | None = None,
 ) -> dict[str, Any]:
-    """Write the figures, `summary.md` and `results.json`, with which a run has finished.
+    """Write the figures, `summary.md` and `results.json`; with the last, a run has finished.
 
     Args:
-        trainer: which has scored the model.
-        model: with its scores.
-        data: whose images were scored.
-        session: of the command, whose folder is written to.
-        seed: of all that was random.
-        command_line: by which the run was started, if it was by one.
+        trainer: the trainer that has scored the model.
+        model: the model with its scores.
+        data: the data module whose images were scored.
+        session: the session of the command, whose folder is written to.
+        seed: the seed of everything random.
+        command_line: the command line that has started the run, if there is one.
 
     Returns:
         The results.
@@ -106,13 +106,13 @@ def finish_run(
     for dashboard in callbacks_of(trainer, Dashboard):
         dashboard.finish(trainer, model, results, figures, points)
     close_loggers(trainer.loggers)
-    write_results(folder.results, results)  # last: it says that the run is finished
+    write_results(folder.results, results)  # last, since this file marks the run as finished
     session.put_in_place()
     return results
 
 
 def close_loggers(loggers: Iterable[Logger]) -> None:
-    """Let W&B send what it still has."""
+    """Close the loggers of the run: W&B sends what it has not sent yet."""
     for logger in loggers:
         if isinstance(logger, RunLogger):
             logger.close()

@@ -1,6 +1,6 @@
-"""One page of many runs: a single file of HTML that fetches nothing.
+"""Write one page on many runs: a single file of HTML that fetches nothing.
 
-What it tells of a run is put together here; `assets/page` says how it looks.
+This module collects what the page shows of each run; `assets/page` says how it looks.
 """
 
 import csv
@@ -32,8 +32,8 @@ from wemoe_pl.system.spreadsheets import csv_text
 from wemoe_pl.training.metrics import mean
 
 ASSETS = SHIPPED / "page"
-AGAIN = "runs/again"  # where a command goes that makes a run anew
-# What each figure shows that a run may have left, by the stem of its file.
+AGAIN = "runs/again"  # the --out of the command that repeats a run
+# The captions of the figures that a run may have left, by the stems of their files.
 FIGURE_CAPTIONS = {
     "accuracy": "Accuracy on every task, beside the references",
     "agreement": "How often the answer is that of a task's own expert, beside the references",
@@ -42,22 +42,22 @@ FIGURE_CAPTIONS = {
     "routing_share": "How often a task's own expert has the largest routing weight, by block",
     "confusion": "What each class was taken for, in the task of least accuracy",
 }
-# The media types of a figure's files, of which the first that lies there is shown.
+# The media types of a figure's files; the first file that exists is shown.
 MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 SVG_ROOTS = ("svg", "{http://www.w3.org/2000/svg}svg")
 
 
 class EmbeddedFigure(NamedTuple):
-    """A figure, as a page holds it in itself."""
+    """An `EmbeddedFigure` is a figure whose data URI holds the whole file, and its caption."""
 
     uri: str
     caption: str
 
 
 def label_free_facts(results: Mapping[str, Any]) -> dict[str, str]:
-    """Return the means of what needs no labels, of a run that lacks some: an arrow leads to each.
+    """Return the means over tasks of the label-free metrics, if some tasks lack labels; else {}.
 
-    They are over all tasks.
+    If the scores before the adaptation are known, an arrow leads from their mean to that after it.
     """
     if not unlabelled_tasks(results):
         return {}
@@ -72,10 +72,10 @@ def label_free_facts(results: Mapping[str, Any]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Section:
-    """The section of a page about one run.
+    """A `Section` is the part of a page about one run.
 
     Attributes:
-        label: what the run's row is called in a table without means over seeds.
+        label: the label of the run's row in a table without means over seeds.
         folder: the folder of the run.
         results: the contents of its `results.json`.
     """
@@ -86,12 +86,12 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """The place of the section in the page, the same whatever other runs there are."""
+        """Return the id of the section in the page, which depends only on the run's folder."""
         return f"run-{hashlib.sha256(str(self.folder).encode(errors='replace')).hexdigest()[:10]}"
 
     @property
     def facts(self) -> dict[str, str]:
-        """The facts that are told in a few words, without those that are not known."""
+        """Return the facts about the run that fit in a few words, without unknown ones."""
         results = self.results
         parameters, seconds = results.get("parameters"), results.get("seconds")
         facts = {
@@ -112,7 +112,7 @@ class Section:
 
     @property
     def command(self) -> str | None:
-        """The command that makes the run again, as it was given or by its config, if known."""
+        """Return the command that repeats the run, as it was given or by its config, if known."""
         if command := self.results.get("command"):
             return str(command)
         run = RunFolder(self.folder)
@@ -123,10 +123,10 @@ class Section:
 
     @property
     def figures(self) -> list[EmbeddedFigure]:
-        """The figures that lie in the folder, as vectors where there are any.
+        """Return the figures in the run's folder, each as SVG if there is one, otherwise as PNG.
 
         Raises:
-            DataError: one of them cannot be read.
+            DataError: a figure cannot be read.
         """
         figures = []
         for stem, caption in FIGURE_CAPTIONS.items():
@@ -137,9 +137,9 @@ class Section:
 
     @property
     def routing(self) -> dict[str, Any] | None:
-        """The routing weights, see `read_routing`, and the one that adaptation began with.
+        """Return the routing weights, as `read_routing` does, with the initial one as "start".
 
-        It is None if there were no routers.
+        The result is None if there were no routers.
         """
         path = self.folder / ROUTING_FILE
         if not path.is_file():
@@ -150,11 +150,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Experiment:
-    """The tables of some runs, and the runs that they are made of.
+    """An `Experiment` has the tables of some runs, and a section for each of these runs.
 
     Attributes:
-        tables: a row leads to the section of its run; of tasks without labels there is a second.
-        sections: one for every run.
+        tables: the table of the runs, whose rows link to sections, and a second one if some tasks
+            have no labels.
+        sections: the sections, one for every run.
     """
 
     tables: Sequence[ResultTable]
@@ -162,17 +163,17 @@ class Experiment:
 
     @property
     def table(self) -> ResultTable:
-        """The table that the runs are compared by."""
+        """Return the table that the runs are compared by."""
         return self.tables[0]
 
     def anchor(self, label: str) -> str | None:
-        """Find the section of a row, unless the row is of several runs or of none."""
+        """Return the anchor of the section of a row; None if the row has several runs or none."""
         found = [section.anchor for section in self.sections if section.label == label]
         return found[0] if len(found) == 1 else None
 
     @property
     def without_a_row(self) -> list[Section]:
-        """The runs to which no row leads."""
+        """Return the sections that no row of the table links to."""
         reached = {self.anchor(row.label) for row in self.table.rows}
         return [section for section in self.sections if section.anchor not in reached]
 
@@ -180,13 +181,13 @@ class Experiment:
 def write_page(
     path: Path, experiments: Sequence[Experiment], folders: Sequence[str], sort: str | None = None
 ) -> None:
-    """Write a page of many runs, whole or not at all.
+    """Write a page on many runs, whole or not at all.
 
     Args:
-        path: the file.
-        experiments: the tables and runs that the page tells of.
-        folders: where the runs were found, as they were given.
-        sort: the column that rows are sorted by already, if they are.
+        path: the file that is written.
+        experiments: the tables and runs that the page shows.
+        folders: the folders of the runs, as the user has given them.
+        sort: the column that the rows are sorted by, if any.
 
     Raises:
         CheckpointError: a `routing.csv` is damaged.
@@ -207,17 +208,17 @@ def write_page(
     )
     remove_leftovers_of(path)
     with atomic_write(path) as temporary:
-        temporary.write_text(page, "utf-8", errors="replace")  # JSON may hold half a character
+        temporary.write_text(page, "utf-8", errors="replace")  # JSON may hold lone surrogates
 
 
 def notes_of(experiments: Sequence[Experiment]) -> dict[str, str]:
-    """Collect what must be said of the suites, by their names."""
+    """Return the notes on the suites, by the names of the suites that have one."""
     every = (section.results for experiment in experiments for section in experiment.sections)
     return {results["suite"]: results["note"] for results in every if results.get("note")}
 
 
 def policy(style: str, script: str) -> str:
-    """Say what a page may do: apply this style, run this script, show the figures inside it."""
+    """Return a Content-Security-Policy: only this style, this script, and embedded figures."""
     return (
         f"default-src 'none'; style-src {allowed(style)}; script-src {allowed(script)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
@@ -225,7 +226,7 @@ def policy(style: str, script: str) -> str:
 
 
 def allowed(text: str) -> str:
-    """Name an inline text as a Content-Security-Policy does.
+    """Return the source of an inline text in a Content-Security-Policy: its hash.
 
     >>> allowed("")
     "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
@@ -234,15 +235,15 @@ def allowed(text: str) -> str:
 
 
 def with_sign(share: float | None) -> str | None:
-    """Write a share in percent, with the sign; None if it was not measured."""
+    """Return a share in percent, with the sign; None if it was not measured."""
     return None if share is None else f"{percent(share)} %"
 
 
 def data_uri(path: Path) -> str:
-    """Write a figure as a URI that holds all of it.
+    """Return a data URI that holds a whole figure.
 
     Raises:
-        DataError: it is damaged, or cannot be read.
+        DataError: the figure is damaged, or cannot be read.
     """
     try:
         contents = path.read_bytes()
@@ -255,7 +256,7 @@ def data_uri(path: Path) -> str:
 
 
 def check_figure(contents: bytes, suffix: str) -> None:
-    """Raise `OSError`, `SyntaxError` or `ValueError` unless bytes are what a suffix says."""
+    """Raise `OSError`, `SyntaxError` or `ValueError` unless bytes are a figure of a suffix."""
     if suffix == ".png":
         Image.open(io.BytesIO(contents), formats=["PNG"]).verify()
     elif ElementTree.fromstring(contents).tag not in SVG_ROOTS:
@@ -263,14 +264,14 @@ def check_figure(contents: bytes, suffix: str) -> None:
 
 
 def read_routing(path: Path) -> dict[str, Any]:
-    """Read the numbers of a `routing.csv`, as the script of the page takes them.
+    """Read a `routing.csv` in the form that the script of the page takes.
 
     Returns:
-        The names of the `task`s, `block`s and `expert`s, and per quantity a number for every
-        combination of the three, the expert changing fastest.
+        The names of the `task`s, `block`s and `expert`s and, for each quantity, a number for every
+        combination of the three, with the expert changing fastest.
 
     Raises:
-        CheckpointError: it is damaged.
+        CheckpointError: the file is damaged.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:

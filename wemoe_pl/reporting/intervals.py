@@ -1,4 +1,4 @@
-"""Intervals of accuracies: how far off they may be, since only so many images were scored."""
+"""Compute confidence intervals of accuracies, which are measured on a limited number of images."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ TWO_SIDED_95 = 1.959964  # the quantile of a normal distribution at 97.5 %
 
 
 def interval_of(accuracy: float, images: int) -> Interval:
-    """Return Wilson's interval of 95 % of an accuracy, 0 to 1, that was measured on some images.
+    """Return Wilson's 95 % interval of an accuracy, 0 to 1, that was measured on some images.
 
     >>> low, high = interval_of(0.9, 100)
     >>> round(low, 3), round(high, 3)
@@ -21,13 +21,14 @@ def interval_of(accuracy: float, images: int) -> Interval:
 
 
 def interval_of_mean(accuracies: Mapping[str, float], images: Mapping[str, int]) -> Interval:
-    """Return the interval of 95 % of a mean over tasks, whose errors are independent.
+    """Return the 95 % interval of a mean over tasks, whose errors are independent.
 
-    Each task's part is as wide as its own interval (Newcombe's way of adding Wilson's intervals).
+    The distances from each accuracy to the bounds of its own interval are added in quadrature
+    (Newcombe's way of adding Wilson's intervals).
 
     Args:
-        accuracies: by task, 0 to 1.
-        images: by task, how many were scored.
+        accuracies: the accuracy of each task, 0 to 1.
+        images: the number of images of each task that were scored.
     """
     own = {task: interval_of(accuracy, images[task]) for task, accuracy in accuracies.items()}
     mean = sum(accuracies.values()) / len(accuracies)
@@ -37,7 +38,7 @@ def interval_of_mean(accuracies: Mapping[str, float], images: Mapping[str, int])
 
 
 def in_percent(interval: Interval) -> str:
-    """Write an interval in percent.
+    """Return an interval of shares as text in percent.
 
     >>> in_percent((0.826, 0.945))
     '82.6 to 94.5'

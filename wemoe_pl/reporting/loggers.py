@@ -1,4 +1,4 @@
-"""The loggers of a run: a CSV file, and others that are told which run it is."""
+"""Log a run to a CSV file, and define how loggers are told which run they log."""
 
 from argparse import Namespace
 from collections.abc import Mapping
@@ -23,28 +23,28 @@ JOB_TYPES = {
 
 @runtime_checkable
 class RunLogger(Protocol):
-    """A logger that the job tells which run it is of, and when that has ended."""
+    """A `RunLogger` is told by the job which run it logs, and when the run has ended."""
 
     def identify(self, identity: Mapping[str, Any], first_step: int = 0) -> None:
-        """Say where the run appears among others, and from which step on it is logged."""
+        """Tell the logger where the run appears among others, and the first step it logs."""
 
     def close(self) -> None:
         """Write what was not written yet."""
 
 
 class MetricsFile(Logger):
-    """All metrics in `logs/metrics.csv`, and nothing but them.
+    """A `MetricsFile` logs all metrics, and nothing else, to `logs/metrics.csv`.
 
-    Lines are added to the file. What a run that was killed has logged behind the checkpoint from
-    which it goes on is dropped, so that every step is there once.
+    Lines are added to the file. When a killed run is resumed from a checkpoint, its lines after
+    that checkpoint are dropped, so that every step is there once.
 
     Args:
         save_dir: the folder of the run.
         version: a folder below `logs`; by default `logs` itself.
 
     Attributes:
-        path: the file.
-        first_step: lines in the file that are of earlier steps are kept; by default none is.
+        path: the file that is written.
+        first_step: the step before which lines in the file are kept; by default none is kept.
     """
 
     def __init__(self, save_dir: str = ".", version: str = ""):
@@ -57,35 +57,35 @@ class MetricsFile(Logger):
 
     @property
     def name(self) -> str:
-        """The name of the folder in which the file, or that of its version, lies."""
+        """Return the name of the folder of all versions."""
         return self.path.parent.name if not self._version else self.path.parent.parent.name
 
     @property
     def version(self) -> str:
-        """The folder below `logs`; empty if the file is in `logs` itself."""
+        """Return the folder below `logs`; "" if the file is in `logs` itself."""
         return self._version
 
     def identify(self, identity: Mapping[str, Any], first_step: int = 0) -> None:
-        """Keep what was logged before a step; the file's folder says which run it is of.
+        """Keep the lines before a step; the identity is not used, as the folder tells the run.
 
         Raises:
-            CheckpointError: what was logged before is damaged, which is found out before the run.
+            CheckpointError: the file is damaged; this is found out before the run begins.
         """
         rows_before(self.path, first_step)
         self.first_step = first_step
 
     def close(self) -> None:
-        """Nothing: every line is written when it is logged."""
+        """Do nothing: every line is written when it is logged."""
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
-        """Nothing: they are in `config.yaml`."""
+        """Do nothing: hyperparameters are in `config.yaml`."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Add a line, to what is kept of an earlier run if it is the first.
+        """Add a line after the lines that are kept of an earlier start.
 
-        It replaces one of the same metrics and step, of a validation that was cut short.
+        It replaces a line of the same metrics and step, which an interrupted validation has left.
         """
         if self._rows is None:
             self._rows = rows_before(self.path, self.first_step)
@@ -101,16 +101,16 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Drop what was logged behind the step that is gone on from, if nothing was logged since.
+        """Drop the lines after the step that a run resumes from, if it has logged nothing yet.
 
-        The next checkpoint is of a later step, and who goes on from that would keep it.
+        Otherwise a run that resumes from its next checkpoint, of a later step, would keep them.
         """
         if self._rows is None and self.first_step and self.path.is_file():
             self._rows = rows_before(self.path, self.first_step)
             self.write_all()
 
     def write_all(self) -> None:
-        """Write the file anew, with a column for every metric."""
+        """Write the whole file again, with a column for every metric."""
         rows = self._rows or []
         self._columns = sorted({STEP_COLUMN, *(key for row in rows for key in row)})
         with atomic_write(self.path) as temporary, temporary.open("w", newline="") as file:
@@ -120,7 +120,7 @@ class MetricsFile(Logger):
 
 
 def identity(settings: Mapping[str, Any], command: str) -> dict[str, Any]:
-    """Return the group, type and tags under which a run appears, from its resolved config."""
+    """Return the group, job type and tags of a run among others, from its resolved config."""
     suite, model = settings["suite"], settings["model"]
     merge = (model.get("init_args") or {}).get("merge") or {}
     method = (merge.get("class_path") or model["class_path"]).rpartition(".")[2]

@@ -1,24 +1,24 @@
-"""Markdown in which names and notes that strangers chose are only text."""
+"""Write Markdown in which names and notes that strangers chose are plain text."""
 
 import re
 from collections.abc import Iterable, Sequence
 
 from wemoe_pl.system.terminal import harmless
 
-# What means something within a line: emphasis, code, links, pictures, HTML, tables and entities.
+# Characters with a meaning in a line: emphasis, code, links, pictures, HTML, tables and entities.
 INLINE_SIGN = re.compile(r"[\\`*\[\]<>|~]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
-BLOCK_START = re.compile(r"^\s*([#+=-]+|\d+[.)])(?=\s|$)")  # what begins a heading or a list
+BLOCK_START = re.compile(r"^\s*([#+=-]+|\d+[.)])(?=\s|$)")  # the start of a heading or a list
 BACKTICKS = re.compile("`+")
 
 
 class Markdown(str):
-    """A text that is Markdown already; `as_markdown` makes one of any other."""
+    """A `Markdown` is a text that is Markdown already; `as_markdown` escapes any other text."""
 
     __slots__ = ()
 
 
 def as_markdown(text: object) -> Markdown:
-    r"""Write a text so that it is shown as it is, in one line.
+    r"""Return a text as Markdown that shows it as it is, in one line.
 
     >>> print(as_markdown("[a](http://b) <img> adapt_on _x_ 5 | 6"))
     \[a\](http://b) \<img\> adapt_on \_x\_ 5 \| 6
@@ -31,7 +31,7 @@ def as_markdown(text: object) -> Markdown:
 
 
 def inline_code(text: str) -> Markdown:
-    """Write a text as code within a line.
+    """Return a text as code within a line.
 
     >>> print(inline_code("a`b"))
     `` a`b ``
@@ -43,18 +43,18 @@ def inline_code(text: str) -> Markdown:
 
 
 def fenced(text: str, language: str = "") -> Markdown:
-    """Write lines of code, none of which can end it."""
+    """Return a block of code, which no line of the text can end."""
     fence = "`" * max(3, longest_run(text) + 1)
     return Markdown(f"{fence}{language}\n{harmless(text).rstrip()}\n{fence}")
 
 
 def longest_run(text: str) -> int:
-    """The number of backticks in the longest row of them."""
+    """Return the number of backticks in the longest sequence of them."""
     return max(map(len, BACKTICKS.findall(text)), default=0)
 
 
 def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---:") -> str:
-    r"""Write a table, of which all columns but the first are aligned alike.
+    r"""Return a table whose columns, except the first, all have one alignment.
 
     >>> print(grid(["task", "mean"], [["a|b", "50.0"]]))
     | task | mean |

@@ -1,4 +1,4 @@
-"""Pictures for every logger that can show them: a new one is one more way of `show`."""
+"""Show pictures in every logger that can; a new kind of logger registers with `show`."""
 
 from collections.abc import Iterable, Sequence
 from functools import singledispatch
@@ -17,14 +17,14 @@ Captions = Sequence[str] | None
 
 @singledispatch
 def show(logger: Logger, key: str, images: ShownImages, step: int, captions: Captions) -> None:
-    """Give pictures to a logger; one that cannot show any leaves them out.
+    """Show pictures in a logger; by default a logger leaves them out.
 
     Args:
-        logger: it is changed.
+        logger: the logger that is written to.
         key: the name of the panel.
         images: files, or pixels (H, W, 3).
         step: the optimiser step.
-        captions: one per image.
+        captions: one caption per image; None for no captions.
     """
 
 
@@ -42,14 +42,14 @@ def show_in_wandb(
 def show_in_tensorboard(
     logger: TensorBoardLogger, key: str, images: ShownImages, step: int, captions: Captions
 ) -> None:
-    """Show every picture under a tag of its own, which is the only place for its caption."""
+    """Show every picture under a tag of its own, since TensorBoard has no captions but tags."""
     for place, image in enumerate(images):
         tag = key if captions is None else f"{key}/{captions[place]}"
         logger.experiment.add_image(tag, pixels_of(image), step, dataformats="HWC")
 
 
 def media_loggers(loggers: Iterable[Logger]) -> list[Logger]:
-    """List the loggers that can show pictures, and still work."""
+    """List the loggers that can show pictures and have not failed."""
     nowhere = show.dispatch(object)
     return [
         logger
@@ -59,7 +59,7 @@ def media_loggers(loggers: Iterable[Logger]) -> list[Logger]:
 
 
 def pixels_of(image: Path | Pixels) -> Pixels:
-    """Read the pixels of a picture, (H, W, 3), if it is a file."""
+    """Return the pixels of a picture, (H, W, 3), which are read if it is a file."""
     if not isinstance(image, Path):
         return image
     with Image.open(image) as opened:

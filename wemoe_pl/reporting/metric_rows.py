@@ -1,4 +1,4 @@
-"""The lines of a `metrics.csv`, read again by a run that goes on: a step and numbers, or none."""
+"""Read the lines of a `metrics.csv` again, for a run that is resumed."""
 
 import csv
 import io
@@ -14,10 +14,10 @@ A_STEP = re.compile("[0-9]{1,18}")
 
 
 def rows_before(path: Path, step: int) -> list[dict[str, Any]]:
-    """The lines of a file of metrics that are of earlier steps than this, without a torn one.
+    """Return the lines of a file of metrics before a step, without an incomplete last line.
 
     Raises:
-        CheckpointError: the file is damaged; names the line.
+        CheckpointError: the file is damaged; the error says how.
     """
     if not step or not path.is_file():
         return []
@@ -36,7 +36,7 @@ def rows_before(path: Path, step: int) -> list[dict[str, Any]]:
 
 
 def check_header(header: Sequence[str]) -> None:
-    """Raise `ValueError` unless a first line names metrics, each once, and the step."""
+    """Raise `ValueError` unless a header has the step, and a different name for every column."""
     if STEP_COLUMN not in header:
         raise ValueError(f"its first line has no column '{STEP_COLUMN}'")
     if len(set(header)) < len(header) or not all(header):
@@ -44,10 +44,10 @@ def check_header(header: Sequence[str]) -> None:
 
 
 def checked_row(header: Sequence[str], line: Sequence[str]) -> dict[str, str]:
-    """The cells of a line that are filled, by the names of their columns.
+    """Return the filled cells of a line, by the names of their columns.
 
     Raises:
-        ValueError: a cell is missing, too many, or no number.
+        ValueError: there are too few or too many cells, or a cell is no number.
     """
     if len(line) != len(header):
         raise ValueError(f"a line has {len(line)} cells under {len(header)} names")
@@ -60,5 +60,5 @@ def checked_row(header: Sequence[str], line: Sequence[str]) -> dict[str, str]:
 
 
 def is_again(row: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """Is a line of the same step and metrics as an old one?"""
+    """Return whether a line has the same step and metrics as an old one."""
     return int(old[STEP_COLUMN]) == row[STEP_COLUMN] and old.keys() == row.keys()

@@ -1,8 +1,8 @@
-"""The panels that Weights & Biases makes of a run by itself: few, and each with a curve or a table.
+"""Choose the few panels that Weights & Biases makes of a run by itself.
 
-It makes one of every key that is not hidden, in a section for what stands before the first slash.
-All keys are logged, whatever is shown: curves of single tasks are hidden and drawn together, and
-figures of which a run has one are in its summary, and in one table.
+W&B makes a panel for every key that is not hidden, in a section named after the part of the key
+before the first slash. All keys are logged, whether they are shown or not. Curves of single tasks
+are hidden and drawn together. Values that a run has once are in its summary and in one table.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +16,10 @@ from wemoe_pl.reporting.without_labels import scored_tasks
 from wemoe_pl.training.shown_metrics import SHOWN_METRICS, ShownMetric
 
 STEP = "trainer/global_step"  # the axis that Lightning's logger gives every metric
-# The sections, by what somebody who looks at a run asks.
+# The sections, named after the questions that somebody who looks at a run asks.
 ADAPTING, ROUTING = "Is it adapting?", "Who is routed where?"
 COLLAPSING, WAS_RUN = "Is anything collapsing?", "What was run?"
-# Curves of single tasks that are drawn together, by the panel that has them.
+# The metrics whose curves of single tasks are drawn together, by their panels.
 GROUPED = {
     f"{ADAPTING}/entropy by task": "train/entropy",
     f"{ADAPTING}/accuracy by task": "val/acc",
@@ -29,14 +29,14 @@ GROUPED = {
 ROUTING_PANEL = f"{ROUTING}/routing by block"
 FIGURES_PANEL = f"{WAS_RUN}/figures by task"
 SAMPLES_PANEL = f"{WAS_RUN}/samples"
-# Keys of single tasks that are no metrics, and have a panel of all tasks instead.
+# Keys of single tasks that are no metrics; a panel of all tasks shows them instead.
 OF_TASKS = ("routing_map", "samples")
 
 
 def define_metrics(logger: WandbRun, tasks: Sequence[str]) -> None:
-    """Give every metric its axis, its last and best value in the summary, and no needless panel.
+    """Tell W&B the axis of every metric, to summarise its last and best value, and what to hide.
 
-    One by one: of two patterns that overlap W&B picks one at random.
+    Metrics are defined one by one, since W&B picks one at random of two patterns that overlap.
     """
     define = logger.experiment.define_metric
     for metric in SHOWN_METRICS:
@@ -44,14 +44,14 @@ def define_metrics(logger: WandbRun, tasks: Sequence[str]) -> None:
         shown = set(shown_keys(metric))
         for key in metric.keys(tasks):
             define(key, step_metric=STEP, summary=summary, hidden=key not in shown)
-    tables = [f"{panel}_table" for panel in GROUPED]  # of which W&B draws them
+    tables = [f"{panel}_table" for panel in GROUPED]  # W&B draws the panels from these tables
     of_tasks = [f"{part}/{task}" for part in OF_TASKS for task in tasks]
     for key in ("epoch", "report/accuracy", *of_tasks, *tables):
         define(key, step_metric=STEP, hidden=True)
 
 
 def shown_keys(metric: ShownMetric) -> Iterator[str]:
-    """The keys of a metric that are curves of their own: its mean over tasks, while a run goes on.
+    """Return the keys of a metric's means in training and validation, which have their own panels.
 
     >>> [list(shown_keys(metric)) for metric in SHOWN_METRICS if metric.name == "acc"]
     [['val/acc']]
@@ -65,10 +65,10 @@ def log_groups(
     """Draw the curves of single tasks together, a panel per metric.
 
     Args:
-        logger: it is changed.
-        curves: by metric and step; those of a single point are left to the table.
+        logger: the logger that is written to.
+        curves: the values by metric and step; curves of a single point are left out.
         tasks: the tasks.
-        step: at which the panels are logged.
+        step: the step at which the panels are logged.
     """
     for panel, key in GROUPED.items():
         found = {task: curves.get(f"{key}/{task}", {}) for task in tasks}
@@ -85,10 +85,10 @@ def log_groups(
 
 
 def figures_by_task(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
-    """A row per task: accuracies of the references and of this method, and what else was measured.
+    """Return the columns and a row per task: the accuracies of all methods, and other metrics.
 
     Args:
-        results: of `results.json`.
+        results: the contents of `results.json`.
     """
     accuracies = accuracy_columns(results)
     others = {

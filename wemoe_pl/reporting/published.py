@@ -1,4 +1,4 @@
-"""The published tables, as package data: to be put beside one's own, and never mixed with them."""
+"""Read the published tables, to show their rows next to our own without mixing the two."""
 
 import csv
 from collections.abc import Mapping
@@ -16,24 +16,25 @@ TWENTY = set(TALL20_TASKS)
 LARGER = {
     "14 tasks": set(TALL14_TASKS),
     "20 tasks": TWENTY,
-    "20 tasks with EMNIST digits": TWENTY - {"emnist_letters"} | {"emnist_digits"},  # easier
+    # Digits are easier than letters, so this is another experiment.
+    "20 tasks with EMNIST digits": TWENTY - {"emnist_letters"} | {"emnist_digits"},
 }
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One row of a published table.
+    """A `PublishedRow` is one row of a published table.
 
     Attributes:
-        suite: as the file calls it, such as clip-vit-b-32.
-        checkpoint_family: which fine-tuned checkpoints it was made with: one of `FAMILIES`, or
+        suite: the suite as the file names it, such as clip-vit-b-32.
+        checkpoint_family: the family of the fine-tuned checkpoints: one of `FAMILIES`, or
             `UNKNOWN_FAMILY`.
-        experiment: such as "eight tasks".
-        method: as its source calls it.
-        accuracy: by task, 0 to 1; empty where only the mean is known.
-        mean: 0 to 1, as published, or of the above.
-        source: where it is from.
-        seen: was it read at its "source", or is it quoted at "second-hand"?
+        experiment: the name of the experiment, such as "eight tasks".
+        method: the method as its source names it.
+        accuracy: the accuracy of each task, 0 to 1; empty if only the mean is known.
+        mean: the mean accuracy, 0 to 1, as published, otherwise computed from `accuracy`.
+        source: the publication that the row is from.
+        seen: "source" if the row was read at its source, "second-hand" if it is quoted elsewhere.
     """
 
     suite: str
@@ -47,7 +48,7 @@ class PublishedRow:
 
     @property
     def origin(self) -> str:
-        """Return the source, and whether somebody else quotes it."""
+        """Return the source, with a note if the row is quoted second-hand."""
         return self.source if self.seen == "source" else f"{self.source}, second-hand"
 
 
@@ -55,9 +56,9 @@ def published_rows(suite: str, experiment: str, family: str | None = None) -> li
     """Find the published rows of an experiment.
 
     Args:
-        suite: the name of one of ours, such as "CLIP ViT-B/32".
-        experiment: see `experiment_of`.
-        family: of the checkpoints; none gives the rows of all, which are not to be compared.
+        suite: the name of one of our suites, such as "CLIP ViT-B/32".
+        experiment: the name of the experiment; see `experiment_of`.
+        family: the family of checkpoints; None for all, whose rows must not be compared.
 
     >>> rows = published_rows("CLIP ViT-B/32", "eight tasks", "C")
     >>> [row.mean for row in rows if row.method == "WEMoE (depth 2)"]
@@ -81,7 +82,7 @@ def all_rows() -> list[PublishedRow]:
 
 
 def make_row(key: tuple[str, ...], scores: dict[str, float]) -> PublishedRow:
-    """Make a row, whose mean is computed where none is published."""
+    """Make a row; its mean is computed if none is published."""
     suite, family, experiment, method, source, seen = key
     published = scores.pop("mean", None)
     average = mean(scores) if published is None else published
@@ -89,7 +90,7 @@ def make_row(key: tuple[str, ...], scores: dict[str, float]) -> PublishedRow:
 
 
 def experiment_of(results: Mapping[str, Any]) -> str | None:
-    """Name the experiment of a `results.json` as the published tables do; None if they lack it."""
+    """Return the experiment of a `results.json` as the published tables name it, or None."""
     tasks, experts = set(results["tasks"]), set(results.get("experts", results["tasks"]))
     corruption = results.get("corruption")
     if tasks == ROBUSTNESS_TASKS == experts:

@@ -1,4 +1,4 @@
-"""`wemoe-pl report`: one document of many runs, as Markdown, CSV or LaTeX, or one page of HTML."""
+"""Run `wemoe-pl report`: write a document on many runs as Markdown, CSV or LaTeX, or as HTML."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +17,13 @@ def report(
     out: Path | None = None,
     options: TableOptions = DEFAULT_TABLE,
 ) -> None:
-    """Write a document of some runs: a table for every experiment.
+    """Write a document on some runs: a table for every experiment.
 
     Args:
-        folders: runs, or folders with runs below them.
-        layout: one of `LAYOUTS`.
-        out: the file; none prints the document.
-        options: what the tables show.
+        folders: the folders of runs, or folders with runs below them.
+        layout: the form of the document, one of `LAYOUTS`.
+        out: the file that is written; None prints the document.
+        options: the options of the tables.
 
     Raises:
         ConfigError: a folder is not there, or has no run.
@@ -40,12 +40,12 @@ def report(
 
 
 def report_page(folders: Sequence[str], out: Path, options: TableOptions = DEFAULT_TABLE) -> None:
-    """Write a page of some runs: their tables, and a section for every run.
+    """Write a page on some runs: their tables, and a section for every run.
 
     Args:
-        folders: runs, or folders with runs below them.
-        out: the file.
-        options: what the tables show.
+        folders: the folders of runs, or folders with runs below them.
+        out: the file that is written.
+        options: the options of the tables.
 
     Raises:
         ConfigError: a folder is not there, or has no run.
@@ -60,6 +60,6 @@ def report_page(folders: Sequence[str], out: Path, options: TableOptions = DEFAU
 
 
 def sections_of(runs: Sequence[ScoredRun]) -> list[Section]:
-    """Make the section of each run, called as its row is."""
+    """Make the section of each run, with the label of its row."""
     labels = labels_of(runs)
     return [Section(label, r.folder, r.results) for label, r in zip(labels, runs, strict=True)]

@@ -1,4 +1,4 @@
-"""`results.json`: what a scored run comes to, and what made it."""
+"""Collect and write `results.json`: the scores of a run, and the facts of how it was made."""
 
 import json
 import math
@@ -27,7 +27,7 @@ def collect_results(
     corruption: Corruption | None = None,
     render: FreshRender | None = None,
 ) -> dict[str, Any]:
-    """Collect what `results.json` says about a tested module, and what its images are."""
+    """Collect the facts of `results.json` about a tested module and its test images."""
     accuracy = module.test_results["accuracy"]
     reference = module.test_results["reference"]
     individual = reference.get("individual", {})
@@ -60,11 +60,12 @@ def collect_results(
 def parameter_counts(encoder: nn.Module, heads: nn.Module | None = None) -> dict[str, int]:
     """Count parameters as published: without heads, and so without CLIP's projection.
 
-    Of compressed experts four bytes count as one parameter, beside those of the pretrained encoder.
+    Four bytes of compressed experts count as one parameter, in addition to those of the pretrained
+    encoder.
 
     Args:
-        encoder: what was merged.
-        heads: of its tasks, of which those count that are trained with it.
+        encoder: the merged encoder.
+        heads: the heads of the tasks; only heads that are trained with the encoder count.
     """
     copies, compressed, one = 1, 0, encoder
     if isinstance(encoder, PerTaskEncoder):
@@ -83,15 +84,16 @@ def parameter_counts(encoder: nn.Module, heads: nn.Module | None = None) -> dict
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """Write `results.json`, whole or not at all, without scores that are no finite numbers."""
+    """Write `results.json`, whole or not at all, without numbers that are not finite."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(finite(results), indent=2, allow_nan=False) + "\n")
 
 
 def finite(results: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Results without the numbers that JSON does not have, each of which is warned of.
+    """Return results without numbers that are not finite, which JSON lacks; warn of each of them.
 
-    A model whose answers are NaN still has an accuracy; of what else it has, nothing can be said.
+    At the top level, such a number becomes None. A model whose answers are NaN still has an
+    accuracy, but its other scores tell nothing.
     """
     kept: dict[str, Any] = {}
     for name, value in results.items():

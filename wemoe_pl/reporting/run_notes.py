@@ -1,4 +1,4 @@
-"""Sentences that must be read beside the scores of a run: what its images and means are."""
+"""Write the notes that belong to the scores of a run: on its images and on its means."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 from wemoe_pl.reporting.without_labels import unlabelled_note
 from wemoe_pl.training.metrics import never_right
 
-# An accuracy of 1.2 times that of a guess is told apart from it by so many images at least.
+# An expert up to 1.2 times as accurate as a guess is noted, if enough images were scored to tell.
 LIKE_A_GUESS, FEWEST_IMAGES = 1.2, 20
 
 
 def notes_on_run(results: Mapping[str, Any]) -> list[str]:
-    """Say what the images are, which were scored, and which were adapted on, if that is unusual."""
+    """Return notes on the images, the stream and the part that was scored, if they are unusual."""
     notes = (results.get("note"), render_note(results), results.get("stream"))
     return list(filter(None, [*notes, results.get("partial")]))
 
 
 def render_note(results: Mapping[str, Any]) -> str:
-    """Say from which seed the test images were rendered, if not from that of their suite.
+    """Return a note on the seed that test images were rendered from, if it is not the suite's.
 
     >>> render_note({"render": {"seed": 7, "images": 2000}})
     'Scored on 2000 images of every task, rendered from seed 7 and never adapted on.'
@@ -31,13 +31,13 @@ def render_note(results: Mapping[str, Any]) -> str:
 
 
 def notes_on_means(results: Mapping[str, Any]) -> list[str]:
-    """Say which tasks have no part in the means of a run, or a doubtful one, and why."""
+    """Return notes on tasks that the means of a run leave out, or whose scores are doubtful."""
     notes = (unlabelled_note(results), left_out_note(results), guessing_note(results))
     return list(filter(None, notes))
 
 
 def left_out_note(results: Mapping[str, Any]) -> str:
-    """Say which tasks have no part in the normalized mean; nothing if all have.
+    """Return a note on the tasks that the normalized mean leaves out; "" if it has all tasks.
 
     >>> left_out_note({"reference": {"individual": {"mnist": 0.9, "dtd": 0.0}}})
     'The normalized mean is without dtd, where the own expert is never right.'
@@ -50,7 +50,7 @@ def left_out_note(results: Mapping[str, Any]) -> str:
 
 
 def guessing_note(results: Mapping[str, Any]) -> str:
-    """Name the tasks whose own expert is hardly ever right; nothing if there is none.
+    """Return a note on the tasks whose own expert is hardly better than a guess; "" if none is.
 
     The likely reason is a head whose classes are in another order than those of the images.
 
@@ -76,6 +76,6 @@ def guessing_note(results: Mapping[str, Any]) -> str:
 
 
 def corruption_of(results: Mapping[str, Any]) -> str:
-    """Say what was done to the images; nothing for clean ones."""
+    """Return the corruption of the test images in words; "" for clean images."""
     corruption = results.get("corruption")
     return f"{corruption['kind']} of severity {corruption['severity']}" if corruption else ""

@@ -1,4 +1,4 @@
-"""Finished runs, found in folders and read again: what they scored, and by which settings."""
+"""Find finished runs in folders, and read their scores and settings."""
 
 import json
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from wemoe_pl.training.references import EXPERTS, REFERENCES
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A scored run, as it is read back from its folder.
+    """A `ScoredRun` holds the results and settings of a run, as they are read from its folder.
 
     Attributes:
         folder: the folder of the run.
@@ -31,18 +31,18 @@ class ScoredRun:
 
     @property
     def method(self) -> str:
-        """The name of its merge method."""
+        """Return the name of the run's merge method."""
         return str(self.results["method"])
 
     @property
     def is_told_task(self) -> bool:
-        """Is its model told the task of every image, of which it keeps the expert?"""
-        # Results of an earlier version do not say it.
+        """Return whether the run's model is told the task of every image, to use its expert."""
+        # Results of earlier versions lack `told_task`.
         return bool(self.results.get("told_task", self.method == REFERENCES[EXPERTS].label))
 
     @property
     def experiment(self) -> tuple[Any, ...]:
-        """Return the key that runs of one table share: they are scored on the same, labels too."""
+        """Return the key that runs of a table share: suite, tasks, experts, labels and images."""
         results = self.results
         images = [results.get("corruption"), results.get("render")]
         tasks = tuple(scored_tasks(results))
@@ -52,11 +52,11 @@ class ScoredRun:
 
 
 def read_experiments(folders: Iterable[str]) -> list[list[ScoredRun]]:
-    """Read the runs in, and below, some folders, those of one experiment together.
+    """Read the runs in and below some folders, grouped by experiment.
 
     Raises:
-        ConfigError: there is no such folder, or no run in it.
-        CheckpointError: a `results.json` or `config.yaml` is damaged or not ours.
+        ConfigError: a folder does not exist, or has no run.
+        CheckpointError: a `results.json` or `config.yaml` is damaged, or from another program.
     """
     groups: dict[tuple[Any, ...], list[ScoredRun]] = {}
     for run in read_runs(folders):
@@ -65,7 +65,7 @@ def read_experiments(folders: Iterable[str]) -> list[list[ScoredRun]]:
 
 
 def read_runs(folders: Iterable[str]) -> list[ScoredRun]:
-    """Read the runs in, and below, some folders, each once; raises as `read_experiments` does."""
+    """Read the runs in and below some folders, each once; raise as `read_experiments` does."""
     runs: dict[Path, ScoredRun] = {}
     for name in folders:
         folder = Path(name)
@@ -85,12 +85,12 @@ def read_runs(folders: Iterable[str]) -> list[ScoredRun]:
 
 
 def is_in_hidden_folder(path: Path, folder: Path) -> bool:
-    """Does a file lie in a hidden folder, as runs do that are not finished?"""
+    """Return whether a file lies in a hidden folder, as unfinished replacements of runs do."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def read_run(folder: RunFolder) -> ScoredRun:
-    """Read the run of a folder with results, and its config if that is there."""
+    """Read the results of a run, and its config if there is one."""
     results = folder.read_results()
     assert results is not None, "Who calls this has seen the file."
     options = read_options(folder.config) if folder.config.is_file() else {}
@@ -98,7 +98,7 @@ def read_run(folder: RunFolder) -> ScoredRun:
 
 
 def read_options(config: Path) -> dict[str, str]:
-    """Read what makes the method of a run, by dotted keys.
+    """Read the settings that make the method of a run, by dotted keys.
 
     Raises:
         CheckpointError: the config is damaged.
@@ -108,7 +108,7 @@ def read_options(config: Path) -> dict[str, str]:
 
 
 def as_text(name: str, value: Any) -> str:
-    """Write a setting as text; a class, which has a long and a short form, by its short one."""
+    """Return a setting as text; the name of a class is given without its module."""
     if name.rpartition(".")[2] == "class_path" and isinstance(value, str):
         return str(value.rpartition(".")[2])
     return value if isinstance(value, str) else json.dumps(value)

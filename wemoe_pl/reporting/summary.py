@@ -1,4 +1,4 @@
-"""The summary of a run: the table that it prints, and its page, `summary.md`."""
+"""Summarise a run in the tables that it prints, and in its page, `summary.md`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -36,11 +36,11 @@ REFERENCES_NOTE = (
     "Pretrained is the model before any fine-tuning, and individual is every expert on its own "
     "task. The normalized mean is the mean of the accuracies, each divided by that of its expert."
 )
-SHORT_HASH = 12  # of the 64 characters of a SHA-256
+SHORT_HASH = 12  # shown characters of the 64 of a SHA-256
 
 
 def run_tables(results: Mapping[str, Any]) -> list[Table]:
-    """Make the tables that a run prints, of which one is about tasks without labels.
+    """Make the tables that a run prints: one that compares it, and one of tasks without labels.
 
     Args:
         results: the contents of a `results.json`.
@@ -52,9 +52,9 @@ def run_tables(results: Mapping[str, Any]) -> list[Table]:
 
 
 def accuracy_table(results: Mapping[str, Any]) -> Table:
-    """Make the table of a run that compares it: a row per task, a column per method, means below.
+    """Make the table that compares a run: a row per task, a column per method, and means below.
 
-    Where no image has a label, it is of what stands in for the accuracy.
+    If no image has a label, it shows the metric that stands in for the accuracy.
 
     Args:
         results: the contents of a `results.json`.
@@ -73,7 +73,7 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
 
 
 def accuracy_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """List the titles of the columns, and a row per task with the means below, in percent.
+    """Return the titles of the columns, and a row per task with the means below, in percent.
 
     Args:
         results: the contents of a `results.json`.
@@ -87,9 +87,9 @@ def accuracy_rows(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]
 
 
 def accuracy_columns(results: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
-    """Collect the accuracy of a run and of its references, 0 to 1, by title and task.
+    """Return the accuracy of a run and of its references, 0 to 1, by title and task.
 
-    Where no image has a label, it is what stands in for the accuracy; see `compared_metric`.
+    If no image has a label, another metric stands in for the accuracy; see `compared_metric`.
 
     Args:
         results: the contents of a `results.json`.
@@ -107,9 +107,9 @@ def accuracy_columns(results: Mapping[str, Any]) -> dict[str, Mapping[str, float
 
 
 def own_title(results: Mapping[str, Any]) -> str:
-    """Return what heads the column of a run's own method.
+    """Return the title of the column of a run's own method.
 
-    The class of a user's own method may have the name of a reference, which keeps its spelling.
+    If the class of a user's own method would get the title of a reference, its own name is used.
     """
     title = spelled(results["method"])
     is_taken = title in {reference.title for reference in REFERENCES.values()}
@@ -119,12 +119,12 @@ def own_title(results: Mapping[str, Any]) -> str:
 def own_reference_of(results: Mapping[str, Any]) -> str | None:
     """Return the key of the reference that a run is itself, if it is one."""
     by_label = {reference.label: key for key, reference in REFERENCES.items()}
-    # Results of an earlier version do not say it.
+    # Results of earlier versions lack `own_reference`.
     return results.get("own_reference", by_label.get(results["method"]))
 
 
 def rows_by_task(tasks: Iterable[str], columns: Iterable[Mapping[str, float]]) -> list[list[str]]:
-    """List a row per task, and one of the means below, in percent.
+    """Return a row per task, and a row of the means below, in percent.
 
     >>> rows_by_task(["cars", "dtd"], [{"cars": 0.5, "dtd": 0.6}, {"dtd": 1.0}])
     [['cars', '50.0', '–'], ['dtd', '60.0', '100.0'], ['mean', '55.0', '100.0']]
@@ -141,11 +141,11 @@ def write_summary(path: Path, results: Mapping[str, Any], figures: Sequence[str]
 
 
 def summary_page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
-    """Tell of a run on one page, as Markdown: its scores, how it was made, and its figures.
+    """Return the page on a run, as Markdown: its scores, how it was made, and its figures.
 
     Args:
         results: the contents of a `results.json`.
-        figures: names of files beside the page, such as `routing_share.png`.
+        figures: the names of files next to the page, such as `routing_share.png`.
     """
     sections = {
         compared_metric([results]).label.capitalize(): accuracy_section(results),
@@ -165,7 +165,7 @@ def summary_page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
 
 
 def warnings_of(results: Mapping[str, Any]) -> list[str]:
-    """Quote what must be known before any number is read."""
+    """Return quoted notes that must be known before any number is read."""
     sentences = [*notes_on_run(results), results.get("curves"), *notes_on_means(results)]
     if corruption := corruption_of(results):
         sentences.append(f"The test images are corrupted: {corruption}.")
@@ -173,13 +173,13 @@ def warnings_of(results: Mapping[str, Any]) -> list[str]:
 
 
 def accuracy_section(results: Mapping[str, Any]) -> list[str]:
-    """Show the table that compares a run, if it was measured in anything."""
+    """Return the table that compares a run, if it has the compared metric, with a note."""
     is_measured = bool(results.get(compared_metric([results]).result))
     return [grid(*accuracy_rows(results)), REFERENCES_NOTE] if is_measured else []
 
 
 def interval_section(results: Mapping[str, Any]) -> list[str]:
-    """Show between which bounds the accuracies lie, if it is known how many images were scored."""
+    """Return the intervals of the accuracies, if the numbers of scored images are known."""
     accuracy, images = results.get(ACCURACY.result), results.get("images")
     if not accuracy or not images:
         return []
@@ -193,7 +193,7 @@ def interval_section(results: Mapping[str, Any]) -> list[str]:
 
 
 def calibration_section(results: Mapping[str, Any]) -> list[str]:
-    """Show how far confidence and accuracy lie apart, if any image has a label."""
+    """Return the calibration errors, if any image has a label, with a note."""
     errors = results.get(CALIBRATION.result)
     if not errors:
         return []
@@ -202,7 +202,7 @@ def calibration_section(results: Mapping[str, Any]) -> list[str]:
 
 
 def unknown_task_section(results: Mapping[str, Any]) -> list[str]:
-    """Show how often the task itself is found, and how often its class as well, by each rule."""
+    """Return how often each rule finds the task, and how often the class is right as well."""
     columns = {
         f"{title} by {rule}, %": scores[key]
         for rule, scores in results.get("unknown_task", {}).items()
@@ -214,7 +214,7 @@ def unknown_task_section(results: Mapping[str, Any]) -> list[str]:
 
 
 def size_section(results: Mapping[str, Any]) -> list[str]:
-    """Tell the parameters of the encoder, and the seconds of each stage."""
+    """Return the parameters of the encoder, and the seconds of each stage."""
     total, trainable = (results["parameters"][key] for key in ("total", "trainable"))
     seconds = ", ".join(f"{stage} {value:.1f}" for stage, value in results["seconds"].items())
     return [
@@ -224,7 +224,7 @@ def size_section(results: Mapping[str, Any]) -> list[str]:
 
 
 def origin_section(results: Mapping[str, Any]) -> list[str]:
-    """Tell what the run can be repeated from, and what the guard against collapse saw."""
+    """Return the facts to repeat the run from, and what the guard against collapse saw."""
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     facts = {"Seed": results["seed"], "Git revision": results.get("revision"), "Versions": versions}
     lines = [f"{name}: {fact}" for name, fact in facts.items() if fact is not None]
@@ -242,7 +242,7 @@ def origin_section(results: Mapping[str, Any]) -> list[str]:
 
 
 def guard_sentences(report: Mapping[str, Any]) -> list[str]:
-    """Put the report of a `CollapseGuard` into words; none if nothing happened."""
+    """Return the report of a `CollapseGuard` as sentences; [] if nothing happened."""
     sentences = [
         f"The predictions for {task} began to collapse at step {step}"
         for task, step in report.get("collapsed", {}).items()

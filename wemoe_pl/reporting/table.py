@@ -1,4 +1,4 @@
-"""Tables as Markdown, LaTeX and CSV: the same rows, written three ways."""
+"""Write tables of runs as Markdown, LaTeX or CSV."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ LATEX_ESCAPES = {
 
 
 def percent(share: float | None) -> str:
-    """Write a share as percent with one decimal, and a dash for what was not measured.
+    """Return a share in percent with one decimal, or a dash if it was not measured.
 
     >>> percent(0.8943), percent(None)
     ('89.4', '–')
@@ -31,13 +31,13 @@ def percent(share: float | None) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """A value, or the mean of several; None where nothing was measured.
+    """A `Cell` holds a value, or the mean of several values.
 
     Attributes:
-        value: the number.
-        deviation: the standard deviation, of several.
-        form: writes a number, by default a share in percent.
-        least_is_best: is the least number of a column the best?
+        value: the number; None if nothing was measured.
+        deviation: the standard deviation; None for a single value.
+        form: a function that writes a number; by default as a share in percent.
+        least_is_best: True if the least number of a column is the best.
     """
 
     value: float | None
@@ -47,7 +47,7 @@ class Cell:
 
     @classmethod
     def of(cls, values: Sequence[float | None], **look: Any) -> "Cell":
-        """The mean and the standard deviation (n − 1) of what was measured."""
+        """Return a cell of the mean and standard deviation (n − 1) of the measured values."""
         known = [value for value in values if value is not None]
         if not known:
             return cls(None, **look)
@@ -55,7 +55,7 @@ class Cell:
 
     @property
     def text(self) -> str:
-        """Return the value as it is written: a share in percent, with one decimal.
+        """Return the value as it is written, by default as a percentage with one decimal.
 
         >>> Cell.of([0.5, 0.6]).text, Cell(0.891).text, Cell(None).text
         ('55.0 ± 7.1', '89.1', '–')
@@ -66,15 +66,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One method's numbers.
+    """A `ResultRow` holds the numbers of one method.
 
     Attributes:
-        label: what the row is called.
-        cells: one number for each column.
-        seeds: the seeds of the runs that it is made of.
-        is_ceiling: is it out of the competition, as what is told the task of every image?
-        family: of the checkpoints, if it is published.
-        source: where it was published; `OURS` if nowhere.
+        label: the label of the row.
+        cells: one cell for each column.
+        seeds: the seeds of the runs that the row is made of.
+        is_ceiling: True if the method is not compared, since it is told the task of every image.
+        family: the family of the checkpoints, for a published row.
+        source: the publication of a published row; `OURS` for our own.
     """
 
     label: str
@@ -86,14 +86,14 @@ class ResultRow:
 
     @property
     def origin(self) -> str:
-        """Return where a published row is from, as it stands below a table."""
+        """Return the footnote on the source of a published row."""
         checkpoints = f"checkpoints of family {self.family}"
         return f"† Published, not run here: {checkpoints}, {self.source}"
 
 
 @dataclass(frozen=True)
 class ResultTable:
-    """A table: our rows, the published ones, and what must be said below."""
+    """A `ResultTable` holds our rows, the published rows, and the notes below them."""
 
     suite: str
     title: str
@@ -105,7 +105,7 @@ class ResultTable:
     measured: str = "accuracy, %"
 
     def best(self, column: int) -> str | None:
-        """The best text of a column, ceilings aside, if there are two of our rows to compare."""
+        """Return the best text in a column of our rows; None if fewer than two rows compete."""
         cells = [row.cells[column] for row in self.rows if not row.is_ceiling]
         known = [cell for cell in cells if cell.value is not None]
         if len(known) < 2:
@@ -120,14 +120,14 @@ class ResultTable:
 
     @property
     def published_by_origin(self) -> dict[str, list[ResultRow]]:
-        """The published rows, by where they are from."""
+        """Return the published rows, by their origins."""
         grouped: dict[str, list[ResultRow]] = {}
         for row in self.published:
             grouped.setdefault(row.origin, []).append(row)
         return grouped
 
     def texts(self, row: ResultRow, bold: Callable[[str], str]) -> list[str]:
-        """The cells of one of our rows, the best of each column emphasised."""
+        """Return the texts of the cells of one of our rows, with the best of each column bold."""
         competes = not row.is_ceiling
         return [
             bold(cell.text) if competes and cell.text == self.best(i) else cell.text
@@ -136,17 +136,17 @@ class ResultTable:
 
     @property
     def footnotes(self) -> list[str]:
-        """The notes, and where the published rows are from."""
+        """Return the notes, and the origins of the published rows."""
         return [*self.notes, *dict.fromkeys(f"{row.origin}." for row in self.published)]
 
 
 def markdown(tables: Iterable[ResultTable]) -> str:
-    """Write a heading, a table and notes for each."""
+    """Return tables as Markdown, each with a heading and notes."""
     return "\n".join(map(markdown_table, tables))
 
 
 def markdown_table(table: ResultTable) -> str:
-    """Write one table below its heading."""
+    """Return one table as Markdown, with its heading and notes."""
     rows = [
         [row.label, *table.texts(row, lambda text: Markdown(f"**{text}**"))] for row in table.rows
     ]
@@ -157,12 +157,12 @@ def markdown_table(table: ResultTable) -> str:
 
 
 def latex(tables: Iterable[ResultTable]) -> str:
-    """Write a `table` environment for each, for the package booktabs."""
+    """Return tables as LaTeX `table` environments, for the package booktabs."""
     return "\n".join(map(latex_table, tables))
 
 
 def latex_table(table: ResultTable) -> str:
-    """Write one table as an environment of its own."""
+    """Return one table as a LaTeX `table` environment."""
     lines = [latex_line(["method", *table.columns]), "\\midrule"]
     for row in table.rows:
         cells = table.texts(row, lambda text: f"\\textbf{{{text}}}")
@@ -178,7 +178,7 @@ def latex_table(table: ResultTable) -> str:
 
 
 def latex_line(cells: Iterable[str]) -> str:
-    """Write one line of a table."""
+    """Return one line of a LaTeX table."""
     return " & ".join(map(escaped, cells)) + r" \\"
 
 
@@ -194,7 +194,7 @@ def escaped(text: str) -> str:
 
 
 def as_csv(tables: Iterable[ResultTable]) -> str:
-    """Write one line per row of all tables, with all digits, and what its numbers measure."""
+    """Return a line of CSV per row of all tables, with all digits and the metric of its numbers."""
     tables = list(tables)
     columns = list(dict.fromkeys(column for table in tables for column in table.columns))
     header = [

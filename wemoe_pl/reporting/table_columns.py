@@ -1,4 +1,4 @@
-"""The columns of a table of runs: a task each, the means, and the task unknown."""
+"""Choose the columns of a table of runs: the tasks, their means, and scores of unknown tasks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ INFERRED_BY: Mapping[InferenceRule, str] = {
 
 @dataclass(frozen=True)
 class TableColumns:
-    """The columns of a table of runs, in their order.
+    """A `TableColumns` holds the columns of a table of runs, in their order.
 
     Attributes:
-        tasks: the first ones, in `metric`, and then their mean.
-        metric: by which the runs are compared.
-        means: of other metrics, where nothing has a label; else there is a normalized mean.
-        rules: by which tasks were inferred, with the accuracy that is reached so.
+        tasks: the tasks, one column each, followed by a column of their mean.
+        metric: the metric that runs are compared by; with the accuracy, a normalized mean follows.
+        means: other metrics, whose means over tasks are shown if the metric is not the accuracy.
+        rules: the rules that tasks were inferred by; each column has the accuracy that one reaches.
     """
 
     tasks: Sequence[str]
@@ -34,7 +34,7 @@ class TableColumns:
 
     @property
     def titles(self) -> list[str]:
-        """Return what the columns are called."""
+        """Return the titles of the columns."""
         normalized = ["normalized mean"] if self.metric is ACCURACY else []
         means = (metric.label for metric in self.means)
         unknown = (f"task unknown ({rule})" for rule in self.rules)
@@ -42,13 +42,13 @@ class TableColumns:
 
     @property
     def metrics(self) -> list[ShownMetric]:
-        """Return the metric of each column, by which its cells are written."""
+        """Return the metric of each column, which says how its cells are written."""
         shares = len(self.titles) - len(self.means) - len(self.rules)
         return [*[self.metric] * shares, *self.means, *[ACCURACY] * len(self.rules)]
 
     @property
     def note(self) -> str:
-        """Return what the columns say in which the task is unknown; empty without such."""
+        """Return a note on the columns of unknown tasks; "" if there are none."""
         if not self.rules:
             return ""
         return (
@@ -58,7 +58,7 @@ class TableColumns:
 
 
 def columns_of(runs: Sequence[ScoredRun], metric: ShownMetric) -> TableColumns:
-    """Choose the columns for the runs of one experiment, which are compared in a metric."""
+    """Choose the columns for the runs of one experiment, which are compared by a metric."""
     results = [run.results for run in runs]
     measured = {m for scores in results for m in label_free_columns(scores)}
     others = [m for m in LABEL_FREE if m in measured and m is not metric]

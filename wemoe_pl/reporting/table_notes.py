@@ -1,4 +1,4 @@
-"""The notes below a table of runs say how its columns are to be read, and what is left out."""
+"""Write the notes below a table of runs: how to read its columns, and what is left out."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,11 +11,11 @@ from wemoe_pl.training.shown_metrics import ACCURACY, AGREEMENT, CERTIFICATE
 
 
 def table_notes(runs: Sequence[ScoredRun], columns: TableColumns) -> list[str]:
-    """List the notes on the runs of one experiment; empty ones say nothing.
+    """List the notes on the runs of one experiment; some of them may be empty.
 
     Args:
-        runs: the runs.
-        columns: of their table.
+        runs: the runs of the table.
+        columns: the columns of the table.
     """
     partial = dict.fromkeys(run.results.get("partial") or "" for run in runs)
     is_of_accuracy = columns.metric is ACCURACY
@@ -30,13 +30,13 @@ def table_notes(runs: Sequence[ScoredRun], columns: TableColumns) -> list[str]:
 
 
 def stream_note(runs: Iterable[ScoredRun]) -> str:
-    """Say what is unusual about the stream of all runs that have learned; else rows tell it."""
+    """Return the note on the stream that all fits share; "" if their notes differ."""
     notes = {run.results["stream"] for run in runs if "stream" in run.results}
     return notes.pop() if len(notes) == 1 else ""
 
 
 def told_task_note(runs: Iterable[ScoredRun]) -> str:
-    """Name the methods that are told the task of every image, with what their models store."""
+    """Return a note on methods that are told the task of every image, with their model sizes."""
     stored = {
         spelled(run.method): run.results["parameters"]["total"] for run in runs if run.is_told_task
     }
@@ -47,7 +47,7 @@ def told_task_note(runs: Iterable[ScoredRun]) -> str:
 
 
 def seeds_note(rows: Iterable[ResultRow]) -> str:
-    """Say over how many seeds the means of some rows are; nothing if no row is of runs.
+    """Return a note on the number of seeds that rows are means over; "" if no row has runs.
 
     >>> seeds_note([ResultRow("WEMoE", [], seeds=[0, 1, 2]), ResultRow("TIES", [], seeds=[0])])
     'Mean ± standard deviation over seeds (1 to 3 of them).'

@@ -1,4 +1,4 @@
-"""Templates of jinja's, in which a name that nobody gives is an error."""
+"""Read jinja templates in which an undefined name is an error."""
 
 from pathlib import Path
 from typing import Any
@@ -7,12 +7,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 
 def template_in(folder: Path, name: str, **options: Any) -> Template:
-    """Read a template, whose lines of control leave no blank lines.
+    """Read a template; its control lines leave no blank lines in the output.
 
     Args:
-        folder: the folder that it, and what it includes, lie in.
-        name: the name of its file.
-        options: what else jinja's `Environment` is given.
+        folder: the folder of the template and of the files that it includes.
+        name: the name of the template's file.
+        options: further arguments of jinja's `Environment`.
     """
     environment = Environment(
         loader=FileSystemLoader(folder),

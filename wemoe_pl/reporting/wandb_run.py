@@ -1,4 +1,4 @@
-"""Weights & Biases as a logger, which may neither ask for anything nor stop a run."""
+"""Log runs to Weights & Biases, which may neither ask for anything nor stop a run."""
 
 import os
 import shlex
@@ -20,30 +20,30 @@ from wemoe_pl.system.warn import warn
 SERVER = "https://api.wandb.ai"
 # Seconds that a server which does not answer may hold up a run: when it begins, and when it ends.
 TIMEOUTS = {"init_timeout": 30.0, "finish_timeout": 60.0}
-PROJECT = "wemoe-pl"  # where nothing else is said
-# The environment variables of W&B that are not called as the arguments of `wandb.init` are.
+PROJECT = "wemoe-pl"  # the default project
+# The environment variables of W&B whose names differ from the arguments of `wandb.init`.
 VARIABLES = {"group": "WANDB_RUN_GROUP", "id": "WANDB_RUN_ID"}
 
 
 class WandbRun(WandbLogger):
-    """Lightning's logger of Weights & Biases, which neither asks for anything nor stops a run.
+    """A `WandbRun` logs to Weights & Biases, and neither asks for anything nor stops a run.
 
-    Without an API key it records offline, and says how to send the run later. The same where the
-    server does not answer when the run begins. What fails afterwards is warned of once, and the
-    run goes on without the dashboard. What is given here comes before the environment variables
-    of W&B, and these before its defaults.
+    Without an API key, or if the server does not answer when the run begins, it records offline
+    and says how to send the run later. The first failure after that is warned of, and the run goes
+    on without the dashboard. Arguments take precedence over the environment variables of W&B, and
+    these over its defaults.
 
     Args:
         save_dir: the folder of the run; records go below `wandb` in it.
-        project: in which the run appears; by default "wemoe-pl".
-        kwargs: whatever else `WandbLogger` and `wandb.init` take.
+        project: the project that the run appears in; by default "wemoe-pl".
+        kwargs: further arguments of `WandbLogger` and `wandb.init`.
     """
 
     def __init__(self, save_dir: str = ".", project: str | None = None, **kwargs: Any):
         project = project or environment_of("project") or PROJECT
         super().__init__(save_dir=save_dir, project=project, **kwargs)
         self._wandb_init["settings"] = with_defaults(self._wandb_init.get("settings"))
-        self._wandb_init.pop("anonymous")  # of which W&B warns that it has no effect any more
+        self._wandb_init.pop("anonymous")  # W&B warns that it has no effect any more
         self._wandb_init["dir"] = kwargs.get("dir") or environment_of("dir") or save_dir
         if "resume" not in kwargs and environment_of("resume"):
             self._wandb_init.pop("resume")
@@ -52,7 +52,7 @@ class WandbRun(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The run, which is begun when it is first asked for."""
+        """Return the run of W&B, which begins when it is first asked for."""
         if self._experiment is None:
             Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
             if not (has_key() or mode_is_set() or self._offline or self._wandb_init.get("mode")):
@@ -68,18 +68,18 @@ class WandbRun(WandbLogger):
         return self._experiment
 
     def identify(self, identity: Mapping[str, Any], first_step: int = 0) -> None:
-        """Say where the run appears among others, as far as that was not said before.
+        """Set where the run appears among others, unless arguments or the environment say it.
 
         Args:
             identity: arguments of `wandb.init`.
-            first_step: W&B itself goes on from the step that a run has reached.
+            first_step: the first step; it is not used, since W&B itself knows the step of a run.
         """
         for name, value in identity.items():
             if self._wandb_init.get(name) is None and not environment_of(name):
                 self._wandb_init[name] = value
 
     def begin_offline(self, reason: str) -> Any:
-        """Record in files only, and say why."""
+        """Begin the run offline, so that it is recorded in files only, and say why."""
         self._wandb_init["mode"] = "offline"
         run = super().experiment
         tell_offline(run, reason)
@@ -87,23 +87,23 @@ class WandbRun(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log, unless logging has failed before."""
+        """Log metrics, unless logging has failed before."""
         log = super().log_metrics
         self.attempt(lambda: log(metrics, step))
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
-        """Log, unless logging has failed before."""
+        """Log hyperparameters, unless logging has failed before."""
         log = super().log_hyperparams
         self.attempt(lambda: log(params))
 
     @rank_zero_only
     def close(self) -> None:
-        """Send what was not sent yet, as far as the server takes it in a while."""
+        """Send what was not sent yet, as far as the server accepts it before the timeout."""
         self.attempt(lambda: self.experiment.finish())
 
     def attempt(self, act: Callable[[], object]) -> None:
-        """Do something with the run; once that has failed, which is warned of, nothing any more."""
+        """Call a function that uses the run; warn of the first failure, then call none any more."""
         if self.failed:
             return
         try:
@@ -114,17 +114,17 @@ class WandbRun(WandbLogger):
 
 
 def environment_of(name: str) -> str | None:
-    """Look up the environment variable of W&B that stands for an argument of `wandb.init`."""
+    """Return W&B's environment variable that stands for an argument of `wandb.init`, if set."""
     return os.environ.get(VARIABLES.get(name, f"WANDB_{name.upper()}"))
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Return what goes wrong with a server, a proxy, or the process that talks to them."""
+    """Return the errors that a server, a proxy, or the process that talks to them can cause."""
     return (wandb.errors.Error, OSError, RuntimeError, ValueError)
 
 
 def with_defaults(given: "wandb.Settings | Mapping[str, Any] | None") -> "wandb.Settings":
-    """Complete settings of W&B by our defaults, where nothing else says what they are."""
+    """Return settings of W&B with our defaults, unless they are given or in the environment."""
     settings = given if isinstance(given, wandb.Settings) else wandb.Settings(**(given or {}))
     for name, value in {**TIMEOUTS, "silent": True}.items():
         if name not in settings.model_fields_set and not environment_of(name):
@@ -133,16 +133,16 @@ def with_defaults(given: "wandb.Settings | Mapping[str, Any] | None") -> "wandb.
 
 
 def tell_offline(run: Any, reason: str) -> None:
-    """Say why a run is recorded in files only, and how all of its folders are sent later.
+    """Say why a run is recorded in files only, and how to send all of its folders later.
 
-    Every start of a run that is resumed has a folder of its own.
+    Every start of a resumed run has a folder of its own.
     """
     folder = where_it_ends(Path(run.dir).parent)
     rank_zero_info(f"W&B is offline: {reason}. Send the run later: wandb sync {sync_path(folder)}")
 
 
 def sync_path(folder: Path) -> str:
-    """The folder of an offline run as a shell takes it, with those of its earlier starts."""
+    """Return the folder of an offline run for a shell, as a pattern if it has several starts."""
     pattern = f"offline-run-*-{folder.name.rpartition('-')[2]}"
     starts = list(folder.parent.glob(pattern))
     parent = shlex.quote(str(folder.parent))
@@ -150,7 +150,7 @@ def sync_path(folder: Path) -> str:
 
 
 def has_key() -> bool:
-    """Is there an API key, in the environment or where `wandb login` puts it?"""
+    """Return whether there is an API key, in the environment or where `wandb login` puts it."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", SERVER)).hostname or ""
@@ -161,11 +161,11 @@ def has_key() -> bool:
 
 
 def mode_is_set() -> bool:
-    """Was W&B told what to do, or switched off?"""
+    """Return whether the environment sets the mode of W&B, or switches it off."""
     return bool(os.environ.get("WANDB_MODE") or os.environ.get("WANDB_DISABLED"))
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error's message, without the full stop."""
+    """Return the first line of an error's message, without the full stop."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""The scores of a run that need no labels: its tables where nobody knows what is right."""
+"""Choose the metric that runs are compared by, and make the tables of label-free scores."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,11 +22,12 @@ Columns = dict[ShownMetric, Mapping[str, float]]
 
 
 def compared_metric(runs: Iterable[Mapping[str, Any]]) -> ShownMetric:
-    """Return the metric that runs are compared by: accuracy, or what stands in for it.
+    """Return the metric that runs are compared by: accuracy, or the metric that stands in for it.
+
+    It is the first that any of the runs has: accuracy, agreement with the experts, information.
 
     Args:
-        runs: the contents of their `results.json`. The first metric that any of them has is taken:
-            accuracy, agreement with the experts, information.
+        runs: the contents of the runs' `results.json`.
     """
     runs = list(runs)
     is_known = any(run["accuracy"] for run in runs)
@@ -34,7 +35,7 @@ def compared_metric(runs: Iterable[Mapping[str, Any]]) -> ShownMetric:
 
 
 def stand_in(runs: Iterable[Mapping[str, Any]]) -> ShownMetric | None:
-    """Return the metric that stands in for the accuracy; None where nothing else was measured."""
+    """Return the metric that stands in for the accuracy; None if no such metric was measured."""
     measured = {metric for run in runs for metric in LABEL_FREE if run.get(metric.result)}
     return next((metric for metric in (AGREEMENT, INFORMATION) if metric in measured), None)
 
@@ -44,7 +45,7 @@ def compared_references(
 ) -> Mapping[str, Mapping[str, float]]:
     """Return the values of a run's references in a metric, by their key, then by task.
 
-    That of the experts is left out where it would be their agreement with themselves.
+    The experts are left out of an agreement, which would be that of the experts with themselves.
     """
     if metric is ACCURACY:
         return results.get("reference", {})
@@ -53,17 +54,17 @@ def compared_references(
 
 
 def scored_tasks(results: Mapping[str, Any]) -> list[str]:
-    """List all tasks of a run; its results call those `tasks` that have labels, if any has."""
+    """List all tasks of a run; `tasks` of its results lacks unlabelled ones, if any has labels."""
     return list(dict.fromkeys([*results.get(INFORMATION.result, {}), *results["tasks"]]))
 
 
 def unlabelled_tasks(results: Mapping[str, Any]) -> list[str]:
-    """List the tasks that were scored without a label."""
+    """List the tasks that were scored without labels."""
     return [task for task in results.get(INFORMATION.result, {}) if task not in results["accuracy"]]
 
 
 def unlabelled_note(results: Mapping[str, Any]) -> str:
-    """Say which tasks have no part in the accuracy of the others; nothing if all or none have.
+    """Return a note on tasks without labels; "" if all tasks are like that, or none is.
 
     >>> unlabelled_note({"accuracy": {"mnist": 0.9}, "information": {"mnist": 0.8, "dtd": 0.7}})
     'The means of accuracy are without dtd, whose images have no labels.'
@@ -81,12 +82,12 @@ def adaptation_ends(
     """Return the scores of a fit before its first step and in its final state, from its curves.
 
     Args:
-        curves: what was logged, by metric and step.
-        restored_step: the step that the fit went back to in its end, if it did.
+        curves: the logged values, by metric and step.
+        restored_step: the step whose state was restored in the end, if any.
 
     Returns:
-        `before` and `after`, each with its `step`, and `scores` by result and task; nothing for a
-        fit that was not validated before its first step.
+        `before` and `after`, each with its `step`, and `scores` by result and task; {} for a fit
+        that was not validated before its first step.
     """
     steps = sorted(curves.get(INFORMATION.key, {}))
     last = max(steps, default=None) if restored_step is None else restored_step
@@ -99,7 +100,7 @@ def adaptation_ends(
 
 
 def scores_at(curves: Mapping[str, Mapping[int, float]], step: int) -> dict[str, dict[str, float]]:
-    """Return the scores of a validation, by result, then by task."""
+    """Return the scores of the validation at a step, by result, then by task."""
     found: dict[str, dict[str, float]] = {}
     for metric in SHOWN_METRICS:
         prefix = f"{metric.key_in('val')}/"
@@ -110,15 +111,15 @@ def scores_at(curves: Mapping[str, Mapping[int, float]], step: int) -> dict[str,
 
 
 def label_free_columns(scores: Mapping[str, Any]) -> Columns:
-    """Return the metrics that need no labels and were measured, with the scores of every task."""
+    """Return the label-free metrics that were measured, with the scores of every task."""
     return {metric: scores[metric.result] for metric in LABEL_FREE if scores.get(metric.result)}
 
 
 def with_certificate(columns: Columns) -> Columns:
-    """Return the metrics with what an agreement says of the accuracy behind it.
+    """Return the metrics, with the certificate that an agreement gives after the agreement.
 
-    Where a model answers as the expert does, both are right or both are wrong. So their accuracies
-    differ by no more than the share of images on which they differ.
+    If a model and the expert give the same answer, both are right or both are wrong. So their
+    accuracies differ by no more than the share of images on which their answers differ.
     """
     certified: Columns = {}
     for metric, values in columns.items():
@@ -129,14 +130,14 @@ def with_certificate(columns: Columns) -> Columns:
 
 
 def label_free_rows(columns: Columns) -> list[list[str]]:
-    """List a row per task, and one of the means below, each metric in its unit."""
+    """Return a row per task, and a row of the means below, each metric in its unit."""
     tasks = dict.fromkeys(task for values in columns.values() for task in values)
     rows = [[task, *(m.text(values.get(task)) for m, values in columns.items())] for task in tasks]
     return [*rows, ["mean", *(m.text(mean(values)) for m, values in columns.items())]]
 
 
 def change_rows(before: Columns, after: Columns) -> list[list[str]]:
-    """List the rows of two tables as one, with an arrow from the first to the second."""
+    """Return the rows of two tables as one, with arrows from the first to the second."""
     return [
         [task, *(f"{old} → {new}" for old, new in zip(olds, news, strict=True))]
         for (task, *olds), (_, *news) in zip(
@@ -146,7 +147,7 @@ def change_rows(before: Columns, after: Columns) -> list[list[str]]:
 
 
 def label_free_table(results: Mapping[str, Any]) -> Table:
-    """Make the table that a run prints which has tasks without labels.
+    """Make the table of label-free scores, which a run prints if it has tasks without labels.
 
     Args:
         results: the contents of a `results.json`.
@@ -176,12 +177,12 @@ def columns_of_ends(ends: Mapping[str, Any]) -> tuple[Columns, Columns]:
 
 
 def change_note(ends: Mapping[str, Any]) -> str:
-    """Say between which steps the arrows of a table lie."""
+    """Return a note on the steps that the arrows of a table lead from and to."""
     return f"Arrows lead from step {ends['before']['step']} to step {ends['after']['step']}."
 
 
 def label_free_section(results: Mapping[str, Any]) -> list[str]:
-    """Return the paragraphs about the predictions for each task that need no labels."""
+    """Return the paragraphs of a run's page on its label-free scores."""
     columns = with_certificate(label_free_columns(results))
     if not columns:
         return []

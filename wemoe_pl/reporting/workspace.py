@@ -1,4 +1,4 @@
-"""A workspace of Weights & Biases as code: the panels of a run, in sections by what one asks."""
+"""Make a workspace on Weights & Biases: the panels of a run, in sections named by questions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,11 +29,11 @@ WORKSPACE = "WEMoE"  # the name of the view
 
 
 def save_workspace(folder: Path, project: str | None, entity: str | None) -> str:
-    """Create a workspace for the runs of a project that are like one.
+    """Create a workspace for the runs of a project that have the same tasks as one run.
 
     Args:
-        folder: of a finished run, whose tasks have panels.
-        project: where the runs are; by default that of `WANDB_PROJECT`, or "wemoe-pl".
+        folder: the folder of a finished run, whose tasks have panels.
+        project: the project of the runs; by default that of `WANDB_PROJECT`, or "wemoe-pl".
         entity: the user or team; by default that of `WANDB_ENTITY`, or of the API key.
 
     Returns:
@@ -57,7 +57,7 @@ def save_workspace(folder: Path, project: str | None, entity: str | None) -> str
     project = project or environment_of("project") or PROJECT
     try:
         entity = entity or environment_of("entity") or wandb.Api().default_entity
-        # Its `save` has no types.
+        # `Workspace.save` has no type annotations.
         view: Any = workspace(str(entity), project, scored_tasks(results))
         return str(view.save().url)
     except WeMoEError:
@@ -69,12 +69,12 @@ def save_workspace(folder: Path, project: str | None, entity: str | None) -> str
 
 
 def workspace(entity: str, project: str, tasks: Sequence[str]) -> "Workspace":
-    """Describe the workspace of runs with these tasks, however many panels W&B would make.
+    """Return the workspace for runs with some tasks, which replaces W&B's own choice of panels.
 
     Args:
         entity: the user or team.
         project: the project of the runs.
-        tasks: each is a line, a picture or a bar in the panels.
+        tasks: the tasks; each is a line, a picture or a bar in the panels.
 
     Raises:
         ConfigError: the package wandb-workspaces is missing.
@@ -88,7 +88,7 @@ def workspace(entity: str, project: str, tasks: Sequence[str]) -> "Workspace":
             "'wemoe_pl[workspace]'`."
         ) from error
 
-    wr: Any = panels  # whose classes a type checker cannot see
+    wr: Any = panels  # a type checker cannot see its classes
 
     def curve(title: str, *keys: str) -> Any:
         return wr.LinePlot(title=title, x=STEP, y=list(keys))

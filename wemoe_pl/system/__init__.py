@@ -1,1 +1,1 @@
-"""Files, network, signals, and trust in what comes from there: the lowest floor of the package."""
+"""Work with files, network and signals, and decide which input to trust: the lowest layer."""

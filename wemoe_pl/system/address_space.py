@@ -1,4 +1,4 @@
-"""The address space that torch takes, without which it ends a process while it is imported."""
+"""Check for enough address space, without which the import of torch ends the process."""
 
 import resource
 from importlib.util import find_spec
@@ -8,7 +8,7 @@ from wemoe_pl.errors import WeMoEError
 
 
 def check_address_space() -> None:
-    """Raise `WeMoEError` where torch's libraries alone are larger than this process may become."""
+    """Raise `WeMoEError` if torch's libraries alone are larger than this process may become."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return
@@ -20,7 +20,7 @@ def check_address_space() -> None:
 
 
 def size_of_libraries() -> int:
-    """The bytes of the shared libraries of torch, those of CUDA among them, if they are there."""
+    """Return the bytes of torch's shared libraries and of those of CUDA, if they are there."""
     torch = find_spec("torch")
     if torch is None or torch.origin is None:
         return 0

@@ -5,10 +5,10 @@ from pathlib import Path
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.system.near_paths import did_you_mean_path
 
-# The option with which a user trusts a package, whose classes configs may then name.
+# The user trusts a package with this option; configs may then name its classes.
 ALLOW = "--allow"
 PACKAGE = Path(__file__).parents[1]
-# Installed from a wheel, the configs lie inside the package; in a checkout, beside it.
+# The configs lie inside a package that is installed from a wheel, and next to it in a checkout.
 SHIPPED_CONFIGS = next(
     (f for f in (PACKAGE / "assets/configs", PACKAGE.parent / "configs") if f.is_dir()),
     PACKAGE / "assets/configs",
@@ -16,26 +16,26 @@ SHIPPED_CONFIGS = next(
 
 
 def shipped_configs() -> list[str]:
-    """The names of the shipped jobs, as `--config` takes them."""
+    """Return the names of the shipped jobs, as `--config` takes them."""
     return sorted(path.name for path in SHIPPED_CONFIGS.glob("*.yaml"))
 
 
 def shipped_trainers() -> list[str]:
-    """The names of the shipped settings of a trainer, as `--config` takes them beside a job's."""
+    """Return the names of shipped trainer settings, which `--config` takes in addition to a job."""
     folder = SHIPPED_CONFIGS / "trainer"
     return sorted(f"{folder.name}/{path.name}" for path in folder.glob("*.yaml"))
 
 
 def shipped_suites() -> list[str]:
-    """The names of the shipped suites, as `--suite` takes them."""
+    """Return the names of the shipped suites, as `--suite` takes them."""
     return sorted(path.stem for path in (SHIPPED_CONFIGS / "suites").glob("*.yaml"))
 
 
 def find_suite(name: str) -> str:
-    """The path of a suite: `name` itself if it is there, else the shipped one of that name.
+    """Return the path of a suite: `name` itself if it is there, else the shipped one of that name.
 
     Raises:
-        ConfigError: neither; names the nearest shipped one.
+        ConfigError: there is neither; the message names the nearest shipped one.
 
     >>> find_suite("miniature").endswith("configs/suites/miniature.yaml")
     True
@@ -44,10 +44,10 @@ def find_suite(name: str) -> str:
 
 
 def find_config(name: str) -> str:
-    """The path of a config: `name` itself if it is there, else the shipped one of that name.
+    """Return the path of a config: `name` itself if it is there, else the shipped one of that name.
 
     Raises:
-        ConfigError: neither; names the nearest shipped one.
+        ConfigError: there is neither; the message names the nearest shipped one.
 
     >>> find_config("adapt_miniature").endswith("configs/adapt_miniature.yaml")
     True
@@ -56,7 +56,7 @@ def find_config(name: str) -> str:
 
 
 def find(kind: str, name: str, shipped: Path) -> str:
-    """The path of a file by its own path, or by its name among the shipped ones of its kind."""
+    """Return the path of a file, given its path or its name among the shipped ones of its kind."""
     if (path := Path(name).expanduser()).is_file():
         return str(path)
     for candidate in (name, f"{name}.yaml"):
@@ -69,7 +69,7 @@ def find(kind: str, name: str, shipped: Path) -> str:
         )
     if (own := path / "config.yaml").is_file():
         raise ConfigError(f"The {kind} '{name}' is the folder of a run: give its config, {own}.")
-    ending = Path(name).suffix  # with or without which names are compared
+    ending = Path(name).suffix  # names are compared with it or without it
     of_trainers = list(shipped.glob("trainer/*.yaml")) if "/" in name else []
     paths = [path.relative_to(shipped) for path in of_trainers or shipped.glob("*.yaml")]
     names = [str(path if ending else path.with_suffix("")) for path in paths]

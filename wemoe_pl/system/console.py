@@ -1,4 +1,4 @@
-"""The console on which tables, lines and bars are drawn, as far as there is a terminal."""
+"""Draw tables, lines and progress bars on the console, as far as there is a terminal."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
@@ -15,17 +15,17 @@ T = TypeVar("T")
 
 
 class Console(rich_console.Console):
-    """A console of rich's on which text is only text: no markup, no emoji, no control characters.
+    """A `Console` prints text by rich, but without markup, emoji and control characters.
 
     Args:
-        options: what rich's own takes.
+        options: the options of rich's own console.
     """
 
     def __init__(self, **options: Any):
         super().__init__(**{"markup": False, "emoji": False, "highlight": False, **options})
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Make a text of rich's, which is as wide as what is shown of it."""
+        """Make a harmless `Text` of rich, whose width is that of the characters that are shown."""
         return super().render_str(harmless(text), **options)
 
     def render(
@@ -33,32 +33,32 @@ class Console(rich_console.Console):
         renderable: rich_console.RenderableType,
         options: rich_console.ConsoleOptions | None = None,
     ) -> Iterable[Segment]:
-        """Lay out what is printed, the text of which cannot steer a terminal."""
+        """Lay out what is printed, with text that cannot control the terminal."""
         for segment in super().render(renderable, options):
-            is_ours = segment.control is not None  # as of a bar that is drawn again
+            is_ours = segment.control is not None  # such as the codes that redraw a bar
             yield segment if is_ours else segment._replace(text=harmless(segment.text))
 
     def on_broken_pipe(self) -> None:
-        """End without a word where nobody reads any more."""
+        """End the program without a message if nobody reads its output any more."""
         end_quietly()
 
 
 def has_terminal(**options: Any) -> bool:
-    """Say whether output goes to a terminal, and not to a file or to another program.
+    """Return whether output goes to a terminal, instead of a file or another program.
 
     Args:
-        options: what a `Console` is made with.
+        options: the options with which a `Console` is made.
     """
     return Console(**options).is_terminal
 
 
 def progress(items: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:
-    """Go through items, and draw how far that is where there is a terminal.
+    """Yield items, and draw a progress bar if there is a terminal.
 
     Args:
-        items: what to go through.
-        title: what stands before the bar.
-        total: the number of items, if they do not know it.
+        items: the items.
+        title: the text before the bar.
+        total: the number of items, if they have no length.
     """
     console = Console()
     for item in track(items, title, total, console=console, disable=not has_terminal()):

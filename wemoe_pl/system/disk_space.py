@@ -1,4 +1,4 @@
-"""Is there room on the disk of the hub's cache, and sizes in words."""
+"""Check the free space on the disk of the hub's cache, and write sizes in words."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ from wemoe_pl.errors import HubError
 
 
 def check_room(what: str, needed: int) -> None:
-    """Raise `HubError` when the disk of the cache has less than `needed` bytes left."""
+    """Raise `HubError` if the disk of the cache has less than `needed` bytes left."""
     cache = Path(constants.HF_HUB_CACHE)
     place = next(path for path in (cache, *cache.parents) if path.exists())
     free = shutil.disk_usage(place).free
@@ -21,7 +21,7 @@ def check_room(what: str, needed: int) -> None:
 
 
 def size_in_words(size: int) -> str:
-    """Bytes for people.
+    """Return a number of bytes as text, in the unit that suits it.
 
     >>> size_in_words(350_000_000)
     '350 MB'

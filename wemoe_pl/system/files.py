@@ -1,4 +1,4 @@
-"""Files are written under a temporary name and moved into place: none is ever half there."""
+"""Write files under a temporary name and move them into place, so that none is incomplete."""
 
 import hashlib
 import os
@@ -17,22 +17,22 @@ from wemoe_pl.system.signals import REQUEST, undone
 SHIPPED = Path(__file__).parents[1] / "assets"
 SHIPPED_PREFIX = "shipped:"
 SHA256 = re.compile(r"[0-9a-f]{64}")
-PART = ".part"  # in the names of files that are being written
+PART = ".part"  # part of the names of files that are being written
 LEFTOVER = re.compile(rf"\..+\.\d+\{PART}(\.\w+)?")
 
 
 def locate(source: str) -> Path:
-    """The path that a source in a config means: `shipped:miniature/…` is inside the package."""
+    """Return the path that a source in a config means; `shipped:…` is inside the package."""
     if source.startswith(SHIPPED_PREFIX):
         return SHIPPED / source.removeprefix(SHIPPED_PREFIX)
     return Path(source).expanduser()
 
 
 def expanded(path: str) -> str:
-    """A path in which `~` is the home folder, which shells write out in some places only.
+    """Return a path with `~` replaced by the home folder, which shells do in some places only.
 
     Raises:
-        ConfigError: there is no such home.
+        ConfigError: there is no such home folder.
     """
     try:
         return str(Path(path).expanduser())
@@ -43,11 +43,11 @@ def expanded(path: str) -> str:
 
 
 def make_folder(path: Path, instead: str = "Choose another with --out (in Python: out).") -> Path:
-    """Create a folder that can be written to, or raise `WeMoEError` that says why not.
+    """Create a folder, or raise `WeMoEError` that says why it cannot be made or written to.
 
     Args:
         path: the folder.
-        instead: what a user can do about it.
+        instead: the advice to the user, with which the error message ends.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def make_folder(path: Path, instead: str = "Choose another with --out (in Python
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, moved to `path` only when the block succeeds.
+    """Yield a temporary path next to `path`; it is moved to `path` only if the block succeeds.
 
     Raises:
         WeMoEError: the disk is full or the folder cannot be written to; nothing is left behind.
@@ -82,19 +82,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb") as file:
-            os.fsync(file.fileno())  # else a power cut may leave the name without content
+            os.fsync(file.fileno())  # otherwise a power cut may leave an empty file
         temporary.replace(path)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there: where nothing could be written, nothing can be removed."""
+    """Remove a file, and ignore errors: if nothing could be written, nothing can be removed."""
     with suppress(OSError):
         path.unlink()
 
 
 @contextmanager
 def told_of(path: Path) -> Iterator[None]:
-    """Tell in one sentence what keeps a block from writing a file or folder."""
+    """Turn an `OSError` in a block into a `WeMoEError` that says why a path cannot be written."""
     try:
         yield
     except OSError as error:
@@ -105,7 +105,7 @@ def told_of(path: Path) -> Iterator[None]:
 
 
 def remove_leftovers_of(path: Path) -> None:
-    """Remove what processes that are gone were writing where a file is to be."""
+    """Remove the temporary files for a path that were left by processes that no longer run."""
     named = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)\{PART}{re.escape(path.suffix)}")
     for other in path.parent.glob(f".*{PART}*"):
         if (found := named.fullmatch(other.name)) and not runs(int(found[1])):
@@ -113,7 +113,7 @@ def remove_leftovers_of(path: Path) -> None:
 
 
 def runs(pid: int) -> bool:
-    """Is there a process of this number here?"""
+    """Return whether a process with this number runs on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -124,20 +124,20 @@ def runs(pid: int) -> bool:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process was writing into a folder."""
+    """Remove the temporary files that a killed process has left in a folder."""
     for path in folder.glob(f".*{PART}*"):
         if LEFTOVER.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal: its identity in checkpoints and results."""
+    """Return the SHA-256 of a file in hexadecimal, its identity in checkpoints and results."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file; one that the hub's cache names by its own, need not be read."""
+    """Return the SHA-256 of a file, from its name in the hub's cache or else from its content."""
     resolved = path.resolve()
     if SHA256.fullmatch(resolved.name):
         return resolved.name
@@ -147,14 +147,15 @@ def digest(path: Path) -> str:
 
 @cache
 def _sha256_as_of(path: Path, size: int, changed: int) -> str:
-    """One model makes eight zero-shot heads, and is half a gigabyte to read."""
+    """Return a file's SHA-256, cached: one model of half a gigabyte makes eight zero-shot heads."""
     return sha256(path)
 
 
 def cache_folder(part: str) -> Path:
-    """Return the folder where things of a kind are kept that can be made again, such as heads.
+    """Create and return the folder of the cache for things of one kind, such as heads.
 
-    `WEMOE_PL_CACHE` names another place than the system's.
+    Whatever is in the cache can be made again. `WEMOE_PL_CACHE` names another place than the
+    system's cache.
     """
     chosen = os.environ.get("WEMOE_PL_CACHE")
     folder = Path(chosen).expanduser() if chosen else user_cache_path("wemoe_pl")

@@ -1,4 +1,4 @@
-"""A folder is replaced at once by a whole one, and is read as one even while that happens."""
+"""Replace a folder by a complete one in one step, and read folders that may be replaced."""
 
 import ctypes
 import errno
@@ -17,24 +17,24 @@ from wemoe_pl.system.signals import REQUEST, undone
 
 T = TypeVar("T")
 
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: <fcntl.h> and <linux/fs.h>
-# How kernels and file systems say that they cannot exchange two folders.
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # see <fcntl.h> and <linux/fs.h> of Linux
+# The errors of kernels and file systems that cannot exchange two folders.
 NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
-FOLDER_PART = ".wemoe-part"  # in the names of folders that are being written
-REPLACED = ".replaced"  # ends the name of a folder whose place is taken in two steps
-ATTEMPTS = 5  # to read a folder that is replaced again and again
+FOLDER_PART = ".wemoe-part"  # part of the names of folders that are being written
+REPLACED = ".replaced"  # ends the name of an old folder that is replaced in two steps
+ATTEMPTS = 5  # reads that are repeated if the folder was replaced meanwhile
 
 
 @contextmanager
 def atomic_folder(path: Path, ours: str) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`, moved there only when the block succeeds.
+    """Yield a temporary folder next to `path`; it is moved there only if the block succeeds.
 
     Args:
         path: the folder.
-        ours: a file by which a folder is known that may be replaced.
+        ours: the name of a file that a folder must have if it is to be replaced.
 
     Raises:
-        WeMoEError: something else is there, the disk is full or nothing can be written there.
+        WeMoEError: something else is there, the disk is full or the path cannot be written to.
     """
     if path.exists() and not (path / ours).is_file() and (path.is_file() or any(path.iterdir())):
         raise WeMoEError(f"{path} is there already, and not such a folder: choose another --out.")
@@ -54,16 +54,16 @@ def atomic_folder(path: Path, ours: str) -> Iterator[Path]:
 
 
 def remove_folders_left(path: Path) -> None:
-    """Remove what killed processes were writing by `atomic_folder`, of which none runs any more.
+    """Remove the folders that killed processes left in `atomic_folder`; none may be running still.
 
-    One that was killed between the two steps in which a folder takes the place of another, on a
-    file system that cannot exchange them, has left the old one under another name: it is put back.
+    On a file system that cannot exchange folders, a folder is replaced in two steps. A process that
+    was killed between them has left the old folder under another name: it is put back.
     """
     path = path.resolve()
     left = re.compile(rf"\.{re.escape(path.name)}\.\d+\{FOLDER_PART}(\{REPLACED})?")
     parent = path.parent
     found = [f for f in parent.iterdir() if left.fullmatch(f.name)] if parent.is_dir() else []
-    for folder in sorted(found, reverse=True):  # old ones first
+    for folder in sorted(found, reverse=True):  # replaced folders come first
         if folder.name.endswith(REPLACED) and not path.exists():
             folder.rename(path)
         else:
@@ -71,17 +71,17 @@ def remove_folders_left(path: Path) -> None:
 
 
 def read_unchanged(folder: Path, read: Callable[[], T]) -> T:
-    """Read a folder, and again where another has taken its place meanwhile.
+    """Read a folder, and read it again if another has taken its place meanwhile.
 
-    A reader that opens one file after another would find some of the old folder and some of the
-    new one.
+    A reader that opens one file after another could find some files of the old folder and some of
+    the new one.
 
     Args:
         folder: the folder.
-        read: reads it.
+        read: the function that reads it.
 
     Raises:
-        WeMoEError: what `read` says of a folder that stays where it is.
+        WeMoEError: `read` raised it for a folder that was not replaced.
     """
     for _ in range(ATTEMPTS):
         before = inode_of(folder)
@@ -97,7 +97,7 @@ def read_unchanged(folder: Path, read: Callable[[], T]) -> T:
 
 
 def inode_of(folder: Path) -> tuple[int, int] | None:
-    """Return the numbers that tell a folder from another of its name; None if there is none."""
+    """Return the numbers that identify a folder, whatever its name; None if it is not there."""
     try:
         facts = folder.stat()
     except OSError:
@@ -106,10 +106,10 @@ def inode_of(folder: Path) -> tuple[int, int] | None:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Let two folders change places at once; false if the system cannot do that.
+    """Exchange two folders in one step; return False if the system cannot do that.
 
     Raises:
-        OSError: it can, and it failed.
+        OSError: the system can do that, but it failed.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):

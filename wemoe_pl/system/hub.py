@@ -1,4 +1,4 @@
-"""Files of the Hugging Face hub: fetched once, verified, and from then on read from its cache."""
+"""Fetch files of the Hugging Face hub once, verify them, and then read them from its cache."""
 
 import hashlib
 import re
@@ -18,18 +18,18 @@ from wemoe_pl.system.hub_repo import HubRepo, ask_hub, in_one_sentence
 
 Choose = Callable[[Sequence[str]], list[str]]
 
-LISTING_TIMEOUT = 5.0  # seconds: without a network, the answer comes soon
+LISTING_TIMEOUT = 5.0  # seconds, after which the hub counts as unreachable
 SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(?:-[0-9a-f]{16})?(\.\w+)")
 
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file as the hub announces it.
+    """A `HubFile` describes a file as the hub announces it.
 
     Args:
-        name: its path inside the repository.
-        size: bytes.
-        digest: SHA-256 of a large file, git's SHA-1 of a small one.
+        name: the path of the file inside the repository.
+        size: the size in bytes.
+        digest: the SHA-256 of a large file, or git's SHA-1 of a small one.
     """
 
     name: str
@@ -39,14 +39,14 @@ class HubFile:
 
 @dataclass(frozen=True)
 class HubFiles:
-    """Some files of a repository: those that `choose` picks from the names of all.
+    """A `HubFiles` stands for those files of a repository that `choose` picks from all names.
 
     Args:
         repo: the repository.
-        choose: from the names of all files, those that are wanted; none if they are not there.
-        wanted: what `choose` looks for, in words.
-        all_or_none: does `choose` know by itself what is all, and never pick a part of it?
-        beside: names of small files that come with them where the repository has any.
+        choose: a function that returns, from the names of all files, the wanted ones, or none.
+        wanted: the description of the wanted files in errors.
+        all_or_none: True if `choose` knows all wanted names, and never returns only some of them.
+        beside: the names of small files that are fetched as well if the repository has them.
     """
 
     repo: HubRepo
@@ -56,9 +56,9 @@ class HubFiles:
     beside: tuple[str, ...] = ()
 
     def cached(self) -> list[Path] | None:
-        """The files, if all are in the cache; never asks the hub.
+        """Return the files if all are in the cache, else None; the hub is never asked.
 
-        A run does not change because its repository does: `prepare` looks for newer files.
+        A run must not change because its repository does: `prepare` looks for newer files.
         """
         folder = cached_folder(self.repo)
         if folder is None:
@@ -75,11 +75,11 @@ class HubFiles:
         return [folder / name for name in wanted] if complete else None
 
     def announced(self) -> list[HubFile]:
-        """The files as the hub has them now.
+        """Return the descriptions of the files as the hub has them now.
 
         Raises:
             UnreachableError: there is no network, or the hub does not answer.
-            HubError: no such repository, revision or files, or no access.
+            HubError: there is no such repository, revision or file, or no access to it.
         """
         files = listing(self.repo)
         chosen = self.choose(sorted(files))
@@ -94,15 +94,16 @@ class HubFiles:
         return chosen + [name for name in self.beside if name in names and name not in chosen]
 
     def fetch(self) -> list[Path]:
-        """The files, from the cache or else from the hub, where each is verified.
+        """Return the files, which are downloaded and verified unless they are in the cache.
 
         Raises:
-            HubError: see `announced`; also a damaged file or a full disk. Nothing is half there.
+            HubError: see `announced`; also a damaged file or a full disk. No file is left
+                incomplete.
         """
         return self.cached() or self.update()
 
     def update(self) -> list[Path]:
-        """The files as the hub has them now: what is missing, changed or damaged is downloaded."""
+        """Download the files that are missing, changed or damaged in the cache, and return all."""
         files = self.announced()
         check_space(self.repo, files)
         paths = [download(self.repo, file) for file in files]
@@ -113,15 +114,15 @@ class HubFiles:
 
     @property
     def is_settled_beside(self) -> bool:
-        """Is it known of the files of the cache whether the repository has any beside them?
+        """Return whether the hub was asked for the files of `beside` when the others were fetched.
 
-        Earlier versions did not ask, and other programs fetch what they need.
+        Earlier versions did not ask for them, and other programs fetch only what they need.
         """
         folder = cached_folder(self.repo)
         return folder is not None and self._note(folder).is_file()
 
     def _noted(self, snapshot: Path) -> list[str]:
-        """The names of all the files, if they were once fetched into a snapshot of the cache."""
+        """Return the names of all the files that were once fetched into a snapshot; or none."""
         note = self._note(snapshot)
         return note.read_text().split("\n") if note.is_file() else []
 
@@ -132,7 +133,7 @@ class HubFiles:
 
 
 def cached_folder(repo: HubRepo) -> Path | None:
-    """Return the cache's folder of a repository at a revision; None if it holds nothing of it."""
+    """Return the folder of a repository at a revision in the cache; None if it is not there."""
     with in_one_sentence(repo):
         repo_folder = repo_folder_name(repo_id=repo.name, repo_type=repo.kind)
     cache = Path(constants.HF_HUB_CACHE) / repo_folder
@@ -143,14 +144,16 @@ def cached_folder(repo: HubRepo) -> Path | None:
 
 
 def commit_and_names(repo: HubRepo, files: Sequence[Path]) -> tuple[str, list[str]]:
-    """The commit that files of the cache are of, and their names in the repository."""
+    """Return the commit that files of the cache belong to, and their names in the repository."""
     folder = cached_folder(repo)
-    assert folder is not None  # as the files are there
+    assert folder is not None  # since the files are in it
     return folder.name, [path.relative_to(folder).as_posix() for path in files]
 
 
 def is_complete(names: Sequence[str]) -> bool:
-    """Is every shard there that the names speak of? Datasets count from 0, models from 1.
+    """Return whether every shard is there that the names tell of.
+
+    The shards of datasets are counted from 0, those of models from 1.
 
     >>> is_complete(["test-00000-of-00002.parquet"])
     False
@@ -161,7 +164,7 @@ def is_complete(names: Sequence[str]) -> bool:
 
 
 def listing(repo: HubRepo) -> dict[str, HubFile]:
-    """All files of a repository by name, as the hub announces them."""
+    """Return all files of a repository by name, as the hub announces them."""
     api = HfApi(endpoint=constants.ENDPOINT)
     info: Callable[..., ModelInfo | DatasetInfo] = (
         api.model_info if repo.kind == "model" else api.dataset_info
@@ -182,7 +185,7 @@ def listing(repo: HubRepo) -> dict[str, HubFile]:
 
 
 def is_inside(name: str) -> bool:
-    r"""Is a name that of something below a folder, on every system?
+    r"""Return whether a name stays below its folder, on every system.
 
     >>> [is_inside(name) for name in ("data/a.parquet", "data/../../a", "/a", "C:\\\\a")]
     [True, False, False, False]
@@ -192,7 +195,7 @@ def is_inside(name: str) -> bool:
 
 
 def download(repo: HubRepo, file: HubFile) -> Path:
-    """One file in the cache, verified; a copy there that is damaged is replaced."""
+    """Return a verified file in the cache; it is fetched if it is missing or damaged there."""
     fetch = partial(
         hf_hub_download, repo.name, file.name, repo_type=repo.kind, revision=repo.revision
     )
@@ -208,7 +211,7 @@ def download(repo: HubRepo, file: HubFile) -> Path:
 
 
 def is_as_announced(path: Path, file: HubFile) -> bool:
-    """Has a file the content that the hub announces?"""
+    """Return whether a file has the content that the hub announces."""
     if path.stat().st_size != file.size:
         return False
     if SHA256.fullmatch(file.digest):
@@ -218,7 +221,7 @@ def is_as_announced(path: Path, file: HubFile) -> bool:
 
 
 def is_blob_intact(path: Path) -> bool:
-    """Has a file of the cache the content that its name there speaks of?
+    """Return whether the content of a file in the cache has the hash that is its name there.
 
     Only large files are named by their SHA-256; small ones pass.
     """
@@ -227,14 +230,14 @@ def is_blob_intact(path: Path) -> bool:
 
 
 def discard(path: Path) -> None:
-    """Remove a file from the cache: the link of its snapshot and what it points to."""
+    """Remove a file from the cache: the link in its snapshot and the file that it points to."""
     target = path.resolve()
     path.unlink()
     target.unlink(missing_ok=True)
 
 
 def check_space(repo: HubRepo, files: Sequence[HubFile]) -> None:
-    """Raise `HubError` when the disk of the cache has no room for files that it lacks."""
+    """Raise `HubError` if the disk of the cache has no room for the files that are missing."""
     folder = cached_folder(repo)
     missing = [f for f in files if folder is None or not (folder / f.name).is_file()]
     check_room(str(repo), sum(file.size for file in missing))

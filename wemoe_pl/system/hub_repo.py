@@ -1,4 +1,4 @@
-"""Repositories of the Hugging Face hub, and how it is asked: patiently, with errors that help."""
+"""Define repositories of the Hugging Face hub, and ask it patiently, with helpful errors."""
 
 import errno
 import re
@@ -24,19 +24,19 @@ Kind = Literal["model", "dataset"]
 T = TypeVar("T")
 
 BUSY_WAITS = (0.5, 1.0, 2.0)  # seconds before a busy hub is asked again
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk that fills names no file
-# Each part begins with a letter, digit or underscore: none is a folder above, or an option.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # these errors name no file
+# Each part begins with a letter, digit or underscore: none is a parent folder or an option.
 HUB_ID = re.compile(r"(PART)/(PART)(@PART(/PART)*)?".replace("PART", r"\w[\w.-]{0,95}"), re.ASCII)
 
 
 @dataclass(frozen=True)
 class HubRepo:
-    """A repository of the hub at a revision.
+    """A `HubRepo` is a repository of the hub at a revision.
 
     Args:
         name: `owner/name`.
         revision: a branch, a tag or a commit.
-        kind: of models or of datasets.
+        kind: the kind of the repository, of a model or of a dataset.
     """
 
     name: str
@@ -45,7 +45,7 @@ class HubRepo:
 
     @classmethod
     def parse(cls, source: str, kind: Kind) -> "HubRepo | None":
-        """The repository that `owner/name` or `owner/name@revision` means; None if it is no such.
+        """Return the repository that `owner/name` or `owner/name@revision` means; else None.
 
         >>> HubRepo.parse("openai/clip-vit-base-patch32@v1", "model")
         HubRepo(name='openai/clip-vit-base-patch32', revision='v1', kind='model')
@@ -61,22 +61,22 @@ class HubRepo:
 
 
 def ask_hub(repo: HubRepo, question: Callable[[], T]) -> T:
-    """The answer of the hub about a repository.
+    """Return the answer of the hub to a question about a repository.
 
     Args:
-        repo: what the question is about.
-        question: asks it, by the hub's own client.
+        repo: the repository.
+        question: the function that asks the hub, by the hub's own client.
 
     Raises:
         UnreachableError: there is no network, or the hub does not answer.
-        HubError: no such repository or revision, no access, or a disk that cannot be written to.
+        HubError: there is no such repository or revision, no access, or no disk to write to.
     """
     with in_one_sentence(repo):
         return patiently(question)
 
 
 def patiently(question: Callable[[], T]) -> T:
-    """Ask again, a few times, a hub that says that it is busy."""
+    """Ask the hub, and ask again, a few times, if it answers that it is busy."""
     for wait in BUSY_WAITS:
         try:
             return question()
@@ -89,7 +89,7 @@ def patiently(question: Callable[[], T]) -> T:
 
 @contextmanager
 def in_one_sentence(repo: HubRepo) -> Iterator[None]:
-    """Turn what the hub's client raises into one sentence that says what to do."""
+    """Turn errors of the hub's client into errors whose one sentence says what to do."""
     nowhere = f"There is neither a file or folder {repo} here nor a {repo.kind} of that name"
     try:
         yield
@@ -127,7 +127,7 @@ def in_one_sentence(repo: HubRepo) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Return the cause at the bottom of a client's error, in a few words."""
+    """Return the first cause of an error of the hub's client, in a few words."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return str(error).partition("\n")[0] or type(error).__name__

@@ -1,4 +1,4 @@
-"""An upload to the hub: files in one commit, under the licence of the weights in them."""
+"""Upload files to the hub in one commit, and read the licences of its models."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -13,7 +13,7 @@ from wemoe_pl.system.hub_repo import HubRepo, ask_hub, reason
 
 
 def licence_of(repo: HubRepo) -> str | None:
-    """The licence that the card of a repository states, if it does.
+    """Return the licence that the card of a repository states; None if it states none.
 
     Raises:
         HubError: see `ask_hub`.
@@ -25,12 +25,12 @@ def licence_of(repo: HubRepo) -> str | None:
 
 
 def upload(repo: HubRepo, content: Mapping[str, Path | bytes], message: str) -> None:
-    """Put files into a repository, in one commit; it is made if it is not there.
+    """Upload files to a repository in one commit; the repository is created if it is missing.
 
     Args:
         repo: the repository.
-        content: by their names there, files of this machine or what is in them.
-        message: of the commit.
+        content: the files by their names in the repository, as local paths or as bytes.
+        message: the message of the commit.
 
     Raises:
         UnreachableError: there is no network, or the hub does not answer.
@@ -51,7 +51,7 @@ def upload(repo: HubRepo, content: Mapping[str, Path | bytes], message: str) -> 
         raise HubError(f"The hub answered {status} for {repo}: try again later.") from None
     except HFValidationError:
         raise HubError(f"'{repo}' cannot be the name of a {repo.kind} on the hub.") from None
-    except Exception as error:  # the client raises many kinds
+    except Exception as error:  # the client raises errors of many kinds
         raise UnreachableError(
             f"Nothing was uploaded to {repo}: the hub cannot be reached ({reason(error)})."
         ) from None

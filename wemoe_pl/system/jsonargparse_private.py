@@ -1,6 +1,6 @@
-"""All private parts of jsonargparse that are used here, each with the reason.
+"""Use the private parts of jsonargparse, all in this module and each with a reason.
 
-They were tried with jsonargparse 4.53.0. A test names those that another version changes.
+They were tried with jsonargparse 4.53.0. A test names the parts that another version changes.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from jsonargparse._optionals import _get_config_read_mode
 
 @contextmanager
 def restored_settings() -> Iterator[None]:
-    """Take back, after a block, what `set_parsing_settings` has changed in it.
+    """Restore, after a block, the settings that `set_parsing_settings` has changed in it.
 
-    The settings are those of the process, and nothing public reads them.
+    The settings belong to the whole process, and no public function reads them.
     """
     before, reads_urls = dict(parsing_settings), "s" in _get_config_read_mode()
     try:
@@ -27,10 +27,10 @@ def restored_settings() -> Iterator[None]:
 
 
 class NoPrograms(dict[str, bool]):
-    """The verdicts on names of which one part is `__main__`: none is allowed.
+    """`NoPrograms` has the verdicts on names, and denies all names that have a part `__main__`.
 
-    jsonargparse asks for the verdict on a name and then on what it begins with, before it imports
-    anything. Its list of names has no place for such a module of whatever package.
+    jsonargparse asks for the verdict on a name and then on its beginnings, before it imports
+    anything. Its list of denied names cannot name the `__main__` modules of all packages.
     """
 
     def __contains__(self, path: object) -> bool:
@@ -41,7 +41,7 @@ class NoPrograms(dict[str, bool]):
 
 
 def is_program(path: str) -> bool:
-    """Is a dotted name that of a module which runs when it is imported, or of a part of one?
+    """Return whether a dotted name is a module that runs when it is imported, or is inside one.
 
     >>> is_program("wandb.__main__.Logger"), is_program("wandb.main")
     (True, False)
@@ -50,11 +50,11 @@ def is_program(path: str) -> bool:
 
 
 def deny_programs() -> None:
-    """Have parsers import no module that is made to be run."""
+    """Forbid parsers to import modules that are made to be run."""
     parsing_settings["import_path_verdicts"] = NoPrograms(parsing_settings["import_path_verdicts"])
 
 
 def subcommand_parsers(parser: ArgumentParser) -> dict[str, Any]:
-    """The parsers of a parser's sub-commands by name, which it only lists in messages."""
+    """Return the parsers of the sub-commands by name, which jsonargparse only lists in messages."""
     choices = (action.choices for action in parser._actions)
     return next((found for found in choices if isinstance(found, dict)), {})

@@ -1,7 +1,7 @@
-"""Modules that have moved are still imported by the names under which others know them.
+"""Import modules that have moved by their old names, under which others still know them.
 
-Model cards on the hub and pages of the documentation name a few modules of this package. Their old
-names mean the new modules, imported once: not copies of them, whose classes would be others.
+Model cards on the hub and pages of the documentation name a few modules of this package. An old
+name means the new module itself, imported once: a copy of it would have other classes.
 """
 
 import sys
@@ -19,21 +19,21 @@ MOVED = {
 
 
 class MovedModules(MetaPathFinder, Loader):
-    """Import a moved module, or one below it, under its old name."""
+    """`MovedModules` imports a moved module, or one below it, under its old name."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Answer for old names, and for no others."""
+        """Return a spec for an old name, and None for every other name."""
         return ModuleSpec(fullname, self) if new_name(fullname) else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the module of the new name in the place of the old one."""
+        """Replace the module of the old name by the one of the new name."""
         sys.modules[module.__name__] = import_module(str(new_name(module.__name__)))
 
 
 def new_name(name: str) -> str | None:
-    """The name that a module has today; None if it never had another.
+    """Return the name that a module has today, given its old name; None for other names.
 
     >>> new_name("wemoe_pl.tasks.folders"), new_name("wemoe_pl.merging")
     ('wemoe_pl.data.tasks.folders', None)

@@ -1,4 +1,4 @@
-"""The path that is meant by one that does not exist."""
+"""Find the path that is probably meant by one that does not exist."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,12 +9,12 @@ from wemoe_pl.errors import HubError
 
 
 def did_you_mean_path(path: Path) -> str:
-    """The end of a sentence that names the nearest path which is there; empty if none is near.
+    """Return the end of a message that names the nearest existing path; empty if none is near.
 
     >>> did_you_mean_path(Path("/no/such/place"))
     ''
     """
-    with suppress(OSError):  # a folder that cannot be listed
+    with suppress(OSError):  # some folders cannot be listed
         if (near := nearest_path(path)) is not None:
             return f" Did you mean {near}?"
     return ""
@@ -22,10 +22,10 @@ def did_you_mean_path(path: Path) -> str:
 
 @contextmanager
 def perhaps_a_path(path: Path) -> Iterator[None]:
-    """Let an error about what the hub lacks name the path here that may have been meant instead.
+    """Add the path that may be meant instead to an error about what the hub lacks.
 
     Args:
-        path: what was asked for, as a path.
+        path: the name that was asked for, as a path.
     """
     try:
         yield
@@ -34,7 +34,7 @@ def perhaps_a_path(path: Path) -> Iterator[None]:
 
 
 def nearest_path(path: Path) -> Path | None:
-    """Find the path that is there and has the same parts, or nearly; None if there is none."""
+    """Find the existing path that has the same parts, or similar ones; None if there is none."""
     here = Path(path.anchor)
     for part in path.parts[1:] if path.anchor else path.parts:
         if (here / part).exists():

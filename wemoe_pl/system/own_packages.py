@@ -1,7 +1,7 @@
-"""A package that a user allows is found in the folder that she stands in, and nothing else is.
+"""Import from the current folder only the packages that a user allows.
 
-Python itself would put all of the folder on the path of modules, so that whatever lies in it under
-the name of a library is imported instead of the library.
+Python itself would put the whole folder on the path of modules, so that a file in it with the name
+of a library is imported instead of the library.
 """
 
 import os
@@ -17,35 +17,36 @@ from types import ModuleType
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.system.warn import warn
 
-# The places of the packages that are allowed, one a line. Processes that load images inherit it.
+# This environment variable has the paths of the allowed packages, one a line. Processes that load
+# images inherit it.
 VARIABLE = "WEMOE_PL_OWN_PACKAGES"
 
 
 class OwnPackages(MetaPathFinder):
-    """Import a package from the place where it was found, if nothing installed has its name."""
+    """`OwnPackages` imports a package from where it was found, unless one is installed."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Answer for these packages, and for nothing that lies beside them."""
+        """Return a spec for an allowed package, and None for whatever lies next to it."""
         place = own_places().get(fullname)
         return PathFinder.find_spec(fullname, [str(place.parent)]) if place else None
 
 
 def own_places() -> dict[str, Path]:
-    """The folders or files of the packages that are allowed in this process, by their names."""
+    """Return the folders or files of the packages that are allowed in this process, by name."""
     places = map(Path, os.environ.get(VARIABLE, "").splitlines())
     return {place.name.partition(".")[0]: place for place in places if place.exists()}
 
 
 def import_allowed(names: Iterable[str]) -> None:
-    """Import packages, those that are not installed from the current folder.
+    """Import packages; those that are not installed are taken from the current folder.
 
     Args:
-        names: of packages, without dots.
+        names: the names of the packages, without dots.
 
     Raises:
-        ConfigError: there is no such package; names the nearest one here.
+        ConfigError: there is no such package; the message names the nearest one here.
         Exception: whatever a package raises while it is imported.
     """
     for name in names:
@@ -57,9 +58,9 @@ def import_allowed(names: Iterable[str]) -> None:
 
 
 def found(name: str) -> ModuleSpec | None:
-    """Find a package: one that is installed, else the one that lies in the current folder.
+    """Find a package that is installed, or else one that lies in the current folder.
 
-    If there are both, the one here is warned of, as it is not imported.
+    It warns if there are both, since the one in the folder is not imported.
     """
     folder = Path.cwd()
     known, here = known_spec(name), PathFinder.find_spec(name, [str(folder)])
@@ -77,32 +78,32 @@ def found(name: str) -> ModuleSpec | None:
 
 
 def known_spec(name: str) -> ModuleSpec | None:
-    """Find what is imported under a name now; None if nothing is."""
+    """Return the spec of the module that a name imports now; None if there is none."""
     try:
         return find_spec(name)
-    except ValueError:  # a module that a program has made, which comes from nowhere
+    except ValueError:  # a module that a program has made, and that has no spec
         return None
 
 
 def place_of(spec: ModuleSpec) -> Path | None:
-    """The folder of a package or the file of a module; None if it is neither."""
+    """Return the folder of a package or the file of a module; None if there is neither."""
     places = spec.submodule_search_locations or ([spec.origin] if spec.origin else [])
     paths = (Path(place).resolve() for place in places)
     return next((path for path in paths if path.exists()), None)
 
 
 def packages_in(folder: Path) -> list[str]:
-    """List the names of the packages and modules that lie in a folder."""
+    """Return the names of the packages and modules that lie in a folder."""
     packages = [path.parent.name for path in folder.glob("*/__init__.py")]
     return [*packages, *(path.stem for path in folder.glob("*.py"))]
 
 
 def fault_of_import(error: BaseException, names: Sequence[str]) -> str | None:
-    """The sentence for an error that comes from a package as it was imported; None for others.
+    """Return the message for an error that arose in the import of a package; None for others.
 
     Args:
-        error: which may have been raised because of that one.
-        names: of the packages, without dots.
+        error: the error, which may have been raised because of one in the import.
+        names: the names of the packages, without dots.
     """
     for cause in causes(error):
         if isinstance(cause, SyntaxError) and str(cause.filename).endswith(".py"):
@@ -119,14 +120,14 @@ def fault_of_import(error: BaseException, names: Sequence[str]) -> str | None:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those because of which it was raised, the first of them first."""
+    """Yield an error after those because of which it was raised, the first cause first."""
     if error is not None:
         yield from causes(error.__cause__ or error.__context__)
         yield error
 
 
 def hint(error: BaseException) -> str:
-    """Say what to do about a module that lies here and was not allowed; nothing of other errors."""
+    """Return the advice about a missing module that lies here; empty for other errors."""
     missing = str(getattr(error, "name", None)) if isinstance(error, ModuleNotFoundError) else ""
     if missing not in packages_in(Path.cwd()):
         return ""

@@ -1,4 +1,4 @@
-"""YAML from strangers: plain values, each key once, in bounded time and memory."""
+"""Read YAML from strangers: plain values, each key once, in bounded time and memory."""
 
 import re
 from collections.abc import Callable
@@ -11,26 +11,26 @@ import yaml
 from wemoe_pl.system.yaml_names import LOADER, quote_names
 
 DEEPEST = 100  # levels: a config of ours has ten
-MOST_VALUES = 100_000  # counted again wherever an alias repeats them
-LONG = 100  # characters of a text that count as a value more
-HUGE = re.compile(r"[-+]?(\d[\d_]{19,}|0x[\da-fA-F_]{17,}|0b[01_]{65,})")  # beyond 64 bits
+MOST_VALUES = 100_000  # values that an alias repeats count again
+LONG = 100  # characters of a text that count as one more value
+HUGE = re.compile(r"[-+]?(\d[\d_]{19,}|0x[\da-fA-F_]{17,}|0b[01_]{65,})")  # numbers beyond 64 bits
 
 
 class RefusedYaml(yaml.YAMLError):
-    """YAML that is well-formed and still not read."""
+    """A `RefusedYaml` means that YAML is well-formed, but is not read."""
 
 
 def load_plain(text: str, load: Callable[[str], Any] = yaml.safe_load) -> Any:
-    """Read YAML, or raise `yaml.YAMLError`.
+    """Read YAML of plain values, or raise `yaml.YAMLError`.
 
-    Refused are tags (`!!python/object`), keys that come twice, and what is nested or repeated
-    without measure, since a few lines of aliases of aliases stand for billions of values, and many
-    aliases of one long text for as many copies of it. Names of classes and tasks are text even
-    where YAML would make values of them: see `quote_names`.
+    It refuses tags (`!!python/object`), keys that come twice, and too much nesting or repetition: a
+    few lines of aliases of aliases can stand for billions of values, and many aliases of one long
+    text for as many copies of it. Names of classes and tasks are read as text even if YAML would
+    make other values of them: see `quote_names`.
 
     Args:
         text: the YAML.
-        load: reads it once it is known to be plain.
+        load: the function that reads the text once it is known to be plain.
 
     >>> load_plain("depth: 2")
     {'depth': 2}
@@ -40,19 +40,19 @@ def load_plain(text: str, load: Callable[[str], Any] = yaml.safe_load) -> Any:
     check_plain(text)
     try:
         return load(text)
-    except (ValueError, TypeError, OverflowError) as error:  # of numbers, dates and odd keys
+    except (ValueError, TypeError, OverflowError) as error:  # from numbers, dates and odd keys
         raise RefusedYaml(f"The YAML has a value that cannot be read: {error}.") from error
 
 
 @dataclass
 class Collection:
-    """A mapping or sequence that is being read.
+    """A `Collection` is a mapping or sequence that is being read.
 
     Args:
-        anchor: its name, if it has one.
-        keys: of a mapping, those that have come; None of a sequence.
-        values: how many values it holds, itself and those of aliases among them.
-        children: how many nodes have come directly below it: in a mapping, every other is a key.
+        anchor: the name for aliases, if there is one.
+        keys: the keys of a mapping that have come; None for a sequence.
+        values: the number of values in it, including itself and those that aliases repeat.
+        children: the number of nodes directly below it so far; in a mapping, every other is a key.
     """
 
     anchor: str | None
@@ -62,9 +62,9 @@ class Collection:
 
 
 def check_plain(text: str) -> None:
-    """Raise `RefusedYaml` for what would be read to something else than a few plain values."""
+    """Raise `RefusedYaml` unless YAML stands for plain values, and not for too many."""
     above: list[Collection] = []
-    sizes: dict[str, int] = {}  # of all that has a name, with what aliases repeat
+    sizes: dict[str, int] = {}  # values by anchor, with those that aliases repeat
     for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.NodeEvent):
             if (tag := getattr(event, "tag", None)) is not None:
@@ -95,7 +95,7 @@ def check_plain(text: str) -> None:
 
 
 def note_key(above: list[Collection], event: yaml.NodeEvent) -> None:
-    """Count a node below its collection; refuse a key that has come before."""
+    """Count a node below its collection; raise `RefusedYaml` for a key that has come before."""
     if not above:
         return
     parent = above[-1]
@@ -115,7 +115,7 @@ def count(
     values: int,
     event: yaml.Event,
 ) -> None:
-    """Add values to those of the collection that they are in."""
+    """Add values to their collection; raise `RefusedYaml` if there are too many."""
     if anchor is not None:
         sizes[anchor] = values
     if above:
@@ -127,5 +127,5 @@ def count(
 
 
 def at(event: yaml.Event) -> str:
-    """The line of the file, in words."""
+    """Return the line of an event in words; empty if it is not known."""
     return f" in line {event.start_mark.line + 1}" if event.start_mark else ""

@@ -1,4 +1,4 @@
-"""The provenance of a file, which says how it was made: versions, revision, recipe, seed."""
+"""Record the provenance of a file, which says how it was made: versions, recipe, seed, revision."""
 
 import hashlib
 import json
@@ -21,13 +21,13 @@ GIT_TIMEOUT = 5  # seconds that git has to answer
 
 
 def versions() -> dict[str, str]:
-    """The versions of this program and of what its numbers depend on."""
+    """Return the versions of this program and of the libraries that its numbers depend on."""
     return {"wemoe_pl": __version__} | {name: version(name) for name in RECORDED_VERSIONS}
 
 
 @cache
 def code_hash(package: Path = PACKAGE) -> str:
-    """The SHA-256 of a package's code, or this program's: of all modules, by name and content."""
+    """Return the SHA-256 of a package's code, by default ours: all modules' names and contents."""
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")) if package.is_dir() else [package]:
         digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
@@ -36,9 +36,9 @@ def code_hash(package: Path = PACKAGE) -> str:
 
 
 def program() -> dict[str, Any]:
-    """Return the versions of this program's code and of torch, which equal runs share.
+    """Return this program's code hash and version, and torch's version, which equal runs share.
 
-    The code of packages that the user allows is among it, by their names, if there are any.
+    If the user allows packages, the hashes of their code are in it too, by their names.
     """
     known = versions()
     own = {name: code_hash(place) for name, place in own_places().items()}
@@ -47,7 +47,7 @@ def program() -> dict[str, Any]:
 
 
 def provenance(recipe: Mapping[str, Any], seed: int) -> dict[str, str]:
-    """Return the provenance that a file of weights carries."""
+    """Return the provenance that is written into a file of weights."""
     return {
         "format": "wemoe_pl 1",
         "recipe": json.dumps(recipe),
@@ -57,9 +57,9 @@ def provenance(recipe: Mapping[str, Any], seed: int) -> dict[str, str]:
 
 
 def revision() -> str | None:
-    """The git revision of this program, with `-dirty` behind it if files differ; None without git.
+    """Return the git revision of this program, with `-dirty` if files differ; None without git.
 
-    An installed program has none: there its version says all.
+    An installed program has no revision: its version is enough.
     """
     checkout = PACKAGE.parent
     if not (checkout / ".git").exists():

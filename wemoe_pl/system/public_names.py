@@ -1,7 +1,7 @@
-"""Names of classes as files hold them: `wemoe_pl.WEMoE`, wherever in the package the class is.
+"""Write the names of classes to files as `wemoe_pl.WEMoE`, wherever in the package they are.
 
-A file of this package may move, and what was written before goes on being read: a class that is
-public has one name, and every other place below `wemoe_pl` where it is or was means the same.
+A module of this package may move, and files that were written before must still be read: a public
+class has one name, and every dotted path below `wemoe_pl` where it is or was means the same.
 """
 
 import re
@@ -14,7 +14,7 @@ PLACE = re.compile(r"(wemoe_pl)\.(?:\w+\.)*(\w+)")
 
 
 def public_name(kind: type) -> str:
-    """The name under which a class is written down; that of a class of others is its place.
+    """Return the name under which a class is written: its public name, or else its dotted path.
 
     >>> from wemoe_pl import WEMoE
     >>> public_name(WEMoE), public_name(dict)
@@ -24,7 +24,7 @@ def public_name(kind: type) -> str:
 
 
 def with_public_names(value: Any) -> Any:
-    """Plain values in which every place of a public class has become the public name.
+    """Return plain values in which public names replace the dotted paths of public classes.
 
     >>> with_public_names({"merge": {"class_path": "wemoe_pl.merging.wemoe.WEMoE"}})
     {'merge': {'class_path': 'wemoe_pl.WEMoE'}}
@@ -37,7 +37,7 @@ def with_public_names(value: Any) -> Any:
 
 
 def short(text: str) -> str:
-    """A place of a public class as its public name, and any other text as it is.
+    """Return the public name for the dotted path of a public class, and any other text as it is.
 
     >>> short("wemoe_pl.tasks.folders.ImageFolderTask"), short("my_package.tasks.ImageFolderTask")
     ('wemoe_pl.ImageFolderTask', 'my_package.tasks.ImageFolderTask')

@@ -1,4 +1,4 @@
-"""Importing torch and all that comes with it takes seconds: what nobody needs is left out of it."""
+"""Speed up the import of torch, which takes seconds, by leaving out what nobody needs."""
 
 import gc
 import sys
@@ -8,18 +8,18 @@ from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any
 
-# Libraries that timm imports, where they are installed, for what is rarely or never called here.
+# timm imports these libraries, if they are installed, for functions that are hardly called here.
 LATE = ("wandb",)
 
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Look for no garbage while torch and all that comes with it is imported, nor ever in that.
+    """Suspend the garbage collector while torch is imported, and keep it from the new objects.
 
-    There is none: a million objects are made, nearly all of which live as long as the program.
-    To go through them again and again takes a third of the time of the import, and to do so once
-    more when the program ends takes over a second. A library that others import only in case it is
-    called is loaded when it is.
+    The import makes a million objects, nearly all of which live as long as the program. To go
+    through them again and again takes a third of the time of the import, and to do so once more
+    when the program ends takes over a second. Libraries that others import only in case they need
+    them (`LATE`) are loaded when they are used.
     """
     if "torch" in sys.modules or not gc.isenabled():
         yield
@@ -35,27 +35,27 @@ def quick_imports() -> Iterator[None]:
 
 
 def import_late(name: str) -> None:
-    """Put a library among the imported ones which is loaded as soon as anything of it is used.
+    """Register a library as imported, although it is loaded only when it is first used.
 
     Args:
-        name: without dots. Where it is imported already, or not installed, nothing changes.
+        name: the name, without dots. Nothing changes if it is imported already or not installed.
     """
     spec = None if name in sys.modules else find_spec(name)
     if spec is not None and spec.loader is not None:
         module = sys.modules[name] = module_from_spec(spec)
         module.__class__ = LateModule
-        vars(module).pop("__path__", None)  # which the import of a part of it asks for
+        vars(module).pop("__path__", None)  # so that the import of a part of it loads it
 
 
 class LateModule(ModuleType):
-    """A library of which nothing was used yet.
+    """A `LateModule` is a library that is loaded when something of it is first used.
 
-    Python's own `LazyLoader` loads a module as soon as somebody asks for its file, as torch does of
-    all modules when it is imported.
+    Python's own `LazyLoader` loads a module as soon as somebody asks for its file, as torch does
+    for all modules when it is imported.
     """
 
     def __getattr__(self, name: str) -> Any:
-        """Load it, since something is asked for that it does not have before."""
+        """Load the library, since the attribute is not there before, and return the attribute."""
         spec = self.__spec__
         assert spec is not None
         assert spec.loader is not None

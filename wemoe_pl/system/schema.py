@@ -1,4 +1,4 @@
-"""A file that is read again is checked by its schema: which fields it has, and of which types."""
+"""Check files that are read again against schemas, which name their fields and types."""
 
 import json
 import reprlib
@@ -13,20 +13,20 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from wemoe_pl.system.warn import warn
 
 Described = TypeVar("Described")
-# What pydantic calls a field that a dictionary, or a dataclass, does not have.
+# The pydantic errors for a field that a dictionary, or a dataclass, does not have.
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
-# A number is no text and no truth value, and neither infinite nor NaN, unless a field says so.
+# Numbers may not be texts, truth values, infinite or NaN, unless a field says so.
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
-OPEN = STRICT | ConfigDict(extra="allow")  # of what others may put more fields into
+OPEN = STRICT | ConfigDict(extra="allow")  # for contents to which others may add fields
 
 
 @dataclass(frozen=True)
 class Faults:
-    """The differences between what a file holds and its schema.
+    """`Faults` are the differences between the contents of a file and its schema.
 
     Attributes:
         wrong: the first field that is missing or of another type, in words; empty if none is.
-        unknown: the fields that the schema does not have, by their dotted keys.
+        unknown: the dotted keys of the fields that the schema does not have.
     """
 
     wrong: str = ""
@@ -34,7 +34,7 @@ class Faults:
 
     @property
     def unknown_in_words(self) -> str:
-        """The unknown fields, as the middle of a sentence.
+        """Return the unknown fields, as the middle of a sentence.
 
         >>> Faults(unknown=("a", "b.c")).unknown_in_words
         "the fields 'a', 'b.c'"
@@ -43,7 +43,7 @@ class Faults:
         return f"the field{'s' if len(self.unknown) > 1 else ''} {names}"
 
     def warn_of_unknown(self, path: Path) -> None:
-        """Warn of the unknown fields of a file, if it has any, of which the rest is read."""
+        """Warn of the unknown fields of a file, if it has any; the rest of the file is read."""
         if self.unknown:
             warn(
                 f"{path} has {self.unknown_in_words}, of which this version knows nothing: a later "
@@ -52,11 +52,11 @@ class Faults:
 
 
 class Schema(Generic[Described]):
-    """The fields of one kind of file, and their types.
+    """A schema says which fields one kind of file has, and of which types.
 
     Args:
-        kind: a `TypedDict` or a dataclass, decorated by `with_config(STRICT)` or `OPEN`, as those
-            that it is made of need not be.
+        kind: a `TypedDict` or a dataclass, decorated by `with_config(STRICT)` or `OPEN`; the types
+            of its fields need no decorator.
 
     >>> from pydantic import with_config
     >>> from typing_extensions import TypedDict
@@ -70,17 +70,17 @@ class Schema(Generic[Described]):
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Described]:
-        """The checks are made when they are first needed, since they take a while to make."""
+        """Return the checks, which are made only when they are needed, since that takes a while."""
         return TypeAdapter(self.kind)
 
     def make(self, contents: Any) -> Described:
-        """The dataclass that contents without faults describe, with all that it is made of."""
+        """Make the dataclass that contents without faults describe, with the dataclasses in it."""
         return self._adapter.validate_json(json.dumps(contents))
 
     def faults(self, contents: Any) -> Faults:
-        """Compare the contents of a file, as plain values and tensors, with the schema."""
+        """Compare the contents of a file, given as plain values and tensors, with the schema."""
         try:
-            if is_dataclass(self.kind):  # of which pydantic makes one from JSON alone, when strict
+            if is_dataclass(self.kind):  # strict pydantic makes dataclasses from JSON alone
                 self.make(contents)
             else:
                 self._adapter.validate_python(contents)
@@ -95,7 +95,7 @@ class Schema(Generic[Described]):
 
 
 def in_words(fault: Any) -> str:
-    """Say what is wrong with a field, as the middle of a sentence.
+    """Describe what is wrong with a field, as the middle of a sentence.
 
     Args:
         fault: one of pydantic's errors.
@@ -108,7 +108,7 @@ def in_words(fault: Any) -> str:
 
 
 def dotted(place: Iterable[int | str]) -> str:
-    """The dotted key of a field.
+    """Return the dotted key of a field.
 
     >>> dotted(("accuracy", "dtd", 0))
     'accuracy.dtd.0'
@@ -120,7 +120,7 @@ def parse_json(text: str) -> Any:
     """Read JSON in which every key comes once and every number is finite.
 
     Raises:
-        ValueError: it is no such JSON, or is nested without measure.
+        ValueError: the text is no such JSON, or is nested too deeply.
 
     >>> parse_json('{"a": 1, "a": 2}')
     Traceback (most recent call last):
@@ -134,7 +134,7 @@ def parse_json(text: str) -> Any:
 
 
 def mapping_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A mapping of keys that come once each."""
+    """Return a mapping of key and value pairs; raise `ValueError` if a key comes twice."""
     mapping: dict[str, Any] = {}
     for name, value in pairs:
         if name in mapping:
@@ -144,5 +144,5 @@ def mapping_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def no_number(name: str) -> Any:
-    """Refuse what Python reads as a number, and JSON does not have."""
+    """Raise `ValueError` for a constant that Python reads as a number and JSON does not have."""
     raise ValueError(f"'{name}' is no number")

@@ -1,8 +1,8 @@
-"""SIGTERM and Ctrl-C: a command ends at the next safe place, a fit when its step is whole.
+"""Handle SIGTERM and Ctrl-C: a command ends at the next safe place, a fit after a whole step.
 
-No handler raises anything: the place in which it is called may be a destructor, in which Python
-drops what is raised, or the middle of a library's own bookkeeping. A thread hears the signals, and
-ends the process where the main thread does not do so itself.
+No signal handler raises an exception: it may be called in a destructor, where Python drops what is
+raised, or in the middle of a library's own bookkeeping. A thread listens for the signals as well,
+and ends the process if the main thread does not end itself.
 """
 
 import os
@@ -19,17 +19,17 @@ from types import FrameType
 from wemoe_pl.system.terminal import STDERR
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
-LIFELINE = "WEMOE_PL_LIFELINE"  # the variable of a process that ends when its standard input does
-PATIENCE = 2.0  # seconds in which the main thread comes to a safe place, or is ended where it is
-# Seconds within which signals are one: `timeout` sends two, to a process and to its group.
+LIFELINE = "WEMOE_PL_LIFELINE"  # this variable makes a process end when its standard input does
+PATIENCE = 2.0  # seconds for the main thread to come to a safe place, before it is ended anyway
+# Signals within so many seconds count as one: `timeout` sends two, to a process and to its group.
 TOGETHER = 0.02
-NO_MORE = 0  # is written where the numbers of signals are, and is none
-# What is left to do where a process ends at once, by whom it is left.
+NO_MORE = 0  # no signal has this number: it ends the listener
+# The functions to call if the process ends at once, by a key for each block that needs one.
 UNDOS: dict[object, Callable[[], object]] = {}
 
 
 class Stopped(BaseException):
-    """A signal has asked the command to end; no `except Exception` holds it up.
+    """A `Stopped` means that a signal asked the command to end; `except Exception` lets it pass.
 
     Args:
         signum: the signal's number.
@@ -41,51 +41,51 @@ class Stopped(BaseException):
 
     @property
     def status(self) -> int:
-        """The exit status by which shells know the signal."""
+        """Return the exit status by which shells know the signal."""
         return 128 + self.signum
 
     @property
     def sentence(self) -> str:
-        """The sentence for a user, who wonders what is left."""
+        """Return the message for the user, which also says in what state the files are."""
         return f"{self}; nothing was left half-written."
 
 
 class StopRequest:
-    """Knows the signal that has asked this process to end, and whether that may wait.
+    """A stop request records which signal has asked this process to end, and if that may wait.
 
     Attributes:
         signum: the signal's number; None if there was none.
-        deferred: may it wait until `obey` is called, however long? A fit sets it while its steps
-            are not whole.
-        obeyed: is the process on its way to its end?
+        deferred: True if the end may wait until `obey` is called, however long. A fit sets it while
+            its steps are not whole.
+        obeyed: True if the process is already ending.
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was asked."""
+        """Forget the signal, and whether it was deferred or obeyed."""
         self.signum: int | None = None
         self.deferred = self.obeyed = False
 
     def receive(self, signum: int) -> None:
-        """Note the signal, unless another has come before."""
+        """Record the signal, unless another has come before."""
         self.signum = self.signum or signum
 
     def obey(self) -> None:
-        """Raise `Stopped` if the process was asked to end: here a fit is ready for it."""
+        """Raise `Stopped` if the process was asked to end, even if that is deferred."""
         if self.signum is not None:
             self.obeyed = True
             raise Stopped(self.signum)
 
     def obey_if_due(self) -> None:
-        """Raise `Stopped` if the process was asked to end and need not wait: here it is safe."""
+        """Raise `Stopped` if the process is to end at a safe place; call this at safe places."""
         if self.is_due:
             self.obey()
 
     @property
     def is_due(self) -> bool:
-        """Say whether the process is to end at the next safe place."""
+        """Return whether the process is to end at the next safe place."""
         return self.signum is not None and not (self.deferred or self.obeyed)
 
 
@@ -94,11 +94,11 @@ REQUEST = StopRequest()
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGTERM and SIGINT end this block: by `Stopped` where it is safe, a second one at once.
+    """End a block on SIGTERM or SIGINT, by `Stopped` at a safe place; a second one acts at once.
 
-    Where the block comes to no safe place within `PATIENCE`, the process ends without one.
-    Processes that are forked in it, such as those that load images, leave Ctrl-C to their parent,
-    by which they are ended.
+    If the block comes to no safe place within `PATIENCE`, the process ends anyway. Processes
+    that are forked in the block, such as those that load images, ignore Ctrl-C: their parent ends
+    them.
     """
     if current_thread() is not main_thread():
         yield  # Python lets no other thread handle signals
@@ -126,7 +126,7 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def listener() -> Iterator[None]:
-    """Have a thread hear signals in a block, whatever the main thread is busy with."""
+    """Run a thread that listens for signals in a block, whatever the main thread is busy with."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -143,8 +143,8 @@ def listener() -> Iterator[None]:
 
 
 def listen(pipe: int) -> None:
-    """Note the first signal; end the process by a second, or when the first is not obeyed."""
-    asked = None  # when
+    """Record the first signal; end the process on a second one, or if the first is not obeyed."""
+    asked = None  # the time of the first signal
     while True:
         patience = None if REQUEST.signum is None else PATIENCE
         if not select([pipe], [], [], patience)[0]:
@@ -172,14 +172,14 @@ def leave(signum: int) -> None:
         child.kill()
     with suppress(Exception):
         stopped = Stopped(signum)
-        if select([], [STDERR], [], 0)[1]:  # somebody takes it: nobody is waited for
+        if select([], [STDERR], [], 0)[1]:  # this will not block
             os.write(STDERR, f"wemoe-pl: {stopped.sentence}\n".encode())
     os._exit(128 + signum)
 
 
 @contextmanager
 def undone(undo: Callable[[], object]) -> Iterator[None]:
-    """Call something when a block ends, be it that a signal ends the process within it."""
+    """Call a function when a block ends, even if a signal ends the process within the block."""
     key = object()
     UNDOS[key] = undo
     try:
@@ -190,42 +190,42 @@ def undone(undo: Callable[[], object]) -> Iterator[None]:
 
 
 def end_with_lifeline() -> None:
-    """End as by SIGTERM when standard input does, if who has started this process means it so.
+    """End this process as on SIGTERM when its standard input ends, if its parent wants that.
 
-    A signal would not do: it may come to a process that has been asked to end already, as all are
-    by Ctrl-C, and a second one ends it at once.
+    The parent cannot send a signal instead: Ctrl-C may have asked this process, like all others,
+    to end already, and a second signal would end it at once.
     """
     if os.environ.pop(LIFELINE, ""):
         Thread(target=watch, args=(sys.stdin.fileno(),), daemon=True).start()
 
 
 def watch(lifeline: int) -> None:
-    """Wait until a pipe is closed, and ask this process to end, if nobody has yet."""
+    """Wait until a pipe is closed, and ask this process to end, unless a signal already has."""
     os.read(lifeline, 1)
     if REQUEST.signum is None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def expect_lost_children() -> None:
-    """From here on, let processes that load images die in peace.
+    """Prevent the errors of torch about data-loading processes that end from now on.
 
-    torch raises an error for each, wherever this process is when it hears of it: in the middle of
-    a save, or of its own end.
+    torch raises one for each such process, wherever this process is when it learns of it: in the
+    middle of a save, or of its own end.
     """
     if current_thread() is main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def die_of(signum: int) -> None:
-    """End this process as a signal does that nothing handles."""
+    """End this process by a signal, in the same way as if no handler were set."""
     signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)
-    os._exit(128 + signum)  # as process 1, of a container, which signals do not end
+    os._exit(128 + signum)  # signals do not end process 1 of a container
 
 
 def forget_pipe() -> None:
-    """Keep the signals of a forked process from the thread that listens to its parent's."""
-    with suppress(ValueError):  # of a fork that has no main thread, and so no handlers
+    """Keep the signals of a forked process from the thread that listens for its parent."""
+    with suppress(ValueError):  # a fork without a main thread has no handlers
         signal.set_wakeup_fd(-1)
 
 

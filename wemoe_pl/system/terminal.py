@@ -1,7 +1,7 @@
-"""Text on a terminal cannot steer it, whichever names strangers chose for files and tasks.
+"""Print text safely: names of files and tasks from strangers cannot control the terminal.
 
-Errors, files and logs of ours hold the true text. It is made harmless where it is printed: here,
-and on the consoles of `console.py`.
+Our errors, files and logs hold the true text. It is made harmless when it is printed: here, and on
+the consoles of `console.py`.
 """
 
 import logging
@@ -21,7 +21,7 @@ STDOUT, STDERR = 1, 2
 
 
 def harmless(text: str) -> str:
-    r"""Replace what steers a terminal, turns the direction of writing or cannot be encoded.
+    r"""Replace characters that control a terminal, turn the text direction or cannot be encoded.
 
     >>> harmless("a\x1b[2Jb")
     'a�[2Jb'
@@ -32,12 +32,12 @@ def harmless(text: str) -> str:
 
 
 def say(*parts: object, file: TextIO | None = None, end: str = "\n") -> None:
-    """Print as `print` does, and harmlessly.
+    """Print as `print` does, but only harmless text.
 
     Args:
-        parts: what is printed, with blanks between.
-        file: where; by default standard output.
-        end: what follows.
+        parts: the parts to print, with blanks between them.
+        file: the stream to print to; by default standard output.
+        end: the text that follows.
     """
     text = harmless(" ".join(map(str, parts)))
     try:
@@ -47,7 +47,7 @@ def say(*parts: object, file: TextIO | None = None, end: str = "\n") -> None:
 
 
 def end_quietly() -> NoReturn:
-    """End as a program does of which nobody reads what it prints, as `head` after some lines."""
+    """End the program as is usual if nobody reads its output any more, as after `| head`."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (STDOUT, STDERR):
         if not takes_more(stream):
@@ -56,7 +56,7 @@ def end_quietly() -> NoReturn:
 
 
 def takes_more(stream: int) -> bool:
-    """Is there still somebody who reads what is written to a stream of this process?"""
+    """Return whether somebody still reads what is written to a stream of this process."""
     watched = select.poll()
     watched.register(stream, 0)
     return not any(event & (select.POLLERR | select.POLLNVAL) for _, event in watched.poll(0))
@@ -64,12 +64,12 @@ def takes_more(stream: int) -> bool:
 
 @contextmanager
 def flushed_quietly() -> Iterator[None]:
-    """Write out, after a block, what was printed, and end it quietly where nobody reads that."""
+    """Flush standard output after a block, and end the program quietly if nobody reads it."""
     try:
         try:
             yield
         finally:
-            if sys.stdout is not None:  # which it is where it was closed before
+            if sys.stdout is not None:  # None if it was closed before
                 sys.stdout.flush()
     except BrokenPipeError:
         if takes_more(STDOUT):
@@ -79,7 +79,7 @@ def flushed_quietly() -> Iterator[None]:
 
 @cache
 def guard_output() -> None:
-    """Let nothing that is warned of or logged from now on steer a terminal, whoever does it.
+    """Make all later warnings and log messages harmless, also those of libraries.
 
     A warning of ours becomes one line, without the line of a program that it would point to.
     """
@@ -94,7 +94,7 @@ def guard_output() -> None:
 
     def harmless_record(*args: Any, **options: Any) -> logging.LogRecord:
         record = make_record(*args, **options)
-        with suppress(TypeError, ValueError):  # a library's own mistake, of which logging tells
+        with suppress(TypeError, ValueError):  # a library's own mistake, which logging reports
             record.msg, record.args = harmless(record.getMessage()), ()
         return record
 

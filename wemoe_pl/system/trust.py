@@ -1,6 +1,6 @@
-"""Configs of strangers are limited here: plain YAML, and classes of a few packages.
+"""Limit the configs of strangers to plain YAML, and to classes of a few packages.
 
-Importing a module runs it, and so does calling a function: a config must not choose which.
+Code runs when a module is imported or a function is called: a config must choose neither.
 """
 
 import inspect
@@ -22,14 +22,15 @@ from wemoe_pl.system.own_packages import fault_of_import, import_allowed
 from wemoe_pl.system.plain_yaml import load_plain
 from wemoe_pl.system.public_names import with_public_names
 
-# The mode of a parser that reads YAML as what strangers may have written.
+# The mode of a parser that does not trust the YAML that it reads.
 PLAIN_YAML = "plain_yaml"
 
 
 def load_settings(text: str) -> Any:
-    """Read a config: its classes by their public names, and a suite's file never as a module.
+    """Read a config, and replace its classes by their public names and its suite by a path.
 
-    A suite that is shipped may be named without its path, as on the command line.
+    A shipped suite may be named without its path, as on the command line. The path of a suite is
+    written so that it is never taken for a module.
     """
     settings = with_public_names(load_plain(text, get_loader("yaml")))
     if isinstance(settings, dict) and isinstance(suite := settings.get("suite"), str):
@@ -39,7 +40,7 @@ def load_settings(text: str) -> Any:
 
 
 def no_module(path: str) -> str:
-    """A path that is no dotted name, which jsonargparse takes for one of a class.
+    """Return a path in a form that jsonargparse cannot take for the dotted name of a class.
 
     >>> no_module("suite.yaml"), no_module("suites/mine.yaml")
     ('./suite.yaml', 'suites/mine.yaml')
@@ -52,25 +53,25 @@ set_loader(PLAIN_YAML, load_settings, (yaml.YAMLError,))
 
 ALLOWED_AROUND: ContextVar[tuple[str, ...]] = ContextVar("ALLOWED_AROUND", default=())
 ALLOWED = ("wemoe_pl", "lightning", "torch", "torchmetrics", "timm", "wandb")
-# Where the functions are that Lightning's classes expect to be given.
+# These modules have the functions that Lightning's classes take as arguments.
 FUNCTIONS = (
     "lightning.pytorch.callbacks",
     "torch.distributed.algorithms",
     "torch.distributed.fsdp",
 )
-OBJECTIVES = ("objective", "objectives")  # keys at which classes of our own are called
-DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")  # what jsonargparse says
+OBJECTIVES = ("objective", "objectives")  # classes of our own are called at these keys
+DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")  # the message of jsonargparse
 
 
 @contextmanager
 def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
-    """Within, parsers import only what is of `ALLOWED` and of these packages, and read only files.
+    """Make parsers in a block import only from `ALLOWED` and these packages, and read only files.
 
-    Those that are not installed are imported from the current folder, and nothing else from there.
-    What a block around this one allows stays allowed.
+    Packages that are not installed are imported from the current folder, and nothing else is
+    imported from there. Whatever a block around this one allows stays allowed.
 
     Raises:
-        ConfigError: one of these is not the name of a package, or there is none, or it cannot be
+        ConfigError: a name is not that of a package, or there is no such package, or it cannot be
             imported.
     """
     packages = (*ALLOWED_AROUND.get(), *packages)
@@ -80,7 +81,7 @@ def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
                 import_path_denylist=["*"],
                 import_path_allowlist=[*ALLOWED, *packages],
                 instantiate_subclass_spec_in_any=False,
-                config_read_mode_fsspec_enabled=False,  # which Lightning has switched on
+                config_read_mode_fsspec_enabled=False,  # Lightning has switched it on
             )
         except ValueError as error:
             raise ConfigError(
@@ -103,14 +104,14 @@ def only_allowed(packages: Sequence[str] = ()) -> Iterator[None]:
 
 
 def check_parts(settings: Any, allowed: Sequence[str] = (), key: str = "") -> None:
-    """Raise `ConfigError` for a part of a parsed config that would be called, and not built.
+    """Raise `ConfigError` for a part of a parsed config that would be called instead of built.
 
-    Where a class expects a function, a config could name any, and even give its arguments.
+    If a class expects a function, a config could name any function, and even give its arguments.
 
     Args:
         settings: the parsed config, or a part of it.
         allowed: packages that the user trusts.
-        key: of the part.
+        key: the dotted key of the part.
     """
     if isinstance(settings, Namespace | Mapping):
         parts = vars(settings) if isinstance(settings, Namespace) else settings
@@ -129,7 +130,7 @@ def check_parts(settings: Any, allowed: Sequence[str] = (), key: str = "") -> No
 
 
 def check_class(path: str, allowed: Sequence[str], key: str) -> None:
-    """Raise `ConfigError` unless a path is that of a class whose instances are not called."""
+    """Raise `ConfigError` unless a path is of an allowed class whose instances are not called."""
     allowed = [*allowed, *ALLOWED_AROUND.get()]
     if is_program(path) or not is_within(path, [*ALLOWED, *allowed]):
         raise ConfigError(f"{key}: {not_allowed(path)}")
@@ -138,7 +139,7 @@ def check_class(path: str, allowed: Sequence[str], key: str) -> None:
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{key}: There is no class '{path}'.") from error
     has = set(dir(named))
-    is_module = "training_step" in has  # which Lightning calls otherwise
+    is_module = "training_step" in has  # Lightning calls its methods instead
     is_objective = key.rpartition(".")[2] in OBJECTIVES and is_within(path, ["wemoe_pl"])
     is_called = "__call__" in has and not (is_module or is_objective)
     if (is_called or not inspect.isclass(named)) and not is_within(path, allowed):
@@ -146,12 +147,12 @@ def check_class(path: str, allowed: Sequence[str], key: str) -> None:
 
 
 def is_within(path: str, packages: Sequence[str]) -> bool:
-    """Is a dotted name that of one of these packages, or of something in one?"""
+    """Return whether a dotted name is that of one of these packages, or of something in one."""
     return any(path == name or path.startswith(f"{name}.") for name in packages)
 
 
 def not_allowed(path: str) -> str:
-    """The sentence for an import that a config may not cause.
+    """Return the error message for an import that a config may not cause.
 
     >>> not_allowed("evil.Logger").partition(":")[0]
     "A config may not name 'evil.Logger'"
@@ -167,7 +168,7 @@ def not_allowed(path: str) -> str:
 
 
 def no_function(path: str) -> str:
-    """The sentence for something to be called where a config may only name classes."""
+    """Return the error message for a function in a config, which may only name classes."""
     return (
         f"A config may not have '{path}' called: it may name classes, not functions. If you trust "
         f"it, allow it on the command line with {ALLOW} {path}."

@@ -1,6 +1,7 @@
-"""A warning of ours is one sentence, and points to the line of the user's program that led to it.
+"""Warn in one sentence, and point to the line of the user's program that led to the warning.
 
-The command line, which has no such line, prints the sentence alone: see `terminal.py`.
+There is no such line if the command line is used, which prints the sentence alone: see
+`terminal.py`.
 """
 
 import sys
@@ -13,7 +14,7 @@ from types import FrameType
 
 
 class WeMoEWarning(UserWarning):
-    """Something that a user should know of, and that hinders nothing."""
+    """A `WeMoEWarning` is about something that a user should know, but that prevents nothing."""
 
 
 OWN_FOLDER = str(Path(__file__).parents[1])
@@ -22,7 +23,7 @@ FOLDERS_OF_LIBRARIES = frozenset(("site-packages", "dist-packages"))
 
 
 def warn(sentence: str) -> None:
-    """Warn of something, at the line of the program that uses this package or a library of it."""
+    """Warn of something, at the line of the user's program from which this package was called."""
     frame = users_frame()
     warnings.warn_explicit(
         sentence,
@@ -36,21 +37,21 @@ def warn(sentence: str) -> None:
 
 @cache
 def warn_once(sentence: str) -> None:
-    """Warn of something, unless it was said before in this process.
+    """Warn of something, unless the same sentence was said before in this process.
 
-    Python's own filter tells a warning again whenever any part of a program has changed a filter.
+    Python's own filter repeats a warning whenever any part of a program has changed a filter.
     """
     warn(sentence)
 
 
 def users_frame() -> FrameType:
-    """The innermost call that is of no library; the outermost of all if there is none."""
+    """Return the innermost call that is not in a library; the outermost call if all are."""
     frames = [frame for frame, _ in walk_stack(sys._getframe(1))]
     return next((f for f in frames if not is_of_library(f.f_code.co_filename)), frames[-1])
 
 
 def is_of_library(path: str) -> bool:
-    """Is a file one of this package, of Python's own or of what is installed?
+    """Return whether a file belongs to this package, to Python or to an installed library.
 
     >>> is_of_library(__file__), is_of_library("/home/me/merge.py"), is_of_library("<stdin>")
     (True, False, False)

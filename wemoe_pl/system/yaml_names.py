@@ -1,4 +1,4 @@
-"""Names and times in YAML stay as they are written, be they `no`, `00`, `1e3` or `1:30`."""
+"""Keep names and times in YAML as they are written, such as `no`, `00`, `1e3` or `1:30`."""
 
 import re
 from collections.abc import Iterator
@@ -10,19 +10,19 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ITEMS_ARE_NAMES = frozenset({"class_names", "label_names", "tasks", "unseen"})
 KEYS_ARE_NAMES = frozenset({"tasks", "experts", "heads"})
 VALUES_ARE_NAMES = frozenset({"task", "name"})
-NULLS = frozenset({"null", "Null", "NULL", "~"})  # a value may be none, an item or a key may not
-MERGE = "<<"  # YAML's key for the keys of another mapping
+NULLS = frozenset({"null", "Null", "NULL", "~"})  # only values may be null, not items or keys
+MERGE = "<<"  # the key that inserts the keys of another mapping
 SEXAGESIMAL = re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?")  # a number to base 60
-BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"  # may begin a file, and parsers do not count it
+BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"  # may begin a file; parsers do not count it
 
 
 def quote_names(text: str) -> str:
-    """YAML with quotes around the names that have none, so that no reader makes values of them.
+    """Put quotes around names in YAML that have none, so that all readers take them for text.
 
-    Numbers to base 60 have them too: YAML 1.1 takes `1:30`, an hour and a half, for 90.
+    Numbers to base 60 get quotes too: YAML 1.1 takes `1:30`, an hour and a half, for 90.
 
     Raises:
-        yaml.YAMLError: it is no YAML.
+        yaml.YAMLError: the text is no YAML.
 
     >>> quote_names("class_names: [yes, 00, cat]")
     "class_names: ['yes', '00', 'cat']"
@@ -42,12 +42,12 @@ def quote_names(text: str) -> str:
 
 @dataclass
 class Parent:
-    """A mapping or sequence, and where in it a parser is.
+    """A `Parent` is a mapping or sequence, with the place in it that a parser has reached.
 
     Args:
-        key: what it is the value of; "" in a sequence.
-        is_mapping: or else a sequence.
-        pending: of a mapping, the key whose value comes next; None if a key comes next.
+        key: the key whose value it is; "" if it is not the value of a key.
+        is_mapping: True for a mapping, False for a sequence.
+        pending: the key of a mapping whose value comes next; None if a key comes next.
     """
 
     key: str
@@ -56,7 +56,7 @@ class Parent:
 
 
 def unquoted_names(text: str) -> Iterator[tuple[str, int]]:
-    """The names and times without quotes in a text, in their order, with where they end."""
+    """Yield the names and times without quotes in a text, in order, with the index of their end."""
     above = [Parent("", is_mapping=False)]
     for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.CollectionEndEvent):
@@ -79,7 +79,7 @@ def unquoted_names(text: str) -> Iterator[tuple[str, int]]:
 
 
 def end_of_plain(scalar: yaml.ScalarEvent) -> int | None:
-    """Return the end of a scalar that is something in one line without quotes; None for others."""
+    """Return the end of a scalar in one line that is without quotes and not empty; else None."""
     start, end = scalar.start_mark, scalar.end_mark
     if not (scalar.value and scalar.implicit[0] and start and end and start.line == end.line):
         return None
@@ -88,7 +88,7 @@ def end_of_plain(scalar: yaml.ScalarEvent) -> int | None:
 
 
 def is_name(value: str, parent: Parent) -> bool:
-    """Does a scalar stand where the name of a class or a task does?"""
+    """Return whether a scalar stands in a place for the name of a class or a task."""
     if not parent.is_mapping:
         return last_part(parent.key) in ITEMS_ARE_NAMES
     if parent.pending is None:
@@ -97,7 +97,7 @@ def is_name(value: str, parent: Parent) -> bool:
 
 
 def last_part(key: str) -> str:
-    """The last part of a key, which may be written with points.
+    """Return the last part of a key, which may be written with points.
 
     >>> last_part("init_args.class_names")
     'class_names'

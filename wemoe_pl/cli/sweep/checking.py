@@ -1,4 +1,4 @@
-"""The configs of a sweep are all read before the first of its points runs."""
+"""Read the configs of all points of a sweep before the first point runs."""
 
 import re
 import warnings
@@ -18,11 +18,11 @@ NOTHING_RUN = "No point was run."
 
 
 def check_configs(points: Collection[Point], score: LabelFreeScore | None = None) -> None:
-    """Read the config of every point, and make its parts, without reading any weights or images.
+    """Read the config of every point, and build its parts, without reading any weights or images.
 
     Args:
-        points: of the sweep.
-        score: what settings are to be chosen by, if any is.
+        points: the points of the sweep.
+        score: the score that settings will be chosen by, if any.
 
     Raises:
         ConfigError: a point could not be run, or would lack the score; the sentence names the key
@@ -35,17 +35,17 @@ def check_configs(points: Collection[Point], score: LabelFreeScore | None = None
         guilty = [key for key in point.settings if not fault_of(without(key, point), score)]
         if len(guilty) == 1:
             raise ConfigError(f"{blame(fault, guilty[0], point.settings[guilty[0]])} {NOTHING_RUN}")
-        # The fault is in the job itself, or in values that are right one by one.
+        # The fault is in the job itself, or in values that are each right but do not go together.
         place = f"The point {folder_name(point.settings)} cannot be run: " if guilty else ""
         raise ConfigError(f"{place}{fault} {NOTHING_RUN}")
 
 
 def fault_of(command: Sequence[str], score: LabelFreeScore | None = None) -> str:
-    """Say why a command would refuse its config, or lack a score; nothing if it would not."""
+    """Return why a command would refuse its config, or lack a score; "" if it would do neither."""
     verb, *arguments = command
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the run says it, in its log
+            warnings.simplefilter("ignore")  # the run repeats them in its log
             job = build_job(arguments, ReadCLI)
         trainer = job.settings.trainer
         check_limits(trainer, verb)
@@ -60,7 +60,7 @@ def fault_of(command: Sequence[str], score: LabelFreeScore | None = None) -> str
 
 
 def without(key: str, point: Point) -> list[str]:
-    """Return the command of a point without what the grid says of a key."""
+    """Return the command of a point without the value that the grid gives a key."""
     value = point.settings[key]
     if key != "config":
         return [word for word in point.command if word != f"--{key}={value}"]
@@ -69,7 +69,7 @@ def without(key: str, point: Point) -> list[str]:
 
 
 def blame(fault: str, key: str, value: str) -> str:
-    """Put a fault into the words of the grid: whole keys, as they are written there.
+    """Return a fault in the words of the grid: with whole keys, as they are written there.
 
     >>> blame("There is no key 'lamda'. Did you mean 'init_lambda'?", "model.merge.lamda", "1")
     "--grid: there is no key 'model.merge.lamda'. Did you mean 'model.merge.init_lambda'?"
@@ -82,6 +82,6 @@ def blame(fault: str, key: str, value: str) -> str:
     sentence = f"--grid: there is no key '{key}'."
     if not (meant := re.search(r"Did you mean '(--)?(\S+)'\?", fault)):
         return f"{sentence}{fault[unknown.end() :]}"
-    # What begins with dashes is a whole key, as on a command line.
+    # A suggestion that begins with dashes is a whole key, as on a command line.
     known = meant[2] if meant[1] else f"{key.removesuffix(end)}{meant[2]}"
     return f"{sentence} Did you mean '{known}'?"

@@ -1,4 +1,4 @@
-"""The choice of a sweep: the setting of the largest score of those that need no labels."""
+"""Choose the setting of a sweep that has the largest score, by a score that needs no labels."""
 
 import json
 import warnings
@@ -18,18 +18,18 @@ from wemoe_pl.training.metrics import mean
 from wemoe_pl.training.shown_metrics import CHOSEN_BY, POOR_EXPERTS, LabelFreeScore
 
 SEED = "seed_everything"
-# The points that have finished, each with its `results.json`.
+# The points that have finished, each with the contents of its `results.json`.
 Finished: TypeAlias = Sequence[tuple[Point, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of the grid, and the runs that are of it: one per seed.
+    """A `Setting` holds the values of a setting in the grid, and its runs: one per seed.
 
     Args:
-        values: by key, without the seed.
-        runs: those that have finished.
-        score: what it is compared by.
+        values: the value of each key but the seed.
+        runs: the points of the setting that have finished, with their results.
+        score: the score that settings are compared by.
     """
 
     values: dict[str, str]
@@ -38,17 +38,17 @@ class Setting:
 
     @property
     def points(self) -> list[Point]:
-        """The points that have the score."""
+        """Return the points that have the score."""
         return [p for p, results in self.runs if score_of(results, self.score) is not None]
 
     @property
     def scores(self) -> list[float]:
-        """The score of each of them."""
+        """Return the score of each of `points`."""
         return self.all_of(self.score)
 
     @property
     def mean(self) -> float:
-        """The mean over seeds."""
+        """Return the mean of the score over seeds."""
         return fmean(self.scores)
 
     def all_of(self, score: LabelFreeScore) -> list[float]:
@@ -58,7 +58,7 @@ class Setting:
 
     @property
     def in_words(self) -> str:
-        """The values and the score, for a line below the table."""
+        """Return the values and the score as text, for a line below the table."""
         names = short_names(list(self.values))
         values = ", ".join(f"{names[key]} {value}" for key, value in self.values.items())
         seeds = f", the mean of {len(self.points)} seeds" if len(self.points) > 1 else ""
@@ -67,12 +67,12 @@ class Setting:
 
 
 def score_of(results: Mapping[str, Any], score: LabelFreeScore) -> float | None:
-    """Compute a score of a run that needs no labels: its mean over tasks."""
+    """Return a label-free score of a run, the mean over tasks; None if the run lacks it."""
     return mean(results.get(CHOSEN_BY[score].result, {}))
 
 
 def by_setting(finished: Finished, score: LabelFreeScore = "information") -> list[Setting]:
-    """Put the points of equal values together, whatever their seed, to compare them by a score."""
+    """Group the finished points by all values but the seed, to compare the groups by a score."""
     settings: dict[tuple[str, ...], Setting] = {}
     for point, results in finished:
         values = {key: value for key, value in point.settings.items() if key != SEED}
@@ -82,10 +82,10 @@ def by_setting(finished: Finished, score: LabelFreeScore = "information") -> lis
 
 
 def choose(finished: Finished, score: LabelFreeScore = "information") -> Setting | None:
-    """Choose the setting of the largest score, in the mean over its seeds.
+    """Return the setting of the largest score, in the mean over its seeds.
 
-    Warnings say which settings lack it, where some were run by fewer seeds than others, and where
-    the images are corrupted, of which an agreement does not tell what is best.
+    Warnings say which settings lack the score, that some have fewer seeds than others, and that
+    an agreement does not tell which setting is best if the images are corrupted.
 
     Returns:
         The setting; None if no point has the score.
@@ -113,7 +113,7 @@ def write_choice(path: Path, chosen: Setting) -> str:
     """Write the chosen setting, its folders and its score.
 
     Returns:
-        A sentence on what was chosen before, if that was another setting, and else nothing.
+        A sentence on the setting that was chosen before; "" if it was the same or there was none.
     """
     try:
         before = read_choice(path)

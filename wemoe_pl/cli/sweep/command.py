@@ -1,7 +1,7 @@
-"""`wemoe-pl sweep`: a job for every point of a grid, one after another or several at once.
+"""Run `wemoe-pl sweep`: a job for every point of a grid, one after another or several at once.
 
-Every point is a command of its own, `wemoe-pl fit --config … --KEY=VALUE …`, and so composes with
-the sweeps of Weights & Biases, whose agents call the same command with the same keys.
+Every point is a command of its own, `wemoe-pl fit --config … --KEY=VALUE …`. A sweep of Weights &
+Biases can run the same points, since its agents call the same command with the same keys.
 """
 
 import re
@@ -27,12 +27,12 @@ def sweep(args: list[str], run: Processes | None = None) -> None:
     """Run the grid that the arguments describe, and end in one table.
 
     Args:
-        args: the command line behind `wemoe-pl sweep`.
-        run: runs one command; by default, each in a process of its own.
+        args: the arguments after `wemoe-pl sweep`.
+        run: the runner of commands; by default, each command runs in a process of its own.
 
     Raises:
-        ConfigError: the arguments are wrong, or the config of a point, or a folder holds another
-            sweep's results. Nothing is run or left then.
+        ConfigError: the arguments or the config of a point are wrong, or a folder holds another
+            sweep's results. Then nothing is run, and nothing is left behind.
         WeMoEError: some points failed; the others have run.
     """
     options, passed_on = sweep_parser().parse_known_args(args)
@@ -41,7 +41,7 @@ def sweep(args: list[str], run: Processes | None = None) -> None:
 
 
 def run_grid(options: Namespace, passed_on: list[str], run: Processes) -> None:
-    """Run the points of a grid, once what is allowed is imported, and end in one table."""
+    """Run the points of a grid, and end in one table; allowed packages must have been imported."""
     out, score = Path(options.out), chosen_score(options)
     grid = checked_grid(options, passed_on)
     all_points = [make_point(settings, options, passed_on, out) for settings in combinations(grid)]
@@ -61,7 +61,7 @@ def run_grid(options: Namespace, passed_on: list[str], run: Processes) -> None:
 
 
 def chosen_score(options: Namespace) -> LabelFreeScore | None:
-    """Return the score that settings are chosen by; None if none is to be chosen."""
+    """Return the score that settings are chosen by; None if no setting is to be chosen."""
     selected: LabelFreeScore | None = options.select
     if options.choose and selected not in (None, "information"):
         raise ConfigError(
@@ -71,7 +71,7 @@ def chosen_score(options: Namespace) -> LabelFreeScore | None:
 
 
 def checked_grid(options: Namespace, passed_on: list[str]) -> dict[str, list[str]]:
-    """Read the grid, and raise `ConfigError` for an option that makes no sense."""
+    """Return the values of the grid, by key; raise `ConfigError` for an option that is wrong."""
     if not options.grid:
         raise ConfigError("There is nothing to sweep: give --grid KEY=A,B,C.")
     if options.jobs is not None:

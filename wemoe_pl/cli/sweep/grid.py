@@ -1,4 +1,4 @@
-"""Grids of settings: what `--grid KEY=A,B,C` means, and what its points are called."""
+"""Read grids of settings, as in `--grid KEY=A,B,C`, and name their points."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ def parse_grid(items: Sequence[str]) -> dict[str, list[str]]:
     Values are YAML: `tasks=[mnist,dtd],[svhn]` has two.
 
     Raises:
-        ConfigError: an item is not of the form, or a key comes twice.
+        ConfigError: an item is not of the form `KEY=A,B,C`, or a key comes twice.
 
     >>> parse_grid(["seed_everything=0,1", "tasks=[mnist,dtd],[svhn]"])
     {'seed_everything': ['0', '1'], 'tasks': ['[mnist, dtd]', '[svhn]']}
@@ -39,7 +39,7 @@ def parse_grid(items: Sequence[str]) -> dict[str, list[str]]:
 def parse_values(key: str, text: str) -> list[str]:
     """Read the values that a key takes, each as it would be written on the command line."""
     try:
-        # As text: YAML would make 0.30 of 0.3, and a number of 1e-3 only sometimes.
+        # Read as text: YAML would make 0.3 of 0.30, and takes only some forms of 1e-3 for a number.
         values = yaml.load(f"[{text}]", Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"--grid {key}: '{text}' is no list of values: A,B,C.") from error
@@ -49,7 +49,7 @@ def parse_values(key: str, text: str) -> list[str]:
 
 
 def flow(value: Any) -> str:
-    """Write a value in one line, as the command line takes it."""
+    """Return a value as text in one line, as the command line takes it."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -63,7 +63,7 @@ def combinations(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Shorten every key to its last part, unless two would be called the same.
+    """Shorten every key to its last part, unless two keys would get the same name.
 
     >>> short_names(["model.merge.router_depth"])
     {'model.merge.router_depth': 'router_depth'}
@@ -75,7 +75,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def folder_name(point: Mapping[str, str]) -> str:
-    """Name the folder of a point.
+    """Return the name of the folder of a point.
 
     >>> folder_name({"model.merge.router_depth": "1", "tasks": "[mnist, dtd]"})
     'router_depth=1,tasks=mnist+dtd'
@@ -85,7 +85,7 @@ def folder_name(point: Mapping[str, str]) -> str:
 
 
 def as_file_name(value: str) -> str:
-    """Shorten a value, and drop what a file name should not have."""
+    """Return a value as part of a file name: short, and without characters that do not suit one."""
     plain = re.sub(r"[^\w.+-]+", "+", value).strip("+")
     if len(plain) <= LONGEST_VALUE and plain:
         return plain

@@ -1,4 +1,4 @@
-"""The points of a sweep: what is run for each, in which folder, and what it has left there."""
+"""Make the points of a sweep: the command and folder of each, and what it has left there."""
 
 import json
 from argparse import Namespace
@@ -28,7 +28,7 @@ from wemoe_pl.system.warn import warn
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a grid: its settings, its folder, and the command that makes it."""
+    """A `Point` of a grid has its settings, its folder, and the command that runs it."""
 
     settings: dict[str, str]
     folder: Path
@@ -36,22 +36,22 @@ class Point:
 
     @property
     def record(self) -> Path:
-        """The file in which the command is written down."""
+        """Return the file that the command is recorded in."""
         return self.folder / "command.json"
 
     @property
     def log(self) -> Path:
-        """The file of what the command printed."""
+        """Return the file of the command's output."""
         return self.folder / "log.txt"
 
     @property
     def run(self) -> RunFolder:
-        """The folder, as the folder of a run."""
+        """Return the folder as a `RunFolder`."""
         return RunFolder(self.folder)
 
     @property
     def results(self) -> dict[str, Any] | None:
-        """The results of the point, if it came to its end and nothing of it is damaged."""
+        """Return the results of the point; None if it has not finished or its files are damaged."""
         try:
             return self.run.read_results() if self.run.state is RunState.FINISHED else None
         except CheckpointError:
@@ -59,13 +59,13 @@ class Point:
 
     @property
     def files(self) -> dict[str, str]:
-        """The SHA-256 of every file that the command names."""
+        """Return the SHA-256 of every file that the command names, by the name."""
         words = [word.rpartition("=")[2] for word in self.command]
         names = [find_config(name) for name in values_of(self.command, *CONFIG)] + words
         return {name: digest(Path(name)) for name in names if Path(name).is_file()}
 
     def write_down(self, is_done: bool = False) -> None:
-        """Write down the command, and what it was made with when it is done."""
+        """Record the command and, when it is done, the hashes of the files that it names."""
         record = {"command": self.command, "files": self.files if is_done else None}
         with atomic_write(self.record) as temporary:
             temporary.write_text(json.dumps(record))
@@ -75,13 +75,13 @@ class Point:
         """Return the record of the point's last run; its command is empty if it was never run.
 
         Raises:
-            CheckpointError: it is damaged.
+            CheckpointError: the record is damaged.
         """
         return read_command(self.record)
 
     @property
     def known_command(self) -> list[str] | None:
-        """Return the command that was run here: empty if none was, None if it is damaged."""
+        """Return the command that was run here: [] if none was, None if its record is damaged."""
         try:
             return self.recorded["command"]
         except CheckpointError:
@@ -89,23 +89,23 @@ class Point:
 
     @property
     def is_of_command(self) -> bool:
-        """Say whether it is this very command that was run in the folder."""
+        """Return whether the command that was run in the folder is this very one."""
         return self.known_command == list(self.command)
 
     @property
     def is_done(self) -> bool:
-        """Say whether this very command came to its end, with configs as they are now.
+        """Return whether this very command has finished, with the files that it names unchanged.
 
-        Where a config has changed, the command is run, which itself knows whether that matters.
+        If a config has changed, the command is run: the job itself knows whether that matters.
         """
         if not self.is_of_command or self.results is None:
             return False
         return self.recorded["files"] == self.files
 
     def let_go_of_damage(self) -> None:
-        """Remove what is damaged of this very command's run, with a warning, to run it again.
+        """Remove damaged files of this very command's run, with a warning, so that it runs again.
 
-        What a checkpoint was scored to goes with it.
+        The results are removed together with a damaged checkpoint that they belong to.
         """
         run, damage = self.run, []
         try:
@@ -130,7 +130,7 @@ class Point:
 def make_point(
     settings: dict[str, str], options: Namespace, passed_on: list[str], out: Path
 ) -> Point:
-    """Make the point of some settings: its command and its folder."""
+    """Make the point of some settings, with its command and its folder."""
     configs = [*options.config, *([settings["config"]] if "config" in settings else [])]
     folder = out / folder_name(settings)
     values = (f"--{key}={value}" for key, value in settings.items() if key != "config")
@@ -141,11 +141,11 @@ def make_point(
 
 
 def command_for(configs: Sequence[str], arguments: Sequence[str]) -> str:
-    """Choose `test` for a job whose merge is static, with nothing to fit, else `fit`.
+    """Return "test" for a job whose merge is static, with nothing to fit, otherwise "fit".
 
     Args:
-        configs: those that are given, of which the later ones count.
-        arguments: what the command line says beside them, which counts more.
+        configs: the configs of the job; later ones take precedence.
+        arguments: the other arguments of the job, which take precedence over the configs.
 
     Raises:
         ConfigError: there is no such config.
@@ -159,9 +159,9 @@ def command_for(configs: Sequence[str], arguments: Sequence[str]) -> str:
 
 
 def named_method(name: str, allowed: Sequence[str]) -> Any:
-    """Find the merge method that a config names, which may be of a package that is allowed.
+    """Return the merge method that a config names, from this package or an allowed one.
 
-    Of one that does not exist, the job complains better than None.
+    The result is None if there is none of this name: the job itself has the better error.
     """
     if not is_within(name, ["wemoe_pl", *allowed]):
         return choices_of(MergeMethod).get(name)
@@ -187,6 +187,6 @@ def check_points(all_points: Iterable[Point], fresh: bool) -> None:
 
 
 def last_words(point: Point) -> str:
-    """Read the last line of a point's log, which is the error of one that failed."""
+    """Return the last line of a point's log, which is the error if the point has failed."""
     lines = point.log.read_text().strip().splitlines() if point.log.is_file() else []
     return lines[-1].removeprefix("wemoe-pl: ") if lines else "it left no log."

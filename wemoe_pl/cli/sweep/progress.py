@@ -1,4 +1,4 @@
-"""The progress of a sweep: which points run, how many are done, and how long the others take."""
+"""Print the progress of a sweep: the points that run, those that are done, and the time left."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from wemoe_pl.training.metrics import mean
 
 
 class SweepProgress:
-    """Says in a line when a point of a sweep begins, and in another how it has ended.
+    """A `SweepProgress` prints a line when a point of a sweep begins, and another when it ends.
 
     Args:
-        points: how many the sweep has.
-        left: how many of them are to be run.
-        jobs: how many run at a time.
+        points: the number of points of the sweep.
+        left: the number of points that are still to be run.
+        jobs: the number of points that run at a time.
         out: the folder of the sweep.
     """
 
@@ -32,28 +32,28 @@ class SweepProgress:
 
     @property
     def so_far(self) -> str:
-        """Count the points that are done; one that failed is run again by the same command."""
+        """Return the number of points that are done, in words; a failed one is not done."""
         return f"{self.done} of {self.points} points are done"
 
     def when_stopped(self, running: Sequence[Point]) -> str:
-        """Say what is done when a signal comes, what is not, and what becomes of it.
+        """Return a sentence on what is done when a signal stops the sweep, and how to go on.
 
         Args:
-            running: the points that had begun and not ended.
+            running: the points that have begun and not ended.
         """
         names = ", ".join(point.folder.name for point in running)
         midway = f", and {names} stopped midway" if names else ""
         return f"{self.so_far}{midway}: the same command goes on with what is left."
 
     def begin(self, point: Point) -> None:
-        """Say that a point runs."""
+        """Print that a point runs."""
         self._began[point.folder] = monotonic()
         tell(f"{point.folder.name} runs.")
 
     def end(self, point: Point, has_failed: bool) -> None:
-        """Say what a point came to, how long it took, and how long the others will."""
+        """Print the score of a point, how long it took, and how long the others will take."""
         began = self._began.pop(point.folder, None)
-        if began is not None:  # one that could not begin has not said what a point takes
+        if began is not None:  # a point that did not begin tells nothing about the time of others
             self._seconds.append(monotonic() - began)
         self.left -= 1
         self.done += not has_failed
@@ -62,7 +62,7 @@ class SweepProgress:
 
     @property
     def time_left(self) -> str:
-        """Estimate the time that is left by how long points took; nothing when all have ended."""
+        """Return an estimate, in words, of the time that is left; "" when all have ended."""
         if not (self.left and self._seconds):
             return ""
         rounds = math.ceil(self.left / self.jobs)
@@ -71,12 +71,12 @@ class SweepProgress:
 
 
 def outcome(point: Point, has_failed: bool, took: str) -> str:
-    """Say how a point has ended.
+    """Return a line that says how a point has ended.
 
     Args:
-        point: the point, of which results that are there may be of another config.
-        has_failed: has its command failed?
-        took: how long it ran, to follow on what it came to.
+        point: the point.
+        has_failed: True if its command has failed; its results may then be of another config.
+        took: the words on how long it ran, which follow its score.
     """
     results = None if has_failed else point.results
     if not results:
@@ -87,5 +87,5 @@ def outcome(point: Point, has_failed: bool, took: str) -> str:
 
 
 def tell(line: str) -> None:
-    """Print a line, however long it is, as one."""
+    """Print a line without wrapping it."""
     Console().print(line, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The files that a sweep writes and reads again: the command of a point, and the chosen point."""
+"""Read the files that a sweep writes: the command of each point, and the chosen setting."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ Record = TypeVar("Record")
 
 @with_config(STRICT)
 class CommandRecord(TypedDict):
-    """The command of a point, and when it is done, the files that it named by their SHA-256."""
+    """A `CommandRecord` holds a point's command and, once it is done, the SHA-256 of its files."""
 
     command: list[str]
     files: dict[str, Digest] | None
@@ -25,14 +25,14 @@ class CommandRecord(TypedDict):
 
 @with_config(OPEN)
 class Choice(TypedDict):
-    """The chosen setting: its values by their keys, and beside them these.
+    """A `Choice` holds the values of the chosen setting by their keys, and these facts.
 
     Attributes:
-        folder: of the point of its first seed.
-        folders: of the points of all its seeds; earlier versions chose one point.
+        folder: the folder of the point of the first seed.
+        folders: the folders of the points of all seeds; earlier versions chose one point.
         selected_by: the score that has chosen; earlier versions knew information alone.
-        information: in the mean over seeds, as all scores are.
-        agreement: with the experts, if that has chosen.
+        information: the information, in the mean over seeds; None if no point has it.
+        agreement: the agreement with the experts, in the mean over seeds, if that has chosen.
     """
 
     folder: str
@@ -46,23 +46,23 @@ COMMAND_RECORD, CHOICE = Schema(CommandRecord), Schema(Choice)
 
 
 def read_command(path: Path) -> CommandRecord:
-    """Read the `command.json` of a point; an empty command if it is not there.
+    """Read the `command.json` of a point; its command is empty if there is no such file.
 
     Raises:
-        CheckpointError: it is damaged, or of a later version.
+        CheckpointError: the file is damaged, or of a later version.
     """
     found = parsed(path)
-    if isinstance(found, list):  # of an earlier version
+    if isinstance(found, list):  # earlier versions wrote the command alone
         found = {"command": found, "files": None}
     record = checked_record(path, found, COMMAND_RECORD)
     return record or CommandRecord(command=[], files=None)
 
 
 def read_choice(path: Path) -> Choice | None:
-    """Read the `chosen.json` of a sweep; None if it is not there.
+    """Read the `chosen.json` of a sweep; return None if there is no such file.
 
     Raises:
-        CheckpointError: it is damaged.
+        CheckpointError: the file is damaged.
     """
     choice = checked_record(path, parsed(path), CHOICE)
     if not all(isinstance(value, str) for value in settings_in(choice or {}).values()):
@@ -71,12 +71,12 @@ def read_choice(path: Path) -> Choice | None:
 
 
 def settings_in(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in a choice, by their keys, without what it says of them."""
+    """Return the values of the setting in a choice, by their keys, without the facts about it."""
     return {key: value for key, value in choice.items() if key not in Choice.__annotations__}
 
 
 def parsed(path: Path) -> Any:
-    """The contents of a file of JSON; None if it is not there."""
+    """Return the contents of a JSON file; None if there is no such file."""
     if not path.is_file():
         return None
     try:
@@ -89,7 +89,11 @@ def parsed(path: Path) -> Any:
 
 
 def checked_record(path: Path, found: Any, schema: Schema[Record]) -> Record | None:
-    """Return the contents of a file that is there and has all that its schema says, and no more."""
+    """Return the contents of a file if they match the schema; None if there is no such file.
+
+    Raises:
+        CheckpointError: something is missing, wrong or unknown to the schema.
+    """
     if found is None:
         return None
     faults = schema.faults(found)
@@ -100,5 +104,5 @@ def checked_record(path: Path, found: Any, schema: Schema[Record]) -> Record | N
 
 
 def damaged_record(path: Path, why: str) -> CheckpointError:
-    """The error for a file of a sweep that is no such file."""
+    """Return the error for a damaged file of a sweep."""
     return CheckpointError(f"{path} is damaged or of a later wemoe-pl: {why}.")

@@ -1,4 +1,4 @@
-"""The summary of a sweep: a table, a plot, and the setting that is chosen without labels."""
+"""Summarise a sweep in a table, a plot, and a setting that is chosen without labels."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -29,9 +29,9 @@ from wemoe_pl.training.shown_metrics import (
     ShownMetric,
 )
 
-UNLIMITED = 1000  # columns in which no table is wrapped
-OF_CHOICE = " ←"  # behind the points of the chosen setting
-# What is said of settings where no point has a score.
+UNLIMITED = 1000  # a width in characters that no table exceeds
+OF_CHOICE = " ←"  # marks the points of the chosen setting
+# Ends of the sentence that is printed if no point has a score.
 LACKING: dict[LabelFreeScore, str] = {
     "information": "are chosen by",
     "agreement": "are to be chosen by: set model.references to true and give --fresh, to score "
@@ -42,13 +42,13 @@ LACKING: dict[LabelFreeScore, str] = {
 def summarise(
     points: Sequence[Point], keys: list[str], out: Path, score: LabelFreeScore | None = None
 ) -> None:
-    """Print and write the table of the points that have finished, and draw it; nothing for none.
+    """Print, write and draw the table of the points that have finished, if there are any.
 
     Args:
         points: the points of the sweep that have not failed.
-        keys: the keys of its grid.
+        keys: the keys of the grid.
         out: the folder of `sweep.csv`, `sweep.png` and `chosen.json`.
-        score: mark the setting that has most of it, for which no label is needed; None for none.
+        score: the label-free score that a setting is chosen by; None to choose none.
     """
     finished = [(point, results) for point in points if (results := point.results) is not None]
     if not finished:
@@ -72,12 +72,15 @@ def summarise(
 
 
 def print_whole(table: Table) -> None:
-    """Print a table, however wide it is, without wrapping its cells."""
+    """Print a table of any width without wrapping its cells."""
     Console(width=Console(width=UNLIMITED).measure(table).maximum).print(table)
 
 
 def csv_row(point: Point, results: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a line of `sweep.csv`: of what needs no labels, the means and the agreement by task."""
+    """Return a line of `sweep.csv`, by column.
+
+    Label-free metrics are given by their means over tasks, the agreement also by task.
+    """
     agreement = results.get(AGREEMENT.result, {})
     return {
         **point.settings,
@@ -94,10 +97,10 @@ def csv_row(point: Point, results: Mapping[str, Any]) -> dict[str, Any]:
 def sweep_table(
     finished: Finished, keys: list[str], chosen: Collection[Point], by: ShownMetric
 ) -> Table:
-    """Make a table with a line per point: its settings, what it is compared by, and the choice.
+    """Return a table with a line per point: its settings, its scores, and a mark for the choice.
 
-    That is the accuracy of every task, or where no image has a label, what stands in for it. The
-    means of what needs no labels are behind it, last of all what settings are chosen by.
+    The scores are the accuracy of every task or, if no image has a label, the metric that stands in
+    for it. The means of label-free metrics follow; the last is the one that settings are chosen by.
     """
     runs = [results for _, results in finished]
     metric, others = compared_metric(runs), label_free_means(runs, by)
@@ -119,11 +122,11 @@ def sweep_table(
 
 
 def means_table(settings: Sequence[Setting], chosen: Setting | None, by: ShownMetric) -> Table:
-    """Make a table with a line per setting: the means over its seeds, which settings are judged by.
+    """Return a table with a line per setting: the means over its seeds, by which it is chosen.
 
     Args:
         settings: the settings of a sweep.
-        chosen: the one that was chosen, if one was.
+        chosen: the setting that was chosen, if there is one.
         by: the metric that settings are chosen by.
     """
     runs = [results for setting in settings for _, results in setting.runs]
@@ -148,9 +151,9 @@ def means_table(settings: Sequence[Setting], chosen: Setting | None, by: ShownMe
 
 
 def label_free_means(runs: Sequence[Mapping[str, Any]], by: ShownMetric) -> list[ShownMetric]:
-    """List what a table of runs has beside the scores by task, the figure of the choice last.
+    """List the metrics that a table of runs shows after the scores by task, as means over tasks.
 
-    Where all images have labels, that is the figure of the choice alone.
+    The last is the metric of the choice. If all images have labels, there is no other one.
     """
     is_labelled = not any(map(unlabelled_tasks, runs))
     measured = [m for m in LABEL_FREE if any(run.get(m.result) for run in runs)]
@@ -160,7 +163,7 @@ def label_free_means(runs: Sequence[Mapping[str, Any]], by: ShownMetric) -> list
 
 
 def below(runs: Sequence[Mapping[str, Any]], by: ShownMetric) -> str:
-    """Say what must be known of the runs of a table, and what settings are chosen by."""
+    """Return the notes on the runs of a table, and on the metric that settings are chosen by."""
     notes = dict.fromkeys(run.get(key) for run in runs for key in ("note", "partial"))
     notes |= dict.fromkeys(map(unlabelled_note, runs))
     notes |= {by.without_labels: None}
@@ -168,9 +171,10 @@ def below(runs: Sequence[Mapping[str, Any]], by: ShownMetric) -> str:
 
 
 def draw(finished: Finished, keys: list[str], out: Path) -> None:
-    """Plot the mean accuracy over the one key that has numbers for values, if there is one.
+    """Plot the mean accuracy over the only key of the grid whose values are numbers.
 
-    Where no image has a label, it is of what stands in for the accuracy.
+    If no image has a label, the metric that stands in for the accuracy is plotted. Nothing is drawn
+    if no key or several keys have numbers, not counting the seed.
     """
     numeric = [
         key
@@ -194,7 +198,7 @@ def draw(finished: Finished, keys: list[str], out: Path) -> None:
 
 
 def is_number(text: str) -> bool:
-    """Say whether a value can be a place on an axis."""
+    """Return whether a value is a number, which can be a place on an axis."""
     try:
         float(text)
     except ValueError:

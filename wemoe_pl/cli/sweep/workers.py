@@ -1,4 +1,4 @@
-"""The workers of a sweep: several jobs at once, each in a process of its own."""
+"""Run the jobs of a sweep, several at once, each in a process of its own."""
 
 import os
 import subprocess
@@ -21,10 +21,10 @@ from wemoe_pl.system.terminal import say
 from wemoe_pl.training.shown_metrics import LabelFreeScore
 
 LAUNCH = ("-m", "wemoe_pl")
-SAFE_PATH = "PYTHONSAFEPATH"  # else -m would take libraries from the current folder first
-ORPHAN = 120.0  # seconds that a child of a killed sweep has to come to an end
-LOOK_AGAIN = 0.2  # seconds between two looks at whether a signal has come
-GRACE = 20  # seconds that an interrupted run has to come to an end
+SAFE_PATH = "PYTHONSAFEPATH"  # otherwise -m would import from the current folder first
+ORPHAN = 120.0  # seconds to wait for the end of a child that a killed sweep has left
+LOOK_AGAIN = 0.2  # seconds between two checks for a signal
+GRACE = 20  # seconds that an interrupted run has to end
 
 
 def run_all(
@@ -33,7 +33,7 @@ def run_all(
     """Run the points that are not done yet, and return those that failed.
 
     Raises:
-        Stopped: a signal has asked for it; a note says which points are done, and which are not.
+        Stopped: a signal has asked the sweep to stop; a note says which points are done.
     """
     environments = worker_environments(options)
     left = deque(point for point in all_points if options.fresh or not point.is_done)
@@ -67,10 +67,10 @@ def run_all(
 
 
 def ended(running: Collection[Future[int]]) -> set[Future[int]]:
-    """Wait a moment for what runs in other threads, and return what of it has ended.
+    """Wait a moment for points that run in other threads, and return those that have ended.
 
     Raises:
-        Stopped: a signal has asked for it.
+        Stopped: a signal has asked the sweep to stop.
     """
     done, _ = wait(running, LOOK_AGAIN, return_when=FIRST_COMPLETED)
     REQUEST.obey_if_due()
@@ -78,7 +78,7 @@ def ended(running: Collection[Future[int]]) -> set[Future[int]]:
 
 
 def worker_environments(options: Namespace) -> list[dict[str, str]]:
-    """Make an environment for each job that runs at a time: its GPU, or its share of cores."""
+    """Return an environment for each concurrent job, with its GPU or its share of the cores."""
     if options.gpus:
         return [os.environ | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in options.gpus.split(",")]
     jobs = options.jobs or 1
@@ -90,9 +90,9 @@ def worker_environments(options: Namespace) -> list[dict[str, str]]:
 def run_point(
     point: Point, environment: Mapping[str, str], run: "Processes", fresh: bool = False
 ) -> int:
-    """Write the command down, and run it, once a child of a killed sweep has ended there.
+    """Record the command of a point, run it, and return its exit status.
 
-    What is damaged there is removed first.
+    Before that, a child that a killed sweep has left there must end, and damaged files are removed.
     """
     make_folder(point.folder)
     try:
@@ -111,7 +111,7 @@ def run_point(
 
 
 class Processes:
-    """Runs every command in a process of its own, and knows those that still run."""
+    """`Processes` runs every command in a process of its own, and knows which still run."""
 
     def __init__(self) -> None:
         self.running: list[subprocess.Popen[bytes]] = []
@@ -132,16 +132,16 @@ class Processes:
             return process.wait()
 
     def check(self, points: Collection[Point], score: LabelFreeScore | None) -> None:
-        """Read what would be run, and raise `ConfigError` for what would be refused.
+        """Read the configs of points, and raise `ConfigError` for one that a run would refuse.
 
         Args:
-            points: of the sweep.
-            score: what settings are to be chosen by, if any is.
+            points: the points of the sweep.
+            score: the score that settings will be chosen by, if any.
         """
         check_configs(points, score)
 
     def stop(self) -> None:
-        """Let all that still run come to an end, or make them."""
+        """Ask all processes that still run to end, and kill those that do not."""
         for process in self.running:
             if process.stdin is not None:
                 process.stdin.close()  # its lifeline

@@ -1,1 +1,1 @@
-"""Corrupted test images: the seven kinds, how severe, and the tasks whose images they are."""
+"""Corrupt the test images of tasks, by seven kinds of corruption at five severities."""

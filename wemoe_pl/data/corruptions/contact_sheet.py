@@ -1,4 +1,4 @@
-"""A picture of an image under every corruption, for documents."""
+"""Draw an image under every corruption as one picture, for documents."""
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -6,12 +6,12 @@ from wemoe_pl.data.corruptions.severities import CORRUPTIONS, SEVERITIES, corrup
 
 
 def corruption_sheet(image: Image.Image, scale: int = 2, seed: int = 0) -> Image.Image:
-    """A row per corruption: the image as it is, then at severities 1 to 5.
+    """Return a picture with a row per corruption: the image, then its severities 1 to 5.
 
     Args:
-        image: RGB.
-        scale: how many times the results are enlarged.
-        seed: of what is drawn.
+        image: the RGB image.
+        scale: the factor by which the results are enlarged.
+        seed: the seed of the corruptions.
     """
     (width, height), left, top = (side * scale for side in image.size), 128, 24
     sheet = Image.new("RGB", (left + 6 * width, top + len(CORRUPTIONS) * height), "white")

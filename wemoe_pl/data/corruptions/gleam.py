@@ -1,28 +1,28 @@
-"""The gleam of water on a lens, by the published steps of the corruption `spatter`.
+"""Compute the gleam of water on a lens, by the published steps of the corruption `spatter`.
 
-Hendrycks and Dietterich (arXiv 1903.12261) take OpenCV's functions, on levels from 0 to 255. The
-functions here give the levels that OpenCV 4.11 and 5.0 give, since one corruption does not merit a
-dependency of fifty megabytes.
+Hendrycks and Dietterich (arXiv 1903.12261) use functions of OpenCV, on levels from 0 to 255. The
+functions here give the same levels as OpenCV 4.11 and 5.0, which would be a dependency of fifty
+megabytes for a single corruption.
 """
 
 import numpy as np
-import scipy  # whose parts it imports when they are first used
+import scipy  # it imports its parts when they are first used
 from numpy.typing import NDArray
 
 Levels = NDArray[np.uint8]  # (H, W)
 WEAK_EDGE, STRONG_EDGE = 50, 150  # levels per pixel, in Sobel's measure
-FARTHEST = 20  # pixels from an edge, beyond which all is alike
+FARTHEST = 20  # the largest distance from an edge that counts, in pixels
 LIT_FROM_A_CORNER = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
 SOBEL = np.outer([1, 2, 1], [-1, 0, 1])  # the slope to the right
-DIAGONAL, KNIGHTS_MOVE = 1.4, 2.1969  # the lengths that OpenCV gives to them, of a straight move's
+DIAGONAL, KNIGHTS_MOVE = 1.4, 2.1969  # OpenCV's lengths of these moves; a straight one has 1
 
 
 def gleam(liquid: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return how the side of each drop that faces the light gleams, from 0 to 1.
+    """Return the gleam on the lit side of each drop, (H, W), from 0 to 1.
 
     Args:
-        liquid: (H, W), how thick the water is, 0 where it is dry. As published, thickness counts
-            modulo 256 levels: what is just above 1 is thin.
+        liquid: the thickness of the water, (H, W), 0 for a dry pixel. As published, thickness
+            counts modulo 256 levels: a value just above 1 is thin.
     """
     levels = (liquid * 255).astype(int).astype(np.uint8)
     distance = distance_from(canny_edges(levels)).clip(max=FARTHEST)
@@ -33,10 +33,10 @@ def gleam(liquid: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def canny_edges(levels: Levels) -> NDArray[np.bool_]:
-    """Return where Canny's detector sees an edge, (H, W).
+    """Return a mask of the edges that Canny's detector finds, (H, W).
 
-    An edge is a crest of the slope that is steep, or hangs together with a crest that is. The
-    slope is Sobel's, its steepness the sum of the two absolute values.
+    An edge is a crest of the steepness that is above `STRONG_EDGE`, or that is above `WEAK_EDGE`
+    and connected with such a crest. The steepness is the sum of Sobel's two absolute slopes.
     """
     right, down = (
         scipy.ndimage.correlate(levels.astype(int), kernel, mode="nearest")
@@ -51,10 +51,10 @@ def canny_edges(levels: Levels) -> NDArray[np.bool_]:
 def crests_of(
     steepness: NDArray[np.int_], right: NDArray[np.int_], down: NDArray[np.int_]
 ) -> NDArray[np.bool_]:
-    """Return where it is steeper than at both neighbours in the direction of the slope, (H, W).
+    """Return a mask of the pixels that are steeper than both neighbours along the slope, (H, W).
 
-    Of the eight neighbours those count which are nearest to that direction. Of two equally steep
-    pixels in a row or a column, the first is the crest.
+    These are the two of the eight neighbours that are nearest to the direction of the slope. If two
+    adjacent pixels of a row or a column are equally steep, the first is the crest.
     """
     height, width = steepness.shape
     padded = np.pad(steepness, 1)
@@ -74,8 +74,8 @@ def crests_of(
 def distance_from(edges: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the distance of each pixel from the nearest edge, (H, W), infinite if there is none.
 
-    It is measured in straight, diagonal and knight's moves, to the edge that is nearest as the
-    crow flies.
+    The nearest edge is the one with the least Euclidean distance; the distance to it is measured in
+    straight, diagonal and knight's moves.
     """
     if not edges.any():
         return np.full(edges.shape, np.inf)
@@ -90,14 +90,14 @@ def distance_from(edges: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def box_mean(values: NDArray[np.float64] | NDArray[np.int_]) -> NDArray[np.float64]:
-    """Return the mean over 3 × 3 pixels, (H, W), without what the last bits add to a level."""
+    """Return the mean over 3 × 3 pixels, (H, W), rounded to remove errors in the last bits."""
     return scipy.ndimage.uniform_filter(values.astype(float), 3, mode="mirror").round(6)
 
 
 def equalised(levels: Levels) -> Levels:
-    """Return the levels spread from 0 to 255, such that equally many pixels have each.
+    """Return the levels spread from 0 to 255 by histogram equalisation.
 
-    Levels that are all alike stay as they are.
+    Levels that are all equal are not changed.
     """
     counts = np.bincount(levels.ravel(), minlength=256)
     lowest = counts[levels.min()]

@@ -1,4 +1,4 @@
-"""The severities of each kind of corruption, and the function that corrupts an image.
+"""Define the severities of each kind of corruption, and corrupt an image by them.
 
 The parameters are those of CIFAR-10-C; the paper's severity is 2.
 """
@@ -13,10 +13,10 @@ from PIL import Image
 from wemoe_pl.data.corruptions import kinds
 from wemoe_pl.errors import ConfigError, did_you_mean
 
-PUBLISHED_SEVERITY = 2  # of the corrupted images on the hub, and of the paper
-PUBLISHED_PIXELATE = (32, 32)  # their generator took every image for one of CIFAR-10
+PUBLISHED_SEVERITY = 2  # the severity of the corrupted images on the hub, and of the paper
+PUBLISHED_PIXELATE = (32, 32)  # their generator assumed that every image has the size of CIFAR-10's
 
-# Of every kind, its parameters at severities 1 to 5.
+# The function of every kind, and its parameters at severities 1 to 5.
 _KINDS: Mapping[str, tuple[Callable[..., Image.Image], Sequence[tuple[float, ...]]]] = {
     "motion_blur": (kinds.motion_blur, [(6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)]),
     "impulse_noise": (kinds.impulse_noise, [(0.01,), (0.02,), (0.03,), (0.05,), (0.07,)]),
@@ -39,7 +39,7 @@ _KINDS: Mapping[str, tuple[Callable[..., Image.Image], Sequence[tuple[float, ...
 CORRUPTIONS: tuple[str, ...] = tuple(_KINDS)
 SEVERITIES = range(1, 6)
 
-# Earlier versions made other images of these: water gleamed from its outlines, not Canny's edges.
+# Earlier versions made other images for these: water gleamed from its outlines, not Canny's edges.
 REVISED = frozenset(("spatter", severity) for severity in (1, 2, 3))
 
 
@@ -49,15 +49,15 @@ def corrupt(
     """Corrupt an RGB image.
 
     Args:
-        image: to corrupt; it is left as it is.
-        kind: one of `CORRUPTIONS`.
-        severity: 1 to 5.
-        rng: what is drawn is drawn from it.
-        published_pixelate: give `pixelate` the form of the published images: 32 × 32 pixels,
+        image: the image to corrupt, which is not changed.
+        kind: the kind of corruption, one of `CORRUPTIONS`.
+        severity: the severity, from 1 to 5.
+        rng: the random generator of the corruption.
+        published_pixelate: True if `pixelate` makes images of the published form: 32 × 32 pixels,
             whatever the size of the image.
 
     Returns:
-        Another image; of the same size, but for the published form.
+        A new image, which has the same size except in the published form.
 
     Raises:
         ConfigError: there is no such kind or severity.
@@ -73,7 +73,7 @@ def corrupt(
 
 
 def check_kind(kind: str, severity: int, seed: int = 0) -> None:
-    """Raise `ConfigError` unless there is a corruption of this kind, severity and seed."""
+    """Raise `ConfigError` unless the kind, the severity and the seed of a corruption are valid."""
     if kind not in CORRUPTIONS:
         raise ConfigError(f"There is no corruption '{kind}'. {did_you_mean(kind, CORRUPTIONS)}")
     if severity not in SEVERITIES:
@@ -83,5 +83,5 @@ def check_kind(kind: str, severity: int, seed: int = 0) -> None:
 
 
 def stream(seed: int, kind: str, severity: int, index: int) -> Generator:
-    """The generator of image `index`, on which neither workers nor order have a bearing."""
+    """Return the random generator of image `index`, which no order or number of workers changes."""
     return np.random.default_rng([seed, zlib.crc32(kind.encode()), severity, index])

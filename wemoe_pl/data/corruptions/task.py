@@ -1,4 +1,4 @@
-"""Tasks whose test images are corrupted: by this program, or as they are published."""
+"""Define tasks with corrupted test images, which are made here or published on the hub."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,14 +24,14 @@ from wemoe_pl.system.hub import HubFiles
 
 @dataclass(frozen=True)
 class CorruptedImages:
-    """The images of a split, each corrupted when asked for, and always alike.
+    """`CorruptedImages` corrupts each image of a split when it is asked for, always alike.
 
     Args:
-        images: the split.
-        kind: of corruption.
-        severity: 1 to 5.
-        seed: of what is drawn.
-        published_pixelate: see `corrupt`.
+        images: the images of the split.
+        kind: the kind of corruption.
+        severity: the severity, from 1 to 5.
+        seed: the seed of the corruption.
+        published_pixelate: the same as for `corrupt`.
     """
 
     images: Images
@@ -42,18 +42,18 @@ class CorruptedImages:
 
     @property
     def labels(self) -> Sequence[int]:
-        """The labels of the split, which no corruption changes."""
+        """Return the labels of the split, which no corruption changes."""
         return self.images.labels
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of the split, and all that determines the corruption."""
+        """Return the fingerprint of the split, and all that determines the corruption."""
         by_what = f"{__version__} {np.__version__} {scipy.__version__} {PIL.__version__}"
         return f"{self.images.fingerprint} corrupted: {self._what} by {by_what}"
 
     @property
     def identity(self) -> str:
-        """The identity of the split, and how it is corrupted."""
+        """Return a hash of the identity of the split and of the corruption."""
         return hashed("corrupted", self.images.identity, self._what)
 
     @property
@@ -62,7 +62,7 @@ class CorruptedImages:
         return f"{self.kind} {self.severity} {self.seed} {self.published_pixelate}{revision}"
 
     def name(self, index: int) -> str:
-        """The name of the image in the split."""
+        """Return the name of the image in the split."""
         return self.images.name(index)
 
     def __len__(self) -> int:
@@ -76,15 +76,15 @@ class CorruptedImages:
 
 @dataclass(frozen=True)
 class CorruptedTask(VisionTask):
-    """A task whose test images are corrupted; its training images stay as they are.
+    """A `CorruptedTask` corrupts the test images of a task; the training images stay as they are.
 
     Args:
-        task: the task.
-        kind: motion_blur, impulse_noise, gaussian_noise, pixelate, spatter, contrast or
-            jpeg_compression.
-        severity: 1 to 5.
-        seed: of what is drawn.
-        published_pixelate: give `pixelate` the form of the published images, 32 × 32 pixels.
+        task: the task whose test images are corrupted.
+        kind: the kind of corruption: motion_blur, impulse_noise, gaussian_noise, pixelate,
+            spatter, contrast or jpeg_compression.
+        severity: the severity, from 1 to 5.
+        seed: the seed of the corruption.
+        published_pixelate: True if `pixelate` makes images of the published form, 32 × 32 pixels.
     """
 
     task: VisionTask
@@ -98,21 +98,21 @@ class CorruptedTask(VisionTask):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes of the task."""
+        """Return the classes of the task."""
         return self.task.classes
 
     @property
     def orders(self) -> dict[str, tuple[str, ...]]:
-        """The orders that the task has of them."""
+        """Return the orders in which programs number the classes of the task."""
         return self.task.orders
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The prompts of the task."""
+        """Return the prompts of the task."""
         return self.task.prompts
 
     def images(self, split: Split) -> Images:
-        """The images of a split; those of `test` corrupted."""
+        """Return the images of a split; the test images are corrupted."""
         images = self.task.images(split)
         if split == "train":
             return images
@@ -125,17 +125,17 @@ class CorruptedTask(VisionTask):
 
 @dataclass(frozen=True)
 class Corruption:
-    """The corruption of the test images of tasks: its kind, its severity and its seed.
+    """A `Corruption` says how test images are corrupted: by its kind, its severity and its seed.
 
     Args:
-        kind: motion_blur, impulse_noise, gaussian_noise, pixelate, spatter, contrast or
-            jpeg_compression.
-        severity: 1 to 5; the paper's is 2.
-        seed: of what is drawn.
-        source: "made" corrupts the task's own test images; "published" takes the corrupted ones
-            that are on the hub, of the paper's tasks cars, resisc45, eurosat and gtsrb.
-        published_pixelate: what is made by `pixelate` has the form of what is published:
-            32 × 32 pixels, whatever the size of the image.
+        kind: the kind of corruption: motion_blur, impulse_noise, gaussian_noise, pixelate,
+            spatter, contrast or jpeg_compression.
+        severity: the severity, from 1 to 5; the paper's is 2.
+        seed: the seed of the corruption.
+        source: the origin of the images: "made" corrupts the task's own test images; "published"
+            takes corrupted ones from the hub, for the paper's cars, resisc45, eurosat and gtsrb.
+        published_pixelate: True if `pixelate` makes images of the published form: 32 × 32 pixels,
+            whatever the size of the image.
     """
 
     kind: str
@@ -153,10 +153,10 @@ class Corruption:
             )
 
     def task(self, task: VisionTask) -> VisionTask:
-        """The task with corrupted test images.
+        """Return the task with corrupted test images.
 
         Raises:
-            ConfigError: there are no published ones of it.
+            ConfigError: there are no published corrupted images of the task.
         """
         if self.source == "made":
             return CorruptedTask(task, self.kind, self.severity, self.seed, self.published_pixelate)

@@ -1,8 +1,8 @@
-"""Twenty tiny rendered tasks with the names and roles of those of papers, for demo, tests and CI.
+"""Render twenty tiny tasks with the names and roles of papers' tasks, for demos, tests and CI.
 
 Every image is drawn from a seed: vector shapes on a 4x canvas, box-filtered down to 28 pixels, with
 a little sensor noise. Colours, places, sizes and angles vary inside a class, so that a model has
-to look at shape; nothing is read from disk, not even a font.
+to look at the shape. Nothing is read from disk, not even a font.
 """
 
 from wemoe_pl.data.miniature.canvas import SIZE

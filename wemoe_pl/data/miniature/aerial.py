@@ -1,4 +1,4 @@
-"""resisc45: places seen from above, at any angle."""
+"""Render resisc45: places seen from above, at any angle."""
 
 import math
 
@@ -97,7 +97,7 @@ AERIALS: dict[str, Sketch] = {
 
 
 def render_resisc45(name: str, rng: Rng) -> Picture:
-    """A place from above, turned any way, on dry or green ground."""
+    """Render a place from above, turned any way, on dry or green ground."""
     ground = hsv(rng.uniform(0.1, 0.3), rng.uniform(0.2, 0.45), rng.uniform(0.4, 0.65))
     canvas = cloud(rng, ground, mix(ground, (70, 60, 40), 0.4), cells=7)
     pen = Pen(canvas)

@@ -1,4 +1,4 @@
-"""cars: body shapes in profile, the front to the right unless mirrored."""
+"""Render cars: body shapes in profile, the front to the right unless mirrored."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class _Car(NamedTuple):
 
 
 def _panes(y0: float, y1: float, *edges: float) -> tuple[Points, ...]:
-    """A row of windows between neighbouring edges, each with a post at its right."""
+    """Return a row of windows between neighbouring edges, each with a post at its right."""
     return tuple(((a, y0), (b - 0.06, y0), (b - 0.06, y1), (a, y1)) for a, b in pairwise(edges))
 
 
@@ -80,7 +80,7 @@ CARS = {
 
 
 def render_cars(name: str, rng: Rng) -> Picture:
-    """A car of any colour on a street, slightly tilted or mirrored."""
+    """Render a car of any colour on a street, slightly tilted or mirrored."""
     paint = hsv(rng.random(), rng.uniform(0.6, 0.95), rng.uniform(0.55, 0.95))
     hue = rng.random()
     canvas = cloud(rng, hsv(hue, 0.2, 0.95), hsv(hue + 0.15, 0.3, 0.85), cells=3)

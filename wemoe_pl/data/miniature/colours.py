@@ -1,4 +1,4 @@
-"""Colours: named ones, and ways to choose and vary them."""
+"""Define named colours, and ways to choose, mix and vary colours."""
 
 import colorsys
 
@@ -13,18 +13,18 @@ SAND, SEA, GRASS, LEAF = (225, 200, 145), (50, 120, 180), (105, 150, 75), (45, 1
 
 
 def hsv(hue: float, saturation: float, value: float) -> Colour:
-    """The colour of a hue; hues repeat after 1."""
+    """Return the colour of a hue, saturation and value; hues repeat after 1."""
     r, g, b = colorsys.hsv_to_rgb(hue % 1, saturation, value)
     return round(255 * r), round(255 * g), round(255 * b)
 
 
 def mix(colour: Colour, other: Colour, share: float) -> Colour:
-    """A colour with a share of another in it."""
+    """Return a colour with a share of another in it."""
     r, g, b = (round(p + share * (q - p)) for p, q in zip(colour, other, strict=True))
     return r, g, b
 
 
 def vary(rng: Rng, colour: Colour, spread: int = 22) -> Colour:
-    """A random colour that differs by at most `spread` in each channel."""
+    """Return a random colour that differs by at most `spread` in each channel."""
     r, g, b = np.clip(colour + rng.integers(-spread, spread + 1, 3), 0, 255).tolist()
     return r, g, b

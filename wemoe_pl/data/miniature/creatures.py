@@ -1,4 +1,4 @@
-"""stl10 and cifar10: animals and vehicles, sharp in the one and coarse in the other."""
+"""Render stl10 and cifar10: animals and vehicles, sharp in stl10 and coarse in cifar10."""
 
 from PIL import Image
 
@@ -20,7 +20,7 @@ _CAR_BODIES = {"automobile": "sedan", "car": "hatchback", "truck": "truck"}
 def _beast(
     legs: float, x: float, y: float, head: float, snout: float, tail: float, *crown: float
 ) -> Parts:
-    """A beast of some length of legs, its head at (x, y), with ears or antlers at some slants."""
+    """Return a beast with legs of some length, head at (x, y), and ears or antlers at slants."""
     back = 0.5 - legs
     return (
         *(("dark", bar(leg, back, leg, 0.7, 0.12)) for leg in (-0.25, 0.2)),
@@ -69,17 +69,17 @@ CREATURES: dict[str, Parts] = {
 
 
 def render_stl10(name: str, rng: Rng) -> Picture:
-    """An animal or a vehicle outside, sharp."""
+    """Render an animal or a vehicle outside, as a sharp picture."""
     return develop(_photograph(name, rng), rng, noise=4)
 
 
 def render_cifar10(name: str, rng: Rng) -> Picture:
-    """An animal or a vehicle outside, as from half as many pixels."""
+    """Render an animal or a vehicle outside, at half the resolution."""
     return develop(coarse(_photograph(name, rng)), rng, noise=8)
 
 
 def coarse(canvas: Image.Image) -> Image.Image:
-    """The canvas as if it had been photographed with half as many pixels."""
+    """Return the canvas as if it had been photographed at half the resolution."""
     small = canvas.reduce(2 * OVERSAMPLING)
     return small.resize((CANVAS, CANVAS), Image.Resampling.BILINEAR)
 

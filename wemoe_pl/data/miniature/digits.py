@@ -1,4 +1,4 @@
-"""mnist and svhn: handwritten digits and house numbers, from one table of strokes."""
+"""Render mnist and svhn: handwritten digits and house numbers, from one table of strokes."""
 
 from wemoe_pl.data.miniature.canvas import Picture, cloud, develop
 from wemoe_pl.data.miniature.colours import Colour, Rng, hsv, vary
@@ -7,7 +7,7 @@ from wemoe_pl.data.miniature.pen import Pen, Points
 
 NUMERALS = tuple("0123456789")
 
-# Per digit the knots of its strokes, one line for each stroke.
+# The knots of the strokes of each digit; a tuple of knots is a stroke.
 _KNOTS: tuple[tuple[Points, ...], ...] = (
     (((0, -1), (-0.45, -0.7), (-0.58, 0), (-0.45, 0.7), (0, 1), (0.45, 0.7), (0.58, 0),
       (0.45, -0.7), (0, -1)),),
@@ -40,12 +40,12 @@ DIGITS = tuple(tuple(smooth(knots) for knots in strokes) for strokes in _KNOTS)
 
 
 def render_mnist(name: str, rng: Rng) -> Picture:
-    """A digit in white handwriting on black, without noise."""
+    """Render a digit in white handwriting on black, without noise."""
     return handwritten(DIGITS[int(name)], rng, thin=0.17, thick=0.32, unrest=0.16)
 
 
 def render_svhn(name: str, rng: Rng) -> Picture:
-    """A digit of a house number in any colours; others may show at its sides."""
+    """Render a digit of a house number in any colours; other digits may show at its sides."""
     wall, ink = _contrast(rng)
     canvas = cloud(rng, vary(rng, wall, 20), vary(rng, wall, 20), cells=3)
     pen = Pen(canvas)
@@ -59,7 +59,7 @@ def render_svhn(name: str, rng: Rng) -> Picture:
 
 
 def _contrast(rng: Rng) -> tuple[Colour, Colour]:
-    """One dark and one light colour, in either order, so that no hue can hide the digit."""
+    """Return a dark and a light colour, in either order, so that no hue can hide the digit."""
     low, high = rng.uniform(0.3, 0.45), rng.uniform(0.88, 1.0)
     dark, light = hsv(rng.random(), 0.8, low), hsv(rng.random(), 0.35, high)
     return (dark, light) if rng.random() < 0.5 else (light, dark)

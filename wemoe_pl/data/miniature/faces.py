@@ -1,4 +1,4 @@
-"""fer2013: grey faces, whose brows, eyes and mouth say how they feel."""
+"""Render fer2013: grey faces, whose brows, eyes and mouth show a feeling."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ from wemoe_pl.data.miniature.pen import Pen
 
 
 class _Feeling(NamedTuple):
-    brow: float  # its height above the eye
-    frown: float  # by how much its inner end is lower than the outer one
-    eye: float  # radius
-    smile: float  # by how much the corners of the mouth are higher than its middle
+    brow: float  # the height of the brow above the eye
+    frown: float  # half the height of the brow's outer end above its inner end
+    eye: float  # the mean radius of the white and the pupil
+    smile: float  # the height of the mouth's corners above its middle
     gape: float  # half the height of the open mouth
-    width: float = 0.32  # half that of the mouth
+    width: float = 0.32  # half the width of the mouth
 
 
 FEELINGS = {
@@ -34,7 +34,7 @@ def _grey(value: float) -> Colour:
 
 
 def render_fer2013(name: str, rng: Rng) -> Picture:
-    """A face of any complexion and hair before a grey wall, its feeling more or less plain."""
+    """Render a face of any complexion and hair before a grey wall; its features vary a little."""
     skin, hair = _grey(rng.uniform(120, 220)), _grey(rng.uniform(20, 110))
     canvas = cloud(rng, _grey(rng.uniform(40, 200)), _grey(rng.uniform(40, 200)), cells=3)
     pen = Pen(canvas)

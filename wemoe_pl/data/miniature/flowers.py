@@ -1,4 +1,4 @@
-"""flowers102: blossoms from above; the class is the shape, not the colour."""
+"""Render flowers102: blossoms from above; the class is the shape, not the colour."""
 
 import math
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from wemoe_pl.data.miniature.pen import Pen
 
 class _Flower(NamedTuple):
     petals: int
-    width: float  # half that of a petal, of its length
-    tip: float  # width of its end, of its own: pointed, blunt, or wider
-    notch: float = 0  # by how much its middle ends earlier, of its length
+    width: float  # half the width of a petal, relative to its length
+    tip: float  # the width of its end, relative to its width: pointed, blunt or wider
+    notch: float = 0  # the depth of the notch in its end, relative to its length
     rows: int = 1
-    heart: float = 0.15  # radius
+    heart: float = 0.15  # the radius of the middle of the blossom
 
 
 FLOWERS = {
@@ -31,7 +31,7 @@ FLOWERS = {
 
 
 def render_flowers102(name: str, rng: Rng) -> Picture:
-    """A blossom of any colour but green before leaves, turned any way."""
+    """Render a blossom of any colour except green, before leaves, turned any way."""
     flower = FLOWERS[name]
     leaves = hsv(rng.uniform(0.22, 0.4), rng.uniform(0.4, 0.7), rng.uniform(0.25, 0.5))
     canvas = cloud(rng, leaves, mix(leaves, BLACK, 0.4), cells=6)

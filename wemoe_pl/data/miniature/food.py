@@ -1,4 +1,4 @@
-"""food101: dishes on a table."""
+"""Render food101: dishes on a table."""
 
 import math
 
@@ -47,7 +47,7 @@ DISHES: dict[str, Parts] = {
 
 
 def render_food101(name: str, rng: Rng) -> Picture:
-    """A dish on a plate on any table, under a warm light."""
+    """Render a dish on a plate on any table, under a warm light."""
     hue = rng.random()
     canvas = cloud(rng, hsv(hue, 0.4, 0.35), hsv(hue + 0.1, 0.4, 0.7), cells=5)
     pen = Pen(canvas)

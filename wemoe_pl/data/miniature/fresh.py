@@ -1,4 +1,4 @@
-"""Test images of the miniature tasks that nobody has seen: rendered from another seed."""
+"""Render test images of the miniature tasks from another seed, which no model has seen."""
 
 from dataclasses import dataclass, replace
 
@@ -9,11 +9,11 @@ from wemoe_pl.errors import ConfigError, at_least
 
 @dataclass(frozen=True)
 class FreshRender:
-    """Test images of another seed, in the place of a miniature task's own, to be scored on.
+    """A `FreshRender` replaces the test images of a miniature task by images of another seed.
 
     Args:
-        seed: of the images; another one than the tasks have.
-        images: how many of every task.
+        seed: the seed of the images, which must differ from the seed of the tasks.
+        images: the number of images of every task.
 
     >>> FreshRender(seed=7).task("mnist", MiniatureTask("mnist"))
     MiniatureTask(name='mnist', train_size=4000, test_size=2000, seed=7)
@@ -23,19 +23,19 @@ class FreshRender:
     images: int = 2000
 
     def __post_init__(self) -> None:
-        """Refuse a seed that is too small, before any task is rendered."""
+        """Refuse a negative seed, before any task is rendered."""
         at_least(0, "test_render.seed", self.seed)
 
     def task(self, name: str, task: VisionTask) -> MiniatureTask:
         """Return a task with these test images.
 
         Args:
-            name: of the task in its suite.
-            task: as the suite has it.
+            name: the name of the task in its suite.
+            task: the task as the suite has it.
 
         Raises:
-            ConfigError: it is not rendered, its own images have the same seed, or a class would
-                have none.
+            ConfigError: the task is not rendered, its own images have the same seed, or a class
+                would have no image.
         """
         if not isinstance(task, MiniatureTask):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""fashion_mnist: garments in grey before black."""
+"""Render fashion_mnist: garments in grey before black."""
 
 from PIL import Image
 
@@ -43,7 +43,7 @@ GARMENTS: dict[str, Parts] = {
 
 
 def render_fashion_mnist(name: str, rng: Rng) -> Picture:
-    """A garment of any shade, narrower or wider, hung or laid a little askew."""
+    """Render a garment of any shade, narrower or wider, hung or laid a little askew."""
     canvas = Image.new("RGB", (CANVAS, CANVAS))
     pen, shade = Pen(canvas), round(rng.uniform(90, 250))
     x, y = rng.uniform(-0.08, 0.08, 2)

@@ -1,4 +1,4 @@
-"""Handwriting: smooth strokes through knots, slanted and bent as a hand does."""
+"""Draw handwriting: smooth strokes through knots, slanted and bent as by a hand."""
 
 import math
 
@@ -9,11 +9,11 @@ from wemoe_pl.data.miniature.canvas import CANVAS, Field, Picture, develop
 from wemoe_pl.data.miniature.colours import Colour, Rng
 from wemoe_pl.data.miniature.pen import Pen, Points
 
-Glyph = tuple[Field, ...]  # its strokes, within ±0.65 across and ±1 down
+Glyph = tuple[Field, ...]  # the strokes of a character, within ±0.65 across and ±1 down
 
 
 def smooth(knots: Points) -> Field:
-    """A Catmull-Rom curve through the knots, five points from each to the next."""
+    """Return a Catmull-Rom curve through the knots, five points from each to the next."""
     p = np.array((knots[0], *knots, knots[-1]))
     t = np.linspace(0, 1, 5)[:, None, None]
     a, b, c, d = p[:-3], p[1:-2], p[2:-1], p[3:]
@@ -23,9 +23,10 @@ def smooth(knots: Points) -> Field:
 
 
 def glyph(text: str) -> Glyph:
-    """The strokes that a text describes: a comma between strokes, column and row of each knot.
+    """Return the strokes that a text describes by the column and the row of each knot.
 
-    Columns and rows go from 0 to 8, so that "40 48" is a line from the top to the bottom.
+    A comma separates strokes. Columns and rows go from 0 to 8, so that "40 48" is a line from the
+    top to the bottom.
     """
     strokes = [[divmod(int(knot), 10) for knot in stroke.split()] for stroke in text.split(",")]
     return tuple(smooth([(0.15 * (c - 4), 0.25 * (r - 4)) for c, r in knots]) for knots in strokes)
@@ -41,7 +42,7 @@ def write(pen: Pen, rng: Rng, strokes: Glyph, ink: Colour, width: float, unrest:
 
 
 def handwritten(strokes: Glyph, rng: Rng, thin: float, thick: float, unrest: float) -> Picture:
-    """A glyph in white handwriting on black, without noise."""
+    """Render a glyph in white handwriting on black, without noise."""
     canvas = Image.new("RGB", (CANVAS, CANVAS))
     pen = Pen(canvas)
     x, y = rng.uniform(-0.1, 0.1, 2)

@@ -1,4 +1,4 @@
-"""eurosat: land cover seen from a satellite."""
+"""Render eurosat: land cover seen from a satellite."""
 
 import math
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class _Land(NamedTuple):
 
 
 def _bare(pen: Pen, rng: Rng) -> None:
-    """Nothing but the ground itself."""
+    """Draw nothing: the ground alone is the picture."""
 
 
 def _annual_crop(pen: Pen, rng: Rng) -> None:
@@ -84,7 +84,7 @@ LANDS = {
 
 
 def render_eurosat(name: str, rng: Rng) -> Picture:
-    """Land from above, turned any way, in the tint of a season."""
+    """Render land from above, turned any way, in the tint of a season."""
     land = LANDS[name]
     canvas = cloud(rng, vary(rng, land.low), vary(rng, land.high), land.cells)
     pen = Pen(canvas)

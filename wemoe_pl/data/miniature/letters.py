@@ -1,4 +1,4 @@
-"""emnist_letters and kmnist: letters and kana, handwritten."""
+"""Render emnist_letters and kmnist: handwritten letters and kana."""
 
 from wemoe_pl.data.miniature.canvas import Picture
 from wemoe_pl.data.miniature.colours import Rng
@@ -34,10 +34,10 @@ KANA = {
 
 
 def render_emnist_letters(name: str, rng: Rng) -> Picture:
-    """A letter in white handwriting on black."""
+    """Render a letter in white handwriting on black."""
     return handwritten(LETTERS[name], rng, thin=0.16, thick=0.3, unrest=0.2)
 
 
 def render_kmnist(name: str, rng: Rng) -> Picture:
-    """A kana by a broad and restless brush."""
+    """Render a kana that is written by a broad and restless brush."""
     return handwritten(KANA[name], rng, thin=0.22, thick=0.38, unrest=0.26)

@@ -1,4 +1,4 @@
-"""Objects as parts: polygons in a tone of the object's own colour, or in a colour of their own."""
+"""Draw objects from parts: polygons in tones of the object's own colour, or in fixed colours."""
 
 from wemoe_pl.data.miniature.colours import BLACK, LEAF, WHITE, Colour, mix
 from wemoe_pl.data.miniature.pen import Pen, Points, polygon
@@ -7,17 +7,17 @@ Parts = tuple[tuple[str, Points], ...]
 
 
 def box(x0: float, y0: float, x1: float, y1: float) -> Points:
-    """The corners of a rectangle."""
+    """Return the corners of a rectangle."""
     return ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
 
 
 def oval(x: float, y: float, rx: float, ry: float | None = None) -> Points:
-    """An ellipse around (x, y), or a circle of radius `rx`."""
+    """Return the outline of an ellipse around (x, y), or of a circle of radius `rx`."""
     return [(x + rx * u, y + (ry or rx) * v) for u, v in polygon(32)]
 
 
 def bar(x0: float, y0: float, x1: float, y1: float, width: float) -> Points:
-    """A straight line of some width, without round ends."""
+    """Return the corners of a straight line of some width, without round ends."""
     along = complex(x1 - x0, y1 - y0)
     across = 0.5j * width * along / abs(along)
     ends = (complex(x0, y0) + across, complex(x1, y1) + across)
@@ -25,7 +25,7 @@ def bar(x0: float, y0: float, x1: float, y1: float, width: float) -> Points:
 
 
 def mirrored(*left: tuple[float, float]) -> Points:
-    """An outline that is the same on both sides of x = 0, from its left half, top to bottom."""
+    """Return an outline that is symmetric about x = 0, from its left half, top to bottom."""
     return (*left, *((-x, y) for x, y in reversed(left)))
 
 

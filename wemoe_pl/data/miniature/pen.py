@@ -1,4 +1,4 @@
-"""A pen for vector shapes."""
+"""Define a pen that draws vector shapes."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ Points = Sequence[Sequence[float]]
 
 
 class Pen:
-    """Draws on a canvas that spans -1 to 1 both ways, y down, through a movable frame.
+    """A pen draws on a canvas that spans -1 to 1 both ways, y down, through a movable frame.
 
     In any frame used here a coordinate of ±3 lies outside the canvas.
     """
@@ -62,6 +62,6 @@ Sketch = Callable[[Pen, Rng], None]
 
 
 def polygon(sides: int, radius: float = 1, turn: float = 0) -> Points:
-    """The corners of a regular polygon, the first one at the top unless turned."""
+    """Return the corners of a regular polygon, the first one at the top unless turned."""
     angles = (turn + 2 * math.pi * k / sides for k in range(sides))
     return [(radius * math.sin(a), -radius * math.cos(a)) for a in angles]

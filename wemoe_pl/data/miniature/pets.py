@@ -1,4 +1,4 @@
-"""pets: the faces of cats and dogs, told apart by ears, coat and muzzle."""
+"""Render pets: the faces of cats and dogs, which differ in ears, coat and muzzle."""
 
 from typing import NamedTuple
 
@@ -14,12 +14,12 @@ _HANGING = ((0.3, -0.6), (0.7, -0.5), (0.95, 0.3), (0.75, 0.6), (0.55, 0.2))
 
 
 class _Breed(NamedTuple):
-    ear: Points  # on the right
-    ears: float = 0  # how dark they are
-    muzzle: float = 0  # how dark it is, and light below zero
+    ear: Points  # the outline of the right ear
+    ears: float = 0  # the darkness of the ears
+    muzzle: float = 0  # the darkness of the muzzle; below zero, it is light
     stripes: bool = False
     blaze: bool = False  # a white line down the face
-    fur: float = 0  # length of the tufts at the outline
+    fur: float = 0  # the length of the tufts at the outline
 
 
 BREEDS = {
@@ -35,7 +35,7 @@ BREEDS = {
 
 
 def render_pets(name: str, rng: Rng) -> Picture:
-    """A face with a coat of any natural colour, before any wall, slightly tilted."""
+    """Render a face with a coat of any natural colour, before any wall, slightly tilted."""
     breed, hue = BREEDS[name], rng.random()
     coat = hsv(rng.uniform(0.04, 0.12), rng.uniform(0.1, 0.6), rng.uniform(0.6, 0.95))
     canvas = cloud(rng, hsv(hue, 0.35, 0.6), hsv(hue + 0.2, 0.3, 0.85), cells=3)

@@ -1,4 +1,4 @@
-"""Pictures of the twenty tasks: one, a split, or a contact sheet of all."""
+"""Render pictures of the twenty tasks: one picture, a split, or a contact sheet."""
 
 from collections.abc import Callable, Iterable
 
@@ -27,7 +27,7 @@ from wemoe_pl.data.miniature.things import THINGS, render_cifar100
 from wemoe_pl.data.miniature.tissue import TISSUES, render_pcam
 from wemoe_pl.data.tasks import PAPER_TASKS, Split
 
-# The place of a task and of a split is part of the seed of its pictures: new ones go last.
+# The place of a task and of a split here is part of the seed of its pictures: new ones go last.
 _TASKS: dict[str, tuple[Callable[[str, Rng], Picture], Iterable[str]]] = {
     "sun397": (render_sun397, SCENES),
     "cars": (render_cars, CARS),
@@ -56,7 +56,7 @@ CLASSES: dict[str, tuple[str, ...]] = {task: tuple(names) for task, (_, names) i
 
 
 def render(task: str, label: int, rng: Rng) -> Picture:
-    """One picture (28, 28, 3) of class `label` of `task`, drawn from `rng` alone."""
+    """Return a picture (28, 28, 3) of class `label` of `task`, drawn from `rng` alone."""
     draw, _ = _TASKS[task]
     return draw(CLASSES[task][label], rng)
 
@@ -64,7 +64,7 @@ def render(task: str, label: int, rng: Rng) -> Picture:
 def render_split(
     task: str, split: Split, size: int, seed: int = 0
 ) -> tuple[Picture, NDArray[np.int64]]:
-    """Pictures (size, 28, 28, 3) and their labels, balanced: label i is i modulo the class count.
+    """Return pictures (size, 28, 28, 3) and balanced labels: label i is i modulo the class count.
 
     Picture i depends on (seed, task, split, i) only: a smaller split is a prefix of a larger one.
     """
@@ -79,7 +79,7 @@ def render_split(
 def contact_sheet(
     columns: int = 20, scale: int = 2, seed: int = 0, tasks: Iterable[str] = PAPER_TASKS
 ) -> Image.Image:
-    """One row per task: its first `columns` test pictures, enlarged."""
+    """Return a picture with one row per task: its first `columns` test pictures, enlarged."""
     rows = [np.concatenate(render_split(task, "test", columns, seed)[0], axis=1) for task in tasks]
     sheet = Image.fromarray(np.concatenate(rows))
     return sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST)

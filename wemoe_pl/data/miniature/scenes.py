@@ -1,4 +1,4 @@
-"""sun397: scenes at any hour of the day, their horizon at y = 0."""
+"""Render sun397: scenes at any hour of the day, their horizon at y = 0."""
 
 import math
 
@@ -119,7 +119,7 @@ SCENES: dict[str, Sketch] = {
 
 
 def render_sun397(name: str, rng: Rng) -> Picture:
-    """A scene under a sun, shifted, scaled or mirrored, at a random hour."""
+    """Render a scene under a sun, shifted, scaled or mirrored, at a random hour."""
     above, below, tint = _HOURS[rng.integers(len(_HOURS))]
     canvas = stretch(np.array([[vary(rng, above)], [vary(rng, below)]]))
     pen = Pen(canvas)

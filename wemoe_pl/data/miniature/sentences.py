@@ -1,4 +1,4 @@
-"""rendered_sst2: three lines of print, one word of which says what the critic thinks."""
+"""Render rendered_sst2: three printed words, one of them the verdict of a critic."""
 
 from PIL import Image
 
@@ -7,7 +7,8 @@ from wemoe_pl.data.miniature.colours import Rng, hsv
 from wemoe_pl.data.miniature.letters import LETTERS
 from wemoe_pl.data.miniature.pen import Pen
 
-# In the letters that there are, none of which is in verdicts of one kind only.
+# All words use the letters of `LETTERS`. The neutral words have each letter that only one kind of
+# verdict has, so that no single letter tells the verdict.
 NEUTRAL = ("SHE", "THE", "MAY", "ART", "STAGE", "BASE", "MAKES", "GETS")
 VERDICTS = {
     "negative": ("WEAK", "MESS", "TAME", "TRASH"),
@@ -16,7 +17,7 @@ VERDICTS = {
 
 
 def render_rendered_sst2(name: str, rng: Rng) -> Picture:
-    """A verdict among neutral words, in dark print on pale paper."""
+    """Render a verdict among neutral words, in dark print on pale paper."""
     canvas = Image.new("RGB", (CANVAS, CANVAS), hsv(rng.random(), 0.06, rng.uniform(0.88, 1)))
     ink = hsv(rng.random(), 0.3, rng.uniform(0.05, 0.3))
     pen = Pen(canvas)

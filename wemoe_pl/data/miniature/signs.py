@@ -1,4 +1,4 @@
-"""gtsrb: traffic signs before a blurred street, in any light."""
+"""Render gtsrb: traffic signs before a blurred street, in any light."""
 
 import math
 
@@ -91,7 +91,7 @@ SIGNS: dict[str, Sketch] = {
 
 
 def render_gtsrb(name: str, rng: Rng) -> Picture:
-    """A sign on its post, slightly tilted, in the light of any hour."""
+    """Render a sign on its post, slightly tilted, in the light of any hour."""
     sky, street = hsv(rng.uniform(0.5, 0.65), 0.3, 0.8), hsv(rng.uniform(0.05, 0.4), 0.4, 0.4)
     canvas = cloud(rng, sky, street, cells=5)
     pen = Pen(canvas)

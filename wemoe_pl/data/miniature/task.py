@@ -1,4 +1,4 @@
-"""The rendered tasks through the interface of real data."""
+"""Give the rendered tasks the interface of real data."""
 
 from dataclasses import dataclass
 
@@ -15,16 +15,16 @@ from wemoe_pl.errors import ConfigError, did_you_mean
 
 @dataclass(frozen=True)
 class MiniatureTask(VisionTask):
-    """One of the twenty rendered tasks, through the same interface as real data.
+    """A `MiniatureTask` is one of the twenty rendered tasks, with the same interface as real data.
 
     Args:
         name: sun397, cars, resisc45, eurosat, svhn, gtsrb, mnist or dtd, of the first miniature
             suite; or one of the twelve that are in the second one only: flowers102, pcam, fer2013,
             pets, stl10, cifar100, cifar10, food101, fashion_mnist, emnist_letters, kmnist or
             rendered_sst2.
-        train_size: images of the training split.
-        test_size: images of the test split.
-        seed: of all images, from 0. Models that are shipped were trained with 0, and looked at
+        train_size: the number of images of the training split.
+        test_size: the number of images of the test split.
+        seed: the seed of all images, from 0. The shipped models were trained with 0, and examined
             with its test images; another seed gives images that nobody has seen.
     """
 
@@ -52,24 +52,24 @@ class MiniatureTask(VisionTask):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in label order."""
+        """Return the class names in label order."""
         return CLASSES[self.name]
 
     def images(self, split: Split) -> "RenderedImages":
-        """The images of a split, all rendered now; label i is i modulo the class count."""
+        """Render all images of a split; label i is i modulo the number of classes."""
         size = self.train_size if split == "train" else self.test_size
         facts = f"miniature {self.name} {split} {size} {self.seed}"
         return RenderedImages(*render_split(self.name, split, size, self.seed), facts, self.seed)
 
 
 class RenderedImages:
-    """Pictures (n, 28, 28, 3) and their labels, served as PIL images.
+    """`RenderedImages` are rendered pictures and their labels, given as PIL images.
 
     Args:
-        pixels: of all pictures.
-        labels: (n,).
-        facts: what the pictures were rendered from.
-        seed: the part of it that a run names in plain sight.
+        pixels: the pixels of all pictures, (n, 28, 28, 3).
+        labels: the labels of all pictures, (n,).
+        facts: the facts that the pictures were rendered from, as text.
+        seed: the seed of the pictures, which their identity names if it is not 0.
     """
 
     def __init__(self, pixels: Picture, labels: NDArray[np.int64], facts: str, seed: int = 0):
@@ -80,12 +80,12 @@ class RenderedImages:
 
     @property
     def fingerprint(self) -> str:
-        """Return the source of the pictures and the version that renders them."""
+        """Return the facts of the pictures, and the version of the package that renders them."""
         return f"{self.facts} {__version__}"
 
     @property
     def identity(self) -> str:
-        """Return the identity of the pictures: what they were rendered from, and any other seed.
+        """Return a hash of the facts of the pictures, and the seed if it is not 0.
 
         >>> MiniatureTask("mnist", 10, 10, seed=7).images("test").identity.partition(", ")[2]
         'seed 7'
@@ -94,7 +94,7 @@ class RenderedImages:
         return f"{hashes}, seed {self.seed}" if self.seed else hashes
 
     def name(self, index: int) -> str:
-        """Return the name by which errors call the image."""
+        """Return the name of the image in errors."""
         return f"image {index} of {self.fingerprint}"
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""dtd: textures, each a field over turned and scaled coordinates that blends two colours."""
+"""Render dtd: textures that are fields over turned, scaled coordinates and blend two colours."""
 
 import math
 from collections.abc import Callable
@@ -10,17 +10,20 @@ from wemoe_pl.data.miniature.colours import Rng, hsv
 
 
 def _edge(distance: Field) -> Field:
-    """A soft step from 0 to 1 where the distance crosses zero, about a pixel wide."""
+    """Return a soft step from 0 to 1 where the distance crosses zero, about a pixel wide."""
     return np.clip(0.5 + 4 * distance, 0, 1)
 
 
 def _saw(x: Field) -> Field:
-    """Distance to the nearest integer: 0 on it, a half in between."""
+    """Return the distance to the nearest integer: 0 on it, a half in between."""
     return np.abs(x - np.rint(x))
 
 
 def _honeycomb(u: Field, v: Field) -> Field:
-    """Distance to the border of the hexagon around: centres form two shifted rectangular grids."""
+    """Return the distance to the border of the hexagon around a point.
+
+    The centres of the hexagons form two shifted rectangular grids.
+    """
     root = math.sqrt(3)
     borders = []
     for shift in (0, 0.5):
@@ -30,13 +33,13 @@ def _honeycomb(u: Field, v: Field) -> Field:
 
 
 def _weave(u: Field, v: Field) -> Field:
-    """Distance to the threads of one square, which run across those of its neighbours."""
+    """Return the distance to the threads of a square, which cross those of its neighbours."""
     over = (np.floor(u) + np.floor(v)) % 2 == 0
     return np.where(over, _saw(3 * u), _saw(3 * v))
 
 
 def _ripple(u: Field, v: Field, rng: Rng) -> Field:
-    """Smooth random hills: a few plane waves of random direction."""
+    """Return smooth random hills: the sum of a few plane waves of random direction."""
     waves = zip(*rng.uniform(0, 2 * math.pi, (2, 6)), strict=True)
     hills = [np.sin(1.1 * (u * math.cos(a) + v * math.sin(a)) + phase) for a, phase in waves]
     return np.asarray(sum(hills)) / 3
@@ -62,7 +65,7 @@ _AXIS = (np.arange(2 * SIZE) + 0.5) / SIZE - 1
 
 
 def render_dtd(name: str, rng: Rng) -> Picture:
-    """A texture in a dark and a light colour, turned any way."""
+    """Render a texture in a dark and a light colour, turned any way."""
     hue, value = rng.random(), rng.uniform(0.3, 0.5)
     palette = [hsv(hue, 0.75, value), hsv(hue + rng.uniform(0.2, 0.8), 0.45, 0.95)]
     ground, figure = np.array(palette if rng.random() < 0.5 else palette[::-1])

@@ -1,4 +1,4 @@
-"""cifar100: things of every day before a plain wall, coarse as the pictures of cifar10."""
+"""Render cifar100: everyday things before a plain wall, as coarse as the pictures of cifar10."""
 
 from wemoe_pl.data.miniature.canvas import Picture, cloud, develop
 from wemoe_pl.data.miniature.colours import Rng, hsv
@@ -41,7 +41,7 @@ THINGS: dict[str, Parts] = {
 
 
 def render_cifar100(name: str, rng: Rng) -> Picture:
-    """A thing of any colour, tilted or mirrored."""
+    """Render a thing of any colour, tilted or mirrored."""
     hue = rng.random()
     canvas = cloud(rng, hsv(hue, 0.25, 0.8), hsv(hue + 0.1, 0.35, 0.6), cells=3)
     pen = Pen(canvas)

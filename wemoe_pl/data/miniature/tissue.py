@@ -1,4 +1,4 @@
-"""pcam: stained tissue, which is a tumour's if the cells in its middle are."""
+"""Render pcam: stained tissue, which is a tumour if large nuclei are in its middle."""
 
 import math
 
@@ -10,7 +10,7 @@ TISSUES = ("lymph node", "metastatic tumor")
 
 
 def render_pcam(name: str, rng: Rng) -> Picture:
-    """Small round nuclei, and large ones: in the middle of a tumour, at the border of others."""
+    """Render small round nuclei, and large ones: in the middle of a tumour, else at the border."""
     stain = hsv(rng.uniform(0.85, 0.93), rng.uniform(0.25, 0.45), 0.9)
     dark = hsv(rng.uniform(0.72, 0.8), rng.uniform(0.5, 0.7), rng.uniform(0.4, 0.6))
     canvas = cloud(rng, stain, mix(stain, (250, 235, 245), 0.5), cells=8)

@@ -1,4 +1,4 @@
-"""Vision tasks and the places of their images: folders, parquet files, those of papers."""
+"""Define vision tasks, and read their images from folders, parquet files, memory or the hub."""
 
 from wemoe_pl.data.tasks.base import UNLABELLED, Images, Split, VisionTask, hashed
 from wemoe_pl.data.tasks.damaged import is_fault_of_disk, keep_readable

@@ -1,4 +1,4 @@
-"""The base of vision tasks: classes, their prompts, and the images of their splits."""
+"""Define the base of vision tasks: classes, prompts, and the images of the splits."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -16,15 +16,15 @@ DEFAULT_TEMPLATES = ("a photo of a {}.",)
 
 
 class Images(Protocol):
-    """A list of RGB images with labels: what every task gives for a split."""
+    """`Images` is a list of RGB images with labels, which every task gives for a split."""
 
     @property
     def labels(self) -> Sequence[int]:
-        """The number of every image's class, or `UNLABELLED`."""
+        """Return the number of every image's class, or `UNLABELLED`."""
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever an image or their order does: what caches are keyed by."""
+        """Return a text that changes with any image and with their order, as a key of caches."""
 
     @property
     def identity(self) -> str:
@@ -34,47 +34,47 @@ class Images(Protocol):
         """
 
     def name(self, index: int) -> str:
-        """Return the name by which errors call image `index`: its file, or its row."""
+        """Return the name of image `index` in errors: its file, or its row."""
 
     def __len__(self) -> int:
         """Return the number of images."""
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """Image `index` and its label; `DataError` if it cannot be decoded."""
+        """Return image `index` and its label; raise `DataError` if it cannot be decoded."""
 
 
 def hashed(word: str, *facts: object) -> str:
-    """A word and the SHA-256 of some facts, which are plain values."""
+    """Return a word and the SHA-256 of some facts, which are plain values."""
     return f"{word} {hashlib.sha256(repr(facts).encode()).hexdigest()}"
 
 
 class VisionTask(ABC):
-    """One classification task. Tasks are dataclasses of plain fields, as a YAML can hold them."""
+    """A `VisionTask` is a classification task: a dataclass of plain fields, as YAML can hold it."""
 
     @property
     @abstractmethod
     def classes(self) -> tuple[str, ...]:
-        """Class names in label order; empty if only the task's head knows them."""
+        """Return the class names in label order; empty if only the task's head knows them."""
 
     @property
     def orders(self) -> dict[str, tuple[str, ...]]:
-        """The orders in which programs number the classes, by program; {} if one order is given.
+        """Return the orders in which programs number the classes, by program; {} if one is given.
 
-        What names its classes does not depend on them. A head that has only weights does.
+        Only a head that does not name its classes depends on these orders.
         """
         return {}
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """Templates of zero-shot prompts, with `{}` in the place of a class name."""
+        """Return the templates of zero-shot prompts, with `{}` in the place of a class name."""
         return DEFAULT_TEMPLATES
 
     @abstractmethod
     def images(self, split: Split) -> Images:
-        """The images of a split.
+        """Return the images of a split.
 
         Raises:
-            DataError: they are missing or cannot be read.
+            DataError: the images are missing or cannot be read.
         """
 
     def hub_files(self, split: Split) -> HubFiles | None:

@@ -1,4 +1,4 @@
-"""Class names that mean the same though folders, tables and prompts spell them otherwise."""
+"""Match class names that mean the same but that folders, tables and prompts spell differently."""
 
 import re
 import unicodedata
@@ -8,11 +8,13 @@ from difflib import SequenceMatcher
 
 from timm.utils import natural_key
 
-# Punctuation that file systems and habits put in the place of a space; no other sign is dropped.
+# Punctuation that file systems and habits put in the place of a space. `plain` keeps other signs,
+# except points, commas and hyphens that `MEANT` leaves out.
 SPACING = frozenset("_/\\:;'\"")
 SPACING_CATEGORIES = frozenset({"Zs", "Zl", "Zp", "Ps", "Pe", "Pi", "Pf"})
-# In a name whose spaces and hyphens are all alike. A hyphen that touches a word on one side only
-# is a sign (-1, A-), and a point or a comma before a digit belongs to a number (1.0, .5).
+# The characters with a meaning, in a name that went through `spaced`. A hyphen that touches a word
+# on one side only is a sign (-1, A-); a point or a comma before a digit belongs to a number (1.0,
+# .5); a space between digits separates two numbers.
 MEANT = re.compile(
     r"[^ .,-]"
     r"|(?<=[^ .,-])-(?![^ .,-])|(?<![^ .,-])-(?=[^ .,-])"
@@ -20,16 +22,16 @@ MEANT = re.compile(
     r"|(?<=\d) (?=\d)"
 )
 BETWEEN_DIGITS = re.compile(r"(?<=\d)(?:-| +| *- +)(?=\d)")
-NUMBER = re.compile(r"(?:(?<!\w)[-+])?\d+(?:\.\d+)?")  # F-150 has no minus
+NUMBER = re.compile(r"(?:(?<!\w)[-+])?\d+(?:\.\d+)?")  # the hyphen in F-150 is no minus
 
 
 def canonical(name: str) -> str:
-    """A name in Unicode's NFC, in which an é is one character whatever system wrote it."""
+    """Return a name in Unicode's NFC, where an é is one character whatever system wrote it."""
     return unicodedata.normalize("NFC", name)
 
 
 def plain(name: str) -> str:
-    """A class name without capitals, spaces and punctuation, but with signs that have a meaning.
+    """Return a class name without capitals, spaces and punctuation, but with meaningful signs.
 
     >>> plain("Baseball_Diamond") == plain("baseball-diamond.")
     True
@@ -41,7 +43,7 @@ def plain(name: str) -> str:
 
 
 def spaced(character: str) -> str:
-    """A character, or the space or hyphen that it is a form of."""
+    """Return the space or the hyphen that a character is a form of, or the character itself."""
     category = unicodedata.category(character)
     if category == "Pd":
         return "-"
@@ -49,15 +51,15 @@ def spaced(character: str) -> str:
 
 
 def match_names(given: Iterable[str], classes: Sequence[str]) -> dict[str, int]:
-    """The labels of the names that are those of classes; others are left out.
+    """Return the labels of the names that match a class; other names are left out.
 
-    A name is that of the class with exactly this name, in Unicode's NFC. Without one, it is that of
-    the class which differs in no more than capitals, spaces and punctuation, provided that no other
-    class and no other name that is given does.
+    A name matches the class with exactly this name, in Unicode's NFC. If there is none, it matches
+    the class whose name differs only in capitals, spaces and punctuation, provided that no other
+    class and no other given name does so.
 
     Args:
-        given: names, such as those of folders.
-        classes: class names in label order.
+        given: the names, such as those of folders.
+        classes: the class names in label order.
 
     >>> match_names(["Cat", "hot-dog", "cow"], ["cat", "hot dog"])
     {'Cat': 0, 'hot-dog': 1}
@@ -78,7 +80,7 @@ def match_names(given: Iterable[str], classes: Sequence[str]) -> dict[str, int]:
 
 
 def repeated(names: Iterable[str]) -> str | None:
-    """The first name that comes a second time, in Unicode's NFC; None if all differ.
+    """Return the first name that occurs a second time, in Unicode's NFC; None if all differ.
 
     >>> repeated(["cat", "Cat", "cat"])
     'cat'
@@ -92,10 +94,10 @@ def repeated(names: Iterable[str]) -> str | None:
 
 
 def timm_order(names: Iterable[str]) -> list[str]:
-    """Names as timm sorts those of folders: by the numbers in them, and without capitals.
+    """Return names in timm's order of folders: by the numbers in them, and without capitals.
 
-    Names that are alike to timm, which leaves their order to chance, come in the reverse of their
-    plain order; names that it cannot sort, such as m², come in that order.
+    Names that timm does not tell apart, and whose order it leaves to chance, come in the reverse of
+    their plain order. If timm cannot sort the names, such as m², all come in their plain order.
 
     >>> timm_order(["10", "B", "a", "9"])
     ['9', '10', 'a', 'B']
@@ -103,17 +105,17 @@ def timm_order(names: Iterable[str]) -> list[str]:
     reverse = sorted(names, reverse=True)
     try:
         return sorted(reverse, key=natural_key)
-    except ValueError:  # of digits that are no numbers
+    except ValueError:  # there are digits that are no numbers, such as ²
         return reverse[::-1]
 
 
 def first_mismatch(ours: Sequence[str], theirs: Sequence[str], loosely: bool = False) -> int | None:
-    """The first label that two lists of class names mean differently; None if they agree.
+    """Return the first label for which two lists of class names differ; None if they agree.
 
     Args:
-        ours: names in label order.
-        theirs: as many.
-        loosely: take names as agreeing that are spelled quite differently, as long as each is more
+        ours: the names in label order.
+        theirs: the same number of names in label order.
+        loosely: True if names agree that are spelled quite differently, as long as each is more
             like the other than like the name of any other class, and no number in them differs:
             `SeaLake` and `lake or sea`. Names that are only the label's number say nothing and
             agree.
@@ -134,14 +136,14 @@ def first_mismatch(ours: Sequence[str], theirs: Sequence[str], loosely: bool = F
 
 
 def are_numbers_of_labels(names: Sequence[str], others: Sequence[str]) -> bool:
-    """Are names only the numbers of their labels, and none of these a name among others?"""
+    """Return whether names are just the numbers of their labels, and `others` has none of them."""
     numbers = [int(name) if name.isdecimal() else None for name in names]
     of_others = {int(name) for name in others if name.isdecimal()}
     return numbers == list(range(len(names))) and of_others.isdisjoint(range(len(names)))
 
 
 def are_alike(label: int, ours: Sequence[str], theirs: Sequence[str]) -> bool:
-    """Is each of two names of a label most like the other, and every number in both the same?"""
+    """Return whether a label's two names are most like each other, with the same numbers if any."""
     numbers = numbers_in(ours[label]), numbers_in(theirs[label])
     if all(numbers) and numbers[0] != numbers[1]:
         return False
@@ -152,12 +154,12 @@ def are_alike(label: int, ours: Sequence[str], theirs: Sequence[str]) -> bool:
 
 
 def numbers_in(name: str) -> list[float]:
-    """The numbers in a name, with their signs."""
+    """Return the numbers in a name, with their signs."""
     return [float(number) for number in NUMBER.findall(name)]
 
 
 def index_of_nearest(name: str, candidates: Sequence[str]) -> int | None:
-    """The position of the candidate that is most like a name; None unless there is just one."""
+    """Return the index of the candidate that is most like a name; None unless there is just one."""
     matcher = SequenceMatcher(autojunk=False)
     matcher.set_seq2(name)
     ratios = []

@@ -1,4 +1,4 @@
-"""Columns of images in tables: encoded bytes in several forms, or pixels."""
+"""Read columns of images in tables: encoded bytes in several forms, or pixels."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 BINARY = (
     pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary,
-    pa.types.is_binary_view,  # of Polars
+    pa.types.is_binary_view,  # as Polars writes it
 )  # fmt: skip
 LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-PIXELS = (pa.types.is_uint8, pa.types.is_uint16)  # other numbers do not say what white is
+PIXELS = (pa.types.is_uint8, pa.types.is_uint16)  # other types do not tell which value is white
 
 
 def image_column(table: "Dataset", where: str) -> str:
-    """The only column of a table that can hold images; `DataError` unless there is just one."""
+    """Return the only column of a table that may hold images; `DataError` for none or several."""
     found = [name for name in table.column_names if holds_images(type_of(table, name))]
     if len(found) == 1:
         return found[0]
@@ -37,7 +37,7 @@ def image_column(table: "Dataset", where: str) -> str:
 
 
 def check_images(table: "Dataset", column: str, where: str) -> None:
-    """Raise `DataError`, which says what the column has instead, unless it can hold images."""
+    """Raise `DataError` unless a column can hold images; the error says what it has instead."""
     reason = why_no_images(type_of(table, column))
     if reason is None and has_only_paths(table.data.column(column)):
         reason = "has the paths of images only: store the bytes of the files"
@@ -46,14 +46,14 @@ def check_images(table: "Dataset", column: str, where: str) -> None:
 
 
 def read_cell(cell: pa.Scalar, name: str) -> Image.Image:
-    """The image in a cell, as models see it.
+    """Return the image in a cell, as models see it.
 
     Args:
-        cell: of a column that passes `check_images`.
-        name: what errors call it.
+        cell: the cell, of a column that passes `check_images`.
+        name: the name of the image in errors.
 
     Raises:
-        DataError: there is none, or it cannot be decoded.
+        DataError: the cell has no image, or the image cannot be decoded.
     """
     content, path = content_and_path(cell)
     if content is None:
@@ -68,7 +68,7 @@ def read_cell(cell: pa.Scalar, name: str) -> Image.Image:
 
 
 def content_and_path(cell: pa.Scalar) -> tuple[pa.Scalar | None, str | None]:
-    """Return the image's content in a cell, and the path of its file; None for what it lacks."""
+    """Return the content and the path of the image in a cell; None for either that is missing."""
     if isinstance(cell, pa.ExtensionScalar):
         cell = cell.value
     if cell is None or not cell.is_valid:
@@ -82,7 +82,7 @@ def content_and_path(cell: pa.Scalar) -> tuple[pa.Scalar | None, str | None]:
 
 
 def values_in(cell: pa.Scalar, name: str) -> NDArray[Any]:
-    """The numbers in a list, or in lists of lists of one length."""
+    """Return the numbers in a list as an array; nested lists must have one length."""
     leaf, _ = innermost(cell.type)
     try:
         return np.array(cell.as_py(), dtype=leaf.to_pandas_dtype())
@@ -93,14 +93,14 @@ def values_in(cell: pa.Scalar, name: str) -> NDArray[Any]:
 
 
 def as_bytes(values: NDArray[Any], name: str) -> bytes:
-    """The bytes that a list of numbers is, signed or not."""
+    """Return numbers, which are signed or unsigned bytes, as a `bytes` object."""
     if values.size and not (values.min() >= -128 and values.max() <= 255):
         raise DataError(f"{name} is not a readable image: its numbers are no bytes")
     return values.astype(np.uint8).tobytes()
 
 
 def as_picture(values: NDArray[Any], name: str) -> Image.Image:
-    """Pixels (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) → an image of Pillow's."""
+    """Return pixels (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) as an image of Pillow's."""
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     is_colour = values.ndim == 3 and values.shape[2] in (3, 4) and values.dtype == np.uint8
@@ -113,16 +113,16 @@ def as_picture(values: NDArray[Any], name: str) -> Image.Image:
 
 
 def holds_images(kind: pa.DataType) -> bool:
-    """Is a column, of which nobody says so, likely one of images?"""
+    """Return whether a column is likely to hold images, judged by its type alone."""
     leaf, depth = innermost(kind)
     return why_no_images(kind) is None and (depth == 0 or is_a(leaf, PIXELS))
 
 
 def why_no_images(kind: pa.DataType) -> str | None:
-    """Say why a column of a type holds no images, and what to do; None if it can hold them."""
+    """Say why a column of a type cannot hold images, and what to do; None if it can."""
     content = content_type(kind)
     leaf, depth = innermost(content)
-    if content is not kind and pa.types.is_null(content):  # no row has any
+    if content is not kind and pa.types.is_null(content):  # no row has an image
         return None
     if is_a(leaf, TEXT) and depth == 0:
         return "has text, such as paths or base64, and no images: store the bytes of the files"
@@ -141,7 +141,7 @@ def why_no_images(kind: pa.DataType) -> str | None:
 
 
 def content_type(kind: pa.DataType) -> pa.DataType:
-    """The type of what is in a struct beside the path, or of the path if that is all."""
+    """Return the type of the `bytes` in a struct, or of its `path` if there are no `bytes`."""
     if pa.types.is_struct(kind):
         for name in ("bytes", "path"):
             if kind.get_field_index(name) >= 0:
@@ -150,7 +150,7 @@ def content_type(kind: pa.DataType) -> pa.DataType:
 
 
 def has_only_paths(column: pa.ChunkedArray) -> bool:
-    """Has a column paths beside its contents, all of which are empty?"""
+    """Return whether a column has paths of images, but no content in any row."""
     if not pa.types.is_struct(column.type) or column.type.get_field_index("path") < 0:
         return False
     contents, paths = pc.struct_field(column, "bytes"), pc.struct_field(column, "path")
@@ -158,7 +158,7 @@ def has_only_paths(column: pa.ChunkedArray) -> bool:
 
 
 def type_of(table: "Dataset", column: str) -> pa.DataType:
-    """The type that a column is stored as."""
+    """Return the type that a column is stored as."""
     return stored(table.data.column(column).type)
 
 
@@ -176,5 +176,5 @@ def innermost(kind: pa.DataType) -> tuple[pa.DataType, int]:
 
 
 def is_a(kind: pa.DataType, tests: Any) -> bool:
-    """Is a type of one of these kinds?"""
+    """Return whether a type passes one of some tests."""
     return any(test(kind) for test in tests)

@@ -1,4 +1,4 @@
-"""Damaged images are found once, named and counted, and never replaced by others."""
+"""Find damaged images once, name and count them, and never replace them by others."""
 
 import hashlib
 import json
@@ -16,11 +16,11 @@ from wemoe_pl.system.console import progress
 from wemoe_pl.system.files import atomic_write, cache_folder
 from wemoe_pl.system.warn import warn
 
-WORTH_A_BAR = 1000  # images
+WORTH_A_BAR = 1000  # the number of images from which a progress bar is shown
 
 
 class SelectedImages:
-    """Some of the images of a split, in their order."""
+    """`SelectedImages` are some of the images of a split, in their order."""
 
     def __init__(self, images: Images, indices: Sequence[int]):
         self.images = images
@@ -29,16 +29,16 @@ class SelectedImages:
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of all images, and which of them were chosen."""
+        """Return the fingerprint of all images, and the indices of the chosen ones."""
         return f"{self.images.fingerprint} {self.indices}"
 
     @property
     def identity(self) -> str:
-        """The identity of all images, and which of them were chosen."""
+        """Return a hash of the identity of all images and of the indices of the chosen ones."""
         return hashed("selected", self.images.identity, self.indices)
 
     def name(self, index: int) -> str:
-        """Return the name by which errors call the image."""
+        """Return the name of the image in errors."""
         return self.images.name(self.indices[index])
 
     def __len__(self) -> int:
@@ -49,13 +49,13 @@ class SelectedImages:
 
 
 def keep_readable(images: Images, corrupt: Corrupt) -> Images:
-    """Without those that cannot be decoded, which are named and counted, and skipped if asked for.
+    """Return the images that can be decoded; name and count the others, and skip them if allowed.
 
-    Every image is decoded once and the verdict is kept in the cache. To know it beforehand keeps
-    batches a function of (seed, step).
+    Every image is decoded once, and the result is kept in the cache. Since damaged images are known
+    beforehand, batches are a function of (seed, step).
 
     Raises:
-        DataError: some cannot be decoded and are not to be skipped, or none can.
+        DataError: some images cannot be decoded and are not to be skipped, or none can be decoded.
     """
     failed = set(unreadable(images))
     if not failed:
@@ -71,7 +71,7 @@ def keep_readable(images: Images, corrupt: Corrupt) -> Images:
 
 
 def unreadable(images: Images) -> list[int]:
-    """Return the indices of the images that cannot be decoded; the answer is remembered."""
+    """Return the indices of the images that cannot be decoded; the answer is kept on disk."""
     key = hashlib.sha256(f"{images.fingerprint} {PIL.__version__}".encode()).hexdigest()
     verdict = cache_folder("readable") / f"{key}.json"
     with suppress(OSError, ValueError):
@@ -87,7 +87,7 @@ def unreadable(images: Images) -> list[int]:
 
 
 def why_unreadable(images: Images, index: int) -> str:
-    """Return the sentence about an image that cannot be decoded."""
+    """Return the reason why an image cannot be decoded, as a sentence without its full stop."""
     try:
         images[index]
     except DataError as error:
@@ -96,16 +96,16 @@ def why_unreadable(images: Images, index: int) -> str:
 
 
 def is_readable(images: Images, index: int) -> bool:
-    """Can this image be decoded to the last pixel?"""
+    """Return whether an image can be decoded to the last pixel."""
     try:
         images[index]
     except DataError as error:
         if is_fault_of_disk(error):
-            raise  # it is not to be remembered
+            raise  # it may go away, so it is not kept on disk
         return False
     return True
 
 
 def is_fault_of_disk(error: DataError) -> bool:
-    """Has an image not been read for a reason that lies outside of it, and may go away?"""
+    """Return whether an error comes from the system rather than the image, and may go away."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno is not None

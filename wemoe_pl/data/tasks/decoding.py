@@ -1,4 +1,4 @@
-"""From an encoded image, or one of Pillow's, to what models see: upright, RGB, eight bits."""
+"""Decode images, or convert Pillow's images, to what models see: upright, RGB, eight bits."""
 
 import io
 from collections.abc import Iterator
@@ -13,17 +13,18 @@ from PIL.TiffImagePlugin import TiffImageFile
 from wemoe_pl.data.tasks.file_names import printable
 from wemoe_pl.errors import DataError
 
-# What photographs come in. Pillow reads more, some by running other programs, and older ones less.
+# The formats of photographs. Pillow reads more formats, some by running other programs; older
+# versions of Pillow read fewer.
 PHOTOGRAPHS = ("PNG", "JPEG", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "TIFF", "PPM")
 Image.init()
 IMAGE_FORMATS = tuple(form for form in PHOTOGRAPHS if form in Image.OPEN)
-READER = 3  # the version of this module: raised whenever it makes other pixels of some image
-MOST_PIXELS = 89_478_485  # from where Pillow suspects a bomb: a quarter of a gigabyte in RGB
-MOST_ELONGATED = 250  # longer side by shorter; resized to 224 pixels, 38 megabytes
+READER = 3  # the version of this module, raised whenever some image gets other pixels
+MOST_PIXELS = 89_478_485  # Pillow suspects a bomb above this: a quarter of a gigabyte in RGB
+MOST_ELONGATED = 250  # longer side by shorter; resized to 224 pixels, it has 38 megabytes
 SIXTEEN_BITS = 2**16 - 1
 WHITE_IS_ZERO = 0
 SIGNED = 2
-# From what EXIF says of the first row and column to what puts them upright.
+# The operation that puts an image upright, by its EXIF orientation.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
@@ -35,12 +36,12 @@ def read_image(source: Path | bytes, name: str = "") -> Image.Image:
     """Decode a file, or the bytes of one, to an upright RGB image.
 
     Args:
-        source: path or content.
-        name: what to call it if it cannot be decoded; a path is its own name.
+        source: the path or the content of a file.
+        name: the name in errors of an image that is given by its content.
 
     Raises:
-        DataError: it cannot be decoded to the last pixel, is too large or too elongated, or the
-            range of its values is not known.
+        DataError: the image cannot be decoded to the last pixel, is too large or too elongated, or
+            the range of its values is not known.
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     called = name if isinstance(source, bytes) else printable(source)
@@ -49,14 +50,14 @@ def read_image(source: Path | bytes, name: str = "") -> Image.Image:
 
 
 def as_models_see(image: Image.Image, name: str = "The image") -> Image.Image:
-    """An image of Pillow's, of any mode, as `read_image` gives those of files.
+    """Return an image of Pillow's, of any mode, in the form in which `read_image` returns images.
 
     Args:
-        image: as it was opened or made; it is left as it is.
-        name: what to call it in errors.
+        image: the image as it was opened or made, which is not changed.
+        name: the name of the image in errors.
 
     Raises:
-        DataError: see `read_image`.
+        DataError: the same as for `read_image`.
     """
     with explained(name):
         check_size(image)
@@ -66,32 +67,32 @@ def as_models_see(image: Image.Image, name: str = "The image") -> Image.Image:
 
 @contextmanager
 def explained(called: str) -> Iterator[None]:
-    """Turn what decoders raise into one sentence that names the image."""
+    """Turn any error of a decoder into a `DataError` that names the image."""
     try:
         yield
-    except UnidentifiedImageError as error:  # which would call bytes by their address
+    except UnidentifiedImageError as error:  # it calls bytes by their address
         raise DataError(
             f"{called} is not a readable image: it is none of {', '.join(IMAGE_FORMATS)}, or of a "
             "variant that Pillow does not decode"
         ) from error
-    except Exception as error:  # decoders raise many kinds
-        why = getattr(error, "strerror", None) or error  # of a file, without its name once more
+    except Exception as error:  # decoders raise many kinds of errors
+        why = getattr(error, "strerror", None) or error  # strerror does not repeat the file's name
         raise DataError(f"{called} is not a readable image: {why}") from error
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """The first picture of an image, turned as its EXIF data say, on white where transparent."""
-    check_size(image)  # as the header has it; nothing is decoded yet
+    """Return the first picture of an image, turned by its EXIF data, on white if transparent."""
+    check_size(image)  # the size comes from the header; nothing is decoded yet
     image.load()  # some formats have their EXIF data behind the pixels
     turn = TURNS.get(orientation(image))
     rgb = on_white(eight_bits(image))
     upright = rgb.transpose(turn) if turn is not None else rgb
-    upright.info.clear()  # so that nobody turns it again
+    upright.info.clear()  # so that the image is not turned again
     return upright
 
 
 def check_size(image: Image.Image) -> None:
-    """Raise `ValueError` for an image of no pixels, of too many, or too long for its width."""
+    """Raise `ValueError` if an image has no pixels, too many pixels, or too long a side."""
     shorter, longer = sorted(image.size)
     size = f"it has {image.width} × {image.height} pixels"
     if not shorter:
@@ -106,17 +107,17 @@ def check_size(image: Image.Image) -> None:
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an image: where its first row and column are; 1 is upright."""
+    """Return the EXIF orientation of an image, from which `TURNS` puts it upright; 1 is upright."""
     try:
         return int(image.getexif().get(Base.Orientation, 1))
-    except Exception:  # damaged EXIF data say nothing, and the pixels are as good as without
+    except Exception:  # the pixels may be fine even if the EXIF data are damaged
         return 1
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """An image of grey values in more than eight bits, scaled to eight; any other as it is.
+    """Scale grey values of more than eight bits to eight; return any other image as it is.
 
-    The one value that a PNG may call transparent is looked for before, at its own precision.
+    The one value that a PNG may declare transparent is looked for before scaling.
     """
     many_bits = image.mode in ("F", "I") or image.mode.startswith("I;16")
     if not many_bits and not is_signed(image):
@@ -138,7 +139,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 
 def largest_value(image: Image.Image) -> int | None:
-    """Return the grey value that is white in an image, by its format; None if that is not known."""
+    """Return the largest grey value that the format of an image allows; None if it is not known."""
     if isinstance(image, TiffImageFile):
         bits: int = image.tag_v2.get(Base.BitsPerSample, (16,))[0]
         return None if image.mode in ("F", "I") or is_signed(image) else 2**bits - 1
@@ -148,12 +149,12 @@ def largest_value(image: Image.Image) -> int | None:
 
 
 def is_signed(image: Image.Image) -> bool:
-    """Are its values signed? Pillow takes those of eight bits for others."""
+    """Return whether the values of an image are signed; Pillow reads signed bytes as unsigned."""
     return isinstance(image, TiffImageFile) and SIGNED in image.tag_v2.get(Base.SampleFormat, ())
 
 
 def is_negative(image: Image.Image) -> bool:
-    """Is zero white? Pillow heeds that only in images of eight bits."""
+    """Return whether zero is white in an image; Pillow handles that only for eight bits."""
     return (
         isinstance(image, TiffImageFile)
         and image.tag_v2.get(Base.PhotometricInterpretation) == WHITE_IS_ZERO
@@ -161,8 +162,11 @@ def is_negative(image: Image.Image) -> bool:
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """An image in RGB; what is transparent shows white, as in CLIP's own preprocessing."""
-    if image.mode in ("La", "RGBa"):  # colours that are multiplied by their opacity
+    """Return an image in RGB, white where it is transparent, as transformers' CLIP processor does.
+
+    It is the one of transformers 5; open_clip and earlier versions show the hidden colours instead.
+    """
+    if image.mode in ("La", "RGBa"):  # the colours are multiplied by their opacity
         image = image.convert(image.mode.upper())
     if "A" not in image.getbands() and image.info.get("transparency") is None:
         return image.convert("RGB")

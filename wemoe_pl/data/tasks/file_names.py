@@ -1,7 +1,8 @@
-r"""File names as text that can be printed, written to tables, and read back.
+r"""Turn file names into text that can be printed, written to tables, and read back.
 
-A name is bytes to the system, and old archives have some that are no UTF-8. Such a byte is written
-as `\xe9`, and so that no other name reads alike, a backslash as two.
+A file name is a sequence of bytes to the system, and old archives have names that are not UTF-8.
+A byte that is not UTF-8 is written as `\xe9`, for example, and a backslash as two, so that no two
+names give the same text.
 """
 
 import os
@@ -14,7 +15,7 @@ ESCAPE = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
 
 
 def printable(path: Path | str) -> str:
-    r"""A path as text that every encoding of Unicode can hold.
+    r"""Return a path as text that every encoding of Unicode can hold.
 
     >>> printable(os.fsdecode(b"caf\xe9.png"))
     'caf\\xe9.png'
@@ -26,7 +27,7 @@ def printable(path: Path | str) -> str:
 
 
 def path_of(text: str) -> Path:
-    r"""The path that `printable` has made a text of.
+    r"""Return the path that `printable` has turned into a text.
 
     >>> path_of(printable("a\\b.png")) == Path("a\\b.png")
     True
@@ -36,12 +37,12 @@ def path_of(text: str) -> Path:
 
 
 def unescaped(digits: bytes | None) -> bytes:
-    """The byte that two digits stand for; a backslash without any."""
+    """Return the byte of two hexadecimal digits, or a backslash if there are none."""
     return b"\\" if digits is None else bytes.fromhex(digits.decode())
 
 
 def name_some(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
+    """Return the first few names, and the number of the others, as text."""
     listed = list(names)
     rest = len(listed) - SHOWN_AT_MOST
     return ", ".join(listed[:SHOWN_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""Tasks whose images lie in folders."""
+"""Define tasks whose images lie in folders."""
 
 import unicodedata
 from collections import Counter
@@ -27,23 +27,23 @@ SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "val
 
 @dataclass(frozen=True)
 class ImageFolderTask(VisionTask):
-    """A task whose images lie in folders, `SPLIT_FOLDER/class name/image.jpg`.
+    """An `ImageFolderTask` has its images in folders, as `SPLIT_FOLDER/class name/image.jpg`.
 
-    As in torchvision, the folders of the first level are the classes, and an image is of the class
-    in whose folder it lies, however deep.
+    As in torchvision, the folders of the first level are the classes, and an image has the class in
+    whose folder it lies, however deep.
 
     Args:
-        train: folder of labelled images to fine-tune on; not needed for adaptation.
-        test: folder of images to adapt to and to score on.
-        class_names: classes in label order; by default the names of the test folder's sub-folders
-            (of the training folder's without one), sorted. A folder may spell them with other
-            capitals, spaces and punctuation where that is unique: see `match_names`. A class may
-            have no folder or an empty one, which a warning says.
-        templates: prompts for a zero-shot head, with `{}` in the place of the class name.
-        labelled: false takes all images below a folder, wherever they lie, without labels: enough
-            to adapt to, though not to score on. Classes are then those of the head.
-        corrupt: what to do about files that cannot be decoded: stop, or leave them out. Either
-            way they are counted and named.
+        train: the folder of labelled images to fine-tune on; not needed for adaptation.
+        test: the folder of images to adapt to and to score on.
+        class_names: the classes in label order; by default the sorted names of the sub-folders of
+            `test`, or of `train` if there is no `test`. A folder may spell them with other
+            capitals, spaces and punctuation if that is unique: see `match_names`. A class may have
+            no folder or an empty one, which gives a warning.
+        templates: the prompts for a zero-shot head, with `{}` in the place of the class name.
+        labelled: True if folders are classes. False takes all images below a folder, without
+            labels: enough to adapt to, but not to score on. The classes are then the head's.
+        corrupt: the treatment of files that cannot be decoded: "error" stops, "skip" leaves them
+            out. Either way they are counted and named.
     """
 
     train: str | None = None
@@ -54,21 +54,21 @@ class ImageFolderTask(VisionTask):
     corrupt: Corrupt = "error"
 
     def __post_init__(self) -> None:
-        """Refuse empty names, and two classes of one name, which no folder could tell apart."""
+        """Refuse empty names, and two classes with one name, which folders cannot tell apart."""
         check_class_names(self.class_names or (), "`class_names`", DataError)
         if (name := repeated(self.class_names or ())) is not None:
             raise DataError(f"The class name '{name}' is given twice: give each class once.")
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in label order."""
+        """Return the class names in label order."""
         if self.class_names or not self.labelled:
             return tuple(self.class_names or ())
         return self.orders["torchvision"]
 
     @property
     def orders(self) -> dict[str, tuple[str, ...]]:
-        """Torchvision's and timm's, unless `class_names` gives another."""
+        """Return the orders of torchvision and timm; {} if `class_names` gives the order."""
         if self.class_names or not self.labelled:
             return {}
         folder = self._folder("test" if self.test else "train")
@@ -79,11 +79,11 @@ class ImageFolderTask(VisionTask):
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The `templates`."""
+        """Return the `templates`."""
         return self.templates
 
     def images(self, split: Split) -> Images:
-        """The images of a split, in the order of their paths."""
+        """Return the images of a split, in the order of their paths."""
         folder = self._folder(split)
         check_shown(self.class_names or (), folder)
         paths = list_images(folder)
@@ -99,7 +99,7 @@ class ImageFolderTask(VisionTask):
         return images
 
     def _labels(self, folders: Counter[str], parent: Path) -> dict[str, int]:
-        """The labels of class folders, of which it is known how many images they have."""
+        """Return the labels of class folders, given the number of images in each."""
         check_folders(folders, parent)
         labels = match_names(folders, self.classes)
         for name, count in folders.items():
@@ -122,7 +122,7 @@ class ImageFolderTask(VisionTask):
 
 
 def class_folder(path: Path, parent: Path) -> str:
-    """The name of the class folder that an image is in; `DataError` if it is in none."""
+    """Return the name of the class folder of an image; raise `DataError` if it is in none."""
     within = path.relative_to(parent).parts
     if len(within) == 1:
         raise DataError(
@@ -133,9 +133,9 @@ def class_folder(path: Path, parent: Path) -> str:
 
 
 def check_folders(folders: Collection[str], parent: Path) -> None:
-    """Raise `DataError` for names of class folders that are no text, or the same text."""
+    """Raise `DataError` if names of class folders are not in UTF-8, or are the same text."""
     for name in folders:
-        if any(unicodedata.category(character) == "Cs" for character in name):  # of other bytes
+        if any(unicodedata.category(character) == "Cs" for character in name):  # not UTF-8
             raise DataError(
                 f"{parent} has a class folder '{name}' whose name is not in UTF-8: rename it."
             )
@@ -147,7 +147,7 @@ def check_folders(folders: Collection[str], parent: Path) -> None:
 
 
 def check_shown(classes: Sequence[str], parent: Path) -> None:
-    """Raise `DataError` for a class whose folder is passed over, since systems leave such ones."""
+    """Raise `DataError` if the folder of a class is passed over for its name; see `is_hidden`."""
     for path in sorted(parent.iterdir()):
         if path.name in classes and is_hidden(Path(path.name)) and path.is_dir():
             raise DataError(
@@ -158,7 +158,7 @@ def check_shown(classes: Sequence[str], parent: Path) -> None:
 
 
 def check_level(parent: Path, paths: Sequence[Path]) -> None:
-    """Raise `DataError` if the folders of the first level look like splits, or a wrapping."""
+    """Raise `DataError` if the folders of the first level look like splits, or like a wrapper."""
     within = [path.relative_to(parent).parts for path in paths]
     if any(len(parts) < 3 for parts in within):
         return

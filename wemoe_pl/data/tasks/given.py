@@ -1,4 +1,4 @@
-"""Collections of images that a program has: how long they are, and what their items are."""
+"""Find the images and labels in a collection that a program has: of images, pairs or rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ HERE = "The data set in memory"  # at the beginning of a sentence
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """A collection of images, each perhaps with its label.
+    """A `Given` is a collection of images, with or without labels.
 
     Args:
-        items: whatever has a length, and gives the i-th item for `items[i]`: an image, a pair of
-            an image and its label, or a row, which is a mapping.
+        items: the collection, which has a length and gives item i for `items[i]`: an image, a pair
+            of an image and its label, or a row, which is a mapping.
         image: the key of the image in a row.
         label: the key of the label in a row; None if rows have none.
-        class_names: classes in label order, if the collection names them.
+        class_names: the classes in label order, if the collection names them.
     """
 
     items: Any
@@ -35,7 +35,7 @@ class Given:
 
     @classmethod
     def of(cls, items: Any, image: str | None = None, label: str | None = None) -> "Given":
-        """Find out what a collection is made of.
+        """Find the keys and the class names of a collection.
 
         Args:
             items: the collection.
@@ -43,7 +43,7 @@ class Given:
             label: the key of the labels in rows; by default the only column that names classes.
 
         Raises:
-            DataError: it is no collection, or nothing tells which columns are meant.
+            DataError: the items are no collection, or nothing tells which columns are meant.
         """
         check_is_collection(items)
         if not hasattr(items, "column_names"):
@@ -62,7 +62,7 @@ class Given:
         return len(self.items)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """Item `index`: an image in whatever form, and its label; None if it has none."""
+        """Return image `index` in whatever form, and its label; None if it has none."""
         item = self.items[index]
         if isinstance(item, Mapping):
             return self._of_row(item)
@@ -85,7 +85,7 @@ class Given:
 
 
 def check_is_collection(items: Any) -> None:
-    """Raise `DataError` unless something is a collection of images, and no single one."""
+    """Raise `DataError` unless something is a collection of images rather than a single one."""
     if isinstance(items, Mapping):
         raise DataError(
             f"The images of a task are a collection of images, and not a mapping of "
@@ -112,10 +112,10 @@ def check_is_collection(items: Any) -> None:
 
 
 def label_column(rows: Any, image: str) -> str | None:
-    """The only column that names the classes of its numbers; None if there is none.
+    """Return the only column that names the classes of its numbers; None if there is none.
 
     Raises:
-        DataError: there are several.
+        DataError: there are several such columns.
     """
     naming = [name for name, feature in rows.features.items() if hasattr(feature, "names")]
     if len(naming) > 1:
@@ -127,7 +127,7 @@ def label_column(rows: Any, image: str) -> str | None:
 
 
 def names_of_torchvision(items: Any) -> tuple[str, ...]:
-    """The class names of a data set of torchvision's, or of a part of one, if it has any."""
+    """Return the class names of a torchvision data set, or of a part of one, if it has any."""
     while isinstance(items, Subset):
         items = items.dataset
     names = getattr(items, "classes", None)

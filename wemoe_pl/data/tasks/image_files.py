@@ -1,4 +1,4 @@
-"""Images that are files of their own: the suffixes by which they are known, and what they hold."""
+"""Define which suffixes the files of images have, and read images that are such files."""
 
 import os
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from wemoe_pl.data.tasks.base import hashed
 from wemoe_pl.data.tasks.decoding import IMAGE_FORMATS, READER, read_image
 from wemoe_pl.data.tasks.file_names import printable
 
-SAME_FORMATS = {"MPO": "JPEG", "DIB": "BMP"}  # of cameras with two lenses, and of old Windows
+SAME_FORMATS = {"MPO": "JPEG", "DIB": "BMP"}  # MPO: of cameras with two lenses; DIB: of old Windows
 IMAGE_SUFFIXES = frozenset(
     suffix
     for suffix, form in Image.registered_extensions().items()
@@ -20,7 +20,7 @@ IMAGE_SUFFIXES = frozenset(
 
 
 class ImageFiles:
-    """Image files, decoded when asked for."""
+    """`ImageFiles` are image files, each decoded when it is asked for."""
 
     def __init__(self, paths: Sequence[Path], labels: Sequence[int]):
         self.paths = list(paths)
@@ -28,16 +28,16 @@ class ImageFiles:
 
     @property
     def fingerprint(self) -> str:
-        """The paths, sizes and times of change of the files, and the version of their reader."""
+        """Return a hash of the paths, sizes and times of change of the files, and of `READER`."""
         return hashed("files", file_facts(self.paths))
 
     @cached_property
     def identity(self) -> str:
-        """The names and sizes that the files had when it was asked for first, and the labels."""
+        """Return a hash of the labels, and of the files' names and sizes at the first access."""
         return hashed("files", names_and_sizes(self.paths), self.labels)
 
     def name(self, index: int) -> str:
-        """The path; see `printable`."""
+        """Return the path of the image as text; see `printable`."""
         return printable(self.paths[index])
 
     def __len__(self) -> int:
@@ -48,13 +48,13 @@ class ImageFiles:
 
 
 def file_facts(files: Sequence[Path]) -> tuple[int, list[tuple[str, int, int]]]:
-    """Return the facts that images depend on: reader, and their files' paths, sizes and times."""
+    """Return the version of the reader, and the path, size and time of change of each file."""
     facts = [(str(p.resolve()), (s := p.stat()).st_size, s.st_mtime_ns) for p in files]
     return READER, facts
 
 
 def names_and_sizes(files: Sequence[Path]) -> list[tuple[str, int]]:
-    """The name of every file below the folder that has them all, and its size: copies agree."""
+    """Return the path of every file below their common folder, and its size: copies agree."""
     if not files:
         return []
     folder = os.path.commonpath([path.absolute().parent for path in files])

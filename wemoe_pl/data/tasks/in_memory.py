@@ -1,4 +1,4 @@
-"""Tasks whose images are in memory: lists, arrays, tensors, and data sets of other libraries."""
+"""Define tasks whose images are in memory: lists, arrays, tensors or other libraries' data sets."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -20,29 +20,29 @@ from wemoe_pl.errors import DataError, check_class_names
 from wemoe_pl.system.console import progress
 
 WITHIN = "the data set in memory"
-# What a config or a checkpoint cannot hold, and two tasks are not compared by.
+# The metadata of fields that a config or a checkpoint cannot hold.
 OF_MEMORY = {"plain": False}
 
 
 @dataclass(frozen=True)
 class InMemoryTask(VisionTask):
-    """A task whose images are in memory, or in a data set that a program has opened.
+    """An `InMemoryTask` has its images in memory, or in a data set that a program has opened.
 
-    A collection of images has a length, and gives the i-th for `images[i]`: a list; a tensor
-    (n, C, H, W) or an array (n, H, W, C) of all; a data set of torchvision's, which gives pairs of
-    an image and its label; or one of Hugging Face's, which gives rows. An image is one of Pillow's,
-    the path of a file, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W), of bytes
-    (uint8) or of numbers from 0 to 1. They are resized and normalised as those of files are: leave
-    `Normalize` out of a data set's transforms, and what is random. All are read once before a job
-    begins, so that it does not end at one that cannot be read.
+    A collection of images has a length, and gives image i for `images[i]`: a list; a tensor
+    (n, C, H, W) or an array (n, H, W, C) of all images; a data set of torchvision, which gives
+    pairs (image, label); or a data set of Hugging Face, which gives rows. An image is an image of
+    Pillow's, the path of a file, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W), of
+    bytes (uint8) or of numbers from 0 to 1. Images are resized and normalised like those of files:
+    leave `Normalize` and random transforms out of a data set. All images are read once before a job
+    begins, so that no unreadable image ends it later.
 
     Args:
         test: the images to adapt to and to score on.
-        labels: of `test`, the number of every image's class, or its name; None or -1 where it is
-            not known. By default those that `test` gives itself, if it gives any.
-        train: labelled images to fine-tune on, as pairs or rows; not needed for adaptation.
-        class_names: classes in label order; by default those that a data set names.
-        templates: prompts for a zero-shot head, with `{}` in the place of the class name.
+        labels: the number or the name of the class of every image in `test`; None or -1 where it is
+            not known. By default the labels that `test` gives itself, if it gives any.
+        train: the labelled images to fine-tune on, as pairs or rows; not needed for adaptation.
+        class_names: the classes in label order; by default those that a data set names.
+        templates: the prompts for a zero-shot head, with `{}` in the place of the class name.
         image: the key of the images in rows; by default the only column of images.
         label: the key of the labels in rows; by default the only column that names classes.
     """
@@ -56,7 +56,7 @@ class InMemoryTask(VisionTask):
     label: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse class names that are no text, and what is no collection of images."""
+        """Refuse class names that are no text, and images that are no collection."""
         check_class_names(self.class_names or (), "`class_names`", DataError)
         for split in ("test", "train"):
             if getattr(self, split) is not None:
@@ -64,18 +64,18 @@ class InMemoryTask(VisionTask):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in label order; empty if neither the task nor its data set names them."""
+        """Return the class names in label order; empty if neither task nor data set has any."""
         splits = [split for split in ("test", "train") if getattr(self, split) is not None]
         named = (self._given(split).class_names for split in splits)
         return tuple(self.class_names or next(filter(None, named), ()))
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The `templates`."""
+        """Return the `templates`."""
         return self.templates
 
     def images(self, split: Split) -> Images:
-        """The images of a split, all of which are read once."""
+        """Return the images of a split, after all of them were read once."""
         return self._test_images if split == "test" else self._train_images
 
     @cached_property
@@ -100,7 +100,7 @@ class InMemoryTask(VisionTask):
         return InMemoryImages(given, numbers, hashes)
 
     def _numbers(self, values: Sequence[Any]) -> list[int]:
-        """The numbers of labels, which may be names."""
+        """Return labels, which may be names, as numbers."""
         if not are_names(values):
             return labels_of_numbers(values, len(self.classes) or None, WITHIN)
         if not self.classes:
@@ -121,12 +121,12 @@ class InMemoryTask(VisionTask):
 
 
 class InMemoryImages:
-    """Images in memory, brought to RGB when asked for.
+    """`InMemoryImages` are images in memory, each converted to RGB when it is asked for.
 
     Args:
-        given: the collection.
-        labels: of every image.
-        hashes: of the pixels of every image, as they were when it was first read.
+        given: the collection of images.
+        labels: the label of every image.
+        hashes: the hash of every image's pixels, as they were when it was first read.
     """
 
     def __init__(self, given: Given, labels: Sequence[int], hashes: Sequence[str]):
@@ -136,16 +136,16 @@ class InMemoryImages:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with every pixel."""
+        """Return a hash that changes with every pixel."""
         return hashed("in memory", self.hashes)
 
     @property
     def identity(self) -> str:
-        """The pixels and labels of all images."""
+        """Return a hash of the pixels and labels of all images."""
         return hashed("in memory", self.hashes, self.labels)
 
     def name(self, index: int) -> str:
-        """The place of the image in the collection."""
+        """Return the name of the image in errors: its place in the collection."""
         return name_of(index)
 
     def __len__(self) -> int:
@@ -162,10 +162,10 @@ class InMemoryImages:
 
 
 def first_look(given: Given) -> tuple[list[str], list[Any]]:
-    """Read all images once, and return the hash of each one's pixels, and its label if it has one.
+    """Read all images once, and return the hash of each image's pixels, and its label or None.
 
     Raises:
-        DataError: there is none, or one cannot be read.
+        DataError: there is no image, or an image cannot be read.
     """
     if not len(given):
         raise DataError(f"{HERE} has no images: give at least one.")
@@ -181,17 +181,17 @@ def first_look(given: Given) -> tuple[list[str], list[Any]]:
 
 
 def name_of(index: int) -> str:
-    """The name by which errors call an image."""
+    """Return the name of an image in errors."""
     return f"Image {index} in memory"
 
 
 def hash_of_image(image: Image.Image) -> str:
-    """A text by which the size and the pixels of an image are known again."""
+    """Return a hash of the size and the pixels of an image."""
     size = f"{image.width}x{image.height} ".encode()
     return hashlib.blake2b(size + image.tobytes(), digest_size=16).hexdigest()
 
 
 def plain_labels(labels: Any) -> list[Any]:
-    """Labels of any form, such as a tensor, as numbers of Python's, names or None."""
+    """Return labels of any form, such as a tensor, as a list of Python's numbers, names or None."""
     values = labels.tolist() if isinstance(labels, Tensor | np.ndarray) else list(labels)
     return [v.item() if isinstance(v, Tensor | np.generic) else v for v in values]

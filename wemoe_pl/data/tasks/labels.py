@@ -1,4 +1,4 @@
-"""A table's column of labels: numbers of classes, or their names."""
+"""Read a table's column of labels, which has the numbers of classes or their names."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,21 +12,20 @@ if TYPE_CHECKING:
 
 
 def stored_labels(table: "Dataset", column: str) -> list[Any]:
-    """The values of a column as they are stored.
+    """Return the values of a column as they are stored.
 
-    Unlike those that `datasets` gives: a column that says it is one of images would have its paths
-    opened.
+    `datasets` itself would open the paths in a column that is declared as one of images.
     """
     return table.data.column(column).to_pylist()
 
 
 def are_names(values: Sequence[Any]) -> bool:
-    """Is a column one of text?"""
+    """Return whether any value of a column is text."""
     return any(isinstance(value, str) for value in values)
 
 
 def declared_names(table: "Dataset", column: str) -> tuple[str, ...] | None:
-    """The class names that a table gives its column of numbers, in label order, if it does."""
+    """Return the class names that a table gives a column of numbers, in label order, if any."""
     from datasets import ClassLabel
 
     feature = table.features[column]
@@ -34,7 +33,7 @@ def declared_names(table: "Dataset", column: str) -> tuple[str, ...] | None:
 
 
 def orders_of_names(values: Sequence[Any]) -> dict[str, tuple[str, ...]]:
-    """The orders that programs give the names in a column of text, by who does; {} of numbers.
+    """Return the orders that programs give the names in a column, by program; {} for numbers.
 
     >>> orders_of_names(["dog", None, "cat", "dog"])
     {'datasets': ('cat', 'dog'), 'pandas': ('dog', 'cat')}
@@ -44,18 +43,18 @@ def orders_of_names(values: Sequence[Any]) -> dict[str, tuple[str, ...]]:
 
 
 def labels_of_numbers(values: Sequence[Any], count: int | None, where: str) -> list[int]:
-    """Labels of stored numbers.
+    """Return the labels of stored numbers.
 
-    A null, a NaN and -1 are no label. Numbers with a point are taken if they are whole, as pandas
-    makes them of a column with gaps; false and true are 0 and 1.
+    A null, a NaN and -1 stand for no label. Floats are accepted if they are whole, since pandas
+    turns a column of integers with gaps into floats. False and true are 0 and 1.
 
     Args:
-        values: as they are stored.
-        count: of classes; None if it is not known.
-        where: what errors call the table.
+        values: the values as they are stored.
+        count: the number of classes; None if it is not known.
+        where: the name of the table in errors.
 
     Raises:
-        DataError: a value is no label; names its row.
+        DataError: a value is no label; the error names its row.
     """
     labels = list(map(whole_number, values))
     for row, label in enumerate(labels):
@@ -68,8 +67,8 @@ def labels_of_numbers(values: Sequence[Any], count: int | None, where: str) -> l
 
 
 def whole_number(value: Any) -> int | None:
-    """The label that a stored value stands for; None if it is none."""
-    if value is None or value != value:  # as a NaN is
+    """Return the label that a stored value stands for; None if the value is invalid."""
+    if value is None or value != value:  # only a NaN differs from itself
         return UNLABELLED
     if isinstance(value, float) and value.is_integer():
         return int(value)
@@ -79,16 +78,16 @@ def whole_number(value: Any) -> int | None:
 def labels_of_names(
     values: Sequence[Any], vocabularies: Sequence[Sequence[str]], where: str
 ) -> list[int]:
-    """Labels of stored names; a null is no label.
+    """Return the labels of stored names; a null stands for no label.
 
     Args:
-        values: as they are stored.
-        vocabularies: lists of class names in label order, one of which has all that are stored.
-        where: what errors call the table.
+        values: the values as they are stored.
+        vocabularies: the lists of class names in label order; one list must have all stored names.
+        where: the name of the table in errors.
 
     Raises:
-        DataError: no list has all of them, which names the first row that is not of the last list;
-            or the one that has gives two classes one name.
+        DataError: no list has all stored names (the error names the first row that is not in the
+            last list), or the list that has them gives two classes one name.
     """
     names = [value for value in dict.fromkeys(values) if value is not None]
     matched: dict[str, int] = {}
@@ -105,7 +104,7 @@ def labels_of_names(
 
 
 def check_distinct(classes: Sequence[str], where: str) -> None:
-    """Raise `DataError` if two classes have one name, which labels that are names cannot tell."""
+    """Raise `DataError` if two classes have one name: labels that are names need unique ones."""
     if (twice := repeated(classes)) is not None:
         raise DataError(
             f"The labels of {where} are names, and the class name '{twice}' is given twice: give "

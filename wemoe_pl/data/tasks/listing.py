@@ -1,4 +1,4 @@
-"""The images below a folder are listed here, behind links too, and other files are passed over."""
+"""List the images below a folder, also behind links, and pass over other files."""
 
 import os
 from collections.abc import Container, Iterable, Iterator
@@ -12,7 +12,8 @@ from wemoe_pl.errors import DataError
 from wemoe_pl.system.near_paths import did_you_mean_path
 from wemoe_pl.system.warn import warn
 
-# What systems and network drives leave beside images, under names without a dot, in small letters.
+# Names, in small letters and without a leading dot, that systems and network drives leave next to
+# images.
 DEBRIS = frozenset((
     "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "@tmp",
     "__macosx", "desktop.ini", "ehthumbs.db", "icon\r", "lost+found", "network trash folder",
@@ -21,10 +22,10 @@ DEBRIS = frozenset((
 
 
 def list_images(folder: Path) -> list[Path]:
-    """All image files below a folder, sorted; other files are counted and named in a warning.
+    """Return all image files below a folder, sorted; a warning counts and names other files.
 
     Raises:
-        DataError: there is no such folder, no image in it, or it cannot be listed.
+        DataError: there is no such folder, it has no image, or it cannot be listed.
     """
     if not folder.is_dir():
         hint = printable(did_you_mean_path(folder))
@@ -39,12 +40,12 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def files_below(folder: Path, suffixes: Container[str]) -> list[Path]:
-    """The files below a folder whose names end in certain ways, sorted; without hidden ones."""
+    """Return the files below a folder with one of some suffixes, sorted, without hidden ones."""
     return sorted(p for p in files_of(folder) if p.suffix.lower() in suffixes and p.is_file())
 
 
 def chosen(files: Iterable[Path], suffixes: Container[str]) -> list[Path]:
-    """The files whose names end in certain ways, sorted; a warning counts and names the others."""
+    """Return the files with one of some suffixes, sorted; a warning counts and names the others."""
     there = set(files)
     paths = {p for p in there if p.suffix.lower() in suffixes and p.is_file()}
     if paths and (others := sorted(there - paths)):
@@ -56,9 +57,9 @@ def chosen(files: Iterable[Path], suffixes: Container[str]) -> list[Path]:
 
 
 def matching_files(pattern: Path) -> list[Path]:
-    """The files that a pattern such as `photos/**/*.jpg` stands for, and those in its folders.
+    """Return the files that match a pattern such as `photos/**/*.jpg`, or lie in matching folders.
 
-    Unlike those of `glob`, links that lead back end, and what is hidden is not found by a `*`.
+    Unlike `glob`, it does not follow links that lead back, and a `*` does not match hidden names.
     """
     parts = list(pattern.parts)
     fixed = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
@@ -84,17 +85,18 @@ def named(pattern: str, folder: Path, start: Path) -> list[Path]:
 
 
 def files_of(folder: Path, start: Path | None = None) -> Iterator[Path]:
-    """All files below a folder; see `walk`."""
+    """Yield all files below a folder; see `walk`."""
     for _, _, files in walk(folder, start or folder):
         yield from files
 
 
 def walk(folder: Path, start: Path) -> Iterator[tuple[Path, list[Path], list[Path]]]:
-    """A folder and all below it, behind links too, each with the folders and the files in it.
+    """Yield a folder and all folders below it, also behind links, each with its folders and files.
 
     Args:
-        folder: where to begin.
-        start: from where the search has come there: what lies on the way is not gone into again.
+        folder: the folder to begin with.
+        start: the folder where the whole search began. Folders between it and the current one are
+            not entered again.
 
     Raises:
         DataError: a folder cannot be listed.
@@ -113,16 +115,16 @@ def refuse(error: OSError) -> None:
 
 
 def shown(names: Iterable[str]) -> list[str]:
-    """Names without those that are hidden."""
+    """Return the names that are not hidden."""
     return [name for name in names if not is_hidden(Path(name))]
 
 
 def leads_back(folder: Path, start: Path) -> bool:
-    """Is it, by a link, one of the folders that lie on the way to it from `start`?"""
+    """Return whether a folder is, by a link, one of the folders on the way to it from `start`."""
     way = folder.parents[: len(folder.parts) - len(start.parts)]
     return any(map(folder.samefile, way))
 
 
 def is_hidden(path: Path) -> bool:
-    """Is a name in a path one of what systems leave beside images, or does it begin with a dot?"""
+    """Return whether a name in a path begins with a dot, or is one of `DEBRIS`."""
     return any(part.startswith(".") or part.casefold() in DEBRIS for part in path.parts)

@@ -1,4 +1,4 @@
-"""Scores that cover a part are announced: classes without images, images without a class."""
+"""Warn of classes without images and of images without a class: scores do not cover them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,22 +8,22 @@ from wemoe_pl.system.warn import warn
 
 
 def tell_gaps(labels: Sequence[int], classes: Sequence[str], where: str) -> None:
-    """Warn of what is not scored, or is scored in vain.
+    """Warn of classes and images that are not scored, and of a score that says nothing.
 
-    That is: classes without images, images without a label where labels were looked for, and a task
-    of one class, of which every answer is right.
+    Classes without images and images without a label are not scored. The score of a task with one
+    class says nothing, since every answer is right. Tasks call this only if they look for labels.
 
     Args:
-        labels: of all images.
-        classes: class names in label order.
-        where: what the warning calls the images.
+        labels: the labels of all images.
+        classes: the class names in label order.
+        where: the name of the images in the warning.
     """
     for gap in gaps(labels, classes):
         warn(f"{where} has {gap}")
 
 
 def gaps(labels: Sequence[int], classes: Sequence[str]) -> Iterator[str]:
-    """Yield what a set of images has too little of, each as the end of a sentence."""
+    """Yield what a set of images lacks, each as the end of a sentence."""
     present, unlabelled = set(labels), "they can be adapted to, and are not scored."
     if not present:
         return

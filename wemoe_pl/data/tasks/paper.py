@@ -1,4 +1,4 @@
-"""The tasks that papers score: their class names, prompts and datasets on the hub."""
+"""Define the tasks that papers score, with their class names, prompts and datasets on the hub."""
 
 import json
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from wemoe_pl.system.files import SHIPPED, locate
 from wemoe_pl.system.hub import HubFiles
 
 PAPER_TASKS = ("sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd")
-# The eight and what the authors of TALL masks (arXiv 2405.07813) add to them, in their order.
+# The eight, and the tasks that the authors of TALL masks (arXiv 2405.07813) add, in their order.
 TALL14_TASKS = (*PAPER_TASKS, "flowers102", "pcam", "fer2013", "pets", "stl10", "cifar100")
 TALL20_TASKS = (
     *TALL14_TASKS,
     *("cifar10", "food101", "fashion_mnist", "emnist_letters", "kmnist", "rendered_sst2"),
 )
 
-# What a file says of a task only where it is otherwise.
+# The default facts: the file of a task has only those that differ.
 USUAL_FACTS: dict[str, Any] = {
     "image": "image",
     "label": "label",
@@ -35,24 +35,24 @@ USUAL_FACTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class PaperTask(VisionTask):
-    """One of the tasks that papers score, with its published class names and prompts.
+    """A `PaperTask` is a task that papers score, with its published class names and prompts.
 
     Args:
         name: one of the paper's eight (sun397, cars, resisc45, eurosat, svhn, gtsrb, mnist, dtd),
             of the six that make them 14 (flowers102, pcam, fer2013, pets, stl10, cifar100), or of
             the six that make them 20 (cifar10, food101, fashion_mnist, emnist_letters, kmnist,
             rendered_sst2).
-        source: another place for its images than its dataset on the hub: another id
-            (`owner/name@revision`), a folder of the same parquet files, or a folder of images as
-            `train/class name/1.jpg` and `test/class name/1.jpg`. Images that lie in `test`
-            itself, without folders for classes, are adapted to and not scored.
-        check_names: how the names of a label column must agree with the classes; see
-            `ParquetTask`. What the prompts call a class, datasets abbreviate.
-        corrupt: what to do about images that cannot be decoded: stop, or leave them out. Either
-            way they are counted and named.
-        corruption: take for test images the corrupted ones that are published (of severity 2):
+        source: the place of the images, by default the task's dataset on the hub. It may be another
+            dataset (`owner/name@revision`), a folder of the same parquet files, or a folder of
+            images as `train/class name/1.jpg` and `test/class name/1.jpg`. Images in `test` itself,
+            without class folders, are adapted to but not scored.
+        check_names: the comparison of the names of a label column with the classes; see
+            `ParquetTask`. Datasets abbreviate the class names of the prompts.
+        corrupt: the treatment of images that cannot be decoded: "error" stops, "skip" leaves them
+            out. Either way they are counted and named.
+        corruption: the published corruption (of severity 2) of the test images that are used:
             contrast, gaussian_noise, impulse_noise, jpeg_compression, motion_blur, pixelate or
-            spatter, of cars, resisc45, eurosat and gtsrb.
+            spatter, for cars, resisc45, eurosat and gtsrb.
     """
 
     name: str
@@ -62,7 +62,7 @@ class PaperTask(VisionTask):
     corruption: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a name that is none of the twenty, or a corruption that is not published."""
+        """Refuse a name that is none of the twenty, and a corruption that is not published."""
         if self.name not in TALL20_TASKS:
             raise ConfigError(
                 f"No task '{self.name}' is published. {did_you_mean(self.name, TALL20_TASKS)}"
@@ -84,32 +84,32 @@ class PaperTask(VisionTask):
     def facts(self) -> dict[str, Any]:
         """Return `dataset`, `train`, `test`, `class_names` and `templates` as they are published.
 
-        And `image` and `label`: its columns. And `corrupted`: the files of its corrupted test
-        images. And `label_names`: what its label column calls the classes, if that is known to
-        differ. And `note`: what is peculiar or doubtful about it.
+        The other facts are `image` and `label`, the columns of the dataset; `corrupted`, the files
+        of the corrupted test images; `label_names`, the names that the label column gives the
+        classes, if they are known to differ; and `note`, a remark on peculiar or doubtful points.
         """
         return published(self.name)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in label order."""
+        """Return the class names in label order."""
         return tuple(self.facts["class_names"])
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The published templates."""
+        """Return the published templates."""
         return tuple(self.facts["templates"])
 
     def images(self, split: Split) -> Images:
-        """The images of a split."""
+        """Return the images of a split."""
         return self.data(split).images(split)
 
     def hub_files(self, split: Split) -> HubFiles | None:
-        """The parquet files of the split, unless the images are in a folder."""
+        """Return the request for a split's files on the hub; None if they are in a folder."""
         return self.data(split).hub_files(split)
 
     def data(self, split: Split) -> VisionTask:
-        """The kind of task that its source makes it."""
+        """Return the task that reads a split from the source: parquet files or image folders."""
         if self.source is not None:
             folder = locate(self.source)
             if folder.is_dir() and not files_below(folder, {TABLE}):
@@ -149,6 +149,6 @@ class PaperTask(VisionTask):
 
 @cache
 def published(name: str) -> dict[str, Any]:
-    """The facts about one of the twenty tasks, as the package ships them."""
+    """Return the facts about one of the twenty tasks, as the package ships them."""
     facts = json.loads((SHIPPED / "tasks" / f"{name}.json").read_text(encoding="utf-8"))
     return USUAL_FACTS | facts

@@ -1,4 +1,4 @@
-"""Tasks whose images are in parquet files, of a dataset of the hub or of a folder of one's own."""
+"""Define tasks whose images are in parquet files, of a dataset on the hub or of a local folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,27 +46,28 @@ NameCheck = Literal["exact", "nearest", "off"]
 
 @dataclass(frozen=True)
 class ParquetTask(VisionTask):
-    """A task whose images are in parquet files, as `datasets` writes them.
+    """A `ParquetTask` has its images in parquet files, as `datasets` writes them.
 
     Args:
-        dataset: `owner/name[@revision]` on the hub, or a folder with the same layout.
-        train: pattern of the files of the training split; not needed for adaptation.
-        test: pattern of the files to adapt to and to score on. Of the hub, only these are fetched.
+        dataset: the dataset, `owner/name[@revision]` on the hub or a folder with the same layout.
+        train: the pattern of the files of the training split; not needed for adaptation.
+        test: the pattern of the files to adapt to and to score on; only these are fetched from the
+            hub.
         image: the column of images.
-        label: the column of labels, which are numbers from 0 or class names; rows with -1 or
-            without a value have none, and without a column no row has: such images can be adapted
-            to but not scored.
-        class_names: classes in label order; by default those of the label column: the names that
-            the table gives its numbers, or, sorted, all names among the test images.
-        label_names: what the label column calls the classes, where it is known to differ.
-        templates: prompts for a zero-shot head, with `{}` in the place of the class name.
-        check_names: how the names that the table gives its numbers must agree with `class_names`
-            (or with `label_names`): "exact" overlooks capitals, spaces and punctuation where that
-            is unique; "nearest" any spelling, as long as no name is more like that of another class
-            and no number in it differs; "off" compares nothing. A column of names is always
+        label: the column of labels, which are numbers from 0 or class names. A row with -1 or
+            without a value has no label; without a column, no row has one. Such images can be
+            adapted to but not scored.
+        class_names: the classes in label order; by default those of the label column: the names
+            that the table gives its numbers, or all names among the test images, sorted.
+        label_names: the names that the label column gives the classes, if they are known to differ.
+        templates: the prompts for a zero-shot head, with `{}` in the place of the class name.
+        check_names: the comparison of the names that the table gives its numbers with `class_names`
+            (or with `label_names`): "exact" ignores capitals, spaces and punctuation if that is
+            unique; "nearest" accepts any spelling, as long as no name is more like that of another
+            class and no number in it differs; "off" compares nothing. A column of names is always
             looked up as with "exact".
-        corrupt: what to do about images that cannot be decoded: stop, or leave them out. Either
-            way they are counted and named.
+        corrupt: the treatment of images that cannot be decoded: "error" stops, "skip" leaves them
+            out. Either way they are counted and named.
     """
 
     dataset: str
@@ -81,7 +82,7 @@ class ParquetTask(VisionTask):
     corrupt: Corrupt = "error"
 
     def __post_init__(self) -> None:
-        """Refuse empty names, and names of the label column that are not one for each class."""
+        """Refuse empty class names, and another number of `label_names` than of `class_names`."""
         ours, theirs = self.class_names, self.label_names
         check_class_names(ours or (), "`class_names`", DataError)
         if ours and theirs and len(ours) != len(theirs):
@@ -92,7 +93,7 @@ class ParquetTask(VisionTask):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in label order; those of the label column need the test split."""
+        """Return the class names in label order; names of the label column need the test split."""
         names = self._known_classes()
         if not names and self.label is not None:
             raise DataError(
@@ -103,7 +104,7 @@ class ParquetTask(VisionTask):
 
     @property
     def orders(self) -> dict[str, tuple[str, ...]]:
-        """The orders of a column of names, unless `class_names` or the table give another."""
+        """Return the orders of a column of names; {} if `class_names` or the table give one."""
         if self.class_names or self.label is None:
             return {}
         table = self._naming_table()
@@ -113,11 +114,11 @@ class ParquetTask(VisionTask):
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The `templates`."""
+        """Return the `templates`."""
         return self.templates
 
     def images(self, split: Split) -> Images:
-        """The images of a split, in the order of the rows."""
+        """Return the images of a split, in the order of the rows."""
         files = self._files(split)
         table = self._table(split, files)
         check_images(table, self.image, self.dataset)
@@ -132,7 +133,7 @@ class ParquetTask(VisionTask):
         return images
 
     def hub_files(self, split: Split) -> HubFiles | None:
-        """The files of the split, unless the dataset is a folder."""
+        """Return the request for a split's files on the hub; None if the dataset is a folder."""
         repo = None if locate(self.dataset).exists() else HubRepo.parse(self.dataset, "dataset")
         if repo is None:
             return None
@@ -206,9 +207,9 @@ def check_declared_names(
     Args:
         theirs: the names that the table gives its numbers.
         ours: the names that the task gives its classes.
-        known: the names that the table is known to have instead.
-        loosely: accept any spelling of ours that is nearest to theirs.
-        dataset: what errors call the table.
+        known: the names that the table is known to have instead; None if there are none.
+        loosely: True if any spelling is accepted that is nearest to the name of the class.
+        dataset: the name of the table in errors.
     """
     if len(ours) != len(theirs):
         raise DataError(f"{dataset} has {len(theirs)} classes, but the task names {len(ours)}.")
@@ -223,15 +224,15 @@ def check_declared_names(
 
 @dataclass(frozen=True, eq=False)
 class ParquetImages:
-    """Encoded images in the rows of a table, decoded to RGB when asked for.
+    """`ParquetImages` are images in the rows of a table, each decoded when it is asked for.
 
     Args:
         rows: the table.
-        column: of the images.
-        labels: of every row.
-        where: what errors call the table.
-        fingerprint: of its files.
-        identity: of its files and labels.
+        column: the column of images.
+        labels: the label of every row.
+        where: the name of the table in errors.
+        fingerprint: the fingerprint of the table's files.
+        identity: the identity of the table's files and labels.
     """
 
     rows: "Dataset"
@@ -242,7 +243,7 @@ class ParquetImages:
     identity: str
 
     def name(self, index: int) -> str:
-        """The row, and the file that it was made of where the table says so."""
+        """Return the row of an image, and the path of its original file if the table has it."""
         _, path = content_and_path(self._cell(index))
         return self._row(index) + (f", {path}" if path else "")
 
@@ -256,5 +257,5 @@ class ParquetImages:
         return f"row {index} of {printable(self.where)}"
 
     def _cell(self, index: int) -> pa.Scalar:
-        # As it is stored: of a column that says it is one of images, paths would be opened.
+        # The stored value is read: `datasets` would open the paths in a column of images.
         return self.rows.data.column(self.column)[index]

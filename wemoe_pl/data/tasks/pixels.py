@@ -1,4 +1,4 @@
-"""Images that are in memory, in the forms that programs have for them, as models see them."""
+"""Convert images in memory, in the usual forms of other programs, to what models see."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from wemoe_pl.data.tasks.columns import as_picture
 from wemoe_pl.data.tasks.decoding import as_models_see, read_image
 from wemoe_pl.errors import DataError
 
-CHANNELS = (1, 3, 4)  # of grey values, of RGB, and of RGB with opacity
+CHANNELS = (1, 3, 4)  # grey values, RGB, and RGB with opacity
 
 
 def as_image(item: Any, name: str) -> Image.Image:
@@ -21,11 +21,11 @@ def as_image(item: Any, name: str) -> Image.Image:
     Args:
         item: an image of Pillow's, of any mode; the path of a file; an array (H, W) or (H, W, C);
             or a tensor (H, W) or (C, H, W), as torchvision has them. C is 1, 3 or 4. Arrays and
-            tensors hold bytes (uint8), or numbers with a point from 0 to 1, which become bytes.
-        name: what to call it in errors.
+            tensors hold bytes (uint8), or floats from 0 to 1, which become bytes.
+        name: the name of the image in errors.
 
     Raises:
-        DataError: it is none of these, it cannot be read, or its values are of another range.
+        DataError: the item is none of these, cannot be read, or has values of another range.
     """
     if isinstance(item, str | Path):
         return read_image(Path(item).expanduser())
@@ -54,10 +54,10 @@ def with_channels_last(values: Tensor, name: str) -> NDArray[Any]:
 
 
 def in_bytes(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Return numbers from 0 to 1 as bytes, and whole numbers as they are.
+    """Return floats from 0 to 1 as bytes, and integers as they are.
 
     Raises:
-        DataError: the numbers are not from 0 to 1.
+        DataError: the floats are not from 0 to 1.
     """
     if not np.issubdtype(values.dtype, np.floating):
         return np.ascontiguousarray(values)

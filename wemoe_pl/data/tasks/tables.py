@@ -1,4 +1,4 @@
-"""Parquet files: which ones a pattern means, and their rows as one table."""
+"""Find the parquet files that a pattern matches, and read their rows as one table."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,14 +23,15 @@ TABLE = ".parquet"
 
 
 def read_table(files: Sequence[Path], called: str) -> "Dataset":
-    """The rows of parquet files, mapped to memory; files without any add none.
+    """Return the rows of parquet files as one table, mapped to memory; skip files without rows.
 
     Args:
-        files: of one table.
-        called: what errors call them.
+        files: the files of one table.
+        called: the name of the files in errors.
 
     Raises:
-        DataError: they cannot be read, differ in their columns, have no rows, or there is no space.
+        DataError: the files cannot be read, differ in their columns or have no rows, or the disk
+            has no space.
     """
     from datasets import load_dataset
 
@@ -38,7 +39,7 @@ def read_table(files: Sequence[Path], called: str) -> "Dataset":
         filled = [str(path) for path in files if pq.read_metadata(path).num_rows]
         if filled:
             return load_dataset("parquet", data_files={"rows": filled}, split="rows")
-    except Exception as error:  # `datasets` and pyarrow raise many kinds
+    except Exception as error:  # `datasets` and pyarrow raise many kinds of errors
         cause = error.__cause__ or error
         if isinstance(cause, OSError) and cause.errno is not None:
             raise DataError(
@@ -55,8 +56,8 @@ def read_table(files: Sequence[Path], called: str) -> "Dataset":
 
 
 def difference_in_columns(files: Sequence[Path]) -> str | None:
-    """Say how the first file differs that has other columns than file one; None if none has."""
-    with suppress(pa.ArrowInvalid, OSError):  # of a damaged file, which differs in more
+    """Say how the first file with other columns differs from file one; None if none does."""
+    with suppress(pa.ArrowInvalid, OSError):  # a file is damaged, which is another fault
         columns = [columns_in_words(pq.read_schema(path)) for path in files]
         for path, words in zip(files, columns, strict=True):
             if words != columns[0]:
@@ -68,17 +69,17 @@ def difference_in_columns(files: Sequence[Path]) -> str | None:
 
 
 def columns_in_words(schema: pa.Schema) -> str:
-    """The names and types of columns, which may come in any order."""
+    """Return the names and types of columns as text, sorted, since their order does not matter."""
     return ", ".join(sorted(f"{field.name} ({field.type})" for field in schema))
 
 
 def matching(pattern: str, names: Sequence[str]) -> list[str]:
-    """The parquet files among these names that a pattern means."""
+    """Return the parquet files among some names that match a pattern."""
     return [name for name in names if fnmatch(name, pattern) and name.endswith(TABLE)]
 
 
 def tables_in(folder: Path, pattern: str) -> list[Path]:
-    """The parquet files of a folder that a pattern means.
+    """Return the parquet files of a folder that match a pattern.
 
     Raises:
         DataError: there is no such folder, or no such file in it.
@@ -95,5 +96,5 @@ def tables_in(folder: Path, pattern: str) -> list[Path]:
 
 
 def table_facts(files: Sequence[Path], column: str) -> str:
-    """The fingerprint of the images in a column of parquet files."""
+    """Return the fingerprint of the images in a column of parquet files."""
     return f"{hashed('parquet', file_facts(files))}, column {column}"

@@ -1,4 +1,4 @@
-"""Images that are only there to be classified, wherever they are: in folders or parquet files."""
+"""Find images that have no labels and are to be classified, in folders or parquet files."""
 
 from collections.abc import Sequence
 from glob import has_magic
@@ -18,15 +18,15 @@ SUFFIXES = IMAGE_SUFFIXES | {TABLE}
 
 
 def find_images(*sources: str) -> Images:
-    """The images that paths or patterns of paths stand for, in order, without labels.
+    """Return the images that some paths or patterns of paths stand for, in order, without labels.
 
     Args:
-        sources: each an image, a parquet file, a folder below which there are some, or a pattern
-            of these, such as `photos/**/*.jpg`. A name that is no UTF-8 may be given as `printable`
-            shows it.
+        sources: the paths of images, of parquet files, or of folders with some below them, or
+            patterns of these, such as `photos/**/*.jpg`. A name that is not UTF-8 may be given as
+            `printable` shows it.
 
     Raises:
-        DataError: there are none, or both images and parquet files.
+        DataError: there is no image, or there are both images and parquet files.
     """
     paths = [path for source in sources for path in find_files(source)]
     tables = [path for path in paths if path.suffix.lower() == TABLE]
@@ -39,10 +39,10 @@ def find_images(*sources: str) -> Images:
 
 
 def find_files(source: str) -> list[Path]:
-    """The images and parquet files of a path or a pattern, sorted."""
+    """Return the images and parquet files of a path or a pattern, sorted."""
     path = Path(source).expanduser()
     if not path.exists():
-        path = path_of(str(path))  # configs and command lines are UTF-8, and names may be none
+        path = path_of(str(path))  # configs and command lines are UTF-8; file names may not be
     if path.is_file():
         return [path]
     there = list(files_of(path)) if path.is_dir() else matching_files(path)
@@ -63,7 +63,7 @@ def find_files(source: str) -> list[Path]:
 
 
 def table_images(files: Sequence[Path], source: str) -> Images:
-    """The images in the rows of parquet files."""
+    """Return the images in the rows of parquet files, without labels."""
     table = read_table(files, source)
     column = image_column(table, source)
     check_images(table, column, source)

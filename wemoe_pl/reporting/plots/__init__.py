@@ -1,1 +1,1 @@
-"""The pictures of a run, of its analyses and of a sweep."""
+"""Draw the figures of a run, of the analyses and of a sweep."""

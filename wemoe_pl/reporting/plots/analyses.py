@@ -1,4 +1,4 @@
-"""The figures of the analyses: routing, and the paper's of task vectors, landscapes and sizes."""
+"""Draw the figures of the analyses: routing, task vectors, loss landscapes and model sizes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ from wemoe_pl.reporting.plots.style import (
     write_cells,
 )
 
-LEAST_COSINE = 0.1  # to which an axis of cosines reaches at least, on both sides
-LEAST_DISTANCE = 1e-6  # to which one of distances reaches, where all experts are one
-LEAST_CHANGE = 0.1  # of a routing weight, at which a map has its darkest colours
+LEAST_COSINE = 0.1  # an axis of cosines reaches at least this far, on both sides of 0
+LEAST_DISTANCE = 1e-6  # an axis of distances reaches this far even if all experts are equal
+LEAST_CHANGE = 0.1  # the darkest colours of a map stand for at least this change of a weight
 
 
 def plot_routing(
@@ -36,15 +36,15 @@ def plot_routing(
 ) -> None:
     """Draw the mean routing weights of every task's samples, blocks × experts.
 
-    Weights that are what they were at the start are white, so that a map of barely adapted routers
-    is nearly white, whatever they began with. Where they did not begin alike, 0 is white.
+    A weight that equals the initial one is white, so that a map of barely adapted routers is nearly
+    white, whatever they began with. If they did not all begin with the same weight, 0 is white.
 
     Args:
         path: the PNG file.
-        routing: per task, (blocks, experts).
+        routing: the mean routing weights of each task, (blocks, experts).
         experts: the experts' names, in the order of the columns.
-        title: of the whole figure.
-        start: the weight that adaptation began with, if it was one for all.
+        title: the title of the whole figure.
+        start: the weight that adaptation began with, if all began with the same.
         blocks: the names of the rows; by default their numbers.
     """
     names = list(blocks) or [str(row) for row in range(len(next(iter(routing.values()))))]
@@ -71,7 +71,7 @@ def plot_routing(
             axis.set_title(f"images of {task}", fontsize=9)
             axis.set_xticks(range(len(experts)), experts, rotation=90)
             axis.set_yticks(range(len(names))[shown], names[shown])
-            axis.tick_params(labelbottom=i + columns >= len(routing))  # if none is below
+            axis.tick_params(labelbottom=i + columns >= len(routing))  # if no panel is below
             if task in experts:  # mark its own expert's column
                 corner = experts.index(task) - 0.5, -0.5
                 axis.add_patch(Rectangle(corner, 1, len(names), fill=False, linewidth=1.5))
@@ -89,9 +89,9 @@ def plot_routing_share(
 
     Args:
         path: the PNG file.
-        share: per task, one number from 0 to 1 per block.
-        title: of the figure.
-        blocks: their names; by default numbers.
+        share: the shares of each task, one number from 0 to 1 per block.
+        title: the title of the figure.
+        blocks: the names of the blocks; by default their numbers.
     """
     rows = 100 * np.array(list(share.values()))
     rows = np.vstack([rows, rows.mean(axis=0)])
@@ -102,7 +102,7 @@ def plot_routing_share(
         axis = figure.subplots()
         image = axis.imshow(rows, vmin=0, vmax=100, cmap="cividis", aspect="auto")
         write_cells(axis, rows, light=rows < 50)
-        axis.axhline(len(share) - 0.5, color="white", linewidth=2)  # above the means
+        axis.axhline(len(share) - 0.5, color="white", linewidth=2)  # separates the means
         axis.set_xticks(range(columns), names, rotation=90 if len(max(names, key=len)) > 2 else 0)
         axis.set_yticks(range(tasks), [*share, "mean"])
         axis.set_ylabel("task")
@@ -120,9 +120,9 @@ def plot_similarity(
 
     Args:
         path: the PNG file.
-        experts: T names.
-        cosines: by layer, (T, T); "all" is the whole task vector.
-        distances: the Euclidean ones, by layer, (T, T).
+        experts: the names of the T experts.
+        cosines: the cosines of each layer, (T, T); "all" is the whole task vector.
+        distances: the Euclidean distances of each layer, (T, T).
     """
     everything = cosines["all"]
     side = max(0.34 * len(experts), 2.5)
@@ -131,12 +131,12 @@ def plot_similarity(
         axes: dict[str, Axes] = figure.subplot_mosaic(rows, height_ratios=(side + 0.8, 3.4))
         heat = axes["heat"]
         image = heat.imshow(everything, vmin=-1, vmax=1, cmap="PuOr_r")
-        rounded = everything.round(2) + 0.0  # of which none is -0
+        rounded = everything.round(2) + 0.0  # adding 0 makes 0 of -0
         write_cells(heat, rounded, light=abs(everything) > 0.6, form="{:.2f}")
         heat.set_xticks(range(len(experts)), experts, rotation=90)
         heat.set_yticks(range(len(experts)), experts)
         heat.set_title("cosine of all weights")
-        beside = heat.inset_axes((1.04, 0.1, 0.2 / side, 0.8))  # wherever the layout puts the map
+        beside = heat.inset_axes((1.04, 0.1, 0.2 / side, 0.8))  # follows the map in the layout
         figure.colorbar(image, cax=beside, label="cosine")
         draw_layers(axes["cosine"], mean_over_pairs(cosines), (-LEAST_COSINE, LEAST_COSINE))
         draw_layers(axes["distance"], mean_over_pairs(distances), (0, LEAST_DISTANCE))
@@ -146,7 +146,7 @@ def plot_similarity(
 
 
 def mean_over_pairs(by_layer: Mapping[str, FloatArray]) -> dict[str, float]:
-    """Take the mean of the matrix of each layer, without its diagonal and without "all"."""
+    """Return the mean of the matrix of each layer but "all", without its diagonal."""
     others = ~np.eye(len(by_layer["all"]), dtype=bool)
     return {
         layer: float(matrix[others].mean()) for layer, matrix in by_layer.items() if layer != "all"
@@ -154,13 +154,13 @@ def mean_over_pairs(by_layer: Mapping[str, FloatArray]) -> dict[str, float]:
 
 
 def draw_layers(axis: Axes, values: Mapping[str, float], least: tuple[float, float]) -> None:
-    """Draw a line over the blocks for each of their parts, and a dot for what lies outside them.
+    """Draw a line over the blocks for each of their parts, and a dot for each layer outside them.
 
     Args:
         axis: the panel.
-        values: by layer, in the order in which an image goes through them: `blocks.3.mlp` is a part
-            of a block, `patch_embed` is outside.
-        least: what the axis shows at least.
+        values: the value of each layer, in the order in which an image goes through the layers:
+            `blocks.3.mlp` is a part of a block, `patch_embed` is outside.
+        least: the range of values that the axis shows at least.
     """
     blocks: dict[str, dict[int, float]] = {}
     outside: dict[str, tuple[int, float]] = {}
@@ -192,7 +192,7 @@ def plot_landscape(
     Args:
         path: the PNG file.
         grid: the values of a, and of b, (n,).
-        losses: by task, (n, n), a row per a; cross-entropy in nats.
+        losses: the cross-entropy of each task in nats, (n, n), with a row per value of a.
         scaling_coefficient: λ of the task arithmetic that is marked.
     """
     (first, one), (second, other) = losses.items()
@@ -224,13 +224,13 @@ def plot_parameters(path: Path, counts: Mapping[str, Sequence[tuple[int, int]]])
 
     Args:
         path: the PNG file.
-        counts: by method, (total, trainable) for 1, 2, … tasks.
+        counts: the numbers (total, trainable) for 1, 2, … tasks, by method.
     """
     with saved_figure(path, 9, 4, "Size of the merged encoder") as figure:
         for place, axis in enumerate(figure.subplots(1, 2)):
             for number, (method, pairs) in enumerate(counts.items(), start=1):
                 values = [pair[place] for pair in pairs]
-                size = 5 + 2 * (len(counts) - number)  # so that equal lines are all seen
+                size = 5 + 2 * (len(counts) - number)  # so that no equal line hides another
                 axis.plot(range(1, len(values) + 1), values, markersize=size, label=method)
             axis.set(xlabel="tasks", ylabel=("total parameters", "trainable parameters")[place])
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))

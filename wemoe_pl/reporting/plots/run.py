@@ -1,4 +1,4 @@
-"""The figures of one run: its accuracy, adaptation, routing and confusion."""
+"""Draw the figures of one run: its accuracy, adaptation, routing and confusion."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ MEAN: dict[str, Any] = {
 REFERENCE_BARS = {reference.title: reference.bar for reference in REFERENCES.values()}
 METHOD_BAR = {"color": "#D55E00"}
 OUTLINE = {"edgecolor": "black", "linewidth": 0.5}
-LONGEST_CLASS = 24  # characters of a class's name that are shown
+LONGEST_CLASS = 24  # shown characters of the name of a class
 
 
 def write_figures(
@@ -51,16 +51,16 @@ def write_figures(
     results: Mapping[str, Any],
     curves: Mapping[str, Mapping[int, float]],
 ) -> list[Path]:
-    """Draw accuracy, curves, routing and the confusion of the worst task, as far as there are any.
+    """Draw accuracy, curves, routing and the confusion of the worst task, if they were measured.
 
     Args:
         out: the folder of the run.
-        module: what was scored.
+        module: the module that was scored.
         results: the contents of `results.json`.
-        curves: what was logged, by metric and step.
+        curves: the logged values, by metric and step.
 
     Returns:
-        The PNG files; each has an SVG of the same name beside it.
+        The PNG files; each has an SVG of the same name next to it.
     """
     title = f"{spelled(results['method'])} on {results['suite']}"
     written = []
@@ -72,7 +72,7 @@ def write_figures(
         plot_accuracy(written[-1], columns, about, metric.label, own, scored_tasks(results))
     if any(panel_of(metric, curves) for metric in DRAWN):
         written.append(out / "adaptation.png")
-        only = results.get("curves")  # of which part of the images they are, if not of all
+        only = results.get("curves")  # a note on the part of the images, if not all were scored
         plot_adaptation(written[-1], curves, f"{title}\n{only}" if only else title)
     if module.routing:
         about = f"Routing of {title}"
@@ -103,12 +103,12 @@ def plot_accuracy(
 
     Args:
         path: the PNG file.
-        accuracy: by method, in the order of the bars, then by task: 0 to 1. What a method lacks
-            has a dash.
-        title: of the figure.
-        label: of the axis, if something else stands in for the accuracy.
+        accuracy: the accuracies, 0 to 1, by method in the order of the bars, then by task. A dash
+            stands for a missing one.
+        title: the title of the figure.
+        label: the label of the axis, if another metric stands in for the accuracy.
         own: the method of the run, which is drawn as such even if it is a reference elsewhere.
-        tasks: in the order of the groups, also those that were not measured; by default those of
+        tasks: the tasks in the order of the groups, also unmeasured ones; by default the tasks of
             the methods.
     """
     known = [task for values in accuracy.values() for task in values]
@@ -130,7 +130,7 @@ def plot_accuracy(
             bars = axis.barh(places, widths, thickness, label=method, **look)
             texts = [percent(value) for value in values]
             axis.bar_label(bars, texts, padding=3, fontsize=rcParams["ytick.labelsize"])
-        axis.axhline(len(tasks) - 0.5, color="black", linewidth=0.8)  # above the means
+        axis.axhline(len(tasks) - 0.5, color="black", linewidth=0.8)  # separates the means
         axis.set_yticks(groups, [*tasks, "mean"], fontsize=rcParams["font.size"])
         axis.set(xlabel=label, xlim=(0, 107), ylim=(len(tasks) + 0.5, -0.5))
         axis.set_xticks(range(0, 101, 20))
@@ -140,14 +140,14 @@ def plot_accuracy(
 
 
 def plot_adaptation(path: Path, curves: Mapping[str, Curve], title: str) -> None:
-    """Draw what was measured while a model adapts: a panel for each metric that was logged.
+    """Draw the metrics that were logged while a model adapts, each in a panel of its own.
 
     Args:
         path: the PNG file.
-        curves: by key of a metric, then by optimiser step. Entropies are in nats, other values
-            from 0 to 1. Each is a mean, and each with `/<task>` behind it is a task's. Other keys
-            are left out.
-        title: of the whole figure.
+        curves: the values by key of a metric, then by optimiser step. Entropies are in nats, other
+            values from 0 to 1. The key of a metric has its mean over tasks; the key followed by
+            `/<task>` has the values of a task. Other keys are left out.
+        title: the title of the whole figure.
     """
     panels = {metric: panel for metric in DRAWN if (panel := panel_of(metric, curves))}
     assert panels, "No curve of an adaptation was given."
@@ -176,10 +176,10 @@ def plot_adaptation(path: Path, curves: Mapping[str, Curve], title: str) -> None
 
 
 def panel_of(metric: ShownMetric, curves: Mapping[str, Curve]) -> dict[str, Curve]:
-    """Collect the curves of a metric: by task, and under an empty name their mean.
+    """Return the curves of a metric by task, and their mean under an empty name.
 
-    They are of the stage that begins first: a validation before the first step goes before the
-    batches that were learned from, and one that came later behind them.
+    They are taken from the stage whose curves begin first: from validations only if one of them
+    comes before the first training batch that was logged.
     """
     by_stage: list[dict[str, Curve]] = []
     for stage in metric.stages:
@@ -197,7 +197,7 @@ def first_step(panel: Mapping[str, Curve]) -> int:
 
 
 def set_limits(axis: Axes, metric: ShownMetric, panel: Mapping[str, Curve]) -> None:
-    """Let an axis show differences as large as they are."""
+    """Set the limits of an axis so that small differences do not look large."""
     values = [metric.scale * value for curve in panel.values() for value in curve.values()]
     if metric.unit == "%":
         set_share_limits(axis, values)
@@ -206,20 +206,20 @@ def set_limits(axis: Axes, metric: ShownMetric, panel: Mapping[str, Curve]) -> N
 
 
 def change_of(metric: ShownMetric, curve: Curve) -> str:
-    """Say where a mean began and where it ended."""
-    ends = dict.fromkeys((min(curve), max(curve)))  # of a single point there is one
+    """Return the first and the last value of a mean, as text."""
+    ends = dict.fromkeys((min(curve), max(curve)))  # one end if there is a single point
     return f"mean {' → '.join(metric.text(curve[step]) for step in ends)}"
 
 
 def draw_curve(axis: Axes, curve: Curve, unit: float, lag: float = 0, **look: Any) -> None:
-    """Draw one metric by step, with about eight markers however long it is.
+    """Draw one metric by step, with about eight markers whatever its length.
 
     Args:
         axis: the panel.
         curve: the value at each step.
-        unit: what values are multiplied with.
-        lag: how late the first marker is, as a share of the distance between two.
-        look: colour, width and the like of the line.
+        unit: the factor that values are multiplied by.
+        lag: the delay of the first marker, as a share of the distance between two markers.
+        look: the colour, width and other properties of the line.
     """
     steps = sorted(curve)
     every = math.ceil(len(steps) / 8)
@@ -230,14 +230,14 @@ def draw_curve(axis: Axes, curve: Curve, unit: float, lag: float = 0, **look: An
 def plot_confusion(path: Path, counts: Tensor, classes: Sequence[str], title: str) -> None:
     """Draw how many images of each class are taken for another, in the colour of their share.
 
-    Images whose class is found are on a grey diagonal, and the colours are of mistakes alone: else
-    few mistakes could not be seen beside all that is right.
+    Correct predictions are on a grey diagonal, and only mistakes have colours. Otherwise a few
+    mistakes could not be seen next to many correct predictions.
 
     Args:
         path: the PNG file.
-        counts: (C, C), true classes in rows, predicted ones in columns.
-        classes: the C names; they are shown up to 20, and the counts in numbers up to 12.
-        title: of the figure.
+        counts: the numbers of images, (C, C), with true classes in rows, predicted ones in columns.
+        classes: the C class names, which are shown for up to 20 classes; the counts for up to 12.
+        title: the title of the figure.
     """
     shares = (100 * counts / counts.sum(dim=1, keepdim=True).clamp(min=1)).double().numpy()
     mistakes = np.ma.masked_array(shares, np.eye(len(shares), dtype=bool))
@@ -249,7 +249,7 @@ def plot_confusion(path: Path, counts: Tensor, classes: Sequence[str], title: st
     side = min(max(0.4 * len(classes), 3.0), 6.5)
     with saved_figure(path, 1.1 * side + margin + 0.6, side + margin + 0.4, title) as figure:
         axis = figure.subplots()
-        axis.set_facecolor("#E0E0E0")  # of the diagonal
+        axis.set_facecolor("#E0E0E0")  # the colour of the diagonal, which is masked
         limit = max(10 * math.ceil(most / 10), 10)
         image = axis.imshow(mistakes, vmin=0, vmax=limit, cmap="Oranges", interpolation="nearest")
         if named:

@@ -1,7 +1,7 @@
-"""The style that all figures share: colours, lines, texts, legend, and the way they are saved.
+"""Define the style that all figures share: colours, lines, texts and legends, and save figures.
 
-Each is written twice under one name: as PNG, to look at, and as SVG, to print. Lines differ in
-more than their colour, and colours are those that a colour-blind reader tells apart.
+Each figure is written twice under one name: as PNG, to look at, and as SVG, to print. Lines differ
+in more than their colour, and a colour-blind reader can tell the colours apart.
 """
 
 import math
@@ -22,11 +22,11 @@ from wemoe_pl.system.files import SHIPPED, atomic_write
 FloatArray = NDArray[np.float64]
 LegendPlace = Literal["outside right center", "outside right lower", "outside lower center"]
 
-# Okabe and Ito's colours, with a dark grey for their black, which is kept for means.
+# Okabe and Ito's colours, with a dark grey instead of their black, which is kept for means.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#555555", "#F0E442"]
 LINE_STYLES = cycler(linestyle=["-", "--", ":"]) * cycler(color=COLOURS, marker="os^Dv*PX")
-LEAST_SPAN = 20  # points of percent that an axis shows at least
-LINE_HEIGHT = 0.135  # inches that a line of the least text takes
+LEAST_SPAN = 20  # percentage points that an axis shows at least
+LINE_HEIGHT = 0.135  # height in inches of a line of the smallest text
 
 
 @contextmanager
@@ -34,12 +34,12 @@ def saved_figure(path: Path, width: float, height: float, title: str) -> Iterato
     """Make a figure in the common style, and save it when the block ends.
 
     Args:
-        path: the PNG file; the SVG file lies beside it.
-        width: inches.
-        height: inches.
-        title: stands above all panels.
+        path: the PNG file; the SVG file is written next to it.
+        width: the width in inches.
+        height: the height in inches.
+        title: the title above all panels.
     """
-    ours = SHIPPED / "figures.mplstyle"  # on "default", whatever a reader's own matplotlibrc says
+    ours = SHIPPED / "figures.mplstyle"  # applied to "default", not to a user's own matplotlibrc
     with style.context(["default", ours, {"axes.prop_cycle": LINE_STYLES}]):
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.suptitle(title, wrap=True)
@@ -48,19 +48,19 @@ def saved_figure(path: Path, width: float, height: float, title: str) -> Iterato
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG and, beside it, as SVG, each whole or not at all."""
+    """Write a figure as PNG and, next to it, as SVG, each whole or not at all."""
     for suffix, metadata in {".png": {}, ".svg": {"Date": None}}.items():
         with atomic_write(path.with_suffix(suffix)) as temporary:
             figure.savefig(temporary, metadata=metadata)
-        figure.set_layout_engine(None)  # it is laid out: once more would take half of the time
+        figure.set_layout_engine(None)  # laid out already; a second time takes half of the time
 
 
 def set_share_limits(axis: Axes, values: Iterable[float]) -> None:
-    """Let a vertical axis of percents begin and end at round numbers, too far apart to show noise.
+    """Set the limits of a vertical axis in percent to round numbers, too far apart to show noise.
 
     Args:
-        axis: of the panel.
-        values: those that are drawn, in percent.
+        axis: the panel.
+        values: the values that are drawn, in percent.
     """
     values = list(values)
     low, high = 10 * math.floor(min(values) / 10), 10 * math.ceil(max(values) / 10)

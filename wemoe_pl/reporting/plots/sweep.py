@@ -1,4 +1,4 @@
-"""The figures of sweeps, and of what is measured over sizes."""
+"""Draw the figures of sweeps, and of times that are measured over sizes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from wemoe_pl.reporting.plots.style import add_legend, saved_figure, set_share_limits
 from wemoe_pl.training.shown_metrics import ACCURACY
 
-DECADES = 100  # from this ratio of the largest value to the least, an axis is logarithmic
-MOST_TICKS = 10  # that have room for their labels
+DECADES = 100  # an axis is logarithmic from this ratio of its largest value to its least
+MOST_TICKS = 10  # ticks whose labels have room on an axis
 
 
 def plot_sweep(
@@ -22,15 +22,15 @@ def plot_sweep(
     measured: str = ACCURACY.label,
     note: str = "",
 ) -> None:
-    """Draw the mean accuracy over the values of a key, a line per combination of others.
+    """Draw the mean accuracy over the values of a key, with a line per combination of other keys.
 
     Args:
         path: the PNG file.
-        key: what is on the horizontal axis.
-        lines: by label, the mean accuracies (0 to 1) of all seeds at every value.
-        suite: its name, for the title.
-        measured: label of what is drawn, if something else stands in for the accuracy.
-        note: what must be known of it, for the title.
+        key: the label of the horizontal axis.
+        lines: the mean accuracies (0 to 1) of all seeds, by the label of the line and the value.
+        suite: the name of the suite, for the title.
+        measured: the label of the metric, if another one stands in for the accuracy.
+        note: a note on the sweep, for the title.
     """
     several = any(len(seeds) > 1 for line in lines.values() for seeds in line.values())
     bars = "bars from the least to the largest over seeds" * several
@@ -57,9 +57,9 @@ def plot_sweep(
 
 
 def set_ticks(axis: Axes, values: Sequence[float]) -> None:
-    """Let a horizontal axis have its ticks where something was measured, if they do not overlap.
+    """Put the ticks of a horizontal axis at the measured values, if their labels do not overlap.
 
-    Else they are where matplotlib puts them, at whole numbers for whole numbers.
+    Otherwise matplotlib chooses the ticks, at whole numbers if all values are whole.
     """
     gaps = np.diff(values)
     if len(gaps) and gaps.min() >= (values[-1] - values[0]) / MOST_TICKS:
@@ -72,13 +72,13 @@ def set_ticks(axis: Axes, values: Sequence[float]) -> None:
 def plot_costs(
     path: Path, curves: Mapping[str, Mapping[str, Mapping[int, float]]], title: str
 ) -> None:
-    """Draw milliseconds over what they grow with, a panel for each.
+    """Draw times in milliseconds over the quantities that they grow with, each in its own panel.
 
     Args:
         path: the PNG file.
-        curves: by the label of the horizontal axis, then by that of the line, seconds at each
-            value.
-        title: of the whole figure.
+        curves: the seconds by the label of the horizontal axis, by the label of the line, and by
+            the value.
+        title: the title of the whole figure.
     """
     names = {label for lines in curves.values() for label in lines}
     with saved_figure(path, 4 * len(curves) + 2, 3.6 + 0.1 * len(names), title) as figure:
