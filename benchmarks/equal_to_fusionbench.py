@@ -1,16 +1,16 @@
-"""Merge the same models with FusionBench, and print how far its weights are from ours.
+"""Merge the same models with FusionBench, and print how much its weights differ from ours.
 
     python -m venv peers && . peers/bin/activate
     pip install -e . && pip install --no-deps fusion_bench==0.2.33
     pip install "omegaconf<2.4" "hydra-core<1.4" bidict datasets peft scipy h5py joblib
     python benchmarks/equal_to_fusionbench.py
 
-It needs an environment of its own: nothing else here depends on FusionBench. Encoders are tiny
-vision transformers of timm's with random weights in double precision, merged by both programs as
-they are. A difference is the largest of any entry, divided by the largest by which merging has
-moved one: 1e-15 is rounding, and 1 another method. timm's embedding of positions has three
-dimensions, so that FusionBench averages what we take for the matrix that it is: it is left out
-where matrices are merged by methods of their own.
+The script needs an environment of its own: nothing else here depends on FusionBench. The encoders
+are tiny vision transformers of timm with random weights in double precision, and both programs
+merge them as they are. A difference is the largest difference of an entry, divided by the largest
+change of an entry by merging: 1e-15 is rounding, and 1 is another method. The position embedding of
+timm has three dimensions, so FusionBench averages it, while we treat it as a matrix. It is left out
+of the comparison for methods that treat matrices in a way of their own.
 """
 
 import contextlib
@@ -62,12 +62,12 @@ State = Mapping[str, Tensor]
 POSITIONS = "pos_embed"
 TASKS = ("cars", "dtd", "mnist", "svhn")
 SIZES = {"img_size": 32, "patch_size": 16, "embed_dim": 32, "depth": 2, "num_heads": 2}
-MOVED = 0.02  # the deviation of the entries of task vectors
+MOVED = 0.02  # the standard deviation of each of two terms of task vectors
 IMAGES = 8
 
 
 class Pool(BaseModelPool):
-    """Models in memory that are loaded as if they came from files: as copies."""
+    """A `Pool` loads models from memory as copies, as if they came from files."""
 
     def load_model(self, *args: Any, **options: Any) -> Any:
         """Copy a model."""
@@ -75,10 +75,10 @@ class Pool(BaseModelPool):
 
 
 class TheirRegMeanPlusPlus(RegMeanAlgorithmPlusPlus):  # type: ignore[misc]
-    """FusionBench's RegMean++, told where a vision transformer of timm's has its parts.
+    """A `TheirRegMeanPlusPlus` is FusionBench's RegMean++ for the vision transformers of timm.
 
     Args:
-        images: of every task, (N, 3, H, W).
+        images: the images of every task, (N, 3, H, W).
     """
 
     def __init__(self, images: Mapping[str, Tensor]):
@@ -91,13 +91,13 @@ class TheirRegMeanPlusPlus(RegMeanAlgorithmPlusPlus):  # type: ignore[misc]
         self.images = images
 
     def merge_embedding_layer(self, models_to_merge_dict: Mapping[str, nn.Module]) -> State:
-        """Average all that is no block, of which it loads what stands before and behind them."""
+        """Average all parameters outside the blocks."""
         states = [model.state_dict() for model in models_to_merge_dict.values()]
         outside = [name for name in states[0] if not name.startswith("blocks.")]
         return {name: torch.stack([s[name] for s in states]).mean(dim=0) for name in outside}
 
     def get_input_for_first_layer(self, model: nn.Module, train_dataset: str) -> list[Tensor]:
-        """Return the tokens that the first block is given, of the images of a task."""
+        """Return the tokens that the first block gets for the images of a task."""
         seen: list[Tensor] = []
         first = self.get_layers(model)[0]
         hook = first.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
@@ -112,7 +112,7 @@ class TheirRegMeanPlusPlus(RegMeanAlgorithmPlusPlus):  # type: ignore[misc]
     def update_merged_params_dict(
         self, merged_params_dict: dict[str, Tensor], new_merged_params: State, layer_idx: int
     ) -> dict[str, Tensor]:
-        """Add a block's weights, under their whole names."""
+        """Add a block's weights, under their full names."""
         named = {f"blocks.{layer_idx}.{name}": w for name, w in new_merged_params.items()}
         return {**merged_params_dict, **named}
 
@@ -132,12 +132,12 @@ class TheirRegMeanPlusPlus(RegMeanAlgorithmPlusPlus):  # type: ignore[misc]
 
 
 class Row(NamedTuple):
-    """A comparison of one method.
+    """A `Row` has the comparison of one method.
 
     Attributes:
-        name: of the method, and how it was set.
-        difference: of the weights or features, relative to what merging has moved.
-        note: what the difference is, where it is none of rounding.
+        name: the name of the method, and its settings.
+        difference: the difference of the weights or features, relative to the change by merging.
+        note: the reason for the difference, if it is more than rounding.
     """
 
     name: str
@@ -153,7 +153,7 @@ def encoder(seed: int) -> nn.Module:
 
 
 def models(tasks: tuple[str, ...] = TASKS) -> dict[str, nn.Module]:
-    """Make a pretrained encoder, as FusionBench calls it, and its experts."""
+    """Make a pretrained encoder, under the name that FusionBench gives it, and its experts."""
     pretrained, found = encoder(0), {}
     for seed, task in enumerate(tasks, start=1):
         generator, common = (torch.Generator().manual_seed(s) for s in (seed, 0))
@@ -164,7 +164,7 @@ def models(tasks: tuple[str, ...] = TASKS) -> dict[str, nn.Module]:
                     torch.randn(weight.shape, generator=g, dtype=torch.float64)
                     for g in (generator, common)
                 )
-                weight.add_(MOVED * (own + shared))  # so that no two point away from each other
+                weight.add_(MOVED * (own + shared))  # `shared`: none points away from another
         found[task] = expert
     return {"_pretrained_": pretrained, **found}
 
@@ -177,7 +177,7 @@ def ours(method: MergeMethod, given: Mapping[str, nn.Module]) -> nn.Module:
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Keep what FusionBench prints to itself."""
+    """Suppress what FusionBench prints."""
     logging.disable()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
@@ -204,7 +204,7 @@ def compared(
     without: tuple[str, ...] = (),
     tasks: tuple[str, ...] = TASKS,
 ) -> Row:
-    """Merge by both, and compare all weights."""
+    """Merge by both programs, and compare all weights."""
     given = models(tasks)
     merged = theirs(algorithm, given).state_dict()
     start = given["_pretrained_"].state_dict()
@@ -248,7 +248,7 @@ def of_matrices() -> Iterator[Row]:
 
 
 def interference(merged: State, given: Mapping[str, nn.Module]) -> float:
-    """Compute Σ ‖(τ − τ_i) τ_iᵀ‖² / ‖τ_i‖² over all matrices: what WUDI minimises."""
+    """Compute Σ ‖(τ − τ_i) τ_iᵀ‖² / ‖τ_i‖² over all matrices, which WUDI minimises."""
     start, *experts = (model.state_dict() for model in given.values())
     total = 0.0
     for name, weight in start.items():
@@ -261,7 +261,7 @@ def interference(merged: State, given: Mapping[str, nn.Module]) -> float:
 
 
 def of_tasks() -> Iterator[Row]:
-    """Compare the methods that are told the task."""
+    """Compare the methods that need the task of every image."""
     given = models()
     start = given["_pretrained_"].state_dict()
     mine = ours(EMR(), given)
@@ -288,7 +288,7 @@ def of_tasks() -> Iterator[Row]:
 
 
 def scaled(weights: State, start: State) -> State:
-    """Return what was added to the pretrained weights, brought to a norm of 1."""
+    """Return the change of the pretrained weights, scaled to a norm of 1."""
     added = {name: weights[name] - start[name] for name in start}
     norm = torch.stack([values.square().sum() for values in added.values()]).sum().sqrt()
     return {name: values / norm for name, values in added.items()}
@@ -299,8 +299,8 @@ def masked(given: Mapping[str, nn.Module], mine: Any, third: State) -> Iterator[
 
     Args:
         given: the models.
-        mine: what our method has made of them.
-        third: what its function is given in the third place.
+        mine: the model that our method has merged.
+        third: the third argument of FusionBench's function.
     """
     start, *experts = (model.state_dict() for model in given.values())
     vectors = [{name: expert[name] - start[name] for name in start} for expert in experts]
@@ -313,7 +313,7 @@ def masked(given: Mapping[str, nn.Module], mine: Any, third: State) -> Iterator[
 
 
 def of_samples() -> Iterator[Row]:
-    """Compare RegMean, whose Gram matrices FusionBench gets of its own models only."""
+    """Compare RegMean and RegMean++; FusionBench computes Gram matrices of its own models only."""
     given = models()
     pretrained, *experts = given.values()
     images = {task: torch.randn(IMAGES, 3, 32, 32).double() for task in TASKS}
@@ -341,7 +341,7 @@ def of_samples() -> Iterator[Row]:
 
 @torch.no_grad()
 def gram_matrices(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Compute XᵀX / N of what every linear layer is given."""
+    """Compute XᵀX / N of the input X of every linear layer."""
     found: dict[str, Tensor] = {}
 
     def look(name: str) -> Callable[..., None]:
@@ -361,7 +361,7 @@ def gram_matrices(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def routed() -> Iterator[Row]:
-    """Compare the features of SMILE, of which there are no merged weights."""
+    """Compare the features of SMILE, which has no merged weights."""
     given = models()
     images = torch.randn(IMAGES, 3, 32, 32).double()
     mine = ours(SMILE(8, 4, split_qkv=False), given)

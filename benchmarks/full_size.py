@@ -1,8 +1,8 @@
-"""Full-size models of random weights on a CPU: how much memory building, adapting and scoring take.
+"""Measure the memory of full-size models with random weights on a CPU: build, adapt and score.
 
     python benchmarks/full_size.py [--config adapt_vitb32.yaml] [--build-only | --export]
 
-Fills a hub on loopback with models of the published shapes and form and with tiny image sets in the
+It fills a hub on loopback with models of the published shapes and form and tiny image sets in the
 published layout (3.5 GB for ViT-B/32 and eight tasks, as much again in the hub's cache), then
 measures two processes: one that builds WEMoE, and `wemoe-pl fit` with the config for two steps.
 With `--export` instead: `wemoe-pl export --format bundle --precision bfloat16`, and a process that
@@ -93,7 +93,7 @@ print("peak", int(status.partition("VmHWM:")[2].split()[0]) * 1024)
 
 
 def fill(root: Path, model: str, tasks: Sequence[str]) -> None:
-    """The pretrained model, and the experts and the datasets of tasks."""
+    """Write the pretrained model, and the experts and datasets of tasks, to the folder of a hub."""
     name, shape = MODELS[model]
     folder = root / "models" / "openai" / name
     full = {"image_size": 224, "text_layers": 12, "text_heads": shape["text_width"] // 64}
@@ -106,7 +106,7 @@ def fill(root: Path, model: str, tasks: Sequence[str]) -> None:
 
 
 def write_heads(folder: Path, tasks: Sequence[str], dim: int) -> dict[str, str]:
-    """A random head per task; their files."""
+    """Write a random head per task, and return their files."""
     files = {task: str(folder / f"{task}.safetensors") for task in tasks}
     for task, path in files.items():
         classes = PaperTask(task).classes
@@ -115,7 +115,7 @@ def write_heads(folder: Path, tasks: Sequence[str], dim: int) -> dict[str, str]:
 
 
 def write_run(folder: Path, suite: Suite) -> Path:
-    """The folder of a run that adapted nothing: its config is all that `export` needs."""
+    """Write the folder of a run without adaptation: its config is all that `export` needs."""
     merge = {"init_args": {"merge": describe(WEMoE())}}
     folder.mkdir()
     config = {"suite": describe(suite), "model": merge}
@@ -124,7 +124,7 @@ def write_run(folder: Path, suite: Suite) -> Path:
 
 
 def run(arguments: list[str], environment: dict[str, str]) -> list[str]:
-    """The lines that a Python process prints."""
+    """Run a Python process, and return the lines that it prints."""
     done = subprocess.run(
         [sys.executable, "-c", *arguments],
         env=os.environ | environment,
@@ -136,7 +136,7 @@ def run(arguments: list[str], environment: dict[str, str]) -> list[str]:
 
 
 def main() -> None:
-    """Measure, and print what was seen."""
+    """Measure the memory, and print what was seen."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

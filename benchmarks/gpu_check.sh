@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # Check the kernels on a GPU and measure them, in ten minutes, on a machine without a network.
 #
-#   benchmarks/gpu_check.sh wheels FOLDER [3.12]   fetch what such a machine may lack, for its version of Python, on
-#                                                  a machine that has a network
-#   benchmarks/gpu_check.sh OUT [FOLDER]           run all steps, into OUT, with that machine's own python3 and torch
+#   benchmarks/gpu_check.sh wheels FOLDER [3.12]   fetch the packages that such a machine may lack, for its version of
+#                                                  Python, on a machine that has a network
+#   benchmarks/gpu_check.sh OUT [FOLDER]           run all steps into OUT, with that machine's own python3 and torch
 #
-# Steps come in the order of their value. Each has a time limit, and its log lies in OUT as soon as it has ended, with a
-# line in OUT/steps.tsv: name, exit status (124: it ran past its limit), seconds. Where there is no GPU they run on the
-# CPU, small, with Triton's interpreter: that says that the script works, and nothing about speed.
+# The most valuable steps come first. Each has a time limit. As soon as it has ended, its log is in OUT, and a line in
+# OUT/steps.tsv: name, exit status (124: it ran past its limit), seconds. Without a GPU the steps run on the CPU, small,
+# with Triton's interpreter: that shows that the script works, but says nothing about speed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 
-# Needed to import the package, and often absent beside torch. Only pydantic-core is for one version of Python.
+# Packages that the import needs, and that are often not installed along with torch. Only pydantic-core is for one
+# version of Python.
 lacking=(jsonargparse docstring-parser typeshed-client importlib-resources platformdirs lazy-loader)
 lacking+=(pydantic pydantic-core annotated-types typing-inspection)
 

@@ -1,7 +1,7 @@
-"""The measures of `gpu_check.sh`: `python benchmarks/gpu_measures.py NAME --out FOLDER`.
+"""Take a measure of `gpu_check.sh`: `python benchmarks/gpu_measures.py NAME --out FOLDER`.
 
-They are those of `wemoe-pl bench`, at the sizes of its GPU table, and four that only make sense
-there. Without a GPU they run on the CPU, on the miniature's sizes.
+There are the measures of `wemoe-pl bench`, at the sizes of its GPU table, and four that only make
+sense on a GPU. Without a GPU they run on the CPU, at the sizes of the miniature.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def facts(out: Path) -> None:
 
 
 def measured(*measures: str, settings: Settings = SETTINGS) -> Callable[[Path], None]:
-    """A function that takes measures of `wemoe-pl bench`."""
+    """Return a function that takes measures of `wemoe-pl bench`."""
 
     def take(out: Path) -> None:
         command = f"python benchmarks/gpu_measures.py {measures[0]}"
@@ -61,7 +61,7 @@ def measured(*measures: str, settings: Settings = SETTINGS) -> Callable[[Path], 
 
 
 def compiled(out: Path) -> None:
-    """Time the mixture, as it is and compiled, beside the plain MLP and that compiled."""
+    """Time the mixture and the plain MLP, both as they are and compiled."""
     rows = []
     for samples in ONE_SHAPE.samples:
         torch.manual_seed(SEED)
@@ -70,7 +70,7 @@ def compiled(out: Path) -> None:
         x = ONE_SHAPE.batch(samples, shape.tokens, shape.width)
         upstream = torch.randn_like(x)
         layers: dict[str, Layer] = {"plain": plain, "WEMoE": moe}
-        # Without a GPU there may be no compiler for its code either.
+        # Without a GPU there may be no compiler for the code that "inductor" writes either.
         backend = "inductor" if ON_GPU else "aot_eager"
         layers |= {f"{n}, compiled": torch.compile(m, backend=backend) for n, m in layers.items()}
         there = {name: forward_only(layer, x) for name, layer in layers.items()}
@@ -85,7 +85,7 @@ def compiled(out: Path) -> None:
 
 
 def chosen(out: Path) -> None:
-    """Write down which kernel the race on a GPU has chosen, for every load and both passes."""
+    """Write down which kernel was the fastest on a GPU, for every load and both passes."""
     for name in SETTINGS.shapes:
         shape = SHAPES[name]
         for samples in (1, 4, *SETTINGS.samples):
@@ -117,7 +117,7 @@ def profiled(out: Path) -> None:
 
 
 def write(out: Path, name: str, content: object) -> None:
-    """Print a result, and leave it as JSON."""
+    """Print a result, and write it as JSON."""
     text = json.dumps(content, indent=1)
     print(text)
     out.mkdir(parents=True, exist_ok=True)

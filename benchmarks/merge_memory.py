@@ -1,12 +1,12 @@
-"""The memory that static merging takes: many experts of random weights, read from files.
+"""Measure the memory of static merging, with many experts of random weights, read from files.
 
     python benchmarks/merge_memory.py [--experts 20] [--depth 24] [--methods TaskArithmetic TSVM …]
 
-Writes a pretrained CLIP ViT-L/14 and experts in half precision (0.6 GB each at the full depth), and
-merges them by each method in a process of its own, which says how much more memory it has held than
-before, as a multiple of one model in single precision. Singular vectors of random matrices take as
-long as those of others, but accuracy says nothing here. With fewer blocks (`--depth`), what is held
-of single tensors weighs more beside the model.
+The script writes a pretrained CLIP ViT-L/14 and experts in half precision (0.6 GB each at the full
+depth), and merges them by each method in a process of its own. The process reports how much more
+memory it has held than before, as a multiple of one model in single precision. Singular vectors of
+random matrices take as long as those of others, but accuracy says nothing here. With fewer blocks
+(`--depth`), single tensors that are held weigh more in relation to the model.
 """
 
 import argparse
@@ -44,7 +44,7 @@ print(json.dumps({"experts": len(files), "model": size, "peak": peak() - before}
 
 
 def write(folder: Path, experts: int, depth: int) -> None:
-    """Write the pretrained encoder, and experts that are near it."""
+    """Write the pretrained encoder, and experts that differ little from it."""
     options = {"num_classes": 0, "depth": depth}
     shapes = Backbone("vit_large_patch14_clip_quickgelu_224", options).shapes
     base = {name: 0.02 * torch.randn(shape) for name, shape in shapes.items()}
@@ -55,7 +55,7 @@ def write(folder: Path, experts: int, depth: int) -> None:
 
 
 def main() -> None:
-    """Measure, and print a line per method."""
+    """Measure the memory, and print a line per method."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

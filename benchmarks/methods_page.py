@@ -1,9 +1,9 @@
-"""The tables of docs/methods.md, of the code, the configs, and what is published and measured.
+"""Write the tables of docs/methods.md from the code, the configs, and published and measured means.
 
     python benchmarks/methods_page.py
 
-It takes seconds, and has to be run again when a method, a config, a published figure or a table of
-docs/miniature.md changes: a test compares the page with what this writes.
+The script takes seconds. It has to be run again when a method, a config, a published figure or a
+table of docs/miniature.md changes: a test compares the page with the tables that this script makes.
 """
 
 import json
@@ -40,17 +40,17 @@ DASH = "–"
 
 
 class Entry(NamedTuple):
-    """A row of the page: a config, and what its method is called elsewhere.
+    """An entry is a row of the page: a config, and the names of its method elsewhere.
 
     Attributes:
-        config: its name.
-        published: what sources of published figures of the same settings call the method.
-        measured: what is in the name of its row in the table of docs/miniature.md, if there is more
-            than that of its method.
-        note: what must be known of the published figure.
-        name: what the row is called, if not as its method.
-        options: of the merge method, in the place of the config's.
-        source: where it is from, if that is not where its merge method is from.
+        config: the name of the config.
+        published: the names of the method in sources of published figures of the same settings.
+        measured: a part of the name of its row in the table of docs/miniature.md, which tells it
+            from other rows of the same method.
+        note: a remark on the published figure.
+        name: the name of the row; by default that of its method.
+        options: the options of the merge method that replace those of the config.
+        source: the source of the row; by default that of its merge method.
     """
 
     config: str
@@ -147,12 +147,12 @@ def methods_table() -> str:
 
 
 def options_of(entry: Entry) -> str:
-    """Write the options that are not the config's."""
+    """Write the options that replace those of the config."""
     return "".join(f", `{name}: {json.dumps(value)}`" for name, value in entry.options.items())
 
 
 def measured_mean(entry: Entry, method: str, measured: Mapping[str, str]) -> str:
-    """Find the mean of a row: by the method's name, and by what else is in that of the row."""
+    """Find the mean of a row by the method's name, and by the entry's part of the row's name."""
     others = [row for row in measured if row.startswith(f"{method} (")]
     if not others and not entry.options:
         return measured.get(method, DASH)
@@ -169,7 +169,7 @@ def method_of(config: str) -> MergeMethod:
 
 
 def built(described: Any) -> Any:
-    """Make an object of its class and arguments, as a config describes it; else return it."""
+    """Make the object that a config describes by class and arguments; return other values as is."""
     if not isinstance(described, Mapping):
         return described
     arguments = {name: built(value) for name, value in described.get("init_args", {}).items()}
@@ -177,7 +177,7 @@ def built(described: Any) -> Any:
 
 
 def needs(method: MergeMethod) -> str:
-    """Say what a method is given besides weights."""
+    """Say what a method needs in addition to weights."""
     if isinstance(method, PerTaskMethod | Individual):
         return "the task of every image"
     if isinstance(method, SampleMethod):
@@ -186,9 +186,9 @@ def needs(method: MergeMethod) -> str:
 
 
 def stored(method: MergeMethod) -> str:
-    """Count what is kept beside one model, in models."""
+    """Return the stored size in addition to one model, in models."""
     if isinstance(method, PerTaskMethod | Individual):
-        # The share is that of every architecture; masks cannot be made without weights.
+        # The share is the same for every architecture; masks cannot be made without weights.
         suite = read_suite("miniature")
         encoder, experts = suite.load_pretrained(), suite.load_experts()
         total = parameter_counts(method.merge(encoder, experts))["total"]
@@ -201,7 +201,7 @@ def stored(method: MergeMethod) -> str:
 
 
 def forward(method: MergeMethod) -> str:
-    """Say what an image costs."""
+    """Say what the forward pass of an image costs."""
     if isinstance(method, PerTaskMethod | Individual):
         return "one model, unpacked when the task changes"
     if isinstance(method, WEMoE):
@@ -214,7 +214,7 @@ def forward(method: MergeMethod) -> str:
 
 
 def source(method: MergeMethod) -> str:
-    """Find where a method is from: in the text of its class, or else of its file."""
+    """Find the source of a method in the docstring of its class, or else of its file."""
     kind = type(method)
     texts = (kind.__doc__ or "", sys.modules[kind.__module__].__doc__ or "")
     found = (re.search(r"arXiv (\d{4}\.\d{5})", text) for text in texts)
@@ -250,7 +250,7 @@ def miniature_means(document: str) -> dict[str, str]:
 
 
 def family_section(family: str) -> str:
-    """Make the section of one family: its rows by method and source, a column per architecture."""
+    """Make the section of a family: its rows by method and source, a column per architecture."""
     titles = ["method", "B/32: 8, 14, 20", "B/16: 8, 14, 20", "L/14: 8, 14, 20", "source"]
     rows = [row for row in all_rows() if row.checkpoint_family == family and size_of(row)]
     lines: dict[tuple[str, str], list[PublishedRow]] = {}
@@ -264,7 +264,7 @@ def family_section(family: str) -> str:
 
 
 def size_of(row: PublishedRow) -> str | None:
-    """Name the number of tasks of a row, if it is of all eight, 14 or 20, and not corrupted."""
+    """Return the experiment of a row, if it is of all eight, 14 or 20 tasks, and not corrupted."""
     return next((e for e in EXPERIMENTS if row.experiment.partition(" with")[0] == e), None)
 
 
@@ -275,5 +275,5 @@ def means_of(suite: str, rows: Iterable[PublishedRow]) -> str:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)  # routers are made anew, and only counted
+    torch.manual_seed(0)  # routers get random weights, but are only counted
     main()

@@ -1,16 +1,17 @@
-"""The tables of docs/miniature.md, from nothing: every method and experiment on rendered images.
+"""Make the tables of docs/miniature.md: run every method and experiment on rendered images.
 
     python benchmarks/miniature_tables.py
     SUITE=miniature20 python benchmarks/miniature_tables.py
     ROWS=methods/routed,methods/symerge python benchmarks/miniature_tables.py
 
-`make tables` runs this for both suites. Runs are kept below runs/tables; one that is there already
-is not run again, so an interrupted table goes on where it was. Two run at a time. Each suite takes
-about an hour on two cores; that of twenty tasks has the tables of methods and coefficients only.
+`make tables` runs this script for both suites. Runs are kept below runs/tables. A run that is there
+already is not run again, so an interrupted table continues where it stopped. Two run at a time.
+Each suite takes about an hour on two cores; the suite of twenty tasks has the tables of methods and
+coefficients only.
 
-`ROWS` chooses sweeps by how their names begin: no others are run. A table whose other runs are not
-there yet stays in the document as it was, which is said. What has nothing random is run once, and
-all else with three seeds.
+`ROWS` chooses sweeps by the beginnings of their names: no others are run. If other runs of a table
+are missing, the table stays in the document as it was, and a message says so. Methods without
+randomness are run once, and all others with three seeds.
 """
 
 import json
@@ -37,7 +38,7 @@ ALONE = ("--model.references", "false")
 SEEDS = ("--grid", "seed_everything=0,1,2")
 ADAPT = ("--config", "adapt_miniature", "--trainer.max_steps", "100")
 LEARN = ("--model.learning_rate", "5e-3", "--trainer.max_steps", "100")
-# In so few steps a rate that stays, which AdaMerging is published with, ends where it happens to.
+# With the constant rate of the published AdaMerging, so few steps end at an arbitrary point.
 ANNEALED = ("--config", "adamerging_layer_wise", "--model.schedule", "cosine")
 ADAMERGING = (*ANNEALED, *LEARN)
 KINDS = ",".join(["null", *(f"{{kind: {kind}, severity: 2}}" for kind in CORRUPTIONS)])
@@ -46,7 +47,7 @@ ON_CORRUPTED = ("--config", "corrupted_miniature", "--trainer.max_steps", "60")
 UNSEEN = ("--grid", "unseen=[mnist,eurosat],[resisc45,svhn]")
 SOME = ["sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd"]
 NUMBERS = ",".join(f"[{','.join(SOME[:n])}]" for n in (2, 4))
-# Of each method, its config, the key of its scaling coefficient, and the published value.
+# For each method: its config, the key of its scaling coefficient, and the published value.
 PUBLISHED = {
     "task arithmetic": (("--config", "task_arithmetic"), "scaling", 0.3),
     "TSV-M": (("--config", "tsv_m"), "alpha", 1.0),
@@ -56,11 +57,11 @@ PUBLISHED = {
     "WUDI": (("--config", "wudi"), "alpha", 1.0),
     "WEMoE": (ADAPT, "init_lambda", 0.3),
 }
-SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the published coefficient
+SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)  # shares of the published coefficient
 
 
 def shares_of(job: tuple[str, ...], key: str, published: float) -> tuple[str, ...]:
-    """A sweep over shares of a published coefficient, which chooses by what needs no labels."""
+    """Return a sweep over shares of a published coefficient, which chooses one without labels."""
     values = ",".join(f"{share * published:g}" for share in SHARES)
     return *job, "--grid", f"model.merge.{key}={values}", "--choose"
 
@@ -126,18 +127,18 @@ def main() -> None:
 
 
 def is_meant(name: str) -> bool:
-    """Is a sweep to be run? It is if the suite has its table, and `ROWS` names it or nothing."""
+    """Return whether to run a sweep: the suite has its table, and `ROWS` names it or is empty."""
     is_of_suite = name.partition("/")[0] in TABLES
     return is_of_suite and (not ROWS or name.startswith(ROWS))
 
 
 def sweeps_of(table: str) -> list[str]:
-    """The sweeps whose runs make up a table."""
+    """Return the sweeps whose runs make up a table."""
     return [name for name in SWEEPS if name.partition("/")[0] == table]
 
 
 def folder(name: str) -> str:
-    """Where a sweep's runs go."""
+    """Return the folder of a sweep's runs."""
     return str(RUNS / name.replace(", ", "_").replace(" ", "_"))
 
 
@@ -149,7 +150,7 @@ def validation(arguments: Sequence[str]) -> tuple[str, str]:
 
 
 def wemoe_pl(*arguments: str, jobs: int = 0) -> str:
-    """Run a command; what it prints."""
+    """Run a command of `wemoe-pl`; return what it prints, unless it runs jobs."""
     more = ("--jobs", str(jobs)) if jobs else ()
     command = [sys.executable, "-m", "wemoe_pl", *arguments, *more]
     print(" ".join(arguments), flush=True)
@@ -159,18 +160,18 @@ def wemoe_pl(*arguments: str, jobs: int = 0) -> str:
 
 
 def reported(name: str, *options: str) -> str:
-    """The tables of `wemoe-pl report`."""
+    """Return the tables that `wemoe-pl report` prints."""
     return wemoe_pl("report", folder(name), *options)
 
 
 def runs_below(name: str) -> list[dict[str, Any]]:
-    """The results of a sweep."""
+    """Return the results of a sweep's runs."""
     paths = sorted(Path(folder(name)).rglob("results.json"))
     return [json.loads(path.read_text()) for path in paths]
 
 
 def robustness_table() -> str:
-    """Means by corruption, and how the worst task of each compares with task arithmetic."""
+    """Make the tables of means by corruption, and of each worst task against task arithmetic."""
     start = "robustness/task arithmetic"
     methods = sweeps_of("robustness")
     kinds = ["clean", *CORRUPTIONS]
@@ -202,12 +203,12 @@ def robustness_table() -> str:
 
 
 def kind_of(run: Mapping[str, Any]) -> str:
-    """What was done to a run's images."""
+    """Return the kind of corruption of a run's images, or "clean"."""
     return run["corruption"]["kind"] if run["corruption"] else "clean"
 
 
 def coefficients_table() -> str:
-    """Accuracy and information at shares of the published coefficients, and what is chosen."""
+    """Make the table of accuracy and information at shares of coefficients, and of the choice."""
     rows = []
     for sweep in sweeps_of("coefficients"):
         name = sweep.partition("/")[2]
@@ -223,7 +224,7 @@ def coefficients_table() -> str:
 
 
 def tasks_table() -> str:
-    """Accuracy and information by the number of tasks."""
+    """Make the table of accuracy and information by the number of tasks."""
     rows = []
     counts: list[int] = []
     for sweep in sweeps_of("tasks"):
@@ -237,18 +238,18 @@ def tasks_table() -> str:
 
 
 def information_of(run: Mapping[str, Any]) -> float:
-    """The mean information of a run over its tasks."""
+    """Return the mean information of a run over its tasks."""
     return fmean(run["information"].values())
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """A table."""
+    """Return a table in Markdown."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def insert(text: str, name: str, table: str) -> str:
-    """The document with a table between its marks."""
+    """Return the document with a table between its marks."""
     begin, end = f"<!-- table: {name} -->", "<!-- end of table -->"
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     if not pattern.search(text):
@@ -264,7 +265,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "tasks": tasks_table,
     "routing": lambda: reported("routing"),
 }
-if SUITE != "miniature":  # the other experiments are on the first suite
+if SUITE != "miniature":  # the other experiments are on the first suite only
     TABLES = {name: TABLES[name] for name in ("methods", "coefficients")}
 
 

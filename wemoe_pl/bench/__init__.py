@@ -1,1 +1,1 @@
-"""`wemoe-pl bench`: what per-sample merging costs, as ratios to the plain model."""
+"""Measure, for `wemoe-pl bench`, the costs of per-sample merging as ratios to the plain model."""

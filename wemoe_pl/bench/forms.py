@@ -1,4 +1,4 @@
-"""The forms of MLP that vision transformers have, and of dictionary, each beside the plain MLP."""
+"""Time mixtures of all forms of MLP and of dictionary, each next to the plain MLP of that form."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,19 +21,19 @@ from wemoe_pl.moe.quantised import Quantised
 
 
 class OwnActivation(nn.Module):
-    """An activation that nobody knows: it might look at whole rows of hidden units."""
+    """An `OwnActivation` is unknown to the kernels: it might look at whole rows of hidden units."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, H) → (…, H)."""
+        """Map (…, H) → (…, H)."""
         return x * (1.702 * x).sigmoid()
 
 
 class OwnMlp(nn.Module):
-    """An MLP of a class that nobody knows.
+    """An `OwnMlp` is an MLP of a class that is unknown to the kernels.
 
     Args:
-        width: D.
-        hidden: H.
+        width: D, the width of the tokens.
+        hidden: H, the number of hidden units.
     """
 
     def __init__(self, width: int, hidden: int):
@@ -41,17 +41,17 @@ class OwnMlp(nn.Module):
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) → (B, N, D)."""
+        """Map (B, N, D) → (B, N, D)."""
         out: Tensor = self.fc2(nn.functional.gelu(self.fc1(x)))
         return out
 
 
 def gated(width: int) -> int:
-    """Hidden units of a gated MLP of as many weights as a plain one: two thirds of 4 D."""
+    """Return the hidden units of a gated MLP with the weights of a plain one: two thirds of 4 D."""
     return 8 * width // 3
 
 
-# By the name of a row: the width D → an MLP.
+# The functions from the width D to an MLP, by the name of the row.
 FORMS: dict[str, Callable[[int], nn.Module]] = {
     "Mlp": lambda d: Mlp(d, 4 * d),
     "Mlp, unknown activation": lambda d: Mlp(d, 4 * d, act_layer=OwnActivation),
@@ -63,7 +63,7 @@ FORMS: dict[str, Callable[[int], nn.Module]] = {
     "class of one's own": lambda d: OwnMlp(d, 4 * d),
 }
 
-# By the name of a row: how the dictionary of a plain `Mlp` is stored.
+# The stored forms of the dictionary of a plain `Mlp`, by the name of the row.
 DICTIONARIES: dict[str, Compression] = {
     "Mlp, bfloat16 dictionary": Dense("bfloat16"),
     "Mlp, int8 dictionary": Quantised(),
@@ -72,11 +72,11 @@ DICTIONARIES: dict[str, Compression] = {
 }
 
 
-BY_EXPERT = "Mlp, one expert each"  # whose samples share as many routings as there are experts
+BY_EXPERT = "Mlp, one expert each"  # its samples share as many routings as there are experts
 
 
 def routed_to_one_expert_each(moe: WeightEnsemblingMoE) -> Layer:
-    """A mixture without its router, which gives every expert an equal share of the samples."""
+    """Return a mixture without its router, which sends samples to one expert each, in turn."""
     experts = count_experts(moe)
     one_each = torch.eye(experts)
 
@@ -88,9 +88,10 @@ def routed_to_one_expert_each(moe: WeightEnsemblingMoE) -> Layer:
 
 
 def forms(settings: Settings) -> Iterator[BenchRow]:
-    """Every form of MLP and of dictionary: the mixture beside the plain MLP of the same form.
+    """Time the mixture and the plain MLP, for every form of MLP and of dictionary.
 
-    The last row is of samples that share routings, forward only: gradients are sample by sample.
+    In the last row samples share routings. Only its forward pass shares merged weights: with
+    gradients, weights are merged sample by sample.
     """
     dense = {form: (make, DENSE) for form, make in FORMS.items()}
     others = {form: (FORMS["Mlp"], compression) for form, compression in DICTIONARIES.items()}

@@ -1,4 +1,4 @@
-"""The least time that a merged MLP can take on a machine: its arithmetic, and what it reads."""
+"""Compute the least time of a merged MLP on a machine, from its arithmetic and its reading."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from wemoe_pl.moe.kernels.choice import choose_kernel
 from wemoe_pl.moe.kernels.timing import interleaved
 from wemoe_pl.moe.kernels.two_layers import two_layers
 
-SIDE = 2048  # of the square matrices whose product is timed
-READ = 2**26  # numbers that are summed: more than any cache holds
+SIDE = 2048  # the rows of the square matrices whose product is timed
+READ = 2**26  # the count of numbers that are summed: more than any cache holds
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The measured peak speed of a machine: products and memory traffic per second.
+    """A `Machine` has the measured peak speed of a machine: arithmetic and reading per second.
 
     Attributes:
-        multiply_adds: multiply-adds of one large matrix product.
-        bytes: bytes read from memory.
+        multiply_adds: the multiply-adds per second of one large matrix product.
+        bytes: the bytes per second that are read from memory.
     """
 
     multiply_adds: float
@@ -30,7 +30,7 @@ class Machine:
 
     @classmethod
     def measured(cls, settings: Settings) -> "Machine":
-        """Measure what torch gets out of it, in the precision of the settings."""
+        """Measure the speed that torch reaches, in the precision of the settings."""
         left, right = (settings.batch(SIDE, SIDE).detach() for _ in range(2))
         numbers = torch.ones(READ, device=settings.device, dtype=settings.dtype)
         runs = {"product": lambda: left @ right, "sum": lambda: numbers.sum()}
@@ -40,11 +40,11 @@ class Machine:
 
 @dataclass(frozen=True)
 class Count:
-    """The multiply-adds and bytes that one pass over a batch needs, without the router.
+    """A `Count` has the multiply-adds and the reading of a batch, without the router.
 
     Attributes:
-        multiply_adds: multiply-adds that merge weights and use them.
-        numbers: how many numbers of weights are read.
+        multiply_adds: the multiply-adds that merge weights and use them.
+        numbers: the number of weights that are read, task vectors included.
     """
 
     multiply_adds: int
@@ -52,10 +52,11 @@ class Count:
 
     @classmethod
     def of(cls, shape: Shape, samples: int, experts: int, learning: bool) -> "Count":
-        """B·T·P to merge, B·N·2DH to multiply, (T + 1)·P to read.
+        """Count B·T·P to merge, B·N·2DH to multiply, (T + 1)·P to read.
 
         A backward pass merges anew, has a product for the tokens and one for the weights, and
-        contracts those with the dictionary: three times the forward pass, and twice the reading.
+        contracts the latter with the dictionary. Both passes together take three times the
+        arithmetic of the forward pass, and twice its reading.
 
         >>> Count.of(SHAPES["vitb32"], samples=16, experts=8, learning=False)
         Count(multiply_adds=4379344896, numbers=42501888)
@@ -67,7 +68,7 @@ class Count:
 
 
 def limits(settings: Settings) -> Iterator[BenchRow]:
-    """Both limits of a mixture with a router of depth 0, and how far it is from the larger one."""
+    """Yield both limits of a mixture, router excluded, and its time relative to the larger one."""
     machine = Machine.measured(settings)
     for name, experts, samples in product(settings.shapes, settings.experts, settings.samples):
         shape = SHAPES[name]

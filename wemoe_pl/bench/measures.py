@@ -1,4 +1,4 @@
-"""The measures: functions of `Settings` that yield rows, by the names of `wemoe-pl bench`."""
+"""Define the measures of `wemoe-pl bench`, by name: functions of `Settings` that yield rows."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -34,11 +34,11 @@ from wemoe_pl.moe.kernels.timing import interleaved, peak_memory
 from wemoe_pl.moe.kernels.two_layers import Kernel, two_layers
 
 MOST_LOOPED = 16  # samples; a loop over more of them outgrows the memory of many machines
-HEAD_CLASSES = 100  # classes of every task, about the mean of the eight
+HEAD_CLASSES = 100  # classes of every task, about the mean of the paper's eight tasks
 
 
 def layer(settings: Settings) -> Iterator[BenchRow]:
-    """The mixture beside the plain MLP and its rivals: forward, and forward with backward."""
+    """Time the mixture, the plain MLP and the rivals: forward, and forward with backward."""
     wanted = product(settings.shapes, settings.experts, settings.depths)
     for name, experts, depth in wanted:
         shape = SHAPES[name]
@@ -57,7 +57,7 @@ def layer(settings: Settings) -> Iterator[BenchRow]:
 
 
 def ways(settings: Settings) -> Iterator[BenchRow]:
-    """Every kernel for a mixture, from one token to all: is the chosen one the fastest?"""
+    """Time every kernel for a mixture, from one token to all, to see if the fastest is chosen."""
     for name, experts in product(settings.shapes, settings.experts):
         shape = SHAPES[name]
         plain, _, moe = mixture(shape, experts, 0, settings)
@@ -79,9 +79,10 @@ def ways(settings: Settings) -> Iterator[BenchRow]:
 
 
 def memory(settings: Settings) -> Iterator[BenchRow]:
-    """The memory of a forward and a backward pass, beside the size of the dictionary.
+    """Measure the memory of a forward and a backward pass, and the size of the dictionary.
 
-    Extra is what goes beyond the output and the gradient of the input, which any layer has.
+    The column `extra` is the memory beyond the output and the gradient of the input, which any
+    layer has.
     """
     for name, experts, depth in product(settings.shapes, settings.experts, settings.depths):
         shape = SHAPES[name]
@@ -91,7 +92,7 @@ def memory(settings: Settings) -> Iterator[BenchRow]:
             upstream = torch.randn_like(x)
             dictionary = moe.task_vectors.nbytes
             for run, module in {"plain": plain, "WEMoE": moe}.items():
-                module(x).backward(upstream)  # gradients and libraries' buffers stay from now on
+                module(x).backward(upstream)  # gradients and libraries' buffers stay after this
                 x.grad = None
                 _, held = peak_memory(there_and_back(module, x, upstream), settings.device)
                 x.grad = None
@@ -103,7 +104,7 @@ def memory(settings: Settings) -> Iterator[BenchRow]:
 
 
 def encoder(settings: Settings) -> Iterator[BenchRow]:
-    """Adaptation steps and evaluation of a whole encoder, all tasks in one forward pass."""
+    """Time adaptation steps and evaluation of an encoder, all tasks in one forward pass."""
     for name, experts, per_task in product(settings.shapes, settings.experts, settings.samples):
         shape = SHAPES[name]
         blocks = min(shape.blocks, settings.blocks or shape.blocks)
@@ -129,7 +130,7 @@ def encoder(settings: Settings) -> Iterator[BenchRow]:
 
 
 def build(settings: Settings) -> Iterator[BenchRow]:
-    """Upscaling of an encoder: time, memory, and the size of a checkpoint of what it learns."""
+    """Measure the upscaling of an encoder: time, memory, and size of the routers' checkpoint."""
     for name, experts in product(settings.shapes, settings.experts):
         shape = SHAPES[name]
         blocks = min(shape.blocks, settings.blocks or shape.blocks)
@@ -154,14 +155,14 @@ KERNELS: dict[str, Kernel] = {"weight space": tiled_mlp, "activation space": act
 
 
 def step(encoder: nn.Module, images: Tensor, heads: Tensor) -> None:
-    """An adaptation step without the optimizer: forward, the tasks' entropies, backward."""
+    """Run an adaptation step without the optimizer: forward, the tasks' entropies, backward."""
     features = encoder(images).unflatten(0, (len(heads), -1))
     logits = torch.einsum("tbd,tcd->tbc", features, heads)
     sum(map(mean_entropy, logits)).backward()  # type: ignore[union-attr]
 
 
 def file_bytes(encoder: nn.Module) -> int:
-    """Bytes of a file of what is trained, the routers."""
+    """Return the size in bytes of a file of the trainable weights, which are the routers."""
     trained = {n: p.detach() for n, p in encoder.named_parameters() if p.requires_grad}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "routers.safetensors"

@@ -1,7 +1,7 @@
-"""The names that `wemoe-pl bench` takes, known without importing torch."""
+"""List the names that `wemoe-pl bench` takes, without importing torch."""
 
 BENCH_MEASURES = ("layer", "forms", "ways", "limits", "memory", "encoder", "build", "plan")
-# The models whose sizes are taken.
+# The names of the models whose sizes are used.
 BENCH_SHAPES = ("vitb32", "vitb16", "vitl14", "miniature")
 BENCH_NOTE = (
     "Random weights and images: times and sizes, not accuracy. Ratios are to the plain model."

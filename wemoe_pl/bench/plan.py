@@ -1,4 +1,4 @@
-"""The memory of a dictionary on every device, counted on the meta device, not measured."""
+"""Count the memory of a dictionary on every device, with models on the meta device."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -22,15 +22,15 @@ COMPRESSIONS: dict[str, Compression] = {
     "pruned by 0.9, bfloat16": Pruned("bfloat16", ratio=0.9),
     "rank 64, bfloat16": LowRank("bfloat16", rank=64),
 }
-SEVERAL = (2, 4, 8)  # devices
-# Blocks that are on a device beside its share: the one that runs, what was gathered for it, and the
-# next; of a stream, the one that runs, and its larger half on the way.
+SEVERAL = (2, 4, 8)  # numbers of devices
+# Blocks on a device in addition to its share. Gathered: the one that runs, what was gathered for
+# it, and the next one. Streamed: the one that runs, and one of its two matrices on the way.
 GATHERED, STREAMED = 3.0, 1.5
-LEARNED = 5  # float32 numbers for each that is learned: itself, its gradient twice, Adam's two
+LEARNED = 5  # float32 numbers per learned weight: itself, its gradient twice, and Adam's two
 
 
 def plan(settings: Settings) -> Iterator[BenchRow]:
-    """Bytes per device of a model whose dictionary is resident, streamed, or shared out."""
+    """Yield the bytes per device of a model whose dictionary is resident, streamed or divided."""
     for name, experts in product(settings.shapes, settings.experts):
         shape = SHAPES[name]
         for form, compression in COMPRESSIONS.items():
@@ -40,16 +40,16 @@ def plan(settings: Settings) -> Iterator[BenchRow]:
 
 
 def upscaled_block(shape: Shape, experts: int, compression: Compression) -> WeightEnsemblingMoE:
-    """The mixture of one block, without memory."""
+    """Return the mixture of one block, without memory for its weights."""
     with torch.device("meta"):
         mlp = Mlp(shape.width, 4 * shape.width)
         return WeightEnsemblingMoE(mlp, [mlp] * experts, compression=compression)
 
 
 def places(shape: Shape, mixture: WeightEnsemblingMoE) -> Iterator[BenchRow]:
-    """A row for each way to place the dictionary: bytes on a device, and those a batch moves there.
+    """Yield a row for each way to place the dictionary: bytes on a device, and moved per batch.
 
-    A batch is a forward and a backward pass, each of which needs all that is not there already.
+    A batch has a forward and a backward pass. Each moves all that is not on the device already.
     """
     with torch.device("meta"):
         frozen = 4 * parameter_count(shape.encoder(shape.blocks))

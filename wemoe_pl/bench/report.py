@@ -1,4 +1,4 @@
-"""The report of a bench: a table of each measure on the screen, `bench.json`, and pictures."""
+"""Report a bench: print a table of each measure, and write `bench.json` and pictures."""
 
 import json
 import platform
@@ -27,7 +27,7 @@ MEGABYTES = [
     "moved",
 ]  # fmt: skip
 UNITS = {"ms": (MILLISECONDS, 1e3), "MB": (MEGABYTES, 1e-6)}
-TABLE_WIDTH = 140  # columns of a table that is printed whole, even where lines then wrap
+TABLE_WIDTH = 140  # characters of a line of a table, which is printed whole even if lines wrap
 
 
 def bench(
@@ -39,15 +39,15 @@ def bench(
     threads: int | None,
     command: str,
 ) -> None:
-    """Take some measures, print a table of each, and leave `bench.json`.
+    """Take some measures, print a table of each, and write `bench.json`.
 
     Args:
-        settings: what is measured, and how often.
-        measures: names of `MEASURES`.
+        settings: the settings of all measures.
+        measures: the names of the measures, from `MEASURES`.
         out: the folder of `bench.json` and of the pictures.
         seed: the seed of the random weights.
-        threads: how many threads of a CPU are used; None for as many as torch takes.
-        command: the command that asks for this, which is written down.
+        threads: the number of threads of a CPU that are used; None for as many as torch takes.
+        command: the command that asks for this, which is written to `bench.json`.
     """
     make_folder(out)
     console = Console()
@@ -66,7 +66,7 @@ def bench(
 
 
 def take_alone(measure: str, settings: Settings, seed: int, threads: int | None) -> list[BenchRow]:
-    """Take a measure in a process that did nothing else, so that memory is its own."""
+    """Take a measure in a process that has done nothing else, so that all memory is its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(take, measure, settings, seed, threads).result()
 
@@ -94,7 +94,7 @@ def draw_curves(out: Path, measured: Sequence[BenchRow]) -> None:
 def costs_by(
     key: str, measured: Sequence[BenchRow], usual: Mapping[str, int]
 ) -> dict[str, dict[int, float]]:
-    """Seconds by one key, of the rows that have the usual value of every other."""
+    """Return seconds by one key, from the rows that have the usual value of every other key."""
     lines: dict[str, dict[int, float]] = {}
     for row in measured:
         if all(row[other] == value for other, value in usual.items() if other != key):
@@ -104,12 +104,12 @@ def costs_by(
 
 
 def middle(values: Iterable[int]) -> int:
-    """The median of the different values; of two in the middle, the lower one."""
+    """Return the median of the different values, or the lower one of two in the middle."""
     return median_low(sorted(set(values)))
 
 
 def table_of_rows(measure: str, measured: Sequence[BenchRow]) -> Table:
-    """A table of the rows of a measure."""
+    """Return a table of the rows of a measure."""
     table = Table(title=measure)
     for name, value in measured[0].items():
         unit = next((f", {unit}" for unit, (names, _) in UNITS.items() if name in names), "")
@@ -121,7 +121,7 @@ def table_of_rows(measure: str, measured: Sequence[BenchRow]) -> Table:
 
 
 def cell(name: str, value: Any) -> str:
-    """A value as a person reads it: milliseconds, megabytes, ratios.
+    """Write a value for a reader: milliseconds, megabytes, ratios.
 
     >>> cell("forward", 0.0789), cell("bytes", 75_000_000), cell("ratio", 1.757), cell("best", True)
     ('78.9', '75.0', '1.76', 'yes')
@@ -135,7 +135,7 @@ def cell(name: str, value: Any) -> str:
 
 
 def conditions(seed: int, threads: int | None, command: str) -> dict[str, Any]:
-    """The circumstances under which the measures were taken."""
+    """Return the circumstances under which the measures were taken."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "command": command,

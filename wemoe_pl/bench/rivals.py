@@ -1,4 +1,4 @@
-"""The rivals of the mixture: a loop over samples, all weights at once, and fusion-bench."""
+"""Define the rivals of the mixture: a loop over samples, all weights at once, and fusion-bench."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -16,10 +16,10 @@ Layer = Callable[[Tensor], Tensor]
 
 
 def loop_over_samples(moe: WeightEnsemblingMoE) -> Layer:
-    """The naive form of a mixture: merge the weights of one sample, run it, and go on.
+    """Return the naive form of a mixture, which merges and runs one sample after another.
 
     Args:
-        moe: whose router, pretrained MLP and dense dictionary are used.
+        moe: the mixture whose router, pretrained MLP and dense dictionary are used.
     """
     stored = moe.task_vectors.items()
     stacked = {name: v.stacked for name, v in stored if isinstance(v, DenseVectors)}
@@ -27,10 +27,10 @@ def loop_over_samples(moe: WeightEnsemblingMoE) -> Layer:
 
 
 def all_at_once(moe: WeightEnsemblingMoE) -> Layer:
-    """Merge the weights of all samples into memory, then multiply: a `bmm` for each layer.
+    """Return a form that merges the weights of all samples at once, and has a `bmm` per layer.
 
     Args:
-        moe: whose router, pretrained MLP and dictionary are used.
+        moe: the mixture whose router, pretrained MLP and dictionary are used.
     """
     layers = two_layers(moe.mlp, moe.task_vectors)
     assert layers is not None
@@ -40,10 +40,10 @@ def all_at_once(moe: WeightEnsemblingMoE) -> Layer:
 def fusion_bench_layers(
     pretrained: nn.Module, experts: list[nn.Module], width: int, depth: int
 ) -> dict[str, nn.Module]:
-    """The module of the `fusion-bench` package, per sample and per batch; none without it.
+    """Return modules of the `fusion-bench` package, per sample and per batch; none without it.
 
     Raises:
-        ConfigError: the package is there, but something that it needs is not.
+        ConfigError: the package is installed, but something that it needs is not.
     """
     try:
         from fusion_bench.models.we_moe import WeightEnsemblingMoE as Theirs
@@ -58,7 +58,7 @@ def fusion_bench_layers(
     return {
         name: Theirs(
             hidden_size=width,
-            base_model=deepcopy(pretrained).requires_grad_(True),  # it skips what is frozen
+            base_model=deepcopy(pretrained).requires_grad_(True),  # it skips frozen weights
             expert_models=[deepcopy(expert) for expert in experts],
             init_lambda=0.3,
             batch_first=True,

@@ -1,4 +1,4 @@
-"""The subjects of a benchmark: models of published shapes, randomly initialised, and mixtures."""
+"""Build the subjects of a benchmark: models of published shapes with random weights, mixtures."""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -22,7 +22,7 @@ BenchRow = dict[str, Any]
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a vision transformer; its MLPs have 4 · `width` hidden units."""
+    """A `Shape` has the sizes of a vision transformer, whose MLPs have 4 · `width` hidden units."""
 
     width: int
     tokens: int
@@ -33,11 +33,11 @@ class Shape:
 
     @property
     def weights(self) -> int:
-        """P, the number of weights of an MLP."""
+        """Return P, the number of weights of an MLP."""
         return 8 * self.width**2 + 5 * self.width
 
     def encoder(self, blocks: int) -> nn.Module:
-        """A vision transformer of random weights."""
+        """Return a vision transformer of random weights."""
         return VisionTransformer(
             img_size=self.image,
             patch_size=self.patch,
@@ -58,16 +58,16 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a benchmark: the model's shape, the batch, and the number of repeats.
+    """A `Settings` says which shapes and batches a benchmark takes, and how often it repeats.
 
     Attributes:
-        shapes: names of `SHAPES`.
-        samples: numbers of samples B.
-        experts: numbers of experts T.
-        depths: depths of routers.
-        blocks: how many blocks encoders have at most.
-        repeats: how often each timing is taken.
-        device: "cpu" or "cuda".
+        shapes: the names of the shapes, from `SHAPES`.
+        samples: the numbers of samples B.
+        experts: the numbers of experts T.
+        depths: the depths of routers.
+        blocks: the largest number of blocks of an encoder; None for all.
+        repeats: the number of times that each timing is taken.
+        device: the device, "cpu" or "cuda".
         dtype: the data type of weights and inputs.
     """
 
@@ -85,7 +85,7 @@ class Settings:
         return module.to(self.device, self.dtype)
 
     def batch(self, *shape: int) -> Tensor:
-        """Random inputs that require gradients."""
+        """Return random inputs that require gradients."""
         return torch.randn(shape, device=self.device, dtype=self.dtype).requires_grad_()
 
 
@@ -97,18 +97,18 @@ def mixture(
     build: Callable[[], nn.Module] | None = None,
     compression: Compression = DENSE,
 ) -> tuple[nn.Module, list[nn.Module], WeightEnsemblingMoE]:
-    """A plain MLP, fine-tuned copies of it, and their mixture, all of random weights.
+    """Return a plain MLP, fine-tuned copies of it, and their mixture, all of random weights.
 
     Args:
-        shape: the sizes.
-        experts: T.
-        depth: of the router.
-        settings: say on which device, and in which precision.
-        build: makes an MLP; by default the one of most vision transformers.
-        compression: how the dictionary is stored.
+        shape: the sizes of the model.
+        experts: T, the number of experts.
+        depth: the depth of the router.
+        settings: the settings, which have the device and the precision.
+        build: a function that makes an MLP; by default the one of most vision transformers.
+        compression: the form in which the dictionary is stored.
     """
     plain = build() if build else Mlp(shape.width, 4 * shape.width)
-    # Before anything is made of it: a dictionary may be of another precision, and keeps that.
+    # Placed before anything is made of it, so that a dictionary keeps a precision of its own.
     settings.place(plain).requires_grad_(False)
     tuned = [near(plain) for _ in range(experts)]
     moe = WeightEnsemblingMoE(plain, tuned, router_depth=depth, compression=compression)
@@ -117,7 +117,7 @@ def mixture(
 
 @torch.no_grad()
 def near(module: nn.Module) -> nn.Module:
-    """A copy of an MLP that was fine-tuned a little."""
+    """Return a copy of an MLP with a little noise on its weights, in the place of fine-tuning."""
     tuned = deepcopy(module).requires_grad_(True)
     for weight in tuned.parameters():
         weight.add_(0.01 * torch.randn_like(weight))
@@ -127,26 +127,26 @@ def near(module: nn.Module) -> nn.Module:
 def upscaled(
     shape: Shape, blocks: int, experts: int, settings: Settings
 ) -> tuple[nn.Module, nn.Module]:
-    """A frozen plain encoder and an upscaled one."""
+    """Return a frozen plain encoder and an upscaled one."""
     pretrained = shape.encoder(blocks).requires_grad_(False)
     merged = WEMoE().upscaled(pretrained, [pretrained.state_dict()] * experts)
     return settings.place(pretrained), settings.place(merged)
 
 
 def forward_only(layer: Layer, x: Tensor) -> Callable[[], Tensor]:
-    """A function that runs a forward pass, without gradients."""
+    """Return a function that runs a forward pass without gradients."""
     return torch.no_grad()(lambda: layer(x))
 
 
 def there_and_back(layer: Layer, x: Tensor, upstream: Tensor) -> Callable[[], None]:
-    """A function that runs a forward and a backward pass."""
+    """Return a function that runs a forward and a backward pass."""
     return lambda: layer(x).backward(upstream)
 
 
 def timed(
     layers: dict[str, Layer], x: Tensor, settings: Settings, about: BenchRow
 ) -> Iterator[BenchRow]:
-    """A row for each layer: seconds and ratios to the one called plain."""
+    """Yield a row for each layer: seconds, and ratios to the layer named `plain`."""
     upstream = torch.randn_like(x)
     forward = {name: forward_only(f, x) for name, f in layers.items()}
     both = {name: there_and_back(f, x, upstream) for name, f in layers.items()}

@@ -1,1 +1,1 @@
-"""The mixture: task vectors, the dictionaries that hold them, routers, and the merged MLP."""
+"""Define the mixture: task vectors, the dictionaries that hold them, routers, the merged MLP."""

@@ -1,4 +1,4 @@
-"""`WeightEnsemblingAttention`: attention whose weights are mixed per sample, as an MLP's are."""
+"""Define `WeightEnsemblingAttention`, whose weights are mixed per sample, as in an MLP."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -17,23 +17,23 @@ from wemoe_pl.moe.task_vectors import Model
 
 
 class WeightEnsemblingAttention(Mixture):
-    """The pretrained attention plus the dictionary of its task vectors, mixed per sample.
+    """The mixture of an attention adds task vectors to its pretrained weights for every sample.
 
-    The paper merges attention by task arithmetic, since that of its eight experts hardly differs.
+    The paper merges attention by task arithmetic, since its eight experts hardly differ there.
 
     Args:
-        pretrained_attention: one of timm's, whose forward calls its linear layers and norms.
+        pretrained_attention: an attention of timm, whose forward calls its linear layers and norms.
         expert_attentions: T fine-tuned copies of it, or their weights by name.
         init_lambda: λ, the routing weight of every expert before adaptation, 0 to 1.
-        router_depth: 0, 1 or 2.
-        routing: by "sample", or by "batch"; see `WeightEnsemblingMoE`.
-        init_std: of the router's initial weights.
-        compression: how the dictionary is stored; by default `Dense`.
-        gate: makes routing weights of the router's scores.
+        router_depth: the depth of the router: 0, 1 or 2.
+        routing: the routing mode, "sample" or "batch"; see `WeightEnsemblingMoE`.
+        init_std: the standard deviation of the router's initial weights.
+        compression: the form in which the dictionary is stored; by default `Dense`.
+        gate: the gate that turns the router's scores into routing weights.
         router_width: the number of the router's hidden units; by default the width of the tokens.
 
     Raises:
-        MergeError: no expert, an attention of another form, or keys or shapes that differ.
+        MergeError: there is no expert, the attention has another form, or keys or shapes differ.
 
     >>> import torch
     >>> from timm.layers import Attention
@@ -64,19 +64,19 @@ class WeightEnsemblingAttention(Mixture):
 
     @property
     def pretrained(self) -> nn.Module:
-        """The pretrained attention."""
+        """Return the pretrained attention."""
         return self.attn
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """(B, N, D) → (B, N, D); what else the attention is given goes on to it as it is."""
+        """Map (B, N, D) → (B, N, D); pass all other arguments on to the attention as they are."""
         return merged_module(self.attn, self.task_vectors, self.route(x), x, *args, **kwargs)
 
 
 def attention_width(attention: nn.Module) -> int:
-    """D of an attention that can be mixed.
+    """Return D, the width of the tokens, of an attention that can be mixed.
 
     Raises:
-        MergeError: it has no linear layer, or its forward does more than to call its layers.
+        MergeError: it has no linear layer, or `why_mapped` gives a reason against it.
     """
     first = next((m for m in attention.modules() if isinstance(m, nn.Linear)), None)
     reason = "it has no linear layer" if first is None else why_mapped(attention)

@@ -1,4 +1,4 @@
-"""A dictionary holds the task vectors of every parameter of a module, in whichever form."""
+"""Define the dictionary, which holds the task vectors of a module in any stored form."""
 
 from collections.abc import Iterable, Mapping
 
@@ -13,10 +13,10 @@ from wemoe_pl.moe.quantised import QuantisedVectors, are_quantised
 
 
 class Dictionary(nn.Module):
-    """The task vectors of every parameter of a module, by the parameters' own dotted names.
+    """A dictionary holds the task vectors of every parameter of a module, by its dotted name.
 
     Args:
-        vectors: per parameter, its task vectors.
+        vectors: the task vectors of each parameter, by its dotted name.
     """
 
     def __init__(self, vectors: Mapping[str, TaskVectors]):
@@ -31,35 +31,35 @@ class Dictionary(nn.Module):
             place.add_module(leaf, stored)
 
     def items(self) -> Iterable[tuple[str, TaskVectors]]:
-        """Every parameter's name with its task vectors."""
+        """Yield every parameter's name with its task vectors."""
         return ((n, m) for n, m in self.named_modules() if isinstance(m, TaskVectors))
 
     def mix(self, routing_weights: Tensor) -> dict[str, Tensor]:
-        """Routing weights (B, T) → per parameter, Σ_i r_bi τ_i, (B, *shape)."""
+        """Map routing weights (B, T) → per parameter, Σ_i r_bi τ_i, (B, *shape)."""
         return {name: vectors.mix(routing_weights) for name, vectors in self.items()}
 
     def take_in(self, module: nn.Module) -> None:
-        """Let the module's parameters lie where they are read quickly with their task vectors."""
+        """Move a module's parameters to where they are read quickly with their task vectors."""
         for name, vectors in self.items():
             vectors.take_in(module.get_parameter(name))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all task vectors together."""
+        """Return the number of bytes of all task vectors together."""
         return sum(vectors.nbytes for _, vectors in self.items())
 
 
 def restored(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> TaskVectors:
-    """The task vectors that a state dict holds, whichever form it holds them in.
+    """Return the task vectors that a state dict holds, in any stored form.
 
     Args:
         stored: the state dict of a `DenseVectors`, `PrunedVectors`, `LowRankVectors` or
             `QuantisedVectors`.
-        weight: the parameter that they are of, whose order in memory is theirs.
-        count: T.
+        weight: the parameter that they belong to, which has the same order in memory.
+        count: T, the number of task vectors.
 
     Raises:
-        MergeError: it is of none of these.
+        MergeError: the state dict is of none of these forms.
     """
     match sorted(stored):
         case ["entries"] if stored["entries"].numel() == count * weight.numel():

@@ -1,4 +1,4 @@
-"""`WeightEnsemblingMoE`: an MLP whose weights are mixed per sample (paper §3.2)."""
+"""Define `WeightEnsemblingMoE`, an MLP whose weights are mixed per sample (paper §3.2)."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -18,25 +18,26 @@ from wemoe_pl.system.warn import warn
 
 
 class WeightEnsemblingMoE(Mixture):
-    """The pretrained MLP plus the dictionary of its task vectors, mixed per sample by a router.
+    """The mixture of an MLP adds task vectors to its pretrained weights, weighted by a router.
 
     Args:
         pretrained_mlp: an MLP of timm's form (`fc1`, `act`, `fc2`, optional norm and gates).
         expert_mlps: T fine-tuned copies of it, or their weights by name.
         init_lambda: λ, the routing weight of every expert before adaptation, 0 to 1.
-        router_depth: 0, 1 or 2.
-        routing: "sample" routes every sample by itself, as the paper does; "batch" gives a batch
-            the mean of its routing weights, as the best known re-implementation does.
-        init_std: of the router's initial weights.
-        compression: how the dictionary is stored.
-        gate: makes routing weights of the router's scores.
+        router_depth: the depth of the router: 0, 1 or 2.
+        routing: the routing mode: "sample" routes every sample by itself, as the paper does;
+            "batch" gives a batch the mean of its routing weights, as the best known
+            re-implementation does.
+        init_std: the standard deviation of the router's initial weights.
+        compression: the form in which the dictionary is stored.
+        gate: the gate that turns the router's scores into routing weights.
         router_width: the number of the router's hidden units; by default the width of the tokens.
 
     Raises:
-        MergeError: no expert, an MLP of another form, or keys or shapes that differ.
+        MergeError: there is no expert, the MLP has another form, or keys or shapes differ.
 
     Attributes:
-        one_by_one: must the MLP see every sample alone, which is slow?
+        one_by_one: True if the MLP must see every sample alone, which is slow.
 
     >>> import torch
     >>> from timm.layers import Mlp
@@ -73,11 +74,11 @@ class WeightEnsemblingMoE(Mixture):
 
     @property
     def pretrained(self) -> nn.Module:
-        """The pretrained MLP."""
+        """Return the pretrained MLP."""
         return self.mlp
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) → (B, N, D), or (B, D) → (B, D).
+        """Map (B, N, D) → (B, N, D), or (B, D) → (B, D).
 
         Raises:
             MergeError: the input has another number of dimensions.
@@ -91,13 +92,13 @@ class WeightEnsemblingMoE(Mixture):
 
 
 def first_layer(mlp: nn.Module) -> tuple[str, Any]:
-    """The first layer of an MLP of timm's form, with its name there; None of any other."""
+    """Return the name and the first layer of an MLP of timm's form; the layer of others is None."""
     name = "fc1" if getattr(mlp, "fc1", None) else "fc1_g"
     return name, getattr(mlp, name, None)
 
 
 def mlp_width(mlp: nn.Module) -> int:
-    """D of an MLP of timm's form; raise `MergeError` that names the class of any other."""
+    """Return D of an MLP of timm's form; raise `MergeError` with the class name of any other."""
     _, first = first_layer(mlp)
     per_token = (nn.Linear, *NORMS)
     weighted = [m for m in mlp.children() if next(m.parameters(), None) is not None]

@@ -1,4 +1,4 @@
-"""Low-rank task vectors: the largest singular values of every matrix are stored."""
+"""Store task vectors of low rank, with the largest singular values of every matrix."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from wemoe_pl.moe.dense import Dense
 
 @dataclass(frozen=True)
 class LowRank(Compression):
-    """The largest singular values of every task vector that is a matrix; others are kept whole.
+    """The low-rank form keeps the largest singular values of matrices; vectors are kept whole.
 
     Args:
-        rank: how many are kept.
-        energy: instead of `rank`, the share of the sum of their squares that is kept, 0 to 1.
+        rank: the number of singular values that are kept.
+        energy: the share of the sum of their squares that is kept, 0 to 1, instead of `rank`.
     """
 
     rank: int | None = None
     energy: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, and both or neither."""
+        """Refuse values out of range, and both or neither of `rank` and `energy`."""
         if (self.rank is None) == (self.energy is None):
             raise MergeError("A low-rank dictionary takes either `rank` or `energy`: give one.")
         if self.rank is not None and self.rank < 1:
@@ -45,7 +45,7 @@ class LowRank(Compression):
         return LowRankVectors(left, right, columns, weight.shape, count)
 
     def factorise(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
-        """Factors (m, R) and (R, n) whose product is near a matrix (m, n)."""
+        """Return factors (m, R) and (R, n) whose product is near a matrix (m, n)."""
         left, singular, right = torch.linalg.svd(matrix, full_matrices=False)
         rank = len(singular) if self.rank is None else min(self.rank, len(singular))
         if self.energy is not None:
@@ -57,14 +57,14 @@ class LowRank(Compression):
 
 
 class LowRankVectors(TaskVectors):
-    """Task vectors as products of thin matrices, those of all experts side by side.
+    """A `LowRankVectors` holds products of thin matrices, those of all experts side by side.
 
     Args:
-        left: (m, R), R being the sum of the ranks.
-        right: (R, n).
-        owners: (R,), the expert of each column.
+        left: the left factors, (m, R), R being the sum of the ranks.
+        right: the right factors, (R, n).
+        owners: the expert of each column of `left`, (R,).
         shape: the shape of the parameter, m × n once it is flattened to a matrix.
-        count: T, how many experts there are.
+        count: T, the number of experts.
     """
 
     owners: Tensor
@@ -77,21 +77,21 @@ class LowRankVectors(TaskVectors):
         self.count = count
 
     def mix(self, routing_weights: Tensor) -> Tensor:
-        """Weigh the columns of each expert by its share, then multiply."""
+        """Scale the columns of each expert by its routing weight, then multiply the factors."""
         dtype = routing_weights.dtype
         shares = routing_weights.index_select(1, self.owners)
         mixed = (self.left.to(dtype) * shares[:, None]) @ self.right.to(dtype)
         return mixed.unflatten(2, self.shape[1:])
 
     def tile(self, start: int, stop: int, dim: int, dtype: torch.dtype) -> Tensor:
-        """Multiply some rows or columns of each expert's factors."""
+        """Multiply the factors of each expert for some rows or columns."""
         lines, rest = (self.left, self.right) if dim == 0 else (self.right.T, self.left.T)
         ranks = self.owners.bincount(minlength=self.count).tolist()
         pairs = zip(lines[start:stop].split(ranks, dim=1), rest.split(ranks), strict=True)
         return torch.stack([left.to(dtype) @ right.to(dtype) for left, right in pairs])
 
     def add_applied(self, out: Tensor, x: Tensor, routing_weights: Tensor) -> Tensor:
-        """Two products for all experts at once, and no task vector is formed."""
+        """Multiply by both factors for all experts at once, without forming a task vector."""
         dtype = routing_weights.dtype
         shares = routing_weights.index_select(1, self.owners)
         within = x @ self.right.to(dtype).T * shares[:, None]
@@ -100,22 +100,22 @@ class LowRankVectors(TaskVectors):
 
     @property
     def apply_cost(self) -> float:
-        """Every token is multiplied by both factors."""
+        """Return the number of entries of both factors, which multiply every token."""
         return self.left.numel() + self.right.numel()
 
     @property
     def unpack_cost(self) -> float:
-        """The factors are multiplied."""
+        """Return the multiply-adds of the product of the factors."""
         return len(self.owners) * self.shape.numel()
 
 
 def are_low_rank(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> bool:
-    """Do the factors of task vectors fit each other, a parameter and the number of experts?
+    """Return whether low-rank factors fit each other, a parameter and the number of experts.
 
     Args:
-        stored: `left`, `right` and `owners` of a `LowRankVectors`.
+        stored: the tensors `left`, `right` and `owners` of a `LowRankVectors`.
         weight: the parameter.
-        count: T.
+        count: T, the number of experts.
     """
     left, right, owners = (stored[part] for part in ("left", "right", "owners"))
     if owners.ndim != 1 or owners.is_floating_point() or weight.ndim < 2:

@@ -1,4 +1,4 @@
-"""`Mixture`: a part of an encoder whose weights are mixed per sample by a router (paper §3.2)."""
+"""Define `Mixture`, a part of an encoder whose weights are mixed per sample (paper §3.2)."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ RoutingMode = Literal["sample", "batch"]
 
 
 class Mixture(Routed):
-    """A pretrained module plus the dictionary of its task vectors, mixed per sample by a router.
+    """A mixture adds task vectors to pretrained weights for every sample, weighted by a router.
 
-    Sample b runs through W0 + Σ_i r_bi τ_i, weights and biases alike, where r_b is the router's
-    answer to that sample's own tokens: the output never depends on the rest of the batch, unless
+    Sample b runs through W0 + Σ_i r_bi τ_i, weights and biases alike. The router computes r_b from
+    the tokens of that sample alone, so the output never depends on the rest of the batch, unless
     `routing` is "batch".
 
     Attributes:
         task_vectors: the dictionary, by the names of the pretrained module's parameters.
-        router: the only trainable part.
-        routing: by "sample" or by "batch".
+        router: the router, which is the only trainable part.
+        routing: the routing mode, "sample" or "batch".
     """
 
     task_vectors: Dictionary
@@ -38,7 +38,7 @@ class Mixture(Routed):
     @property
     @abstractmethod
     def pretrained(self) -> nn.Module:
-        """The module whose weights are W0."""
+        """Return the module whose weights are W0."""
 
     def add_experts(
         self,
@@ -47,13 +47,13 @@ class Mixture(Routed):
         routing: RoutingMode,
         compression: Compression,
     ) -> None:
-        """Store the experts' task vectors, and let a router mix them.
+        """Store the experts' task vectors, and the router that mixes them.
 
         Args:
             experts: T fine-tuned copies of the pretrained module, or their weights by name.
-            router: between T experts; it is moved to where the pretrained module is.
-            routing: by "sample" or by "batch".
-            compression: how the dictionary is stored.
+            router: a router between T experts; it gets the device and precision of the module.
+            routing: the routing mode, "sample" or "batch".
+            compression: the form in which the dictionary is stored.
         """
         self.task_vectors = store_task_vectors(self.pretrained, experts, compression)
         self.task_vectors.take_in(self.pretrained)
@@ -62,20 +62,20 @@ class Mixture(Routed):
         self.routing = routing
 
     def route(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, D) → routing weights (B, T), or (1, T) where all samples have the same."""
+        """Map tokens (B, N, D) → routing weights (B, T), or (1, T) if all samples have the same."""
         routing_weights = self.router.of_all if self.router.depth == 0 else self.router(x)
         if self.routing == "batch":
             routing_weights = routing_weights.mean(dim=0, keepdim=True)
-        # `shape[0]`, since `len` would give an exported program batches of this size only.
+        # `shape[0]`, since `len` would limit an exported program to batches of this size.
         self.record(routing_weights.expand(x.shape[0], -1))
         return routing_weights
 
     @torch.no_grad()
     def fold(self) -> nn.Module:
-        """A plain module of the same function, which there is when every input is routed alike.
+        """Return a plain module with the same outputs, if every input is routed alike.
 
         Raises:
-            MergeError: the router looks at its input.
+            MergeError: the router depends on its input.
         """
         if self.router.depth != 0:
             raise MergeError(
@@ -92,9 +92,9 @@ class Mixture(Routed):
 def store_task_vectors(
     pretrained: nn.Module, experts: Sequence[Model], compression: Compression
 ) -> Dictionary:
-    """The dictionary of a module, parameter by parameter.
+    """Build the dictionary of a module, parameter by parameter.
 
-    Of the experts' weights one tensor at a time is held in memory, if they are read lazily.
+    If the experts' weights are read lazily, one tensor of them at a time is held in memory.
     """
     if not experts:
         raise MergeError("There is no expert to merge: give at least one.")
@@ -111,6 +111,6 @@ def store_task_vectors(
 
 
 def mixtures_of(encoder: nn.Module) -> dict[str, Mixture]:
-    """The mixtures of an encoder by the names of their places, in the order in which they run."""
+    """Return the mixtures of an encoder by module name, in the order in which they run."""
     named = encoder.named_modules()
     return {name: module for name, module in named if isinstance(module, Mixture)}

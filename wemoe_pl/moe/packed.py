@@ -1,4 +1,4 @@
-"""Packed task vectors: their numbers are made anew, all or some, whenever they are used."""
+"""Define packed task vectors, which are unpacked anew, all or some, whenever they are used."""
 
 from abc import abstractmethod
 from typing import Any
@@ -10,11 +10,11 @@ from wemoe_pl.moe.compression import TaskVectors
 
 
 class PackedVectors(TaskVectors):
-    """Task vectors that are unpacked to be mixed, and kept so for no longer.
+    """A `PackedVectors` unpacks task vectors to mix them, and does not keep them unpacked.
 
     Attributes:
         shape: the shape of the parameter.
-        column_major: is it a matrix whose columns lie in memory one after another?
+        column_major: True if it is a matrix whose columns lie in memory one after another.
     """
 
     shape: torch.Size
@@ -25,7 +25,7 @@ class PackedVectors(TaskVectors):
         """Return all entries in their order in memory, (T, n)."""
 
     def mix(self, routing_weights: Tensor) -> Tensor:
-        """Unpack all task vectors, and add them up."""
+        """Unpack all task vectors, and add them up by their routing weights."""
         mixed: Tensor = MixUnpacked.apply(routing_weights, self)
         if self.column_major:
             return mixed.unflatten(1, self.shape[::-1]).mT
@@ -33,16 +33,16 @@ class PackedVectors(TaskVectors):
 
 
 class MixUnpacked(torch.autograd.Function):
-    """Σ_i r_bi τ_i of packed task vectors; they are unpacked anew in the backward pass."""
+    """The function Σ_i r_bi τ_i of packed task vectors unpacks them anew in its backward pass."""
 
     @staticmethod
     def forward(ctx: Any, routing_weights: Tensor, vectors: PackedVectors) -> Tensor:
-        """(B, T) → (B, n)."""
+        """Map routing weights (B, T) → (B, n)."""
         ctx.vectors = vectors
         return routing_weights @ vectors.unpacked(routing_weights.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """(B, n) → the gradient of the routing weights, (B, T)."""
+        """Map the gradient (B, n) → the gradient of the routing weights, (B, T)."""
         (gradient,) = gradients
         return gradient @ ctx.vectors.unpacked(gradient.dtype).T, None

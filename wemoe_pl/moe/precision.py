@@ -1,4 +1,4 @@
-"""The precisions in which weights are stored, by torch's names, known without importing torch."""
+"""List the precisions in which weights are stored, by torch's names, without importing torch."""
 
 from typing import Literal, get_args
 

@@ -1,4 +1,4 @@
-"""A router that learns nothing: it compares a sample with what the task vectors act on."""
+"""Define a router that learns nothing: it projects samples to singular vectors of experts."""
 
 import torch
 from torch import Tensor
@@ -7,22 +7,22 @@ from wemoe_pl.errors import MergeError
 from wemoe_pl.moe.compression import frozen
 from wemoe_pl.moe.routed import Routed
 
-LEAST_DEVIATION = 1e-6  # below which residuals are taken for equal, as in the code of MASS
+LEAST_DEVIATION = 1e-6  # added, since all residuals may be equal, as in the code of MASS
 
 
 class ProjectionRouter(Routed):
-    """Chooses the experts along whose leading right singular vectors most of a sample lies.
+    """A `ProjectionRouter` chooses experts whose right singular vectors span most of a sample.
 
-    The residual of expert i is r_i = ‖z − V_i V_iᵀ z‖. Routing weights are the softmax of −r over
-    the experts, after it was brought to a mean of 0 and a deviation of 1; all that are not chosen
-    are then 0. Chosen are those above the threshold, or else the largest.
+    The residual of expert i is r_i = ‖z − V_i V_iᵀ z‖. For every sample, −r is brought to a mean of
+    0 and a deviation of 1 over the experts; the softmax of that gives the routing weights. Those
+    above the threshold are chosen, or else the largest, and all others are set to 0.
 
     Args:
-        right: (T, k, n), the singular vectors V_iᵀ. Rows of 0 stand for what there is none of.
-        has_class_token: is z the first token of a sample, and not the mean of its tokens?
-        temperature: by which −r is divided, above 0.
-        threshold: what a routing weight has to be above, from 0 up to 1.
-        most_experts: how many are chosen at most, from 1.
+        right: the leading singular vectors V_iᵀ, (T, k, n). Rows of 0 stand for missing ones.
+        has_class_token: True if z is the first token of a sample, False if the mean of its tokens.
+        temperature: the number above 0 that divides −r.
+        threshold: the routing weight that a chosen expert exceeds, from 0 up to 1.
+        most_experts: the largest number of chosen experts, from 1.
 
     Raises:
         MergeError: a value is out of range.
@@ -48,26 +48,26 @@ class ProjectionRouter(Routed):
         self.most_experts = min(most_experts, len(right))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, n) → routing weights (B, T), 0 where an expert is not chosen."""
+        """Map tokens (B, N, n) → routing weights (B, T), 0 where an expert is not chosen."""
         sample = x[:, 0] if self.has_class_token else x.mean(dim=1)
         weights = self.choose(self.residuals(sample))
         self.record(weights)
         return weights
 
     def residuals(self, sample: Tensor) -> Tensor:
-        """Samples (B, n) → how much of each lies outside of every expert's span, (B, T)."""
+        """Return how much of each sample (B, n) lies outside every expert's span, (B, T)."""
         along = torch.einsum("bn,tkn->btk", sample, self.right)
         projected = torch.einsum("btk,tkn->btn", along, self.right)
         return (sample[:, None] - projected).norm(dim=-1)
 
     def choose(self, residuals: Tensor) -> Tensor:
-        """Residuals (B, T) → routing weights (B, T) of the experts that are chosen."""
+        """Map residuals (B, T) → routing weights (B, T), 0 where an expert is not chosen."""
         if residuals.shape[1] == 1:
             return torch.ones_like(residuals)
         mean = residuals.mean(dim=1, keepdim=True)
         deviation = residuals.std(dim=1, keepdim=True) + LEAST_DEVIATION
         weights = ((mean - residuals) / deviation / self.temperature).softmax(dim=1)
-        # Of equal ones the first: `topk` promises no order.
+        # A stable sort puts the first of equal weights first; `topk` promises no order.
         order = weights.argsort(dim=1, descending=True, stable=True)
         place = order.argsort(dim=1)
         chosen = (place == 0) | ((weights > self.threshold) & (place < self.most_experts))
@@ -75,7 +75,7 @@ class ProjectionRouter(Routed):
 
 
 def check_choice(temperature: float, threshold: float, most_experts: int) -> None:
-    """Raise `MergeError` for a value out of range; see `ProjectionRouter`."""
+    """Raise `MergeError` if a value is out of range; see `ProjectionRouter`."""
     if not 0 < temperature < float("inf"):
         raise MergeError(f"temperature is {temperature}: choose a number above 0.")
     if not 0 <= threshold <= 1:

@@ -1,4 +1,4 @@
-"""Pruned task vectors: only the entries of largest magnitude are stored (arXiv 2410.21804)."""
+"""Store pruned task vectors, with the entries of largest magnitude only (arXiv 2410.21804)."""
 
 import math
 from collections.abc import Mapping
@@ -17,20 +17,20 @@ from wemoe_pl.moe.compression import (
 )
 from wemoe_pl.moe.packed import PackedVectors
 
-# Entries are stored in blocks of so many: the place of each in its block fits in two bytes, and the
-# lines of a tile are whole blocks if their length is a multiple of 256.
+# The number of entries of a block. A place in a block fits in two bytes, and the lines of a tile
+# are whole blocks if their length is a multiple of 256.
 BLOCK_ENTRIES = 2**13
-# What an entry, stored or not, costs to unpack, in multiply-adds of a matrix product.
+# The cost of unpacking an entry, stored or not, in multiply-adds of a matrix product.
 SCATTER_COST = 20.0
 
 
 @dataclass(frozen=True)
 class Pruned(Compression):
-    """Only the entries of largest magnitude of every task vector (E-WEMoE, arXiv 2410.21804).
+    """The pruned form keeps the entries of largest magnitude (E-WEMoE, arXiv 2410.21804).
 
     Args:
-        ratio: the share of entries that is left out, of each parameter of each expert, 0 to 1.
-            What is kept is not rescaled.
+        ratio: the share of entries, 0 to 1, that is left out of each parameter of each expert.
+            Entries that are kept are not rescaled.
     """
 
     ratio: float = 0.9
@@ -43,7 +43,7 @@ class Pruned(Compression):
             )
 
     def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> "PrunedVectors":
-        """Keep ⌈(1 − ratio) n⌉ of the n entries of each."""
+        """Keep ⌈(1 − ratio) n⌉ of the n entries of each task vector."""
         kept = math.ceil(round((1.0 - self.ratio) * weight.numel(), 6))
         values = weight.new_empty(count, kept, dtype=self.dtype(weight))
         places = torch.empty(count, kept, dtype=torch.int64, device=weight.device)
@@ -56,14 +56,14 @@ class Pruned(Compression):
 
 
 class PrunedVectors(PackedVectors):
-    """Task vectors of which K entries each are stored, in blocks by their places in memory.
+    """A `PrunedVectors` stores K entries of each task vector, in blocks by place in memory.
 
     Args:
-        values: (T · K,), the entries that were kept, those of one block of all experts together.
-        places: (T · K,), where each lies in its block; two bytes.
-        counts: (blocks, T), how many entries each block has of each expert.
+        values: the entries that were kept, (T · K,), those of one block of all experts together.
+        places: the place of each entry in its block, (T · K,), in two bytes.
+        counts: the number of entries of each expert in each block, (blocks, T).
         shape: the shape of the parameter.
-        column_major: do the places count down the columns of a matrix?
+        column_major: True if the places count down the columns of a matrix.
     """
 
     counts: Tensor
@@ -114,12 +114,12 @@ class PrunedVectors(PackedVectors):
         return lines[:, : (stop - start) * length].unflatten(1, (stop - start, length))
 
     def unpacked(self, dtype: torch.dtype, first: int = 0, last: int | None = None) -> Tensor:
-        """The entries of blocks `first` to `last` (excluded), zeros filled in, (T, n)."""
+        """Return the entries of blocks `first` to `last` (excluded), zeros included, (T, n)."""
         counts = self.counts[first:last]
         blocks, experts = counts.shape
         begin = int(self.counts[:first].sum()) if first else 0
         end = begin + int(counts.sum()) if last else len(self.values)
-        # Blocks come first where entries are stored, experts where they are unpacked to.
+        # Stored entries are in the order of blocks, unpacked ones in the order of experts.
         origins = torch.arange(experts, device=counts.device) * blocks
         origins = (torch.arange(blocks, device=counts.device)[:, None] + origins) * BLOCK_ENTRIES
         owners = origins.flatten().repeat_interleave(counts.flatten(), output_size=end - begin)
@@ -130,17 +130,17 @@ class PrunedVectors(PackedVectors):
 
     @property
     def unpack_cost(self) -> float:
-        """Every entry, zero or not, is written to a place of its own."""
+        """Return the cost of writing every entry, zero or not, to a place of its own."""
         return SCATTER_COST * self.count * self.shape.numel()
 
 
 def are_pruned(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> bool:
-    """Do the parts of pruned task vectors fit each other, a parameter and the number of experts?
+    """Return whether pruned parts fit each other, a parameter and the number of experts.
 
     Args:
-        stored: `values`, `places` and `counts` of a `PrunedVectors`.
+        stored: the tensors `values`, `places` and `counts` of a `PrunedVectors`.
         weight: the parameter.
-        count: T.
+        count: T, the number of experts.
     """
     values, places, counts = (stored[part] for part in ("values", "places", "counts"))
     blocks = math.ceil(weight.numel() / BLOCK_ENTRIES)

@@ -1,4 +1,4 @@
-"""Quantised task vectors: every entry is one byte, in steps of its line (arXiv 2503.06921)."""
+"""Store quantised task vectors, one byte per entry, in steps of its line (arXiv 2503.06921)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from wemoe_pl.moe.compression import (
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.packed import PackedVectors
 
-LEVELS = 127  # on each side of zero, which is a level too
+LEVELS = 127  # levels on each side of zero, which is a level too
 
 
 @dataclass(frozen=True)
 class Quantised(Compression):
-    """Task vectors in INT8 (Task Vector Quantization, arXiv 2503.06921): a byte per entry.
+    """The INT8 form stores one byte per entry (Task Vector Quantization, arXiv 2503.06921).
 
-    Entries are rounded to 127 steps on each side of zero. The largest magnitude of a line, which is
-    a row of a matrix or, if that is column-major, a column, is the last of them: an entry is off by
-    1/254 of that at most. Parameters of one dimension, such as biases, are kept as `Dense` does.
+    A line is a row of a matrix or, if the matrix is column-major, a column. Its entries are rounded
+    to 127 steps on each side of zero, the last of which is its largest magnitude: an entry is off
+    by 1/254 of that at most. Parameters of one dimension, such as biases, are stored as by `Dense`.
 
     Args:
-        precision: of the largest magnitudes, and of parameters of one dimension.
+        precision: the precision of the largest magnitudes, and of parameters of one dimension.
     """
 
     def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> TaskVectors:
@@ -41,7 +41,7 @@ class Quantised(Compression):
         absmax = weight.new_empty(count, lines[0], dtype=self.dtype(weight))
         for i in range(count):
             difference = fine_tuned(i).to(weight.device) - weight
-            # In half precision, a quotient is half a level off.
+            # In half precision, a quotient would be half a level off.
             exact = torch.promote_types(difference.dtype, torch.float32)
             vector = in_memory_order(difference.to(exact), weight).flatten(1)
             absmax[i] = vector.abs().amax(dim=1)
@@ -52,23 +52,23 @@ class Quantised(Compression):
 
 
 def quantised(lines: Tensor, steps: Tensor) -> Tensor:
-    """Round lines (l, n) to multiples of their steps (l,); return which multiples, in INT8.
+    """Round lines (l, n) to multiples of their steps (l,); return the factors in INT8.
 
-    A line of zeros has a step of zero. Of a line that is not finite, neither is the step.
+    A line of zeros has a step of zero. A line that is not finite has a step that is not finite.
     """
     divisors = steps.where(steps > 0, 1)[:, None]
     return (lines / divisors).round().clamp(-LEVELS, LEVELS).to(torch.int8)
 
 
 class QuantisedVectors(PackedVectors):
-    """Task vectors of which every entry is level / 127 times the largest magnitude of its line.
+    """An entry of a `QuantisedVectors` is level / 127 times the largest magnitude of its line.
 
     Args:
-        levels: (T · m · n,), −127 to 127, in their order in memory.
-        absmax: (T · m,), the largest magnitude of each of the m lines.
+        levels: the levels, (T · m · n,), −127 to 127, in their order in memory.
+        absmax: the largest magnitude of each of the m lines, (T · m,).
         shape: the shape of the parameter.
-        count: T.
-        column_major: are the lines the columns of a matrix?
+        count: T, the number of experts.
+        column_major: True if the lines are the columns of a matrix.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class QuantisedVectors(PackedVectors):
         self.column_major = column_major
 
     def by_line(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """The levels, (T, m, n), and the step between two of each line, (T, m, 1)."""
+        """Return the levels, (T, m, n), and the step between levels of each line, (T, m, 1)."""
         absmax = self.absmax.view(self.count, -1, 1)
         return self.levels.view(*absmax.shape[:2], -1), absmax.to(dtype) / LEVELS
 
@@ -96,14 +96,14 @@ class QuantisedVectors(PackedVectors):
         return levels.to(dtype).mul_(steps).flatten(1)
 
     def tile(self, start: int, stop: int, dim: int, dtype: torch.dtype) -> Tensor:
-        """Multiply the levels of some lines by their steps."""
+        """Multiply the levels of some rows or columns by their steps."""
         size = self.count, stop - start, self.shape[1 - dim]
         out = torch.empty(size, dtype=dtype, device=self.levels.device)
         self.write_tile(start, dim, out)
         return out
 
     def converts(self, dtype: torch.dtype) -> bool:
-        """No precision has the levels as they are."""
+        """Return True, since levels are converted to every precision."""
         return True
 
     def write_tile(self, start: int, dim: int, out: Tensor) -> None:
@@ -117,12 +117,12 @@ class QuantisedVectors(PackedVectors):
 
 
 def are_quantised(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> bool:
-    """Do the parts of quantised task vectors fit a parameter and the number of experts?
+    """Return whether quantised parts fit a parameter and the number of experts.
 
     Args:
-        stored: `levels` and `absmax` of a `QuantisedVectors`.
+        stored: the tensors `levels` and `absmax` of a `QuantisedVectors`.
         weight: the parameter.
-        count: T.
+        count: T, the number of experts.
     """
     levels, absmax = stored["levels"], stored["absmax"]
     if weight.ndim < 2 or levels.dtype != torch.int8 or not absmax.is_floating_point():

@@ -1,4 +1,4 @@
-"""A linear layer that adds to every token the low-rank task vector of the expert it is like."""
+"""Define a linear layer that adds low-rank task vectors, which every token chooses by itself."""
 
 from collections.abc import Sequence
 
@@ -11,19 +11,20 @@ from wemoe_pl.moe.compression import frozen
 
 
 class RoutedTaskVectors(nn.Module):
-    """Σ_i r_i (U_i Σ_i V_iᵀ x + β_i), with routing weights r of every token's own.
+    """A `RoutedTaskVectors` gives Σ_i r_i (U_i Σ_i V_iᵀ x + β_i), with r for every token x.
 
-    They are the softmax over experts of ‖V_iᵀ x‖, which is how much of a token x lies along the
-    leading singular vectors of a task vector. All but the largest few are then 0, and these sum to
-    one.
+    The routing weights r are the softmax over experts of ‖V_iᵀ x‖, which is how much of a token
+    lies along the leading singular vectors of a task vector. All but the largest few are then set
+    to 0, and the rest are scaled to sum to one.
 
     Args:
-        left: (m, T, k), the singular vectors U_i times the singular values Σ_i.
-        right: (T, K, n), the singular vectors V_iᵀ, of which the first k belong to `left`. Rows of
-            0 stand for what a task vector does not have.
-        bias: (T, m), the task vectors β_i of the bias; None if the layer has none.
-        router_rank: how many of the K route, from the first on.
-        experts_per_token: how many routing weights are not 0, if there are as many experts.
+        left: the singular vectors U_i times the singular values Σ_i, (m, T, k).
+        right: the singular vectors V_iᵀ, (T, K, n); the first k belong to `left`. Rows of 0 stand
+            for singular vectors that a task vector does not have.
+        bias: the task vectors β_i of the bias, (T, m); None if the layer has none.
+        router_rank: the number of the K singular vectors that route, from the first on.
+        experts_per_token: the number of routing weights that are not 0, if there are as many
+            experts.
     """
 
     bias: Tensor | None
@@ -43,7 +44,7 @@ class RoutedTaskVectors(nn.Module):
         self.experts_per_token = min(experts_per_token, len(right))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, n) → (…, m)."""
+        """Map tokens (…, n) → (…, m)."""
         along = F.linear(x, self.right.flatten(0, 1)).unflatten(-1, self.right.shape[:2])
         routing_weights = self.route(along[..., : self.router_rank])
         weighted = along[..., : self.left.shape[2]] * routing_weights[..., None]
@@ -51,7 +52,7 @@ class RoutedTaskVectors(nn.Module):
         return added if self.bias is None else added + routing_weights @ self.bias
 
     def route(self, along: Tensor) -> Tensor:
-        """Coordinates of tokens along the routing singular vectors (…, T, g) → weights (…, T)."""
+        """Map coordinates along the routing singular vectors (…, T, g) → weights (…, T)."""
         weights = along.norm(dim=-1).softmax(dim=-1)
         largest = weights.topk(self.experts_per_token, dim=-1)
         kept = largest.values / largest.values.sum(dim=-1, keepdim=True)
@@ -59,12 +60,12 @@ class RoutedTaskVectors(nn.Module):
 
 
 class RoutedLinear(nn.Module):
-    """A pretrained linear layer, plus task vectors that are routed for every token.
+    """A `RoutedLinear` adds to a pretrained linear layer task vectors routed for every token.
 
     Args:
-        linear: of n inputs and m outputs; it is taken over and frozen.
-        parts: the task vectors of some rows each, from the first on; three for queries, keys and
-            values that route by themselves, and else one.
+        linear: the layer, of n inputs and m outputs; it is taken over and frozen.
+        parts: the task vectors of some rows each, from the first on; three if queries, keys and
+            values route by themselves, else one.
     """
 
     def __init__(self, linear: nn.Linear, parts: Sequence[RoutedTaskVectors]):
@@ -73,12 +74,12 @@ class RoutedLinear(nn.Module):
         self.parts = nn.ModuleList(parts)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, n) → (…, m)."""
+        """Map tokens (…, n) → (…, m)."""
         return self.linear(x) + torch.cat([part(x) for part in self.parts], dim=-1)
 
     @property
     def weight(self) -> Tensor:
-        """Refuse to give a matrix, with which some attention computes instead of calling the layer.
+        """Refuse to give a matrix: some attention would use it instead of calling the layer.
 
         Raises:
             MergeError: always.

@@ -1,4 +1,4 @@
-"""`Router`: from the tokens of a sample to one routing weight per expert (paper §3.2)."""
+"""Define `Router`, which maps a sample's tokens to one weight per expert (paper §3.2)."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ ROUTER_INIT_STD = 0.01
 
 
 def check_router(depth: int, width: int | None = None) -> None:
-    """Raise `MergeError` unless the depth is 0, 1 or 2, and a width belongs to a hidden layer."""
+    """Raise `MergeError` unless the depth is 0, 1 or 2; a width, from 1, needs a depth of 2."""
     if depth not in ROUTER_DEPTHS:
         raise MergeError(f"router_depth is {depth}: choose 0, 1 or 2; the paper uses 2.")
     if width is not None and width < 1:
@@ -28,16 +28,17 @@ def check_router(depth: int, width: int | None = None) -> None:
 
 @dataclass(frozen=True)
 class Gate:
-    """The last step of a router, which makes routing weights of its scores.
+    """A gate is the last step of a router: it turns scores into routing weights.
 
     By default the scores are the routing weights, as in the paper: they need not sum to one, and
     may be negative.
 
     Args:
-        softmax: take the softmax over experts, so that the routing weights are shares.
-        temperature: divides the scores before the softmax; the smaller, the more decided.
-        top_k: set all but so many of the largest routing weights to 0. Shares are made to sum to
-            one again.
+        softmax: True if the routing weights are shares: the softmax of the scores over experts.
+        temperature: the divisor of the scores before the softmax; a smaller one favours the largest
+            score.
+        top_k: the number of largest routing weights that are kept; the others are set to 0. Shares
+            are made to sum to one again.
 
     >>> Gate(softmax=True, top_k=2)(torch.tensor([[1.0, 1.0, 0.0]]))
     tensor([[0.5000, 0.5000, 0.0000]])
@@ -48,7 +49,7 @@ class Gate:
     top_k: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, and a temperature that would do nothing."""
+        """Refuse values out of range, and a temperature without a softmax."""
         if not 0.0 < self.temperature < float("inf"):
             raise MergeError(f"temperature of a gate is {self.temperature}: give one above 0.")
         if self.temperature != 1.0 and not self.softmax:
@@ -60,7 +61,7 @@ class Gate:
             raise MergeError(f"top_k of a gate is {self.top_k}: give a number of experts from 1.")
 
     def __call__(self, scores: Tensor) -> Tensor:
-        """Scores (B, T) → routing weights (B, T)."""
+        """Map scores (B, T) → routing weights (B, T)."""
         if self.top_k is None or self.top_k >= scores.shape[-1]:
             return self.weights(scores)
         largest = scores.topk(self.top_k, dim=-1)
@@ -68,7 +69,7 @@ class Gate:
         return torch.zeros_like(scores).scatter(-1, largest.indices, kept)
 
     def weights(self, scores: Tensor) -> Tensor:
-        """Scores of the experts that are kept → their routing weights."""
+        """Map the scores of the experts that are kept → their routing weights."""
         return (scores / self.temperature).softmax(dim=-1) if self.softmax else scores
 
 
@@ -76,20 +77,20 @@ NO_GATE = Gate()
 
 
 class Router(nn.Module):
-    """Maps the input of a module to one routing weight per expert.
+    """A router maps the input of a module to one routing weight per expert.
 
-    It is the scaling coefficient of the expert's task vector.
+    The routing weight is the scaling coefficient of the expert's task vector.
 
     Depth 0 is a free vector, depth 1 `Linear(D, T)`, depth 2 `Linear(D, H) → ReLU → Linear(H, T)`.
     Weights start at N(0, init_std²), the last bias at λ: at first all samples get task arithmetic.
 
     Args:
         dim: D, the width of the tokens.
-        num_experts: T.
+        num_experts: T, the number of experts.
         init_lambda: the scaling coefficient λ, the initial score of every expert.
-        depth: 0, 1 or 2.
-        init_std: standard deviation of the initial weights.
-        gate: makes routing weights of the scores. Those of a softmax start at 1 / T.
+        depth: the depth of the router: 0, 1 or 2.
+        init_std: the standard deviation of the initial weights.
+        gate: the gate that turns scores into routing weights. Those of a softmax start at 1 / T.
         width: H, the number of hidden units; by default D, as published.
 
     >>> Router(dim=8, num_experts=3, depth=1)(torch.zeros(2, 5, 8))
@@ -123,15 +124,18 @@ class Router(nn.Module):
         nn.init.constant_(self.out.bias, init_lambda)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, D), or features (B, D), → routing weights (B, T), averaged over tokens."""
+        """Map tokens (B, N, D) or features (B, D) → routing weights (B, T).
+
+        The scores of a sample are averaged over its tokens.
+        """
         if self.depth == 0:
             return self.of_all.expand(x.shape[0], -1)
         return self.gate(self.out(self.seen(x)))
 
     def seen(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, D), or features (B, D), → what the last layer is given, (B, H).
+        """Map tokens (B, N, D) or features (B, D) → the input of the last layer, (B, H).
 
-        That layer is linear, so averaging over tokens before it gives the same for less work.
+        The last layer is linear, so averaging over tokens before it gives the same for less work.
         """
         tokens = x if x.ndim == 3 else x[:, None]
         if self.hidden is None:
@@ -140,5 +144,5 @@ class Router(nn.Module):
 
     @property
     def of_all(self) -> Tensor:
-        """The routing weights (1, T) that all samples get from a router of depth 0."""
+        """Return the routing weights (1, T) that a router of depth 0 gives to all samples."""
         return self.gate(self.weights[None])

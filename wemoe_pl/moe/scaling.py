@@ -1,6 +1,6 @@
-"""The scaling coefficient λ of task vectors: merging by arithmetic uses it, routers start at it.
+"""Check the scaling coefficient λ: task arithmetic multiplies by it, and routers start at it.
 
-Its key is `scaling` where a method is final, and `init_lambda` where adaptation begins with it.
+Its key is `scaling` if the method is final, and `init_lambda` if adaptation starts from it.
 """
 
 from wemoe_pl.errors import MergeError

@@ -1,7 +1,7 @@
-"""Task vectors: what fine-tuning added to the pretrained weights, τ = θ_expert − θ_pretrained.
+"""Compute task vectors, which fine-tuning adds to weights: τ = θ_expert − θ_pretrained.
 
 They are plain mappings from parameter name to tensor, as in "Editing Models with Task Arithmetic"
-(arXiv 2212.04089), and nothing in this file knows what the weights belong to.
+(arXiv 2212.04089). Nothing in this file depends on the model that the weights belong to.
 """
 
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ WITHOUT_HEADS = (
     "Nothing but the classifiers' heads differs: call `reset_classifier(0)` on every model, and "
     "keep their heads apart."
 )
-Model = nn.Module | State  # a model, or its weights by name, which may be read when asked for
+Model = nn.Module | State  # a model, or its weights by name, which may be read lazily
 
 
 def state_of(model: Model) -> State:
-    """The weights of a model by name."""
+    """Return the weights of a model by name."""
     return model.state_dict() if isinstance(model, nn.Module) else model
 
 
@@ -40,12 +40,12 @@ def check_compatible(pretrained: State, expert: State, name: str) -> None:
 
 
 def task_vector(pretrained: State, expert: State, name: str = "the expert") -> dict[str, Tensor]:
-    """Subtract: τ = θ_expert − θ_pretrained, for every floating-point tensor.
+    """Return τ = θ_expert − θ_pretrained for every floating-point tensor.
 
     Integer tensors (counters, position indices) take no part in arithmetic and are left out.
 
     Raises:
-        MergeError: keys or shapes differ; names the first one.
+        MergeError: keys or shapes differ; the message names the first one.
 
     >>> import torch
     >>> task_vector({"w": torch.tensor([1.0])}, {"w": torch.tensor([1.5])})
@@ -56,9 +56,9 @@ def task_vector(pretrained: State, expert: State, name: str = "the expert") -> d
 
 
 def lazy_task_vector(pretrained: State, expert: State) -> LazyState:
-    """The task vector on the tensors of `pretrained`, of which each is computed when asked for.
+    """Return the task vector as a lazy state, whose tensors are computed when asked for.
 
-    It is where the pretrained weights are, for instance on a GPU.
+    They are on the device of the pretrained weights, for instance a GPU.
     """
     shapes = {k: w.shape for k, w in pretrained.items() if w.is_floating_point()}
 
@@ -70,10 +70,10 @@ def lazy_task_vector(pretrained: State, expert: State) -> LazyState:
 
 
 def trim(vector: State, keep: float) -> LazyState:
-    """The task vector with all but its entries of largest magnitude set to 0 (TIES, §4.1).
+    """Set all but the entries of largest magnitude of a task vector to 0 (TIES, §4.1).
 
-    The threshold is one for all tensors; entries that are equal to it are kept. It is found at
-    once, in the memory of one task vector; tensors are trimmed when asked for.
+    All tensors share one threshold; entries equal to it are kept. It is found at once, in the
+    memory of one task vector; tensors are trimmed when asked for.
 
     Args:
         vector: a task vector, which may be read lazily.
@@ -106,7 +106,7 @@ def check_keep(keep: float) -> None:
 def add_task_vectors(
     pretrained: State, task_vectors: Iterable[State], scaling: float
 ) -> dict[str, Tensor]:
-    """Task arithmetic: θ0 + λ Σ τ_i, as new tensors, λ being the scaling coefficient.
+    """Return θ0 + λ Σ τ_i as new tensors: task arithmetic with the scaling coefficient λ.
 
     Task vectors are consumed tensor by tensor, so lazy ones take next to no memory.
 

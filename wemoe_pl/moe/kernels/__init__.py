@@ -1,7 +1,7 @@
-"""The batched operations with merged weights: every sample runs through weights of its own.
+"""Compute with merged weights in batches: every sample runs through weights of its own.
 
-Nothing outside this folder knows how they are computed: there is one function for the MLP, one for
-any other module, and one for what a router does with every token.
+Code outside this folder does not depend on how that is done: there is one function for the MLP, one
+for any other module, and one for the work of a router on every token.
 """
 
 from wemoe_pl.moe.kernels.hidden_mean import hidden_mean

@@ -1,7 +1,7 @@
-"""A merged MLP is computed by the cheapest kernel, or on a GPU by the fastest as timed.
+"""Choose the cheapest kernel for a merged MLP or, on a GPU, the fastest as timed.
 
-The unit of costs is a multiply-add of a large matrix product. What runs slower counts for more, as
-`wemoe-pl bench` measures on a CPU; it also tells where the chosen kernel is not the fastest.
+The unit of costs is a multiply-add of a large matrix product. Slower operations count for more, as
+measured by `wemoe-pl bench` on a CPU, which also shows where the chosen kernel is not the fastest.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,22 +28,22 @@ from wemoe_pl.moe.kernels.two_layers import Kernel, TwoLayers
 
 Merged = TypeVar("Merged", TwoLayers, MergedLayer)
 
-TYPICAL_SHAPE = (16, 50)  # samples and tokens that a compiled program is chosen for
+TYPICAL_SHAPE = (16, 50)  # samples and tokens for which the kernel of a traced program is chosen
 BATCHED = 1.25  # cost of a multiply-add where every sample has weights of its own
-MERGING = 3.3  # cost of a multiply-add of the product, with only T columns, that merges weights
-READING = 20.0  # cost of a number of the dictionary, which comes from memory once per pass
+MERGING = 3.3  # cost of a multiply-add of the product that merges weights, with only T columns
+READING = 20.0  # cost of reading a number of the dictionary from memory, once per pass
 REPEATS = 3
 fastest_kernels: dict[tuple[object, ...], Any] = {}  # by load, as long as the program runs
 
 
 @dataclass(frozen=True)
 class Load:
-    """The size of what is to be computed.
+    """A load is the size of a computation.
 
     Attributes:
-        samples: B.
-        tokens: N.
-        learning: is there a backward pass, to the tokens and to the routing weights?
+        samples: B, the number of samples.
+        tokens: N, the number of tokens of a sample.
+        learning: True if there is a backward pass, to the tokens and to the routing weights.
     """
 
     samples: int
@@ -53,15 +53,15 @@ class Load:
 
 @dataclass(frozen=True)
 class Kernels(Generic[Merged]):
-    """The kernels for two layers with an activation in between, or for one layer.
+    """A `Kernels` has the kernels for two layers with an activation in between, or for one layer.
 
     Attributes:
-        activation: applies W0 and every task vector to the tokens.
-        untiled: merges the weights of all samples at once.
-        tiled: merges the weights of a tile at a time.
-        fused: merges weights in the registers of a GPU.
-        grouped: merges the weights of a tile at a time, once for all samples that are routed alike,
-            without gradients; None if there is no such kernel.
+        activation: the kernel that applies W0 and every task vector to the tokens.
+        untiled: the kernel that merges the weights of all samples at once.
+        tiled: the kernel that merges the weights of a tile at a time.
+        fused: the kernel that merges weights in the registers of a GPU.
+        grouped: the kernel that merges the weights of a tile at a time, once for all samples that
+            are routed alike, without gradients; None if there is no such kernel.
     """
 
     activation: Callable[[Merged, Tensor, Tensor], Tensor]
@@ -73,8 +73,8 @@ class Kernels(Generic[Merged]):
     def choose(
         self, merged: Merged, routing_weights: Tensor, x: Tensor
     ) -> Callable[[Merged, Tensor, Tensor], Tensor]:
-        """The kernel for tokens (B, N, D) and routing weights (B, T)."""
-        # A compiler is given plain operations for a batch of any size, which it fuses as it likes.
+        """Return the kernel for tokens (B, N, D) and routing weights (B, T)."""
+        # A compiler gets plain operations for a batch of any size, which it can fuse by itself.
         traced = torch.compiler.is_compiling() or x.is_meta
         samples, tokens = TYPICAL_SHAPE if traced else x.shape[:2]
         load = Load(samples, tokens, needs_gradients(routing_weights))
@@ -84,7 +84,7 @@ class Kernels(Generic[Merged]):
             return self.untiled
         if x.is_cuda and fuses(merged, x):
             return fastest_kernel([self.tiled, self.fused], merged, routing_weights, x)
-        # To look for equal rows, an accelerator would have to be waited for.
+        # Looking for equal rows would mean waiting for an accelerator.
         may_group = not x.is_cuda and not needs_gradients(routing_weights, x)
         if self.grouped and may_group and has_few_routings(routing_weights):
             return self.grouped
@@ -96,25 +96,25 @@ LINEAR_KERNELS = Kernels[MergedLayer](activation_linear, untiled_linear, tiled_l
 
 
 def choose_kernel(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Kernel:
-    """The kernel for a merged MLP of tokens (B, N, D)."""
+    """Return the kernel for a merged MLP of tokens (B, N, D)."""
     return MLP_KERNELS.choose(mlp, routing_weights, x)
 
 
 def choose_linear_kernel(layer: MergedLayer, routing_weights: Tensor, x: Tensor) -> LinearKernel:
-    """The kernel for a merged linear layer of tokens (B, N, n)."""
+    """Return the kernel for a merged linear layer of tokens (B, N, n)."""
     return LINEAR_KERNELS.choose(layer, routing_weights, x)
 
 
 def needs_gradients(*tensors: Tensor) -> bool:
-    """Will there be a backward pass to any of the tensors?"""
+    """Return whether there will be a backward pass to any of the tensors."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def weight_space_cost(merged: TwoLayers | MergedLayer, load: Load) -> float:
-    """Merge weights for every sample, then use them: B·T·P and B·N·P (`tiled_mlp`).
+    """Return the cost of merging weights and using them: B·T·P and B·N·P (`tiled_mlp`).
 
-    The backward pass does both twice: it merges once more and contracts with the dictionary, and
-    has a product for the tokens and one for the weights.
+    The backward pass takes both costs twice: it merges the weights once more and contracts their
+    gradient with the dictionary, and has a product for the tokens and one for the weights.
     """
     layers = merged.layers
     experts = layers[0].vectors.count
@@ -125,9 +125,10 @@ def weight_space_cost(merged: TwoLayers | MergedLayer, load: Load) -> float:
 
 
 def activation_space_cost(merged: TwoLayers | MergedLayer, load: Load) -> float:
-    """Apply W0 and the task vectors to every token: B·N·P·(T + 1) if dense (`activation_mlp`).
+    """Return the cost of applying W0 and every task vector to all tokens (`activation_mlp`).
 
-    The backward pass needs the products for the tokens only.
+    It is B·N·P·(T + 1) if task vectors are dense. The backward pass needs the products for the
+    tokens only.
     """
     layers = merged.layers
     applying = sum(layer.weight.numel() + layer.vectors.apply_cost for layer in layers)
@@ -142,16 +143,16 @@ def fastest_kernel(
     routing_weights: Tensor,
     x: Tensor,
 ) -> Callable[[Merged, Tensor, Tensor], Tensor]:
-    """The fastest kernel for loads of this kind, as timed on the first of them.
+    """Return the fastest kernel for loads of this kind, as timed on the first of them.
 
-    Kernels differ in how they round. So none is timed, and the first is taken, where torch was
-    asked for deterministic algorithms.
+    Kernels round differently. If torch was asked for deterministic algorithms, none is therefore
+    timed, and the first is returned.
 
     Args:
-        kernels: to choose from.
+        kernels: the kernels to choose from.
         merged: the layers.
-        routing_weights: (B, T).
-        x: (B, N, D). Batches up to the next power of two are of one kind.
+        routing_weights: the routing weights, (B, T).
+        x: the tokens, (B, N, D). Batches up to the next power of two are of one kind.
     """
     if torch.are_deterministic_algorithms_enabled():
         return kernels[0]
@@ -172,7 +173,7 @@ def time_kernels(
     x: Tensor,
     learning: bool,
 ) -> Callable[[Merged, Tensor, Tensor], Tensor]:
-    """The kernel of the least median time, backward included where something is learned."""
+    """Return the kernel with the least median time, backward included if something is learned."""
     inputs = [tensor.detach().requires_grad_(learning) for tensor in (routing_weights, x)]
 
     def run(kernel: Callable[[Merged, Tensor, Tensor], Tensor]) -> None:

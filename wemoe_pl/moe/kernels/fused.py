@@ -1,8 +1,8 @@
-"""A merged linear layer in Triton: weights are merged in registers and never written to memory.
+"""Compute a merged linear layer in Triton, without writing merged weights to memory.
 
-A program forms a tile of one sample's weights from the dictionary and multiplies it at once. The
-programs of all samples that need the same tiles run next to each other, so that these come from
-device memory once per batch, and else from its cache.
+A program forms a tile of one sample's weights in registers from the dictionary, and multiplies it
+at once. Programs of all samples that need the same tiles of the dictionary run next to each other,
+so that a tile is read from device memory once per batch, and after that from its cache.
 """
 
 from collections.abc import Sequence
@@ -25,20 +25,20 @@ from wemoe_pl.moe.kernels.triton_kernels import (
 )
 from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
-FEWEST_TOKENS = 16  # of a tile, as matrix units want
-# Bytes of a column of a tile of tokens. For the next tile, weights are merged once more.
+FEWEST_TOKENS = 16  # the fewest tokens of a tile that matrix units take
+# The most bytes of a column of a tile of tokens. For every further tile, weights are merged anew.
 MOST_BYTES = 512
 GRADIENT_TILE = 64  # rows and columns that one program contracts to T numbers per sample
 
 
 class FusedLinear(torch.autograd.Function):
-    """`fused_linear` with gradients to x and to the routing weights."""
+    """A `FusedLinear` is `fused_linear` with gradients to x and to the routing weights."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, task_vectors: Tensor, routing_weights: Tensor
     ) -> Tensor:
-        """(B, N, K), (M, K), (T, M, K) and (B, T) → (B, N, M)."""
+        """Map (B, N, K), (M, K), (T, M, K) and (B, T) → (B, N, M)."""
         ctx.save_for_backward(x, weight, task_vectors, routing_weights)
         return multiplied(x, weight, task_vectors, routing_weights)
 
@@ -59,20 +59,20 @@ class FusedLinear(torch.autograd.Function):
 def fused_linear(
     x: Tensor, weight: Tensor, task_vectors: Tensor, routing_weights: Tensor
 ) -> Tensor:
-    """Sample b through the weights W_b = W0 + Σ_t r_bt τ_t (arXiv 2402.00433, §3.2): x_b W_bᵀ.
+    """Return x_b W_bᵀ for every sample b, W_b = W0 + Σ_t r_bt τ_t (arXiv 2402.00433, §3.2).
 
-    `naive_linear` does the same in two lines. Sums are in float32, or float64 for such an x. Merged
+    `naive_linear` does the same in two lines. Sums are in float32, or in float64 if x is. Merged
     weights are rounded to the precision of x, as they would be if they were stored. The function
     can only be called where `available` is True.
 
     Args:
-        x: tokens (B, N, K), of any strides, as all that follows.
+        x: the tokens, (B, N, K), of any strides, as all other arguments.
         weight: W0, (M, K), of the precision of x or a lower one; frozen.
         task_vectors: the dictionary τ, (T, M, K), likewise.
-        routing_weights: r, (B, T).
+        routing_weights: the routing weights r, (B, T).
 
     Returns:
-        (B, N, M), in the precision of x, and differentiable once by x and the routing weights.
+        A tensor (B, N, M) in the precision of x, differentiable once by x and the routing weights.
 
     Raises:
         MergeError: the shapes do not fit together.
@@ -90,39 +90,39 @@ def fused_linear(
 
 
 def fused_layer(layer: MergedLayer, routing_weights: Tensor, x: Tensor) -> Tensor:
-    """A merged linear layer: routing weights (B, T) and x (B, N, n) → (B, N, m).
+    """Compute a merged linear layer: routing weights (B, T) and x (B, N, n) → (B, N, m).
 
-    It can only be called where `fuses` is True, as `fused_mlp`.
+    Like `fused_mlp`, it can only be called where `fuses` is True.
     """
     product = fused_linear(x, layer.weight, dense(layer), routing_weights)
     return product + layer.merged_bias(routing_weights)[:, None]
 
 
 def fused_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
-    """The two layers, one after the other: routing weights (B, T) and x (B, N, D) → (B, N, D)."""
+    """Compute two layers, one by one: routing weights (B, T) and x (B, N, D) → (B, N, D)."""
     hidden = mlp.act(fused_layer(mlp.first, routing_weights, x))
     return fused_layer(mlp.second, routing_weights, hidden)
 
 
 def fuses(merged: TwoLayers | MergedLayer, x: Tensor) -> bool:
-    """Are all dictionaries dense, and can `fused_linear` run where x is?"""
+    """Return whether all dictionaries are dense and `fused_linear` can run where x is."""
     return available(x) and all(isinstance(e.vectors, DenseVectors) for e in merged.layers)
 
 
 def dense(layer: MergedLayer) -> Tensor:
-    """The task vectors of a layer, (T, m, n)."""
-    assert isinstance(layer.vectors, DenseVectors)  # as `fuses` has found
+    """Return the task vectors of a layer, (T, m, n)."""
+    assert isinstance(layer.vectors, DenseVectors)  # as `fuses` has checked
     return layer.vectors.stacked
 
 
 def multiplied(x: Tensor, weight: Tensor, vectors: Tensor, routing: Tensor) -> Tensor:
-    """(B, N, K), (M, K), (T, M, K) and (B, T) → (B, N, M)."""
+    """Run `multiply_tile` on (B, N, K), (M, K), (T, M, K) and (B, T) → (B, N, M)."""
     (samples, tokens, columns), rows = x.shape, len(weight)
     out = x.new_empty(samples, tokens, rows)
     token_tile = token_tile_of(x)
 
     def grid(meta: dict[str, int]) -> tuple[int, int, int]:
-        # The first runs fastest: samples, which share the tiles of the dictionary.
+        # The first dimension runs fastest: samples, which share the tiles of the dictionary.
         return samples, ceil(tokens / token_tile), ceil(rows / meta["row_tile"])
 
     operands = (out, x, weight, vectors, routing)
@@ -132,11 +132,11 @@ def multiplied(x: Tensor, weight: Tensor, vectors: Tensor, routing: Tensor) -> T
 
 
 def contracted(gradient: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
-    """(B, N, M), (B, N, K) and (T, M, K) → the gradient of the routing weights, (B, T).
+    """Map (B, N, M), (B, N, K) and (T, M, K) → the gradient of the routing weights, (B, T).
 
-    Every program has its own place for what it finds. All places together take B / 4096 of the
-    numbers of the dictionary, per tile of tokens: there are no atomic additions, whose order is
-    another in every run.
+    Every program writes its result to a place of its own, without atomic additions, whose order
+    changes from run to run. All places together take B / 4096 of the numbers of the dictionary, per
+    tile of tokens.
     """
     samples, tokens, columns = x.shape
     experts, rows, _ = vectors.shape
@@ -159,12 +159,12 @@ def token_tile_of(x: Tensor) -> int:
 
 
 def strides_of(operands: Sequence[Tensor]) -> list[int]:
-    """The strides of some tensors, one after another."""
+    """Return the strides of some tensors, one after another."""
     return [stride for operand in operands for stride in operand.stride()]
 
 
 def compiled_for(vectors: Tensor, token_tile: int) -> dict[str, Any]:
-    """The constants for which Triton compiles a kernel."""
+    """Return the constants for which Triton compiles a kernel."""
     full_precision = torch.get_float32_matmul_precision() == "highest"
     return {
         "experts": len(vectors),

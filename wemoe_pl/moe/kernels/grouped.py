@@ -1,8 +1,8 @@
-"""Weight space, where samples have equal routing weights: they share weights that are merged once.
+"""Merge weights once for all samples of a batch that have the same routing weights.
 
-That is so where a batch has a few distinct routings: images of one task that are routed alike, or
-each to one expert. Merging then costs as much as there are routings, not samples, and the products
-are those of all tokens of a routing at once.
+This kernel in weight space is for batches with few distinct routings: images of one task that are
+routed alike, or images that go to one expert each. The cost of merging then grows with the number
+of routings, not of samples, and one product takes all tokens of a routing at once.
 """
 
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from wemoe_pl.moe.kernels.tiled import tiling_of, widest
 from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, budget_for
 from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
-FEWEST_PER_ROUTING = 2  # samples, on average, from which on sorting them pays
+FEWEST_PER_ROUTING = 2  # the mean number of samples per routing from which sorting them pays
 
 
 @dataclass(frozen=True)
 class Groups:
-    """The samples of a batch by their routing.
+    """A `Groups` has the samples of a batch, sorted by their routing weights.
 
     Attributes:
         distinct: the G distinct rows of routing weights, (G, T).
         order: the samples in the order of their groups, (B,).
-        sizes: how many samples each group has.
+        sizes: the number of samples in each group.
     """
 
     distinct: Tensor
@@ -35,7 +35,7 @@ class Groups:
 
     @classmethod
     def of(cls, routing_weights: Tensor) -> "Groups":
-        """Sort the samples of routing weights (B, T).
+        """Sort samples by their routing weights, (B, T).
 
         >>> Groups.of(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])).sizes
         [1, 2]
@@ -46,12 +46,12 @@ class Groups:
         return cls(distinct, owners.argsort(stable=True), sizes.tolist())
 
     def tokens(self, x: Tensor) -> list[Tensor]:
-        """Tokens (B, N, D) in the order of the groups → those of each group, (b · N, D)."""
+        """Split tokens (B, N, D) in the order of the groups → those of each group, (b · N, D)."""
         return [part.flatten(0, 1) for part in x.split(self.sizes)]
 
 
 def has_few_routings(routing_weights: Tensor) -> bool:
-    """Do so many samples share their routing weights, (B, T), that it pays to group them?"""
+    """Return whether so many samples share their routing weights, (B, T), that grouping pays."""
     distinct = len(routing_weights.unique(dim=0))
     return distinct * FEWEST_PER_ROUTING <= len(routing_weights)
 
@@ -59,13 +59,13 @@ def has_few_routings(routing_weights: Tensor) -> bool:
 def grouped_mlp(
     mlp: TwoLayers, routing_weights: Tensor, x: Tensor, budget: Budget | None = None
 ) -> Tensor:
-    """The two layers, without gradients: routing weights (B, T) and x (B, N, D) → (B, N, D).
+    """Compute two layers without gradients: routing weights (B, T) and x (B, N, D) → (B, N, D).
 
     Args:
         mlp: the layers.
-        routing_weights: (B, T), of the precision of x.
-        x: (B, N, D).
-        budget: what may be used; by default what suits the device.
+        routing_weights: the routing weights, (B, T), of the precision of x.
+        x: the tokens, (B, N, D).
+        budget: the budget of the kernel; by default the one that suits the device.
     """
     groups = Groups.of(routing_weights)
     tokens = groups.tokens(x[groups.order])

@@ -1,7 +1,7 @@
-"""The mean over tokens of a hidden layer, whose activations are never held whole.
+"""Compute the mean over tokens of a hidden layer, without holding all of its activations.
 
-That is what a router of two layers does before its last: (B, N, D) in, (B, D) out. Of the
-activations only their signs wait for the backward pass, a byte each.
+A router of two layers does this before its last layer: (B, N, D) in, (B, H) out. Only the signs of
+the activations are kept for the backward pass, a byte each.
 """
 
 from collections.abc import Iterator
@@ -15,17 +15,17 @@ from torch.nn import functional as F
 
 from wemoe_pl.moe.kernels.naive import naive_hidden_mean
 
-# Bytes of activations that are held at a time, or those of one sample: what a CPU's cache holds,
-# and few large products for an accelerator.
+# The bytes of activations that are held at a time, or those of one sample: they fit in a CPU's
+# cache, and give an accelerator few large products.
 CPU_CHUNK, ACCELERATOR_CHUNK = 5 * 2**19, 256 * 2**20
 
 
 class HiddenMean(torch.autograd.Function):
-    """`hidden_mean` with gradients to x, weight and bias."""
+    """A `HiddenMean` is `hidden_mean` with gradients to x, weight and bias."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """(B, N, D), (H, D) and (H,) → (B, H)."""
+        """Map (B, N, D), (H, D) and (H,) → (B, H)."""
         mean = x.new_empty(len(x), len(weight))
         active = x.new_empty(*x.shape[:2], len(weight), dtype=torch.bool)
         for samples in chunks(x, len(weight)):
@@ -38,7 +38,7 @@ class HiddenMean(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """(B, H) → the gradients that are asked for, some samples at a time."""
+        """Map the gradient (B, H) → those that are asked for, some samples at a time."""
         x, weight, active = ctx.saved_tensors
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         share = gradients[0][:, None] / x.shape[1]
@@ -57,20 +57,20 @@ class HiddenMean(torch.autograd.Function):
 
 
 def hidden_mean(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The mean of relu(x Wᵀ + b) over tokens, as `naive_hidden_mean` computes it.
+    """Return the mean of relu(x Wᵀ + b) over tokens, as `naive_hidden_mean` computes it.
 
     Args:
-        x: (B, N, D).
+        x: the tokens, (B, N, D).
         weight: W, (H, D).
         bias: b, (H,).
 
     Returns:
-        (B, H), differentiable once.
+        A tensor (B, H), differentiable once.
 
     >>> hidden_mean(torch.tensor([[[1.0], [-3.0]]]), torch.eye(1), torch.zeros(1))
     tensor([[0.5000]])
     """
-    # A compiler fuses plain operations as it likes, and autocast chooses their precision.
+    # A compiler can fuse plain operations by itself, and autocast chooses their precision.
     plain = torch.compiler.is_compiling() or x.is_meta or not torch.is_grad_enabled()
     if plain or torch.is_autocast_enabled(x.device.type):
         return naive_hidden_mean(x, weight, bias)
@@ -78,7 +78,7 @@ def hidden_mean(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def chunks(x: Tensor, hidden: int) -> Iterator[slice]:
-    """Slices of the samples of x (B, N, D), as even as possible, whose activations fit."""
+    """Yield slices of the samples of x (B, N, D), as even as possible, whose activations fit."""
     samples, tokens = x.shape[:2]
     most_bytes = CPU_CHUNK if x.device.type == "cpu" else ACCELERATOR_CHUNK
     most = max(1, most_bytes // max(1, tokens * hidden * x.element_size()))

@@ -1,4 +1,4 @@
-"""`merged_mlp` and `merged_module`: the functions for which there are several kernels."""
+"""Define `merged_mlp` and `merged_module`, the functions that have several kernels."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -28,12 +28,12 @@ def merged_mlp(
     Args:
         mlp: the pretrained MLP, whose parameters are W0; it is not modified.
         dictionary: the T task vectors of each of its parameters.
-        routing_weights: (B, T), or (1, T) for all samples together.
-        x: (B, …, D): B samples of tokens or features. Whatever lies in between shares weights.
-        one_by_one: must its forward see every sample alone? See `why_mapped`.
+        routing_weights: the routing weights, (B, T), or (1, T) for all samples together.
+        x: B samples of tokens or features, (B, …, D). All tokens of a sample share its weights.
+        one_by_one: True if its forward must see every sample alone; see `why_mapped`.
 
     Returns:
-        The output of the MLP, of the shape that `mlp` gives `x`, and differentiable once by
+        The output of the MLP, in the shape that `mlp` gives for `x`, and differentiable once by
         `routing_weights` and `x`.
     """
     layers = two_layers(mlp, dictionary)
@@ -62,14 +62,14 @@ def merged_module(
     """Run sample b through a module with the weights W0 + Σ_i r_bi τ_i; see `merged_mlp`.
 
     Args:
-        module: any of which `why_mapped` gives no reason against it, such as attention.
+        module: a module against which `why_mapped` gives no reason, such as attention.
         dictionary: the T task vectors of each of its parameters.
-        routing_weights: (B, T), or (1, T) for all samples together.
-        x: (B, …, D).
-        *args: what else its forward takes, which is the same for all samples.
-        **kwargs: likewise.
+        routing_weights: the routing weights, (B, T), or (1, T) for all samples together.
+        x: the input, (B, …, D).
+        *args: further arguments of its forward, the same for all samples.
+        **kwargs: further keyword arguments of its forward, likewise.
     """
-    # A compiler can follow functions, but not copies of modules; an exporter runs them.
+    # A compiler can trace functions, but not copies of modules; an exporter runs modules.
     traced = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
     run = mapped if traced or x.is_meta else own_forward
     return run(module, dictionary, routing_weights, x, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""A linear layer whose weights are merged anew for every sample."""
+"""Define a linear layer whose weights are merged anew for every sample."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from wemoe_pl.moe.compression import TaskVectors
 
 @dataclass(frozen=True)
 class MergedLayer:
-    """A linear layer of weights W0 + Σ_i r_bi τ_i.
+    """A `MergedLayer` is a linear layer with the weights W0 + Σ_i r_bi τ_i.
 
     Attributes:
-        weight: W0, (m, n).
-        vectors: its task vectors.
+        weight: the pretrained weight W0, (m, n).
+        vectors: the task vectors of the weight.
         bias: the pretrained bias, (m,), or None.
         bias_vectors: the task vectors of the bias, or None.
     """
@@ -31,7 +31,7 @@ class MergedLayer:
         """Combine a linear layer with its task vectors.
 
         Args:
-            linear: holds the pretrained weights.
+            linear: the layer that holds the pretrained weights.
             vectors: the task vectors of parameters by their names.
             name: the name of the layer.
         """
@@ -41,26 +41,26 @@ class MergedLayer:
 
     @property
     def layers(self) -> "tuple[MergedLayer, ...]":
-        """The layer itself, alone."""
+        """Return a tuple of this layer alone."""
         return (self,)
 
     def converted(self, dtype: torch.dtype) -> int:
-        """Return how many matrices a kernel has to convert: those of all experts, and W0; or 0."""
+        """Return the number of matrices to convert: task vectors and W0; 0 if none is converted."""
         return self.vectors.count + 1 if self.vectors.converts(dtype) else 0
 
     def merged_bias(self, routing_weights: Tensor) -> Tensor:
-        """Routing weights (B, T) → the bias of every sample, (B, m); zeros if there is none."""
+        """Map routing weights (B, T) → the bias of every sample, (B, m); zeros if there is none."""
         if self.bias is None or self.bias_vectors is None:
             return routing_weights.new_zeros(routing_weights.shape[0], len(self.weight))
         return self.bias.to(routing_weights.dtype) + self.bias_vectors.mix(routing_weights)
 
 
-# A way to compute it: the layer, routing weights (B, T) and tokens (B, N, n) → (B, N, m).
+# A kernel maps the layer, routing weights (B, T) and tokens (B, N, n) → (B, N, m).
 LinearKernel = Callable[[MergedLayer, Tensor, Tensor], Tensor]
 
 
 def by_sample(x: Tensor, routing_weights: Tensor) -> Tensor:
-    """(B, …, n) → (B, N, n), or (1, B · N, n) if there is one row of routing weights for all.
+    """Reshape (B, …, n) → (B, N, n), or (1, B · N, n) if all share one row of routing weights.
 
     Raises:
         MergeError: x does not have a sample for every row.

@@ -1,4 +1,4 @@
-"""The plain forms of the kernels, in a few lines each: slow, and compared with in tests."""
+"""Define the plain forms of the kernels, slow and in a few lines each, for comparison."""
 
 from collections.abc import Mapping
 
@@ -11,13 +11,13 @@ from torch.nn import functional as F
 def naive_mlp(
     mlp: nn.Module, task_vectors: Mapping[str, Tensor], routing_weights: Tensor, x: Tensor
 ) -> Tensor:
-    """Sample by sample, sum up the weights expert by expert, and run the MLP with them.
+    """Run the MLP sample by sample, with weights that are summed up expert by expert.
 
     Args:
         mlp: the pretrained MLP.
-        task_vectors: for each of its parameters, (T, *shape).
-        routing_weights: (B, T).
-        x: (B, …, D).
+        task_vectors: the task vectors of each of its parameters, (T, *shape).
+        routing_weights: the routing weights, (B, T).
+        x: the input, (B, …, D).
     """
     outputs = []
     for shares, sample in zip(routing_weights, x, strict=True):
@@ -31,11 +31,11 @@ def naive_mlp(
 def naive_linear(
     x: Tensor, weight: Tensor, task_vectors: Tensor, routing_weights: Tensor
 ) -> Tensor:
-    """(B, N, K), (M, K), (T, M, K) and (B, T) → x_b W_bᵀ, (B, N, M)."""
+    """Map (B, N, K), (M, K), (T, M, K) and (B, T) → x_b W_bᵀ, (B, N, M)."""
     merged = weight + torch.einsum("bt,tmk->bmk", routing_weights, task_vectors)
     return torch.einsum("bnk,bmk->bnm", x, merged)
 
 
 def naive_hidden_mean(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(B, N, D), (H, D) and (H,) → the mean of relu(x Wᵀ + b) over tokens, (B, H)."""
+    """Map (B, N, D), (H, D) and (H,) → the mean of relu(x Wᵀ + b) over tokens, (B, H)."""
     return F.linear(x, weight, bias).relu_().mean(dim=1)

@@ -1,8 +1,8 @@
-"""The forward of a module itself, such as an MLP, whose linear layers and norms are merged.
+"""Run a module's own forward, such as that of an MLP, with merged linear layers and norms.
 
-It runs with a copy of the module in which these layers are replaced, so whatever else it does is
-kept: gates, attention, activations of any kind, dropout, hooks. That is right only of a forward
-that calls its layers, and calls them with the samples in their order. The forward of timm's MLPs
+The forward runs on a copy of the module in which these layers are replaced, so that everything else
+is kept: gates, attention, activations of any kind, dropout, hooks. This is correct only if the
+forward calls its layers, and calls them with the samples in their order. The forward of timm's MLPs
 does, and that of any other class is tried once.
 """
 
@@ -26,7 +26,7 @@ from wemoe_pl.moe.kernels.merged_layer import MergedLayer, by_sample
 
 NORMS = (nn.LayerNorm, nn.RMSNorm, LayerNorm, LayerNormFp32, RmsNorm, RmsNormFp32)
 KNOWN_FORMS = (Mlp, GluMlp, SwiGLU, GatedMlp)  # their forward calls every layer as it is
-# Of a trial: numbers that are all different, so that nothing fits by chance.
+# The sizes of a trial, which are all different, so that no shapes fit by chance.
 TRIED_SAMPLES, TRIED_TOKENS, TRIED_EXPERTS = 3, 5, 2
 tried: dict[tuple[type, str], str | None] = {}  # by class and settings, as long as the program runs
 
@@ -39,15 +39,15 @@ def own_forward(
     *args: Any,
     **kwargs: Any,
 ) -> Tensor:
-    """Run a module whose layers have merged weights; `why_mapped` says of which that is right.
+    """Run a module with merged layers; `why_mapped` says for which modules this is correct.
 
     Args:
-        module: as for `merged_module`, as are those that follow.
+        module: the module, the same as for `merged_module`.
         dictionary: the task vectors of each of its parameters.
-        routing_weights: (B, T), or (1, T) for all samples together.
-        x: (B, …, D).
-        *args: what else its forward takes.
-        **kwargs: likewise.
+        routing_weights: the routing weights, (B, T), or (1, T) for all samples together.
+        x: the input, (B, …, D).
+        *args: further arguments of its forward.
+        **kwargs: further keyword arguments of its forward.
     """
     vectors = dict(dictionary.items())
     if torch.compiler.is_exporting():
@@ -62,9 +62,10 @@ def own_forward(
 def merged_in_place(
     module: nn.Module, vectors: Mapping[str, TaskVectors], routing_weights: Tensor
 ) -> Iterator[None]:
-    """Let the layers of a module itself have merged weights in a block; see `with_merged_weights`.
+    """Give the layers of a module itself, rather than of a copy, merged weights in a `with` block.
 
-    An exporter, which runs a module once, stands in for modules in a way that copies do not bear.
+    This is for an exporter, which runs a module once, and replaces modules in a way that does not
+    work with the copies of `with_merged_weights`.
     """
     weighted = {name: layer for name, layer in module.named_modules() if layer._parameters}
     for name, layer in weighted.items():
@@ -79,12 +80,12 @@ def merged_in_place(
 def with_merged_weights(
     module: nn.Module, vectors: Mapping[str, TaskVectors], routing_weights: Tensor, name: str = ""
 ) -> nn.Module:
-    """A copy of a module that shares all but the layers with weights, which are merged.
+    """Copy a module; the copy shares all but the layers with weights, which are merged.
 
     Args:
         module: the whole, or a part of it.
         vectors: the task vectors of the whole's parameters, by their names.
-        routing_weights: (B, T), or (1, T) for all samples together.
+        routing_weights: the routing weights, (B, T), or (1, T) for all samples together.
         name: the name of the part.
     """
     copied = copy(module)
@@ -93,7 +94,7 @@ def with_merged_weights(
         for own, child in module._modules.items()
     }
     if module._parameters:
-        # A forward that reaches for weights, instead of calling the layer, finds none.
+        # A forward that reads the weights, instead of calling the layer, finds none.
         copied._parameters = dict.fromkeys(module._parameters)
         copied.forward = merged_forward(module, vectors, routing_weights, name.removeprefix("."))
     return copied
@@ -102,7 +103,7 @@ def with_merged_weights(
 def merged_forward(
     layer: nn.Module, vectors: Mapping[str, TaskVectors], routing_weights: Tensor, name: str
 ) -> Callable[[Tensor], Tensor]:
-    """Return the forward of a linear layer or a norm of this name with merged weights."""
+    """Return the forward, with merged weights, of the linear layer or norm with this name."""
     run = merged_linear if isinstance(layer, nn.Linear) else merged_norm
     return partial(run, layer, vectors, routing_weights, name)
 
@@ -114,7 +115,7 @@ def merged_linear(
     name: str,
     x: Tensor,
 ) -> Tensor:
-    """A linear layer with merged weights: (B, …, n) → (B, …, m)."""
+    """Run a linear layer with merged weights: (B, …, n) → (B, …, m)."""
     layer = MergedLayer.of(linear, vectors, name)
     dtype, device = layer.weight.dtype, x.device.type
     if torch.is_autocast_enabled(device):
@@ -134,7 +135,7 @@ def merged_norm(
     name: str,
     x: Tensor,
 ) -> Tensor:
-    """A norm with merged weights: (B, …, n) → the same."""
+    """Run a norm with merged weights: (B, …, n) → the same."""
     plain = copy(norm)
     plain._parameters = dict.fromkeys(norm._parameters)
     out: Tensor = by_sample(type(norm).forward(plain, x), routing_weights)
@@ -150,7 +151,7 @@ def merged_norm(
 
 
 def why_mapped(module: nn.Module) -> str | None:
-    """Say why a module cannot run with merged layers, but only sample by sample; None if it can."""
+    """Return why a module must run sample by sample; None if it can run with merged layers."""
     for part in module.modules():
         weighted = any(weight is not None for weight in part._parameters.values())
         if weighted and type(part) not in (nn.Linear, *NORMS):
@@ -159,16 +160,16 @@ def why_mapped(module: nn.Module) -> str | None:
         return None
     kind = type(module), repr(module)
     if kind not in tried:
-        with torch.device("cpu"):  # where numbers can be compared, even for a model without memory
+        with torch.device("cpu"):  # numbers can be compared there, even for a model without memory
             tried[kind] = why_different(module)
     return tried[kind]
 
 
 @torch.no_grad()
 def why_different(module: nn.Module) -> str | None:
-    """Say why merged layers do not give what samples give one by one; None if they do.
+    """Return why merged layers give other outputs than samples one by one; None if they do not.
 
-    They are compared in float64, with random weights and task vectors.
+    The outputs are compared in float64, with random weights and task vectors.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -197,11 +198,11 @@ def why_different(module: nn.Module) -> str | None:
         together = own_forward(tested, dictionary, routing, x)
         expected = torch.cat([alone(b) for b in range(TRIED_SAMPLES)])
         same = torch.allclose(together, expected, rtol=1e-6)
-    except Exception as error:  # the forward of a stranger may raise any
+    except Exception as error:  # the forward of an unknown class may raise any
         return f"its forward does more with its layers than to call them ({error})"
     return None if same else "its forward does not treat every sample alone"
 
 
 def is_meta(module: nn.Module) -> bool:
-    """Has a module been built without memory for its weights?"""
+    """Return whether a module has been built without memory for its weights."""
     return any(weight.is_meta for weight in module.parameters())

@@ -1,8 +1,8 @@
-"""Kernels of plain torch operations, which hold more than `tiled` or compute more.
+"""Define kernels of plain torch operations, which hold more than `tiled` or compute more.
 
 * `activation_linear` merges nothing: (W0 + Σ_i r_i τ_i) x = W0 x + Σ_i r_i (τ_i x), at the price
-  of T + 1 products with every token. That pays where tokens are few, or task vectors of low rank.
-* `untiled_linear` merges the weights of all samples at once; a compiler fuses that as it likes.
+  of T + 1 products with every token. This pays if tokens are few or task vectors have a low rank.
+* `untiled_linear` merges the weights of all samples at once; a compiler can fuse its operations.
 * `mapped` takes any module: its own `forward` is mapped over samples, each with merged weights.
 """
 
@@ -18,7 +18,7 @@ from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels.merged_layer import MergedLayer
 from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
-# Bytes of merged weights at a time. Those of all blocks would else wait for the backward pass.
+# The bytes of merged weights at a time. Otherwise those of all blocks would be kept for backward.
 MAPPED_BYTES = 256 * 2**20
 
 
@@ -38,13 +38,13 @@ def untiled_linear(layer: MergedLayer, routing_weights: Tensor, x: Tensor) -> Te
 
 
 def activation_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
-    """Both layers by `activation_linear`: (B, T) and x (B, N, D) → (B, N, D)."""
+    """Compute both layers by `activation_linear`: (B, T) and x (B, N, D) → (B, N, D)."""
     hidden = mlp.act(activation_linear(mlp.first, routing_weights, x))
     return activation_linear(mlp.second, routing_weights, hidden)
 
 
 def untiled_mlp(mlp: TwoLayers, routing_weights: Tensor, x: Tensor) -> Tensor:
-    """Both layers by `untiled_linear`: (B, T) and x (B, N, D) → (B, N, D)."""
+    """Compute both layers by `untiled_linear`: (B, T) and x (B, N, D) → (B, N, D)."""
     hidden = mlp.act(untiled_linear(mlp.first, routing_weights, x))
     return untiled_linear(mlp.second, routing_weights, hidden)
 
@@ -61,18 +61,18 @@ def mapped(
     """Map a module's own `forward` over samples, each with merged weights.
 
     Args:
-        module: as for `merged_module`, as are those that follow.
+        module: the module, of any class.
         dictionary: the task vectors of each of its parameters.
-        routing_weights: (B, T), or (1, T) for all samples together.
-        x: (B, …, D).
-        *args: what else its forward takes, which is the same for all samples.
-        most_bytes: bytes of merged weights to hold at a time, at least those of one sample. Where
+        routing_weights: the routing weights, (B, T), or (1, T) for all samples together.
+        x: the input, (B, …, D).
+        *args: further arguments of its forward, the same for all samples.
+        most_bytes: the bytes of merged weights to hold at a time, at least those of one sample. If
             they do not suffice for all, weights are merged once more in the backward pass.
-        **kwargs: likewise.
+        **kwargs: further keyword arguments of its forward, the same for all samples.
     """
     weights = dict(module.named_parameters())
     routing_weights = routing_weights.to(next(iter(weights.values())).dtype)
-    # As batches of their own, since a forward expects one.
+    # Every sample becomes a batch, since a forward expects one.
     batches = x[None] if routing_weights.shape[0] == 1 else x[:, None]
 
     def of_weights(merged: dict[str, Tensor], tokens: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def mapped(
         return vmap(of_weights, randomness="different")(merged, batches)
 
     most = max(1, most_bytes // sum(weight.nbytes for weight in weights.values()))
-    # While it is traced, a program has to do for batches of any size.
+    # A traced program has to work for batches of any size.
     if torch.compiler.is_compiling() or x.is_meta or len(batches) <= most:
         return run(routing_weights, batches).flatten(0, 1)
     chunks = zip(routing_weights.split(most), batches.split(most), strict=True)

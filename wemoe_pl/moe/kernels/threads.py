@@ -1,8 +1,8 @@
-"""Threads of which each runs many operations of its own.
+"""Run work in threads, each of which runs many operations of its own.
 
-torch shares out every single operation among its threads, which then wait for the last of them, and
-one computes with what another has left in a cache that may be far away. A thread that merges
-weights and uses them itself does neither.
+torch divides every single operation among its threads. They then wait for the slowest, and one
+computes with what another has left in a cache that may be far away. A thread that merges weights
+and uses them itself avoids both.
 """
 
 import ctypes
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 Work = TypeVar("Work")
-FEW_SAMPLES = 12  # torch shares out a product by samples: fewer leave threads without work
-MOST_THREADS = 4  # each needs memory; cores beyond that share in the operations of each
-SOFT = 1  # `omp_pause_soft` of OpenMP: what is let go of is taken anew when it is needed
+FEW_SAMPLES = 12  # torch divides a product by samples: fewer leave threads without work
+MOST_THREADS = 4  # each needs memory; further cores share the operations of each thread
+SOFT = 1  # `omp_pause_soft` of OpenMP: released resources are created anew when they are needed
 
 
 def cpu_threads() -> int:
@@ -32,9 +32,9 @@ def threads_for(x: Tensor, multiply_adds: int, threaded: int) -> int:
 
     Args:
         x: the batch.
-        multiply_adds: those with merged weights.
-        threaded: as many of them are worth threads of our own; see `Budget`. Of few samples, each
-            of which is much work, fewer are.
+        multiply_adds: the number of multiply-adds with merged weights.
+        threaded: the multiply-adds from which threads of our own pay; see `Budget`. If samples are
+            few, so that each is much work, fewer multiply-adds are enough.
     """
     lacking = max(1.0, FEW_SAMPLES / max(1, len(x)))
     is_worth_it = lacking * multiply_adds >= threaded
@@ -42,16 +42,16 @@ def threads_for(x: Tensor, multiply_adds: int, threaded: int) -> int:
 
 
 def run_in_threads(run: Callable[[Work], object], work: Sequence[Work]) -> None:
-    """Run a function without gradients on several pieces of work, each in a thread of its own.
+    """Run a function without gradients on several pieces of work, each in its own thread.
 
     Raises:
-        Exception: whatever the function raises.
+        Exception: any exception of the function.
     """
     if len(work) == 1:
         run(work[0])
         return
     cores = torch.get_num_threads() // len(work)
-    if cores == 1:  # else there are more threads than cores, and OpenMP lets none of them spin
+    if cores == 1:  # otherwise threads outnumber cores, and OpenMP lets none of them spin
         end_idle_threads()
     inference = torch.is_inference_mode_enabled()
 
@@ -64,10 +64,10 @@ def run_in_threads(run: Callable[[Work], object], work: Sequence[Work]) -> None:
 
 
 def end_idle_threads() -> None:
-    """End the threads that OpenMP holds ready for the caller's operations; the next has new ones.
+    """End the threads that OpenMP keeps ready for the caller; its next operation starts new ones.
 
-    For some milliseconds after an operation they spin, in wait for another, each on a core that a
-    thread of our own then lacks. New ones take a twentieth of a millisecond.
+    For some milliseconds after an operation they spin while they wait for another, each on a core
+    that a thread of our own then lacks. Starting new ones takes a twentieth of a millisecond.
     """
     if pause := openmp_pause():
         pause(SOFT)
@@ -75,25 +75,25 @@ def end_idle_threads() -> None:
 
 @cache
 def openmp_pause() -> Callable[[int], int] | None:
-    """`omp_pause_resource_all` (OpenMP 5.0) of the library that torch computes with, if it has it.
+    """Return `omp_pause_resource_all` (OpenMP 5.0) of torch's OpenMP, or None if it lacks it.
 
-    Looked for in torch's own, since a process may hold several of the kind.
+    It is looked up from torch's own library, since a process may hold several OpenMP libraries.
     """
     return getattr(ctypes.CDLL(torch._C.__file__), "omp_pause_resource_all", None)
 
 
 @cache
 def pool(threads: int, cores: int) -> ThreadPoolExecutor:
-    """Threads that live on.
+    """Return an executor whose threads live on.
 
     Args:
-        threads: how many threads there are.
-        cores: how many cores the operations of each run on.
+        threads: the number of threads.
+        cores: the number of cores that the operations of each thread run on.
     """
     started = Barrier(threads + 1)
 
     def begin() -> None:
-        torch.get_num_threads()  # or its first use would set the usual number once more
+        torch.get_num_threads()  # otherwise its first use would set the usual number again
         torch.set_num_threads(cores)
         started.wait()
 
@@ -102,10 +102,10 @@ def pool(threads: int, cores: int) -> ThreadPoolExecutor:
     for _ in range(threads):
         executor.submit(int)
     started.wait()
-    # Their own number is also the one that later threads would begin with.
+    # The number that these threads have set would also be the one of later threads.
     torch.set_num_threads(usual)
     return executor
 
 
-# Threads do not go along into a forked process.
+# A forked process does not have the threads of its parent.
 os.register_at_fork(after_in_child=pool.cache_clear)

@@ -1,6 +1,6 @@
-"""The weights of some hidden units in one layer: merged for several samples, or contracted.
+"""Merge the weights of some hidden units for several samples, or contract their gradient.
 
-Both are written into a workspace, a flat tensor that is used again and again for every tile.
+Both write to a workspace, a flat tensor that is used again for every tile.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from wemoe_pl.moe.compression import TaskVectors
 from wemoe_pl.moe.kernels.merged_layer import MergedLayer
 from wemoe_pl.moe.kernels.tiling import Tiling
 
-SUMMED_APART = 8  # parts of a tile, at most, for which gradients are summed
+SUMMED_APART = 8  # the most parts of a tile whose gradients are summed separately
 
 
 class TileWeights(NamedTuple):
-    """The rows or columns of a layer that belong to some hidden units u, each of length D.
+    """A `TileWeights` has the rows or columns of a layer for u hidden units, each of length D.
 
     Attributes:
-        pretrained: W0, (u, 1, D).
+        pretrained: the pretrained weights W0, (u, 1, D).
         vectors: the task vectors τ_i, (T, u, D).
-        together: the task vectors and behind them W0, (T + 1, u · D), if they lie in memory so.
+        together: the task vectors followed by W0, (T + 1, u · D); None if they lie apart in memory.
     """
 
     pretrained: Tensor
@@ -32,7 +32,7 @@ class TileWeights(NamedTuple):
     together: Tensor | None = None
 
     def merged(self, routing_weights: Tensor, workspace: Tensor) -> Tensor:
-        """Routing weights and a 1, (b, T + 1), → W0 + Σ_i r_bi τ_i, (b, u, D)."""
+        """Map routing weights and a 1, (b, T + 1), → W0 + Σ_i r_bi τ_i, (b, u, D)."""
         if self.together is None:
             return self.added(routing_weights[:, :-1], workspace)
         units, _, width = self.pretrained.shape
@@ -41,10 +41,10 @@ class TileWeights(NamedTuple):
         return merged
 
     def added(self, routing_weights: Tensor, workspace: Tensor) -> Tensor:
-        """Routing weights (b, T) → W0 + Σ_i r_bi τ_i, (b, u, D), where W0 lies elsewhere.
+        """Map routing weights (b, T) → W0 + Σ_i r_bi τ_i, (b, u, D), if W0 lies elsewhere.
 
         There is a matrix product for each unit: one for all of them, (b, T) · (T, u · D), is so
-        wide and so flat that libraries for the CPU take half as long again.
+        wide and so flat that it takes CPU libraries half as long again.
         """
         units, _, width = self.pretrained.shape
         merged = in_shape(workspace, units, len(routing_weights), width)
@@ -53,49 +53,49 @@ class TileWeights(NamedTuple):
         return merged.transpose(0, 1)
 
     def merged_for(self, samples: slice, routing: Tensor, workspace: Tensor) -> Tensor:
-        """W0 + Σ_i r_bi τ_i of some samples, (b, u, D).
+        """Return W0 + Σ_i r_bi τ_i of some samples, (b, u, D).
 
-        Where W0 lies elsewhere, they are merged for an odd number of samples, if need be one more
-        than there are: all units would else begin in the same few places of the cache.
+        If W0 lies elsewhere, weights are merged for an odd number of samples, if need be for one
+        more than there are. Otherwise all units would begin in the same few places of the cache.
 
         Args:
             samples: the samples.
-            routing: the routing weights of the batch, in the margins of `with_margins`.
-            workspace: the room for it, with a sample to spare.
+            routing: the routing weights of the batch, with the margins of `with_margins`.
+            workspace: the room for the weights, with one sample to spare.
         """
         count = samples.stop - samples.start
         merged_too = (count | 1) if self.together is None else count
         return self.merged(routing[samples.start : samples.start + merged_too], workspace)[:count]
 
     def contracted(self, left: Tensor, right: Tensor, workspace: Tensor) -> Tensor:
-        """Left (b, N, u) and right (b, N, D) → ⟨leftᵀ right, τ_i⟩, (b, T).
+        """Contract left (b, N, u) and right (b, N, D) → ⟨leftᵀ right, τ_i⟩, (b, T).
 
-        leftᵀ right is the gradient of a sample's merged weights, so that is the gradient of its
-        routing weights.
+        leftᵀ right is the gradient of a sample's merged weights, so the result is the gradient of
+        its routing weights.
         """
         samples, (experts, units, width) = len(left), self.vectors.shape
         gradient = torch.bmm(left.mT, right, out=in_shape(workspace, samples, units, width))
-        # In some parts: a single sum of such a length takes longer, and can't be shared out.
+        # In several parts: a single sum of such a length takes longer, and threads can't share it.
         parts = gcd(units, SUMMED_APART)
         by_part = gradient.view(samples, parts, -1).permute(1, 2, 0)
         return (self.vectors.view(experts, parts, -1).transpose(0, 1) @ by_part).sum(dim=0).T
 
 
 def with_margins(routing_weights: Tensor) -> Tensor:
-    """(B, T) → the same with a column of ones behind it, for W0, and a row of zeros below."""
+    """Return (B, T) with a column of ones behind it, for W0, and a row of zeros below."""
     ones = routing_weights.new_ones(len(routing_weights), 1)
     return F.pad(torch.cat([routing_weights, ones], dim=1), (0, 0, 0, 1))
 
 
 def in_shape(workspace: Tensor, *shape: int) -> Tensor:
-    """The beginning of a workspace in some shape."""
+    """Return the beginning of a workspace as a tensor of some shape."""
     return workspace[: prod(shape)].view(shape)
 
 
 def tile_weights(
     layer: MergedLayer, dim: int, tiling: Tiling, dtype: torch.dtype
 ) -> Callable[[int], TileWeights]:
-    """The number of a tile → its rows (dim 0) or columns (dim 1) of a layer."""
+    """Return the function from the number of a tile to its rows (dim 0) or columns (dim 1)."""
     lines = layer.weight if dim == 0 else layer.weight.mT
     pretrained = lines[:, None].split(tiling.units)
     if layer.vectors.converts(dtype):
@@ -121,8 +121,8 @@ def converted(
         pretrained: the lines of W0, (u, 1, D).
         vectors: the task vectors.
         start: the number of the first line.
-        dim: are they rows (0) or columns (1)?
-        dtype: the precision.
+        dim: 0 if the lines are rows, 1 if they are columns.
+        dtype: the new precision.
     """
     units, _, width = pretrained.shape
     together = torch.empty(vectors.count + 1, units, width, dtype=dtype, device=pretrained.device)
@@ -132,9 +132,10 @@ def converted(
 
 
 def lines_together(layer: MergedLayer, dim: int, dtype: torch.dtype) -> Tensor | None:
-    """All rows or columns of the task vectors and behind them W0, (T + 1, length, D), as they lie.
+    """Return all lines of the task vectors followed by W0, (T + 1, length, D), without a copy.
 
-    None if they do not lie together, one line after another, or are of another precision.
+    Lines are rows (dim 0) or columns (dim 1). The result is None if they do not lie together, one
+    line after another, or have another precision.
     """
     together = layer.vectors.together(layer.weight) if layer.weight.dtype == dtype else None
     if together is None:

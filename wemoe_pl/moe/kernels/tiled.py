@@ -1,15 +1,16 @@
-"""Weight space: merge the weights of some hidden units for some samples, use them, forget them.
+"""Compute an MLP in weight space: merge the weights of a tile, use them, and discard them.
 
-The MLP is Y = act(X W1ᵀ + c) W2ᵀ + d, where W1, c, W2 and d are W0 + Σ_i r_i τ_i for each sample.
-For a tile, W1 has the rows and W2 the columns that belong to its hidden units, each (u, D):
+A tile is some hidden units for some samples. The MLP is Y = act(X W1ᵀ + c) W2ᵀ + d, where W1, c, W2
+and d are W0 + Σ_i r_i τ_i for each sample. For a tile, W1 has the rows and W2 the columns that
+belong to its hidden units, each (u, D):
 
     forward     A = X W1ᵀ + c      H = act(A)              Y += H W2
     backward    ∂H = ∂Y W2ᵀ        ∂A = act'(A) ∂H         ∂c = Σ_n ∂A        ∂X += ∂A W1
                 ∂r_i += ⟨Hᵀ ∂Y, τ2_i⟩ + ⟨∂Aᵀ X, τ1_i⟩
 
-All are batched products over the samples of the tile. Neither the merged weights nor their gradient
-are ever held for more than a tile, and A and H only if there is room to keep them for the backward
-pass; so memory does not grow with the dictionary.
+All are batched products over the samples of the tile. The merged weights and their gradient are
+never held for more than a tile. A and H are held only if there is room to keep them for the
+backward pass. So memory does not grow with the dictionary.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,25 +26,25 @@ from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights, with_ma
 from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, Tiling, budget_for
 from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
-TILE_ACTIVATIONS = 4  # of a tile, which share its room in the cache: A, H and their gradients
+TILE_ACTIVATIONS = 4  # activations in a tile's room in the cache: A, H and their gradients
 
 
 class Activated(NamedTuple):
-    """The activation of a tile as autograd sees it: A before it, and H after it."""
+    """An `Activated` holds the activation of a tile for autograd: A before it, and H after it."""
 
     before: Tensor
     after: Tensor
 
     @classmethod
     def of(cls, act: Callable[[Tensor], Tensor], before: Tensor) -> "Activated":
-        """Apply an activation."""
+        """Apply an activation, recorded by autograd."""
         with torch.enable_grad():
             leaf = before.detach().requires_grad_()
             return cls(leaf, act(leaf))
 
     @property
     def values(self) -> Tensor:
-        """H, without autograd."""
+        """Return H, without autograd."""
         return self.after.detach()
 
     def gradient(self, to_after: Tensor) -> Tensor:
@@ -52,12 +53,12 @@ class Activated(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Gradients to add to; None where none is asked for.
+    """A `Gradients` has the gradients to add to; those that are not asked for are None.
 
     Attributes:
-        x: of the tokens, (B, N, D).
-        routing: of the routing weights, (B, T).
-        bias: of the first layer's merged biases, (B, H).
+        x: the gradient of the tokens, (B, N, D).
+        routing: the gradient of the routing weights, (B, T).
+        bias: the gradient of the first layer's merged biases, (B, H).
     """
 
     x: Tensor | None
@@ -67,16 +68,16 @@ class Gradients(NamedTuple):
 
 @dataclass(frozen=True)
 class TiledPass:
-    """The computation of a batch, tile by tile, by several threads.
+    """A `TiledPass` computes a batch tile by tile, in several threads.
 
     Attributes:
         mlp: the layers.
-        x: X, (B, N, D).
-        routing: the routing weights in their margins, (B + 1, T + 1); see `with_margins`.
+        x: the tokens X, (B, N, D).
+        routing: the routing weights with their margins, (B + 1, T + 1); see `with_margins`.
         bias: c, the merged biases of the first layer, (B, H).
-        tiling: how samples and hidden units are cut.
-        first: the number of a tile → its rows of the first layer.
-        second: the number of a tile → its columns of the second layer.
+        tiling: the way in which samples and hidden units are cut.
+        first: the function from the number of a tile to its rows of the first layer.
+        second: the function from the number of a tile to its columns of the second layer.
     """
 
     mlp: TwoLayers
@@ -98,7 +99,7 @@ class TiledPass:
         return cls(mlp, x, routing, bias, tiling, first, second)
 
     def forward(self, work: ThreadTiles, out: Tensor, kept: list[Activated] | None) -> None:
-        """Add what one thread's tiles come to; keep A and H if there is a list for them."""
+        """Add the output of one thread's tiles; keep A and H if there is a list for them."""
         workspace = self.new_workspace()
         for tile in work.tiles:
             first, second = self.first(tile), self.second(tile)
@@ -114,13 +115,13 @@ class TiledPass:
     def backward(
         self, work: ThreadTiles, upstream: Tensor, to: Gradients, kept: Iterable[Activated]
     ) -> None:
-        """Add to gradients what comes through one thread's tiles, whose weights are merged anew."""
+        """Add the gradients through one thread's tiles, whose weights are merged anew."""
         workspace, waiting = self.new_workspace(), iter(kept)
         for tile in work.tiles:
             first, second = self.first(tile), self.second(tile)
             for samples in work.groups:
                 to_out, hidden = upstream[samples], next(waiting, None)
-                if hidden is None:  # it was not kept
+                if hidden is None:  # because it was not kept
                     before = self.before(tile, samples, first, workspace)
                     hidden = Activated.of(self.mlp.act, before)
                 to_hidden = to_out @ second.merged_for(samples, self.routing, workspace).mT
@@ -138,25 +139,28 @@ class TiledPass:
                     )
 
     def before(self, tile: int, samples: slice, first: TileWeights, workspace: Tensor) -> Tensor:
-        """A, (b, N, u)."""
+        """Return A, (b, N, u)."""
         bias = self.bias[samples, None, self.tiling.units_of(tile)]
         return torch.baddbmm(
             bias, self.x[samples], first.merged_for(samples, self.routing, workspace).mT
         )
 
     def new_workspace(self) -> Tensor:
-        """Room for the weights of one tile, or their gradient, with a sample to spare."""
+        """Return room for the weights of one tile, or their gradient, with a sample to spare."""
         return self.x.new_empty((self.tiling.group + 1) * self.tiling.units * widest(self.mlp))
 
 
 class TiledMLP(torch.autograd.Function):
-    """`second(act(first x))` without the last bias; gradients to x, routing weights and bias."""
+    """A `TiledMLP` is `second(act(first x))` without the last bias.
+
+    Its gradients are to x, the routing weights and the merged biases of the first layer.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, routing_weights: Tensor, bias: Tensor, mlp: TwoLayers, budget: Budget
     ) -> Tensor:
-        """(B, N, D), (B, T) and merged biases (B, H) of the first layer → (B, N, D)."""
+        """Map (B, N, D), (B, T) and merged biases (B, H) of the first layer → (B, N, D)."""
         ctx.save_for_backward(x, routing_weights, bias)
         ctx.mlp, ctx.tiling = mlp, tiling_of(x, mlp, budget)
         keeps = any(ctx.needs_input_grad) and 2 * x.shape[1] * bias.nbytes <= budget.kept
@@ -170,7 +174,7 @@ class TiledMLP(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """∂Y, (B, N, D) → ∂X, ∂r and ∂c, those that are asked for."""
+        """Map ∂Y, (B, N, D) → ∂X, ∂r and ∂c, those that are asked for."""
         x, routing_weights, bias = ctx.saved_tensors
         wants_x, wants_routing, wants_bias = ctx.needs_input_grad[:3]
         tiling, upstream = ctx.tiling, gradients[0].to(x.dtype)
@@ -192,13 +196,13 @@ class TiledMLP(torch.autograd.Function):
 def tiled_mlp(
     mlp: TwoLayers, routing_weights: Tensor, x: Tensor, budget: Budget | None = None
 ) -> Tensor:
-    """The two layers in weight space: routing weights (B, T) and x (B, N, D) → (B, N, D).
+    """Compute two layers in weight space: routing weights (B, T) and x (B, N, D) → (B, N, D).
 
     Args:
         mlp: the layers.
-        routing_weights: (B, T), of the precision of x.
-        x: (B, N, D).
-        budget: what may be used; by default what suits the device.
+        routing_weights: the routing weights, (B, T), of the precision of x.
+        x: the tokens, (B, N, D).
+        budget: the budget of the kernel; by default the one that suits the device.
     """
     if budget is None:
         budget = budget_for(x)
@@ -208,9 +212,10 @@ def tiled_mlp(
 
 
 def tiling_of(x: Tensor, mlp: TwoLayers, budget: Budget, rows: int | None = None) -> Tiling:
-    """Tiles for a batch (B, N, D), of which some rows have weights of their own; by default B.
+    """Return the tiling of a batch (B, N, D) with `rows` sets of merged weights; by default B.
 
-    Samples that share weights come one row after the other, and take no room together.
+    If samples share weights, their activations are computed for one row after another, and take no
+    room in the tile.
     """
     activations = TILE_ACTIVATIONS * x.shape[1] if rows is None else 0
     rows = len(x) if rows is None else rows
@@ -222,5 +227,5 @@ def tiling_of(x: Tensor, mlp: TwoLayers, budget: Budget, rows: int | None = None
 
 
 def widest(mlp: TwoLayers) -> int:
-    """The longer of what belongs to one hidden unit: a row of one layer, a column of the other."""
+    """Return the larger length: a hidden unit's row in one layer, or its column in the other."""
     return max(mlp.first.weight.shape[1], len(mlp.second.weight))

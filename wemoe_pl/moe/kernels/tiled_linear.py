@@ -1,14 +1,14 @@
-"""A linear layer in weight space: some of its lines are merged for some samples, used, forgotten.
+"""Compute a linear layer in weight space: merge the lines of a tile, use them, and discard them.
 
 The lines of W = W0 + Σ_i r_i τ_i are its rows or its columns, whichever lie in memory one after
-another. A tile has some of them, W_u (u, D). It connects a part of one side of the layer, P_u
-(N, u), with the whole of the other, Q (N, D), for every sample:
+another. A tile has some of them for some samples, W_u (u, D). For every sample it connects a part
+of one side of the layer, P_u (N, u), with the whole of the other side, Q (N, D):
 
     rows       Y_u = X W_uᵀ + c_u      ∂X += ∂Y_u W_u       P is Y, and Q is X
     columns    Y += X_u W_u + c        ∂X_u = ∂Y W_uᵀ       P is X, and Q is Y
     both       ∂r_i += ⟨P_uᵀ Q, τ_i⟩, with gradients in the place of Y
 
-The forward pass of one is the backward pass of the other.
+The forward pass for rows is the backward pass for columns, and the other way round.
 """
 
 from collections.abc import Callable
@@ -27,13 +27,13 @@ from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, Tiling, budget_for
 
 
 class Tile(NamedTuple):
-    """Some lines of a layer for some samples.
+    """A `Tile` has some lines of a layer for some samples.
 
     Attributes:
         lines: the pretrained lines and their task vectors.
-        units: their numbers, which are those of a part's columns.
+        units: the numbers of the lines, which are also those of a part's columns.
         samples: the samples.
-        routing: the routing weights of the batch, in the margins of `with_margins`.
+        routing: the routing weights of the batch, with the margins of `with_margins`.
         workspace: room for merged lines, or for their gradient.
     """
 
@@ -45,31 +45,31 @@ class Tile(NamedTuple):
 
     @property
     def merged(self) -> Tensor:
-        """W_u of every sample, (b, u, D)."""
+        """Return W_u of every sample, (b, u, D)."""
         return self.lines.merged_for(self.samples, self.routing, self.workspace)
 
     def add_to_part(self, parts: Tensor, whole: Tensor) -> None:
-        """P_u += Q W_uᵀ, of parts (B, N, H) and the whole (B, N, D)."""
+        """Compute P_u += Q W_uᵀ, of parts (B, N, H) and the whole (B, N, D)."""
         parts[self.samples, :, self.units].baddbmm_(whole[self.samples], self.merged.mT)
 
     def add_to_whole(self, whole: Tensor, parts: Tensor) -> None:
-        """Q += P_u W_u."""
+        """Compute Q += P_u W_u."""
         whole[self.samples].baddbmm_(parts[self.samples, :, self.units], self.merged)
 
     def add_to_routing(self, total: Tensor, parts: Tensor, whole: Tensor) -> None:
-        """∂r_i += ⟨P_uᵀ Q, τ_i⟩, of (B, T)."""
+        """Compute ∂r_i += ⟨P_uᵀ Q, τ_i⟩, of (B, T)."""
         part, of_samples = parts[self.samples, :, self.units], whole[self.samples]
         total[self.samples] += self.lines.contracted(part, of_samples, self.workspace)
 
 
 @dataclass(frozen=True)
 class LinearPass:
-    """The tiles of a layer for a batch, shared out among threads.
+    """A `LinearPass` distributes the tiles of a layer for a batch among threads.
 
     Attributes:
-        lines: the number of a tile → its lines.
-        tiling: how samples and lines are cut.
-        routing: the routing weights in their margins, (B + 1, T + 1); see `with_margins`.
+        lines: the function from the number of a tile to its lines.
+        tiling: the way in which samples and lines are cut.
+        routing: the routing weights with their margins, (B + 1, T + 1); see `with_margins`.
         width: D, the length of a line.
     """
 
@@ -110,7 +110,7 @@ class LinearPass:
 
 
 class TiledLinear(torch.autograd.Function):
-    """A merged linear layer with gradients to x, routing weights and merged biases."""
+    """A `TiledLinear` is a merged linear layer, with gradients to x, routing weights and biases."""
 
     @staticmethod
     def forward(
@@ -121,7 +121,7 @@ class TiledLinear(torch.autograd.Function):
         layer: MergedLayer,
         budget: Budget,
     ) -> Tensor:
-        """(B, N, n), (B, T) and merged biases (B, m) → (B, N, m)."""
+        """Map (B, N, n), (B, T) and merged biases (B, m) → (B, N, m)."""
         ctx.save_for_backward(x, routing_weights)
         ctx.layer, ctx.budget = layer, budget
         of_batch = LinearPass.of(layer, routing_weights, x, budget)
@@ -136,7 +136,7 @@ class TiledLinear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """∂Y, (B, N, m) → ∂X, ∂r and ∂c, those that are asked for."""
+        """Map ∂Y, (B, N, m) → ∂X, ∂r and ∂c, those that are asked for."""
         x, routing_weights = ctx.saved_tensors
         wants_x, wants_routing, wants_bias = ctx.needs_input_grad[:3]
         upstream = gradients[0].to(x.dtype)
@@ -166,13 +166,13 @@ class TiledLinear(torch.autograd.Function):
 def tiled_linear(
     layer: MergedLayer, routing_weights: Tensor, x: Tensor, budget: Budget | None = None
 ) -> Tensor:
-    """A layer in weight space: routing weights (B, T) and x (B, N, n) → (B, N, m).
+    """Compute a layer in weight space: routing weights (B, T) and x (B, N, n) → (B, N, m).
 
     Args:
         layer: the layer.
-        routing_weights: (B, T), of the precision of x.
-        x: (B, N, n).
-        budget: what may be used; by default what suits the device.
+        routing_weights: the routing weights, (B, T), of the precision of x.
+        x: the tokens, (B, N, n).
+        budget: the budget of the kernel; by default the one that suits the device.
     """
     if budget is None:
         budget = budget_for(x)

@@ -1,7 +1,7 @@
-"""A batch is cut into tiles here: samples and hidden units that one thread computes together.
+"""Cut a batch into tiles: samples and hidden units that one thread computes together.
 
-A tile is the merged weights of some hidden units for some samples, and their activations: small
-enough to stay in a CPU's cache between being merged and being multiplied.
+A tile is the merged weights of some hidden units for some samples, and their activations. It is
+small enough to stay in a CPU's cache between merging and multiplying.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Tiles have a multiple of so many hidden units, which are whole blocks of pruned task vectors.
+# The number of hidden units in a tile is a multiple of this: whole blocks of pruned task vectors.
 TILE_UNITS = 96
 
 
 class Budget(NamedTuple):
-    """The budget of a kernel, in bytes unless told otherwise.
+    """A budget says how many bytes a kernel may use, and from which size on it uses threads.
 
     Attributes:
-        tile: for the merged weights of one tile, of one of the two layers, and its activations.
-        kept: for hidden activations that wait for the backward pass.
-        sums: for outputs of threads that are summed up in the end.
-        threaded: multiply-adds with merged weights from which on each thread has its own tiles.
+        tile: the bytes for one tile: its merged weights of one of two layers, and its activations.
+        kept: the bytes for hidden activations that are kept for the backward pass.
+        sums: the bytes for outputs of threads that are summed up in the end.
+        threaded: the multiply-adds with merged weights from which each thread has its own tiles.
     """
 
     tile: int
@@ -43,10 +43,10 @@ def budget_for(x: Tensor) -> Budget:
 
 
 class ThreadTiles(NamedTuple):
-    """The work of one thread: every one of its tiles for every one of its groups of samples.
+    """A `ThreadTiles` is the work of one thread: all its tiles for all its groups of samples.
 
     Attributes:
-        tiles: numbers of tiles; see `Tiling.units_of`.
+        tiles: the numbers of the tiles; see `Tiling.units_of`.
         groups: the samples of each group.
     """
 
@@ -56,16 +56,16 @@ class ThreadTiles(NamedTuple):
 
 @dataclass(frozen=True)
 class Tiling:
-    """The way in which the samples of a batch and the hidden units of an MLP are cut into tiles.
+    """A tiling says how the samples of a batch and the hidden units of an MLP are cut into tiles.
 
     Attributes:
-        samples: B.
-        hidden: H.
-        group: how many samples are in a tile.
-        units: how many hidden units are in a tile.
-        threads: how many threads compute.
-        splits_hidden: has every thread hidden units of its own, whose outputs are summed up in the
-            end, rather than samples of its own?
+        samples: B, the number of samples.
+        hidden: H, the number of hidden units.
+        group: the number of samples in a tile.
+        units: the number of hidden units in a tile.
+        threads: the number of threads that compute.
+        splits_hidden: True if every thread has hidden units of its own, whose outputs are summed up
+            in the end, rather than samples of its own.
     """
 
     samples: int
@@ -86,18 +86,18 @@ class Tiling:
         sum_bytes: int = 0,
         converted: int = 0,
     ) -> "Tiling":
-        """Tiles within a budget, or of one sample: as many samples as leave `TILE_UNITS` units.
+        """Fit tiles to a budget: as many samples, at least one, as leave room for `TILE_UNITS`.
 
         Args:
-            samples: B.
-            hidden: H.
-            unit_bytes: bytes of a hidden unit for one sample: its weights in one layer, and what it
-                comes to for the tokens.
-            budget: what may be used.
-            threads: how many threads there are at most.
-            sum_bytes: bytes of the output of a thread that has hidden units of its own.
-            converted: how often a tile holds the weights of its hidden units besides the merged
-                ones, because they were converted for it.
+            samples: B, the number of samples.
+            hidden: H, the number of hidden units.
+            unit_bytes: the bytes of a hidden unit for one sample: its weights in one layer, and its
+                activations for the tokens.
+            budget: the budget of the kernel.
+            threads: the largest number of threads.
+            sum_bytes: the bytes of the output of a thread that has hidden units of its own.
+            converted: the number of copies of the weights of its hidden units that a tile holds in
+                addition to the merged ones, because they were converted for it.
 
         >>> budget = Budget(tile=6 * 2**20, kept=0, sums=16 * 2**20)
         >>> Tiling.of(samples=128, hidden=3072, unit_bytes=4 * 768, budget=budget)
@@ -122,7 +122,7 @@ class Tiling:
         return cls(samples, hidden, group, units, threads, splits_hidden and threads > 1)
 
     def units_of(self, tile: int) -> slice:
-        """The hidden units of a tile."""
+        """Return the hidden units of a tile."""
         return slice(tile * self.units, (tile + 1) * self.units)
 
     def by_thread(self) -> list[ThreadTiles]:
@@ -136,25 +136,25 @@ class Tiling:
         return [ThreadTiles(tiles, groups[turn]) for turn in turns]
 
     def sums(self, like: Tensor, dtype: torch.dtype | None = None) -> list[Tensor]:
-        """Zeros for each thread to add to: the same ones unless threads split the hidden units."""
+        """Return zeros for each thread to add to, shared unless threads split the hidden units."""
         zeros = torch.zeros_like(like, dtype=dtype)
         others = range(self.threads - 1)
         return [zeros, *(torch.zeros_like(zeros) if self.splits_hidden else zeros for _ in others)]
 
     def total(self, sums: Sequence[Tensor]) -> Tensor:
-        """Add the sums of all threads together, in the first of them."""
+        """Add the sums of all threads to the first of them, and return it."""
         for other in sums[1:] if self.splits_hidden else ():
             sums[0].add_(other)
         return sums[0]
 
 
 def busiest(blocks: int, size: int, threads: int) -> int:
-    """Return the blocks of the busiest thread, when threads take turns at tiles of `size` blocks.
+    """Return the blocks of the busiest thread, if threads take turns at tiles of `size` blocks.
 
     >>> [busiest(32, size, threads=4) for size in (1, 2, 3)]
     [8, 8, 9]
     """
     tiles = ceil(blocks / size)
-    lacking = tiles * size - blocks  # in the last of them
-    is_last = tiles % threads == 1 % threads  # does the first thread have that one?
+    lacking = tiles * size - blocks  # the blocks that the last tile lacks
+    is_last = tiles % threads == 1 % threads  # True if the first thread has the last tile
     return ceil(tiles / threads) * size - (lacking if is_last else 0)

@@ -1,4 +1,4 @@
-"""Time and memory: everything side by side in one process, one after another, again and again."""
+"""Measure time and memory: all runs take turns in one process, several times."""
 
 import gc
 import time
@@ -18,13 +18,13 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def interleaved(
     runs: Mapping[Name, Callable[[], object]], repeats: int, device: str
 ) -> dict[Name, float]:
-    """Median seconds of each run. What disturbs the machine for a while disturbs all of them.
+    """Return the median seconds of each run; they take turns, so that disturbances affect all.
 
     Args:
-        runs: what to time, by name. Each turn begins with a run that is not counted, so that none
-            pays for what another left in caches and heap.
-        repeats: how many turns each has.
-        device: waited for before the clock is read.
+        runs: the functions to time, by name. Each turn begins with a run that is not counted, so
+            that none pays for what another left in caches and heap.
+        repeats: the number of turns of each run.
+        device: the device that is waited for before the clock is read.
     """
     seconds: dict[Name, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
@@ -39,9 +39,9 @@ def interleaved(
 
 
 def peak_memory(run: Callable[[], Result], device: str) -> tuple[Result, int | None]:
-    """Return the result of a run, and the bytes that it held at most beyond those before it.
+    """Return the result of a run, and its peak memory in bytes beyond that before the run.
 
-    On a CPU these are resident bytes of this process, which only Linux tells; None elsewhere.
+    On a CPU this is the resident memory of the process, which only Linux reports; None elsewhere.
     """
     gc.collect()
     if device != "cpu":
@@ -51,19 +51,19 @@ def peak_memory(run: Callable[[], Result], device: str) -> tuple[Result, int | N
         return result, torch.cuda.max_memory_allocated(device) - before
     if not RESET.exists():
         return run(), None
-    CDLL(None).malloc_trim(0)  # what was freed but is still resident would hide what is used anew
-    RESET.write_text("5")  # the peak begins anew with what is held now
+    CDLL(None).malloc_trim(0)  # freed memory that is still resident would hide new allocations
+    RESET.write_text("5")  # resets the peak to what is held now
     before = status("VmRSS")
     result = run()
     return result, status("VmHWM") - before
 
 
 def status(name: str) -> int:
-    """A line of this process's memory, in bytes."""
+    """Return a value of this process's memory status, in bytes."""
     return int(STATUS.read_text().partition(f"{name}:")[2].split()[0]) * 1024
 
 
 def wait_for(device: str) -> None:
-    """An accelerator works on after it was told what to do."""
+    """Wait until an accelerator has done what it was given; it works asynchronously."""
     if device != "cpu":
         torch.cuda.synchronize(device)

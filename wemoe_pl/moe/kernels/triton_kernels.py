@@ -1,7 +1,7 @@
-"""The Triton kernels of a merged linear layer: its product, and the gradient of routing weights.
+"""Define the Triton kernels of a merged linear layer: its product, and the routing gradient.
 
-A program is given pointers to its operands, how many entries each dimension has, and how far apart
-in memory they lie: `x_n` is the stride of x along its tokens n. It masks what lies outside.
+A program gets pointers to its operands, the number of entries of each dimension, and their strides:
+`x_n` is the stride of x along its tokens n. It masks entries that lie outside.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ try:
     import triton  # type: ignore[import-untyped]
     import triton.language as tl  # type: ignore[import-untyped]
     from triton.language import constexpr
-except ImportError:  # it is there for Linux only
+except ImportError:  # Triton exists for Linux only
     triton = None
 
-AMPERE = 8  # the first generation whose matrix units know bfloat16 and tf32
+AMPERE = 8  # the first generation whose matrix units compute in bfloat16 and tf32
 
 
 def jit(function: Callable[..., None]) -> Any:
-    """`triton.jit`, which leaves things as they are where there is no Triton."""
+    """Apply `triton.jit`; return the function unchanged if there is no Triton."""
     return triton.jit(function) if triton else function
 
 
 def tuned(*choices: dict[str, int]) -> Callable[[Any], Any]:
-    """Let a kernel use the choice of tiles and warps that is fastest on its first call of a shape.
+    """Make a kernel use the tiles and warps that are fastest on its first call with a shape.
 
     Args:
-        choices: `num_warps`, `num_stages`, and sizes of tiles that the kernel takes.
+        choices: the choices of `num_warps`, `num_stages`, and sizes of tiles that the kernel takes.
     """
 
     def tune(function: Any) -> Any:
@@ -49,20 +49,22 @@ def tuned(*choices: dict[str, int]) -> Callable[[Any], Any]:
 
 
 def config(num_warps: int, num_stages: int, **tile: int) -> Any:
-    """A choice, in Triton's terms."""
+    """Return a choice as a `triton.Config`."""
     return triton.Config(tile, num_warps=num_warps, num_stages=num_stages)
 
 
 def is_interpreted(function: Any) -> bool:
-    """Was TRITON_INTERPRET=1 when this kernel was defined, so that it runs on the CPU?"""
+    """Return whether a kernel was defined under TRITON_INTERPRET=1, so that it runs on the CPU."""
     return triton is not None and not isinstance(function, triton.JITFunction)
 
 
 def available(x: Tensor) -> bool:
-    """Can kernels run where x is: on a CUDA device of compute capability 8, or interpreted?
+    """Return whether kernels can run where x is: on CUDA, or interpreted.
 
-    On a device, Triton needs a C compiler for what starts its kernels. Its interpreter, for tests,
-    takes every device; TRITON_INTERPRET=1 must be set before this module is imported.
+    A CUDA device must have a compute capability of 8 or more.
+
+    On a device, Triton needs a C compiler for the code that starts its kernels. Its interpreter,
+    for tests, takes every device; TRITON_INTERPRET=1 must be set before this module is imported.
     """
     if triton is None:
         return False
@@ -74,7 +76,7 @@ def available(x: Tensor) -> bool:
 
 @cache
 def has_compiler() -> bool:
-    """Is there the C compiler that Triton would call? Without one, it raises in mid-run."""
+    """Return whether there is a C compiler for Triton to call; without one it raises in mid-run."""
     return "CC" in os.environ or any(map(shutil.which, ("gcc", "clang")))
 
 
@@ -83,7 +85,7 @@ def merged_tile(
     weight: tl.tensor, vectors: tl.tensor, routing: tl.tensor, inside: tl.tensor,
     vectors_t: int, routing_t: int, experts: constexpr, wide: constexpr,
 ) -> tl.tensor:  # fmt: skip
-    """W0 + Σ_t r_t τ_t of a tile of weights; entries that do not lie inside are 0."""
+    """Return W0 + Σ_t r_t τ_t of a tile of weights; entries that do not lie inside are 0."""
     merged = tl.load(weight, mask=inside, other=0.0).to(wide)
     for t in tl.static_range(experts):
         share = tl.load(routing + t * routing_t).to(wide)
@@ -98,7 +100,7 @@ def plus_product(
     total: tl.tensor, left: tl.tensor, right: tl.tensor,
     precision: constexpr, interpreted: constexpr,
 ) -> tl.tensor:  # fmt: skip
-    """Total + left · right, of tiles that lie in registers."""
+    """Return total + left · right, of tiles that lie in registers."""
     if interpreted:  # Triton's interpreter would multiply the bits of bfloat16 numbers as integers
         total += tl.dot(left.to(total.dtype), right.to(total.dtype))
     else:
@@ -126,7 +128,7 @@ def multiply_tile(
     experts: constexpr, precision: constexpr, interpreted: constexpr,
     token_tile: constexpr, row_tile: constexpr, column_tile: constexpr,
 ) -> None:  # fmt: skip
-    """out[b, n, m] = Σ_k x[b, n, k] W_b[m, k], for some n and m of sample b.
+    """Compute out[b, n, m] = Σ_k x[b, n, k] W_b[m, k], for some n and m of sample b.
 
     It is computed as W xᵀ: matrix units take their left operand from registers, where the merged
     weights are.
@@ -170,10 +172,10 @@ def contract_tile(
     experts: constexpr, precision: constexpr, interpreted: constexpr,
     token_tile: constexpr, tile: constexpr,
 ) -> None:  # fmt: skip
-    """shares[·, p, t] = Σ_mk (Σ_n gradient[b, n, m] x[b, n, k]) τ_t[m, k], for some m and k.
+    """Compute shares[·, p, t] = Σ_mk (Σ_n gradient[b, n, m] x[b, n, k]) τ_t[m, k], for some m, k.
 
     Part p is some tokens n of one sample b. The gradient of the sample's weights is formed part by
-    part, contracted at once, and forgotten.
+    part, contracted at once, and discarded.
     """
     wide: constexpr = shares.dtype.element_ty
     n = tl.arange(0, token_tile)

@@ -1,4 +1,4 @@
-"""The form of MLP that kernels compute without its own `forward`: fc2(act(fc1 x))."""
+"""Define the form of MLP that kernels compute without its own `forward`: fc2(act(fc1 x))."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels.merged_layer import MergedLayer
 
-# Activations that treat every entry alone, so that some can be computed without others.
+# Activations that treat every entry by itself, so that some can be computed without others.
 ELEMENTWISE = (
     nn.GELU, nn.ReLU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh, nn.Sigmoid, nn.Identity,
     timm_layers.GELU, timm_layers.GELUTanh, timm_layers.QuickGELU,
@@ -20,7 +20,7 @@ ELEMENTWISE = (
 
 @dataclass(frozen=True)
 class TwoLayers:
-    """`second(act(first x))`."""
+    """A `TwoLayers` is an MLP of the form `second(act(first x))`."""
 
     first: MergedLayer
     act: Callable[[Tensor], Tensor]
@@ -28,21 +28,21 @@ class TwoLayers:
 
     @property
     def layers(self) -> tuple[MergedLayer, ...]:
-        """Both layers."""
+        """Return both layers."""
         return self.first, self.second
 
     @property
     def hidden(self) -> int:
-        """H, the number of hidden units."""
+        """Return H, the number of hidden units."""
         return len(self.first.weight)
 
 
-# A way to compute them: the layers, routing weights (B, T) and tokens (B, N, D) → (B, N, D).
+# A kernel maps the layers, routing weights (B, T) and tokens (B, N, D) → (B, N, D).
 Kernel = Callable[[TwoLayers, Tensor, Tensor], Tensor]
 
 
 def two_layers(mlp: nn.Module, dictionary: Dictionary) -> TwoLayers | None:
-    """The layers of an MLP that is these two and an elementwise activation; None for any other."""
+    """Return the layers of an MLP `fc2(act(fc1 x))` with elementwise act; None for any other."""
     # A subclass, or a hook, may compute something else.
     if type(mlp) is not Mlp or any(has_hooks(module) for module in mlp.modules()):
         return None
@@ -57,13 +57,13 @@ def two_layers(mlp: nn.Module, dictionary: Dictionary) -> TwoLayers | None:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Does anything look at what goes into a module, or comes out of it?"""
+    """Return whether a module has hooks, which see its inputs, outputs or gradients."""
     forward = module._forward_hooks or module._forward_pre_hooks
     return bool(forward or module._backward_hooks or module._backward_pre_hooks)
 
 
 def store_fc2_by_columns(mlp: nn.Module) -> nn.Module:
-    """Store the weight of `fc2` column by column, in place; its values stay what they are.
+    """Store the weight of `fc2` column by column, in place; its values do not change.
 
     A row of `fc1` and a column of `fc2` belong to one hidden unit and are read together.
 
