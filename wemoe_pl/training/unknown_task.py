@@ -117,7 +117,7 @@ class UnknownTaskScores:
         labels: Tensor,
         routing_weights: Sequence[Tensor],
     ) -> None:
-        """Count a batch of a task, given the logits of all heads and the routing weights per block."""
+        """Count a batch of a task by the logits of all heads and the routing weights per block."""
         for rule, metrics in self._metrics.items():
             inferred = infer_task(rule, logits, routing_weights, self.experts)
             metrics[task].update(inferred.place, logits[task], labels)
