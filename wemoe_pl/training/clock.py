@@ -22,7 +22,7 @@ def duration_in_words(seconds: float) -> str:
 
 
 class StageClock(L.Callback):
-    """This callback measures the wall-clock time of the stages of a run.
+    """A `StageClock` measures the wall-clock time of the stages of a run.
 
     Attributes:
         seconds: the duration of each stage that has ended, in seconds.

@@ -23,7 +23,7 @@ OF_EXPERTS = frozenset({EXPERT_LOGITS, EXPERT_FEATURES})
 
 
 class ExpertAnswers:
-    """This cache computes the outputs of each task's own expert for images, without gradients.
+    """`ExpertAnswers` computes, without gradients, and keeps the outputs of each task's own expert.
 
     An image whose place in its set is known is shown to its expert only once. The outputs are kept
     in main memory, in the precision in which they were computed. In single precision, those for all

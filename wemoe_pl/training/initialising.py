@@ -14,7 +14,7 @@ from wemoe_pl.system.warn import warn
 
 
 class Beginning(Protocol):
-    """This protocol is the part of a `TestTimeAdaptation` that `initialise` needs; see there."""
+    """`Beginning` is the part of a `TestTimeAdaptation` that `initialise` needs; see there."""
 
     suite: Suite
     merge: MergeMethod

@@ -92,7 +92,7 @@ def in_one_column(trainer: L.Trainer) -> None:
 
 
 class TrainedParameters(RichModelSummary):
-    """This callback says how much of a model is trained, in place of Lightning's summary.
+    """The callback says how much of a model is trained, in place of Lightning's summary.
 
     Lightning's summary is a table of a single row, with an operation count that nobody has made
     ("FLOPs: 0").

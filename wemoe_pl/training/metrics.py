@@ -16,7 +16,7 @@ UNIT = 2.0**-40  # numbers are added up in whole multiples of it, so that order 
 
 
 class TaskScores:
-    """This class counts, per task, how often the predictions are right and how they spread.
+    """`TaskScores` counts, per task, how often the predictions are right and how they spread.
 
     The figures come from whole numbers, or from sorted ones, so they are the same to the bit
     however the images are split over processes.
@@ -103,7 +103,7 @@ class TaskScores:
 
 
 class CalibrationError(MulticlassCalibrationError):
-    """This metric is the expected calibration error, independent of the order of the images.
+    """The metric is the expected calibration error, independent of the order of the images.
 
     Args:
         num_classes: the number of classes, C.
@@ -120,7 +120,7 @@ class CalibrationError(MulticlassCalibrationError):
 
 
 class Information(Metric):
-    """This metric is the information of predictions about images: (H(p̄) − mean H(p)) / log C.
+    """The metric is the information of predictions about images: (H(p̄) − mean H(p)) / log C.
 
     It is the mutual information of image and predicted class, and needs no labels. It is 1 when
     every prediction is certain and all classes are predicted equally often, and 0 when all images
@@ -166,7 +166,7 @@ class Information(Metric):
 
 
 class Agreement(Metric):
-    """This metric is the share of images for which a model predicts the class of the task's expert.
+    """The metric is the share of images for which a model predicts the class of the task's expert.
 
     On images for which the expert is right, it is the accuracy, but needs no label.
 
@@ -195,7 +195,7 @@ class Agreement(Metric):
 
 
 class Diversity(Metric):
-    """This metric is the share of classes that a task's predictions spread over: exp(H) / C.
+    """The metric is the share of classes that a task's predictions spread over: exp(H) / C.
 
     H is the entropy of the histogram of predicted classes. The share is 1 when all classes are
     predicted equally often, and 1/C when all images get the same answer.

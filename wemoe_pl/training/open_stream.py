@@ -18,7 +18,7 @@ from wemoe_pl.training.scoring import Logs, log_by_task
 
 
 class Right(NamedTuple):
-    """These shares say how many images have an inferred task that is the true one.
+    """A `Right` holds the shares of images whose inferred task is the true one.
 
     Attributes:
         mean: the share of all images of a step.
@@ -44,7 +44,7 @@ class Inferred(NamedTuple):
 
 
 class Adapting(Logs, Protocol):
-    """This protocol is the part of a `TestTimeAdaptation` that an open stream needs; see there."""
+    """`Adapting` is the part of a `TestTimeAdaptation` that an open stream needs; see there."""
 
     suite: Suite
     merge: MergeMethod

@@ -25,7 +25,7 @@ class TaskRouting(NamedTuple):
 
 
 class RoutingStatistics(Metric):
-    """This metric sums the routing of one task's samples, from which `compute` takes the means.
+    """The metric sums the routing of one task's samples, from which `compute` takes the means.
 
     >>> routing = RoutingStatistics(blocks=2, experts=3)
     >>> routing.update([torch.tensor([[0.3, 0.2, 0.1]]), torch.tensor([[0.3, 0.1, 0.5]])])

@@ -21,7 +21,7 @@ from wemoe_pl.training.shown_metrics import SHOWN_METRICS, Stage
 
 
 class Logs(Protocol):
-    """This protocol is the part of a LightningModule that logs."""
+    """`Logs` is the part of a LightningModule that logs."""
 
     def log(self, name: str, value: Any, prog_bar: bool = False) -> None:
         """Log a value."""
@@ -31,7 +31,7 @@ class Logs(Protocol):
 
 
 class Scored(Logs, Protocol):
-    """This protocol is the part of a `MultiTaskModule` that scoring reads and sets; see there."""
+    """`Scored` is the part of a `MultiTaskModule` that scoring reads and sets; see there."""
 
     suite: Suite
     classifier: MultiTaskClassifier
@@ -59,7 +59,7 @@ class Scored(Logs, Protocol):
 
 
 class Scoring(L.Callback):
-    """This callback begins and ends the evaluations of a `MultiTaskModule`, and logs their scores.
+    """The callback begins and ends the evaluations of a `MultiTaskModule`, and logs their scores.
 
     The module adds the callback to the trainer, and its own steps count the batches.
 

@@ -26,7 +26,7 @@ from wemoe_pl.training.module import MultiTaskModule
 
 
 class ShardedDictionary(DDPStrategy):
-    """This strategy is DDP with each block's task vectors sharded over a node's devices by FSDP2.
+    """The strategy is DDP with each block's task vectors sharded over a node's devices by FSDP2.
 
     Trained parameters, optimiser and checkpoints are the same as under DDP, and so the same as in
     one process. A model without a dictionary runs as under DDP.

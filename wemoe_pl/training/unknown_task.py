@@ -17,7 +17,7 @@ CONFIDENCE_BINS = 1000
 
 
 class UnknownTaskAccuracy(Metric):
-    """This metric is the share of images whose task is inferred rightly, and the class too: (2,).
+    """The metric is two shares of images: with the right task, and also with the right class, (2,).
 
     Args:
         place: the place of the true task among all tasks.
@@ -49,7 +49,7 @@ class UnknownTaskAccuracy(Metric):
 
 
 class Confidences(Metric):
-    """This metric counts the confidences of inferred tasks, in bins, by the inferred task.
+    """The metric counts the confidences of inferred tasks, in bins, by the inferred task.
 
     It gives a threshold per task: an image is of none of the tasks if the confidence in its
     inferred task is lower than for all but a share `REJECTED` of the counted images with the same
@@ -84,7 +84,7 @@ class Confidences(Metric):
 
 
 class UnknownTaskScores:
-    """This class scores every task with inferred tasks, by every rule that the model allows.
+    """`UnknownTaskScores` scores each task with inferred tasks, by all rules that the model allows.
 
     Args:
         tasks: the tasks that have a head.

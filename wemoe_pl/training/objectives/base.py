@@ -112,7 +112,7 @@ def check_finite_losses(
 
     Args:
         objective: the objective that was called.
-        outputs: its inputs, by task.
+        outputs: the inputs of the objective, by task.
         losses: the losses that it returned, by task.
     """
     if torch.stack(list(losses.values())).isfinite().all():

@@ -14,7 +14,7 @@ from wemoe_pl.training.objectives.outputs import AdaptationOutputs
 
 @dataclass(frozen=True)
 class Distillation(Objective):
-    """This objective is the Kullback–Leibler divergence from the predictions of the task's expert.
+    """The objective is the Kullback–Leibler divergence from the predictions of the task's expert.
 
     It is KL(expert ‖ merged model) of softmax(logits / T), in nats, times T², which keeps gradients
     at the same size for any T (Hinton et al., arXiv 1503.02531; MINGLE takes T = 2).
@@ -48,7 +48,7 @@ class Distillation(Objective):
 
 @dataclass(frozen=True)
 class FeatureMatching(Objective):
-    """This objective is the distance between the model's features and those of the task's expert.
+    """The objective is the distance between the model's features and those of the task's expert.
 
     Features are the input of the head. The distance is a plain mean over images and features: it
     ignores how near they are to a border between classes (Representation Surgery, arXiv

@@ -13,7 +13,7 @@ from wemoe_pl.training.objectives.outputs import AdaptationOutputs
 
 @dataclass(frozen=True)
 class Entropy(Objective):
-    """This objective is the mean entropy of the predictions, in nats, as in the paper."""
+    """The objective is the mean entropy of the predictions, in nats, as in the paper."""
 
     def __call__(self, outputs: AdaptationOutputs) -> Tensor:
         """Return the mean over the images of a task."""
@@ -22,7 +22,7 @@ class Entropy(Objective):
 
 @dataclass(frozen=True)
 class InformationMaximisation(Objective):
-    """This objective is the mean entropy of predictions, less a multiple of their mean's entropy.
+    """The objective is the mean entropy of predictions, less a multiple of their mean's entropy.
 
     Its minimum has predictions that are certain and, over a batch, different, so it does not
     collapse to one class (SHOT, arXiv 2002.08546).

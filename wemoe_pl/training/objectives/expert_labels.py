@@ -11,7 +11,7 @@ from wemoe_pl.training.objectives.outputs import AdaptationOutputs
 
 @dataclass(frozen=True)
 class ExpertLabels(Objective):
-    """This objective is the cross-entropy with the class that the task's expert predicts, in nats.
+    """The objective is the cross-entropy with the class that the task's expert predicts, in nats.
 
     An image is left out if the two models predict different classes and the merged model is more
     confident (SyMerge, arXiv 2412.19098), since the expert is not reliable there.

@@ -16,7 +16,7 @@ Teachers = Callable[[Mapping[str, Tensor]], Mapping[Need, dict[str, Tensor]]]
 
 @dataclass(frozen=True, eq=False)
 class AdaptationOutputs:
-    """These outputs are what an objective sees of one task's images in one step, without labels.
+    """The outputs are what an objective sees of one task's images in one step, without labels.
 
     With several processes, they are for the images of all processes. Outputs that the objective
     does not list in its `needs` are not computed, and reading them raises `ConfigError`.

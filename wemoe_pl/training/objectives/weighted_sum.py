@@ -13,7 +13,7 @@ from wemoe_pl.training.objectives.outputs import AdaptationOutputs, Need
 
 @dataclass(frozen=True)
 class WeightedSum(Objective):
-    """This objective is the sum of several objectives, each times its weight.
+    """A weighted sum is the sum of several objectives, each times its weight.
 
     Args:
         objectives: one or more objectives, which may be sums themselves.
