@@ -16,8 +16,8 @@ class WeightedSum(Objective):
     """A weighted sum is the sum of several objectives, each times its weight.
 
     Args:
-        objectives: one or more objectives, which may be sums themselves.
-        weights: the weight of each objective, from 0; by default all are 1.
+        objectives: the objectives: one or more, which may be sums themselves.
+        weights: the weight of each, from 0; by default all are 1.
 
     >>> from wemoe_pl import Distillation, InformationMaximisation
     >>> both = WeightedSum([InformationMaximisation(), Distillation()], [1.0, 0.5])
