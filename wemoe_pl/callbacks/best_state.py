@@ -22,7 +22,7 @@ class Best:
     weights: dict[str, Tensor]
 
     def check(self, module: TestTimeAdaptation) -> None:
-        """Raise `CheckpointError`, naming the first wrong weight, if it is of another model."""
+        """Raise `CheckpointError`, naming the first wrong weight, for a state of another model."""
         own = shapes_of(module.trained_parameters())
         if difference := first_difference(shapes_of(self.weights), own):
             raise CheckpointError(

@@ -35,7 +35,7 @@ from wemoe_pl.training.lightning_noise import quiet_lightning
 
 @dataclass(frozen=True)
 class Adapted:
-    """An `Adapted` is the outcome of `adapt`, which is shown as its table in a notebook.
+    """An `Adapted` is the outcome of `adapt`; printed, or shown in a notebook, it is its table.
 
     Attributes:
         model: the classifier, for `model.predict(images)` and `model(images, task)`.
@@ -233,7 +233,7 @@ def suite_from(
 
 
 def note_without(suite: Suite, given: Collection[str]) -> str:
-    """Return the note of a suite, which must name its own tasks if some others were replaced.
+    """Return the note of a suite, restricted to the tasks that are still its own.
 
     Args:
         suite: the suite before tasks were replaced.

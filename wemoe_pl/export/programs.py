@@ -59,7 +59,7 @@ def write_onnx(model: ExportedModel, folder: Path) -> None:
         dynamo=True,
         verbose=False,
     )
-    assert program is not None  # it never is with `dynamo`
+    assert program is not None  # with `dynamo`, it never is
     rename_within(program.model.graph)
     program.save(folder / ONNX_FILE, external_data=True)
     write_classes(model, folder)

@@ -45,7 +45,7 @@ from wemoe_pl.training.scoring import log_by_task
 
 
 class TestTimeAdaptation(MergedModule):
-    """Test-time adaptation trains a merged model on unlabelled test images by an objective.
+    """Test-time adaptation minimises an objective of a merged model on unlabelled test images.
 
     It adapts only the parameters that the merge method leaves trainable, such as the routers of
     WEMoE. A static method has none, and is scored with `test` instead.

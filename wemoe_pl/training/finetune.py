@@ -245,7 +245,7 @@ class MultiTaskTraining(SupervisedTraining):
         return MultiTaskClassifier(encoder, heads, backbone=self.suite.backbone)
 
     def on_fit_start(self) -> None:
-        """Refuse to train heads that may have no part in a step's last batch (DDP needs that)."""
+        """Refuse heads that DDP would not average, having no part in the last batch of a step."""
         if self.from_scratch:
             check_heads_are_averaged(self.trainer)
 

@@ -34,7 +34,7 @@ class TaskScores:
         self._diversity = {task: Diversity(n).to(device) for task, n in sizes}
         self._agreement = {task: Agreement().to(device) for task in num_classes}
         self._confusion = {
-            # A single class is counted rightly, but refused by torchmetrics' own checks.
+            # A single class is counted correctly, but torchmetrics' own checks refuse it.
             t: MulticlassConfusionMatrix(n, validate_args=n > 1, sync_on_compute=False).to(device)
             for t, n in sizes
         }

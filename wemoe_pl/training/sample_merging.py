@@ -98,7 +98,7 @@ class SampleMerging(MergedModule):
         self.solved = True
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Accept the checkpoint of a finished fit; an unfinished one cannot be gone on with."""
+        """Accept the checkpoint of a finished fit; a fit cannot be resumed."""
         super().on_load_checkpoint(checkpoint)
         if is_fitting(self) and checkpoint["global_step"] != count_steps(self.trainer):
             raise ConfigError(

@@ -67,7 +67,8 @@ class ShardedDictionary(DDPStrategy):
             hook.remove()
         encoder, mixtures = self.job.classifier.encoder, self.job.classifier.mixtures
         if mixtures and not isinstance(encoder, FSDPModule):
-            below = shard(encoder, set(), mesh["device"], self.offload)  # a root: blocks overlap
+            # The encoder becomes the root of all mixtures, which lets blocks overlap.
+            below = shard(encoder, set(), mesh["device"], self.offload)
             for mixture in mixtures:
                 assert isinstance(mixture, FSDPModule)
                 # By default, FSDP would take the passes of validations for part of the order.
