@@ -1,1 +1,1 @@
-"""Lightning callbacks: save, guard, record, answer and end together."""
+"""Save, guard, record and end runs, and keep predictions, by Lightning callbacks."""

@@ -1,4 +1,4 @@
-"""The best state of a model that adapts, by a score that needs no labels."""
+"""Keep the best state of a model that adapts, by a score that needs no labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from wemoe_pl.training.shown_metrics import CHOSEN_BY, LabelFreeScore
 
 @dataclass(frozen=True)
 class Best:
-    """The state of a model, its score in the mean over tasks, and when it was reached."""
+    """A `Best` holds the state of a model, its mean score over tasks, and the step of the state."""
 
     value: float
     step: int
     weights: dict[str, Tensor]
 
     def check(self, module: TestTimeAdaptation) -> None:
-        """Raise `CheckpointError` if it is of another model; names the first such weight."""
+        """Raise `CheckpointError`, naming the first wrong weight, for a state of another model."""
         own = shapes_of(module.trained_parameters())
         if difference := first_difference(shapes_of(self.weights), own):
             raise CheckpointError(
@@ -31,12 +31,12 @@ class Best:
             )
 
     def saved(self, score: LabelFreeScore) -> dict[str, Any]:
-        """Return what a checkpoint holds of it, with its value by the name of the score."""
+        """Return the entry of a checkpoint, which has the value under the name of the score."""
         return {score: self.value, "step": self.step, "weights": self.weights}
 
 
 def better(best: Best | None, module: TestTimeAdaptation, score: LabelFreeScore, step: int) -> Best:
-    """Return the best state so far, which is copied if it is that of a module just validated.
+    """Return the best state so far: `best`, or a copy of the module's state if it scored higher.
 
     Raises:
         ConfigError: no task has the score.
@@ -55,7 +55,7 @@ def better(best: Best | None, module: TestTimeAdaptation, score: LabelFreeScore,
 
 
 def recalled(saved: Mapping[str, Any] | None, score: LabelFreeScore) -> Best | None:
-    """Make a best state again from what a checkpoint holds of it, if it holds one.
+    """Rebuild a best state from the entry of a checkpoint; return None if there is none.
 
     Raises:
         CheckpointError: it was chosen by another score.

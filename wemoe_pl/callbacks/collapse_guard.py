@@ -1,4 +1,4 @@
-"""A guard against collapse: one class, predicted for all images, has the least entropy."""
+"""Guard against collapse: predictions of one class for all images have the least entropy."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -17,24 +17,24 @@ from wemoe_pl.training.metrics import spread
 from wemoe_pl.training.scoring import check_asks_experts
 from wemoe_pl.training.shown_metrics import CHOSEN_BY, POOR_EXPERTS, LabelFreeScore
 
-MEMORY = 0.9  # of what was predicted, per step: about ten steps count
-FEWER = 0.5  # a task whose predictions spread over less than this share of their classes collapses
+MEMORY = 0.9  # the share of past predictions that is kept per step: about ten steps count
+FEWER = 0.5  # a task collapses if its predictions spread over less than this share of the most
 
 
 class CollapseGuard(L.Callback):
-    """Watches the classes that are predicted for each task while a model adapts; needs no labels.
+    """The guard watches the classes that are predicted for each task while a model adapts.
 
-    It warns when the predictions of a task concentrate on half as many classes as they once did,
-    counted as exp(H) of their histogram over the last steps, which is logged as a share of all
-    classes (`train/diversity/<task>`). Where a training step of one's own does not count them as
-    `predicted`, it looks at the predictions of validations instead. And it can end a run with the
-    state, of all that were validated, of the largest score in the mean over tasks. With
-    `trainer.num_sanity_val_steps: -1` the initial state is one of them.
+    It needs no labels. It warns when the predictions of a task spread over fewer than half as many
+    classes as at their widest. The number of classes is exp(H) of the histogram of predictions over
+    the last steps, and is logged as a share of all classes (`train/diversity/<task>`). If your own
+    training step does not return counts as `predicted`, the guard looks at validations instead. It
+    can also end a run with the validated state that has the largest mean score over tasks. With
+    `trainer.num_sanity_val_steps: -1`, the initial state is validated too.
 
     Args:
-        action: "warn"; "restore" also goes back to the best state; "off" does nothing.
-        score: which state is the best to "restore": of the most "information" about the images, or
-            of the largest "agreement" with the experts, whom every validation then compares with.
+        action: the action: "warn"; "restore" also goes back to the best state; "off" does nothing.
+        score: the score of the best state to "restore": the most "information" about the images, or
+            the largest "agreement" with the experts, which every validation then asks.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class CollapseGuard(L.Callback):
         self.action, self.score = action, score
         self.best: Best | None = None
         self.collapsed: dict[str, int] = {}
-        self._predicted: dict[str, Tensor] = {}  # in the parts of a step so far
+        self._predicted: dict[str, Tensor] = {}  # in the batches of the current step so far
         self._histograms: dict[str, Tensor] = {}
         self._widest: dict[str, float] = {}
         self._is_said = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Have validations ask the experts whose answers choose, if there are any."""
+        """Make validations ask the experts, if agreement with them chooses the best state."""
         fitting = stage == TrainerFn.FITTING
         if fitting and self.score == "agreement" and isinstance(pl_module, TestTimeAdaptation):
             check_asks_experts(pl_module, "guard.score")
@@ -61,7 +61,7 @@ class CollapseGuard(L.Callback):
                 rank_zero_only(warn)(f"{POOR_EXPERTS} Set guard.score to information.")
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Let later validations be as they were."""
+        """Stop later validations from asking the experts."""
         if self.score == "agreement" and isinstance(pl_module, TestTimeAdaptation):
             pl_module.scoring.asks_experts = False
 
@@ -73,7 +73,7 @@ class CollapseGuard(L.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count what was predicted in a whole step, and warn of each task once."""
+        """Count the predictions of each whole step, and warn about each task at most once."""
         if self.action == "off" or not isinstance(pl_module, TestTimeAdaptation):
             return
         if not (isinstance(outputs, Mapping) and "predicted" in outputs):
@@ -87,7 +87,7 @@ class CollapseGuard(L.Callback):
         for task, predicted in predictions.items():
             if task not in self._histograms:
                 self._histograms[task] = torch.zeros_like(predicted, dtype=torch.float)
-                self._widest.pop(task, None)  # of a validation, which has more images than steps
+                self._widest.pop(task, None)  # a validation's, which has more images than steps
             seen = self._histograms[task]
             histogram = self._histograms[task] = MEMORY * seen + predicted
             now = spread(histogram)
@@ -107,7 +107,7 @@ class CollapseGuard(L.Callback):
             )
 
     def say_once_what_is_watched(self) -> None:
-        """Say that steps are not watched, in the first of them."""
+        """Say in the first step that steps are not watched."""
         if not self._is_said:
             rank_zero_info(
                 "The training step does not return how often each class was predicted, as "
@@ -116,7 +116,7 @@ class CollapseGuard(L.Callback):
         self._is_said = True
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Watch the predictions, if those of steps are not counted; keep the best state so far."""
+        """Watch the predictions, unless those of steps are counted, and keep the best state."""
         fitting = trainer.state.fn == TrainerFn.FITTING
         if self.action == "off" or not fitting or not isinstance(pl_module, TestTimeAdaptation):
             return
@@ -139,14 +139,14 @@ class CollapseGuard(L.Callback):
         )
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Refuse a run without validations, or a best state that is of another model."""
+        """Refuse a run without validations, or a best state of another model."""
         check_validates(self.action, trainer)
         if self.best is not None and isinstance(pl_module, TestTimeAdaptation):
             self.best.check(pl_module)
 
     @property
     def report(self) -> dict[str, Any]:
-        """Return the entry of `results.json`: steps of collapse, and the step gone back to."""
+        """Return the entry of `results.json`: the steps of collapses and of the restored state."""
         return {
             "action": self.action,
             "score": self.score,
@@ -164,7 +164,7 @@ class CollapseGuard(L.Callback):
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on where the interrupted run was."""
+        """Restore the state of an interrupted run."""
         self.best = recalled(state_dict["best"], self.score)
         self.collapsed = state_dict["collapsed"]
         self._histograms = state_dict["histograms"]
@@ -190,7 +190,7 @@ def warn_of_no_choice(action: str) -> None:
 
 
 def check_score(action: str, score: str) -> None:
-    """Raise `ConfigError` for a score that is unknown, or by which nothing would be chosen."""
+    """Raise `ConfigError` for a score that is unknown, or that the action would not use."""
     if score not in CHOSEN_BY:
         raise ConfigError(f"guard.score is '{score}': choose {' or '.join(CHOSEN_BY)}.")
     if score != "information" and action != "restore":

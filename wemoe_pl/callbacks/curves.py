@@ -1,4 +1,4 @@
-"""The curves of a run: what a step is like beyond its loss, and all that was logged, by step."""
+"""Record the curves of a run: all logged values by step, with gradient norm and speed."""
 
 import math
 import time
@@ -16,14 +16,14 @@ from wemoe_pl.training.module import MultiTaskModule
 
 
 class Curves(L.Callback):
-    """Logs the learning rate, the gradient's norm and the speed of a fit, and keeps every curve.
+    """The callback logs learning rate, gradient norm and speed of a fit, and keeps all curves.
 
-    Logged are `train/learning_rate`, `train/gradient_norm` (of all that is trained, in the L2
-    norm) and `train/images_per_second` (loading included).
+    It logs `train/learning_rate`, `train/gradient_norm` (the L2 norm over all trained parameters)
+    and `train/images_per_second` (loading included).
 
     Attributes:
-        points: by metric, its values by optimiser step: of `train/…` every
-            `trainer.log_every_n_steps`, of `val/…` at every validation.
+        points: the values by metric and optimiser step: `train/…` every
+            `trainer.log_every_n_steps`, `val/…` at every validation.
     """
 
     def __init__(self) -> None:
@@ -33,9 +33,9 @@ class Curves(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Log the rate at which the step is made."""
+        """Log the learning rate of the step."""
         groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
-        if groups:  # there are none where weights are computed from samples
+        if groups:  # `SampleMerging` has none
             pl_module.log("train/learning_rate", groups[0]["lr"])
         if self._since is None:
             self._since = time.perf_counter()
@@ -43,14 +43,14 @@ class Curves(L.Callback):
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Log how large the gradient is, and look at it before a step is made with it.
+        """Log the norm of the gradient, and check it before a step is made with it.
 
         Raises:
-            WeMoEError: it is not finite, and would make all weights so.
+            WeMoEError: it is not finite, and would make no weight finite.
         """
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        if getattr(trainer.precision_plugin, "scaler", None) is None:  # which skips such steps
+        if getattr(trainer.precision_plugin, "scaler", None) is None:  # a scaler skips such steps
             check_gradient(norm, trainer.global_step + 1, trainer.callback_metrics)
         pl_module.log("train/gradient_norm", norm)
 
@@ -62,10 +62,10 @@ class Curves(L.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Log the speed; now and then keep what was logged, and look at the loss.
+        """Log the speed; every `log_every_n_steps`, also check the loss and keep logged values.
 
         Raises:
-            WeMoEError: the loss is not finite, of which nothing could be learned any more.
+            WeMoEError: the loss is not finite, so nothing more can be learned.
         """
         now = time.perf_counter()
         if self._since is not None and isinstance(batch, Mapping):
@@ -78,13 +78,13 @@ class Curves(L.Callback):
             self.keep(trainer, "train/")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Keep what was scored, and leave the time that it took out of the speed."""
+        """Keep the scores of a validation, and leave its time out of the speed."""
         if trainer.state.fn == TrainerFn.FITTING and isinstance(pl_module, MultiTaskModule):
             self.keep(trainer, "val/")
             self._since = None
 
     def keep(self, trainer: L.Trainer, kind: str) -> None:
-        """Add a point to all curves of a kind."""
+        """Add a point to all curves whose name begins with `kind`."""
         for key, value in trainer.callback_metrics.items():
             if key.startswith(kind):
                 self.points.setdefault(key, {})[trainer.global_step] = float(value)
@@ -94,17 +94,17 @@ class Curves(L.Callback):
         return {"points": self.points}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on where the interrupted run was."""
+        """Restore the curves of an interrupted run."""
         self.points = state_dict["points"]
 
 
 def check_gradient(norm: Tensor, step: int, metrics: Mapping[str, Tensor]) -> None:
-    """Raise `WeMoEError` if a step's gradient is infinite or no number.
+    """Raise `WeMoEError` if a step's gradient is infinite or not a number.
 
     Args:
-        norm: of the gradient.
-        step: the optimiser step, for the sentence.
-        metrics: of the step, of which those that are not finite are named.
+        norm: the norm of the gradient.
+        step: the optimiser step, for the message.
+        metrics: the metrics of the step; the message names those that are not finite.
     """
     if not norm.isfinite():
         named = [
@@ -121,11 +121,11 @@ def check_gradient(norm: Tensor, step: int, metrics: Mapping[str, Tensor]) -> No
 
 
 def check_finite(outputs: Any, step: int) -> None:
-    """Raise `WeMoEError` if a step's loss is infinite or no number.
+    """Raise `WeMoEError` if a step's loss is infinite or not a number.
 
     Args:
-        outputs: what the training step gave: a loss, a mapping with one, or None.
-        step: the optimiser step, for the sentence.
+        outputs: the value that the training step returned: a loss, a mapping with one, or None.
+        step: the optimiser step, for the message.
     """
     loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
     if isinstance(loss, Tensor) and not math.isfinite(float(loss)):

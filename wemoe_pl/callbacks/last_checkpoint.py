@@ -1,4 +1,4 @@
-"""`last.ckpt`: when it is saved, and how a fit goes on from it as if it had never ended."""
+"""Save `last.ckpt`, and go on from it as if the fit had never been interrupted."""
 
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,16 @@ from wemoe_pl.training.optimizer_check import check_optimizers, check_schedulers
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps `last.ckpt` in a folder, always of a whole step.
+    """The callback keeps `last.ckpt` in a folder, always of a whole step.
 
-    It is saved after every validation, every few steps, when training has ended, and when
-    something goes wrong or a signal asks the run to end. A fit that goes on from it ends with the
-    weights of one that was never interrupted, bit for bit on a CPU.
+    It is saved after every validation, every few steps, when training has ended, and when an error
+    or a signal ends the run. A fit that goes on from it ends with the weights of one that was never
+    interrupted, bit for bit on a CPU.
 
     Args:
-        dirpath: the folder, below that of the run.
-        every_n_steps: save every so many steps too, the most that a power cut can cost; 0 saves at
-            validations only.
+        dirpath: the folder of the checkpoint, below that of the run.
+        every_n_steps: the number of steps between saves, the most that a power cut can cost; 0 to
+            save at validations only.
     """
 
     def __init__(self, dirpath: str, every_n_steps: int = 100):
@@ -41,21 +41,21 @@ class LastCheckpoint(Checkpoint):
         self.every_n_steps = every_n_steps
         self.saved_step: int | None = None
         self.validated_step: int | None = None
-        self._whole = False  # are the weights those of a whole step, and all that belongs to them?
-        self._fitting = False  # is or was there a fit, of which there is something to say?
-        self._ended = False  # is the checkpoint one of a training that has ended?
-        self._begun_elsewhere = False  # does the command name the checkpoint of another run?
-        self.begins_anew = False  # does the command say --fresh, and so begin anew each time?
+        self._whole = False  # True if the weights and all other state are those of a whole step
+        self._fitting = False  # True once a fit has begun
+        self._ended = False  # True if the checkpoint is one of a training that has ended
+        self._begun_elsewhere = False  # True if the command names the checkpoint of another run
+        self.begins_anew = False  # True if the command says --fresh, and so begins anew each time
         self._rng: dict[str, Tensor] = {}
-        self._loaded: dict[str, Any] | None = None  # the checkpoint, until it is gone on from
+        self._loaded: dict[str, Any] | None = None  # the checkpoint, until the fit goes on from it
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Let checkpoints be whole, and verified."""
+        """Make the strategy write checkpoints whole, and read only intact ones."""
         self._fitting = self._fitting or stage == TrainerFn.FITTING
         trainer.strategy.checkpoint_io = WholeFile(self.on_written)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """See whether the fit can go on from here, and does from one step in all processes."""
+        """Check that the fit can go on from its checkpoint, from one step in all processes."""
         check_together(trainer, self.saved_step or 0)
         check_states(trainer, self._loaded or {})
         self._loaded = None
@@ -63,10 +63,10 @@ class LastCheckpoint(Checkpoint):
         self._begun_elsewhere = begun_from not in (None, self.path.resolve())
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Let go of what an earlier run has left, and begin or go on."""
+        """Delete the results that an earlier run has left, and begin or go on."""
         if trainer.is_global_zero:
             if self._begun_elsewhere or not trainer.global_step:
-                self.path.unlink(missing_ok=True)  # first: it is never taken for this run's
+                self.path.unlink(missing_ok=True)  # first, or it could be taken for this run's
             self.folder.results.unlink(missing_ok=True)
         restore_rng(self._rng)
         self._whole, self._rng = True, rng_states()
@@ -75,7 +75,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Between two steps, all of the last one being logged: save now and then, or end."""
+        """End if asked, or save every few steps: the step before has been logged by now."""
         if batch_idx % trainer.accumulate_grad_batches:
             return
         end_if_asked(trainer)
@@ -93,18 +93,18 @@ class LastCheckpoint(Checkpoint):
             self._whole, self._rng = True, rng_states()
 
     def on_validation_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """End within a validation of a fit, which may take long, and is made again by the next."""
+        """End if asked, since a fit's validation may take long, and a resumed fit repeats it."""
         if REQUEST.deferred and trainer.world_size == 1:
             REQUEST.obey()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save, if the validation is one of a training's that goes on."""
+        """Save after a validation of a fit, but not after the sanity check."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self.validated_step, self._rng = trainer.global_step, rng_states()
             self.save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save what was trained."""
+        """Save the checkpoint of a training that has ended."""
         self.save(trainer, ended=True)
         self._whole = False
         end_if_asked(trainer)
@@ -118,7 +118,7 @@ class LastCheckpoint(Checkpoint):
         """Save the last whole step, and say where it is."""
         expect_lost_children()
         REQUEST.obeyed = True
-        agreed = isinstance(exception, Stopped)  # by all processes
+        agreed = isinstance(exception, Stopped)  # all processes have agreed to end
         if self._whole and trainer.global_step and (trainer.world_size == 1 or agreed):
             try:
                 self.save(trainer)
@@ -131,9 +131,9 @@ class LastCheckpoint(Checkpoint):
             exception.add_note(f"{kept}: {going_on(self._begun_elsewhere, self.begins_anew)}")
 
     def save(self, trainer: L.Trainer, ended: bool = False) -> None:
-        """Replace the last checkpoint by a whole one, behind all that was logged so far.
+        """Replace the last checkpoint by a new one, after all logged values have been written.
 
-        One of the last step says that training has ended: before that, there is none of it.
+        The last step is saved only when training has ended, since its checkpoint says so.
         """
         step = trainer.global_step
         resumable = getattr(trainer.lightning_module, "resumable", True)
@@ -147,23 +147,23 @@ class LastCheckpoint(Checkpoint):
         self.saved_step = step
 
     def on_written(self, path: Path, checkpoint: dict[str, Any]) -> None:
-        """Remember the step before Lightning waits for others, one of which may be gone."""
+        """Note the saved step before Lightning waits for other processes, which may be gone."""
         if path == self.path:
             self.saved_step = checkpoint["global_step"]
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep what a resumed run goes on with."""
+        """Return the state that a resumed run goes on with."""
         return {"rng": self._rng, "validated_step": self.validated_step, ENDED: self._ended}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the interrupted run was."""
+        """Restore the state of an interrupted run."""
         self._rng = state_dict["rng"]
         self.validated_step = state_dict["validated_step"]
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Set Lightning's counters to the step that the checkpoint is of."""
+        """Set Lightning's counters to the step of the checkpoint."""
         self._loaded = checkpoint
         step = self.saved_step = checkpoint["global_step"]
         if trainer.state.fn == TrainerFn.FITTING and 0 < step < trainer.max_steps:
@@ -173,7 +173,7 @@ class LastCheckpoint(Checkpoint):
 
 
 def going_on(begun_elsewhere: bool, begins_anew: bool) -> str:
-    """Say what goes on from a checkpoint: the same command, unless that begins anew or elsewhere.
+    """Say how to go on from a checkpoint: by the same command, unless it begins anew or elsewhere.
 
     >>> going_on(begun_elsewhere=False, begins_anew=True)
     'the same command without --fresh goes on from there.'
@@ -183,10 +183,10 @@ def going_on(begun_elsewhere: bool, begins_anew: bool) -> str:
 
 
 class IdentityRecord(L.Callback):
-    """Writes into every checkpoint what its run belongs to.
+    """The callback writes the identity of its run into every checkpoint.
 
     Args:
-        identity: of the run.
+        identity: the identity of the run.
     """
 
     def __init__(self, identity: Identity):
@@ -195,7 +195,7 @@ class IdentityRecord(L.Callback):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Write the part that a later command compares itself with."""
+        """Write the part of the identity that a later command compares with its own."""
         checkpoint[RECORD] = self.identity.of_checkpoint
 
 
@@ -211,7 +211,7 @@ def check_together(trainer: L.Trainer, step: int) -> None:
 
 
 def check_states(trainer: L.Trainer, checkpoint: dict[str, Any]) -> None:
-    """Raise `CheckpointError` unless a fit can take the states of a checkpoint, if any."""
+    """Raise `CheckpointError` unless a fit can go on with the states in a checkpoint, if any."""
     if checkpoint:
         schedulers: Any = [config.scheduler for config in trainer.lr_scheduler_configs]
         check_optimizers(checkpoint["optimizer_states"], trainer.optimizers)
@@ -226,21 +226,21 @@ def end_if_asked(trainer: L.Trainer) -> None:
     own = torch.tensor(REQUEST.signum or 0, device=trainer.strategy.root_device)
     signum = int(trainer.strategy.reduce(own, reduce_op="max"))
     if signum:
-        REQUEST.signum = signum  # what now goes wrong between them belongs to the end
+        REQUEST.signum = signum  # later errors between processes are part of their ending
         raise Stopped(signum)
 
 
 def rng_states() -> dict[str, Tensor]:
-    """The states of all that is random in a step, such as dropout."""
+    """Return the states of the generators of all that is random in a step, such as dropout."""
     cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}
     return {"cpu": torch.get_rng_state(), **cuda}
 
 
 def restore_rng(states: dict[str, Tensor]) -> None:
-    """Go on with the random numbers of an interrupted run.
+    """Restore the random generators of an interrupted run.
 
     Raises:
-        CheckpointError: the states are none.
+        CheckpointError: the states are damaged.
     """
     try:
         if "cpu" in states:

@@ -1,4 +1,4 @@
-"""All private parts of Lightning that are called here, each with the reason.
+"""Call private parts of Lightning, each for a stated reason, in this module alone.
 
 They were tried with Lightning 2.6.6. A test names those that another version changes.
 """
@@ -16,28 +16,29 @@ from lightning.pytorch.trainer.call import _call_and_handle_interrupt
 
 
 def handle_sigterm(trainer: L.Trainer, handler: Callable[[int, FrameType | None], None]) -> None:
-    """Let a handler take the place of the one that Lightning installs when a run begins.
+    """Replace the SIGTERM handler that Lightning installs when a run begins.
 
-    That has the processes talk from within the handler, wherever each of them is, and no setting
-    of a trainer leaves it out.
+    Lightning's makes the processes communicate from within the handler, wherever each of them is,
+    and no setting of a trainer leaves it out.
     """
     connector: Any = trainer._signal_connector
     connector._sigterm_notifier_fn = handler
 
 
 def starter_of(trainer: L.Trainer) -> _SubprocessScriptLauncher | None:
-    """The launcher with the processes that this one has started; None if it has started none.
+    """Return the launcher with the processes that this one has started; None if there are none.
 
-    Its `kill` and `procs` are the only way to them.
+    Its `kill` and `procs` are the only access to them.
     """
     launcher = trainer.strategy.launcher
     return launcher if isinstance(launcher, _SubprocessScriptLauncher) else None
 
 
 def cause_in_trainer(error: Exception) -> Exception:
-    """The error that has ended a run, where Lightning fails in turn when it tears that down.
+    """Return the error that ended a run, even if Lightning's teardown then failed with `error`.
 
-    It does so where its loaders were not made, say. What it catches begins in its own frame.
+    The teardown fails, for example, if the loaders were not made. The traceback of an error that
+    Lightning has caught begins in the frame of `_call_and_handle_interrupt`.
     """
     caught, place = error.__context__, getattr(error.__context__, "__traceback__", None)
     is_of_run = place is not None and place.tb_frame.f_code is _call_and_handle_interrupt.__code__
@@ -45,17 +46,17 @@ def cause_in_trainer(error: Exception) -> Exception:
 
 
 def starts_processes_midway(trainer: L.Trainer) -> bool:
-    """Does a strategy such as `ddp_spawn` start its processes in the middle of a run?
+    """Return whether a strategy such as `ddp_spawn` starts its processes in the middle of a run.
 
-    The name of the strategy does not say so of those that are given as objects.
+    The name of a strategy does not tell, since it may be given as an object.
     """
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
 def validate_now(trainer: L.Trainer) -> None:
-    """Validate before the first step of a fit, as Lightning itself does behind one.
+    """Validate before the first step of a fit, in the way that Lightning validates after a step.
 
-    It offers no way to, but for the sanity check, of which no logger hears.
+    Lightning's own way is the sanity check, which no logger hears of.
     """
     connector = trainer._logger_connector
     is_first = connector._first_loop_iter
@@ -68,22 +69,22 @@ def validate_now(trainer: L.Trainer) -> None:
 def set_progress(
     loop: dict[str, Any], step: int, trainer: L.Trainer, is_due: bool, is_validated: bool
 ) -> None:
-    """Let a fit go on behind a whole step, which is validated first if that is due.
+    """Make a fit go on after a whole step, which is validated first if that is due.
 
-    Lightning counts batches, has several ways to restart depending on the hook that saved, and
-    takes the batches of a step that was cut short for done. It offers no other way to say where a
-    fit goes on than the state of its loops.
+    Lightning counts batches, restarts in several ways depending on the hook that saved, and counts
+    the batches of an unfinished step as done. The state of its loops is the only way to tell it
+    where a fit goes on.
 
     Args:
-        loop: the state of the fit loop in a checkpoint; changed in place.
-        step: how many steps are done.
-        trainer: whose step is a number of batches.
-        is_due: does a validation follow the step?
-        is_validated: was the step validated already?
+        loop: the state of the fit loop in a checkpoint, which is changed in place.
+        step: the number of steps that are done.
+        trainer: the trainer, which knows how many batches a step has.
+        is_due: True if a validation follows the step.
+        is_validated: True if the step was validated already.
     """
     batches = step * trainer.accumulate_grad_batches
     pending = int(is_due and not is_validated)
-    length = trainer.limit_train_batches  # of an epoch; a share of data without end is all of it
+    length = trainer.limit_train_batches  # of an epoch; with a float, data and epoch never end
     epoch, behind = divmod(batches, length) if isinstance(length, int) else (0, batches)
     loop["epoch_progress"] = loop_progress(epoch, begun=1)
     loop["epoch_loop.batch_progress"] = loop_progress(batches) | {"current": counts(behind)}
@@ -92,7 +93,7 @@ def set_progress(
 
 
 def loop_progress(done: int, begun: int = 0) -> dict[str, Any]:
-    """The progress of a loop that has done some epochs or batches, and begun some more."""
+    """Return the progress of a loop that has done some epochs or batches, and begun some more."""
     reached = counts(done, begun)
     return {"total": reached, "current": reached, "is_last_batch": False}
 

@@ -1,4 +1,4 @@
-"""The predictions of `predict` are kept batch by batch, for a killed job to go on, in a table."""
+"""Keep the answers of `predict` batch by batch, so that a killed job can go on, then as a table."""
 
 import hashlib
 import json
@@ -20,18 +20,18 @@ from wemoe_pl.system.files import atomic_write
 
 
 class Predictions(Callback):
-    """Keeps what is answered, a file per batch, and puts all in one table in the end.
+    """The callback keeps the answers, one file per batch, and puts all in one table at the end.
 
-    A job that is killed, and started again with the same command, does not look at the batches
-    again that are answered already. The folder of their files is named by all that determines the
-    answers, so that none of another model or of other images gets among them.
+    A job that was killed, and is started again with the same command, skips the batches that are
+    answered already. The folder of the batch files is named after everything that determines the
+    answers, so answers of another model or for other images do not get among them.
 
     Args:
-        folder: of the run.
-        file: the table in it: `.csv` or `.parquet`.
+        folder: the folder of the run.
+        file: the name of the table in it: `.csv` or `.parquet`.
 
     Attributes:
-        of_none: how many images of the table are like those of none of the tasks.
+        of_none: the number of images in the table that are like those of none of the tasks.
     """
 
     def __init__(self, folder: str, file: str = "predictions.csv"):
@@ -44,11 +44,11 @@ class Predictions(Callback):
         self.of_none = 0
 
     def begin(self, asked: Any, anew: bool = False) -> set[int]:
-        """Look for answers to the same question.
+        """Find the batches that an earlier job has answered already.
 
         Args:
-            asked: plain values that determine the answers.
-            anew: forget those that there are.
+            asked: the plain values that determine the answers.
+            anew: True to delete existing answers.
 
         Returns:
             The first image of every batch that is answered already.
@@ -69,19 +69,19 @@ class Predictions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the answers of a batch."""
+        """Write the answers of a batch to its file."""
         with atomic_write(self.parts / f"{batch.first}.json") as temporary:
             rows = json.dumps([row_of(answer) for answer in outputs])
             temporary.write_text(rows, encoding="utf-8")
 
     def finish(self, firsts: Iterable[int]) -> tuple[int, list[str]]:
-        """Put all answers in the table, in the order of the images, and remove the parts.
+        """Put all answers in the table, in the order of the images, and remove the batch files.
 
         Args:
             firsts: the first image of every batch, in order.
 
         Returns:
-            How many answers there are, and the names of the images that cannot be read.
+            The number of answers, and the names of the images that cannot be read.
 
         Raises:
             WeMoEError: some batches are not answered yet.
@@ -114,7 +114,7 @@ class Predictions(Callback):
 
 
 def kept(parts: Iterable[Path]) -> Iterator[TableRow]:
-    """The answers in files of batches; `WeMoEError` if one is damaged."""
+    """Yield the answers in batch files; raise `WeMoEError` if one is damaged."""
     for part in parts:
         try:
             rows = json.loads(part.read_text(encoding="utf-8"))
@@ -123,6 +123,6 @@ def kept(parts: Iterable[Path]) -> Iterator[TableRow]:
                 f"{part} is damaged: remove it and run the same command again to go on."
             ) from error
         for row in rows:
-            if isinstance(row, list):  # of an earlier version
+            if isinstance(row, list):  # an earlier version wrote it
                 row = dict(zip(COLUMNS, row, strict=True))
             yield {name: writable(value) for name, value in row.items()}

@@ -1,4 +1,4 @@
-"""The processes of a run end together, and have SLURM queue them again."""
+"""End the processes of a run together, and make SLURM queue them again."""
 
 import os
 import signal
@@ -19,48 +19,51 @@ from wemoe_pl.system.warn import warn
 
 
 def is_first_process() -> bool:
-    """Is this the process of a run that writes its files, as far as its environment says?"""
+    """Return whether this process writes the run's files, as far as its environment tells."""
     return not getattr(rank_zero_only, "rank", 0)
 
 
 class EndTogether(L.Callback):
-    """Ends this process when it is asked to, and those that it has started, which wait for it.
+    """The callback ends this process when it is asked to, and the processes that it has started.
 
-    A fit ends between two steps, for which `LastCheckpoint` sees.
+    Those wait for this one. A fit ends between two steps, which `LastCheckpoint` ensures.
     """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Keep signals from them: they agree on the step, and a second signal would end them."""
+        """Keep Lightning from forwarding signals to the processes that this one has started.
+
+        They agree on the step at which all end, and a second signal would end them at once.
+        """
         handle_sigterm(trainer, lambda *_: None)
         UNDOS[self] = partial(end_others, trainer)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Let go of them."""
+        """Forget how to end the other processes, since the stage is over."""
         del UNDOS[self]
 
     def on_validation_batch_start(self, *_: Any) -> None:
-        """End while the model is validated, unless in a fit."""
+        """End if asked while the model is validated, but not within a fit."""
         REQUEST.obey_if_due()
 
     def on_test_batch_start(self, *_: Any) -> None:
-        """End while the model is scored."""
+        """End if asked while the model is scored."""
         REQUEST.obey_if_due()
 
     def on_predict_batch_start(self, *_: Any) -> None:
-        """End while images are classified."""
+        """End if asked while images are classified."""
         REQUEST.obey_if_due()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """End them, unless all have agreed to end, and have a checkpoint to save together."""
+        """End the other processes, unless all have agreed to save a checkpoint together and end."""
         UNDOS.pop(self, None)
         have_agreed = isinstance(exception, Stopped) and REQUEST.deferred
         end_others(trainer, by_themselves=have_agreed)
 
 
 def end_others(trainer: L.Trainer, by_themselves: bool = False) -> None:
-    """End the processes that this one has started, or let them end, and wait for none."""
+    """Kill the processes that this one has started, or let them end by themselves; do not wait."""
     if starter := starter_of(trainer):
         if not by_themselves:
             starter.kill(signal.SIGKILL)
@@ -69,14 +72,14 @@ def end_others(trainer: L.Trainer, by_themselves: bool = False) -> None:
 
 
 class Requeue(L.Callback):
-    """Saves the last checkpoint on SIGUSR1, and has SLURM queue the job again.
+    """The callback saves the last checkpoint on SIGUSR1, and makes SLURM queue the job again.
 
-    Lightning would do so at once, wherever each process is: two that are about to wait for each
-    other then wait for ever. Here all agree before a step that it is time. The run goes on until
-    SLURM ends it.
+    Lightning would do so at once, wherever each process is, and two that are about to wait for each
+    other would then wait forever. Here, all processes agree before a step that it is time. The run
+    goes on until SLURM ends it.
 
     Attributes:
-        asked: has this process had the signal, and not obeyed yet?
+        asked: True if this process has had the signal, and has not obeyed it yet.
     """
 
     def __init__(self) -> None:
@@ -84,7 +87,7 @@ class Requeue(L.Callback):
         self._in_slurm = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Listen to the signal, before Lightning does, which then leaves it alone."""
+        """Handle the signal before Lightning would, which then leaves it alone."""
         self._in_slurm = SLURMEnvironment.detect()
         if self._in_slurm:
             signal.signal(signal.SIGUSR1, self.ask)
@@ -96,7 +99,7 @@ class Requeue(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Between two steps, save and queue again if any process was asked to."""
+        """Save and queue again, between two steps, if any process was asked to."""
         if not self._in_slurm or batch_idx % trainer.accumulate_grad_batches:
             return
         if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
@@ -105,12 +108,12 @@ class Requeue(L.Callback):
             self.obey(trainer)
 
     def on_test_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Queue again; what was trained is saved already."""
+        """Queue again if asked; the trained weights are saved already."""
         if self.asked:
             self.obey(trainer)
 
     def obey(self, trainer: L.Trainer) -> None:
-        """Have the job queued again, once for all processes."""
+        """Ask SLURM to queue the job again, once for all processes."""
         self.asked = False
         if not trainer.is_global_zero:
             return
@@ -123,7 +126,7 @@ class Requeue(L.Callback):
 
 
 def job_id() -> str:
-    """The name that SLURM has for this job, which may be one of an array."""
+    """Return SLURM's name of this job, which may be one of an array."""
     known = os.environ
     if "SLURM_ARRAY_JOB_ID" in known:
         return f"{known['SLURM_ARRAY_JOB_ID']}_{known['SLURM_ARRAY_TASK_ID']}"

@@ -1,4 +1,4 @@
-"""The progress of a fit, drawn in optimiser steps."""
+"""Draw the progress of a fit in optimiser steps."""
 
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
@@ -9,28 +9,28 @@ from wemoe_pl.training.shown_metrics import SHOWN_METRICS, ShownMetric
 
 
 class StepProgressBar(RichProgressBar):
-    """Progress in optimiser steps, of runs whose data has no end, with entropy and accuracy.
+    """The bar shows progress in optimiser steps, for data without end, with entropy and accuracy.
 
-    The accuracy is that of the last validation, and has its step beside it. Nothing is printed
-    where there is no terminal to draw on, as in a log file.
+    The accuracy is that of the last validation, whose step is named next to it. Nothing is printed
+    if there is no terminal to draw on, as in a log file.
     """
 
     _validated_step = 0
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Look at where the bar would go."""
+        """Disable the bar if there is no terminal to draw on."""
         super().setup(trainer, pl_module, stage)
         if not has_terminal(**self._console_kwargs):
             self.disable()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note which step the figures of the validation are of."""
+        """Note the step of the validation, whose figures the bar shows from now on."""
         self._validated_step = trainer.global_step
         super().on_validation_end(trainer, pl_module)
 
     @property
     def total_train_batches(self) -> int | float:
-        """All batches of the run, instead of Lightning's infinity."""
+        """Return the number of batches of the run, instead of Lightning's infinity."""
         return self.trainer.max_steps * self.trainer.accumulate_grad_batches
 
     def _get_train_description(self, current_epoch: int) -> str:
@@ -45,7 +45,7 @@ class StepProgressBar(RichProgressBar):
     def get_metrics(
         self, trainer: L.Trainer, pl_module: L.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """The metrics of the line, under names and in units for people."""
+        """Return the metrics of the bar, under names and in units for people."""
         metrics = super().get_metrics(trainer, pl_module)
         return {
             self._dated(metric): metric.progress.format(metrics[metric.key])
@@ -54,6 +54,6 @@ class StepProgressBar(RichProgressBar):
         }
 
     def _dated(self, metric: ShownMetric) -> str:
-        """Name a metric, and the step that it is of if that is not the one just made."""
+        """Return the title of a metric, with its step unless that is the step just made."""
         is_of_step = metric.stages[0] == "train"
         return metric.title if is_of_step else f"{metric.title} at step {self._validated_step}"

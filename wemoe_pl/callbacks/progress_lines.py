@@ -1,4 +1,4 @@
-"""Lines of progress, for a log file or another program that no bar can be drawn on."""
+"""Print lines of progress where no bar can be drawn, as in a log file."""
 
 from collections.abc import Sequence
 from time import monotonic
@@ -10,11 +10,11 @@ from wemoe_pl.callbacks.progress import StepProgressBar
 from wemoe_pl.system.terminal import say
 from wemoe_pl.training.clock import duration_in_words
 
-SECONDS = 8.0  # with the batch that is waited for, a line comes at least every ten
+SECONDS = 8.0  # a line also waits for a batch to end, and still comes at least every ten seconds
 
 
 class ProgressLines(L.Callback):
-    """Says every few seconds how far a run is, where its progress bar has no terminal.
+    """The callback says every few seconds how far a run is, if its progress bar has no terminal.
 
     A run without a progress bar, such as a quiet one, has no such lines either.
 
@@ -25,15 +25,15 @@ class ProgressLines(L.Callback):
     def __init__(self, seconds: float = SECONDS):
         self.seconds = seconds
         self._said = monotonic()
-        self._began: tuple[int, float] | None = None  # the step of a fit, and the time
+        self._began: tuple[int, float] | None = None  # the step and the time at which a fit began
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """Note when the fit began, from which follows how long it still takes."""
+        """Note when the fit began, to estimate how long it still takes."""
         if self._began is None:
             self._began = trainer.global_step, monotonic()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """Say which step the fit is at, by which metrics, and the time that is left."""
+        """Print the step of the fit, its metrics and the time that is left."""
         bar, last = trainer.progress_bar_callback, trainer.max_steps
         if bar is not None and self.is_due(trainer):
             metrics = [f"{title} {v}" for title, v in bar.get_metrics(trainer, pl_module).items()]
@@ -44,7 +44,7 @@ class ProgressLines(L.Callback):
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any,
         batch_idx: int, dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Say how many batches were validated on."""
+        """Print how many batches were validated."""
         if self.is_due(trainer):
             self.tell("Validating", counted(trainer.num_val_batches, dataloader_idx, batch_idx))
 
@@ -52,7 +52,7 @@ class ProgressLines(L.Callback):
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any,
         batch_idx: int, dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Say how many batches were scored."""
+        """Print how many batches were scored."""
         if self.is_due(trainer):
             self.tell("Scoring", counted(trainer.num_test_batches, dataloader_idx, batch_idx))
 
@@ -60,25 +60,25 @@ class ProgressLines(L.Callback):
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any,
         batch_idx: int, dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Say how many batches were classified."""
+        """Print how many batches were classified."""
         if self.is_due(trainer):
             batches = trainer.num_predict_batches
             self.tell("Predicting", counted(batches, dataloader_idx, batch_idx))
 
     def is_due(self, trainer: L.Trainer) -> bool:
-        """Decide whether a line is wanted now, in this process."""
+        """Return whether this process should print a line now."""
         bar = trainer.progress_bar_callback
         has_no_terminal = isinstance(bar, StepProgressBar) and bar.is_disabled
         is_late = monotonic() - self._said >= self.seconds
         return has_no_terminal and is_late and trainer.is_global_zero
 
     def tell(self, stage: str, *facts: str) -> None:
-        """Print a line, and note when that was."""
+        """Print a line, and note the time."""
         say(f"{stage}: {', '.join(facts)}")
         self._said = monotonic()
 
     def time_left(self, trainer: L.Trainer) -> list[str]:
-        """Estimate how long the fit still takes, validations included; nothing before a step."""
+        """Return how long the fit may still take, with validations; [] before the first step."""
         assert self._began is not None
         step, began = self._began
         done, left = trainer.global_step - step, trainer.max_steps - trainer.global_step
@@ -88,7 +88,7 @@ class ProgressLines(L.Callback):
 
 
 def counted(batches: Sequence[int | float], loader: int, batch: int) -> str:
-    """Count the batches of several loaders as one row.
+    """Say how many batches are done, counting those of several loaders together.
 
     >>> counted([4, 4], 1, 0)
     '5 of 8 batches'

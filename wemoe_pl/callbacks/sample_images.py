@@ -1,4 +1,4 @@
-"""Some of the test images are left in the folder of a run, as files to try the model on."""
+"""Write some of the test images into the folder of a run, as files to try the model on."""
 
 import re
 from collections import deque
@@ -21,7 +21,7 @@ LONGEST_STEM = 60  # characters of a file name, before ".png"
 
 
 class ChosenImage(NamedTuple):
-    """A test image with its task, and its class if that is known by name."""
+    """A `ChosenImage` is a test image with its task, and its class if that is known by name."""
 
     task: str
     class_name: str | None
@@ -29,13 +29,13 @@ class ChosenImage(NamedTuple):
 
 
 class SampleImages(L.Callback):
-    """Leaves some of the images that a test scores in `images/`, named by task and class.
+    """The callback writes some of the images that a test scores to `images/`.
 
-    They are spread evenly over the tasks, and over the images of each, whatever the model makes of
-    them. Images that somebody else has put there stay.
+    Their names say task and class. They are spread evenly over the tasks and the classes of each,
+    whatever the model answers. Images that somebody else has put there stay.
 
     Args:
-        count: how many images, of all tasks together; none by default.
+        count: the number of images, of all tasks together; none by default.
     """
 
     def __init__(self, count: int = 0):
@@ -51,7 +51,7 @@ class SampleImages(L.Callback):
 
 
 def spread_evenly(sets: ImageSets, total: int) -> Iterator[ChosenImage]:
-    """Yield so many of the scored images, spread evenly over the tasks and the classes of each."""
+    """Yield `total` scored images, spread evenly over the tasks and the classes of each."""
     for place, (task, wanted) in enumerate(sets.scored.items()):
         share = total // len(sets.scored) + (place < total % len(sets.scored))
         images, classes = sets.load(wanted).images, sets.task(wanted).classes
@@ -62,7 +62,7 @@ def spread_evenly(sets: ImageSets, total: int) -> Iterator[ChosenImage]:
 
 
 def places_by_class(labels: Sequence[int], wanted: int) -> list[int]:
-    """Choose the places of so many images, of as many classes as can be.
+    """Return the places of `wanted` images, which are of as many classes as possible.
 
     >>> places_by_class([0, 1, 2, 0, 1, 2], 2), places_by_class([-1, -1, -1], 2)
     ([0, 2], [0, 1])
@@ -81,7 +81,7 @@ def places_by_class(labels: Sequence[int], wanted: int) -> list[int]:
 
 
 def write_samples(folder: RunFolder, chosen: Iterable[ChosenImage]) -> None:
-    """Write images into the folder of a run, and the list by which they are known as the run's."""
+    """Write images into the folder of a run, with a list that marks them as the run's own."""
     final = RunFolder(where_it_ends(folder.path))
     taken = names_of_others(folder) | names_of_others(final)
     written: list[str] = []
@@ -96,13 +96,13 @@ def write_samples(folder: RunFolder, chosen: Iterable[ChosenImage]) -> None:
 
 
 def names_of_others(folder: RunFolder) -> set[str]:
-    """Return the names of the images there that no run has left."""
+    """Return the names of the images in a run's folder that no run has written."""
     there = folder.images.iterdir() if folder.images.is_dir() else ()
     return {path.name for path in there} - sample_names(folder)
 
 
 def free_name(wanted: str, taken: set[str]) -> str:
-    """Return a name for a file of PNG that none has yet.
+    """Return a name for a PNG file that is not taken yet.
 
     >>> free_name("gtsrb_speed limit 30", set()), free_name("mnist_3", {"mnist_3.png"})
     ('gtsrb_speed-limit-30.png', 'mnist_3_2.png')

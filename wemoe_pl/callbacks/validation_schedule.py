@@ -1,4 +1,4 @@
-"""The schedule by which a fit is validated whose trainer has no interval of its own."""
+"""Schedule the validations of a fit whose trainer has no interval of its own."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,24 +12,24 @@ from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.training.module import MultiTaskModule
 
-SHARE = 0.1  # of the images of a run; to score one takes less time than to learn from it
-FEWEST = 16  # images of a task by which something can be seen
+SHARE = 0.1  # share of a run's images; scoring one takes less time than learning from it
+FEWEST = 16  # with fewer images of a task, nothing could be seen
 NEVER = float("inf")
 
 
 class ValidationSchedule(L.Callback):
-    """Validates a fit before its first step, then ever more rarely, and behind its last step.
+    """The schedule validates a fit before its first step, then ever more rarely, and at its end.
 
     The steps are 0, 5, 10, 20, 50, 100, 200, 500 and so on. All of these validations look at the
-    same few images of every task: together at no more than a tenth of the images that the run
-    learns from and scores in the end, so that they take less than a tenth of its time. Nothing
-    else of the run depends on them.
+    same few images of every task. Together they look at no more than a tenth of the images that the
+    run learns from and scores at the end, so they take less than a tenth of its time. Nothing else
+    in the run depends on them.
 
     A fit with `trainer.val_check_interval` follows that instead.
 
     Attributes:
-        steps: after how many steps the fit is validated; empty without the schedule.
-        images: how many of each task it is validated on; None for all.
+        steps: the steps after which the fit is validated; empty without the schedule.
+        images: the number of images of each task that it is validated on; None for all.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class ValidationSchedule(L.Callback):
         self.images: int | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Make the schedule, and have data and module follow it."""
+        """Make the schedule, and set up the data, the module and the trainer for it."""
         data = getattr(trainer, "datamodule", None)
         if stage != TrainerFn.FITTING or not isinstance(pl_module, MultiTaskModule):
             return
@@ -51,17 +51,17 @@ class ValidationSchedule(L.Callback):
             trainer.num_sanity_val_steps = 0  # the schedule itself begins before the first step
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Let later validations be of all images again."""
+        """Make later validations look at all images again."""
         if self.steps and isinstance(pl_module, MultiTaskModule):
             trainer.datamodule.validated_images = None  # type: ignore[attr-defined]
             pl_module.scoring.asks_experts = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say whether the step is validated that a fit goes on behind."""
+        """Tell Lightning whether to validate after the step from which a fit goes on."""
         self.announce(trainer, trainer.global_step in self.steps)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Validate what the fit begins with."""
+        """Validate the model that the fit begins with."""
         if self.steps and not trainer.global_step:
             validate_now(trainer)
 
@@ -73,25 +73,25 @@ class ValidationSchedule(L.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Say whether a validation follows, which it does behind whole steps only."""
+        """Tell Lightning whether a validation follows, which it does after whole steps only."""
         is_whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         self.announce(trainer, is_whole and trainer.global_step in self.steps)
 
     def announce(self, trainer: L.Trainer, is_due: bool) -> None:
-        """Let Lightning validate behind the batch that it is at, or not."""
+        """Make Lightning validate after the current batch, or not."""
         if self.steps:
             trainer.val_check_batch = 1 if is_due else NEVER
 
     @property
     def note(self) -> str | None:
-        """Say which images the curves are of; None if of all."""
+        """Return a note on the images of the curves; None if the curves are of all images."""
         if self.images is None:
             return None
         return f"Curves are of the same {self.images} test images of each task, tables of all."
 
 
 def has_no_interval(trainer: L.Trainer) -> bool:
-    """Does a trainer leave open when its fits are validated, the images being without end?"""
+    """Return whether a trainer sets no interval of validations, in a real run on endless data."""
     interval = trainer.val_check_interval
     is_open = isinstance(interval, float) and interval == 1.0
     is_endless = not isinstance(trainer.limit_train_batches, int)
@@ -117,18 +117,18 @@ def steps_until(last: int) -> Iterator[int]:
 
 
 def lacks_labels(data: VisionData) -> bool:
-    """Is there a task to score of whose images none has a label?"""
+    """Return whether one of the tasks to score has no labelled image."""
     sets = (data.sets.load(wanted).images.labels for wanted in data.sets.scored.values())
     return any(set(labels) == {UNLABELLED} for labels in sets)
 
 
 def images_per_validation(module: MultiTaskModule, data: VisionData, steps: int) -> int | None:
-    """Return how many images of each task a validation may look at; None for all.
+    """Return the number of images of each task that a validation may look at; None for all.
 
     Args:
-        module: which the test compares with other models.
-        data: of the fit, with its sets of images loaded.
-        steps: of the fit.
+        module: the module, which the test compares with its references.
+        data: the data of the fit, with its sets of images loaded.
+        steps: the number of steps of the fit.
     """
     learned = steps * data.batch_size * len(data.sets.streamed)
     sizes = [len(data.sets.load(wanted)) for wanted in data.sets.scored.values()]
@@ -139,7 +139,7 @@ def images_per_validation(module: MultiTaskModule, data: VisionData, steps: int)
 
 
 def is_validated_behind(trainer: L.Trainer, step: int) -> bool:
-    """Does a validation follow a step, by the schedule or by the trainer's interval?"""
+    """Return whether a validation follows a step, by the schedule or the trainer's interval."""
     every = trainer.val_check_interval
     by_interval = isinstance(every, int) and step * trainer.accumulate_grad_batches % every == 0
     return by_interval or any(step in s.steps for s in callbacks_of(trainer, ValidationSchedule))

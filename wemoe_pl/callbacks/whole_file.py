@@ -1,4 +1,4 @@
-"""Checkpoints are written whole or not at all, and read only if they are intact."""
+"""Write checkpoints whole or not at all, and read them only if they are intact."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +12,10 @@ from wemoe_pl.system.files import atomic_write
 
 
 class WholeFile(TorchCheckpointIO):
-    """Checkpoints as Lightning writes them, but whole or not at all, and read only if intact.
+    """The plugin writes Lightning's checkpoints whole or not at all, and reads only intact ones.
 
     Args:
-        on_written: called with the path and the contents of a checkpoint as soon as it is in place.
+        on_written: a function that gets the path and the contents of a checkpoint once it is there.
     """
 
     def __init__(self, on_written: Callable[[Path, dict[str, Any]], None]):
@@ -25,19 +25,20 @@ class WholeFile(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Replace the file by a whole one.
+        """Replace the file by a complete new one.
 
-        Lightning writes into the system's temporary folder first, and leaves that there if killed.
+        Lightning's own way goes through the system's temporary folder, and leaves a file there if
+        the process is killed.
         """
         with atomic_write(Path(path)) as temporary, temporary.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # torch's way to say that the disk is full
+            except RuntimeError as error:  # torch raises this if the disk is full
                 raise (error.__context__ or error) from None
         self.on_written(Path(path), checkpoint)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint of this program onto the CPU; nothing in it is run."""
+        """Read a checkpoint of this program onto the CPU; no code in it is run."""
         return read_checkpoint(Path(path))

@@ -1,4 +1,4 @@
-"""An adapter: what was learned, and the recipe by which the rest is made again."""
+"""Write and read adapters: the learned weights, and the recipe by which the rest is rebuilt."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,15 +17,15 @@ ADAPTER_FILE = "adapter.safetensors"
 
 
 def write_adapter(model: ExportedModel, folder: Path) -> None:
-    """Write the routers, or whatever else was learned; for a static merge, that is nothing."""
+    """Write the learned weights, such as those of routers; a static merge has none."""
     save_tensors(folder / ADAPTER_FILE, model.adapted, {"format": f"see {MANIFEST}"})
 
 
 def read_adapter(folder: Path, manifest: Manifest, allow: Sequence[str] = ()) -> ExportedModel:
-    """Merge the sources anew, and put what was learned in its place.
+    """Merge the sources again, and load the learned weights.
 
     Raises:
-        CheckpointError: a source is not what it was; names it.
+        CheckpointError: a source is not what it was; the message names it.
         ConfigError: the recipe names something that is not here.
     """
     suite, merge = rebuild(manifest.recipe, allow)
@@ -37,6 +37,6 @@ def read_adapter(folder: Path, manifest: Manifest, allow: Sequence[str] = ()) ->
 
 
 def adapter_features(folder: Path, images: Tensor) -> Tensor:
-    """Compute what the model gives for images (B, 3, H, W) that an adapter makes again."""
+    """Compute the features of images (B, 3, H, W) by the model that an adapter rebuilds."""
     with torch.no_grad():
         return read_adapter(folder, read_manifest(folder / MANIFEST)).classifier.encode(images)

@@ -1,4 +1,4 @@
-"""`adapt`: the whole job in one call, from models and images to model, table and pictures."""
+"""Do the whole job in one call, `adapt`: from models and images to model, table and pictures."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -35,14 +35,14 @@ from wemoe_pl.training.lightning_noise import quiet_lightning
 
 @dataclass(frozen=True)
 class Adapted:
-    """The outcome of `adapt`. Printed, or shown in a notebook, it is its table.
+    """An `Adapted` is the outcome of `adapt`; printed, or shown in a notebook, it is its table.
 
     Attributes:
-        model: answers images, by `model.predict(images)` and `model(images, task)`.
+        model: the classifier, for `model.predict(images)` and `model(images, task)`.
         results: all figures, as `results.json` has them.
-        pictures: of the accuracy, the adaptation, the routing and the confusion, by name.
-        suite: what was merged.
-        merge: how.
+        pictures: the pictures of accuracy, adaptation, routing and confusion, by name.
+        suite: the suite that was merged.
+        merge: the merge method.
     """
 
     model: MultiTaskClassifier
@@ -53,16 +53,16 @@ class Adapted:
 
     @property
     def accuracy(self) -> dict[str, dict[str, float]]:
-        """The accuracy of the method and of those it is compared with, by name and task: 0 to 1.
+        """Return the accuracy of the method and of its references, by name and task, 0 to 1.
 
-        Empty where no image has a label; the table then shows what needs none.
+        It is empty if no image has a label; the table then shows scores that need none.
         """
         columns = accuracy_columns(self.results).items() if self.results["accuracy"] else ()
         return {title: dict(values) for title, values in columns}
 
     @property
     def table(self) -> Table:
-        """Make a table of rich's of it, in percent; without labels, of what needs none."""
+        """Make a rich table of the accuracy, in percent; without labels, of another score."""
         return run_tables(self.results)[0]
 
     def export(self, out: str | Path, form: str = "bundle") -> Path:
@@ -70,7 +70,7 @@ class Adapted:
 
         Args:
             out: the folder.
-            form: the format, one of those of `wemoe-pl export`.
+            form: the format: one of those of `wemoe-pl export`.
 
         Returns:
             The folder.
@@ -83,7 +83,7 @@ class Adapted:
         return folder
 
     def __str__(self) -> str:
-        """The tables that a run prints."""
+        """Return the tables that a run prints."""
         console = Console(width=100)
         with console.capture() as capture:
             console.print(*run_tables(self.results), sep="\n")
@@ -111,34 +111,34 @@ def adapt(
     trainer: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Adapted:
-    """Merge models, adapt what the merge method leaves to be learned, and score the result.
+    """Merge models, adapt the parameters that the merge method leaves trainable, and score.
 
-    It is the job of `wemoe-pl fit`, or of `test` for a static merge, in one process. Labels are
-    only looked at to score. Random numbers of the program go on as if it had not been called.
+    It does the job of `wemoe-pl fit`, or of `test` for a static merge, in one process. Labels are
+    read only to score. The random generators of the program are restored afterwards.
 
     Args:
-        models: a `Suite`, the path or the name of one (such as "miniature"), or encoders of timm's
-            by task, with the one that they were fine-tuned from as "pretrained".
-        images: per task, the images to adapt to and to score on: what `InMemoryTask` takes, or a
-            task. For a suite they take the place of its own.
+        models: a `Suite`, the path or the name of one (such as "miniature"), or timm encoders by
+            task, with the encoder that they were fine-tuned from as "pretrained".
+        images: the images to adapt to and to score on, by task: values that `InMemoryTask` takes,
+            or tasks. For a suite, they replace its own.
         merge: the merge method; by default `WEMoE()`.
-        heads: per task, the head of an encoder; by default the last layer of the expert itself.
+        heads: the heads of encoders, by task; by default the last layer of each expert.
         backbone: the architecture of encoders; by default it is recognised.
-        steps: optimiser steps.
-        batch_size: images per task and step.
-        test_batch_size: images per batch when scoring.
-        seed: of the routers' initial weights, and of the order of the images.
-        out: a folder for what a run leaves: results, pictures, checkpoint. The same call goes on
-            there if it was interrupted, and gives what is there if it was not. By default nothing
-            is left.
-        fresh: begin anew in `out`, whatever is there.
-        progress: draw how far the fit is, where there is a terminal.
+        steps: the number of optimiser steps.
+        batch_size: the number of images per task and step.
+        test_batch_size: the number of images per batch when scoring.
+        seed: the seed of the routers' initial weights and of the order of the images.
+        out: the folder for the files of a run: results, pictures, checkpoint. The same call goes on
+            there if it was interrupted, and otherwise returns what is there. By default no files
+            are left.
+        fresh: True to begin anew in `out`, whatever is there.
+        progress: True to draw how far the fit is, if there is a terminal.
         data: further arguments of `MultiTaskData`, such as `images_per_task` or `corruption`.
         trainer: further arguments of `L.Trainer`, such as `callbacks`, `logger`, `accelerator`.
         **options: further arguments of `TestTimeAdaptation`, such as `learning_rate`.
 
     Raises:
-        WeMoEError: something does not fit together, or cannot be read; says what.
+        WeMoEError: something does not fit together, or cannot be read; the message says what.
     """
     suite = suite_from(models, images, heads, backbone)
     method = WEMoE() if merge is None else merge
@@ -173,7 +173,7 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def check_data_options(options: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` for an argument of the images that is unknown, or of `adapt` itself."""
+    """Raise `ConfigError` for an argument in `data` that is unknown, or is one of `adapt`'s own."""
     known = arguments_of(MultiTaskData, VisionData) - {"stream_tasks", "scored_tasks"}
     own = arguments_of(adapt) & known
     for name in options:
@@ -186,13 +186,13 @@ def check_data_options(options: Mapping[str, Any]) -> None:
 
 
 def arguments_of(*callables: Callable[..., Any]) -> set[str]:
-    """Return the names of the arguments of callables, without what stands for the rest."""
+    """Return the names of the arguments of callables, without `suite` and `**options`."""
     found = {name for of_one in callables for name in signature(of_one).parameters}
     return found - {"options", "suite"}
 
 
 def as_exported(adapted: Adapted) -> ExportedModel:
-    """A model that was just adapted, as it is exported: folded where it can be."""
+    """Return a model that was just adapted in the form of exports: folded if it can be."""
     model, suite = adapted.model, adapted.suite
     learned = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
     heads = {task: model.head(task) for task in model.tasks}
@@ -211,7 +211,7 @@ def suite_from(
     heads: Heads | None,
     backbone: Backbone | None,
 ) -> Suite:
-    """Make the suite that `adapt` is about; see there.
+    """Make the suite from the arguments of `adapt`; see there.
 
     Raises:
         ConfigError: a task has no images, or there is no such task.
@@ -233,11 +233,11 @@ def suite_from(
 
 
 def note_without(suite: Suite, given: Collection[str]) -> str:
-    """The note of a suite, which is about its own tasks, when others were given for some of them.
+    """Return the note of a suite, restricted to the tasks that are still its own.
 
     Args:
-        suite: as it was.
-        given: the tasks that others have taken the place of.
+        suite: the suite before tasks were replaced.
+        given: the names of the tasks that were replaced.
     """
     own = [task for task in suite.tasks if task not in given]
     if not suite.note or not given:
@@ -246,10 +246,10 @@ def note_without(suite: Suite, given: Collection[str]) -> str:
 
 
 def as_task(name: str, images: Any) -> VisionTask:
-    """Images as a task, which they may be already.
+    """Return images as a task, which they may be already.
 
     Raises:
-        DataError: they are neither a task nor a collection of images; names the task.
+        DataError: they are neither a task nor a collection of images; the message names the task.
     """
     try:
         return images if isinstance(images, VisionTask) else InMemoryTask(images)
@@ -258,14 +258,14 @@ def as_task(name: str, images: Any) -> VisionTask:
 
 
 def named_as(own: VisionTask, given: VisionTask) -> VisionTask:
-    """A task with the classes and prompts of the suite's own, unless it names its classes."""
+    """Return the given task with the classes and prompts of the own one, unless it has classes."""
     if not isinstance(given, InMemoryTask) or given.classes or not own.classes:
         return given
     return replace(given, class_names=own.classes, templates=own.prompts)
 
 
 def with_class_names(suite: Suite) -> Suite:
-    """A suite whose tasks in memory have the classes of their heads where they name none."""
+    """Return a suite whose tasks in memory have the classes of their heads if they name none."""
     tasks = {
         name: replace(task, class_names=suite.load_head(name, check_classes=False).classes)
         for name, task in suite.tasks.items()

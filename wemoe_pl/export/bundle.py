@@ -1,4 +1,4 @@
-"""A bundle: the whole classifier in one file, whatever became of what it was merged from."""
+"""Write and read bundles: the whole classifier in one file, independent of its sources."""
 
 from pathlib import Path
 
@@ -22,15 +22,15 @@ from wemoe_pl.moe.quantised import Quantised
 BUNDLE_FILE = "bundle.safetensors"
 ENCODER = "encoder."
 HEADS = "heads."
-OF_HEADS = (torch.float32, torch.bfloat16, torch.float16)  # which compute in float32
+OF_HEADS = (torch.float32, torch.bfloat16, torch.float16)  # as stored; heads compute in float32
 
 
 def parse_compression(text: str) -> Compression:
-    """Parse the form of a dictionary that an option means.
+    """Parse the form of a dictionary from the option `--dictionary`.
 
     Raises:
-        ConfigError: it means none.
-        MergeError: its number is out of range.
+        ConfigError: the text names no form.
+        MergeError: the number in it is out of range.
 
     >>> parse_compression("pruned=0.9")
     Pruned(precision=None, ratio=0.9)
@@ -47,7 +47,7 @@ def parse_compression(text: str) -> Compression:
             case "int8" if not number:
                 return Quantised()
     except ValueError:
-        pass  # as if it were of another form
+        pass  # the error below covers a number that cannot be parsed
     raise ConfigError(
         f"--dictionary is '{text}': give dense, int8, pruned=SHARE such as pruned=0.9, or "
         "low-rank=RANK such as low-rank=16."
@@ -55,7 +55,7 @@ def parse_compression(text: str) -> Compression:
 
 
 def bundled(model: ExportedModel) -> dict[str, Tensor]:
-    """Collect all tensors of a classifier by their names in it, those that are shared once."""
+    """Collect all tensors of a classifier by their names, each shared tensor once."""
     encoder = own_state(model.classifier.encoder)
     heads = model.classifier.heads.state_dict()
     own = {f"{ENCODER}{key}": tensor for key, tensor in encoder.items()}
@@ -63,12 +63,12 @@ def bundled(model: ExportedModel) -> dict[str, Tensor]:
 
 
 def write_bundle(model: ExportedModel, folder: Path) -> None:
-    """Write all tensors into one file."""
+    """Write all tensors of a model into one file."""
     save_tensors(folder / BUNDLE_FILE, bundled(model), {"format": f"see {MANIFEST}"})
 
 
 def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:
-    """Read the classifier of a bundle, in the precision that it has there.
+    """Read the classifier of a bundle, in the precision in which it is stored.
 
     Raises:
         CheckpointError: the file and the manifest do not go together.
@@ -92,13 +92,13 @@ def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:
 
 
 def bundle_features(folder: Path, images: Tensor) -> Tensor:
-    """Compute what the classifier in a bundle gives for images (B, 3, H, W)."""
+    """Compute the features of images (B, 3, H, W) by the classifier in a bundle."""
     with torch.no_grad():
         return read_bundle(folder, read_manifest(folder / MANIFEST)).encode(images)
 
 
 def head_of(stored: LazyState, task: str, about: HeadRecord) -> ClassificationHead:
-    """Make the head of a task from its tensors and what the manifest says about it."""
+    """Make the head of a task from its tensors and its record in the manifest."""
     names = ("weight",) if about["logit_scale"] is not None else ("weight", "bias")
     tensors = {name: stored[f"{HEADS}{task}.{name}"] for name in names}
     for tensor in tensors.values():
@@ -111,9 +111,9 @@ def head_of(stored: LazyState, task: str, about: HeadRecord) -> ClassificationHe
 
 
 def check_precision(encoder: nn.Module, manifest: Manifest) -> None:
-    """Raise `ValueError` unless an encoder has the precision that a manifest says.
+    """Raise `ValueError` unless an encoder has the precision that a manifest states.
 
-    Dictionaries may have another: see `Compression`.
+    Dictionaries may have another precision: see `Compression`.
     """
     for name, tensor in own_state(encoder).items():
         is_weight = tensor.is_floating_point() and TASK_VECTORS not in name

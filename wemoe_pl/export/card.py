@@ -1,4 +1,4 @@
-"""The model card of an export: all that somebody needs who finds it on the hub."""
+"""Write the model card of an export, for people who find it on the hub."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,7 +27,7 @@ from wemoe_pl.training.references import EXPERTS
 from wemoe_pl.training.shown_metrics import ACCURACY
 
 CARD_FILE = "README.md"
-ZERO_SHOT = "zero-shot, by "  # how the source of a head begins that a text tower made
+ZERO_SHOT = "zero-shot, by "  # the source of a head that a text tower made begins with it
 
 
 def model_card(
@@ -41,9 +41,9 @@ def model_card(
     Args:
         manifest: the manifest of the export.
         place: the repository to which it is uploaded, or the folder that it is written to.
-        licences: per repository that was merged, its licence if its card states one; None where
-            nobody has looked.
-        difference: the largest between features of the model and of what was read back.
+        licences: the licence that the card of each merged repository states, or None; None if
+            licences were not looked up.
+        difference: the largest difference of a feature between the model and the export read back.
     """
     named = manifest.results["method"] if manifest.results else manifest.method
     named = named or manifest.recipe["merge"]["class_path"].rpartition(".")[2]
@@ -59,7 +59,7 @@ def model_card(
         manifest=manifest,
         trains_heads=(manifest.recipe["merge"].get("init_args") or {}).get("trains_heads"),
         format=FORMATS_BY_NAME[manifest.format],
-        # Of a folder its name alone: it may be copied anywhere.
+        # A folder is shown by its name alone, since it may be copied anywhere.
         place=place.name if isinstance(place, HubRepo) else f"path/to/{place.resolve().name}",
         is_on_hub=isinstance(place, HubRepo),
         task=next(iter(manifest.heads)),
@@ -72,7 +72,7 @@ def model_card(
 
 
 def metadata(manifest: Manifest, licences: Mapping[str, str | None]) -> dict[str, Any]:
-    """Collect what the hub reads of a card."""
+    """Return the metadata of a card, which the hub reads."""
     known: dict[str, Any] = {
         "library_name": FORMATS_BY_NAME[manifest.format].library,
         "pipeline_tag": "image-classification",
@@ -82,9 +82,9 @@ def metadata(manifest: Manifest, licences: Mapping[str, str | None]) -> dict[str
 
 
 def results_table(results: Mapping[str, Any] | None) -> str:
-    """Write the accuracy per task beside that of its own expert, if the run was scored.
+    """Write the accuracy per task next to that of its own expert, if the run was scored.
 
-    Where no image has a label, it is what stands in for the accuracy.
+    If no image has a label, the table has the score that is shown instead of the accuracy.
     """
     if not results:
         return "Not scored."
@@ -102,7 +102,7 @@ def results_table(results: Mapping[str, Any] | None) -> str:
 
 
 def sources_table(sources: Sources, licences: Mapping[str, str | None] | None) -> str:
-    """Write a row per frozen part, with its licence where somebody has looked for that."""
+    """Write a table with a row per frozen part, with licences if they were looked up."""
     rows = []
     columns = ["part", "source", "SHA-256", *(["licence"] if licences is not None else [])]
     for part, source in sources.items():
@@ -114,7 +114,7 @@ def sources_table(sources: Sources, licences: Mapping[str, str | None] | None) -
 
 
 def source_repo(source: str) -> str:
-    """Name the repository that a source means, if it means one.
+    """Return the name of the repository in a source, if it names one.
 
     >>> source_repo("zero-shot, by openai/clip-vit-base-patch32@v1")
     'openai/clip-vit-base-patch32'
@@ -123,13 +123,13 @@ def source_repo(source: str) -> str:
 
 
 def shareable(manifest: Manifest) -> Manifest:
-    """Return a manifest that tells nobody which folders the machine has that it is from."""
+    """Return a manifest without the folders of the machine that it is from."""
     recipe, sources = without_folders(manifest.recipe), without_folders(manifest.sources)
     return replace(manifest, recipe=recipe, sources=sources)
 
 
 def without_folders(value: Any) -> Any:
-    """Shorten paths in plain values, so that none tells of the machine that it is from.
+    """Shorten paths in plain values, so that none names a folder of this machine.
 
     >>> without_folders({"experts": ["/home/me/cars.safetensors", "owner/name"]})
     {'experts': ['…/cars.safetensors', 'owner/name']}

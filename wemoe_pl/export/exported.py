@@ -1,4 +1,4 @@
-"""The model that is exported: a merged classifier, with all that is known of how it was made."""
+"""Define the model that is exported: a merged classifier with the record of how it was made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,21 +24,21 @@ from wemoe_pl.moe.routed_linear import RoutedLinear
 from wemoe_pl.runs.checkpoint import Sources
 from wemoe_pl.runs.results_schema import thresholds_of
 
-IMAGES = 3  # to compare by: neither one nor a power of two
+IMAGES = 3  # the batch of a comparison: neither one nor a power of two
 
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A merged classifier, and all that is known of how it was made.
+    """An `ExportedModel` is a merged classifier with the record of how it was made.
 
     Args:
-        classifier: what `load` gives: folded where it can be.
-        suite: what was merged.
+        classifier: the classifier as `load` returns it: folded if it can be.
+        suite: the suite that was merged.
         merge: the merge method.
-        adapted: what was learned, by the classifier's own names before it was folded.
-        sources: where each frozen part is from, with its SHA-256.
-        results: what the run scored, if it did.
-        is_adapted: was anything learned, if there is anything to learn?
+        adapted: the learned weights, by their names in the classifier before it was folded.
+        sources: the source of each frozen part, with its SHA-256.
+        results: the results of the run; None if it was not scored.
+        is_adapted: True if weights were learned, or there are none to learn.
     """
 
     classifier: MultiTaskClassifier
@@ -59,13 +59,13 @@ class ExportedModel:
         is_adapted: bool = True,
         thresholds: Thresholds | None = None,
     ) -> "ExportedModel":
-        """Merge the suite's encoders, and put what was learned in its place.
+        """Merge the suite's encoders, and load the learned weights.
 
         The thresholds are those of the results, unless others are given.
 
         Raises:
-            CheckpointError: what was learned is not of this model, or not all that it learns;
-                names the first such key.
+            CheckpointError: the learned weights are not of this model, or not all that it learns;
+                the message names the first such key.
         """
         classifier = build_classifier(suite, merge, check_classes=False)
         learned = {n: p.detach() for n, p in classifier.named_parameters() if p.requires_grad}
@@ -90,7 +90,7 @@ class ExportedModel:
 
     @property
     def method(self) -> str:
-        """The name of the merge method, which says so if nothing of it was adapted."""
+        """Return the name of the merge method, which says so if nothing of it was adapted."""
         return self.merge.label if self.is_adapted else f"{self.merge.label}{NOT_ADAPTED}"
 
     @property
@@ -105,12 +105,12 @@ class ExportedModel:
 
     @property
     def is_plain(self) -> bool:
-        """Is the encoder one of timm's, with nothing upscaled?"""
+        """Return whether the encoder is one of timm's, with nothing upscaled."""
         return not self.classifier.mixtures
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of the encoder."""
+        """Return the precision of the encoder."""
         return next(self.classifier.encoder.parameters()).dtype
 
     @property
@@ -120,7 +120,7 @@ class ExportedModel:
 
     @property
     def images(self) -> Tensor:
-        """Some images of noise, always the same ones, (B, 3, H, W)."""
+        """Return some images of noise, always the same ones, (B, 3, H, W)."""
         noise = torch.Generator().manual_seed(0)
         size = self.preprocessing.config["input_size"]
         return torch.randn(IMAGES, *size, generator=noise).to(self.dtype)
@@ -135,7 +135,7 @@ class ExportedModel:
         """Return the same model with another dictionary, made anew from the suite's experts.
 
         Raises:
-            ConfigError: it has none.
+            ConfigError: the model has no dictionary.
         """
         if self.is_plain or not isinstance(self.merge, WEMoE):
             raise ConfigError(
@@ -157,7 +157,7 @@ class ExportedModel:
         return self._with_weights(LazyState(shapes_of(state), read))
 
     def unpacked(self) -> "ExportedModel":
-        """Return the same function with dense task vectors, for what knows no sparse ones."""
+        """Return an equal model with dense task vectors, for formats that have no sparse ones."""
         encoder = self.classifier.encoder
         pruned = {n: m for n, m in encoder.named_modules() if isinstance(m, PrunedVectors)}
         state = own_state(encoder)

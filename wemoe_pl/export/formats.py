@@ -1,4 +1,4 @@
-"""The formats of exports: how each is written and read back, and what it needs."""
+"""List the formats of exports: how each is written and read back, and which packages it needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,20 +16,21 @@ from wemoe_pl.export.timm_folder import timm_features, write_timm
 
 @dataclass(frozen=True)
 class Format:
-    """A format of exports: how a model is written, and read back to be compared.
+    """A `Format` says how a model is written as an export, and read back to be compared.
 
-    How others load it is in a template for the model card, `assets/loading/FORMAT.py.jinja`.
+    A template for the model card, `assets/loading/FORMAT.py.jinja`, shows how others load it.
 
     Args:
-        write: writes a model into an empty folder.
-        features: computes what is read from that folder gives for images.
+        write: a function that writes a model into an empty folder.
+        features: a function that computes the features of images by the model in that folder.
         library: the library that loads it, as the hub calls it.
-        prepare: gives the model as the format holds it; raises `MergeError` if it cannot.
-        needs: packages that are installed as `wemoe_pl[export]`.
-        has_heads: does the format hold the heads of the tasks?
-        builds_encoder: is what is loaded an encoder that is built anew, which only plain and
-            upscaled ones are?
-        is_loaded_here: does `wemoe_pl.load` read it?
+        prepare: a function that returns the model as the format holds it; it raises `MergeError`
+            if the format cannot.
+        needs: the packages that are needed, which `wemoe_pl[export]` installs.
+        has_heads: True if the format holds the heads of the tasks.
+        builds_encoder: True if loading builds the encoder anew, which only works for plain and
+            upscaled ones.
+        is_loaded_here: True if `wemoe_pl.load` reads it.
     """
 
     write: Callable[[ExportedModel, Path], None]

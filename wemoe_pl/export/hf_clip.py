@@ -1,4 +1,4 @@
-"""A folder of Hugging Face's CLIP vision tower, with the projection if the encoder has one."""
+"""Write a vision tower for Hugging Face's CLIP, with the projection if the encoder has one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ def plain_clip(model: ExportedModel) -> ExportedModel:
 
 
 def write_hf(model: ExportedModel, folder: Path) -> None:
-    """Write the tower, its config, and how images are prepared for it."""
+    """Write the tower, its config and the config of its image processor."""
     from transformers import CLIPImageProcessor
 
     encoder = model.classifier.encoder
@@ -94,14 +94,14 @@ def hugging_face_state(state: State, theirs: State) -> dict[str, Tensor]:
 
     Args:
         state: the weights of a timm encoder.
-        theirs: the weights of the tower that they are for.
+        theirs: the weights of the tower that is to load them.
     """
     prefix = TOWER if any(key.startswith(TOWER) for key in theirs) else ""
     found = {}
     for key, tensor in state.items():
         if key == f"{HEAD}weight":
             found[PROJECTION] = tensor
-        elif key != f"{HEAD}bias":  # of zeros
+        elif key != f"{HEAD}bias":  # it is zero: see `plain_clip`
             names, parts = HUGGING_FACE_CLIP.undone(key, tensor)
             found |= {f"{prefix}{n}": part for n, part in zip(names, parts, strict=True)}
     return found
@@ -109,7 +109,7 @@ def hugging_face_state(state: State, theirs: State) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def hf_features(folder: Path, images: Tensor) -> Tensor:
-    """Compute with transformers what the written tower gives for images (B, 3, H, W)."""
+    """Compute the features of images (B, 3, H, W) by the written tower in transformers."""
     from transformers import CLIPVisionConfig
 
     config = CLIPVisionConfig.from_pretrained(folder)

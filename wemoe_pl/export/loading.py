@@ -1,4 +1,4 @@
-"""`load`: the merged classifier of a run, of a checkpoint or of an export, here or on the hub."""
+"""Load the merged classifier of a run, a checkpoint or an export, from disk or from the hub."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -27,18 +27,18 @@ from wemoe_pl.system.near_paths import did_you_mean_path, perhaps_a_path
 def load(source: str | Path, allow: Sequence[str] = ()) -> MultiTaskClassifier:
     """Load the merged classifier of a run or an export, ready for `model(images, task)`.
 
-    That of a run, a checkpoint or an adapter is made again from the pretrained encoder, the
-    experts and the heads that were used, whose hashes are checked. A bundle has all in itself. The
-    model is in the memory of the CPU, whatever `torch.set_default_device` says.
+    For a run, a checkpoint or an adapter, it is rebuilt from the pretrained encoder, the experts
+    and the heads that were used, whose hashes are checked. A bundle contains everything. The model
+    is in the memory of the CPU, whatever `torch.set_default_device` says.
 
     Args:
         source: the folder of a run, its `config.yaml` or one of its checkpoints, the folder of an
             adapter or a bundle, its file there, or the id of one on the hub,
             `owner/name[@revision]`.
-        allow: packages of which it may name classes, as `--allow` does.
+        allow: the packages whose classes it may name, as with `--allow`.
 
     Raises:
-        CheckpointError: there is no such thing, it is damaged, or its sources have changed.
+        CheckpointError: the source does not exist, is damaged, or its own sources have changed.
         ConfigError: it names classes of other packages.
         HubError: the hub has no such model, or cannot be reached.
     """
@@ -59,11 +59,11 @@ def open_export(folder: Path, allow: Sequence[str]) -> MultiTaskClassifier:
 
 @torch_defaults()
 def open_model(source: str | Path, allow: Sequence[str] = ()) -> ExportedModel:
-    """Load a model as `load` does, with all that is known of how it was made.
+    """Load a model as `load` does, with the record of how it was made.
 
     Args:
-        source: see `load`; no bundle, which cannot be taken apart.
-        allow: see `load`.
+        source: the same as for `load`, except a bundle, which cannot be taken apart.
+        allow: the same as for `load`.
 
     Raises:
         WeMoEError: see `load`.
@@ -75,7 +75,7 @@ def open_model(source: str | Path, allow: Sequence[str] = ()) -> ExportedModel:
 
 
 def export_folder(source: str | Path) -> Path | None:
-    """Find the folder of the export that a source means; None if it means a run."""
+    """Return the folder of the export that a source names; None if it names a run."""
     path = Path(source).expanduser()
     if path.is_dir():
         return path if (path / MANIFEST).is_file() else None
@@ -105,7 +105,7 @@ def fetch_export(repo: HubRepo) -> Path:
 
 
 def open_adapter(folder: Path, allow: Sequence[str]) -> ExportedModel:
-    """Make the model of an adapter again."""
+    """Rebuild the model of an adapter."""
     manifest = read_manifest(folder / MANIFEST)
     if manifest.format != "adapter":
         raise CheckpointError(
@@ -147,13 +147,13 @@ def open_adapted(path: Path, allow: Sequence[str]) -> ExportedModel:
 
 
 def wherever_one_stands(recipe: Mapping[str, Any], folder: RunFolder) -> Mapping[str, Any]:
-    """Let the paths in the recipe of a run count from the folder where it was begun."""
+    """Return the recipe of a run with its paths resolved from the folder where it was begun."""
     home = home_of(folder)
     return recipe if home is None else seen_from(home, recipe)
 
 
 def results_of(checkpoint: Path) -> dict[str, Any] | None:
-    """Read what was scored with a checkpoint that lies in the folder of its run."""
+    """Read the results of a checkpoint's run, if they belong to this checkpoint."""
     folder = RunFolder(checkpoint.parent.parent)
     if checkpoint.absolute() != folder.last_checkpoint.absolute():
         return None

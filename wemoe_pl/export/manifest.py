@@ -1,4 +1,4 @@
-"""The manifest of an export: what is in its folder, how it was made, and the hash of every file."""
+"""Write and read the manifest of an export: its contents, how it was made, and all file hashes."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -25,15 +25,15 @@ EncoderPrecision = Literal["float32", "bfloat16", "float16", "float64"]
 
 
 class HeadRecord(TypedDict):
-    """The part of a head that is no tensor."""
+    """A `HeadRecord` is the part of a head that is no tensor."""
 
     classes: list[str]
     logit_scale: float | None
-    normalize: NotRequired[bool]  # of a linear head of normalised features
+    normalize: NotRequired[bool]  # only for a linear head of normalised features
 
 
 class ExportedResults(TypedDict):
-    """The part of a run's results that a card's table needs; early versions have less."""
+    """The exported results are those that a card's table needs; early versions have fewer."""
 
     suite: str
     method: str
@@ -53,24 +53,24 @@ class ExportedResults(TypedDict):
 @with_config(STRICT)
 @dataclass(frozen=True)
 class Manifest:
-    """The manifest of an export: what it says of itself.
+    """A manifest says what an export contains and how it was made.
 
     Args:
-        format: one of those of `wemoe-pl export`.
+        format: the format: one of those of `wemoe-pl export`.
         files: the SHA-256 of every other file of the folder, by its name.
         recipe: the suite and the merge method, as plain values.
-        sources: where each frozen part is from, with its SHA-256.
-        architecture: what the encoder is built from.
-        precision: of the encoder's numbers.
-        heads: per task, the class names in label order, the logit scale of a cosine head,
-            and whether a linear one normalises features.
-        experts: what was merged, in the order of the routing weights.
-        results: what the run scored, if it did.
+        sources: the source of each frozen part, with its SHA-256.
+        architecture: the architecture that the encoder is built from.
+        precision: the precision of the encoder's numbers.
+        heads: the class names in label order, the logit scale of a cosine head, and whether a
+            linear head normalises features, by task.
+        experts: the experts that were merged, in the order of the routing weights.
+        results: the results of the run; None if it was not scored.
         method: the name of the merge method, which says so if nothing of it was adapted.
-        versions: of this program and of what it is built on.
-        revision: of this program's source, if it is known.
-        thresholds: by rule and inferred task, the confidence below which an image is of none.
-        version: of this form of manifests.
+        versions: the versions of this program and of the packages that it is built on.
+        revision: the revision of this program's source, if it is known.
+        thresholds: the confidence below which an image is of no task, by rule and inferred task.
+        version: the version of this form of manifests.
     """
 
     format: str
@@ -114,7 +114,7 @@ class Manifest:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     def write(self, folder: Path) -> None:
-        """Write it beside the files that it is of."""
+        """Write the manifest next to the files that it describes."""
         with atomic_write(folder / MANIFEST) as temporary:
             temporary.write_text(self.text)
 
@@ -123,7 +123,7 @@ class Manifest:
 
         Args:
             folder: the folder of the export.
-            needed: the file that is to be read, of which the manifest must have the hash.
+            needed: the file that is to be read, whose hash the manifest must have.
         """
         if needed not in self.files:
             raise CheckpointError(
@@ -148,7 +148,7 @@ MANIFEST_SCHEMA = Schema(Manifest)
 
 
 def described_head(model: ExportedModel, task: str) -> HeadRecord:
-    """Describe a head, beside its numbers."""
+    """Return the record of a head, which has all but its tensors."""
     head = model.classifier.head(task)
     scale = head.logit_scale if isinstance(head, CosineHead) else None
     record: HeadRecord = {"classes": list(head.classes), "logit_scale": scale}
@@ -156,10 +156,10 @@ def described_head(model: ExportedModel, task: str) -> HeadRecord:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest; the files that it speaks of are yet to be checked.
+    """Read a manifest; the files that it names are yet to be checked.
 
     Raises:
-        CheckpointError: it is damaged, of a later form, or speaks of files elsewhere.
+        CheckpointError: it is damaged, of a later form, or names files outside its folder.
     """
     try:
         found = parse_json(path.read_text(encoding="utf-8"))

@@ -1,3 +1,3 @@
-"""The names of the formats of exports, known without importing torch."""
+"""List the names of the formats of exports, without importing torch."""
 
 EXPORT_FORMATS = ("adapter", "bundle", "timm", "hf", "onnx", "torch-export")

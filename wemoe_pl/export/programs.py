@@ -1,4 +1,4 @@
-"""Programs that need none of this package: images in, features and the logits of every task out."""
+"""Write programs that need none of this package: from images to features and all tasks' logits."""
 
 import json
 import warnings
@@ -16,19 +16,19 @@ PROGRAM_FILE = "model.pt2"
 CLASSES_FILE = "classes.json"
 INPUT = "images"
 FEATURES = "features"
-EXAMPLES = 2  # in the batch by which a program is traced: another number than it is checked with
+EXAMPLES = 2  # the batch by which a program is traced; it is checked with another size
 OPSET = 20
 
 
 class AllTasks(nn.Module):
-    """A classifier as one function of images, with an output for each of its tasks."""
+    """The module is a classifier as one function of images, with an output for each task."""
 
     def __init__(self, classifier: MultiTaskClassifier):
         super().__init__()
         self.classifier = classifier
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Images (B, 3, H, W) → features (B, D), then logits (B, C) of every task."""
+        """Return features (B, D), then logits (B, C) of every task, for images (B, 3, H, W)."""
         features = self.classifier.encode(images)
         return features, *(self.classifier.head(task)(features) for task in self.classifier.tasks)
 
@@ -42,15 +42,15 @@ def traced(model: ExportedModel) -> torch.export.ExportedProgram:
 
 
 def write_program(model: ExportedModel, folder: Path) -> None:
-    """Write what `torch.export.load` reads, and the class names of every output."""
-    with warnings.catch_warnings():  # of weights that are read by columns: they are stored so
+    """Write a program that `torch.export.load` reads, and the class names of every output."""
+    with warnings.catch_warnings():  # it warns of weights that are views, which are stored as such
         warnings.filterwarnings("ignore", "No complete tensor found in the group")
         torch.export.save(traced(model), folder / PROGRAM_FILE)
     write_classes(model, folder)
 
 
 def write_onnx(model: ExportedModel, folder: Path) -> None:
-    """Write what onnxruntime reads, and the class names of every output."""
+    """Write a model that onnxruntime reads, and the class names of every output."""
     program = torch.onnx.export(
         traced(model),
         input_names=[INPUT],
@@ -59,7 +59,7 @@ def write_onnx(model: ExportedModel, folder: Path) -> None:
         dynamo=True,
         verbose=False,
     )
-    assert program is not None  # as it is for `dynamo`
+    assert program is not None  # with `dynamo`, it never is
     rename_within(program.model.graph)
     program.save(folder / ONNX_FILE, external_data=True)
     write_classes(model, folder)
@@ -75,11 +75,13 @@ def output_name(task: str) -> str:
 
 
 def rename_within(graph: Any) -> None:
-    """Give the values within a graph names that no output has: with a dot, as no task's name has.
+    """Rename the values within a graph, so that none is named like an output.
+
+    torch names values after operators, such as `linear`, which may be the name of a task. The new
+    names have a dot, which no task's name has.
 
     Args:
-        graph: of the library onnx_ir. torch calls its values after operators, such as `linear`,
-            which may be the name of a task.
+        graph: the graph, of the library onnx_ir.
     """
     outputs = {id(value) for value in graph.outputs}
     made = [value for node in graph for value in node.outputs]
@@ -89,7 +91,7 @@ def rename_within(graph: Any) -> None:
 
 
 def write_classes(model: ExportedModel, folder: Path) -> None:
-    """Write which class each logit is of."""
+    """Write the class names of each task's logits."""
     heads = model.classifier
     classes = {task: list(heads.head(task).classes) for task in heads.tasks}
     (folder / CLASSES_FILE).write_text(json.dumps(classes, indent=2) + "\n")
@@ -97,13 +99,13 @@ def write_classes(model: ExportedModel, folder: Path) -> None:
 
 @torch.no_grad()
 def program_features(folder: Path, images: Tensor) -> Tensor:
-    """Compute what the written program gives for images (B, 3, H, W)."""
+    """Compute the features of images (B, 3, H, W) by the written program."""
     features: Tensor = torch.export.load(folder / PROGRAM_FILE).module()(images)[0]
     return features
 
 
 def onnx_features(folder: Path, images: Tensor) -> Tensor:
-    """Compute with onnxruntime what the written program gives for images (B, 3, H, W)."""
+    """Compute the features of images (B, 3, H, W) by the written program in onnxruntime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(folder / ONNX_FILE, providers=["CPUExecutionProvider"])

@@ -12,10 +12,10 @@ from wemoe_pl.system.hub_upload import licence_of, upload
 
 
 def destination(name: str) -> HubRepo:
-    """Parse the repository that `--push` means.
+    """Parse the repository from the option `--push`.
 
     Raises:
-        ConfigError: it means none.
+        ConfigError: the text names none.
     """
     repo = HubRepo.parse(name, "model")
     if repo is None or "@" in name:
@@ -24,7 +24,7 @@ def destination(name: str) -> HubRepo:
 
 
 def check_can_be_made_elsewhere(manifest: Manifest) -> None:
-    """Raise `ConfigError` for an adapter of files that nobody else has."""
+    """Raise `ConfigError` for an adapter whose source files nobody else has."""
     if manifest.format != "adapter":
         return
     for part, source in manifest.sources.items():
@@ -41,11 +41,11 @@ def push(folder: Path, repo: HubRepo, difference: float) -> None:
 
     Args:
         folder: the folder of the export.
-        repo: the repository, which is made if it is not there.
-        difference: what `export` returned.
+        repo: the repository, which is created if it does not exist.
+        difference: the difference that `export` returned.
 
     Raises:
-        ConfigError: it could not be loaded elsewhere.
+        ConfigError: the export could not be loaded elsewhere.
         HubError: the hub cannot be reached, or does not let the user write there.
     """
     manifest = read_manifest(folder / MANIFEST)
@@ -61,7 +61,7 @@ def push(folder: Path, repo: HubRepo, difference: float) -> None:
 
 
 def stated_licence(repo: HubRepo) -> str | None:
-    """Look up the licence that the card of a repository states, if it is there and does."""
+    """Return the licence that the card of a repository states; None if none can be found."""
     try:
         return licence_of(repo)
     except HubError:

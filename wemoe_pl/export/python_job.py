@@ -1,4 +1,4 @@
-"""The job of `adapt`: it runs in memory, or in a folder as a command does."""
+"""Run the job of `adapt`, in memory or, as a command does, in a folder."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,16 +38,16 @@ PLAIN = (str, int, float, bool, type(None))
 
 @dataclass(frozen=True)
 class PythonJob:
-    """An adaptation that is run and scored, in one process.
+    """A `PythonJob` runs and scores an adaptation in one process.
 
     Args:
-        module: what is adapted, or only scored if its merge method is static.
+        module: the module to adapt, or only to score if its merge method is static.
         data: the images.
-        data_options: what `data` was made with, beside the suite and the seed.
-        steps: optimiser steps.
-        seed: of all that is random.
-        progress: is a bar to be drawn?
-        options: arguments of `L.Trainer` that add to those of the job, or take their place.
+        data_options: the arguments of `data`, except the suite and the seed.
+        steps: the number of optimiser steps.
+        seed: the seed of all that is random.
+        progress: True to draw a bar.
+        options: the arguments of `L.Trainer` that add to those of the job, or replace them.
     """
 
     module: TestTimeAdaptation
@@ -59,7 +59,7 @@ class PythonJob:
     options: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        """Refuse what would make it another job."""
+        """Refuse arguments of the trainer that would make it another job."""
         check_trainer_arguments(self.options)
         if "max_steps" in self.options:
             raise ConfigError("The number of steps is given twice: leave `max_steps` to `steps`.")
@@ -72,11 +72,11 @@ class PythonJob:
 
     @property
     def command(self) -> Literal["fit", "test"]:
-        """The command that does the same."""
+        """Return the command that does the same."""
         return "test" if self.module.merge.is_static else "fit"
 
     def run(self) -> Outcome:
-        """Run it, and leave no file."""
+        """Run the job without leaving a file."""
         with TemporaryDirectory(prefix="wemoe-pl-") as scratch:
             folder = Path(scratch)
             trainer = self.trainer(folder, logger=False, enable_checkpointing=False)
@@ -87,7 +87,7 @@ class PythonJob:
             return results, pictures_of(write_figures(folder, self.module, results, points))
 
     def run_in(self, out: Path, is_fresh: bool) -> Outcome:
-        """Run it in a folder, go on there, or take what it has left there.
+        """Run the job in a folder: begin, go on, or return what a finished run has left there.
 
         Raises:
             ConfigError: the folder holds another run.
@@ -109,7 +109,7 @@ class PythonJob:
     def run_and_keep(
         self, session: Session, identity: Identity, recipe: Mapping[str, Any]
     ) -> Outcome:
-        """Run it, and leave what a command would."""
+        """Run the job, and leave the files that a command would."""
         folder = session.folder
         logger = MetricsFile(str(folder.path))
         logger.identify({}, session.step if session.start.goes_on else 0)
@@ -143,7 +143,7 @@ class PythonJob:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The arguments of the trainer as far as they are plain values."""
+        """Return those arguments of the trainer that are plain values."""
         defaults = {
             "max_steps": self.steps,
             "accelerator": "auto",
@@ -162,7 +162,7 @@ class PythonJob:
         trainer.test(self.module, self.data, verbose=False)
 
     def take(self, folder: RunFolder) -> None:
-        """Take what the same run has learned."""
+        """Load the weights that a finished run has learned."""
         self.module.configure_model()
         if self.command == "fit":
             checkpoint = read_checkpoint(folder.last_checkpoint)
@@ -170,7 +170,7 @@ class PythonJob:
             self.module.load_state_dict(checkpoint["state_dict"], strict=False)
 
     def recipe(self, out: Path) -> dict[str, Any]:
-        """The job as a config, as plain values."""
+        """Return the job as a config, in plain values."""
         module = self.module
         return {
             "seed_everything": self.seed,
@@ -189,7 +189,7 @@ class PythonJob:
 
 
 def check_trainer_arguments(names: Iterable[str]) -> None:
-    """Raise `ConfigError` for a name that is none of an argument of `L.Trainer`."""
+    """Raise `ConfigError` for a name that is no argument of `L.Trainer`."""
     known = signature(L.Trainer).parameters
     for name in names:
         if name not in known:
@@ -197,7 +197,7 @@ def check_trainer_arguments(names: Iterable[str]) -> None:
 
 
 def pictures_of(files: Sequence[Path]) -> dict[str, Image.Image]:
-    """The pictures in files, by name, which no longer need the files."""
+    """Read the pictures in files, by name, so that they no longer need the files."""
     pictures: dict[str, Image.Image] = {}
     for path in files:
         with Image.open(path) as picture:
@@ -207,6 +207,6 @@ def pictures_of(files: Sequence[Path]) -> dict[str, Image.Image]:
 
 
 def pictures_in(folder: RunFolder) -> dict[str, Image.Image]:
-    """The pictures that a run has left in its folder."""
+    """Read the pictures that a run has left in its folder."""
     files = [folder.path / f"{name}.png" for name in PICTURE_NAMES]
     return pictures_of([path for path in files if path.is_file()])

@@ -1,4 +1,4 @@
-"""A folder that `timm.create_model` loads: a plain encoder, or the architecture `wemoe`."""
+"""Write a folder that `timm.create_model` loads: a plain encoder, or the architecture `wemoe`."""
 
 import json
 from dataclasses import asdict
@@ -32,7 +32,7 @@ def timm_config(model: ExportedModel) -> dict[str, Any]:
     arguments = architecture.options if model.is_plain else asdict(architecture)
     cfg = plain.pretrained_cfg
     named = {key: cfg[key] for key in ("first_conv", "classifier") if cfg.get(key)}
-    # Nothing else of timm's own config: it names a file of the hub to load instead.
+    # The rest of timm's own config is left out, since it names a file on the hub to load instead.
     return {
         "architecture": architecture.backbone if model.is_plain else "wemoe",
         "num_classes": plain.num_classes,
@@ -49,7 +49,7 @@ def timm_config(model: ExportedModel) -> dict[str, Any]:
 
 @torch.no_grad()
 def timm_features(folder: Path, images: Tensor) -> Tensor:
-    """Compute with timm what the written encoder gives for images (B, 3, H, W)."""
+    """Compute the features of images (B, 3, H, W) by the written encoder in timm."""
     encoder = timm.create_model(f"local-dir:{folder}", pretrained=True)
     features: Tensor = encoder.eval()(images)
     return features

@@ -1,4 +1,4 @@
-"""The one way in which an export is written: read back and compared, then moved into its place."""
+"""Write an export, read it back and compare it, and only then move it into its place."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -17,7 +17,7 @@ from wemoe_pl.merging import PerTaskEncoder
 from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.folders import atomic_folder
 
-# By how much features may differ, where the largest is 1: rounding, in another order of sums.
+# The allowed difference of features whose largest is 1: another order of sums rounds differently.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
 
@@ -27,8 +27,8 @@ def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None
     Args:
         model: the model.
         name: the name of the format.
-        out: the folder, of which nothing is changed unless all goes well.
-        say: is told how large the files will be, and how it went.
+        out: the folder, which is not changed unless all goes well.
+        say: a function that is told how large the files will be, and how it went.
 
     Returns:
         The largest difference of a feature.
@@ -61,7 +61,7 @@ def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None
         manifest.write(folder)
         difference = check_features(model, chosen.features(folder, model.images))
         card = model_card(shareable(manifest), out, None, difference)
-        # The manifest has no hash of it, so that a README which was edited hinders nobody.
+        # The manifest has no hash of the card, so that people may edit it.
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
     say(f"Read back, its features differ by at most {difference:.1e} from the model's.")
     return difference
@@ -79,7 +79,7 @@ def way_back(out: Path, name: str) -> str:
 
 
 def check_is_one_model(model: ExportedModel) -> None:
-    """Raise `ConfigError` for what has an encoder per task."""
+    """Raise `ConfigError` for a model that has an encoder per task."""
     if isinstance(model.classifier.encoder, PerTaskEncoder):
         raise ConfigError(
             f"{model.merge.label} has an encoder per task, and so is no one model to export: "

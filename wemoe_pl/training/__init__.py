@@ -1,1 +1,1 @@
-"""LightningModules: adapt routers, train experts, merge from samples, and score."""
+"""Adapt merged models, train experts, merge from samples and score, by LightningModules."""

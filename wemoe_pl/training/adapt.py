@@ -1,4 +1,4 @@
-"""Test-time adaptation: one loop for every merge method with trainable parameters (paper §3.3)."""
+"""Adapt any merge method with trainable parameters to unlabelled test images (paper, §3.3)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,32 +45,32 @@ from wemoe_pl.training.scoring import log_by_task
 
 
 class TestTimeAdaptation(MergedModule):
-    """Adapt a merged model on unlabelled test images by minimising an objective, such as entropy.
+    """Test-time adaptation minimises an objective of a merged model on unlabelled test images.
 
-    Only what the merge method leaves trainable is adapted: the routers of WEMoE. A static method
-    has nothing to adapt and is scored with `test`.
+    It adapts only the parameters that the merge method leaves trainable, such as the routers of
+    WEMoE. A static method has none, and is scored with `test` instead.
 
     Args:
         suite: the pretrained encoder, experts, heads and tasks.
         merge: the merge method.
-        learning_rate: of Adam; by default the published one for the method.
-        schedule: of the learning rate: "cosine" anneals it to zero over the run, as WEMoE is
-            published, "constant" leaves it, as AdaMerging is.
-        diversity: with `reliable`, what asked for `InformationMaximisation` before there was
-            `objective`.
-        reliable: see `diversity`.
+        learning_rate: the learning rate of Adam; by default the published one for the method.
+        schedule: the schedule of the learning rate: "cosine" anneals it to zero over the run, as
+            published for WEMoE; "constant" keeps it, as published for AdaMerging.
+        diversity: an option of earlier versions which, like `reliable`, makes the objective
+            `InformationMaximisation`; give `objective` instead.
+        reliable: an option of earlier versions; see `diversity`.
         task: the only task that `predict` answers; by default all that have a head.
-        infer_task: how `predict` finds out the one task that it answers for an image: by the
-            "entropy" of heads, by "routing", or by the largest "logit" of what MASS has chosen.
-        references: also score pretrained, task arithmetic and the individual experts, for the
-            table and the normalized mean.
-        objective: what is minimised, summed over tasks; by default the paper's, `Entropy`.
-        announced: are the tasks of images told? Otherwise those of a step are put together, the
-            task of each is inferred (by `infer_task`, or else by the entropy of heads), and the
-            objective is summed over the inferred tasks.
+        infer_task: the rule by which `predict` infers the one task that it answers for an image:
+            "entropy" of the heads, "routing", or largest "logit" of the tasks that MASS chose.
+        references: True to also score pretrained, task arithmetic and the individual experts, for
+            the table and the normalized mean.
+        objective: the objective to minimise, summed over tasks; by default the paper's, `Entropy`.
+        announced: True if the tasks of images are known. Otherwise the images of a step are mixed,
+            the task of each is inferred (by `infer_task`, by default "entropy"), and the objective
+            is summed over the inferred tasks.
     """
 
-    __test__ = False  # not a test, whatever pytest makes of its name
+    __test__ = False  # pytest would take it for a test because of its name
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class TestTimeAdaptation(MergedModule):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return the arguments, beside suite and merge method, that the module was made with."""
+        """Return the arguments of the module, except the suite and the merge method."""
         return super().options | {
             "learning_rate": self.learning_rate,
             "schedule": self.schedule,
@@ -113,7 +113,7 @@ class TestTimeAdaptation(MergedModule):
         }
 
     def on_fit_start(self) -> None:
-        """Refuse what the objective cannot have, and get it ready otherwise."""
+        """Check that merge method, objective and stream go together, and prepare the fit."""
         check_fit_of(self)
         check_stream_of(self, self.trainer.world_size)
         if not self.announced:
@@ -126,17 +126,17 @@ class TestTimeAdaptation(MergedModule):
             self._experts = ExpertAnswers(self.suite, place, origins_of(self.trainer), wanted)
 
     def on_fit_end(self) -> None:
-        """Let go of the experts, and of what they answered."""
+        """Free the experts and their answers."""
         self._experts = None
 
     def outputs(self, batch: Batch) -> dict[str, AdaptationOutputs]:
-        """Return what the model makes of a batch, by task: the logits, and what is needed beside.
+        """Return the outputs for a batch, by task: the logits, and what else the objective needs.
 
-        With several processes it is the batch of all of them, and a loss of it has the gradients
-        that it has in one process. The labels in the batch are not looked at.
+        With several processes, the outputs are for the batch of all processes, and a loss of them
+        has the gradients that it has in one process. The labels in the batch are not read.
 
         Args:
-            batch: images (B, 3, H, W) and labels (B,) by task.
+            batch: the images (B, 3, H, W) and labels (B,) by task.
         """
         images, encoded = open_step(self, {task: images for task, (images, _) in batch.items()})
         shares = compute_needs(self.classifier, images, self.needs, self._experts, encoded)
@@ -148,7 +148,7 @@ class TestTimeAdaptation(MergedModule):
         }
 
     def training_step(self, batch: Batch, batch_idx: int) -> Any:
-        """Sum over tasks of the objective; the labels in the batch are not looked at.
+        """Compute the sum over tasks of the objective; the labels in the batch are not read.
 
         Returns:
             `loss`, and `predicted`: how often each class was predicted, per task. A sub-class may
@@ -173,10 +173,10 @@ class TestTimeAdaptation(MergedModule):
         return {"loss": loss, "predicted": predicted}
 
     def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
-        """Write the encoder as plain weights, if what was adapted does not depend on the input.
+        """Write the encoder as plain weights, if its merged weights do not depend on the input.
 
-        Heads that were adapted are put beside it. Where the dictionary is shared out, no process
-        has all of it: `load` folds it later.
+        Heads that were adapted are written next to it. The encoder is not written if its dictionary
+        is sharded, since no process has all of it: `load` folds it later.
         """
         encoder, metadata = self.classifier.encoder, provenance(recipe, seed)
         if folds(encoder) and not isinstance(encoder, FSDPModule):
@@ -185,7 +185,7 @@ class TestTimeAdaptation(MergedModule):
             save_head(head_path(out, task), self.classifier.head(task), metadata)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Adam, with the learning rate of the schedule."""
+        """Return Adam with the learning rate of the schedule."""
         trained = self.trained_parameters()
         if not trained:
             raise ConfigError(
@@ -197,10 +197,10 @@ class TestTimeAdaptation(MergedModule):
 
 
 def check_stream_of(module: TestTimeAdaptation, processes: int) -> None:
-    """Raise `ConfigError` for a step that a merge method cannot have; no model is needed.
+    """Raise `ConfigError` if a module cannot adapt on its stream; no model has to be built.
 
     Args:
-        module: the one that adapts.
+        module: the module that adapts.
         processes: the number of processes that share a step.
     """
     if processes > 1 and module.merge.routes_batches:
@@ -212,7 +212,7 @@ def check_stream_of(module: TestTimeAdaptation, processes: int) -> None:
 
 
 def check_fit_of(module: TestTimeAdaptation) -> None:
-    """Raise `ConfigError` for what a merge method and an objective do not allow together."""
+    """Raise `ConfigError` if merge method, objective and trainer do not go together."""
     if module.merge.trains_heads:
         check_heads_are_averaged(module.trainer)
     if "routing_weights" in module.needs and not module.classifier.mixtures:

@@ -13,12 +13,12 @@ from wemoe_pl.runs.checkpoint import IDENTITY, check_sources, frozen_choices
 def check_identity(
     checkpoint: Mapping[str, Any], own: Mapping[str, Any], trained: Mapping[str, Tensor]
 ) -> None:
-    """Raise `CheckpointError` unless a checkpoint is of the model that is to take it.
+    """Raise `CheckpointError` unless a checkpoint belongs to the model that is to load it.
 
     Args:
-        checkpoint: as it was read.
-        own: what the model's own checkpoints say of it: method, sources and recipe.
-        trained: its trained parameters, by name.
+        checkpoint: the checkpoint as it was read.
+        own: the identity of the model: its method, sources and recipe.
+        trained: the model's trained parameters, by name.
     """
     identity = checkpoint.get(IDENTITY)
     if identity is None:
@@ -35,11 +35,11 @@ def check_identity(
 def check_frozen(checkpoint: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """Raise `CheckpointError` unless a checkpoint was trained with the frozen part of a model.
 
-    That can be told before the model is built, and so before anything is let go of.
+    This needs no built model, so it can be checked before any file of an earlier run is deleted.
 
     Args:
-        checkpoint: as it was read.
-        own: as for `check_identity`.
+        checkpoint: the checkpoint as it was read.
+        own: the same as for `check_identity`.
     """
     identity = checkpoint[IDENTITY]
     check_sources(identity["sources"], own["sources"], "The checkpoint")

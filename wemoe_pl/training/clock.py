@@ -1,4 +1,4 @@
-"""The clock of a run: how long each of its stages took."""
+"""Measure how long each stage of a run takes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 
 def duration_in_words(seconds: float) -> str:
-    """Write how long something takes in the two largest units that matter.
+    """Write a duration in the two largest units that matter.
 
     >>> duration_in_words(42.4), duration_in_words(100), duration_in_words(7500)
     ('42 s', '1 min 40 s', '2 h 5 min')
@@ -22,30 +22,30 @@ def duration_in_words(seconds: float) -> str:
 
 
 class StageClock(L.Callback):
-    """Measures the wall-clock time of the stages of a run.
+    """A `StageClock` measures the wall-clock time of the stages of a run.
 
     Attributes:
-        seconds: how long each stage took that has ended.
+        seconds: the duration of each stage that has ended, in seconds.
     """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Look at the clock; a stage that builds the classifier counts the building too."""
+        """Start the clock; a stage that builds the classifier includes the time of building."""
         self._started = perf_counter()
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Note how long the stage took."""
+        """Record how long the stage took."""
         self.seconds[TrainerFn(stage).value] = self.elapsed
 
     @property
     def elapsed(self) -> float:
-        """The seconds since the stage began, and those of an interrupted run that it resumes."""
+        """Return the seconds of this stage so far, with those of the run that it resumes."""
         return perf_counter() - self._started
 
     def resume(self, seconds: float) -> None:
-        """Count what the stage had taken already when it was interrupted."""
+        """Add the seconds that the stage had taken before it was interrupted."""
         self._started -= seconds
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The scores of a classifier's predictions, alone and beside those that it is compared with."""
+"""Score a classifier's predictions, alone and next to those of the models it is compared with."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -17,18 +17,18 @@ from wemoe_pl.training.routing import RoutingStatistics, TaskRouting
 from wemoe_pl.training.shown_metrics import SHOWN_METRICS
 from wemoe_pl.training.unknown_task import UnknownTaskScores
 
-SAMPLES = 4  # images of every task that are kept to look at, each of another batch
+SAMPLES = 4  # images of every task that are kept for pictures, each from a different batch
 
 
 class Sample(NamedTuple):
-    """One scored image, to look at.
+    """A `Sample` is one scored image that people can look at.
 
     Attributes:
-        image: normalised, (3, H, W).
-        label: its class, if it is known.
-        predicted_class: what the model took it for.
-        probability: which it gave to that class.
-        routing: by expert, the mean routing weight over blocks; empty without routers.
+        image: the normalised image, (3, H, W).
+        label: the name of the true class; None if it is unknown.
+        predicted_class: the name of the class that the model predicted.
+        probability: the probability that the model gave to that class.
+        routing: the mean routing weight over blocks, by expert; empty without routers.
     """
 
     image: Tensor
@@ -39,16 +39,16 @@ class Sample(NamedTuple):
 
 
 class Evaluation:
-    """Counts how a classifier answers the images of its tasks, and how it routes them.
+    """An evaluation counts how a classifier answers the images of its tasks, and routes them.
 
     Args:
-        classifier: what is scored.
-        device: where it is counted.
-        experts: with whose answers these are compared, if they are asked.
+        classifier: the classifier that is scored.
+        device: the device of the counts.
+        experts: the experts' answers to compare with; None if there is no such comparison.
 
     Attributes:
-        scores: how good the answers are.
-        routing: how each task's images are routed; empty before `gather`, and without routers.
+        scores: the scores of the answers.
+        routing: the routing of each task's images; empty before `gather`, and without routers.
     """
 
     def __init__(
@@ -67,15 +67,15 @@ class Evaluation:
         }
 
     def update(self, task: str, images: Tensor, labels: Tensor) -> Tensor | None:
-        """Score a batch of a task, unless only experts answer and it has none.
+        """Score a batch of a task; do nothing if the classifier has no head for the task.
 
         Args:
-            task: of all images.
-            images: (B, 3, H, W).
-            labels: (B,).
+            task: the task of all images.
+            images: the images, (B, 3, H, W).
+            labels: the labels, (B,).
 
         Returns:
-            The features, (B, D), of a batch that was scored.
+            The features, (B, D), of the batch; None if it was not scored.
         """
         expert = self.experts.classes(task, images) if self.experts else None
         return self.score(task, images, labels, expert)
@@ -83,7 +83,7 @@ class Evaluation:
     def score(
         self, task: str, images: Tensor, labels: Tensor, expert: Tensor | None
     ) -> Tensor | None:
-        """Do what `update` does, given the classes that the task's expert answers, (B,)."""
+        """Score a batch like `update`, given the classes that the task's expert predicts, (B,)."""
         if task not in self.classifier.tasks:
             return None
         with self.classifier.recorded_routing():
@@ -94,7 +94,7 @@ class Evaluation:
         return features
 
     def gather(self) -> None:
-        """Bring together what all processes have counted; nothing is added after this."""
+        """Add up the counts of all processes; nothing may be counted after this."""
         self.scores.gather()
         if self.experts:
             self.experts.let_go()
@@ -104,16 +104,16 @@ class Evaluation:
 
 
 class FinalEvaluation(Evaluation):
-    """Also scores references, lets the model find the tasks itself, and keeps images to look at.
+    """A final evaluation also scores the references and task inference, and keeps some images.
 
     Args:
-        classifier: what is scored.
-        references: what it is compared with, by the name of its column.
-        device: where it is counted.
+        classifier: the classifier that is scored.
+        references: the classifiers that it is compared with, by the name of their column.
+        device: the device of the counts.
 
     Attributes:
         samples: some images of every task.
-        reference_scores: how good the answers of each reference are.
+        reference_scores: the scores of each reference's answers, by the name of its column.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class FinalEvaluation(Evaluation):
             )
 
     def update(self, task: str, images: Tensor, labels: Tensor) -> Tensor | None:
-        """Score a batch of a task by this model, with the task and without, and by references."""
+        """Score a batch by the references and by the model, with its task given and inferred."""
         answers = {
             name: reference(images, task)
             for name, reference in self.references.items()
@@ -172,7 +172,7 @@ class FinalEvaluation(Evaluation):
         )
 
     def gather(self) -> None:
-        """Bring together all counts, and let go of references, which may be as large as models."""
+        """Add up the counts of all processes, and free the references, each as large as a model."""
         super().gather()
         for scores in self.reference_scores.values():
             scores.gather()
@@ -181,10 +181,10 @@ class FinalEvaluation(Evaluation):
         self.references = {}
 
     def results(self, own_reference: str | None) -> dict[str, Any]:
-        """The figures for `results.json`.
+        """Return the figures for `results.json`.
 
         Args:
-            own_reference: the column that the classifier is itself, if it is one.
+            own_reference: the column that this classifier fills itself; None if there is none.
         """
         compared = self.reference_scores | ({own_reference: self.scores} if own_reference else {})
         agreement = {name: scores.agreement() for name, scores in compared.items()}

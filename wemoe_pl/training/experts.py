@@ -1,4 +1,4 @@
-"""The answers of each task's own expert, with which a merged model is compared."""
+"""Compute the answers of each task's own expert, with which a merged model is compared."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -16,29 +16,31 @@ from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.training.objectives import Need
 
-# By the names of what an objective needs.
+# The names by which an objective asks for the outputs of experts.
 EXPERT_LOGITS: Need = "expert_logits"
 EXPERT_FEATURES: Need = "expert_features"
 OF_EXPERTS = frozenset({EXPERT_LOGITS, EXPERT_FEATURES})
 
 
 class ExpertAnswers:
-    """Computes what each task's own expert makes of images, without gradients, and keeps it.
+    """`ExpertAnswers` computes, without gradients, and keeps the outputs of each task's own expert.
 
-    An image whose place in its set is known is shown to its expert once. What came of it is kept
-    in main memory, as it was computed: in single precision, for all test images of the paper's
-    eight tasks, 43 MB of logits, of which 32 MB are SUN397's, and 179 MB (ViT-B) or 269 MB
-    (ViT-L) of features; for the images of 1000 steps of 16, 37 MB, and 151 or 226 MB. Each of
-    several processes keeps what it was given. Other images are shown whenever they come.
+    An image whose place in its set is known is shown to its expert only once. The outputs are kept
+    in main memory, in the precision in which they were computed. In single precision, those for all
+    test images of the paper's eight tasks are 43 MB of logits (SUN397 alone has 32 MB) and 179 MB
+    (ViT-B) or 269 MB (ViT-L) of features. Those for 1000 steps with 16 images per task are 37 MB of
+    logits, and 151 or 226 MB of features. Each process keeps the outputs of its own images. Other
+    images are shown to their expert every time.
 
-    The experts take turns in the memory of one encoder, from the first image that one is shown. It
-    is no module, so that nothing of it is trained, kept in checkpoints or sent to other processes.
+    The experts take turns in the memory of one encoder, which is built for the first image. The
+    cache is no `nn.Module`, so nothing of it is trained, saved in checkpoints or sent to other
+    processes.
 
     Args:
-        suite: with the experts and the heads.
-        like: a tensor on the device and of the type that the images come in.
-        origins: knows images again.
-        wanted: what is asked for, of `OF_EXPERTS`.
+        suite: the suite with the experts and the heads.
+        like: a tensor with the device and the type of the images.
+        origins: the record by which images are recognised; none are without it.
+        wanted: the outputs to compute, any of `OF_EXPERTS`.
     """
 
     def __init__(
@@ -53,24 +55,24 @@ class ExpertAnswers:
         self.wanted = sorted(wanted)
         self._like = like
         self._experts: MultiTaskClassifier | None = None
-        # By task and set, then by place in it.
+        # The outputs by (task, set of images), then by the place of the image in the set.
         self._kept: dict[tuple[str, str], dict[int, dict[Need, Tensor]]] = defaultdict(dict)
 
     @property
     def experts(self) -> MultiTaskClassifier:
-        """The classifier in which each expert answers for its own task."""
+        """Return the classifier in which each expert answers for its own task."""
         if self._experts is None:
-            with torch.random.fork_rng(devices=[]):  # a model draws weights before it has its own
+            with torch.random.fork_rng(devices=[]):  # a new model draws weights before it loads any
                 experts = build_classifier(self.suite, Individual(), check_classes=False)
             self._experts = experts.to(self._like)
         return self._experts
 
     def let_go(self) -> None:
-        """Free the memory of the experts, until an image comes that they have not seen."""
+        """Free the memory of the experts; the next image that they have not seen rebuilds them."""
         self._experts = None
 
     def __call__(self, images: Mapping[str, Tensor]) -> dict[Need, dict[str, Tensor]]:
-        """Images (B, 3, H, W) per task → all that is wanted, each per task.
+        """Return the wanted outputs, each per task, for images (B, 3, H, W) per task.
 
         Raises:
             ConfigError: a task has no expert.
@@ -85,13 +87,13 @@ class ExpertAnswers:
         return {need: {task: own[need] for task, own in answers.items()} for need in self.wanted}
 
     def classes(self, task: str, images: Tensor) -> Tensor | None:
-        """Return the classes that a task's expert answers, (B,); None if it has no expert."""
+        """Return the classes that a task's expert predicts, (B,); None if it has no expert."""
         if task not in self.suite.experts:
             return None
         return self.of_task(task, images)[EXPERT_LOGITS].argmax(dim=-1)
 
     def of_task(self, task: str, images: Tensor) -> dict[Need, Tensor]:
-        """Images (B, 3, H, W) of one task → all that is wanted, of kept answers where there are."""
+        """Return the wanted outputs for images (B, 3, H, W) of one task, kept ones if possible."""
         seen = self.origins.of(images)
         if seen is None:
             return self.ask(task, images)
@@ -107,7 +109,7 @@ class ExpertAnswers:
 
     @torch.no_grad()
     def ask(self, task: str, images: Tensor) -> dict[Need, Tensor]:
-        """Show images (B, 3, H, W) to the expert of their task."""
+        """Compute the wanted outputs by showing images (B, 3, H, W) to the expert of their task."""
         features = self.experts.encode(images, task)
         answers = {EXPERT_FEATURES: features}
         if EXPERT_LOGITS in self.wanted:
@@ -116,6 +118,6 @@ class ExpertAnswers:
 
 
 def origins_of(trainer: L.Trainer) -> Origins:
-    """Return what knows the images of a trainer's data again; nothing, of data of one's own."""
+    """Return the origins that a trainer's data records; empty ones unless it is a `VisionData`."""
     data = getattr(trainer, "datamodule", None)
     return data.origins if isinstance(data, VisionData) else Origins()

@@ -1,4 +1,4 @@
-"""Train what is merged: experts, one per task, and a generalist on all tasks at once."""
+"""Train experts, one per task, and a generalist on all tasks at once."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ SavedPrecision = Literal["float32", "float16"]
 
 
 class SupervisedTraining(MultiTaskModule):
-    """Cross-entropy on labelled images of one or several tasks; leaves safetensors behind."""
+    """Supervised training minimises cross-entropy on labelled images, and writes safetensors."""
 
     needs_labels = True
 
@@ -57,12 +57,12 @@ class SupervisedTraining(MultiTaskModule):
 
     @property
     def method(self) -> str:
-        """The name of the class, which results and tables show."""
+        """Return the name of the class, which results and tables show."""
         return type(self).__name__
 
     @property
     def data(self) -> VisionData | None:
-        """The trainer's data module, if it is one of ours."""
+        """Return the trainer's data module; None unless it is a `VisionData`."""
         data = getattr(self.trainer, "datamodule", None)
         return data if isinstance(data, VisionData) else None
 
@@ -78,11 +78,11 @@ class SupervisedTraining(MultiTaskModule):
                 self.data.sets.load_labelled(wanted)
 
     def on_train_start(self) -> None:
-        """Train with dropout and the like, where the backbone has any."""
+        """Switch to training mode, for backbones with dropout and the like."""
         self.classifier.train()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean over tasks of the cross-entropy of each task's batch."""
+        """Return the mean over tasks of the cross-entropy of each task's batch."""
         images = {task: images for task, (images, _) in batch.items()}
         logits = gather_batch(self.trainer, self.classifier.forward_tasks(images))
         labels = gather_batch(self.trainer, {task: labels for task, (_, labels) in batch.items()})
@@ -94,7 +94,7 @@ class SupervisedTraining(MultiTaskModule):
     def prototypes(
         self, encoder: nn.Module, task: str, shots: int | None = None
     ) -> ClassificationHead:
-        """A new head from the features of the task's training images, or of a few per class."""
+        """Make a head from the mean features of training images: `shots` per class, or all."""
         if self.data is None:
             raise ConfigError("A prototype head needs images: give the trainer a data module.")
         batches = self.data.few_shots(task, shots)
@@ -116,21 +116,22 @@ class SupervisedTraining(MultiTaskModule):
 
 
 class ExpertFineTuning(SupervisedTraining):
-    """Fine-tune the pretrained encoder on one task, its head frozen (paper, appendix A).
+    """Fine-tuning trains the pretrained encoder on one task with a frozen head (paper, appendix A).
 
-    Leaves `encoder.safetensors` and `head.safetensors` in the run's folder: an expert.
+    It writes an expert to the run's folder: `encoder.safetensors` and `head.safetensors`.
 
     Args:
-        suite: gives the pretrained encoder, whose projection stays frozen, and the head unless a
-            new one is made.
+        suite: the suite with the pretrained encoder, whose projection stays frozen, and with the
+            head unless a new one is made.
         task: the task to fine-tune on.
-        learning_rate: of Adam; the published experts used 1e-5 for 4000 steps of 32 images.
-        outside_mlps: factor on the learning rate of everything outside the blocks' MLPs. Below 1,
-            the task vectors lie in the MLPs, where WEMoE can tell them apart; 1 as published.
-        schedule: "constant", as published, or "cosine" to zero over the run.
-        head: "suite" takes the suite's head; "prototypes" makes a new one from the mean features
-            of the training images, for a task that has none.
-        save_as: precision of the saved encoder.
+        learning_rate: the learning rate of Adam; the published experts used 1e-5 for 4000 steps of
+            32 images.
+        outside_mlps: the factor on the learning rate outside the blocks' MLPs. Below 1, the task
+            vectors lie in the MLPs, where WEMoE can tell them apart; 1 as published.
+        schedule: the schedule of the rate: "constant", as published, or "cosine" to zero.
+        head: the source of the head: "suite", or "prototypes" for a new one from the mean features
+            of the training images, if the suite has none.
+        save_as: the precision of the saved encoder.
     """
 
     def __init__(
@@ -151,20 +152,20 @@ class ExpertFineTuning(SupervisedTraining):
         self.head_from = head
 
     def build(self) -> MultiTaskClassifier:
-        """The pretrained encoder, trainable, with the frozen head of the task."""
+        """Build the pretrained encoder, trainable, with the frozen head of the task."""
         encoder = with_frozen_projection(self.suite.load_pretrained())
         head = self._head(encoder)
         return MultiTaskClassifier(encoder, {self.task: head}, backbone=self.suite.backbone)
 
     def build_references(self) -> dict[str, MultiTaskClassifier]:
-        """The pretrained encoder with the same head."""
+        """Build the pretrained encoder with the same head."""
         encoder = Pretrained().merge(self.suite.load_pretrained(), {})
         head = {self.task: self.classifier.head(self.task)}
         return {"pretrained": MultiTaskClassifier(encoder, head, backbone=self.suite.backbone)}
 
     @property
     def takes_head(self) -> bool:
-        """Is the head the suite's?"""
+        """Return whether the head is the suite's."""
         return self.head_from == "suite"
 
     def _head(self, encoder: nn.Module) -> ClassificationHead:
@@ -173,7 +174,7 @@ class ExpertFineTuning(SupervisedTraining):
         return self.prototypes(encoder, self.task)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Train the encoder by Adam, its MLPs and the rest each at their own rate."""
+        """Return Adam with one learning rate for the MLPs and one for the rest of the encoder."""
         trained = self.trained_parameters()
         mlps = [weight for name, weight in trained.items() if ".mlp." in name]
         others = [weight for name, weight in trained.items() if ".mlp." not in name]
@@ -185,7 +186,7 @@ class ExpertFineTuning(SupervisedTraining):
 
     @property
     def frozen_suite(self) -> Suite:
-        """Return its own task, without experts, which this run may be the first to make."""
+        """Return the suite with this task alone, without experts, which may not exist yet."""
         return replace(
             self.suite,
             experts={},
@@ -195,24 +196,25 @@ class ExpertFineTuning(SupervisedTraining):
         )
 
     def head_file(self, out: Path, task: str) -> Path:
-        """The head lies beside the encoder."""
+        """Return the file of the head, which is next to the encoder's."""
         return out / HEAD_FILE
 
 
 class MultiTaskTraining(SupervisedTraining):
-    """Train one encoder on the labelled images of all tasks: traditional multi-task learning.
+    """Traditional multi-task learning trains one encoder on the labelled images of all tasks.
 
-    Leaves `encoder.safetensors` and `heads/<task>.safetensors` in the run's folder.
+    It writes `encoder.safetensors` and `heads/<task>.safetensors` to the run's folder.
 
     Args:
-        suite: gives the tasks and, unless training is from scratch, pretrained encoder and heads.
-        learning_rate: the highest, of AdamW; warmed up over a tenth of the run, then annealed.
-        weight_decay: of AdamW.
-        from_scratch: start from random weights and train the heads too, as for the miniature's
-            generalist; otherwise start from the pretrained encoder and keep the heads frozen.
-        head_shots: when training has ended, replace the heads by the mean features of so many
-            training images per class: imprecise, as the zero-shot heads of CLIP are.
-        save_as: precision of the saved encoder and heads.
+        suite: the suite with the tasks and, unless training is from scratch, with the pretrained
+            encoder and the heads.
+        learning_rate: the highest rate of AdamW, warmed up over a tenth of the run, then annealed.
+        weight_decay: the weight decay of AdamW.
+        from_scratch: True to start from random weights and train the heads too, as for the
+            miniature's generalist. Otherwise the pretrained encoder is trained, with frozen heads.
+        head_shots: the number of training images per class whose mean features replace the heads
+            at the end: imprecise, as the zero-shot heads of CLIP are. By default the heads stay.
+        save_as: the precision of the saved encoder and heads.
     """
 
     def __init__(
@@ -230,7 +232,7 @@ class MultiTaskTraining(SupervisedTraining):
         self.head_shots = head_shots
 
     def build(self) -> MultiTaskClassifier:
-        """The encoder, trainable, with the heads of all tasks."""
+        """Build the encoder, trainable, with the heads of all tasks."""
         if not self.from_scratch:
             heads = {task: self.suite.load_head(task) for task in self.suite.tasks}
             encoder = with_frozen_projection(self.suite.load_pretrained())
@@ -243,21 +245,21 @@ class MultiTaskTraining(SupervisedTraining):
         return MultiTaskClassifier(encoder, heads, backbone=self.suite.backbone)
 
     def on_fit_start(self) -> None:
-        """Refuse what DDP would not average: heads without a part in the last batch of a step."""
+        """Refuse heads that DDP would not average, having no part in the last batch of a step."""
         if self.from_scratch:
             check_heads_are_averaged(self.trainer)
 
     def on_train_epoch_end(self) -> None:
-        """Replace the trained heads, when few-shot ones are asked for, before they are saved."""
+        """Replace the heads by few-shot ones, if these are asked for, before they are saved."""
         if self.head_shots:
             encoder = self.classifier.encoder.eval()
             for task in self.classifier.tasks:
                 head = self.prototypes(encoder, task, self.head_shots)
-                head.weight.requires_grad_(True)  # so that the checkpoint has it, like any trained
+                head.weight.requires_grad_(True)  # checkpoints hold only what requires gradients
                 self.classifier.heads[task] = head.to(self.device)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW, one cycle of the learning rate over the run."""
+        """Return AdamW with one cycle of the learning rate over the run."""
         trained = self.trained_parameters().values()
         optimizer = AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay)
         scheduler = OneCycleLR(
@@ -267,16 +269,16 @@ class MultiTaskTraining(SupervisedTraining):
 
     @property
     def frozen_suite(self) -> Suite | None:
-        """Return the suite it started from, without experts; None when training from scratch."""
+        """Return the suite without its experts; None when training from scratch."""
         return None if self.from_scratch else replace(self.suite, experts={})
 
     def head_file(self, out: Path, task: str) -> Path:
-        """Every head has a file of its own, named by its task."""
+        """Return the file of a head, which is named after its task."""
         return head_path(out, task)
 
 
 def with_frozen_projection(encoder: nn.Module) -> nn.Module:
-    """The encoder, its projection to CLIP's joint space frozen, as in the published experts."""
+    """Freeze an encoder's projection to CLIP's joint space, as in the published experts."""
     for name, parameter in encoder.named_parameters():
         if name.startswith(HEAD):
             parameter.requires_grad_(False)
@@ -284,7 +286,7 @@ def with_frozen_projection(encoder: nn.Module) -> nn.Module:
 
 
 def new_head(feature_dim: int, classes: tuple[str, ...]) -> CosineHead:
-    """A head of random directions, to be trained."""
+    """Make a trainable head of random directions."""
     vectors = torch.randn(len(classes), feature_dim)
     head = CosineHead(vectors, classes, TRAINED_LOGIT_SCALE)
     head.weight.requires_grad_(True)

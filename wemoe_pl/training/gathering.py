@@ -1,4 +1,4 @@
-"""Batches and counts of several processes are gathered here."""
+"""Gather the batches and counts of several processes."""
 
 from collections.abc import Iterable
 
@@ -8,17 +8,17 @@ from torchmetrics import Metric
 
 
 def gather_batch(trainer: Trainer, shares: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give what all processes have of a batch, in the order in which one alone would have it.
+    """Gather a batch from all processes, in the order in which a single process would have it.
 
-    A loss of it is the same in every process, and its gradients find their way back: averaged
-    over processes, as Lightning does, they are those of one process.
+    A loss of the batch is the same in every process. Its gradients flow back to the shares, and
+    averaged over processes, as Lightning does, they are those of a single process.
 
     Args:
-        trainer: it knows the processes.
-        shares: what this process has, by task, (B ÷ processes, …).
+        trainer: the trainer, which knows the processes.
+        shares: the share of this process, by task, (B ÷ processes, …).
 
     Returns:
-        The same of all, (B, …).
+        The whole batch, by task, (B, …).
     """
     if trainer.world_size == 1:
         return shares
@@ -28,9 +28,9 @@ def gather_batch(trainer: Trainer, shares: dict[str, Tensor]) -> dict[str, Tenso
 
 
 def gather_metrics(metrics: Iterable[Metric]) -> None:
-    """Let every process have what all have counted; one alone has it already.
+    """Give the metrics of every process the counts of all processes.
 
-    Of metrics with `sync_on_compute=False`: then a process may compute without the others.
+    The metrics need `sync_on_compute=False`, so that a process may compute without the others.
     """
     for metric in metrics:
         with metric.sync_context():

@@ -1,4 +1,4 @@
-"""The look at a few images of every task with which some merge methods begin to adapt."""
+"""Initialise merge methods that begin to adapt by a look at a few images of every task."""
 
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from wemoe_pl.system.warn import warn
 
 
 class Beginning(Protocol):
-    """The part of a `TestTimeAdaptation` that begins with images; see there."""
+    """`Beginning` is the part of a `TestTimeAdaptation` that `initialise` needs; see there."""
 
     suite: Suite
     merge: MergeMethod
@@ -22,14 +22,14 @@ class Beginning(Protocol):
 
     @property
     def trainer(self) -> L.Trainer:
-        """The trainer of the fit."""
+        """Return the trainer of the fit."""
 
 
 def initialise(module: Beginning) -> None:
-    """Let the merge method look at the first images of the stream, all processes at the same ones.
+    """Initialise the merge method from the first images of the stream, the same in all processes.
 
     Raises:
-        ConfigError: the images come from a data module of somebody's own.
+        ConfigError: the images come from a data module that is not wemoe_pl's.
     """
     data, wanted = getattr(module.trainer, "datamodule", None), module.merge.initial_images
     if not isinstance(data, VisionData):

@@ -1,4 +1,4 @@
-"""Lightning is kept from telling users of what is as it should be."""
+"""Silence the messages of Lightning that tell users nothing."""
 
 import logging
 import warnings
@@ -18,10 +18,10 @@ LOGGERS = (
     "lightning.pytorch.trainer.connectors.checkpoint_connector",
     "lightning.pytorch.trainer.connectors.signal_connector",
 )
-# What Lightning logs of a run that begins, goes on or is stopped, or of callbacks that a module
-# brings along, which is said in a line of our own or of no concern.
+# Lines that Lightning logs when a run begins, goes on or stops, or when a module adds callbacks.
+# wemoe_pl says the same in a line of its own, or they do not matter.
 SAID_BETTER = (
-    "Seed set to",  # it is among the results
+    "Seed set to",  # the results name the seed
     "GPU available: False",
     "TPU available",
     "HPU available",
@@ -33,26 +33,26 @@ SAID_BETTER = (
     "Restored all states",
     "The following callbacks returned in `LightningModule.configure_callbacks`",
 )
-# What Lightning warns of in every run, though all is as it should be.
+# Warnings of Lightning and torch in runs that are in order, each with the reason to ignore it.
 NOISE = (
-    r".*LeafSpec",  # it makes tree leaves the way that torch has deprecated
-    r"Found \d+ module\(s\) in eval mode",  # what is merged is frozen, and so in eval mode
+    r".*LeafSpec",  # Lightning makes tree leaves in a way that torch has deprecated
+    r"Found \d+ module\(s\) in eval mode",  # merged weights are frozen, and so in eval mode
     r"`max_epochs` was not set",  # runs are measured in steps
-    r"LightningCLI's args parameter",  # a verb is taken off the command line before it
-    r".*`LightningModule.configure_optimizers` returned `None`",  # nor an optimizer
-    r".*`training_step` returned `None`",  # merging from samples has no loss
+    r"LightningCLI's args parameter",  # the verb is taken off the command line first
+    r".*`LightningModule.configure_optimizers` returned `None`",  # `SampleMerging` has none
+    r".*`training_step` returned `None`",  # `SampleMerging` has no loss
     r"The dirpath has changed",  # a checkpoint of another run is scored
-    r"It is recommended to use `self\.log",  # what is logged is of all processes already
+    r"It is recommended to use `self\.log",  # logged values are gathered from all processes already
     r"The ``compute`` method of metric",  # a process may have no share of a task's few images
     r"You're resuming from a checkpoint that ended before",  # batches follow from the step alone
-    r"torch\.distributed\.nn\.functional\.all_gather is deprecated",  # Lightning gathers by it
-    r"Total length of `DataLoader` across ranks is zero",  # the same, of what is predicted
-    r"FSDP2-wrapped module .* returned a view tensor",  # into which nothing of ours writes
+    r"torch\.distributed\.nn\.functional\.all_gather is deprecated",  # Lightning calls it
+    r"Total length of `DataLoader` across ranks is zero",  # a process may have no image to predict
+    r"FSDP2-wrapped module .* returned a view tensor",  # wemoe_pl never writes into that tensor
 )
 
 
 def silence_lightning() -> None:
-    """Drop warnings that say nothing, and tips about other products, two per run."""
+    """Drop warnings that say nothing, and tips about other products (two per run)."""
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
     for name in LOGGERS:
@@ -61,7 +61,7 @@ def silence_lightning() -> None:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Let Lightning log warnings only, in a block."""
+    """Let Lightning log nothing below warnings while a block runs."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -74,16 +74,16 @@ def quiet_lightning() -> Iterator[None]:
 
 
 def says_something(record: logging.LogRecord) -> bool:
-    """Is a line of Lightning's log neither a tip nor about a default of its own?"""
+    """Return whether a line of Lightning's log is neither a tip nor one of `SAID_BETTER`."""
     message = record.getMessage()
     return "💡" not in message and not any(known in message for known in SAID_BETTER)
 
 
 def in_one_column(trainer: L.Trainer) -> None:
-    """Let a validation or test return, and print, its metrics once, and not for every loader.
+    """Make a validation or test return and print its metrics once instead of once per loader.
 
-    Every task has a loader, and no metric is of a single one. Lightning keeps a dictionary for each
-    loader, to all of which it adds what is logged in the end.
+    Every task has a loader, and no metric belongs to a single loader. Lightning keeps a dictionary
+    per loader, and adds the metrics that are logged at the end to all of them.
     """
     loops: Any = {"validate": trainer.validate_loop, "test": trainer.test_loop}
     loop = loops.get(trainer.state.fn)
@@ -92,9 +92,10 @@ def in_one_column(trainer: L.Trainer) -> None:
 
 
 class TrainedParameters(RichModelSummary):
-    """Says how much of a model is trained, in the place of Lightning's summary.
+    """The callback says how much of a model is trained, in place of Lightning's summary.
 
-    That has a table of a single row, and operations that nobody has counted: "FLOPs: 0".
+    Lightning's summary is a table of a single row, with an operation count that nobody has made
+    ("FLOPs: 0").
     """
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -106,13 +107,13 @@ class TrainedParameters(RichModelSummary):
 
 
 def counts_of(module: nn.Module) -> tuple[int, int]:
-    """Count the parameters that are trained, and those that are not."""
+    """Return the number of parameters that are trained, and of those that are not."""
     trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
     return trained, sum(p.numel() for p in module.parameters()) - trained
 
 
 def summary_of(trainer: L.Trainer) -> list[L.Callback]:
-    """The callback that takes the place of Lightning's summary, if the trainer has that."""
+    """Return the callback that replaces Lightning's summary; [] if the trainer has no summary."""
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     summaries = [c for c in callbacks if isinstance(c, ModelSummary)]
     is_ours = any(isinstance(c, TrainedParameters) for c in summaries)

@@ -1,4 +1,4 @@
-"""The base of every LightningModule of a merge method, however its weights are found."""
+"""Define the base class of the LightningModules that train or compute merged models."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -21,19 +21,19 @@ from wemoe_pl.training.references import REFERENCES
 
 
 class MergedModule(MultiTaskModule):
-    """A merged classifier, compared with the two ends of every table and with task arithmetic.
+    """A `MergedModule` merges a suite, and its test compares the result with the references.
 
     Args:
         suite: the pretrained encoder, experts, heads and tasks.
         merge: the merge method.
         task: the only task that `predict` answers; by default all that have a head.
-        infer_task: how `predict` finds out the one task that it answers for an image: by the
-            "entropy" of heads, by "routing", or by the largest "logit" of what MASS has chosen.
-        references: also score pretrained, task arithmetic and the individual experts.
+        infer_task: the rule by which `predict` infers the one task that it answers for an image:
+            "entropy" of the heads, "routing", or largest "logit" of the tasks that MASS chose.
+        references: True to also score pretrained, task arithmetic and the individual experts.
 
     Attributes:
-        thresholds: by rule and inferred task, the confidence below which `predict` answers an
-            image by none of the tasks: those of the run whose checkpoint is used.
+        thresholds: the confidence, by rule and inferred task, below which `predict` says that an
+            image is of none of the tasks. It comes from the run whose checkpoint is used.
     """
 
     def __init__(
@@ -59,61 +59,61 @@ class MergedModule(MultiTaskModule):
 
     @property
     def method(self) -> str:
-        """The name of the merge method, which says so if nothing of it was adapted yet."""
+        """Return the name of the merge method, which says so if nothing of it was adapted yet."""
         built = hasattr(self, "classifier")
         unadapted = built and not self.is_adapted and bool(self.trained_parameters())
         return f"{self.merge.label}{NOT_ADAPTED}" if unadapted else self.merge.label
 
     @property
     def predict_tasks(self) -> Sequence[str]:
-        """The task that was asked for, or all."""
+        """Return the task that was asked for, or all that have a head."""
         return [self.only_task] if self.only_task else self.classifier.tasks
 
     def on_predict_start(self) -> None:
-        """Refuse a rule by which the model cannot infer the task, and take over the thresholds."""
+        """Refuse a rule by which the model cannot infer tasks, and hand over the thresholds."""
         if self.infer_task is not None:
             self.classifier.check_rule(self.infer_task)
             self.classifier.thresholds = self.thresholds
 
     def build(self) -> MultiTaskClassifier:
-        """The merged encoder with the suite's heads."""
+        """Build the merged encoder with the suite's heads."""
         return build_classifier(self.suite, self.merge)
 
     @property
     def columns(self) -> dict[str, MergeMethod]:
-        """The methods that this one is compared with."""
+        """Return the methods that this one is compared with, by the name of their column."""
         return {key: reference.method_for(self.merge) for key, reference in REFERENCES.items()}
 
     @property
     def own_reference(self) -> str | None:
-        """The column that this method is itself, if it is one."""
+        """Return the name of the column whose method is this one; None if there is none."""
         return next((name for name, m in self.columns.items() if m == self.merge), None)
 
     @property
     def references(self) -> dict[str, MergeMethod]:
-        """The columns of the table beside this method's own."""
+        """Return the methods of the other columns; {} if the module compares nothing."""
         if not self.compare:
             return {}
         return {name: m for name, m in self.columns.items() if name != self.own_reference}
 
     def build_references(self) -> dict[str, MultiTaskClassifier]:
-        """The models of `references`."""
+        """Build the models of `references`, by the name of their column."""
         methods = self.references
         classifiers = build_classifiers(self.suite, list(methods.values()))
         return dict(zip(methods, classifiers, strict=True))
 
     def on_train_start(self) -> None:
-        """From here on the model is an adapted one."""
+        """Note that the model is adapted from now on."""
         self.is_adapted = True
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take what an adaptation has learned."""
+        """Check a checkpoint, and note that the model is adapted once it is loaded."""
         self.is_adapted = True
         super().on_load_checkpoint(checkpoint)
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return the arguments, beside suite and merge method, that the module was made with."""
+        """Return the arguments of the module, except the suite and the merge method."""
         return {"task": self.only_task, "infer_task": self.infer_task, "references": self.compare}
 
     @property
@@ -122,23 +122,23 @@ class MergedModule(MultiTaskModule):
         return super().identity | {"options": describe(self.options)}
 
     @classmethod
-    def load_from_checkpoint(  # type: ignore[override]  # what Lightning's has beside it is moot
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning's other arguments do not apply
         cls,
         checkpoint_path: str | Path,
         map_location: str | torch.device | None = None,
         allow: Sequence[str] = (),
         **given: Any,
     ) -> Self:
-        """Make a module of this class again, with what a fit has learned.
+        """Rebuild a module of this class with the weights that a fit has learned.
 
         The pretrained encoder, the experts and the heads are read from where they were, and their
-        hashes are compared; models that were in memory have to be given again, as `suite`.
+        hashes are compared. Models that were in memory have to be given again, as `suite`.
 
         Args:
-            checkpoint_path: the checkpoint of a run, or of a trainer of one's own.
+            checkpoint_path: the checkpoint of a run, or of your own trainer.
             map_location: the device that the module is moved to; by default it is on the CPU.
-            allow: packages of which the checkpoint may name classes, as `--allow` does.
-            **given: arguments of the module that take the place of those of the checkpoint.
+            allow: the packages whose classes the checkpoint may name, as with `--allow`.
+            **given: arguments of the module that replace those of the checkpoint.
 
         Raises:
             CheckpointError: it is missing, damaged, of another module, or of other weights.

@@ -1,4 +1,4 @@
-"""A multi-task classifier as a LightningModule: how it is built, scored, asked and saved."""
+"""Define the LightningModule that builds, scores and saves a multi-task classifier."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -29,24 +29,24 @@ from wemoe_pl.training.scoring import Scoring
 
 
 class MultiTaskModule(L.LightningModule):
-    """A `MultiTaskClassifier` that is validated, tested and used to predict in one way.
+    """A `MultiTaskModule` validates, tests and saves a classifier in the same way for every method.
 
-    Sub-classes say how the classifier is built and trained. The routines here log `val/acc` and
-    `test/acc`, each with `/<task>` behind it, and keep checkpoints down to what was trained.
+    Sub-classes define how the classifier is built and trained. The routines here log `val/acc` and
+    `test/acc`, also per task as `…/<task>`, and save only trained weights in checkpoints.
 
     Attributes:
-        suite: what was given.
-        seconds: wall-clock time of the stages that were run.
-        evaluation: what the tasks are scored with now.
-        scores: how good the answers were when the tasks were last scored.
-        routing: how each task's images were routed when they were last scored.
+        suite: the pretrained model, the experts, the heads and the tasks.
+        seconds: the wall-clock time of each stage that was run.
+        evaluation: the evaluation that is under way.
+        scores: the scores of the answers when the tasks were last scored.
+        routing: the routing of each task's images when they were last scored.
         samples: some images of every task, as the last test saw them.
         test_results: the figures of the last test, for `results.json`.
-        needs_labels: must all images that it learns from have labels?
+        needs_labels: True if all images that it learns from must have labels.
         initial_routing_weight: the one that adaptation begins with; None if there are several.
-        learns_by_steps: is the model another one after every step of a fit?
-        resumable: can a fit go on from a checkpoint that was saved before its end?
-        infer_task: how `predict` finds out the task of an image; None if it answers for all.
+        learns_by_steps: True if every step of a fit changes the model.
+        resumable: True if a fit can go on from a checkpoint that was saved before its end.
+        infer_task: the rule by which `predict` infers tasks; None if it answers for all tasks.
     """
 
     classifier: MultiTaskClassifier
@@ -72,11 +72,11 @@ class MultiTaskModule(L.LightningModule):
     @property
     @abstractmethod
     def method(self) -> str:
-        """The name of the method in results and tables."""
+        """Return the name of the method in results and tables."""
 
     @abstractmethod
     def build(self) -> MultiTaskClassifier:
-        """Make the classifier, of which only what is to be trained requires gradients."""
+        """Build the classifier; only the parameters that are to be trained require gradients."""
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -94,20 +94,20 @@ class MultiTaskModule(L.LightningModule):
 
     @property
     def own_reference(self) -> str | None:
-        """The reference that this method is itself, and that is not scored twice."""
+        """Return the reference that equals this method and is not scored twice; None if none."""
         return None
 
     def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
-        """Leave weights that others can read, if a fit of this kind makes any.
+        """Write weights that other programs can read, if a fit of this kind makes any.
 
         Args:
             out: the run's folder.
             recipe: the resolved config.
-            seed: of the run.
+            seed: the seed of the run.
         """
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """Bring along what measures and scores, unless the trainer knows it from a stage before."""
+        """Return the callbacks that measure and score, unless the trainer has them already."""
         known: list[L.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         own: list[L.Callback] = [self.clock, self.scoring]
         return [c for c in own if c not in known] + summary_of(self.trainer)
@@ -117,7 +117,7 @@ class MultiTaskModule(L.LightningModule):
         if not hasattr(self, "classifier"):
             with self.clock.timed("build"):
                 self.classifier = self.build()
-                _ = self.frozen_sources  # hashes the files, and warns of twins before the work
+                _ = self.frozen_sources  # hashes files, and warns of equal ones before the work
             self._ddp_params_and_buffers_to_ignore = frozen_names(self)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -131,14 +131,14 @@ class MultiTaskModule(L.LightningModule):
 
     @property
     def predict_tasks(self) -> Sequence[str]:
-        """The tasks that `predict` answers: all that have a head."""
+        """Return the tasks that `predict` answers: all that have a head."""
         return self.classifier.tasks
 
     def predict_step(self, batch: NamedBatch, batch_idx: int) -> list[Prediction]:
         """Classify unlabelled images by the heads of `predict_tasks`: a row per image and task.
 
-        With `infer_task`, a row per image, by the head of the task that the model infers. An image
-        that cannot be read has a row that says why.
+        With `infer_task`, there is one row per image, by the head of the task that the model
+        infers. An image that cannot be read has a row that says why.
         """
         return named_answers(self.classifier, batch, self.predict_tasks, self.infer_task)
 
@@ -147,13 +147,13 @@ class MultiTaskModule(L.LightningModule):
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep only what was trained, and say which frozen files it belongs to."""
+        """Keep only the trained weights, and record which frozen files they belong to."""
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in self.trained_parameters()}
         checkpoint[IDENTITY] = {**self.identity, "seconds": self.clock.elapsed}
 
     def check_frozen(self, checkpoint: Path | None) -> None:
-        """Refuse a checkpoint to go on from, if any, of another frozen part: before it is built."""
+        """Refuse, before building, to go on from a checkpoint with another frozen part."""
         if checkpoint is not None:
             check_frozen(read_checkpoint(checkpoint), self.identity)
 
@@ -170,7 +170,7 @@ class MultiTaskModule(L.LightningModule):
 
     @property
     def frozen_suite(self) -> Suite | None:
-        """The part of the suite whose files the job reads; None if it reads none."""
+        """Return the part of the suite whose files the job reads; None if it reads none."""
         return self.suite
 
     @cached_property
@@ -180,16 +180,16 @@ class MultiTaskModule(L.LightningModule):
 
 
 def is_fitting(module: L.LightningModule) -> bool:
-    """Is a module in a fit, and not only loaded, or scored?"""
+    """Return whether a module is in a fit (and is not just being loaded or scored)."""
     trainer: L.Trainer | None = module._trainer  # `trainer` raises where there is none
     return trainer is not None and trainer.state.fn == TrainerFn.FITTING
 
 
 def frozen_names(module: nn.Module) -> list[str]:
-    """Return the names of tensors that every process has read from the same files.
+    """Return the names of the tensors that every process has read from the same files.
 
-    Lightning and PyTorch look for it under the name that `configure_model` gives it; without it,
-    every step would send the dictionaries of task vectors around.
+    Lightning and PyTorch look for them in the attribute that `configure_model` sets. Without them,
+    every step would send the dictionaries of task vectors to all processes.
     """
     tensors = chain(module.named_parameters(), module.named_buffers())
     return [name for name, tensor in tensors if not tensor.requires_grad]

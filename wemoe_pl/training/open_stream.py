@@ -1,4 +1,4 @@
-"""A stream that nobody announces: the model itself finds out the task of every image."""
+"""Adapt on an unannounced stream, where the model itself infers the task of every image."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -18,11 +18,11 @@ from wemoe_pl.training.scoring import Logs, log_by_task
 
 
 class Right(NamedTuple):
-    """The shares of images whose inferred task is the true one.
+    """A `Right` holds the shares of images whose inferred task is the true one.
 
     Attributes:
-        mean: of all images of a step.
-        by_task: of those of each true task.
+        mean: the share of all images of a step.
+        by_task: the share of each true task's images.
     """
 
     mean: Tensor
@@ -30,12 +30,12 @@ class Right(NamedTuple):
 
 
 class Inferred(NamedTuple):
-    """The images of a step, by the task that each of them seems to be of.
+    """An `Inferred` groups the images of a step by their inferred tasks.
 
     Attributes:
-        images: by inferred task, (B, 3, H, W), in the order of the step.
+        images: the images by inferred task, (B, 3, H, W), in the order of the step.
         encoded: the same images, encoded.
-        right: how often that is the task which it is of.
+        right: the shares of images whose inferred task is the true one.
     """
 
     images: dict[str, Tensor]
@@ -44,7 +44,7 @@ class Inferred(NamedTuple):
 
 
 class Adapting(Logs, Protocol):
-    """The part of a `TestTimeAdaptation` that an open stream is about; see there."""
+    """`Adapting` is the part of a `TestTimeAdaptation` that an open stream needs; see there."""
 
     suite: Suite
     merge: MergeMethod
@@ -55,14 +55,14 @@ class Adapting(Logs, Protocol):
 
     @property
     def trainer(self) -> Trainer:
-        """The trainer of the fit."""
+        """Return the trainer of the fit."""
 
 
 def check_open_stream(module: Adapting, processes: int) -> None:
-    """Raise `ConfigError` where tasks are not announced and cannot be found out.
+    """Raise `ConfigError` if tasks are not announced and cannot be inferred.
 
     Args:
-        module: the one that adapts, whose model need not be built.
+        module: the module that adapts, whose model need not be built.
         processes: the number of processes that share a step.
     """
     if module.announced:
@@ -86,12 +86,12 @@ def check_open_stream(module: Adapting, processes: int) -> None:
 
 
 def rule_of(module: Adapting) -> InferenceRule:
-    """Return the rule by which tasks are inferred that are not announced."""
+    """Return the rule by which unannounced tasks are inferred."""
     return module.infer_task or BEST_RULE
 
 
 def is_open(module: Adapting) -> bool:
-    """May a task have any number of images in a step, and perhaps none?"""
+    """Return whether a task may have any number of images in a step, perhaps none."""
     data = getattr(module.trainer, "datamodule", None)
     return not module.announced or getattr(data, "proportions", None) is not None
 
@@ -99,14 +99,14 @@ def is_open(module: Adapting) -> bool:
 def open_step(
     module: Adapting, images: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Encoded] | None]:
-    """Return the images of a step that can be learned from, by their task as it is known.
+    """Return the images of a step that can be learned from, by announced or inferred task.
 
-    Those that were encoded to find out their tasks come encoded as well. It is logged how often
-    the inferred task is the true one, and how many images are left out.
+    If they were encoded to infer their tasks, the second value has them encoded; otherwise it is
+    None. The share of right tasks and the number of images that are left out are logged.
 
     Args:
-        module: the one that adapts.
-        images: by true task, (B, 3, H, W).
+        module: the module that adapts.
+        images: the images by true task, (B, 3, H, W).
     """
     if not is_open(module):
         return dict(images), None
@@ -126,13 +126,13 @@ def by_inferred_task(
 ) -> Inferred:
     """Put the images of a step together, encode them in one pass, and infer the task of each.
 
-    Any of the tasks that have an expert may be inferred. What the images are really of is looked
-    at for the shares alone.
+    Any task with an expert may be inferred. The true tasks are used only to compute the shares of
+    right ones.
 
     Args:
-        model: the one that is adapted, as it is now.
-        images: by true task, (B, 3, H, W).
-        rule: by which tasks are inferred.
+        model: the model that is adapted, in its present state.
+        images: the images by true task, (B, 3, H, W).
+        rule: the rule by which tasks are inferred.
     """
     pooled = torch.cat(list(images.values()))
     encoded = model.encode_tasks({"": pooled}, with_routing=bool(model.routed))[""]
@@ -147,12 +147,12 @@ def by_inferred_task(
 
 
 def how_often_right(places: Tensor, sizes: Mapping[str, int], model: MultiTaskModel) -> Right:
-    """Compare inferred tasks with the true ones.
+    """Return the shares of images whose inferred task is the true one.
 
     Args:
-        places: of the inferred tasks among the experts, (B,).
-        sizes: by true task, how many of the images are of it, one task after another.
-        model: with the experts.
+        places: the places of the inferred tasks among the experts, (B,).
+        sizes: the number of images of each true task, one task after another.
+        model: the model with the experts.
     """
     found = places.split(list(sizes.values()))
     right = {
@@ -174,7 +174,7 @@ def inferred_places(model: MultiTaskModel, encoded: Encoded, rule: InferenceRule
 
 
 def some_of(encoded: Encoded, members: Tensor) -> Encoded:
-    """Return some of the images that were encoded."""
+    """Return the encoded images at the places `members`."""
     weights = encoded.routing_weights
     return Encoded(encoded.features[members], None if weights is None else weights[members])
 
@@ -183,8 +183,8 @@ def enough_for(objective: Objective, images: Mapping[str, Tensor]) -> dict[str, 
     """Leave out the tasks with fewer images than an objective can learn from.
 
     Args:
-        objective: the one that is minimised.
-        images: by task, (B, 3, H, W).
+        objective: the objective that is minimised.
+        images: the images by task, (B, 3, H, W).
 
     Raises:
         ConfigError: none would be left.
@@ -196,7 +196,7 @@ def enough_for(objective: Objective, images: Mapping[str, Tensor]) -> dict[str, 
 
 
 def unannounced_note(module: object) -> str:
-    """Say that a module has found out the tasks of images itself; an empty text if it has not."""
+    """Return a note that a module has inferred the tasks of images, or an empty text."""
     if getattr(module, "announced", True):
         return ""
     rule = getattr(module, "infer_task", None) or BEST_RULE

@@ -1,4 +1,4 @@
-"""The optimisers of all modules have a learning rate above 0 that changes with every step."""
+"""Check and schedule the learning rates of optimisers, which change with every step."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ Schedule = Literal["cosine", "constant"]
 
 
 def checked_learning_rate(learning_rate: float) -> float:
-    """`learning_rate`, or a `ConfigError` unless it is above 0."""
+    """Return `learning_rate`; raise `ConfigError` unless it is above 0."""
     if not learning_rate > 0:
         raise ConfigError(f"learning_rate is {learning_rate}: give a number above 0.")
     return learning_rate
@@ -27,9 +27,10 @@ def count_steps(trainer: Trainer) -> int:
 
 
 def check_heads_are_averaged(trainer: Trainer) -> None:
-    """Raise `ConfigError` where heads are trained that have no part in the last batch of a step.
+    """Raise `ConfigError` if trained heads may have no part in the last batch of a step.
 
-    Several processes average the gradients after that batch, of what it has used alone.
+    Several processes average gradients after that batch, and only those of the parameters that it
+    has used.
     """
     if trainer.world_size > 1 and trainer.accumulate_grad_batches > 1:
         raise ConfigError(
@@ -41,7 +42,7 @@ def check_heads_are_averaged(trainer: Trainer) -> None:
 def scheduled(
     optimizer: Optimizer, schedule: Schedule, trainer: Trainer
 ) -> OptimizerLRSchedulerConfig:
-    """Anneal the learning rate to zero over the run by a cosine, or leave it as it is."""
+    """Return the optimiser with its schedule: a cosine to zero over the run, or a constant rate."""
     steps = count_steps(trainer)
     if schedule == "cosine":
         return stepwise(optimizer, CosineAnnealingLR(optimizer, steps))

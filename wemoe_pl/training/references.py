@@ -1,4 +1,4 @@
-"""The references: the methods beside which every table and figure shows a merged model."""
+"""Define the references: the methods that tables and figures compare a merged model with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from wemoe_pl.merging.spelling import spelled
 
 @dataclass(frozen=True)
 class Reference:
-    """A method that others are compared with.
+    """A reference is a method that merged models are compared with.
 
     Args:
         kind: the class of the method.
-        bar: how matplotlib draws its bars.
-        is_ceiling: does it stand behind all merged models, which are not expected to reach it?
+        bar: the matplotlib properties of its bars.
+        is_ceiling: True if merged models are not expected to reach it; it then comes last.
     """
 
     kind: type[MergeMethod]
@@ -23,21 +23,21 @@ class Reference:
 
     @property
     def title(self) -> str:
-        """Return what heads its columns and names its rows and bars."""
+        """Return the title of its columns, rows and bars."""
         return spelled(self.label)
 
     @property
     def label(self) -> str:
-        """Return the name of the method itself, as in `results.json`."""
+        """Return the name of the method, as in `results.json`."""
         return self.kind.__name__
 
     def method_for(self, merge: MergeMethod) -> MergeMethod:
-        """Make the method with which a given one is compared."""
+        """Make the method that a given one is compared with."""
         return TaskArithmetic(merge.scaling) if self.kind is TaskArithmetic else self.kind()
 
 
 EXPERTS = "individual"  # the key of the experts, each on its own task
-# By their keys in `results.json`, in the order of columns and bars.
+# The keys are those in `results.json`; the order is that of columns and bars.
 REFERENCES = {
     "pretrained": Reference(Pretrained, {"color": "#DDDDDD"}),
     "task_arithmetic": Reference(TaskArithmetic, {"color": "#56B4E9", "hatch": "////"}),

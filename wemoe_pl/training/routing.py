@@ -1,4 +1,4 @@
-"""The routing inside an adapted model: where each block sends the samples of each task."""
+"""Measure the routing inside an adapted model: where each block sends the samples of each task."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,11 +12,12 @@ from wemoe_pl.training.metrics import from_units, in_units
 
 
 class TaskRouting(NamedTuple):
-    """The routing of one task's samples.
+    """A `TaskRouting` describes the routing of one task's samples.
 
     Attributes:
-        mean: of the routing weights, (blocks, experts).
-        largest: the share of samples whose largest routing weight is each expert's, likewise.
+        mean: the mean routing weights, (blocks, experts).
+        largest: the share of samples whose largest routing weight is each expert's, (blocks,
+            experts).
     """
 
     mean: Tensor
@@ -24,7 +25,7 @@ class TaskRouting(NamedTuple):
 
 
 class RoutingStatistics(Metric):
-    """Sums over one task's samples what a `TaskRouting` tells.
+    """The metric sums the routing of one task's samples, from which `compute` takes the means.
 
     >>> routing = RoutingStatistics(blocks=2, experts=3)
     >>> routing.update([torch.tensor([[0.3, 0.2, 0.1]]), torch.tensor([[0.3, 0.1, 0.5]])])
@@ -52,5 +53,5 @@ class RoutingStatistics(Metric):
         self.samples += per_block.shape[1]
 
     def compute(self) -> TaskRouting:
-        """Take the means over all samples."""
+        """Return the means over all samples."""
         return TaskRouting(from_units(self.total) / self.samples, self.won / self.samples)

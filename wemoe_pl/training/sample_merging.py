@@ -18,24 +18,24 @@ from wemoe_pl.training.optimization import count_steps
 
 
 class SampleMerging(MergedModule):
-    """Fisher merging, RegMean and RegMean++: `fit` shows every expert samples of its own task.
+    """Sample merging is Fisher merging, RegMean or RegMean++: experts see samples of their tasks.
 
-    A run has `trainer.max_steps` batches of every task. It leaves the merged weights as
-    `encoder.safetensors`, and in its checkpoint.
+    A fit has `trainer.max_steps` batches of every task. It writes the merged weights to
+    `encoder.safetensors` and to its checkpoint.
 
     Args:
         suite: the pretrained encoder, experts, heads and tasks.
         merge: the merge method.
         task: the only task that `predict` answers; by default all that have a head.
-        infer_task: let `predict` find out the task of each image, by the "entropy" of the heads'
-            answers, and answer for that one only.
-        references: also score pretrained, task arithmetic and the individual experts, for the
-            table and the normalized mean.
+        infer_task: the rule ("entropy" of the heads' answers) by which `predict` infers the one
+            task that it answers for an image.
+        references: True to also score pretrained, task arithmetic and the individual experts, for
+            the table and the normalized mean.
     """
 
     merge: SampleMethod
-    learns_by_steps = False  # it is solved for in the end
-    resumable = False  # what is counted is as large as a model for every task
+    learns_by_steps = False  # the weights are solved for at the end
+    resumable = False  # a checkpoint would need sums as large as a model for every task
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class SampleMerging(MergedModule):
         self.solved = False
 
     def on_fit_start(self) -> None:
-        """Start to count; the experts take turns in one encoder."""
+        """Start the sums over samples; the experts take turns in one encoder."""
         count_steps(self.trainer)  # refuses a run without an end
         if getattr(getattr(self.trainer, "datamodule", None), "proportions", None) is not None:
             raise ConfigError(
@@ -66,10 +66,10 @@ class SampleMerging(MergedModule):
         self.sums = self.merge.start(frozen, experts)
 
     def configure_optimizers(self) -> None:
-        """None: Lightning then counts steps, and does nothing else."""
+        """Return no optimiser: Lightning then counts steps, and does nothing else."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count the samples of every task by its own expert."""
+        """Add the samples of every task to the sums, by the task's own expert."""
         for task, (images, labels) in batch.items():
             if self.merge.needs_labels and (labels == UNLABELLED).any():
                 raise DataError(
@@ -80,7 +80,7 @@ class SampleMerging(MergedModule):
             self.sums.add(task, expert, head, images, labels)
 
     def on_validation_epoch_start(self) -> None:
-        """Score what the samples so far lead to."""
+        """Solve for the weights from the samples so far, which a fit's validation then scores."""
         if is_fitting(self) and not self.trainer.sanity_checking:
             self.solve()
 
@@ -90,7 +90,7 @@ class SampleMerging(MergedModule):
         del self.experts, self.sums
 
     def solve(self) -> None:
-        """Put the merged weights in place."""
+        """Solve for the merged weights, and load them into the classifier."""
         encoder = self.classifier.encoder
         averages = self.merge.merge(self.suite.load_pretrained(), self.suite.load_experts())
         state = {name: w.to(self.device) for name, w in averages.state_dict().items()}
@@ -98,7 +98,7 @@ class SampleMerging(MergedModule):
         self.solved = True
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take a finished run's weights; of an unfinished one there is no checkpoint."""
+        """Accept the checkpoint of a finished fit; a fit cannot be resumed."""
         super().on_load_checkpoint(checkpoint)
         if is_fitting(self) and checkpoint["global_step"] != count_steps(self.trainer):
             raise ConfigError(
@@ -108,11 +108,11 @@ class SampleMerging(MergedModule):
         self.solved = True
 
     def on_test_start(self) -> None:
-        """Refuse to score the average in the name of the method."""
+        """Refuse to score weights before they are computed: until then they are an average."""
         self.check_solved()
 
     def on_predict_start(self) -> None:
-        """Refuse to answer in the name of the method."""
+        """Refuse to predict with weights before they are computed."""
         self.check_solved()
         super().on_predict_start()
 

@@ -1,4 +1,4 @@
-"""The callback that scores a module whenever it is validated or tested."""
+"""Score a module whenever it is validated or tested, by a callback."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from wemoe_pl.training.shown_metrics import SHOWN_METRICS, Stage
 
 
 class Logs(Protocol):
-    """A LightningModule, as far as it logs."""
+    """`Logs` is the part of a LightningModule that logs."""
 
     def log(self, name: str, value: Any, prog_bar: bool = False) -> None:
         """Log a value."""
@@ -31,7 +31,7 @@ class Logs(Protocol):
 
 
 class Scored(Logs, Protocol):
-    """The part of a `MultiTaskModule` that scoring reads and sets; see there."""
+    """`Scored` is the part of a `MultiTaskModule` that scoring reads and sets; see there."""
 
     suite: Suite
     classifier: MultiTaskClassifier
@@ -44,41 +44,42 @@ class Scored(Logs, Protocol):
 
     @property
     def device(self) -> torch.device:
-        """The device of the classifier."""
+        """Return the device of the classifier."""
 
     @property
     def own_reference(self) -> str | None:
-        """The reference that the method is itself."""
+        """Return the reference that equals the method; None if there is none."""
 
     def build_references(self) -> dict[str, MultiTaskClassifier]:
-        """Build the models that the test compares with."""
+        """Build the models that the test compares with, by the name of their column."""
 
     @property
     def references(self) -> Mapping[str, MergeMethod]:
-        """The methods that the test compares with."""
+        """Return the methods that the test compares with, by the name of their column."""
 
 
 class Scoring(L.Callback):
-    """Begins and ends the evaluations of a `MultiTaskModule`, and logs what they come to.
+    """The callback begins and ends the evaluations of a `MultiTaskModule`, and logs their scores.
 
-    The module, which brings it along, has its own steps add their batches.
+    The module adds the callback to the trainer, and its own steps count the batches.
 
     Attributes:
-        asks_experts: are validations compared with the experts' answers, which are asked for once?
+        asks_experts: True if validations are compared with the experts' answers, which are computed
+            once per image.
     """
 
-    final: FinalEvaluation  # of the test that goes on
+    final: FinalEvaluation  # the evaluation of the current test
 
     def __init__(self) -> None:
         self.asks_experts = False
         self._experts: ExpertAnswers | None = None
 
     def teardown(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
-        """Let go of the experts' answers, which are for the images of one fit."""
+        """Free the experts' answers, which are for the images of one fit."""
         self._experts = None
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Start to count."""
+        """Start an evaluation."""
         module: Scored = pl_module
         if self._experts is None and self.asks_experts and EXPERTS in module.references:
             place = next(module.classifier.parameters())
@@ -86,12 +87,12 @@ class Scoring(L.Callback):
         module.evaluation = Evaluation(module.classifier, module.device, self._experts)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Log `val/acc`, and what needs no labels, each with `/<task>` behind it."""
+        """Log `val/acc` and the scores that need no labels, each also per task (`…/<task>`)."""
         log_scores(pl_module, "val")
         in_one_column(trainer)
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Build what the test compares with, and start to count."""
+        """Build the references that the test compares with, and start an evaluation."""
         module: Scored = pl_module
         with module.clock.timed("build"):
             place = next(module.classifier.parameters())
@@ -101,7 +102,7 @@ class Scoring(L.Callback):
         module.evaluation = self.final
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Log `test/acc`, `test/information` and `routing/<task>`, and keep all figures."""
+        """Log the scores of the test and `routing/<task>`, and keep all figures."""
         module: Scored = pl_module
         log_scores(module, "test")
         in_one_column(trainer)
@@ -114,9 +115,9 @@ class Scoring(L.Callback):
 
 
 def check_asks_experts(module: Scored, key: str) -> None:
-    """Raise `ConfigError` if a model is not compared with the experts, whose agreement a key wants.
+    """Raise `ConfigError` if `key` is agreement, but the model is not compared with the experts.
 
-    The experts themselves agree with themselves.
+    A module whose method is the experts themselves passes, since they agree with themselves.
     """
     if EXPERTS not in (*module.references, module.own_reference):
         raise ConfigError(
@@ -126,7 +127,7 @@ def check_asks_experts(module: Scored, key: str) -> None:
 
 
 def log_scores(module: Scored, stage: Stage) -> None:
-    """Keep what a `MultiTaskModule` has counted, and log every score that the stage shows."""
+    """Gather and keep what a `MultiTaskModule` has counted, and log the scores of the stage."""
     module.evaluation.gather()
     module.scores, module.routing = module.evaluation.scores, module.evaluation.routing
     for metric in SHOWN_METRICS:
@@ -141,6 +142,6 @@ def log_by_task(
     values: Mapping[str, Any],
     prog_bar: bool = True,
 ) -> None:
-    """Log a metric: its mean over tasks, and with `/<task>` behind the key that of each task."""
+    """Log the mean of a metric over tasks under `key`, and that of each task under `key/<task>`."""
     module.log(key, average, prog_bar=prog_bar)
     module.log_dict({f"{key}/{task}": value for task, value in values.items()})

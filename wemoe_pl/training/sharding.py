@@ -1,8 +1,8 @@
-"""Dictionaries that do not fit one device: split over several, or kept in the memory of the CPU.
+"""Split dictionaries of task vectors over several devices, or keep them in the memory of the CPU.
 
-Either way a block's task vectors are whole, and on the device, only while the block runs: they are
-fetched for its forward pass, let go of, and fetched once more for its backward pass. The rest, the
-routers among it, is on every device, as under DDP.
+This is for dictionaries that do not fit one device. A block's task vectors are whole, and on the
+device, only while the block runs: they are fetched for its forward pass, freed, and fetched again
+for its backward pass. All other tensors, such as the routers', are on every device, as under DDP.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,14 +26,14 @@ from wemoe_pl.training.module import MultiTaskModule
 
 
 class ShardedDictionary(DDPStrategy):
-    """DDP, with the task vectors of every block shared out to the devices of a node by FSDP2.
+    """The strategy is DDP with each block's task vectors sharded over a node's devices by FSDP2.
 
-    What was trained, its optimiser and its checkpoints are those of DDP, and so of one process. A
-    model without a dictionary runs as under DDP.
+    Trained parameters, optimiser and checkpoints are the same as under DDP, and so the same as in
+    one process. A model without a dictionary runs as under DDP.
 
     Args:
-        offload: keep each device's share in the memory of the CPU. On a single device, whose share
-            is the whole dictionary, that alone makes room.
+        offload: True to keep each device's share in the memory of the CPU. A single device, whose
+            share is the whole dictionary, saves memory only by this.
     """
 
     def __init__(self, offload: bool = False):
@@ -41,7 +41,7 @@ class ShardedDictionary(DDPStrategy):
         self.offload = offload
 
     def setup_environment(self) -> None:
-        """Refuse to predict on several devices, some of which may have no image at all."""
+        """Refuse to predict on several devices, since some of them may have no image at all."""
         processes = self.num_nodes * self.num_processes
         if self.job.trainer.state.fn == TrainerFn.PREDICTING and processes > 1:
             raise ConfigError(
@@ -52,7 +52,7 @@ class ShardedDictionary(DDPStrategy):
 
     @contextmanager
     def model_sharded_context(self) -> Iterator[None]:
-        """Share out each block's dictionary as soon as it is made, so that no process holds all."""
+        """Shard each block's dictionary as soon as it is built, so that no process holds it all."""
         shape = (self.num_nodes, self.num_processes)
         mesh = init_device_mesh(self.root_device.type, shape, mesh_dim_names=("node", "device"))
 
@@ -67,10 +67,11 @@ class ShardedDictionary(DDPStrategy):
             hook.remove()
         encoder, mixtures = self.job.classifier.encoder, self.job.classifier.mixtures
         if mixtures and not isinstance(encoder, FSDPModule):
-            below = shard(encoder, set(), mesh["device"], self.offload)  # it lets blocks overlap
+            # The encoder becomes the root of all mixtures, which lets blocks overlap.
+            below = shard(encoder, set(), mesh["device"], self.offload)
             for mixture in mixtures:
                 assert isinstance(mixture, FSDPModule)
-                # Left to itself, FSDP takes what was scored in between for part of the order.
+                # By default, FSDP would take the passes of validations for part of the order.
                 mixture.set_modules_to_backward_prefetch([below])
                 below = mixture
 
@@ -81,14 +82,14 @@ class ShardedDictionary(DDPStrategy):
         return self.lightning_module
 
     def model_to_device(self) -> None:
-        """Move what is whole; FSDP has put the rest where it belongs."""
+        """Move the tensors that are not sharded; FSDP has put the others where they belong."""
         assert self.model is not None
         for tensor in chain(self.model.parameters(), self.model.buffers()):
             if not isinstance(tensor, DTensor):
                 tensor.data = tensor.data.to(self.root_device)
 
     def teardown(self) -> None:
-        """End what a stage has begun, but leave the model where it is, as it cannot be moved."""
+        """Tear down what a stage set up, but leave the model where it is: it cannot be moved."""
         assert self.cluster_environment is not None
         assert self.accelerator is not None
         self.cluster_environment.teardown()
@@ -104,14 +105,14 @@ class ShardedDictionary(DDPStrategy):
         self.keep_pace(self.job.trainer.test_dataloaders, self.job.trainer.num_test_batches)
 
     def keep_pace(self, loaders: Any, batches: Sequence[int | float]) -> None:
-        """Have a part in as many passes as the process with the most batches, without images.
+        """Take part in as many passes as the process with the most batches, without images.
 
-        A block runs once all processes have come to fetch its task vectors, and they do not all
-        score the same number of batches.
+        A block runs only when all processes have come to fetch its task vectors, but not all of
+        them score the same number of batches.
 
         Args:
-            loaders: the images of each task to score, as Lightning holds them.
-            batches: how many batches of each.
+            loaders: the loaders of the tasks to score, as Lightning holds them.
+            batches: the number of batches of each loader.
         """
         pairs = zip(loaders, batches, strict=True)
         own = int(sum(count for loader, count in pairs if not isinstance(loader.dataset, NoTask)))
@@ -126,13 +127,13 @@ class ShardedDictionary(DDPStrategy):
 def shard(
     module: nn.Module, tensors: set[nn.Parameter], mesh: DeviceMesh, offload: bool
 ) -> FSDPModule:
-    """Share out some parameters of a module, which from then on fetches them whenever it runs.
+    """Shard some parameters of a module, which from then on fetches them whenever it runs.
 
     Args:
-        module: it is changed in place.
-        tensors: which; all others stay as they are.
+        module: the module, which is changed in place.
+        tensors: the parameters to shard; all others stay as they are.
         mesh: the devices, in one dimension.
-        offload: keep the shares in the memory of the CPU.
+        offload: True to keep the shares in the memory of the CPU.
 
     Returns:
         The same module.

@@ -1,4 +1,4 @@
-"""The table of metrics: what a run logs, draws and writes, under which names and in which units."""
+"""List the metrics that a run logs, draws and writes, with their names and units."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
@@ -9,20 +9,20 @@ Stage = Literal["train", "val", "test", ""]
 
 
 class ShownMetric(NamedTuple):
-    """A figure that a run shows, and how each place shows it.
+    """A `ShownMetric` says under which names and in which units a run shows a metric.
 
     Attributes:
-        name: its part in the keys under which it is logged: `val/acc`, `val/acc/<task>`.
-        title: its name for people.
-        stages: those that log it; pictures and the progress bar show it in the first. A key of no
-            stage is the name alone.
-        unit: in which pictures, summary and report show it.
-        least_is_best: is the least value the best, as of a loss?
-        progress: its format beside the progress bar; empty if it is not there.
-        is_drawn: has it a panel in the picture of an adaptation?
-        score: computes it for every task; None if it is no score of predictions.
-        result: its key in `results.json`; empty if it is not there.
-        without_labels: what it says about predictions, if it needs no labels to say so.
+        name: the name in the keys under which it is logged: `val/acc`, `val/acc/<task>`.
+        title: the name for people.
+        stages: the stages that log it; pictures and the progress bar show the first. The key in
+            the stage "" is the name alone.
+        unit: the unit in pictures, summary and report.
+        least_is_best: True if the smallest value is the best, as for a loss.
+        progress: the format next to the progress bar; empty if it is not shown there.
+        is_drawn: True if it has a panel in the picture of an adaptation.
+        score: a function that computes it per task; None if it is no score of predictions.
+        result: the key in `results.json`; empty if it is not written there.
+        without_labels: an explanation, if it needs no labels; otherwise empty.
     """
 
     name: str
@@ -37,7 +37,7 @@ class ShownMetric(NamedTuple):
     without_labels: str = ""
 
     def text(self, value: float | None) -> str:
-        """Write a value in the unit of the metric, and a dash for what was not measured.
+        """Write a value in the unit of the metric; a dash for None, which was not measured.
 
         >>> [m.text(0.256) for m in SHOWN_METRICS if m.name in ("acc", "entropy")]
         ['0.26', '25.6']
@@ -46,27 +46,27 @@ class ShownMetric(NamedTuple):
         return "–" if value is None else f"{self.scale * value:.{digits}f}"
 
     def of(self, scores: TaskScores) -> dict[str, float]:
-        """Compute it for every task; nothing where it is no score of predictions."""
+        """Compute the metric for every task; return {} if it is no score of predictions."""
         return self.score(scores) if self.score else {}
 
     def key_in(self, stage: Stage) -> str:
-        """The key of its mean over tasks in a stage; that of a task has `/<task>` behind it."""
+        """Return the key of the mean over tasks in a stage; that of one task adds `/<task>`."""
         return f"{stage}/{self.name}" if stage else self.name
 
     def keys(self, tasks: Iterable[str]) -> Iterator[str]:
-        """All keys under which it may be logged."""
+        """Yield all keys under which the metric may be logged."""
         for stage in self.stages:
             yield self.key_in(stage)
             yield from (f"{self.key_in(stage)}/{task}" for task in tasks)
 
     @property
     def key(self) -> str:
-        """The key in the stage in which it is shown."""
+        """Return the key in the stage in which the metric is shown."""
         return self.key_in(self.stages[0])
 
     @property
     def label(self) -> str:
-        """The title with the unit, for axes and columns.
+        """Return the title with the unit, for axes and columns.
 
         >>> [metric.label for metric in SHOWN_METRICS if metric.is_drawn]
         ['entropy, nats', 'accuracy, %', 'agreement with the experts, %', 'classes predicted, %']
@@ -75,7 +75,7 @@ class ShownMetric(NamedTuple):
 
     @property
     def scale(self) -> int:
-        """Return the number of its units that a value of 1 is."""
+        """Return the number of units that a value of 1 corresponds to."""
         return 100 if self.unit == "%" else 1
 
 
@@ -123,14 +123,14 @@ ACCURACY, AGREEMENT, INFORMATION, CALIBRATION = (
     next(m for m in SHOWN_METRICS if m.name == name)
     for name in ("acc", "agreement", "information", "calibration_error")
 )
-# What an agreement certifies: it follows from it, and is neither logged nor written down.
+# A bound that follows from the agreement, and so is neither logged nor written to results.
 CERTIFICATE = ShownMetric(
     "certificate", "accuracy from the expert's, at most", (), unit="%", least_is_best=True,
     without_labels="On these images the accuracy of a task differs from its expert's by at most "
     "1 − agreement, whatever their labels.",
 )  # fmt: skip
 LABEL_FREE = [metric for metric in SHOWN_METRICS if metric.without_labels]
-# The scores by which settings, and states of a model, can be chosen without labels.
+# Scores by which settings, or states of a model, can be chosen without labels.
 LabelFreeScore = Literal["information", "agreement"]
 CHOSEN_BY: dict[LabelFreeScore, ShownMetric] = {"information": INFORMATION, "agreement": AGREEMENT}
 POOR_EXPERTS = (

@@ -1,4 +1,4 @@
-"""One model, all heads: how often the task is found when nobody says it, and the class as well."""
+"""Measure how often a model finds both task and class of an image whose task nobody names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,15 +12,15 @@ from wemoe_pl.model.task_inference import InferenceRule, InferredTask, infer_tas
 from wemoe_pl.training.gathering import gather_metrics
 from wemoe_pl.training.metrics import mean
 
-REJECTED = 0.05  # of the images that a model was adapted on: docs/use.md says what that finds
+REJECTED = 0.05  # share of the images adapted on; docs/use.md says how well that rejects others
 CONFIDENCE_BINS = 1000
 
 
 class UnknownTaskAccuracy(Metric):
-    """The accuracy when tasks are inferred: shares of right tasks, and of right classes too, (2,).
+    """The metric is two shares of images: with the right task, and also with the right class, (2,).
 
     Args:
-        place: of the true task among all.
+        place: the place of the true task among all tasks.
     """
 
     right: Tensor
@@ -41,7 +41,7 @@ class UnknownTaskAccuracy(Metric):
         self.images += labelled.sum()
 
     def compute(self) -> Tensor:
-        """The shares of right tasks, and of right classes of the right task.
+        """Return the shares of right tasks, and of right classes of the right task.
 
         They are in double precision, as accuracies are, so that equal ones are rounded alike.
         """
@@ -49,14 +49,14 @@ class UnknownTaskAccuracy(Metric):
 
 
 class Confidences(Metric):
-    """The confidences with which tasks are inferred, counted in bins by the inferred task.
+    """The metric counts the confidences of inferred tasks, in bins, by the inferred task.
 
-    From them follows when an image is of none of the tasks: when its task is inferred with less
-    confidence than all but a few of the images had for which the same task was inferred. That
-    needs no labels.
+    It gives a threshold per task: an image is of none of the tasks if the confidence in its
+    inferred task is lower than for all but a share `REJECTED` of the counted images with the same
+    inferred task. That needs no labels.
 
     Args:
-        tasks: how many there are.
+        tasks: the number of tasks.
     """
 
     counts: Tensor
@@ -75,23 +75,23 @@ class Confidences(Metric):
         self.counts += added.view_as(self.counts)
 
     def compute(self) -> Tensor:
-        """The threshold of every task, (T,); 0 of one that was never inferred."""
+        """Return the threshold of every task, (T,); 0 for one that was never inferred."""
         counts = self.counts.cpu()
-        below = counts.cumsum(dim=1) - counts  # how many lie in lower bins
+        below = counts.cumsum(dim=1) - counts  # the number of images in lower bins
         allowed = REJECTED * counts.sum(dim=1, keepdim=True)
         highest = (below <= allowed).sum(dim=1) - 1
         return torch.where(counts.sum(dim=1) > 0, highest, 0).double() / CONFIDENCE_BINS
 
 
 class UnknownTaskScores:
-    """Scores of every task when the task is inferred, by every rule that the model allows.
+    """`UnknownTaskScores` scores each task with inferred tasks, by all rules that the model allows.
 
     Args:
-        tasks: those that have a head.
-        experts: in the order of the routing weights; the images of their tasks say which confidence
-            is usual, or those of all tasks if there are none.
-        rules: by which tasks are inferred.
-        device: of the counts.
+        tasks: the tasks that have a head.
+        experts: the experts in the order of the routing weights; thresholds are calibrated on the
+            images of their tasks, or on those of all tasks if there are no experts.
+        rules: the rules by which tasks are inferred.
+        device: the device of the counts.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class UnknownTaskScores:
         labels: Tensor,
         routing_weights: Sequence[Tensor],
     ) -> None:
-        """Count a batch of a task: the logits of all heads, and the routing weights per block."""
+        """Count a batch of a task by the logits of all heads and the routing weights per block."""
         for rule, metrics in self._metrics.items():
             inferred = infer_task(rule, logits, routing_weights, self.experts)
             metrics[task].update(inferred.place, logits[task], labels)
@@ -125,13 +125,13 @@ class UnknownTaskScores:
                 self._confidences[rule].update(inferred)
 
     def gather(self) -> None:
-        """Count what all processes have counted."""
+        """Add up the counts of all processes."""
         for metrics in self._metrics.values():
             gather_metrics(metrics.values())
         gather_metrics(self._confidences.values())
 
     def compute(self) -> dict[str, dict[str, Any]]:
-        """By rule: `accuracy` and `task_accuracy` of every task with labels, `mean`, `threshold`.
+        """Return `accuracy` and `task_accuracy` per labelled task, `mean`, `threshold`, by rule.
 
         The threshold is the confidence below which an image is of none of the tasks.
         """
@@ -141,15 +141,15 @@ class UnknownTaskScores:
         }
 
     def thresholds(self, rule: InferenceRule) -> dict[str, float]:
-        """The threshold of every task that was inferred by a rule."""
+        """Return the threshold of every task that a rule has inferred."""
         values = (
             self._confidences[rule].compute().reshape(-1).tolist()
-        )  # of one task it is a number
+        )  # a scalar if there is one task
         return {task: value for task, value in zip(self.tasks, values, strict=True) if value}
 
 
 def scores_of_rule(metrics: Mapping[str, UnknownTaskAccuracy]) -> dict[str, Any]:
-    """Compute the scores of one rule."""
+    """Return the scores of one rule."""
     values = {t: m.compute().tolist() for t, m in metrics.items() if m.images}
     accuracy = {task: right_class for task, (_, right_class) in values.items()}
     task_accuracy = {task: right_task for task, (right_task, _) in values.items()}

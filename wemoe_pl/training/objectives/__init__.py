@@ -1,4 +1,4 @@
-"""Objectives: small objects that say what adaptation minimises, and never see a label."""
+"""Define objectives: small objects that say what adaptation minimises, without any label."""
 
 from wemoe_pl.training.objectives.base import (
     Objective,

@@ -1,4 +1,4 @@
-"""The interface of every objective, and the checks of what an own one asks for and returns."""
+"""Define the interface of objectives, and check what a user's objective needs and returns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,15 @@ from wemoe_pl.training.objectives.outputs import AdaptationOutputs, Need
 
 
 class Objective(ABC):
-    """A rule that says how far the answers for the images of a task are from what they should be.
+    """An objective computes the loss of a model's answers for images of one task, without labels.
 
-    It is called once per task and step, and adaptation minimises the sum over tasks. It sees no
-    labels. Sub-classes are best dataclasses of plain fields, so that a YAML can hold one.
+    It is called once per task and step, and adaptation minimises the sum over tasks. Sub-classes
+    should be dataclasses with plain fields, so that a YAML file can hold one.
 
     Attributes:
-        needs: what it looks at beside the logits: any of "features", "routing_weights", "images",
-            "expert_logits" and "expert_features". Nothing else is computed. It is one for the class
-            as a rule, and may be a property where it depends on the options.
+        needs: the inputs that it reads in addition to the logits: any of "features",
+            "routing_weights", "images", "expert_logits" and "expert_features". No others are
+            computed. It is usually a class attribute; if it depends on options, a property.
     """
 
     needs: Sequence[Need] = ()
@@ -31,12 +31,12 @@ class Objective(ABC):
 
     @property
     def least_images(self) -> int:
-        """The number of images per task and step below which nothing can be learned."""
+        """Return the number of images per task and step below which nothing can be learned."""
         return 1
 
 
 def check_objective(objective: Any) -> None:
-    """Raise `ConfigError` unless this is an objective, and has nothing to be trained itself."""
+    """Raise `ConfigError` unless this is an objective without trainable weights of its own."""
     name = objective.__name__ if isinstance(objective, type) else type(objective).__name__
     if isinstance(objective, type) or not isinstance(objective, Objective):
         raise ConfigError(
@@ -51,10 +51,10 @@ def check_objective(objective: Any) -> None:
 
 
 def needs_of(objective: Objective) -> frozenset[Need]:
-    """Return what an objective needs beside the logits.
+    """Return the inputs that an objective needs in addition to the logits.
 
     Raises:
-        ConfigError: it needs something that there is not.
+        ConfigError: it needs something that does not exist.
     """
     name, known = type(objective).__name__, get_args(Need)
     if isinstance(objective.needs, str):
@@ -84,7 +84,7 @@ def loss_of(objective: Objective, outputs: AdaptationOutputs) -> Tensor:
     """Return the loss of one task's batch.
 
     Raises:
-        ConfigError: there are too few images, or what the objective returns is no scalar tensor
+        ConfigError: there are too few images, or the objective does not return a scalar tensor
             with gradients.
     """
     check_batch_size(objective, len(outputs.logits))
@@ -111,9 +111,9 @@ def check_finite_losses(
     """Raise `WeMoEError` if an objective makes an infinite or undefined loss of finite logits.
 
     Args:
-        objective: the one that was called.
-        outputs: by task.
-        losses: what it made of them.
+        objective: the objective that was called.
+        outputs: the inputs of the objective, by task.
+        losses: the losses that it returned, by task.
     """
     if torch.stack(list(losses.values())).isfinite().all():
         return

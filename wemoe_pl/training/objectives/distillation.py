@@ -1,4 +1,4 @@
-"""Objectives by which a merged model comes to answer, or to see, as each task's own expert does."""
+"""Define objectives by which a merged model imitates the predictions or features of experts."""
 
 import math
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from wemoe_pl.training.objectives.outputs import AdaptationOutputs
 
 @dataclass(frozen=True)
 class Distillation(Objective):
-    """The Kullback–Leibler divergence of the predictions from those of the task's own expert.
+    """The objective is the Kullback–Leibler divergence from the predictions of the task's expert.
 
-    KL(expert ‖ merged model) of softmax(logits / T), in nats, times T², by which gradients are of
-    the same size at any T (Hinton et al., arXiv 1503.02531; MINGLE takes T = 2).
+    It is KL(expert ‖ merged model) of softmax(logits / T), in nats, times T², which keeps gradients
+    at the same size for any T (Hinton et al., arXiv 1503.02531; MINGLE takes T = 2).
 
     Args:
-        temperature: T, above 0. The larger it is, the more of the classes count that an expert does
-            not predict.
+        temperature: the temperature T, above 0. A larger one gives more weight to the classes that
+            the expert does not predict.
 
     >>> import torch
     >>> logits = torch.tensor([[1.0, 0.0]])
@@ -48,21 +48,22 @@ class Distillation(Objective):
 
 @dataclass(frozen=True)
 class FeatureMatching(Objective):
-    """The distance of the features that the head is given from those of the task's own expert.
+    """The objective is the distance between the model's features and those of the task's expert.
 
-    It is the mean over images and features, with no weight on how far either is from a border
-    between classes (Representation Surgery, arXiv 2402.02705, takes |x|).
+    Features are the input of the head. The distance is a plain mean over images and features: it
+    ignores how near they are to a border between classes (Representation Surgery, arXiv
+    2402.02705, takes |x|).
 
     Args:
-        distance: of two numbers: "l1", |x|, or "smooth_l1", x²/2 where |x| is below 1, and else
-            |x| − 1/2.
+        distance: the distance of two numbers: "l1" is |x|, and "smooth_l1" is x²/2 where |x| is
+            below 1, and |x| − 1/2 elsewhere.
     """
 
     distance: Literal["l1", "smooth_l1"] = "l1"
     needs = ("features", "expert_features")
 
     def __post_init__(self) -> None:
-        """Refuse a distance that there is not."""
+        """Refuse an unknown distance."""
         if self.distance not in ("l1", "smooth_l1"):
             raise ConfigError(f"distance is '{self.distance}': choose l1 or smooth_l1.")
 

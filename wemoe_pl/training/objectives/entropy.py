@@ -1,4 +1,4 @@
-"""The objectives of the literature: entropy, and information maximisation."""
+"""Define the objectives of the literature: entropy and information maximisation."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from wemoe_pl.training.objectives.outputs import AdaptationOutputs
 
 @dataclass(frozen=True)
 class Entropy(Objective):
-    """The mean entropy of the predictions, in nats: the paper's objective."""
+    """The objective is the mean entropy of the predictions, in nats, as in the paper."""
 
     def __call__(self, outputs: AdaptationOutputs) -> Tensor:
         """Return the mean over the images of a task."""
@@ -22,15 +22,15 @@ class Entropy(Objective):
 
 @dataclass(frozen=True)
 class InformationMaximisation(Objective):
-    """The mean entropy of the predictions, less a multiple of the entropy of their mean.
+    """The objective is the mean entropy of predictions, less a multiple of their mean's entropy.
 
-    Predictions are to be certain and, over a batch, different, which cannot be reached by
-    predicting one class (SHOT, arXiv 2002.08546).
+    Its minimum has predictions that are certain and, over a batch, different, so it does not
+    collapse to one class (SHOT, arXiv 2002.08546).
 
     Args:
-        diversity: weight of the second term, from 0.
-        reliable: leave images out of the mean entropy whose own is above this share of log C
-            (EATA, arXiv 2204.02610, takes 0.4): what a model knows nothing about only misleads it.
+        diversity: the weight of the second term, from 0.
+        reliable: the share of log C above which an image's entropy is left out of the mean (EATA,
+            arXiv 2204.02610, takes 0.4): images that the model cannot classify mislead it.
     """
 
     diversity: float = 1.0
@@ -61,17 +61,20 @@ class InformationMaximisation(Objective):
 
     @property
     def least_images(self) -> int:
-        """Two for the second term: one image is its own mean, and at 1 the terms cancel."""
+        """Return 2 if the second term counts, since for one image it is that image's own entropy.
+
+        With a weight of 1, the two terms would then cancel.
+        """
         return 2 if self.diversity else 1
 
 
 def with_old_options(
     objective: Objective | None, diversity: float, reliable: float | None
 ) -> Objective:
-    """Return the objective that is meant by options from before there were objectives.
+    """Return the objective that is meant by options of versions without objectives.
 
-    `diversity` and `reliable` were options of the adaptation itself, and make information
-    maximisation of the entropy.
+    In those versions, `diversity` and `reliable` were options of the adaptation itself. They turn
+    the entropy into information maximisation.
 
     Raises:
         ConfigError: they are given with another objective, or are out of range.

@@ -1,4 +1,4 @@
-"""The objective of SyMerge: the answers of each task's own expert are the labels."""
+"""Define the objective of SyMerge, whose labels are the answers of each task's own expert."""
 
 from dataclasses import dataclass
 
@@ -11,20 +11,20 @@ from wemoe_pl.training.objectives.outputs import AdaptationOutputs
 
 @dataclass(frozen=True)
 class ExpertLabels(Objective):
-    """The cross-entropy with the class that the task's own expert predicts, in nats.
+    """The objective is the cross-entropy with the class that the task's expert predicts, in nats.
 
-    Images are left out on which the two predict different classes and the merged model is the more
-    confident one (SyMerge, arXiv 2412.19098): the expert is no judge of them.
+    An image is left out if the two models predict different classes and the merged model is more
+    confident (SyMerge, arXiv 2412.19098), since the expert is not reliable there.
 
     Args:
-        trusted_only: leave these images out, as published; without it, every image counts.
+        trusted_only: True to leave these images out, as published; otherwise every image counts.
     """
 
     trusted_only: bool = True
     needs = ("expert_logits",)
 
     def __call__(self, outputs: AdaptationOutputs) -> Tensor:
-        """Return the mean over the images that are kept, and 0 if none is."""
+        """Return the mean over the images that are kept; 0 if none is."""
         labels = outputs.expert_logits.argmax(dim=-1)
         if not self.trusted_only:
             return F.cross_entropy(outputs.logits, labels)
@@ -34,14 +34,14 @@ class ExpertLabels(Objective):
 
 
 def trusted(logits: Tensor, expert_logits: Tensor) -> Tensor:
-    """Find the images on which an expert is to be learned from, as truth values (B,).
+    """Return for which images the expert's class is to be learned, as truth values (B,).
 
-    It is on those on which the merged model predicts the same class, or another one with at most
-    the expert's confidence, which is the probability of the predicted class.
+    They are those for which the merged model predicts the same class, or another one with at most
+    the expert's confidence. Confidence is the probability of the predicted class.
 
     Args:
-        logits: (B, C), of the merged model.
-        expert_logits: (B, C), of the expert.
+        logits: the logits of the merged model, (B, C).
+        expert_logits: the logits of the expert, (B, C).
 
     >>> import torch
     >>> ours = torch.tensor([[1.0, 0.0], [1.0, 0.0], [9.0, 0.0]])

@@ -1,4 +1,4 @@
-"""The outputs of a step of adaptation, as far as an objective needs them."""
+"""Compute the outputs of a step of adaptation, as far as an objective needs them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,21 +10,21 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.model.multi_task_model import Encoded, MultiTaskModel
 
 Need = Literal["features", "routing_weights", "images", "expert_logits", "expert_features"]
-# Of images by task, some needs, each by task.
+# A function of images by task that returns some needs, each by task.
 Teachers = Callable[[Mapping[str, Tensor]], Mapping[Need, dict[str, Tensor]]]
 
 
 @dataclass(frozen=True, eq=False)
 class AdaptationOutputs:
-    """The images of one task in one step, and what the model makes of them; labels are no part.
+    """The outputs are what an objective sees of one task's images in one step, without labels.
 
-    With several processes it is the batch of all of them. What an objective does not list in its
-    `needs` is not computed, and to look at it raises `ConfigError`.
+    With several processes, they are for the images of all processes. Outputs that the objective
+    does not list in its `needs` are not computed, and reading them raises `ConfigError`.
 
     Args:
         task: the task that the images are of.
-        logits: (B, C), of the merged model.
-        needed: the rest of what the objective needs, by name.
+        logits: the logits of the merged model, (B, C).
+        needed: the other outputs that the objective needs, by name.
 
     >>> import torch
     >>> outputs = AdaptationOutputs("mnist", torch.zeros(4, 10), {"features": torch.ones(4, 16)})
@@ -38,7 +38,7 @@ class AdaptationOutputs:
 
     @property
     def features(self) -> Tensor:
-        """Return the features that the head is given, (B, D)."""
+        """Return the features that the head takes, (B, D)."""
         return self._get("features")
 
     @property
@@ -77,14 +77,14 @@ def compute_needs(
     teachers: Teachers | None = None,
     encoded: Mapping[str, Encoded] | None = None,
 ) -> dict[str, dict[str, Tensor]]:
-    """Compute the logits of a batch per task, and what else is needed of it.
+    """Compute the logits of a batch per task, and the other outputs that are needed.
 
     Args:
-        model: the one that is adapted.
-        images: by task, (B, 3, H, W).
-        needs: what to compute beside the logits.
-        teachers: compute what is needed of the tasks' own experts, if anything is.
-        encoded: the images, if they are encoded already, with whatever of it is needed.
+        model: the model that is adapted.
+        images: the images by task, (B, 3, H, W).
+        needs: the outputs to compute in addition to the logits.
+        teachers: a function that computes the needed outputs of experts; None if none are needed.
+        encoded: the images encoded, with the routing weights that are needed; None to encode them.
 
     Returns:
         "logits" and every need, each by task.

@@ -1,4 +1,4 @@
-"""Several objectives at once."""
+"""Combine several objectives into one."""
 
 import math
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from wemoe_pl.training.objectives.outputs import AdaptationOutputs, Need
 
 @dataclass(frozen=True)
 class WeightedSum(Objective):
-    """The sum of several objectives, each times its weight.
+    """A weighted sum is the sum of several objectives, each times its weight.
 
     Args:
-        objectives: one or more, which may be sums themselves.
-        weights: of each, from 0; by default all are 1.
+        objectives: the objectives: one or more, which may be sums themselves.
+        weights: the weight of each, from 0; by default all are 1.
 
     >>> from wemoe_pl import Distillation, InformationMaximisation
     >>> both = WeightedSum([InformationMaximisation(), Distillation()], [1.0, 0.5])
@@ -29,7 +29,7 @@ class WeightedSum(Objective):
     weights: list[float] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a sum of nothing, and weights that are not one for each, from 0 and finite."""
+        """Refuse an empty sum, and weights that are not one per objective, finite and from 0."""
         if not self.objectives:
             raise ConfigError("objectives is empty: give at least one objective.")
         for part in self.objectives:
@@ -45,16 +45,16 @@ class WeightedSum(Objective):
 
     @property
     def needs(self) -> Sequence[Need]:  # type: ignore[override]  # of this sum, not of its class
-        """Return what any of them needs."""
+        """Return the inputs that any of the objectives needs."""
         return tuple(sorted(frozenset().union(*map(needs_of, self.objectives))))
 
     @property
     def least_images(self) -> int:
-        """The most that any of them needs."""
+        """Return the largest number of images that any of the objectives needs."""
         return max(part.least_images for part in self.objectives)
 
     def __call__(self, outputs: AdaptationOutputs) -> Tensor:
-        """Return the sum."""
+        """Return the weighted sum of the losses."""
         weights = self.weights or [1.0] * len(self.objectives)
         losses = [loss_of(part, outputs) for part in self.objectives]
         products = [weight * loss for weight, loss in zip(weights, losses, strict=True)]
