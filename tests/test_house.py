@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from helpers.first_sentences import described, faults_in, reason_against
 
 import wemoe_pl
 
@@ -68,3 +69,34 @@ def test_the_page_on_the_architecture_names_every_folder_and_only_files_that_exi
     known = {place(path) for path in FILES}
     for name in re.findall(r"`([\w/]+\.py)`", page.replace("tests/test_imports.py", "")):
         assert any(path == name or path.endswith(f"/{name}") for path in known), name
+
+
+def test_every_docstring_begins_with_a_sentence() -> None:
+    assert not [str(fault) for path in FILES for fault in faults_in(path)]
+
+
+@pytest.mark.parametrize(
+    ("first", "is_function", "reason"),
+    [
+        ("Of each timing, of which the median counts.", False, "a fragment"),
+        ("What every LightningModule of a merge method is.", False, "a fragment"),
+        ("A router computes one weight per expert.", False, ""),
+        ("The median of all timings.", True, 'a function says what it does, such as "Return …"'),
+        ("Is there a router?", True, 'a function says what it does, such as "Return …"'),
+        ("(B, N, D) → (B, T).", True, 'a function says what it does, such as "Return …"'),
+        ("Return the median of all timings.", True, ""),
+    ],
+)
+def test_what_a_first_sentence_may_not_be(first: str, is_function: bool, reason: str) -> None:
+    assert reason_against(first, is_function) == reason
+
+
+def test_arguments_are_found_whose_description_is_a_fragment(tmp_path: Path) -> None:
+    source = tmp_path / "module.py"
+    source.write_text(
+        '"""Do something."""\n\n\ndef f(a, b):\n    """Do it.\n\n    Args:\n        a: of the run.\n'
+        '        b: the name of the run,\n            of which there is one.\n    """\n'
+    )
+    [fault] = faults_in(source)
+    assert (fault.line, fault.name, fault.text) == (4, "f", "of the run.")
+    assert [*described("Do it.\n\nArgs:\n    a: the b.\n\nOf: no argument")] == [("a", "the b.")]
