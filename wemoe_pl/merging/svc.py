@@ -57,7 +57,7 @@ class SVC(Wrapper):
         return LazyState(shapes_of(merged), lambda key: self.alpha * calibrated(key))
 
     def calibrate(self, matrices: Tensor) -> Tensor:
-        """Return the merged matrix, the first of (1 + T, m, n), calibrated by those of T experts."""
+        """Return the merged matrix, the first of (1 + T, m, n), calibrated by the experts' T."""
         merged, experts = decompose(matrices[0]), matrices[1:]
         ours = merged.values[:, None] * merged.right
         theirs = merged.left.T @ experts

@@ -37,14 +37,12 @@ class WEMoE(MergeMethod):
     Args:
         init_lambda: λ of the frozen part, and the routing weight of every expert at the start.
         router_depth: the depth of routers: 0 (a free vector), 1 (linear) or 2 (one hidden layer).
-        routing: the unit that is routed: every "sample", or a whole "batch", which should then be
-            of one task.
+        routing: the unit to route: a "sample", or a whole "batch", which should be of one task.
         init_std: the standard deviation of the routers' initial weights.
         shared_router: True for one router for all blocks instead of one for each.
         compression: the form of the dictionary: `Dense`, `Pruned`, `LowRank` or `Quantised`.
         gate: the last step of a router: a softmax, the largest few scores, or nothing.
-        rest: a static method that merges what is not in the dictionary, instead of task
-            arithmetic by λ.
+        rest: a static method for what is not in the dictionary, instead of task arithmetic by λ.
         centre: a static method whose merge takes the place of the pretrained weights, here and in
             the task vectors θ_i − θ_centre. At a λ of 0 adaptation starts from that merge.
         attention: the form of a dictionary of every block's attention, which is then routed as the
