@@ -194,7 +194,7 @@ class MultiTaskClassifier(MultiTaskModel):
         return dict(zip(self.experts, by_expert, strict=True))
 
     def batches(self, images: AnyImages, batch_size: int) -> Iterator[PreparedBatch]:
-        """Yield named batches (B, 3, H, W) on the model's device of images as `predict` takes them."""
+        """Yield images, as `predict` takes them, as named batches on the model's device."""
         at_least(1, "batch_size", batch_size)
         weight = next(self.parameters())
         for names, batch in prepared_batches(images, self.preprocess, batch_size):

@@ -33,7 +33,7 @@ class SuiteRecord(TypedDict):
 
 @with_config(STRICT)
 class ModelRecipe(TypedDict):
-    """A `ModelRecipe` is the suite and merge method to rebuild a model; a trained one has neither."""
+    """A `ModelRecipe` has the suite and merge method to rebuild a model; a trained one has none."""
 
     suite: NotRequired[SuiteRecord]
     merge: NotRequired[dict[str, Any]]
