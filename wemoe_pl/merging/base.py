@@ -63,7 +63,7 @@ class MergeMethod(ABC):
 
     @property
     def scaling(self) -> float:
-        """Return λ, at which adaptation starts, and which task arithmetic as a reference uses."""
+        """Return λ, the start of adaptation and the coefficient of task arithmetic in reports."""
         return DEFAULT_SCALING
 
     @property

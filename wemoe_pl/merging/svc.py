@@ -57,7 +57,7 @@ class SVC(Wrapper):
         return LazyState(shapes_of(merged), lambda key: self.alpha * calibrated(key))
 
     def calibrate(self, matrices: Tensor) -> Tensor:
-        """Return the merged matrix, the first of (1 + T, m, n), calibrated by the experts' T."""
+        """Return the first of matrices (1 + T, m, n), the merged one, calibrated by the others."""
         merged, experts = decompose(matrices[0]), matrices[1:]
         ours = merged.values[:, None] * merged.right
         theirs = merged.left.T @ experts

@@ -30,7 +30,7 @@ RouterSharing = Literal["own", "shared"]
 
 @dataclass(frozen=True)
 class WEMoE(MergeMethod):
-    """WEMoE merges experts to a weight-ensembling mixture of experts (arXiv 2402.00433).
+    """WEMoE merges the experts' MLPs into weight-ensembling mixtures (arXiv 2402.00433).
 
     The options from `gate` on go beyond the paper; their defaults are what is published.
 
@@ -213,9 +213,9 @@ def share_router(mixtures: Sequence[Mixture]) -> None:
 
 
 def copy_without(encoder: nn.Module, parts: Sequence[str]) -> nn.Module:
-    """Return a copy of an encoder without some parts of each block.
+    """Return a copy of an encoder with `nn.Identity` in the place of some parts of each block.
 
-    The MLPs, which are such parts, take most of a transformer's memory.
+    These parts are not copied, since MLPs take most of a transformer's memory.
     """
     left_out = (block.get_submodule(part) for block in blocks_of(encoder) for part in parts)
     return deepcopy(encoder, {id(part): nn.Identity() for part in left_out})

@@ -60,7 +60,8 @@ def task_by_entropy(logits: Mapping[str, Tensor]) -> InferredTask:
     """Infer the task whose head is the most certain of its answer.
 
     Entropies are compared as shares of their largest value, log C, since heads differ in their
-    number of classes. The confidence is higher, the smaller the winner's share is among all.
+    number of classes. The smaller the winner's is compared with the others', the higher is the
+    confidence.
 
     Args:
         logits: the logits of each task, (B, C).

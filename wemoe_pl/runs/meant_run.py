@@ -73,7 +73,7 @@ def meant_run(
 
 
 def run_of_config(names: Sequence[str]) -> RunFolder | None:
-    """Return the fit whose own config is the last such one among some; None if none is."""
+    """Return the last fit whose own `config.yaml` is among some configs; None if there is none."""
     for name in reversed(names):
         path = Path(find_config(name))
         folder = RunFolder(path.parent)

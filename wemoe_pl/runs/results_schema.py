@@ -1,4 +1,4 @@
-"""Define the fields of `results.json`, and read it in the one way in which it is read."""
+"""Define the fields of `results.json`, and read the file with a check of its fields."""
 
 from collections.abc import Mapping
 from math import isclose
@@ -27,7 +27,7 @@ class Parameters(TypedDict):
 
 
 class CorruptionRecord(TypedDict):
-    """A `CorruptionRecord` describes the corruption of images; `Corruption` has other options."""
+    """A `CorruptionRecord` describes a corruption of images; `Corruption` has the other options."""
 
     kind: str
     severity: int

@@ -25,7 +25,7 @@ class ClassRecord(TypedDict):
 
 @with_config(STRICT)
 class RunConfig(TypedDict):
-    """`RunConfig` is all of a resolved config; parts of Lightning and classes have own fields."""
+    """`RunConfig` is a whole resolved config; options of Lightning and of classes are left open."""
 
     model: ClassRecord
     suite: dict[str, Any]

@@ -133,7 +133,7 @@ def comparable(value: Any) -> Any:
 
 
 def with_options_of_objective(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an adaptation's options as before it had an objective, if those can say the same.
+    """Return an adaptation's options in the form before it had objectives, if that says the same.
 
     >>> maximised = {"class_path": "wemoe_pl.InformationMaximisation", "init_args": {}}
     >>> with_options_of_objective({"diversity": 0.0, "reliable": None, "objective": maximised})
