@@ -1,7 +1,7 @@
-"""Merge methods: small objects that turn (pretrained, experts) into one encoder.
+"""Define the merge methods: small objects that make one encoder of a pretrained one and experts.
 
-A static method returns a plain encoder; WEMoE and AdaMerging return one of which routers or
-coefficients require gradients. Everything downstream (adapting, scoring, logging) knows only that.
+A static method returns a frozen encoder. WEMoE and AdaMerging return an encoder whose routers or
+coefficients require gradients. All later steps (adapting, scoring, logging) rely only on that.
 """
 
 from wemoe_pl.merging.adamerging import AdaMerging, AdaptiveEncoder

@@ -1,4 +1,4 @@
-"""AdaMerging: task arithmetic whose coefficients are learned at test time (arXiv 2310.02575)."""
+"""Learn the coefficients of task arithmetic at test time: AdaMerging (arXiv 2310.02575)."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -18,19 +18,19 @@ from wemoe_pl.moe.task_vectors import Model, check_keep, lazy_task_vector, trim
 
 @dataclass(frozen=True)
 class AdaMerging(MergeMethod):
-    """θ0 + Σ λ_i τ_i, where only the coefficients λ are adapted, by the objective of WEMoE.
+    """AdaMerging adapts only the coefficients λ of θ0 + Σ λ_i τ_i, by the same objective as WEMoE.
 
     Args:
-        granularity: "task" learns one coefficient per expert, "layer" one per expert and parameter
-            tensor.
-        init_lambda: all of them at the start, 0 to 1.
-        keep: the share of each task vector's entries, those of largest magnitude, that are merged.
-            Below 1 this is AdaMerging++, which is published with 0.2, as TIES trims them.
-        clamp: merge with coefficients from 0 to 1, as the code of AdaMerging's authors does; where
-            one lies outside, it has no gradient. The published tables of others do without.
-        trains_heads: adapt a copy of every task's head too, as SyMerge does (see
-            `ExpertLabels`); the experts keep their own. The coefficients alone fold into plain
-            weights, so that the run leaves the heads beside these.
+        granularity: the sharing of coefficients: "task" learns one per expert, "layer" one per
+            expert and parameter tensor.
+        init_lambda: the value of all coefficients at the start, from 0 to 1.
+        keep: the share of each task vector's entries that is merged, those of largest magnitude.
+            Below 1 this is AdaMerging++, published with 0.2, which trims task vectors as TIES does.
+        clamp: True to merge with coefficients clamped to 0 to 1, as the code of AdaMerging's
+            authors does; one outside has no gradient. The tables of others do not clamp.
+        trains_heads: True to adapt a copy of every task's head too, as SyMerge does (see
+            `ExpertLabels`); the experts keep their own heads. Only the coefficients fold into
+            plain weights, so the run leaves the adapted heads next to the weights.
     """
 
     granularity: Literal["task", "layer"] = "layer"
@@ -52,12 +52,12 @@ class AdaMerging(MergeMethod):
 
     @property
     def scaling(self) -> float:
-        """The coefficients start at `init_lambda`."""
+        """Return `init_lambda`, at which the coefficients start."""
         return self.init_lambda
 
     @torch.no_grad()
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
-        """An encoder whose coefficients are its only trainable parameters."""
+        """Return an encoder whose coefficients are its only trainable parameters."""
         base = pretrained.state_dict()
         vectors = [lazy_task_vector(base, state) for state in checked_states(base, experts)]
         if self.keep < 1:
@@ -72,13 +72,13 @@ class AdaMerging(MergeMethod):
 
 
 class AdaptiveEncoder(nn.Module):
-    """An encoder whose weights are merged anew in every forward pass.
+    """An adaptive encoder merges its weights anew in every forward pass.
 
     Args:
-        encoder: the pretrained one, θ0; it is taken over and frozen.
-        dictionary: the T task vectors of each of its parameters.
+        encoder: the pretrained encoder, θ0; it is taken over and frozen.
+        dictionary: the T task vectors of each parameter of the encoder.
         coefficients: λ, (T,), or (L, T) with a row per parameter in the encoder's order.
-        clamp: merge with coefficients from 0 to 1.
+        clamp: True to merge with coefficients clamped to 0 to 1.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class AdaptiveEncoder(nn.Module):
         self.clamp = clamp
 
     def merged_weights(self) -> dict[str, Tensor]:
-        """θ0 + Σ λ_i τ_i, by the encoder's own names."""
+        """Return the weights θ0 + Σ λ_i τ_i, by the encoder's own names."""
         weights = dict(self.encoder.named_parameters())
         coefficients = self.coefficients.clamp(0, 1) if self.clamp else self.coefficients
         rows = coefficients.expand(len(weights), -1)
@@ -106,12 +106,12 @@ class AdaptiveEncoder(nn.Module):
         }
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) → features (B, D)."""
+        """Encode images (B, 3, H, W) as features (B, D)."""
         return functional_call(self.encoder, self.merged_weights(), (images,))
 
     @torch.no_grad()
     def fold(self) -> nn.Module:
-        """A plain encoder with the coefficients as they are."""
+        """Return a plain encoder whose weights are merged with the present coefficients."""
         folded = deepcopy(self.encoder)
         for name, weight in self.merged_weights().items():
             folded.get_parameter(name).copy_(weight)

@@ -1,4 +1,4 @@
-"""The interface of every merge method, and the form of encoders that are merged block by block."""
+"""Define the interface of merge methods, and the checks of encoders and experts that they share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,23 +15,23 @@ from wemoe_pl.merging.expert_check import measured
 from wemoe_pl.moe.scaling import DEFAULT_SCALING
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
 
-# Backbones of several families that have what is upscaled, each by its name in timm.
+# Examples of backbones that can be upscaled, one per family, by their names in timm.
 UPSCALABLE = ("vit_base_patch32_clip_224", "deit3_small_patch16_224", "eva02_tiny_patch14_224")
 WHAT_WILL_DO = (
     "Any timm vision transformer with `blocks[i].mlp` will do, such as "
     f"{', '.join(UPSCALABLE[:-1])} or {UPSCALABLE[-1]}."
 )
-NOT_ADAPTED = ", not adapted"  # behind the name of a method of which nothing was adapted yet
+NOT_ADAPTED = ", not adapted"  # follows the name of a method before adaptation
 
 
 class MergeMethod(ABC):
-    """A rule that makes one encoder of a pretrained one and its experts.
+    """A merge method is a rule that makes one encoder of a pretrained one and its experts.
 
-    Methods are dataclasses of plain fields, so that a YAML, a checkpoint and `results.json` can
-    all hold one. None of them modifies the encoders that it is given.
+    It is a dataclass of plain fields, so that a YAML, a checkpoint and `results.json` can all hold
+    it. It does not modify the encoders that it is given.
 
     Attributes:
-        is_static: is the merged encoder final, with nothing in it that a fit could change?
+        is_static: True if the merged encoder is final, so that a fit could change nothing in it.
     """
 
     is_static: ClassVar[bool] = False
@@ -42,7 +42,8 @@ class MergeMethod(ABC):
 
         Args:
             pretrained: the encoder that the experts were fine-tuned from.
-            experts: per task, its encoder, or the weights of it by name, which may be read lazily.
+            experts: the expert of each task: its encoder, or its weights by name, which may be
+                read lazily.
         """
 
     @property
@@ -52,52 +53,52 @@ class MergeMethod(ABC):
 
     @property
     def trains_heads(self) -> bool:
-        """Are copies of the heads of the experts' tasks adapted together with the encoder?"""
+        """Return whether copies of the experts' heads are adapted together with the encoder."""
         return False
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate that was published for adapting it."""
+        """Return the learning rate that was published for adapting the merged encoder."""
         return 1e-3
 
     @property
     def scaling(self) -> float:
-        """λ, where adaptation starts and what the task arithmetic beside it is scaled by."""
+        """Return λ, the start of adaptation and the coefficient of task arithmetic in reports."""
         return DEFAULT_SCALING
 
     @property
     def routes_batches(self) -> bool:
-        """Does what becomes of an image depend on the rest of its batch?"""
+        """Return whether the output for an image depends on the rest of its batch."""
         return False
 
     @property
     def initial_images(self) -> int:
-        """The number of unlabelled images of every task for `initialise`, or 0."""
+        """Return the number of unlabelled images of every task for `initialise`, or 0."""
         return 0
 
     def initialise(  # noqa: B027  (most methods have nothing to do)
         self, encoder: nn.Module, images: Mapping[str, Tensor]
     ) -> None:
-        """Change a merged encoder before adaptation, by a look at a few images of every task.
+        """Change a merged encoder before adaptation, on the basis of a few images of every task.
 
         Args:
-            encoder: what `merge` gave.
-            images: by task, (N, 3, H, W), in the order of the experts.
+            encoder: the encoder that `merge` returned.
+            images: the images of each task, (N, 3, H, W), in the order of the experts.
         """
 
     def initial_weight(self, experts: int) -> float | None:
-        """Return the routing weight that each of so many experts has before adaptation.
+        """Return the routing weight of each expert before adaptation, for a number of experts.
 
-        It is None of a method that does not route, or begins with different weights.
+        It is None if the method does not route, or if experts begin with different weights.
         """
         return None
 
 
 def checked_method(method: MergeMethod) -> MergeMethod:
-    """Return a method whose options can be written down.
+    """Return the method after a check that its options can be written down.
 
     Raises:
-        ConfigError: it takes options and is no dataclass.
+        ConfigError: the method takes options and is no dataclass.
     """
     kind = type(method)
     if not is_dataclass(method) and signature(kind).parameters:
@@ -115,19 +116,20 @@ def check_experts(experts: Mapping[str, Model]) -> None:
 
 
 def checked_states(base: State, experts: Mapping[str, Model]) -> list[State]:
-    """The experts' weights as `fitting_states` gives them.
+    """Return the experts' weights as `fitting_states` does, and warn of odd experts.
 
-    An expert that is the pretrained model itself, or far from it, is warned of as soon as it has
-    been read.
+    The warning comes as soon as an expert has been read that is the pretrained model itself, or
+    far from it.
     """
     states = fitting_states(base, experts)
     return [measured(task, state, base) for task, state in states.items()]
 
 
 def fitting_states(base: State, experts: Mapping[str, Model]) -> dict[str, State]:
-    """The experts' weights, by name; `MergeError` when there are none, or they do not fit `base`.
+    """Return the weights of each expert, without the head of a classifier if `base` has none.
 
-    The head of a classifier is left out if `base` has none.
+    Raises:
+        MergeError: there is no expert, or one has other keys or shapes than `base`.
     """
     check_experts(experts)
     states = {task: fitting(state_of(expert), base) for task, expert in experts.items()}
@@ -137,7 +139,7 @@ def fitting_states(base: State, experts: Mapping[str, Model]) -> dict[str, State
 
 
 def fitting(expert: State, base: State) -> State:
-    """The weights of an expert, without its head if the pretrained model has none."""
+    """Return the weights of an expert, without its head if the pretrained model has none."""
     shapes = shapes_of(expert)
     kept = without_head(shapes)
     if len(kept) == len(shapes) or len(without_head(shapes_of(base))) < len(base):
@@ -146,17 +148,17 @@ def fitting(expert: State, base: State) -> State:
 
 
 def frozen_copy(encoder: nn.Module, weights: State) -> nn.Module:
-    """A copy of an encoder with other weights, none of which requires gradients."""
+    """Return a copy of an encoder with other weights, none of which requires gradients."""
     copy = deepcopy(encoder).requires_grad_(False)
     copy.load_state_dict(weights)
     return copy
 
 
 def blocks_of(encoder: nn.Module) -> nn.ModuleList | nn.Sequential:
-    """The transformer blocks of a timm encoder, each with an `mlp`.
+    """Return the transformer blocks of a timm encoder, after a check that each has an `mlp`.
 
     Raises:
-        MergeError: the encoder has no `blocks[i].mlp`; names its class.
+        MergeError: the encoder has no `blocks[i].mlp`; the message names its class.
     """
     blocks = getattr(encoder, "blocks", None)
     if not isinstance(blocks, nn.ModuleList | nn.Sequential) or not len(blocks):

@@ -1,4 +1,4 @@
-"""The two ends of every table: the pretrained encoder alone, and each expert on its own task."""
+"""Define the two ends of every table: the pretrained encoder, and each expert on its own task."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -12,24 +12,24 @@ from wemoe_pl.moe.task_vectors import Model, state_of
 
 @dataclass(frozen=True)
 class Pretrained(MergeMethod):
-    """The pretrained encoder, experts ignored: the lower end."""
+    """`Pretrained` keeps the pretrained encoder and ignores the experts: the lower end."""
 
     is_static = True
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
-        """A frozen copy of the pretrained encoder."""
+        """Return a frozen copy of the pretrained encoder."""
         return deepcopy(pretrained).requires_grad_(False)
 
 
 class PerTaskEncoder(nn.Module):
-    """One encoder per task; the only kind of encoder that has to be told the task.
+    """A per-task encoder has weights for each task; no other kind has to be told the task.
 
-    It takes the memory of one: the weights of a task are put in place when images of it come.
+    It takes the memory of one encoder: the weights of a task are loaded when images of it come.
 
     Args:
-        encoder: of the experts' architecture; it is taken over, not copied.
-        experts: per task, its encoder or the weights of it by name.
-        nbytes: how many bytes are stored for all tasks, where that is less than all their weights.
+        encoder: an encoder of the experts' architecture; it is taken over, not copied.
+        experts: the expert of each task: its encoder, or its weights by name.
+        nbytes: the number of bytes stored for all tasks, if that is less than all their weights.
     """
 
     def __init__(self, encoder: nn.Module, experts: Mapping[str, Model], nbytes: int | None = None):
@@ -40,11 +40,11 @@ class PerTaskEncoder(nn.Module):
         self._present: str | None = None
 
     def forward(self, images: Tensor, task: str) -> Tensor:
-        """Images (B, 3, H, W) of one task → features (B, D) by that task's expert."""
+        """Encode images (B, 3, H, W) of one task by that task's expert as features (B, D)."""
         return self.become(task)(images)
 
     def become(self, task: str) -> nn.Module:
-        """The encoder, with the weights of a task's expert."""
+        """Return the encoder after loading the weights of a task's expert."""
         if task != self._present:
             self.encoder.load_state_dict(dict(state_of(self.experts[task])))
             self._present = task
@@ -53,11 +53,11 @@ class PerTaskEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class Individual(MergeMethod):
-    """Each expert on its own task, nothing merged: the upper end."""
+    """`Individual` uses each expert on its own task and merges nothing: the upper end."""
 
     is_static = True
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
-        """An encoder that becomes the expert of the task that it is told."""
+        """Return an encoder that takes the weights of the expert of the task that it is told."""
         states = fitting_states(pretrained.state_dict(), experts)
         return PerTaskEncoder(deepcopy(pretrained).requires_grad_(False), states)

@@ -1,4 +1,4 @@
-"""The inputs of an encoder's blocks, so that blocks can be run one after the other."""
+"""Collect the inputs of an encoder's blocks, so that the blocks can be run one after the other."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from wemoe_pl.merging.base import blocks_of
 
-BlockInput = tuple[Tensor, dict[str, Any]]  # tokens (B, N, D), and what else a block is given
+BlockInput = tuple[Tensor, dict[str, Any]]  # tokens (B, N, D), and a block's keyword arguments
 
 
 def inputs_of_blocks(encoder: nn.Module, batches: Iterable[Tensor]) -> list[BlockInput]:
-    """Return what the first block of an encoder is given, by batch of images (B, 3, H, W)."""
+    """Return the input of an encoder's first block for every batch of images (B, 3, H, W)."""
     seen: list[BlockInput] = []
 
     def note(_: nn.Module, given: tuple[Tensor, ...], options: dict[str, Any]) -> None:
@@ -27,6 +27,6 @@ def inputs_of_blocks(encoder: nn.Module, batches: Iterable[Tensor]) -> list[Bloc
 
 
 def run_block(block: nn.Module, inputs: list[BlockInput]) -> None:
-    """Run a block on its inputs, and put those of the next block in their places."""
+    """Run a block on its inputs, and replace them in the list by the inputs of the next block."""
     for place, (tokens, options) in enumerate(inputs):
         inputs[place] = block(tokens, **options), options

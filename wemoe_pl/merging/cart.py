@@ -1,4 +1,4 @@
-"""CART: task vectors are centred on their mean before they are truncated (arXiv 2503.22178)."""
+"""Centre task vectors on their mean before they are truncated: CART (arXiv 2503.22178)."""
 
 import math
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from wemoe_pl.merging.spectral import decompose
 
 @dataclass(frozen=True)
 class CART(MatrixMethod):
-    """The mean of the experts θ̄, plus α Σ of the leading part of each θ_i − θ̄ (§4).
+    """CART adds to the experts' mean θ̄ the scaled sum α Σ of the leading part of each θ_i − θ̄ (§4).
 
-    At full rank nothing is left but the mean, since what is centred sums to zero.
+    At full rank only the mean is left, since the centred vectors sum to zero.
 
     Args:
-        alpha: α, the scaling coefficient of that sum.
-        rank_ratio: the share of singular values that is kept of each, rounded up. Published are
-            0.16 for eight tasks and 0.32 for twenty.
+        alpha: α, the scaling coefficient of the sum.
+        rank_ratio: the share of each matrix's singular values that is kept, rounded up. The
+            published values are 0.16 for eight tasks and 0.32 for twenty.
     """
 
     alpha: float = 2.3
@@ -36,11 +36,11 @@ class CART(MatrixMethod):
 
     @property
     def factor(self) -> float:
-        """The mean is added as it is."""
+        """Return 1: α scales the sum alone, and the mean is added unscaled."""
         return 1.0
 
     def combine(self, matrices: Tensor) -> Tensor:
-        """τ̄ + α Σ of the truncated τ_i − τ̄."""
+        """Return τ̄ + α Σ of the truncated τ_i − τ̄."""
         mean = matrices.mean(dim=0)
         rank = math.ceil(self.rank_ratio * min(mean.shape))
         centred = (decompose(matrix - mean, rank).matrix for matrix in matrices)

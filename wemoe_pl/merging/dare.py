@@ -1,4 +1,4 @@
-"""DARE: drop most entries of task vectors at random, and rescale the rest (arXiv 2311.03099)."""
+"""Drop most entries of task vectors at random, and rescale the rest: DARE (arXiv 2311.03099)."""
 
 import zlib
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from wemoe_pl.moe.scaling import DEFAULT_SCALING
 
 @dataclass(frozen=True)
 class DARE(TensorMethod):
-    """Task arithmetic on task vectors whose entries are kept with probability 1 − p, over 1 − p.
+    """DARE is task arithmetic on task vectors whose entries are kept with probability 1 − p.
 
-    Which entries are kept depends on the seed, the name of the tensor and the place of the expert
-    alone, and so neither on the machine nor on what else was drawn.
+    Kept entries are divided by 1 − p. The choice depends only on the seed, the name of the tensor
+    and the place of the expert, so it is the same on every machine and after any other draws.
 
     Args:
         alpha: α, the scaling coefficient of the sum.
-        drop: p, from 0 to less than 1.
-        seed: of the entries that are dropped.
+        drop: p, the probability that an entry is dropped, from 0 to less than 1.
+        seed: the seed of the random choice of entries.
     """
 
     alpha: float = DEFAULT_SCALING
@@ -39,11 +39,11 @@ class DARE(TensorMethod):
 
     @property
     def factor(self) -> float:
-        """The sum is scaled as a whole."""
+        """Return α, by which the sum is scaled as a whole."""
         return self.alpha
 
     def merged_tensor(self, key: str, vectors: Tensor) -> Tensor:
-        """Σ of the task vectors, thinned out."""
+        """Return the sum of the task vectors after entries were dropped and the rest rescaled."""
         generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {key}".encode()))
         total = torch.zeros_like(vectors[0])
         for vector in vectors:

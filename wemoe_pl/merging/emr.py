@@ -1,4 +1,4 @@
-"""EMR: one task vector for all, and per task a mask and a factor (arXiv 2405.17461, §3.2)."""
+"""Store one task vector for all, and a mask and a factor per task: EMR (arXiv 2405.17461, §3.2)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from wemoe_pl.merging.per_task import Compressed, PerTaskMethod
 
 @dataclass(frozen=True)
 class EMR(PerTaskMethod):
-    """Elect, mask and rescale; the task of an image must be known.
+    """EMR elects one task vector, then masks and rescales it for the task, which must be known.
 
-    The sign of the sum of the task vectors is elected per entry, and the largest magnitude among
-    those that have it. A task takes the entries whose sign its own task vector has, times one
-    factor that gives them the mean magnitude of its own.
+    For each entry it elects the sign of the sum of the task vectors, and the largest magnitude
+    among the entries that have this sign. A task takes the entries whose sign its own task vector
+    has. One factor per task gives them the mean magnitude of the task's own entries.
     """
 
     def compress(self, vectors: Tensor) -> Compressed:
-        """Store the elected entries, and a bit per task for each."""
+        """Store the elected entries, and one bit per entry and task."""
         # A sum of 0 elects the negative sign, as the authors' code does.
         sign = (vectors.sum(dim=0) > 0).to(vectors.dtype) * 2 - 1
         agreeing = vectors * sign > 0
@@ -29,7 +29,7 @@ class EMR(PerTaskMethod):
         return Compressed([elected, *masks], lambda i: elected * masks[i].unpacked())
 
     def scales(self, vectors: Sequence[State], stored: Mapping[str, Compressed]) -> list[float]:
-        """Σ|τ_i| / Σ|M_i τ| over all tensors; 0 for a task vector of 0."""
+        """Return Σ|τ_i| / Σ|M_i τ| over all tensors for every expert; 0 for a task vector of 0."""
         scales = []
         for i, vector in enumerate(vectors):
             own = sum(vector[key].abs().sum().item() for key in stored)

@@ -1,4 +1,4 @@
-"""Experts that add nothing, or come from another pretrained model, are warned of."""
+"""Warn of experts that add nothing, or come from another pretrained model."""
 
 import math
 from collections.abc import Callable
@@ -10,27 +10,28 @@ from torch import Tensor
 from wemoe_pl.checkpoints import LazyState, State, shapes_of
 from wemoe_pl.system.warn import warn_once
 
-# An expert lies near the model that it was fine-tuned from; two independent ones differ by 1.4.
+# Experts lie near the model that they were fine-tuned from. Two independent models have a relative
+# distance of 1.4.
 FAR = 0.5
 
 
 class MeasuredState(LazyState):
-    """The weights of an expert, measured against the pretrained ones as they are read.
+    """A measured state compares an expert's weights with the pretrained ones as they are read.
 
-    Nothing is read for it that nobody asked for, and every tensor is measured once.
+    It reads no tensor that nobody asked for, and measures every tensor once.
 
     Args:
-        expert: its weights, which may be read lazily.
-        pretrained: those of the same keys that it was fine-tuned from.
-        report: is called with the distance, once, when all of it is known.
+        expert: the expert's weights, which may be read lazily.
+        pretrained: the weights that it was fine-tuned from, by the same keys.
+        report: the function that is called once, with the distance, when all tensors were measured.
     """
 
     def __init__(self, expert: State, pretrained: State, report: Callable[[float], None]):
         super().__init__(shapes_of(expert), self._measured)
         self._expert, self._pretrained, self._report = expert, pretrained, report
         self._unmeasured = set(shapes_of(pretrained))
-        # Numbers and not tensors: small ones that stay, in the place of large ones that went, make
-        # the next large one take new memory.
+        # Numbers instead of tensors: a small tensor that stays where a large one was freed leaves
+        # too little room for the next large one, which then takes new memory.
         self._apart: list[float] = []
         self._sizes: list[float] = []
 
@@ -40,7 +41,7 @@ class MeasuredState(LazyState):
             self._unmeasured.remove(key)
             self._measure(tensor, self._pretrained[key])
             if not self._unmeasured and self._sizes:
-                self._pretrained = {}  # which need not stay in memory as long as the expert
+                self._pretrained = {}  # frees the pretrained weights, which the expert may outlive
                 self._report(math.hypot(*self._apart) / (math.hypot(*self._sizes) or 1.0))
         return tensor
 
@@ -52,7 +53,7 @@ class MeasuredState(LazyState):
 
 
 def measured(task: str, expert: State, pretrained: State) -> MeasuredState:
-    """The weights of a task's expert; it is warned of if they are odd, when they have been read."""
+    """Return weights of a task's expert that give a warning, once all are read, if they are odd."""
     return MeasuredState(expert, pretrained, partial(warn_if_odd, f"Expert '{task}'"))
 
 
@@ -63,11 +64,11 @@ def warn_if_odd(name: str, distance: float) -> None:
 
 
 def remark(name: str, distance: float) -> str:
-    """The sentence about an expert that is odd; empty for any other.
+    """Return a sentence about an expert that is odd, or an empty text for any other.
 
     Args:
-        name: of the expert, as the sentence begins.
-        distance: ‖θ − θ₀‖ ÷ ‖θ₀‖ from the pretrained encoder.
+        name: the name of the expert, with which the sentence begins.
+        distance: the distance from the pretrained encoder, ‖θ − θ₀‖ ÷ ‖θ₀‖.
 
     >>> remark("It", 1.4)
     'It differs from the pretrained encoder by 140% of its norm: was it fine-tuned from that one?'

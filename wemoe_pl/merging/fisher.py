@@ -1,4 +1,4 @@
-"""Fisher merging: the mean of the experts, weighted by Fisher information (arXiv 2111.09832)."""
+"""Average the experts, weighted by Fisher information: Fisher merging (arXiv 2111.09832)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from wemoe_pl.moe.task_vectors import Model
 
 @dataclass(frozen=True)
 class Fisher(SampleMethod):
-    """Σ F_i θ_i ÷ Σ F_i per entry, F_i being expert i's diagonal empirical Fisher information.
+    """Fisher merging gives Σ F_i θ_i ÷ Σ F_i per entry, F_i being expert i's Fisher information.
 
-    That is the sum, over labelled samples of its task, of the squared gradient of the log
-    probability of the label. All tasks must give as many samples.
+    F_i is diagonal and empirical: the sum, over labelled samples of the expert's task, of the
+    squared gradient of the log probability of the label. All tasks must give equally many samples.
     """
 
     needs_labels: ClassVar[bool] = True
@@ -29,12 +29,12 @@ class Fisher(SampleMethod):
         return "Fisher Merging"
 
     def start(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> Sums:
-        """Two numbers per weight."""
+        """Return sums of two numbers per weight."""
         return FisherSums(pretrained)
 
 
 class FisherSums(Sums):
-    """Σ F and Σ F θ of every parameter."""
+    """`FisherSums` holds Σ F and Σ F θ of every parameter."""
 
     def __init__(self, pretrained: nn.Module):
         weights = dict(pretrained.named_parameters())
@@ -44,7 +44,7 @@ class FisherSums(Sums):
     def add(
         self, task: str, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor
     ) -> None:
-        """One gradient per sample, of which one at a time is held in memory."""
+        """Add the squared gradient of every sample; one at a time is held in memory."""
         weights = {name: weight.detach() for name, weight in expert.named_parameters()}
 
         def negative_log_probability(
@@ -61,7 +61,7 @@ class FisherSums(Sums):
                 self.weighted[name].addcmul_(squared, weights[name])
 
     def solve(self, averages: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weighted mean; where no sample has any information, the simple one."""
+        """Return the weighted mean, or the simple mean of entries without any information."""
         return {
             name: torch.where(total > 0, self.weighted[name] / total, averages[name])
             for name, total in self.information.items()

@@ -1,4 +1,4 @@
-"""Fold what was adapted into plain weights, where it does not depend on the input."""
+"""Fold adapted weights into a plain encoder, if they do not depend on the input."""
 
 from copy import deepcopy
 
@@ -9,9 +9,10 @@ from wemoe_pl.moe.mixture import mixtures_of
 
 
 def folds(encoder: nn.Module) -> bool:
-    """Has an encoder learned weights that are the same for every input?
+    """Return whether an encoder has learned weights that are the same for every input.
 
-    So have AdaMerging's and WEMoE's of depth 0; an encoder that learned nothing need not be folded.
+    This holds for AdaMerging, and for WEMoE with routers of depth 0. An encoder that learned
+    nothing need not be folded.
     """
     mixtures = mixtures_of(encoder).values()
     alike = bool(mixtures) and all(m.router.depth == 0 for m in mixtures)
@@ -19,13 +20,13 @@ def folds(encoder: nn.Module) -> bool:
 
 
 def fold(encoder: nn.Module) -> nn.Module:
-    """A plain encoder of the same function, which costs what the pretrained one does.
+    """Return a plain encoder of the same function, which costs as much as the pretrained one.
 
     Args:
-        encoder: AdaMerging's, or WEMoE's with routers of depth 0; it is left as it is.
+        encoder: an encoder of AdaMerging, or of WEMoE with routers of depth 0; it is left as it is.
 
     Raises:
-        MergeError: routers look at their input.
+        MergeError: the routers look at their input.
     """
     if isinstance(encoder, AdaptiveEncoder):
         return encoder.fold()

@@ -1,4 +1,4 @@
-"""Methods in closed form over samples of every task: what Fisher merging and RegMean share."""
+"""Define what Fisher merging and RegMean share: closed forms over samples of every task."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -15,9 +15,9 @@ from wemoe_pl.moe.task_vectors import Model
 
 
 class Sums(ABC):
-    """Sums over samples, of a size that depends on neither their number nor the tasks'.
+    """`Sums` adds up what a method needs of samples, in a size that does not grow with them.
 
-    RegMean++ alone keeps the images.
+    The size does not depend on the number of tasks either. Only RegMean++ keeps the images.
     """
 
     @abstractmethod
@@ -28,32 +28,32 @@ class Sums(ABC):
 
     @abstractmethod
     def solve(self, averages: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The merged weights of whatever the samples say something about.
+        """Return the merged weights of all tensors that the samples say something about.
 
         Args:
             averages: the simple average of the experts, by name.
         """
 
     def nbytes(self, images: Tensor) -> int:
-        """Count the bytes that are taken until the weights are solved for.
+        """Return the number of bytes that are taken until the weights are solved for.
 
         Args:
-            images: of all tasks together (N, 3, H, W), without memory, as the sums are.
+            images: the images of all tasks together, (N, 3, H, W), on the device "meta".
         """
         return sum(leaf.nbytes for leaf in tree_leaves(vars(self)) if isinstance(leaf, Tensor))
 
 
 class SampleMethod(MergeMethod):
-    """A method that computes the merged weights from samples; before the first, it is the average.
+    """A sample method computes the merged weights from samples; without any, it is the average.
 
     Attributes:
-        needs_labels: must the samples have labels?
+        needs_labels: True if the samples must have labels.
     """
 
     needs_labels: ClassVar[bool]
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
-        """The simple average of the experts, all of whose weights are still to be computed."""
+        """Return the simple average, whose weights all count as trainable until they are solved."""
         return SimpleAverage().merge(pretrained, experts).requires_grad_(True)
 
     def merge_with_samples(
@@ -67,10 +67,10 @@ class SampleMethod(MergeMethod):
 
         Args:
             pretrained: the encoder that the experts were fine-tuned from.
-            experts: per task, its encoder, or the weights of it by name.
-            samples: per task, batches of images (B, 3, H, W), prepared for the encoder, and of
-                labels (B,), which only a method looks at that `needs_labels`.
-            heads: per task, features (B, D) → logits (B, C), for such a method.
+            experts: the expert of each task: its encoder, or its weights by name.
+            samples: the batches of each task: images (B, 3, H, W), prepared for the encoder, and
+                labels (B,), at which only a method that `needs_labels` looks.
+            heads: the head of each task, features (B, D) → logits (B, C), for such a method.
 
         Raises:
             MergeError: a task has no samples, or no head where that is needed.
@@ -93,10 +93,10 @@ class SampleMethod(MergeMethod):
 
     @abstractmethod
     def start(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> Sums:
-        """Return sums over no samples, for encoders like the pretrained one, and where it is.
+        """Return sums over no samples, for encoders like the pretrained one and on its device.
 
         Args:
             pretrained: the encoder that the experts were fine-tuned from.
-            experts: per task, its encoder or the weights of it by name; read only by methods that
-                need them again once all samples have been seen.
+            experts: the expert of each task: its encoder, or its weights by name; only methods
+                that need them again once all samples have been seen read them.
         """

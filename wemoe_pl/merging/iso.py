@@ -1,4 +1,4 @@
-"""Iso-C and Iso-CTS: merged matrices all of whose singular values are equal (arXiv 2502.04959)."""
+"""Merge to matrices whose singular values are all equal: Iso-C and Iso-CTS (arXiv 2502.04959)."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from wemoe_pl.merging.spectral import decompose, polar_factor
 
 @dataclass(frozen=True)
 class IsoC(MatrixMethod):
-    """The sum of the task vectors, of which all singular values become their mean (§4.1).
+    """Iso-C sums the task vectors, and sets all singular values of the sum to their mean (§4.1).
 
     Singular values that are 0 count in the mean, and stay 0.
     """
@@ -23,23 +23,23 @@ class IsoC(MatrixMethod):
         return "Iso-C"
 
     def combine(self, matrices: Tensor) -> Tensor:
-        """σ̄ U Vᵀ of Σ τ = U Σ Vᵀ, σ̄ being the mean of the singular values."""
+        """Return σ̄ U Vᵀ of Σ τ = U Σ Vᵀ, where σ̄ is the mean of the singular values."""
         common = decompose(matrices.sum(dim=0))
         return common.values.sum() / min(matrices.shape[1:]) * (common.left @ common.right)
 
 
 @dataclass(frozen=True)
 class IsoCTS(MatrixMethod):
-    """Iso-C with directions of single tasks in place of the least ones of the sum (§4.2).
+    """Iso-CTS is Iso-C with directions of single tasks in place of the sum's least ones (§4.2).
 
-    Of r = min(m, n) directions about `common` · r are the leading ones of the sum. The others are
-    shared out among the T experts: the leading ones of what is left of each task vector outside
-    the common directions. Both kinds are made orthogonal together, and all get the mean of
-    their singular values.
+    There are r = min(m, n) directions. About `common` · r of them are the leading directions of
+    the sum. Each of the T experts has an equal share of the others: the leading directions of the
+    part of its task vector that lies outside the common ones. All directions are made orthogonal
+    together, and get the mean of their singular values.
 
     Args:
-        common: the share of directions that are common ones, 0 to 1. So many more of them are as
-            are left over; with more experts than 2 (1 − common) r all are common, as in Iso-C.
+        common: the share of directions that are common, 0 to 1. Equal shares may leave some over,
+            which are common too; with more experts than 2 (1 − common) r all are, as in Iso-C.
     """
 
     common: float = 0.8
@@ -59,13 +59,13 @@ class IsoCTS(MatrixMethod):
         return "Iso-CTS"
 
     def combine(self, matrices: Tensor) -> Tensor:
-        """σ̄ P(U) P(V)ᵀ of the directions of all tasks and the common ones, side by side."""
+        """Return σ̄ P(U) P(V)ᵀ of the directions of all tasks and the common ones, side by side."""
         size, count = min(matrices.shape[1:]), len(matrices)
         of_each = min(round((size - int(self.common * size)) / count), size // count)
         shared = decompose(matrices.sum(dim=0), size - of_each * count)
         of_tasks = (
             decompose(matrix - shared.left @ (shared.left.T @ matrix), of_each)
-            for matrix in matrices  # one after another: each is as large as its task vector
+            for matrix in matrices  # one at a time, as each is as large as its task vector
         )
         parts = [*of_tasks, shared]
         left = polar_factor(torch.cat([part.left for part in parts], dim=1))

@@ -1,4 +1,4 @@
-"""LiNeS: deep blocks take more of a merged task vector than shallow ones (arXiv 2410.17146)."""
+"""Scale a merged task vector more in deep blocks than in shallow ones: LiNeS (arXiv 2410.17146)."""
 
 import re
 from collections.abc import Sequence
@@ -15,14 +15,15 @@ from wemoe_pl.merging.wrapper import Wrapper
 
 @dataclass(frozen=True)
 class LiNeS(Wrapper):
-    """Scale the merged task vector by a + β · l / (L − 1) in block l of L, and by a elsewhere (§4).
+    """LiNeS scales a merged task vector by a + β · l / (L − 1) in block l of L, else by a (§4).
 
-    Its authors wrap methods at a scaling coefficient of 1.
+    Its authors wrap methods whose scaling coefficient is 1.
 
     Args:
-        beta: β, how much more the last block is scaled by than the first; it was published as
-            chosen on labelled validation images, for every suite anew.
-        alpha: a; by default ‖Σ τ_i‖₁ / ‖τ_merged‖₁ / T, which is 1 / T of task arithmetic.
+        beta: β, the scale of the last block less that of the first; its authors choose it on
+            labelled validation images, for every suite anew.
+        alpha: a, the least scale; by default ‖Σ τ_i‖₁ / ‖τ_merged‖₁ / T, which for task arithmetic
+            is 1 / T.
     """
 
     beta: float = 0.5
@@ -36,7 +37,7 @@ class LiNeS(Wrapper):
                 raise MergeError(f"{name} of LiNeS is {value}: choose a number from 0.")
 
     def change(self, merged: State, vectors: Sequence[State], pretrained: nn.Module) -> State:
-        """Scale tensor by tensor."""
+        """Scale the merged task vector tensor by tensor."""
         start = least_scaling(merged, vectors) if self.alpha is None else self.alpha
         last = max(1, len(blocks_of(pretrained)) - 1)
 
@@ -48,7 +49,7 @@ class LiNeS(Wrapper):
 
 
 def least_scaling(merged: State, vectors: Sequence[State]) -> float:
-    """‖Σ τ_i‖₁ / ‖τ_merged‖₁ / T; 0 for a merged task vector of 0, which it does not change."""
+    """Return ‖Σ τ_i‖₁ / ‖τ_merged‖₁ / T, or 0 for a merged task vector of 0, which stays 0."""
     size = sum(merged[key].abs().sum().item() for key in merged)
     sums = (torch.stack([vector[key] for vector in vectors]).sum(dim=0) for key in merged)
     total = sum(summed.abs().sum().item() for summed in sums)

@@ -1,4 +1,4 @@
-"""Masks of one bit per entry, eight of them in a byte, as methods store them that know the task."""
+"""Pack masks of one bit per entry into bytes, for methods that store a mask for every task."""
 
 import math
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Mask:
-    """A truth value for every entry of a tensor.
+    """A mask holds a truth value for every entry of a tensor, one bit each.
 
     Args:
-        bits: (⌈n / 8⌉,) bytes for n entries.
-        shape: that of the tensor.
+        bits: the packed truth values, (⌈n / 8⌉,) bytes for n entries.
+        shape: the shape of the tensor.
     """
 
     bits: Tensor
@@ -32,11 +32,11 @@ class Mask:
         return cls(bits, truth.shape)
 
     def unpacked(self) -> Tensor:
-        """The tensor of truth values."""
+        """Return the tensor of truth values."""
         spread = self.bits[:, None] >> bit_places(self.bits) & 1
         return spread.flatten()[: self.shape.numel()].bool().view(self.shape)
 
 
 def bit_places(beside: Tensor) -> Tensor:
-    """The place of every bit in a byte, (8,), where another tensor is."""
+    """Return the place of every bit in a byte, (8,), on the device of another tensor."""
     return torch.arange(8, dtype=torch.uint8, device=beside.device)

@@ -1,4 +1,4 @@
-"""MASS: an image is looked at twice, and chooses what is merged for it (arXiv 2504.05342)."""
+"""Merge for every image the experts that a first look at it chooses: MASS (arXiv 2504.05342)."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -24,27 +24,27 @@ from wemoe_pl.moe.task_vectors import Model, lazy_task_vector
 
 @dataclass(frozen=True)
 class MASS(MergeMethod):
-    """A first pass finds the tasks that an image may be of; a second is by what these make merged.
+    """MASS finds the tasks that an image may be of in a first pass, and merges them for a second.
 
-    Of every task vector's matrix the leading min(m, n) / T singular values are kept. The first pass
-    is through TSV-M of all of them, but for those that are too much like another. In one block,
-    what its MLP is given (of the class token, or the mean of tokens where there is none) chooses
-    tasks: see `ProjectionRouter`. The second pass is through TSV-M of the chosen ones; where the
-    task is not known, the head among theirs whose largest logit is the largest answers: the rule
-    "logit". Nothing is learned.
+    The leading min(m, n) / T singular values of every matrix of a task vector are kept. The first
+    pass is through TSV-M of all tasks, except matrices that are too similar to an earlier task's.
+    In one block the input of the MLP (its class token, or the mean of tokens if there is none)
+    chooses tasks: see `ProjectionRouter`. The second pass is through TSV-M of the chosen tasks. If
+    the task is not known, the rule "logit" can infer it: of the chosen tasks' heads, the one with
+    the largest logit answers. Nothing is learned.
 
-    All that is as in the authors' code, whose numbers are the defaults. Ours are: tasks are never
-    chosen whose task vector is 0; there is one rule for the depth, which gives its block 9 of 12
-    and 20 of 24; and the images of a batch that choose alike are computed together.
+    All this follows the authors' code, whose numbers are the defaults. Three things are ours: a
+    task whose task vector is 0 is the last to be chosen; one rule for the depth gives the code's
+    block 9 of 12 and 20 of 24; images of a batch that choose the same tasks run together.
 
     Args:
-        depth: of the block that chooses, from 0 for the first to 1 for the last.
-        temperature: of the softmax over tasks, above 0.
+        depth: the place of the block that chooses, from 0 for the first to 1 for the last.
+        temperature: the temperature of the softmax over tasks, above 0.
         threshold: the weight above which a task is chosen, from 0 up to 1.
-        most_experts: how many are chosen at most.
-        most_alike: the cosine between two task vectors of a matrix above which the first pass is
-            without the later one, from -1 to 1.
-        cached: how many merged models are kept, of those that were used last, from 1.
+        most_experts: the largest number of tasks that are chosen.
+        most_alike: the cosine between two tasks' vectors of a matrix above which the first pass
+            leaves out the later one, from -1 to 1.
+        cached: the number of merged models that are kept, the last used ones, from 1.
     """
 
     is_static = True
@@ -68,7 +68,7 @@ class MASS(MergeMethod):
 
     @torch.no_grad()
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
-        """A frozen encoder; of the experts' weights one tensor at a time is in memory."""
+        """Return a frozen encoder; one tensor of the experts' weights is in memory at a time."""
         base = pretrained.state_dict()
         vectors = [lazy_task_vector(base, state) for state in checked_states(base, experts)]
         keys = list(vectors[0])
@@ -91,10 +91,10 @@ class MASS(MergeMethod):
 
 
 class SingularVectors(nn.Module):
-    """The leading singular vectors of one matrix of T task vectors.
+    """`SingularVectors` holds the leading singular vectors of one matrix of T task vectors.
 
     Args:
-        tensors: the task vectors of it, (T, *shape).
+        tensors: the task vectors of the matrix, (T, *shape).
     """
 
     def __init__(self, tensors: Tensor):
@@ -104,7 +104,7 @@ class SingularVectors(nn.Module):
         matrices = precise.reshape(len(tensors), *matrix_shape(tensors[0]))
         rank = rank_of_each(matrices)
         found = [decompose(matrix, rank) for matrix in matrices]
-        # Filled up with 0 to the same rank, which `parts` takes away again.
+        # All are padded with 0 to the same rank; `part` takes the padding away again.
         columns = pad_sequence([one.left.T for one in found], batch_first=True)
         self.left = frozen(columns.mT.contiguous().to(tensors.dtype))
         values = pad_sequence([one.values for one in found], batch_first=True)
@@ -113,7 +113,7 @@ class SingularVectors(nn.Module):
         self.right = frozen(rows.to(tensors.dtype))
 
     def merged(self, tasks: Sequence[int], most_alike: float = 1.0) -> Tensor:
-        """TSV-M of some tasks, without those that are too much like another, (*shape)."""
+        """Return TSV-M of some tasks, except those too similar to an earlier one, (*shape)."""
         parts: list[Decomposition] = []
         for part in map(self.part, tasks):
             if self.left.is_meta or all(cosine(part, other) <= most_alike for other in parts):
@@ -121,7 +121,7 @@ class SingularVectors(nn.Module):
         return side_by_side(parts).reshape(self.shape).to(self.left.dtype)
 
     def part(self, task: int) -> Decomposition:
-        """The task vector of one task."""
+        """Return the task vector of one task, decomposed and without padding."""
         values = self.values[task]
         kept = len(values) if values.is_meta else int((values > 0).sum())
         parts = self.left[task, :, :kept], values[:kept], self.right[task, :kept]
@@ -129,40 +129,40 @@ class SingularVectors(nn.Module):
 
 
 class WholeVectors(nn.Module):
-    """The task vectors of a tensor that is no matrix, (T, *shape)."""
+    """`WholeVectors` holds the task vectors of a tensor that is no matrix, (T, *shape)."""
 
     def __init__(self, tensors: Tensor):
         super().__init__()
         self.vectors = frozen(tensors)
 
     def merged(self, tasks: Sequence[int], most_alike: float = 1.0) -> Tensor:
-        """The mean over some tasks, (*shape)."""
+        """Return the mean over some tasks, (*shape)."""
         return self.vectors[list(tasks)].mean(dim=0)
 
 
 def task_vectors_of(tensors: Tensor) -> SingularVectors | WholeVectors:
-    """The task vectors of one tensor, (T, *shape), as factors if they are matrices."""
+    """Store the task vectors of one tensor, (T, *shape), as factors if they are matrices."""
     is_matrix = tensors.ndim == 3 or len(matrix_shape(tensors[0])) == 2
     return SingularVectors(tensors) if is_matrix else WholeVectors(tensors)
 
 
 def cosine(one: Decomposition, other: Decomposition) -> float:
-    """The cosine between two matrices as vectors; 0 if one of them is 0."""
+    """Return the cosine between two matrices as vectors, or 0 if one of them is 0."""
     alike = (one.left.T @ other.left) * (one.right @ other.right.T)
     norms = one.values.norm() * other.values.norm()
     return float(one.values @ alike @ other.values / norms) if norms > 0 else 0.0
 
 
 class MASSEncoder(nn.Module):
-    """An encoder that merges the weights for an image after a first look at it.
+    """A MASS encoder merges the weights for an image after a first look at it.
 
     Args:
-        encoder: the pretrained one; it is taken over and frozen.
-        first: the one of the first look, which is of all tasks.
-        block: the number of the block in which it chooses.
-        router: what chooses.
+        encoder: the frozen pretrained encoder; it is taken over, not copied.
+        first: the encoder of the first look, merged from all tasks.
+        block: the number of the block in which tasks are chosen.
+        router: the router that chooses them.
         parts: the task vectors of every tensor, by the encoder's own names.
-        cached: how many merged models are kept.
+        cached: the number of merged models that are kept.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class MASSEncoder(nn.Module):
         self._merged: OrderedDict[tuple[int, ...], dict[str, Tensor]] = OrderedDict()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) → features (B, D)."""
+        """Encode images (B, 3, H, W) as features (B, D)."""
         tokens, features = self.look(images)
         chosen = self.router(tokens) > 0
         rows, group = chosen.unique(dim=0, return_inverse=True)
@@ -192,7 +192,7 @@ class MASSEncoder(nn.Module):
         return features
 
     def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images → the tokens that the choosing MLP is given, (B, N, D), and features (B, D)."""
+        """Return the tokens given to the choosing MLP, (B, N, D), and the features (B, D)."""
         given: list[Tensor] = []
         mlp = blocks_of(self.first)[self.block].get_submodule("mlp")
         hook = mlp.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
@@ -203,10 +203,10 @@ class MASSEncoder(nn.Module):
         return given[0], features
 
     def weights(self, tasks: tuple[int, ...]) -> dict[str, Tensor]:
-        """The weights that are merged of some tasks, from the cache if they are there."""
+        """Return the merged weights of some tasks, from the cache if they are there."""
         if tasks not in self._merged:
             base = self.encoder.state_dict()
-            # Of a prediction, too, they must be fit for whatever comes later.
+            # A prediction may merge them in inference mode, and training may use them later.
             with torch.inference_mode(False), torch.no_grad():
                 merged = {
                     name: base[name] + part.merged(tasks)  # type: ignore[operator]
@@ -219,7 +219,7 @@ class MASSEncoder(nn.Module):
         return self._merged[tasks]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move or cast the encoder, and forget what was merged where it was."""
+        """Move or cast the encoder, and drop the cache, whose weights are not moved."""
         self._merged.clear()
         result: Any = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return result

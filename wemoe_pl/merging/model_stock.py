@@ -1,4 +1,4 @@
-"""Model Stock: how near the mean the best weights lie, from the angles (arXiv 2403.19522)."""
+"""Scale the mean of task vectors by the angles between them: Model Stock (arXiv 2403.19522)."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,11 @@ from wemoe_pl.merging.tensor_method import TensorMethod
 
 @dataclass(frozen=True)
 class ModelStock(TensorMethod):
-    """t times the mean of the task vectors, t = T cos θ / (1 + (T − 1) cos θ) of every tensor (§4).
+    """Model Stock scales a tensor's mean task vector by t = T cos θ / (1 + (T − 1) cos θ) (§4).
 
-    θ is the angle between two experts' task vectors, whose cosine is averaged over all pairs. Where
-    it is negative, nothing is added. It was made for experts of the same task; task vectors of
-    different ones are nearly orthogonal, and next to nothing of them is left.
+    θ is the angle between two experts' task vectors; its cosine is averaged over all pairs. If the
+    average is negative, nothing is added. The method was made for experts of the same task. Task
+    vectors of different tasks are nearly orthogonal, and next to nothing of them is left.
     """
 
     @property
@@ -22,12 +22,12 @@ class ModelStock(TensorMethod):
         return "Model Stock"
 
     def merged_tensor(self, key: str, vectors: Tensor) -> Tensor:
-        """Scale the mean by t."""
+        """Return the mean of the task vectors, scaled by t."""
         return interpolation_ratio(vectors) * vectors.mean(dim=0)
 
 
 def interpolation_ratio(vectors: Tensor) -> float:
-    """Return t of task vectors (T, *shape), 0 to 1; those of 0 are orthogonal to all others.
+    """Return t of task vectors (T, *shape), 0 to 1; one of 0 counts as orthogonal to the others.
 
     >>> interpolation_ratio(torch.tensor([[1.0, 0.0], [2.0, 0.0]]))
     1.0

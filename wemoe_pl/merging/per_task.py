@@ -1,4 +1,4 @@
-"""Methods that keep the experts apart, compressed: the task of an image must be known."""
+"""Define methods that keep the experts apart, compressed: the task of an image must be known."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +17,11 @@ Stored = Tensor | Mask
 
 
 class Compressed:
-    """The stored form of one tensor of all experts, of which their task vectors are made.
+    """A compressed tensor is stored for all experts together, and unpacked for one of them.
 
     Args:
-        parts: what is stored.
-        unpack: the number of an expert → its task vector of this tensor.
+        parts: the tensors and masks that are stored.
+        unpack: the function of an expert's number that gives its task vector of this tensor.
     """
 
     def __init__(self, parts: Sequence[Stored], unpack: Callable[[int], Tensor]):
@@ -31,16 +31,16 @@ class Compressed:
 
 
 class PerTaskMethod(MergeMethod):
-    """A method that makes an encoder per task from compressed task vectors.
+    """A per-task method makes an encoder for each task from compressed task vectors.
 
-    What is stored beside the pretrained encoder counts in `parameters` of `results.json`, four
-    bytes as one parameter.
+    The bytes that are stored in addition to the pretrained encoder count in `parameters` of
+    `results.json`, four of them as one parameter.
     """
 
     is_static = True
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
-        """An encoder that becomes that of the task that it is told."""
+        """Return an encoder that takes the weights of the task that it is told."""
         base = {key: weight.clone() for key, weight in pretrained.state_dict().items()}
         states = checked_states(base, experts)
         vectors = [lazy_task_vector(base, state) for state in states]
@@ -61,13 +61,13 @@ class PerTaskMethod(MergeMethod):
         return PerTaskEncoder(encoder, {t: weights(i) for i, t in enumerate(experts)}, size)
 
     def prepare(self, vector: State) -> State:
-        """Change a whole task vector before its tensors are compressed one by one."""
+        """Return a task vector in the form whose tensors are compressed, by default unchanged."""
         return vector
 
     @abstractmethod
     def compress(self, vectors: Tensor) -> Compressed:
-        """Compress one tensor of all experts: its task vectors (T, *shape)."""
+        """Compress one tensor of all experts, given as its task vectors (T, *shape)."""
 
     def scales(self, vectors: Sequence[State], stored: Mapping[str, Compressed]) -> list[float]:
-        """The factor on the unpacked task vector of each expert."""
+        """Return the factor on the unpacked task vector of each expert."""
         return [1.0] * len(vectors)

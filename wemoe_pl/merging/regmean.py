@@ -1,4 +1,4 @@
-"""RegMean: linear layers that best reproduce the outputs of all experts (arXiv 2212.09849)."""
+"""Merge linear layers to reproduce the outputs of all experts best: RegMean (arXiv 2212.09849)."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,13 +17,13 @@ from wemoe_pl.moe.task_vectors import Model
 
 @dataclass(frozen=True)
 class RegMean(SampleMethod):
-    """W = (Σ Ĝ_i)⁻¹ Σ Ĝ_i W_i of every linear layer; everything else is the simple average.
+    """RegMean gives a linear layer W = (Σ Ĝ_i)⁻¹ Σ Ĝ_i W_i, and averages all other weights.
 
-    G_i is the Gram matrix XᵀX of what expert i feeds to the layer, over samples of its task that
-    need no labels, and Ĝ_i the same with its off-diagonal entries shrunk.
+    G_i is the Gram matrix XᵀX of the inputs that expert i feeds to the layer, over samples of its
+    task that need no labels. Ĝ_i is G_i with its off-diagonal entries shrunk.
 
     Args:
-        off_diagonal: the factor on them, 0 (leaves a mean weighted by input) to 1.
+        off_diagonal: the factor on the off-diagonal entries, 0 (a mean weighted by input) to 1.
     """
 
     off_diagonal: float = 0.6
@@ -38,14 +38,14 @@ class RegMean(SampleMethod):
             )
 
     def start(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> Sums:
-        """For a layer of d inputs, d × d numbers, and as many as it has weights."""
+        """Return sums that hold, for a layer of d inputs, d × d numbers and one per weight."""
         return GramSums(linear_layers(pretrained), self.off_diagonal)
 
 
 class GramSums(Sums):
-    """Σ Ĝ (d, d) and Σ Ĝ Wᵀ (d, out) of linear layers, in float64.
+    """`GramSums` holds Σ Ĝ (d, d) and Σ Ĝ Wᵀ (d, out) of linear layers, in float64.
 
-    Ĝ is linear in the samples, so both are summed batch by batch, whatever the task.
+    Ĝ is a sum over samples, so both grow batch by batch, whatever the task.
     """
 
     def __init__(self, layers: Mapping[str, nn.Linear], off_diagonal: float):
@@ -57,13 +57,13 @@ class GramSums(Sums):
     def add(
         self, task: str, expert: nn.Module, head: nn.Module, images: Tensor, labels: Tensor
     ) -> None:
-        """Run the expert, and look at what goes into its linear layers."""
+        """Run the expert, and add the inputs of its linear layers to the sums."""
         with self.watched(expert):
             expert(images)
 
     @contextmanager
     def watched(self, expert: nn.Module) -> Iterator[None]:
-        """Count what the layers are given in an expert, as long as the block lasts."""
+        """Add the inputs of an expert's linear layers to the sums while the block runs."""
         layers = linear_layers(expert)
         hooks = [
             layers[name].register_forward_pre_hook(partial(self.count, name)) for name in self.gram
@@ -75,18 +75,18 @@ class GramSums(Sums):
                 hook.remove()
 
     def count(self, name: str, layer: nn.Linear, inputs: tuple[Any, ...]) -> None:
-        """Add the inputs (…, d) of a layer."""
+        """Add the inputs (…, d) of a layer to its sums."""
         x = inputs[0].flatten(0, -2).double()
         weight = layer.weight.double().T
         gram, shrunk = x.T @ x, 1 - self.off_diagonal
         diagonal = gram.diagonal()
         self.gram[name] += self.off_diagonal * gram + shrunk * diagonal.diag()
-        # G Wᵀ by way of the outputs, which are fewer than the columns of G.
+        # G Wᵀ by way of the outputs x Wᵀ, which is less work where x has few rows.
         self.target[name] += self.off_diagonal * x.T @ (x @ weight)
         self.target[name] += shrunk * diagonal[:, None] * weight
 
     def solve(self, averages: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The solution that is nearest to the average, where inputs leave it open."""
+        """Return merged weights, those nearest to the average where the inputs leave them open."""
         solved = {}
         for name, gram in self.gram.items():
             average = averages[f"{name}.weight"]
@@ -96,10 +96,10 @@ class GramSums(Sums):
 
 
 def linear_layers(encoder: nn.Module) -> dict[str, nn.Linear]:
-    """The linear layers of an encoder, by name."""
+    """Return the linear layers of an encoder, by name."""
     return {name: m for name, m in encoder.named_modules() if isinstance(m, nn.Linear)}
 
 
 def zeros(layer: nn.Linear, columns: int) -> Tensor:
-    """(d, columns) in float64, where the layer is."""
+    """Return zeros (d, columns) in float64 on the device of a layer, which has d inputs."""
     return layer.weight.new_zeros(layer.in_features, columns, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""RegMean++: RegMean of every block on what the merged blocks before it give (arXiv 2508.03121)."""
+"""Apply RegMean to every block, fed by the merged ones before it: RegMean++ (arXiv 2508.03121)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from wemoe_pl.moe.task_vectors import Model
 
 @dataclass(frozen=True)
 class RegMeanPlusPlus(RegMean):
-    """RegMean, block by block: an expert's block is fed what the merged blocks before it make.
+    """RegMean++ is RegMean block by block: experts' blocks are fed by the merged ones before them.
 
-    Linear layers behind the blocks are merged last. The images are kept until then, and so is what
-    the last merged block makes of them: with 256 images of eight tasks that takes 2.4 GB for
+    Linear layers outside the blocks are merged last. The images are kept until then, and so are the
+    tokens that the last merged block has given: 256 images of each of eight tasks take 2.4 GB for
     CLIP ViT-B/16.
 
     Args:
-        off_diagonal: as for RegMean; published with 0.95.
+        off_diagonal: the same as for `RegMean`; published with 0.95.
     """
 
     off_diagonal: float = 0.95
@@ -33,12 +33,12 @@ class RegMeanPlusPlus(RegMean):
         return "RegMean++"
 
     def start(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> "BlockwiseGrams":
-        """No images yet."""
+        """Return sums that hold no images yet."""
         return BlockwiseGrams(pretrained, experts, self.off_diagonal)
 
 
 class BlockwiseGrams(Sums):
-    """The images of every task, until the blocks are merged one after the other."""
+    """`BlockwiseGrams` keeps the images of every task until blocks are merged one by one."""
 
     def __init__(self, pretrained: nn.Module, experts: Mapping[str, Model], off_diagonal: float):
         self.pretrained, self.off_diagonal = pretrained, off_diagonal
@@ -53,7 +53,7 @@ class BlockwiseGrams(Sums):
 
     @torch.no_grad()
     def solve(self, averages: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Merge block after block, and then the linear layers outside them."""
+        """Merge one block after the other, and then the linear layers outside them."""
         merged = frozen_copy(self.pretrained, averages).eval()
         solved: dict[str, Tensor] = {}
         inputs = {task: inputs_of_blocks(merged, b) for task, b in self.images.items()}
@@ -73,7 +73,7 @@ class BlockwiseGrams(Sums):
         return solved | self.outside(merged)
 
     def nbytes(self, images: Tensor) -> int:
-        """Count the images, their tokens, a merged model, a block and its Gram matrices."""
+        """Count the bytes of images, tokens, a merged model, and a block with its Gram matrices."""
         blocks = blocks_of(self.pretrained)
         [(tokens, _)] = inputs_of_blocks(self.pretrained, [images])
         of_blocks = [
@@ -99,5 +99,5 @@ class BlockwiseGrams(Sums):
         return sums.solve(state)
 
     def weights(self, task: str, prefix: str, names: Iterable[str]) -> dict[str, Tensor]:
-        """Read some weights of a task's expert, by their names behind a prefix."""
+        """Read some weights of a task's expert by their names, which follow a prefix there."""
         return {name: self.experts[task][prefix + name] for name in names}

@@ -1,4 +1,4 @@
-"""Routers that know the tasks before adaptation: they are fitted to a few unlabelled images."""
+"""Fit routers to a few unlabelled images, so that they tell the tasks apart before adaptation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,15 +13,15 @@ from wemoe_pl.moe.mixture import Mixture, mixtures_of
 from wemoe_pl.moe.router import Router
 
 BATCH_SIZE = 64  # images that are encoded at once
-RIDGES = tuple(10.0**power for power in range(-6, 3))  # as shares of the mean squared feature
+RIDGES = tuple(10.0**power for power in range(-6, 3))  # shares of the Gram matrix's mean eigenvalue
 
 
 class LinearFit(NamedTuple):
-    """The linear map x → W x + c that fits targets best.
+    """A linear fit is the linear map x → W x + c that fits targets best.
 
     Attributes:
-        weight: W, (T, F).
-        bias: c, (T,).
+        weight: the matrix W, (T, F).
+        bias: the vector c, (T,).
     """
 
     weight: Tensor
@@ -32,18 +32,18 @@ class LinearFit(NamedTuple):
 def fit_routers(encoder: nn.Module, images: Mapping[str, Tensor]) -> None:
     """Fit the last layer of every router, so that the score of an image's own expert is near 1.
 
-    The scores of all other experts are to be 0. No label of a class is used, but the task of every
-    image is. Routers are fitted one after another, from the first that runs to the last, on what
-    their modules are given by an encoder whose routers before them are fitted already; one that
+    The scores of all other experts should be 0. The task of every image is used, but no label of a
+    class. Routers are fitted one after another, in the order in which they run. Each is fitted to
+    the inputs of its module in an encoder whose earlier routers are fitted already. A router that
     several blocks share is fitted to all of them at once.
 
     The images go through one block after the other, so that each router costs as much as its own
-    block; only routers that several blocks share see the whole encoder run. The images and their
-    tokens (50 × 768 numbers each for CLIP ViT-B/32) lie where the encoder is.
+    block; only routers that several blocks share need the whole encoder to run. The images and
+    their tokens (50 × 768 numbers each for CLIP ViT-B/32) are kept on the encoder's device.
 
     Args:
-        encoder: an upscaled one, whose routers are of depth 1 or 2; it is changed in place.
-        images: a few of every expert's task, (N, 3, H, W), in the order of the experts.
+        encoder: an upscaled encoder, whose routers are of depth 1 or 2; it is changed in place.
+        images: some images of every expert's task, (N, 3, H, W), in the order of the experts.
     """
     counts = [len(of_task) for of_task in images.values()]
     targets = torch.eye(len(images), dtype=torch.float64).repeat_interleave(torch.tensor(counts), 0)
@@ -61,17 +61,17 @@ def fit_routers(encoder: nn.Module, images: Mapping[str, Tensor]) -> None:
 
 
 def are_shared_by_blocks(encoder: nn.Module) -> bool:
-    """Is there a router that several blocks have?"""
+    """Return whether several blocks share a router."""
     return len(by_router(encoder)) < sum(len(by_router(block)) for block in blocks_of(encoder))
 
 
 def fit_those_in(part: nn.Module, inputs: Sequence[BlockInput], targets: Tensor) -> None:
-    """Fit the routers in an encoder or in a block of it, from the first that runs to the last.
+    """Fit the routers in an encoder or in a block of it, in the order in which they run.
 
     Args:
         part: the encoder, or the block.
-        inputs: what it is given, by batch.
-        targets: (N, T), the scores that are wanted of all images.
+        inputs: the input of the part for every batch.
+        targets: the wanted scores of all images, (N, T).
     """
     for router, mixtures in by_router(part).items():
         features = seen_by(mixtures, part, inputs)
@@ -81,7 +81,7 @@ def fit_those_in(part: nn.Module, inputs: Sequence[BlockInput], targets: Tensor)
 
 
 def by_router(part: nn.Module) -> dict[Router, list[Mixture]]:
-    """List the mixtures of each router, in the order in which they run."""
+    """Return the mixtures of each router, in the order in which they run."""
     found: dict[Router, list[Mixture]] = {}
     for mixture in mixtures_of(part).values():
         found.setdefault(mixture.router, []).append(mixture)
@@ -90,7 +90,7 @@ def by_router(part: nn.Module) -> dict[Router, list[Mixture]]:
 
 @contextmanager
 def evaluating(encoder: nn.Module) -> Iterator[None]:
-    """Let an encoder be without dropout in a block."""
+    """Put an encoder in evaluation mode, without dropout, while the block runs."""
     was_training = encoder.training
     encoder.eval()
     try:
@@ -100,15 +100,15 @@ def evaluating(encoder: nn.Module) -> Iterator[None]:
 
 
 def seen_by(mixtures: Sequence[Mixture], part: nn.Module, inputs: Sequence[BlockInput]) -> Tensor:
-    """Collect what the last layer of a router is given for images, one mixture below the other.
+    """Collect the inputs of a router's last layer for all images, one mixture below the other.
 
     Args:
-        mixtures: those of one router.
-        part: the encoder or the block that has them.
-        inputs: what it is given, by batch.
+        mixtures: the mixtures of one router.
+        part: the encoder or the block that contains them.
+        inputs: the input of the part for every batch.
 
     Returns:
-        (mixtures · images, F).
+        The inputs of the layer, (mixtures · images, F).
     """
     seen: list[list[Tensor]] = [[] for _ in mixtures]
     hooks = [
@@ -127,11 +127,11 @@ def seen_by(mixtures: Sequence[Mixture], part: nn.Module, inputs: Sequence[Block
 
 
 def ridge(features: Tensor, targets: Tensor) -> LinearFit:
-    """Fit a linear map by ridge regression, and choose its ridge by leaving out one row each.
+    """Fit a linear map by ridge regression, with the ridge of the least leave-one-out error.
 
     Args:
-        features: (n, F).
-        targets: (n, T).
+        features: the inputs of the map, (n, F).
+        targets: the outputs to fit, (n, T).
     """
     centre, mean = features.mean(dim=0), targets.mean(dim=0)
     left, singular, right = torch.linalg.svd(features - centre, full_matrices=False)
@@ -140,7 +140,7 @@ def ridge(features: Tensor, targets: Tensor) -> LinearFit:
     scale = (squares.sum() / features.shape[1]).clamp(min=torch.finfo(squares.dtype).tiny)
 
     def left_out(share: float) -> Tensor:
-        """The mean squared error for rows that the fit has not seen."""
+        """Return the mean squared error of rows, each left out of its own fit."""
         kept = squares / (squares + share * scale)
         leverage = 1 / len(features) + (left.square() * kept).sum(dim=1)
         errors = (targets - mean - left @ (kept[:, None] * within)) / (1 - leverage)[:, None]

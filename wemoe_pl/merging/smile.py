@@ -1,4 +1,4 @@
-"""SMILE: every token chooses the expert whose task vector it is most like (arXiv 2408.10174)."""
+"""Route every token to the expert whose task vector it is most like: SMILE (arXiv 2408.10174)."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -22,19 +22,19 @@ from wemoe_pl.system.warn import warn
 
 @dataclass(frozen=True)
 class SMILE(MergeMethod):
-    """Every linear layer adds the low-rank task vector of one expert, chosen for each token.
+    """SMILE adds to every linear layer the low-rank task vector of the expert chosen by each token.
 
     Nothing is learned: a token goes to the expert along whose leading right singular vectors most
-    of it lies. A linear layer whose matrix no expert changed stays one.
+    of it lies. A linear layer whose matrix no expert changed stays as it is.
 
     Args:
-        rank: k, how many singular values are kept of each task vector.
-        router_rank: how many right singular vectors of each route.
-        experts_per_token: how many experts a token is given, weighted by a softmax.
-        split_qkv: timm has one matrix for queries, keys and values. Decompose and route it as
-            three, as published code for checkpoints of Hugging Face does, instead of as one.
-        average_others: take the mean of the experts for all other weights, which are otherwise the
-            pretrained ones.
+        rank: k, the number of singular values that are kept of each task vector.
+        router_rank: the number of right singular vectors of each task vector that route.
+        experts_per_token: the number of experts of a token, weighted by a softmax.
+        split_qkv: True to decompose and route timm's one matrix of queries, keys and values as
+            three, as published code for checkpoints of Hugging Face does.
+        average_others: True to take the mean of the experts for all other weights; otherwise they
+            are the pretrained ones.
     """
 
     is_static = True
@@ -52,7 +52,7 @@ class SMILE(MergeMethod):
                 raise MergeError(f"{name} of SMILE is {value}: choose a number from 1.")
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
-        """A frozen encoder; of the experts' weights one tensor at a time is in memory."""
+        """Return a frozen encoder; one tensor of the experts' weights is in memory at a time."""
         base = pretrained.state_dict()
         states = checked_states(base, experts)
         vectors = [lazy_task_vector(base, state) for state in states]
@@ -69,11 +69,11 @@ class SMILE(MergeMethod):
         return merged
 
     def routed(self, layer: nn.Linear, name: str, vectors: Sequence[State]) -> nn.Module:
-        """Make a layer of the encoder one that is routed, unless no expert changed its matrix.
+        """Return a routed layer in place of a linear one, or this one if no expert changed it.
 
         Args:
-            layer: the pretrained one.
-            name: its name in the encoder.
+            layer: the pretrained layer; only changes of its matrix count.
+            name: the name of the layer in the encoder.
             vectors: the experts' task vectors.
         """
         key, bias = f"{name}.weight", f"{name}.bias"
@@ -87,7 +87,7 @@ class SMILE(MergeMethod):
         return RoutedLinear(layer, list(map(self.put_together, zip(*found, strict=True), biases)))
 
     def decomposed(self, matrix: Tensor) -> Decomposition:
-        """Decompose a task vector (m, n) as far as it is used, in single precision at least."""
+        """Decompose a task vector (m, n) to the rank in use, in single precision at least."""
         precise = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
         found = decompose(precise, max(self.rank, self.router_rank))
         return Decomposition(*(part.to(matrix.dtype) for part in found))
@@ -95,7 +95,7 @@ class SMILE(MergeMethod):
     def put_together(
         self, experts: Sequence[Decomposition], bias: Tensor | None
     ) -> RoutedTaskVectors:
-        """Route between the decompositions of all experts, filled up with 0 to the same rank."""
+        """Return routed task vectors of all experts' decompositions, padded with 0 to one rank."""
         lefts = [(one.left * one.values)[:, : self.rank].T for one in experts]
         left = pad_sequence(lefts, batch_first=True).permute(2, 0, 1).contiguous()
         right = pad_sequence([one.right for one in experts], batch_first=True)

@@ -1,7 +1,7 @@
-"""Singular values of matrices: what the spectral merge methods share.
+"""Decompose matrices into singular values and vectors, for the spectral merge methods.
 
 Singular vectors that belong to a singular value of 0 are arbitrary, and differ from one machine to
-the next. They are left out here, so that a merge is a function of its experts alone.
+the next. They are left out here, so that a merge depends on its experts alone.
 """
 
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 class Decomposition(NamedTuple):
-    """A matrix (m, n) of rank k as left · diag(values) · right.
+    """A `Decomposition` is a matrix (m, n) of rank k as left · diag(values) · right.
 
     Attributes:
-        left: (m, k), whose columns are orthonormal.
-        values: (k,), the singular values, which are positive, largest first.
-        right: (k, n), whose rows are orthonormal.
+        left: the left singular vectors, (m, k), whose columns are orthonormal.
+        values: the singular values, (k,), which are positive, largest first.
+        right: the right singular vectors, (k, n), whose rows are orthonormal.
     """
 
     left: Tensor
@@ -25,23 +25,23 @@ class Decomposition(NamedTuple):
 
     @property
     def matrix(self) -> Tensor:
-        """The matrix itself, (m, n)."""
+        """Return the matrix itself, (m, n)."""
         return self.left * self.values @ self.right
 
 
 def decompose(matrix: Tensor, rank: int | None = None) -> Decomposition:
-    """Return the thin singular value decomposition of a matrix (m, n), without what is 0.
+    """Return the thin singular value decomposition of a matrix, without singular values of 0.
 
     Args:
-        matrix: (m, n), in single or double precision.
-        rank: how many of the largest singular values are kept; by default all.
+        matrix: the matrix, (m, n), in single or double precision.
+        rank: the number of singular values that are kept, the largest ones; by default all.
 
     >>> decompose(torch.tensor([[3.0, 0.0], [0.0, 0.0]])).values
     tensor([3.])
     """
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     kept = len(values) if rank is None else min(rank, len(values))
-    if not matrix.is_meta:  # as it is while memory is estimated
+    if not matrix.is_meta:  # memory is estimated with meta tensors, which have no values
         kept = min(kept, int((values > rounding(matrix, values)).sum()))
     if kept < len(values):  # copies, since views would keep all of it in memory
         return Decomposition(left[:, :kept].clone(), values[:kept].clone(), right[:kept].clone())
@@ -49,7 +49,7 @@ def decompose(matrix: Tensor, rank: int | None = None) -> Decomposition:
 
 
 def rounding(matrix: Tensor, values: Tensor) -> Tensor:
-    """The size up to which a singular value of a matrix may be nothing but rounding."""
+    """Return the size up to which a singular value of a matrix may be a mere rounding error."""
     return values[:1] * max(matrix.shape) * torch.finfo(values.dtype).eps
 
 

@@ -1,8 +1,8 @@
-"""The spelling of every method in tables, figures and on pages, whatever its class is called."""
+"""Spell the names of methods in tables, figures and on pages, whatever their classes are called."""
 
 import re
 
-# By what `results.json` calls them, where that is not already as one would write it.
+# The spelling by the name in `results.json`, where the two differ.
 SPELLINGS = {
     "Fisher Merging": "Fisher merging",
     "Individual": "individual",
@@ -17,10 +17,10 @@ SPELLED = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, SPELLINGS))})(?![\
 
 
 def spelled(method: str) -> str:
-    """Spell the name of a method as it is spelled everywhere.
+    """Return the name of a method as tables, figures and pages spell it.
 
     Args:
-        method: as in `results.json`, with whatever stands before or behind it.
+        method: the name as in `results.json`, with any text before or after it.
 
     >>> spelled("TaskArithmetic + LiNeS"), spelled("Layer-wise AdaMerging++, not adapted")
     ('task arithmetic + LiNeS', 'layer-wise AdaMerging++, not adapted')

@@ -1,4 +1,4 @@
-"""SVC: directions that several experts share are not counted several times (arXiv 2602.05536)."""
+"""Count directions that several experts share only once: SVC (arXiv 2602.05536)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from wemoe_pl.merging.wrapper import Wrapper
 
 @dataclass(frozen=True)
 class SVC(Wrapper):
-    """Calibrate the singular values of a merged task vector, linear layer by linear layer (§4).
+    """SVC calibrates the singular values of a merged task vector, linear layer by layer (§4).
 
-    Along a left singular vector u of the merged Δ, s_i = ⟨uᵀΔ, uᵀτ_i⟩ / ‖uᵀτ_i‖² says how much of
-    it an expert finds again of what it put in; the singular value is divided by the mean over the
-    experts, none of which counts for less than a floor. So a scaling coefficient of the wrapped
-    method is undone, down to the floor; `alpha` scales afterwards.
+    Along a left singular vector u of the merged Δ, s_i = ⟨uᵀΔ, uᵀτ_i⟩ / ‖uᵀτ_i‖² is the factor by
+    which Δ repeats what expert i contributed. The singular value is divided by the mean of s_i over
+    the experts, after every s_i was raised to a floor. This undoes a scaling coefficient of the
+    wrapped method, down to the floor; `alpha` scales afterwards.
 
     Args:
         alpha: the scaling coefficient of the calibrated task vector.
-        floor: the least s_i; by default 1 / T. Published is 1 on top of TSV-M.
-        split_qkv: as for other methods of matrices.
+        floor: the least s_i; by default 1 / T. On top of TSV-M, 1 is published.
+        split_qkv: the same as for `MatrixMethod`.
     """
 
     alpha: float = 1.0
@@ -44,7 +44,7 @@ class SVC(Wrapper):
             )
 
     def change(self, merged: State, vectors: Sequence[State], pretrained: nn.Module) -> State:
-        """Calibrate tensor by tensor; what is no weight of a linear layer stays as it is."""
+        """Calibrate the weights of linear layers, and scale every tensor by `alpha`."""
 
         def calibrated(key: str) -> Tensor:
             vector = merged[key]
@@ -57,7 +57,7 @@ class SVC(Wrapper):
         return LazyState(shapes_of(merged), lambda key: self.alpha * calibrated(key))
 
     def calibrate(self, matrices: Tensor) -> Tensor:
-        """The merged matrix and the T of the experts (1 + T, m, n) → the calibrated one (m, n)."""
+        """Return the first of matrices (1 + T, m, n), the merged one, calibrated by the others."""
         merged, experts = decompose(matrices[0]), matrices[1:]
         ours = merged.values[:, None] * merged.right
         theirs = merged.left.T @ experts

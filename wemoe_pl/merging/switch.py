@@ -1,4 +1,4 @@
-"""T-Switch: a task vector as a mask, signs and one number (CVPR 2025; arXiv 2604.28109)."""
+"""Store a task vector as a mask, signs and one number: T-Switch (CVPR 2025; arXiv 2604.28109)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from wemoe_pl.moe.task_vectors import check_keep, trim
 
 @dataclass(frozen=True)
 class TSwitch(PerTaskMethod):
-    """Every task has the signs of its largest entries, times one factor; it must be known.
+    """T-Switch gives a task, which must be known, the signs of its largest entries times a factor.
 
-    The factor gives them the norm of the whole task vector. Nothing is shared between tasks, and
-    two bits are stored per entry and task.
+    The factor gives these signs the norm of the whole task vector. Nothing is shared between tasks,
+    and two bits are stored per entry and task.
 
     Args:
-        keep: the share of each task vector's entries, those of largest magnitude, that is kept.
-            Its default is ours.
+        keep: the share of each task vector's entries that is kept, those of largest magnitude. The
+            default is ours.
     """
 
     keep: float = 0.5
@@ -35,11 +35,11 @@ class TSwitch(PerTaskMethod):
         return "T-Switch"
 
     def prepare(self, vector: State) -> State:
-        """Trim the task vector, by one threshold for all its tensors."""
+        """Return the task vector trimmed by one threshold for all its tensors."""
         return trim(vector, self.keep)
 
     def compress(self, vectors: Tensor) -> Compressed:
-        """Store two bits per entry and task: is it kept, and is it positive?"""
+        """Store two bits per entry and task: whether it is kept, and whether it is positive."""
         kept = [Mask.of(vector != 0) for vector in vectors]
         positive = [Mask.of(vector > 0) for vector in vectors]
 
@@ -50,7 +50,7 @@ class TSwitch(PerTaskMethod):
         return Compressed([*kept, *positive], unpack)
 
     def scales(self, vectors: Sequence[State], stored: Mapping[str, Compressed]) -> list[float]:
-        """‖τ_i‖ / √(the number of entries that are kept); 0 for a task vector of 0."""
+        """Return ‖τ_i‖ / √(the number of kept entries) per expert; 0 for a task vector of 0."""
         scales = []
         for i, vector in enumerate(vectors):
             squares = sum(vector[key].square().sum().item() for key in stored)

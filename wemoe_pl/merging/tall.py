@@ -1,4 +1,4 @@
-"""TALL masks, which localise tasks in a merged vector, and Consensus (arXiv 2405.07813)."""
+"""Localise tasks in a merged task vector: TALL masks and Consensus (arXiv 2405.07813)."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ from wemoe_pl.moe.scaling import DEFAULT_SCALING
 
 @dataclass(frozen=True)
 class TALLMasks(PerTaskMethod):
-    """The sum of the task vectors, of which each task takes what is mostly its own (§4).
+    """TALL masks give a task the entries of the summed task vector that are mostly its own (§4).
 
     The task of an image must be known.
 
     Args:
-        threshold: λ, how many times |τ_sum − τ_i| an entry |τ_i| must be to be taken: larger ones
-            make sparser masks. Its authors choose it from 0.2 to 0.6 for every task, on labelled
+        threshold: λ; an entry is taken where |τ_i| > λ |τ_sum − τ_i|, so that a larger λ makes
+            sparser masks. Its authors choose λ from 0.2 to 0.6 for every task, on labelled
             validation images.
     """
 
@@ -35,7 +35,7 @@ class TALLMasks(PerTaskMethod):
         return "TALL masks"
 
     def compress(self, vectors: Tensor) -> Compressed:
-        """Store the sum, and a bit per task for each entry."""
+        """Store the sum, and one bit per entry and task."""
         total = vectors.sum(dim=0)
         masks = [Mask.of(own) for own in localised(vectors, self.threshold)]
         return Compressed([total, *masks], lambda i: total * masks[i].unpacked())
@@ -43,15 +43,16 @@ class TALLMasks(PerTaskMethod):
 
 @dataclass(frozen=True)
 class Consensus(TensorMethod):
-    """Task arithmetic on the entries that at least two tasks' TALL masks have taken (§5).
+    """Consensus is task arithmetic on the entries that several tasks' TALL masks take (§5).
 
-    What a single task needs, or none, is left out. One set of weights is for all tasks.
+    By default the entries that one task needs, or none, are left out. One set of weights is for all
+    tasks.
 
     Args:
-        alpha: α, the scaling coefficient of the sum, which was published as chosen on labelled
-            validation images.
+        alpha: α, the scaling coefficient of the sum; its authors choose it on labelled validation
+            images.
         threshold: λ of the masks.
-        agreeing: how many masks must have an entry.
+        agreeing: the number of masks that must have an entry.
     """
 
     alpha: float = DEFAULT_SCALING
@@ -69,11 +70,11 @@ class Consensus(TensorMethod):
 
     @property
     def factor(self) -> float:
-        """The sum is scaled as a whole."""
+        """Return α, by which the sum is scaled as a whole."""
         return self.alpha
 
     def merged_tensor(self, key: str, vectors: Tensor) -> Tensor:
-        """Σ τ where enough masks agree; with fewer experts than that, where all do."""
+        """Return Σ τ where `agreeing` masks have an entry, or all masks if there are fewer."""
         count = localised(vectors, self.threshold).sum(dim=0)
         return vectors.sum(dim=0).where(count >= min(self.agreeing, len(vectors)), 0)
 

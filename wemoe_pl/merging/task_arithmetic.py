@@ -1,4 +1,4 @@
-"""Task arithmetic: θ0 + λ Σ τ_i (arXiv 2212.04089)."""
+"""Compute θ0 + λ Σ τ_i: task arithmetic (arXiv 2212.04089)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from wemoe_pl.moe.task_vectors import Model, add_task_vectors, lazy_task_vector
 
 @dataclass(frozen=True)
 class TaskArithmetic(MergeMethod):
-    """Add the scaled sum of all task vectors to the pretrained weights.
+    """Task arithmetic adds the scaled sum of all task vectors to the pretrained weights.
 
     Args:
-        scaling: λ, from 0 to 1.
+        scaling: λ, the scaling coefficient, from 0 to 1.
     """
 
     is_static = True
@@ -28,13 +28,13 @@ class TaskArithmetic(MergeMethod):
         check_scaling(self.scaling)
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
-        """A frozen encoder with the weights θ0 + λ Σ τ_i."""
+        """Return a frozen encoder with the weights θ0 + λ Σ τ_i."""
         base = pretrained.state_dict()
         states = checked_states(base, experts)
         return frozen_copy(pretrained, add_experts(base, states, self.scaling))
 
 
 def add_experts(base: State, experts: Iterable[State], scaling: float) -> dict[str, Tensor]:
-    """θ0 + λ Σ (θ_i − θ0) on the tensors of `base`, of which experts may have more."""
+    """Return θ0 + λ Σ (θ_i − θ0) for the tensors of `base`; experts may have more tensors."""
     vectors = (lazy_task_vector(base, expert) for expert in experts)
     return add_task_vectors(base, vectors, scaling)

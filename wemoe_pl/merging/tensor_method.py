@@ -1,4 +1,4 @@
-"""Static methods that merge one tensor of all experts at a time, whatever it belongs to."""
+"""Define static methods that merge one tensor of all experts at a time, whatever its layer is."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from wemoe_pl.moe.task_vectors import Model, add_task_vectors, lazy_task_vector
 
 
 class TensorMethod(MergeMethod):
-    """θ0 + α Δ, where Δ of a tensor is computed from the experts' task vectors of that tensor.
+    """A tensor method gives θ0 + α Δ, and computes Δ of a tensor from the task vectors of it.
 
     One tensor of all experts is in memory at a time.
     """
@@ -22,11 +22,11 @@ class TensorMethod(MergeMethod):
 
     @property
     def factor(self) -> float:
-        """The number α by which Δ is multiplied as a whole."""
+        """Return the number α by which Δ is multiplied as a whole."""
         return 1.0
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
-        """A frozen encoder."""
+        """Return a frozen encoder with the weights θ0 + α Δ."""
         base = pretrained.state_dict()
         states = checked_states(base, experts)
         vectors = [lazy_task_vector(base, state) for state in states]
@@ -38,13 +38,13 @@ class TensorMethod(MergeMethod):
 
     @abstractmethod
     def merged_tensor(self, key: str, vectors: Tensor) -> Tensor:
-        """Δ of one tensor, from the T task vectors of it, (T, *shape)."""
+        """Return Δ of one tensor, from its T task vectors, (T, *shape)."""
 
 
 def tensor_of_all(vectors: Sequence[State], key: str) -> Tensor:
-    """One tensor of T task vectors, (T, *shape), of which each is put in place when it is read.
+    """Stack one tensor of T task vectors, (T, *shape), and copy each into place once it is read.
 
-    A list of them, and what `torch.stack` makes of it, would be in memory at the same time.
+    A list of the tensors and the result of `torch.stack` would be in memory at the same time.
 
     >>> vectors = [{"w": torch.tensor([1.0])}, {"w": torch.tensor([2.0])}]
     >>> tensor_of_all(vectors, "w")
@@ -56,7 +56,7 @@ def tensor_of_all(vectors: Sequence[State], key: str) -> Tensor:
     together[0] = first
     for place, vector in enumerate(vectors[1:], start=1):
         tensor = vector[key]
-        # Experts may be of different precisions: the finest is that of all.
+        # Experts may have different precisions: the result has the finest.
         together = together.to(torch.promote_types(together.dtype, tensor.dtype))
         together[place] = tensor
     return together

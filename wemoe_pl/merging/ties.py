@@ -1,4 +1,4 @@
-"""TIES: trim, elect a sign, and combine those who agree (arXiv 2306.01708)."""
+"""Trim task vectors, elect a sign, and combine those that agree: TIES (arXiv 2306.01708)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from wemoe_pl.moe.task_vectors import Model, add_task_vectors, check_keep, lazy_
 
 @dataclass(frozen=True)
 class TIES(MergeMethod):
-    """θ0 + λ · the disjoint mean, or the disjoint sum, of the trimmed task vectors.
+    """TIES gives θ0 + λ · the disjoint mean, or the disjoint sum, of the trimmed task vectors.
 
     Args:
-        scaling: λ, from 0 to 1.
+        scaling: λ, the scaling coefficient, from 0 to 1.
         keep: the share of each task vector's entries that survives trimming.
-        combine: "mean" takes the mean of the entries that agree, as the paper does, "sum" their
-            sum, as the published tables with λ = 0.3 do.
+        combine: the way to combine entries that agree: their "mean", as in the paper, or their
+            "sum", as in the published tables with λ = 0.3.
     """
 
     is_static = True
@@ -38,7 +38,7 @@ class TIES(MergeMethod):
             raise MergeError(f"combine is {self.combine}: give mean or sum.")
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
-        """A frozen encoder; lazy experts are read twice, once to find their thresholds."""
+        """Return a frozen encoder; lazy experts are read twice, once to find their thresholds."""
         base = pretrained.state_dict()
         states = checked_states(base, experts)
         vectors = [trim(lazy_task_vector(base, state), self.keep) for state in states]
@@ -48,7 +48,7 @@ class TIES(MergeMethod):
 
 
 def disjoint_mean(vectors: Tensor) -> Tensor:
-    """Per entry, the mean over those vectors that have the elected sign, (T, *shape) → (*shape).
+    """Return, per entry, the mean over vectors of the elected sign, (T, *shape) → (*shape).
 
     >>> disjoint_mean(torch.tensor([[1.0, 2.0, 0.0], [3.0, -1.0, 1.0], [0.0, -1.0, -1.0]]))
     tensor([2., 0., 0.])
@@ -57,7 +57,7 @@ def disjoint_mean(vectors: Tensor) -> Tensor:
 
 
 def disjoint_sum(vectors: Tensor) -> Tensor:
-    """Per entry, the sum over those vectors that have the elected sign, (T, *shape) → (*shape).
+    """Return, per entry, the sum over vectors of the elected sign, (T, *shape) → (*shape).
 
     >>> disjoint_sum(torch.tensor([[1.0, 2.0, 0.0], [3.0, -1.0, 1.0], [0.0, -1.0, -1.0]]))
     tensor([4., 0., 0.])
@@ -68,8 +68,8 @@ def disjoint_sum(vectors: Tensor) -> Tensor:
 def agreeing(vectors: Tensor) -> Tensor:
     """Return which entries have the elected sign, (T, *shape) → (T, *shape).
 
-    The sign of the sum is elected. Where the sum is 0 nobody is elected; an entry of 0 agrees with
-    nobody.
+    The sign of the sum is elected. If the sum is 0, no sign is elected and no entry agrees. An
+    entry of 0 never agrees.
     """
     elected = vectors.sum(dim=0).sign()
     return (vectors.sign() == elected) & (elected != 0)

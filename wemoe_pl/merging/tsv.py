@@ -1,4 +1,4 @@
-"""TSV-M: task singular vectors, made orthogonal to those of other tasks (arXiv 2412.00081, §4)."""
+"""Merge orthogonalised singular vectors of all tasks: TSV-M (arXiv 2412.00081, §4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from wemoe_pl.merging.spectral import Decomposition, decompose, polar_factor
 
 @dataclass(frozen=True)
 class TSVM(MatrixMethod):
-    """Every task keeps its share of the largest singular values, in directions of its own.
+    """TSV-M keeps a share of each task's largest singular values, in directions of its own.
 
     With k = min(m, n) / T, the k leading singular vectors of each of the T task vectors are put
-    side by side, U = [U_1 … U_T] and V likewise, and each is replaced by its polar factor, of
-    which the columns are orthonormal: Δ = P(U) Σ P(V)ᵀ. If there are more experts than rows or
-    columns, each keeps one singular value all the same.
+    side by side, U = [U_1 … U_T] and V likewise. U and V are replaced by their polar factors, whose
+    columns are orthonormal: Δ = P(U) Σ P(V)ᵀ. If there are more experts than rows or columns, each
+    still keeps one singular value.
     """
 
     @property
@@ -26,13 +26,13 @@ class TSVM(MatrixMethod):
         return "TSV-M"
 
     def combine(self, matrices: Tensor) -> Tensor:
-        """P(U) Σ P(V)ᵀ of the truncated decompositions."""
+        """Return P(U) Σ P(V)ᵀ of the truncated decompositions."""
         rank = rank_of_each(matrices)
         return side_by_side([decompose(matrix, rank) for matrix in matrices])
 
 
 def rank_of_each(matrices: Tensor) -> int:
-    """Return how many singular values each of T matrices (T, m, n) keeps."""
+    """Return the number of singular values that each of T matrices (T, m, n) keeps."""
     return max(1, min(matrices.shape[1:]) // len(matrices))
 
 

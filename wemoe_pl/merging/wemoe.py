@@ -1,4 +1,4 @@
-"""WEMoE: task arithmetic outside the MLPs, a weight-ensembling mixture in place of each MLP."""
+"""Define WEMoE: a weight-ensembling mixture in place of each MLP, task arithmetic elsewhere."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,35 +24,34 @@ from wemoe_pl.moe.router import NO_GATE, ROUTER_INIT_STD, Gate, check_router
 from wemoe_pl.moe.scaling import DEFAULT_SCALING, check_scaling
 from wemoe_pl.moe.task_vectors import Model
 
-ATTENTION, MLP = "attn", "mlp"  # what timm calls them in a block
+ATTENTION, MLP = "attn", "mlp"  # timm's names of these parts of a block
 RouterSharing = Literal["own", "shared"]
 
 
 @dataclass(frozen=True)
 class WEMoE(MergeMethod):
-    """Weight-ensembling mixture of experts (arXiv 2402.00433).
+    """WEMoE merges the experts' MLPs into weight-ensembling mixtures (arXiv 2402.00433).
 
-    From `gate` on, options go beyond the paper; their defaults are what is published.
+    The options from `gate` on go beyond the paper; their defaults are what is published.
 
     Args:
         init_lambda: λ of the frozen part, and the routing weight of every expert at the start.
-        router_depth: 0 (a free vector), 1 (linear) or 2 (one hidden layer).
-        routing: every "sample" by itself, or a whole "batch", which should then be of one task.
-        init_std: standard deviation of the routers' initial weights.
-        shared_router: one router for all blocks instead of one for each.
-        compression: how the dictionary is stored: `Dense`, `Pruned`, `LowRank` or `Quantised`.
-        gate: makes routing weights of a router's scores: a softmax, the largest few, or nothing.
-        rest: a static method that merges what is not in the dictionary, in the place of task
-            arithmetic by λ.
+        router_depth: the depth of routers: 0 (a free vector), 1 (linear) or 2 (one hidden layer).
+        routing: the unit to route: a "sample", or a whole "batch", which should be of one task.
+        init_std: the standard deviation of the routers' initial weights.
+        shared_router: True for one router for all blocks instead of one for each.
+        compression: the form of the dictionary: `Dense`, `Pruned`, `LowRank` or `Quantised`.
+        gate: the last step of a router: a softmax, the largest few scores, or nothing.
+        rest: a static method for what is not in the dictionary, instead of task arithmetic by λ.
         centre: a static method whose merge takes the place of the pretrained weights, here and in
             the task vectors θ_i − θ_centre. At a λ of 0 adaptation starts from that merge.
-        attention: how a dictionary of the attention of every block is stored, which is then routed
-            as the MLP is; without one, attention is part of the rest.
-        attention_router: attention is routed by its "own" router, or by the one that its block's
-            MLP has ("shared"), which is asked anew.
-        router_width: hidden units of a router of depth 2; by default as many as tokens are wide.
-        start_images: unlabelled images of every task that the routers are fitted to before the
-            first step, so that it is routed already; 0 starts them at random. See `fit_routers`.
+        attention: the form of a dictionary of every block's attention, which is then routed as the
+            MLP is; without one, attention is part of the rest.
+        attention_router: the router of attention: its "own", or the one of its block's MLP
+            ("shared"), which then computes weights from the input of attention.
+        router_width: the number of hidden units at depth 2; by default the width of tokens.
+        start_images: the number of unlabelled images of every task that routers are fitted to
+            before the first step (see `fit_routers`); 0 starts the routers at random.
     """
 
     init_lambda: float = DEFAULT_SCALING
@@ -91,23 +90,23 @@ class WEMoE(MergeMethod):
 
     @property
     def scaling(self) -> float:
-        """The routers start at `init_lambda`."""
+        """Return `init_lambda`, at which the routers start."""
         return self.init_lambda
 
     def initial_weight(self, experts: int) -> float | None:
-        """Return λ, or 1 / T of a softmax; None of routers that are fitted to images."""
+        """Return λ, 1 / T for a softmax, or None for routers that are fitted to images."""
         if self.start_images:
             return None
         return 1 / experts if self.gate.softmax else self.init_lambda
 
     @property
     def routes_batches(self) -> bool:
-        """Return True if a batch is routed as a whole."""
+        """Return whether a batch is routed as a whole."""
         return self.routing == "batch"
 
     @property
     def initial_images(self) -> int:
-        """The images that the routers are fitted to."""
+        """Return the number of images of every task that the routers are fitted to."""
         return self.start_images
 
     def initialise(self, encoder: nn.Module, images: Mapping[str, Tensor]) -> None:
@@ -115,10 +114,10 @@ class WEMoE(MergeMethod):
         fit_routers(encoder, images)
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
-        """An encoder whose routers are its only trainable parameters.
+        """Return an encoder whose routers are its only trainable parameters.
 
-        Experts whose weights are read lazily are gone through block by block, so that next to the
-        result only the pretrained encoder is in memory, and what `rest` and `centre` merge to.
+        Lazy experts are read block by block. In addition to the result, only the pretrained encoder
+        and the merges of `rest` and `centre` are then in memory.
         """
         blocks_of(pretrained)  # refuses an encoder before its experts are looked at
         states = checked_states(pretrained.state_dict(), experts)
@@ -129,12 +128,12 @@ class WEMoE(MergeMethod):
     def upscaled(
         self, pretrained: nn.Module, states: Sequence[State], rest: State | None = None
     ) -> nn.Module:
-        """Merge as `merge` does, of experts whose weights are known to fit.
+        """Merge as `merge` does, with experts whose weights are known to fit.
 
         Args:
             pretrained: the encoder from which task vectors start.
             states: the experts' weights.
-            rest: the weights of what is not in the dictionary; by default task arithmetic.
+            rest: the weights outside the dictionary; by default those of task arithmetic.
         """
         mixed = re.compile(rf"blocks\.\d+\.({'|'.join(self.mixed_parts)})\.")
         base = pretrained.state_dict()
@@ -149,7 +148,7 @@ class WEMoE(MergeMethod):
             mixtures.append([])
             for part in self.mixed_parts:
                 mixture = self.mix(original, part, i, states).train(pretrained.training)
-                setattr(block, part, mixture)  # at once, since it may then be shared out
+                setattr(block, part, mixture)  # one by one: `ShardedDictionary` shards it when set
                 mixtures[-1].append(mixture)
         for of_part in zip(*mixtures, strict=True) if self.shared_router else ():
             share_router(of_part)
@@ -159,7 +158,7 @@ class WEMoE(MergeMethod):
 
     @property
     def mixed_parts(self) -> tuple[str, ...]:
-        """The parts of a block that have a dictionary, in the order in which they run."""
+        """Return the parts of a block that have a dictionary, in the order in which they run."""
         return (ATTENTION, MLP) if self.attention else (MLP,)
 
     def mix(self, block: nn.Module, part: str, number: int, states: Sequence[State]) -> Mixture:
@@ -184,9 +183,9 @@ class WEMoE(MergeMethod):
 
 @dataclass(frozen=True)
 class EWEMoE(WEMoE):
-    """Efficient WEMoE (arXiv 2410.21804): pruned task vectors, and one router for all blocks.
+    """E-WEMoE prunes task vectors, and has one router for all blocks (arXiv 2410.21804).
 
-    Its options are WEMoE's with other defaults: 90 % of the entries are pruned.
+    Efficient WEMoE has the options of WEMoE with other defaults: 90 % of the entries are pruned.
     """
 
     shared_router: bool = True
@@ -199,7 +198,7 @@ class EWEMoE(WEMoE):
 
 
 def share_router(mixtures: Sequence[Mixture]) -> None:
-    """Let all mixtures be routed by the first one's router.
+    """Replace the routers of all mixtures by the first one's router.
 
     Raises:
         MergeError: their inputs differ in width.
@@ -214,16 +213,16 @@ def share_router(mixtures: Sequence[Mixture]) -> None:
 
 
 def copy_without(encoder: nn.Module, parts: Sequence[str]) -> nn.Module:
-    """A copy that has nothing in the place of some parts of each block.
+    """Return a copy of an encoder with `nn.Identity` in the place of some parts of each block.
 
-    The MLPs are most of a transformer's memory.
+    These parts are not copied, since MLPs take most of a transformer's memory.
     """
     left_out = (block.get_submodule(part) for block in blocks_of(encoder) for part in parts)
     return deepcopy(encoder, {id(part): nn.Identity() for part in left_out})
 
 
 def part_of(state: State, prefix: str) -> LazyState:
-    """The weights of one module inside a model, read when asked for."""
+    """Return the weights of one module inside a model, which are read when asked for."""
     all_shapes = shapes_of(state).items()
     shapes = {k.removeprefix(prefix): s for k, s in all_shapes if k.startswith(prefix)}
     return LazyState(shapes, lambda key: state[prefix + key])
@@ -242,10 +241,11 @@ def upscale(
         experts: fine-tuned copies of it, or their weights, by name or in order. The head of a
             classifier is left out if the pretrained one has none.
         init_lambda: λ, from 0 to 1.
-        router_depth: 0, 1 or 2.
+        router_depth: the depth of routers: 0, 1 or 2.
 
     Raises:
-        MergeError: no experts, experts of another architecture, or an encoder of unknown form.
+        MergeError: there are no experts, they are of another architecture, or the encoder is of
+            unknown form.
 
     >>> import timm
     >>> import torch

@@ -1,4 +1,4 @@
-"""Methods that change the task vector of another static method after it has merged."""
+"""Define methods that change the task vector of another static method after it has merged."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ NOT_ONE_MODEL = (Individual, MASS, PerTaskMethod, SMILE)
 
 @dataclass(frozen=True)
 class Wrapper(MergeMethod):
-    """A static method, and what is done to the task vector that it gives.
+    """A wrapper changes the task vector that another static method gives.
 
-    The experts are read once more than the method itself reads them.
+    It reads the experts once more than the method itself does.
 
     Args:
         method: any method that merges to one set of weights, without samples.
@@ -39,11 +39,11 @@ class Wrapper(MergeMethod):
 
     @property
     def label(self) -> str:
-        """Return the names of both."""
+        """Return the names of the method and of the wrapper."""
         return f"{self.method.label} + {type(self).__name__}"
 
     def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
-        """A frozen encoder."""
+        """Return a frozen encoder with the changed task vector."""
         base = pretrained.state_dict()
         merged = lazy_task_vector(base, self.method.merge(pretrained, experts).state_dict())
         states = fitting_states(base, experts).values()
@@ -57,18 +57,18 @@ class Wrapper(MergeMethod):
 
         Args:
             merged: the task vector that the method gives.
-            vectors: those of the experts, which are read when asked for.
-            pretrained: the encoder that all are fine-tuned from.
+            vectors: the task vectors of the experts, which are read when asked for.
+            pretrained: the encoder that the experts were fine-tuned from.
         """
 
 
 def check_gives_weights(method: MergeMethod, owner: str, key: str) -> None:
-    """Raise `MergeError` for a method that gives no set of weights that is final and of all tasks.
+    """Raise `MergeError` unless a method gives one final set of weights for all tasks.
 
     Args:
-        method: what is to give the weights.
-        owner: the class that works on them.
-        key: its option that names the method.
+        method: the method that should give the weights.
+        owner: the class that works on the weights.
+        key: the option of the class that names the method.
     """
     if not method.is_static or isinstance(method, NOT_ONE_MODEL):
         raise MergeError(

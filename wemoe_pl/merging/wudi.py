@@ -1,4 +1,4 @@
-"""WUDI: task vectors stand for the inputs of their layers, in closed form (arXiv 2503.08099)."""
+"""Take task vectors for the inputs of their layers, in closed form: WUDI (arXiv 2503.08099)."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,15 @@ from wemoe_pl.merging.normal_equations import nearest_solution
 
 @dataclass(frozen=True)
 class WUDI(MatrixMethod):
-    """The Δ of least Σ ‖(Δ − τ_i) τ_iᵀ‖² / ‖τ_i‖² of every linear layer (§4).
+    """WUDI takes the Δ of least Σ ‖(Δ − τ_i) τ_iᵀ‖² / ‖τ_i‖² for every linear layer (§4).
 
-    The rows of a task vector span what its layer was fed in fine-tuning, so this is RegMean with
+    The rows of a task vector span the inputs of its layer in fine-tuning, so this is RegMean with
     τᵀτ / ‖τ‖² in place of the Gram matrices of inputs. The authors take 300 steps of Adam from the
-    sum of the task vectors, which are too few to arrive there; here the minimum itself is computed,
-    and `ridge` holds it back.
+    sum of the task vectors, which are too few to reach the minimum. Here the minimum itself is
+    computed, and `ridge` regularises it.
 
     Args:
-        ridge: is added to the diagonal of the sum of the T Gram matrices, whose trace is T.
+        ridge: the number added to the diagonal of the sum of the T Gram matrices, whose trace is T.
     """
 
     ridge: float = 1e-8
@@ -35,7 +35,7 @@ class WUDI(MatrixMethod):
             )
 
     def is_matrix(self, tensor: Tensor) -> bool:
-        """Is it the weight of a linear layer? The embedding of positions has no inputs."""
+        """Return whether a tensor is a linear layer's weight, as an embedding has no inputs."""
         return tensor.ndim == 2
 
     def combine(self, matrices: Tensor) -> Tensor:

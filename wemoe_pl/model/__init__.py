@@ -1,1 +1,1 @@
-"""The product: one merged encoder with the head of every task, and how it is built again."""
+"""Define the merged model, one encoder with the head of every task, and build it again."""

@@ -1,4 +1,4 @@
-"""A merged encoder as an architecture: built before its weights are there, and known to timm.
+"""Build a merged encoder before its weights are there, and make its architecture known to timm.
 
 Once this module is imported, `timm.create_model` knows the architecture `wemoe`.
 """
@@ -23,10 +23,10 @@ from wemoe_pl.moe.router import NO_GATE, Gate
 
 NOTHING = Pruned(ratio=1.0)  # takes no memory until the task vectors are there
 TASK_VECTORS = ".task_vectors."
-MOST_EXPERTS = 1000  # fifty times as many as are merged in what is published
-ROUTED = (".router.out.bias", ".router.weights")  # the ends of keys whose shape is (T,)
-# What timm may be asked for beside the architecture: none of it changes the shape of a weight but
-# those of the first and last layer, which timm fits to it.
+MOST_EXPERTS = 1000  # fifty times as many as in any publication
+ROUTED = (".router.out.bias", ".router.weights")  # the ends of keys whose tensors have shape (T,)
+# The options that timm may be given in addition to the architecture. They change no weight's shape
+# but in the first and last layer, which timm adapts.
 DROPOUTS = [f"{part}drop_rate" for part in ("", "pos_", "patch_", "proj_", "attn_")]
 SERVED = {"num_classes", "in_chans", *DROPOUTS, "drop_path_rate", "device", "dtype"}
 TIMMS_OWN = set(signature(build_model_with_cfg).parameters)
@@ -34,18 +34,18 @@ TIMMS_OWN = set(signature(build_model_with_cfg).parameters)
 
 @dataclass(frozen=True)
 class Architecture:
-    """The architecture of an encoder: enough to build it before its weights are there.
+    """An `Architecture` describes an encoder well enough to build it before its weights are there.
 
     Args:
         backbone: the name of a timm vision transformer.
-        options: keyword arguments for `timm.create_model`.
-        experts: T, how many task vectors there are of each MLP; 0 for a plain encoder.
-        router_depth: 0, 1 or 2.
-        routing: by "sample" or by "batch".
-        shared_router: is there one router for all blocks?
-        gate: makes routing weights of the routers' scores.
-        attention: by which router attention is mixed; None if it is not.
-        router_width: the hidden units of routers of depth 2; None for as many as tokens are wide.
+        options: the keyword arguments for `timm.create_model`.
+        experts: T, the number of task vectors of each MLP; 0 for a plain encoder.
+        router_depth: the depth of routers: 0, 1 or 2.
+        routing: the unit that is routed: "sample" or "batch".
+        shared_router: True if there is one router for all blocks.
+        gate: the last step of routers, which turns scores into routing weights.
+        attention: the router of attention, "own" or "shared"; None if attention is not mixed.
+        router_width: the number of hidden units at router depth 2; None for the width of tokens.
     """
 
     backbone: str
@@ -59,7 +59,7 @@ class Architecture:
     router_width: int | None = None
 
     def __post_init__(self) -> None:
-        """Take the gate as a file holds it, too."""
+        """Accept the gate as a mapping, too, as a file holds it."""
         if isinstance(self.gate, Mapping):
             object.__setattr__(self, "gate", Gate(**self.gate))
 
@@ -85,10 +85,10 @@ class Architecture:
         )
 
     def build(self) -> nn.Module:
-        """An encoder of random weights, whose task vectors, if it has any, are zero.
+        """Return an encoder of random weights, whose task vectors, if it has any, are zero.
 
         Raises:
-            ConfigError: it has more experts than anybody merges.
+            ConfigError: the number of experts is below 0 or above `MOST_EXPERTS`.
         """
         if not 0 <= self.experts <= MOST_EXPERTS:
             raise ConfigError(
@@ -111,14 +111,15 @@ class Architecture:
         return method.upscaled(plain, [plain.state_dict()] * self.experts)
 
     def load(self, state: State, owner: str) -> nn.Module:
-        """The encoder with the weights of a state dict, in evaluation mode.
+        """Return the encoder with the weights of a state dict, in evaluation mode.
 
         Args:
-            state: what `own_state` gives, which is read once, and kept in its own precision.
-            owner: what errors call the state.
+            state: the state as `own_state` gives it; it is read once, and keeps its precision.
+            owner: the name of the state in errors.
 
         Raises:
-            CheckpointError: the state is of another architecture; names the first such key.
+            CheckpointError: the state is of another architecture; the message names the first key
+                that shows it.
         """
         self.check_size(shapes_of(state), owner)
         encoder = self.build()
@@ -133,18 +134,18 @@ class Architecture:
         encoder.requires_grad_(False)
         for mixture in mixtures_of(encoder).values():
             mixture.task_vectors.take_in(mixture.pretrained)
-            mixture.router.requires_grad_()  # the only part that does, as after merging
+            mixture.router.requires_grad_()  # only routers are trainable, as after merging
         return encoder.eval()
 
     def check_size(self, shapes: Mapping[str, torch.Size], owner: str) -> None:
-        """Refuse what is larger than a file, before time and memory are taken for it.
+        """Refuse an architecture larger than its file, before it takes time and memory.
 
         Args:
-            shapes: of the tensors in the file.
-            owner: see `load`.
+            shapes: the shapes of the tensors in the file, by key.
+            owner: the name of the file in errors.
 
         Raises:
-            CheckpointError: a manifest makes up blocks, weights or experts.
+            CheckpointError: the manifest tells of blocks, weights or experts that the file lacks.
         """
         routed = [shape for key, shape in shapes.items() if key.endswith(ROUTED)]
         if self.experts and routed[:1] != [(self.experts,)]:
@@ -162,7 +163,7 @@ class Architecture:
 
 
 def of_its_kind(place: Tensor, tensor: Tensor, name: str) -> Tensor:
-    """A tensor, if its numbers are whole or not as those in its place are; an error if not."""
+    """Return a tensor, or raise `CheckpointError` if it or its place alone is of floating point."""
     if tensor.is_floating_point() != place.is_floating_point():
         raise CheckpointError(f"{name} is of {tensor.dtype}, and not of {place.dtype}.")
     return tensor
@@ -174,14 +175,14 @@ def count_numbers(shapes: Mapping[str, torch.Size]) -> int:
 
 
 def own_state(encoder: nn.Module) -> dict[str, Tensor]:
-    """The state dict of an encoder, with what several blocks share only once."""
+    """Return the state dict of an encoder, in which what several blocks share is only once."""
     parts = (*encoder.named_parameters(), *encoder.named_buffers())
     own = {name for name, _ in parts}
     return {key: tensor for key, tensor in encoder.state_dict().items() if key in own}
 
 
 def laid_out_as(place: Tensor, tensor: Tensor) -> Tensor:
-    """A tensor with its numbers in memory in the order that another one's are in."""
+    """Return a tensor with the memory layout of another one, if they have the same shape."""
     if place.shape != tensor.shape or place.stride() == tensor.stride():
         return tensor
     moved = torch.empty_strided(place.shape, place.stride(), dtype=tensor.dtype)
@@ -194,7 +195,7 @@ def count_experts(mixture: Mixture) -> int:
 
 
 def take_dictionaries(state: State, encoder: nn.Module) -> None:
-    """Give an encoder's mixtures the dictionaries of a state dict, in the form they have there."""
+    """Give an encoder's mixtures the dictionaries of a state dict, in the form stored there."""
     for name, mixture in mixtures_of(encoder).items():
         prefix, count = f"{name}{TASK_VECTORS}", count_experts(mixture)
         weights = mixture.pretrained.named_parameters()
@@ -203,13 +204,13 @@ def take_dictionaries(state: State, encoder: nn.Module) -> None:
 
 
 def whole_state(state: State, encoder: nn.Module) -> dict[str, Tensor]:
-    """Return the state as timm takes it: `own_state` with what is shared under each of its names.
+    """Return the state as timm takes it: `own_state` with shared tensors under all their names.
 
     The encoder's dictionaries become those of the state dict.
     """
     take_dictionaries(state, encoder)
     for mixture in mixtures_of(encoder).values():
-        # Timm copies the weights into the places of these.
+        # Timm copies the weights of the state into these parameters.
         mixture.task_vectors.take_in(mixture.pretrained)
     names = [*encoder.named_parameters(remove_duplicate=False)]
     first = {id(parameter): name for name, parameter in reversed(names)}
@@ -219,15 +220,15 @@ def whole_state(state: State, encoder: nn.Module) -> dict[str, Tensor]:
 
 @register_model
 def wemoe(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """An upscaled encoder, by the name under which `timm.create_model` finds it.
+    """Return an upscaled encoder; `timm.create_model` finds this function by its name.
 
     Args:
-        pretrained: load the weights that timm's `pretrained_cfg` speaks of?
-        **kwargs: timm's own, those of `Architecture`, and those of the backbone that are in
+        pretrained: True to load the weights that timm's `pretrained_cfg` names.
+        **kwargs: the options of timm, of `Architecture`, and of the backbone as far as they are in
             `SERVED`.
 
     Raises:
-        ConfigError: another option of the backbone is asked for.
+        ConfigError: another option of the backbone is given.
     """
     check_served(**kwargs)
     return build_model_with_cfg(
@@ -236,12 +237,12 @@ def wemoe(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 
 def check_served(options: Mapping[str, Any], features_only: bool = False, **others: Any) -> None:
-    """Raise `ConfigError` for what timm is asked for that an upscaled encoder cannot be.
+    """Raise `ConfigError` for an option of timm that an upscaled encoder cannot have.
 
     Args:
-        options: of the backbone, as it was exported.
-        features_only: timm's, for an encoder that ends in the maps of several blocks.
-        **others: what else it is asked for.
+        options: the options of the backbone, as it was exported.
+        features_only: True if timm should return an encoder that ends in maps of several blocks.
+        **others: the other options that timm is given.
     """
     asked = {"features_only": True, **others} if features_only else others
     known = SERVED | TIMMS_OWN | {option.name for option in fields(Architecture)}
@@ -255,13 +256,13 @@ def check_served(options: Mapping[str, Any], features_only: bool = False, **othe
 
 
 def blank(backbone: str, options: dict[str, Any], **more: Any) -> nn.Module:
-    """An upscaled encoder without task vectors.
+    """Return an upscaled encoder without task vectors.
 
-    A last layer of another number of classes is new, and so trainable, as the routers are.
+    A last layer for another number of classes is new, so it is trainable like the routers.
 
     Args:
         backbone: the name of a timm vision transformer.
-        options: of the backbone.
+        options: the options of the backbone.
         **more: further arguments of `Architecture`, and options that replace those of the backbone.
     """
     known = {option.name for option in fields(Architecture)}

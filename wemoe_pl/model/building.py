@@ -1,4 +1,4 @@
-"""Classifiers from a suite: its encoders merged, with its heads on top."""
+"""Build classifiers from a suite: merge its encoders, and put its heads on top."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ def build_classifier(
     """Load the suite's encoders, merge them, and put the suite's heads on top.
 
     Args:
-        suite: what is given.
+        suite: the pretrained model, the experts and the tasks.
         merge: the merge method.
-        check_classes: compare the heads' classes with those of the images, which must be there.
+        check_classes: True to compare the heads' classes with the images', which must be there.
     """
     return build_classifiers(suite, [merge], check_classes)[0]
 
@@ -26,7 +26,7 @@ def build_classifier(
 def build_classifiers(
     suite: Suite, methods: Sequence[MergeMethod], check_classes: bool = True
 ) -> list[MultiTaskClassifier]:
-    """One classifier per merge method, from encoders that are read once; see `build_classifier`."""
+    """Build a classifier per merge method from encoders read once; see `build_classifier`."""
     if not methods:
         return []
     pretrained, experts = suite.load_pretrained(), suite.load_experts()
@@ -40,7 +40,7 @@ def build_classifiers(
 def add_heads(
     suite: Suite, encoder: nn.Module, check_classes: bool, trains_heads: bool = False
 ) -> MultiTaskClassifier:
-    """An encoder with the heads of the tasks that it can do; an expert's can be made trainable."""
+    """Put on an encoder the heads of the tasks that it can do; experts' can be made trainable."""
     tasks = suite.experts if isinstance(encoder, PerTaskEncoder) else suite.tasks
     heads = {task: suite.load_head(task, check_classes) for task in tasks}
     if trains_heads:

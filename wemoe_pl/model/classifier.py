@@ -1,4 +1,4 @@
-"""The product: a multi-task model that is given images, and answers in words."""
+"""Define the classifier: a multi-task model that is given images, and answers in words."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -25,16 +25,17 @@ Ranking = list[tuple[str, float]]
 
 
 class Prediction(NamedTuple):
-    """The prediction of a classifier for an image.
+    """A prediction is the answer of a classifier about an image.
 
     Attributes:
-        task: given or inferred; None if the image is like those of none of the tasks.
-        task_confidence: from 0 to 1; None if the task was given, or is the only one.
-        class_name: the most probable class of the task; None without a task, and so what follows.
-        probability: of this class.
+        task: the given or inferred task; None if the image is like those of none of the tasks.
+        task_confidence: the confidence in an inferred task, from 0 to 1; None if the task was
+            given, or is the only one.
+        class_name: the most probable class of the task; None without a task.
+        probability: the probability of this class; None without a task.
         top: the most probable classes with their probabilities, as many as were asked for.
-        image: its path, or its row in a table; None if it was given in memory.
-        error: why an image could not be read; what depends on its pixels is then None.
+        image: the path of the image, or its row in a table; None if it was given in memory.
+        error: the reason why the image could not be read; it then has no task.
     """
 
     task: str | None
@@ -47,43 +48,43 @@ class Prediction(NamedTuple):
 
     @classmethod
     def unreadable(cls, image: str, error: str) -> "Prediction":
-        """Stand for an image that cannot be read."""
+        """Return the prediction for an image that cannot be read."""
         return cls(None, None, None, None, [], image, error)
 
     @classmethod
     def of_none(cls, confidence: float) -> "Prediction":
-        """Stand for an image of none of the tasks, with the confidence that was too low."""
+        """Return the prediction for an image of none of the tasks, whose confidence is too low."""
         return cls(None, confidence, None, None, [])
 
     def __repr__(self) -> str:
-        """All that it says; `image` and `error` only where there are any."""
+        """Show all fields, but `image` and `error` only if they are set."""
         always = ("task", "task_confidence", "class_name", "probability", "top")
         shown = {k: v for k, v in self._asdict().items() if k in always or v is not None}
         return f"Prediction({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 class MultiTaskClassifier(MultiTaskModel):
-    """An encoder and one head per task: `model(images, task)` → logits.
+    """A multi-task classifier has an encoder and a head per task: `model(images, task)` → logits.
 
-    `model.predict("photo.png")` answers in words. What it is given, it prepares and moves to where
-    the model is; all else takes tensors, as modules do.
+    `model.predict("photo.png")` answers in words. `predict` and `routing` prepare the images that
+    they are given, and move them to the model's device. Other methods take tensors, as modules do.
 
     Args:
-        encoder: images (B, 3, H, W) → features (B, D).
-        heads: per task, features (B, D) → logits (B, C).
+        encoder: the encoder, images (B, 3, H, W) → features (B, D).
+        heads: the head of each task, features (B, D) → logits (B, C).
         backbone: the architecture of the encoder, which says how images are prepared for it.
-        experts: what was merged, in the order of the routing weights.
+        experts: the names of the merged experts, in the order of the routing weights.
 
     Attributes:
-        thresholds: by rule and inferred task, the confidence below which an image is of none of
-            the tasks; empty where nothing was calibrated.
+        thresholds: the confidence below which an image is of none of the tasks, by rule and
+            inferred task; empty if nothing was calibrated.
     """
 
     thresholds: Thresholds = {}  # noqa: RUF012 (nobody changes it)
 
     @cached_property
     def preprocess(self) -> Preprocessing:
-        """An image → what the encoder takes of it, (3, H, W)."""
+        """Return the transform of an image into the input of the encoder, (3, H, W)."""
         return Preprocessing(self.backbone)
 
     @torch_defaults()
@@ -101,20 +102,20 @@ class MultiTaskClassifier(MultiTaskModel):
         """Classify images, each by the head of its task.
 
         Args:
-            images: an image, or a path: of one, of a folder below which all are meant, of a parquet
-                file, or a pattern; several of all that; or (n, 3, H, W), prepared by `preprocess`.
-            task: of all images; by default that of each is inferred.
-            top: how many classes the answers list.
-            rule: how tasks are inferred, by the "entropy" of the heads' answers, by "routing", or
-                by the largest "logit" of the tasks that MASS has chosen.
-            reject: answer an image that is unlike all tasks by no task, not by the likest one.
-            batch_size: images that are in memory at once.
+            images: an image, or the path of one, of a folder with images below it, or of a parquet
+                file, or a pattern; or several of these; or (n, 3, H, W) from `preprocess`.
+            task: the task of all images; by default the task of each is inferred.
+            top: the number of classes that an answer lists.
+            rule: the rule by which tasks are inferred: the "entropy" of the heads' answers, the
+                "routing", or the largest "logit" of the tasks that MASS has chosen.
+            reject: True to give an image no task if it is unlike all, instead of the nearest one.
+            batch_size: the number of images that are in memory at once.
 
         Returns:
-            An answer per image, in the order of their paths where a folder was given.
+            One answer per image; images of a folder are in the order of their paths.
 
         Raises:
-            WeMoEError: there is no such image or task, or the model cannot infer it.
+            WeMoEError: there is no such image or task, or the model cannot infer tasks.
         """
         at_least(1, "top", top)
         tasks = self.tasks if task is None else [task]
@@ -135,7 +136,7 @@ class MultiTaskClassifier(MultiTaskModel):
         top: int = 1,
         reject: bool = True,
     ) -> list[list[Prediction]]:
-        """For each image of (B, 3, H, W), an answer per task, or by a rule for one or for none."""
+        """Return for each image of (B, 3, H, W) an answer per task, or by a rule a single one."""
         if rule is not None:
             self.check_rule(rule)
         with self.recorded_routing():
@@ -168,13 +169,14 @@ class MultiTaskClassifier(MultiTaskModel):
     @torch_defaults()
     @torch.inference_mode()
     def routing(self, images: AnyImages, batch_size: int = 64) -> dict[str, Tensor]:
-        """Return each expert's routing weights of the images, (n, blocks), by its name.
+        """Return the routing weights of images for each expert, (n, blocks), by its name.
 
-        They are no shares, but coefficients of task vectors, of any sum and any sign: see `Router`.
+        They need not be shares: they are coefficients of task vectors of any sum and sign, see
+        `Router`.
 
         Args:
-            images: as for `predict`.
-            batch_size: images that are in memory at once.
+            images: the same as for `predict`.
+            batch_size: the number of images that are in memory at once.
 
         Raises:
             ConfigError: the model has no routers.
@@ -192,7 +194,7 @@ class MultiTaskClassifier(MultiTaskModel):
         return dict(zip(self.experts, by_expert, strict=True))
 
     def batches(self, images: AnyImages, batch_size: int) -> Iterator[PreparedBatch]:
-        """Images as `predict` takes them → (B, 3, H, W), where the model is, with their names."""
+        """Yield images, as `predict` takes them, as named batches on the model's device."""
         at_least(1, "batch_size", batch_size)
         weight = next(self.parameters())
         for names, batch in prepared_batches(images, self.preprocess, batch_size):
@@ -260,7 +262,7 @@ def rules_of(model: MultiTaskClassifier) -> list[InferenceRule]:
 
 
 def thresholds_by(rule: InferenceRule, thresholds: Thresholds) -> Mapping[str, float]:
-    """The thresholds of a rule; none, with a warning, where nothing was calibrated."""
+    """Return the thresholds of a rule, or none with a warning if the rule was not calibrated."""
     if rule not in thresholds:
         warn_once(
             "No image is said to be of none of the tasks, since that was not calibrated: score the "
@@ -270,7 +272,7 @@ def thresholds_by(rule: InferenceRule, thresholds: Thresholds) -> Mapping[str, f
 
 
 def ranked(logits: Tensor, classes: Sequence[str], top: int) -> list[Ranking]:
-    """For each row of (B, C), the most probable classes with their probabilities, best first."""
+    """Return for each row of (B, C) the most probable classes with probabilities, best first."""
     best = logits.softmax(dim=-1).topk(min(top, len(classes)), dim=-1)
     return [
         [(classes[label], probability) for label, probability in zip(*row, strict=True)]

@@ -1,12 +1,12 @@
-"""The entropy of predictions: adaptation minimises it, and it tells tasks apart."""
+"""Compute the entropy of predictions, which adaptation minimises, and which tells tasks apart."""
 
 from torch import Tensor
 
 
 def entropy(log_probabilities: Tensor) -> Tensor:
-    """Entropy in nats along the last dimension, (…, C) → (…).
+    """Return the entropy in nats along the last dimension, (…, C) → (…).
 
-    From logarithms, since those of a certain prediction are finite and so is the gradient.
+    The input is logarithms, since those of a certain prediction are finite, and so is the gradient.
 
     >>> import torch
     >>> entropy(torch.tensor([[0.0, 0.0], [1e4, 0.0]]).log_softmax(dim=-1))
@@ -16,5 +16,5 @@ def entropy(log_probabilities: Tensor) -> Tensor:
 
 
 def mean_entropy(logits: Tensor) -> Tensor:
-    """Logits (B, C) → the mean entropy of the predictions, a scalar in nats."""
+    """Return the mean entropy of the predictions of logits (B, C), a scalar in nats."""
     return entropy(logits.log_softmax(dim=-1)).mean()

@@ -1,4 +1,4 @@
-"""One merged encoder with the head of every task: tensors in, tensors out."""
+"""Define the multi-task model: one merged encoder with the head of every task, for tensors."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -16,11 +16,12 @@ from wemoe_pl.moe.routed import Routed
 
 
 class Encoded(NamedTuple):
-    """The images of a task, encoded.
+    """`Encoded` holds what an encoder gives for the images of a task.
 
     Attributes:
-        features: (B, D).
-        routing_weights: (B, blocks, T), part of the graph of gradients; None unless asked for.
+        features: the features, (B, D).
+        routing_weights: the routing weights, (B, blocks, T), as part of the graph of gradients;
+            None unless asked for.
     """
 
     features: Tensor
@@ -28,13 +29,13 @@ class Encoded(NamedTuple):
 
 
 class MultiTaskModel(nn.Module):
-    """An encoder and one head per task: `model(images, task)` → logits.
+    """A multi-task model has an encoder and one head per task: `model(images, task)` → logits.
 
     Args:
-        encoder: images (B, 3, H, W) → features (B, D).
-        heads: per task, features (B, D) → logits (B, C).
+        encoder: the encoder, images (B, 3, H, W) → features (B, D).
+        heads: the head of each task, features (B, D) → logits (B, C).
         backbone: the architecture of the encoder, which says how images are prepared for it.
-        experts: what was merged, in the order of the routing weights.
+        experts: the names of the merged experts, in the order of the routing weights.
     """
 
     def __init__(
@@ -55,11 +56,11 @@ class MultiTaskModel(nn.Module):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks that have a head."""
+        """Return the tasks that have a head."""
         return tuple(self.heads)
 
     def head(self, task: str) -> ClassificationHead:
-        """The head of a task; `ConfigError` names the nearest one."""
+        """Return the head of a task, or raise `ConfigError`, which names the nearest task."""
         if task not in self.heads:
             raise ConfigError(
                 f"The model has no head for '{task}'. {did_you_mean(task, self.tasks)}"
@@ -74,29 +75,29 @@ class MultiTaskModel(nn.Module):
         return {task: len(self.head(task).classes) for task in self.tasks}
 
     def encode(self, images: Tensor, task: str | None = None) -> Tensor:
-        """Images (B, 3, H, W) → features (B, D); only a `PerTaskEncoder` needs the task."""
+        """Encode images (B, 3, H, W) as features (B, D); only a `PerTaskEncoder` needs the task."""
         per_task = isinstance(self.encoder, PerTaskEncoder)
         return self.encoder(images, task) if per_task else self.encoder(images)
 
     def forward(self, images: Tensor, task: str) -> Tensor:
-        """Images (B, 3, H, W) of one task → logits (B, C) of its classes."""
+        """Return the logits (B, C) of a task's classes for images (B, 3, H, W) of the task."""
         return self.head(task)(self.encode(images, task))
 
     def forward_tasks(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """One batch of every task in a single forward pass → logits per task."""
+        """Return the logits per task for one batch of every task, in a single forward pass."""
         encoded = self.encode_tasks(images)
         return {task: self.head(task)(batch.features) for task, batch in encoded.items()}
 
     def encode_tasks(
         self, images: Mapping[str, Tensor], with_routing: bool = False
     ) -> dict[str, Encoded]:
-        """One batch of every task in a single forward pass → features per task.
+        """Return the features per task for one batch of every task, in a single forward pass.
 
-        An encoder that is told the task, or routes batches, needs a pass for each.
+        An encoder that is told the task, or routes batches, needs one pass per task.
 
         Args:
-            images: by task, (B, 3, H, W).
-            with_routing: keep the routing weights too, with their gradients.
+            images: the images of each task, (B, 3, H, W).
+            with_routing: True to keep the routing weights too, with their gradients.
         """
         one_by_one = self.routes_batches or isinstance(self.encoder, PerTaskEncoder)
         if one_by_one and len(images) > 1:
@@ -114,7 +115,7 @@ class MultiTaskModel(nn.Module):
         return dict(zip(images, map(Encoded, features.split(sizes), weights), strict=True))
 
     def logits(self, images: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        """The logits of one and the same images (B, 3, H, W) for several tasks, each (B, C)."""
+        """Return the logits (B, C) of the same images (B, 3, H, W) for each of several tasks."""
         heads = {task: self.head(task) for task in tasks}
         if isinstance(self.encoder, PerTaskEncoder):
             return {task: head(self.encode(images, task)) for task, head in heads.items()}
@@ -128,12 +129,12 @@ class MultiTaskModel(nn.Module):
 
     @property
     def routed(self) -> list[Routed]:
-        """List the modules that route images, from the first block to the last."""
+        """Return the modules that route images, from the first block to the last."""
         return [m for m in self.encoder.modules() if isinstance(m, Routed)]
 
     @property
     def routed_names(self) -> list[str]:
-        """Name each of them by its block, and by its part where several of a block route."""
+        """Return the block of each routing module, with its part if several of a block route."""
         places = [n.split(".") for n, m in self.encoder.named_modules() if isinstance(m, Routed)]
         if len({place[-1] for place in places}) < 2:
             return [str(number) for number in range(len(places))]
@@ -141,27 +142,27 @@ class MultiTaskModel(nn.Module):
 
     @property
     def chooses_experts(self) -> bool:
-        """Is an image routed to some experts, and to the others not at all?"""
+        """Return whether an image is routed to some experts, and to the others not at all."""
         return isinstance(self.encoder, MASSEncoder)
 
     @property
     def routes_batches(self) -> bool:
-        """Does what becomes of an image depend on the rest of its batch?"""
+        """Return whether the output for an image depends on the rest of its batch."""
         return any(mixture.routing == "batch" for mixture in self.mixtures)
 
     @property
     def routing_weights(self) -> list[Tensor]:
-        """The weights of the last batch, (B, T) per block, where they were recorded."""
+        """Return the routing weights of the last batch, (B, T) per block, if they were recorded."""
         recorded = (module.routing_weights for module in self.routed)
         return [weights for weights in recorded if weights is not None]
 
     @contextmanager
     def recorded_routing(self, detached: bool = True) -> Iterator[None]:
-        """Let what routes samples keep the weights of its last batch, in a block.
+        """Make routing modules keep the weights of their last batch while the block runs.
 
         Args:
-            detached: keep them without gradients. With them, they are let go of after the block,
-                as a module that holds part of a graph cannot be copied.
+            detached: True to keep them without gradients. Weights with gradients are dropped after
+                the block, as a module that holds part of a graph cannot be copied.
         """
         before = [module.record_routing for module in self.routed]
         for module in self.routed:
@@ -178,9 +179,9 @@ class MultiTaskModel(nn.Module):
 def check_own_head(encoder: nn.Module, task: str, head: ClassificationHead) -> None:
     """Raise `ConfigError` for an encoder that is still a classifier of something else.
 
-    CLIP's projection is timm's `head` too, and gives as many features as the heads take.
+    The projection of CLIP is a `head` in timm too, but gives as many features as the heads take.
     """
-    inner = getattr(encoder, "encoder", encoder)  # of a `PerTaskEncoder`, say
+    inner = getattr(encoder, "encoder", encoder)  # unwraps a `PerTaskEncoder`, for example
     own, width = getattr(inner, "head", None), head.weight.shape[1]
     if isinstance(own, nn.Linear) and own.out_features != width:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""A classifier answers about images by their names, and says which of them cannot be read."""
+"""Answer about images by their names, and say which of them cannot be read."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ def named_answers(
     """Answer about every image of a batch, or say why it cannot be read.
 
     Args:
-        model: what is asked.
-        batch: images, those that can be read where the model is.
-        tasks: by whose heads it answers.
-        rule: how the task of an image is inferred; by default there is an answer for every task.
+        model: the classifier that answers.
+        batch: the named images; those that can be read are on the model's device.
+        tasks: the tasks whose heads answer.
+        rule: the rule by which tasks are inferred; None for an answer for every task.
 
     Returns:
-        For each image in order its answers, which have its name.
+        The answers about each image in order, with its name.
     """
     found = model.answer(batch.images, tasks, rule) if len(batch.images) else []
     answers = iter(found)

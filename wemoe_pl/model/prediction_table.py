@@ -1,4 +1,4 @@
-"""The table of what a classifier has answered, a row per image, as CSV or parquet."""
+"""Write the table of a classifier's answers, one row per image, as CSV or parquet."""
 
 import csv
 from collections.abc import Iterable
@@ -27,12 +27,12 @@ ROWS_AT_ONCE = 65536  # in memory, and in a group of a parquet file
 
 
 def row_of(prediction: Prediction) -> TableRow:
-    """The row of a prediction."""
+    """Return the row of a prediction."""
     return {name: getattr(prediction, name) for name in COLUMNS}
 
 
 def writable(value: Any) -> Any:
-    """A value without what no table can hold: class names may be of folders that are no UTF-8."""
+    """Return a value that a table can hold: names of classes and folders may be no valid UTF-8."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     return value
@@ -46,12 +46,12 @@ def write_csv(path: Path, answers: Iterable[TableRow]) -> None:
 
 
 def write_csv_rows(file: TextIO, answers: Iterable[TableRow], **dialect: Any) -> None:
-    """Write answers as CSV, numbers with six decimals, of which a spreadsheet runs nothing.
+    """Write answers as CSV with numbers of six decimals and no text that a spreadsheet would run.
 
     Args:
-        file: where to.
+        file: the file that is written to.
         answers: the rows.
-        **dialect: what `csv.writer` takes.
+        **dialect: the options of `csv.writer`.
     """
     writer = csv.writer(file, **dialect)
     for answer in answers:

@@ -1,4 +1,4 @@
-"""Suites and merge methods as plain values, as a YAML or a checkpoint holds them, and back."""
+"""Turn suites and merge methods into plain values, which YAML and checkpoints hold, and back."""
 
 from abc import ABC
 from collections.abc import Mapping, Sequence
@@ -24,20 +24,20 @@ from wemoe_pl.system.trust import (
     only_allowed,
 )
 
-# A suite may name a class by its last part alone, if that was imported.
+# These are imported since a suite may name a class by its last part alone only after that.
 TASKS = (CorruptedTask, MiniatureTask)
 
 
 def describe(value: Any) -> Any:
-    """Plain values for a suite, a merge method, or anything inside one.
+    """Return plain values for a suite, a merge method, or anything inside one.
 
-    What can be chosen by class is described as `class_path`, its public name, and `init_args`.
+    An object whose class can be chosen has a `class_path`, the public name, and `init_args`.
 
     >>> from wemoe_pl.merging import TaskArithmetic
     >>> describe(TaskArithmetic(0.2))["init_args"]
     {'scaling': 0.2}
     """
-    if ABC in type(value).__mro__:  # `isinstance` would take numbers for some library's own
+    if ABC in type(value).__mro__:  # `isinstance` holds for numbers if a library registers them
         return {"class_path": public_name(type(value)), "init_args": plain_fields(value)}
     if is_dataclass(value):
         return plain_fields(value)
@@ -49,7 +49,7 @@ def describe(value: Any) -> Any:
 
 
 def plain_fields(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass as plain values, but for those that no file can hold."""
+    """Return the fields of a dataclass as plain values, except those that no file can hold."""
     if not is_dataclass(value):
         return {}
     kept = [field.name for field in fields(value) if field.metadata.get("plain", True)]
@@ -61,10 +61,10 @@ def read_suite(name: str | Path, allow: Sequence[str] = ()) -> Suite:
 
     Args:
         name: the path of a YAML, or the name of a shipped one, such as "miniature".
-        allow: packages of which it may name classes; see `only_allowed`.
+        allow: the packages whose classes it may name; see `only_allowed`.
 
     Raises:
-        ConfigError: there is none, or it is no suite.
+        ConfigError: there is no such suite, or the file is none.
     """
     path = find_suite(str(name))
     parser = ArgumentParser(exit_on_error=False, parser_mode=PLAIN_YAML)
@@ -81,12 +81,12 @@ def read_suite(name: str | Path, allow: Sequence[str] = ()) -> Suite:
 def rebuild_options(
     kind: type, options: Mapping[str, Any], allow: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Make the options of a class again from plain values, as `describe` gives them.
+    """Rebuild the options of a class from plain values, as `describe` gives them.
 
     Args:
         kind: the class.
-        options: values for some of its arguments.
-        allow: packages of which they may name classes; see `only_allowed`.
+        options: the values for some of its arguments.
+        allow: the packages whose classes they may name; see `only_allowed`.
 
     Raises:
         ConfigError: the class has no such option, or a value is of another type.
@@ -108,17 +108,17 @@ def rebuild_options(
 
 
 def rebuild(recipe: Mapping[str, Any], allow: Sequence[str] = ()) -> tuple[Suite, MergeMethod]:
-    """The suite and the merge method of a recipe `{"suite": …, "merge": …}`.
+    """Rebuild the suite and the merge method of a recipe `{"suite": …, "merge": …}`.
 
     Only sub-classes of `VisionTask`, `MergeMethod` and `Compression` are instantiated, from plain
     values.
 
     Args:
-        recipe: what `describe` gave.
-        allow: packages of which it may name classes; see `only_allowed`.
+        recipe: the plain values that `describe` gave.
+        allow: the packages whose classes it may name; see `only_allowed`.
 
     Raises:
-        ConfigError: the recipe is not one.
+        ConfigError: the values are no recipe.
     """
     parser = ArgumentParser(exit_on_error=False, parser_mode=PLAIN_YAML)
     parser.add_argument("--suite", type=Suite)

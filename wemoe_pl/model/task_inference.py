@@ -1,4 +1,4 @@
-"""The task of an image that nobody names is inferred from the heads, the routers, or both."""
+"""Infer the task of an image from the heads, the routers, or both, if nobody names it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,24 +11,24 @@ from wemoe_pl.model.entropy import entropy
 
 InferenceRule = Literal["entropy", "routing", "logit"]
 BEST_RULE: InferenceRule = "entropy"  # right more often, and needs no routers: docs/miniature.md
-# Of the powers that were tried, the one whose confidences came true: docs/use.md
+# The power, among those that were tried, whose confidences came true: docs/use.md
 CONFIDENCE_POWER = 2
-# By rule and inferred task, the confidence below which an image is of none of the tasks.
+# The confidence below which an image is of none of the tasks, by rule and inferred task.
 Thresholds = Mapping[str, Mapping[str, float]]
 TINY = torch.finfo(torch.float).tiny
 
 
 def has_entropies(num_classes: Mapping[str, int]) -> bool:
-    """Are the heads' entropies worth a comparison? A head of one class is certain of any image."""
+    """Return whether entropies can be compared: a head of one class is certain of any image."""
     return all(count > 1 for count in num_classes.values())
 
 
 class InferredTask(NamedTuple):
-    """The task that each image of a batch seems to be of.
+    """`InferredTask` names the task that each image of a batch seems to be of.
 
     Attributes:
-        place: which of the tasks, (B,), counted in the order of their logits.
-        confidence: from 0 to 1, (B,).
+        place: the number of the task, (B,), counted in the order of the logits.
+        confidence: the confidence in the task, from 0 to 1, (B,).
     """
 
     place: Tensor
@@ -41,12 +41,12 @@ def infer_task(
     routing_weights: Sequence[Tensor],
     experts: Sequence[str],
 ) -> InferredTask:
-    """The task of each image by a rule.
+    """Infer the task of each image by a rule.
 
     Args:
-        rule: "entropy" looks at the logits, "routing" at the routing weights, "logit" at both.
-        logits: per task, (B, C).
-        routing_weights: per block, (B, T).
+        rule: the rule: "entropy" looks at logits, "routing" at routing weights, "logit" at both.
+        logits: the logits of each task, (B, C).
+        routing_weights: the routing weights of each block, (B, T).
         experts: the T experts, in the order of the routing weights.
     """
     if rule == "entropy":
@@ -57,13 +57,14 @@ def infer_task(
 
 
 def task_by_entropy(logits: Mapping[str, Tensor]) -> InferredTask:
-    """The task whose head is the most certain of its answer.
+    """Infer the task whose head is the most certain of its answer.
 
-    Entropies are compared as shares of their largest value, log C: heads differ in their classes.
-    The smaller the winner's is beside the others', the higher is the confidence.
+    Entropies are compared as shares of their largest value, log C, since heads differ in their
+    number of classes. The smaller the winner's is compared with the others', the higher is the
+    confidence.
 
     Args:
-        logits: per task, (B, C).
+        logits: the logits of each task, (B, C).
 
     >>> inferred = task_by_entropy(
     ...     {"cars": torch.tensor([[9.0, 0, 0]]), "mnist": torch.tensor([[1.0, 0]])}
@@ -84,12 +85,14 @@ def task_by_entropy(logits: Mapping[str, Tensor]) -> InferredTask:
 def task_by_routing(
     routing_weights: Sequence[Tensor], experts: Sequence[str], tasks: Sequence[str]
 ) -> InferredTask:
-    """The task whose expert has the largest mean routing weight over blocks: the confidence.
+    """Infer the task whose expert has the largest mean routing weight over blocks.
+
+    The confidence is this weight, clamped to 0 to 1.
 
     Args:
-        routing_weights: per block, (B, T).
+        routing_weights: the routing weights of each block, (B, T).
         experts: the T experts, in the order of the routing weights.
-        tasks: what the answer counts.
+        tasks: the tasks in the order in which the answer counts them.
     """
     largest, column = torch.stack(list(routing_weights)).float().mean(dim=0).max(dim=-1)
     places = torch.tensor([list(tasks).index(expert) for expert in experts], device=column.device)
@@ -99,13 +102,14 @@ def task_by_routing(
 def task_by_logit(
     logits: Mapping[str, Tensor], routing_weights: Sequence[Tensor], experts: Sequence[str]
 ) -> InferredTask:
-    """The task whose head gives the largest logit, among those that an image was routed to.
+    """Infer the task whose head gives the largest logit, among those that an image was routed to.
 
     The confidence is its share of a softmax over these tasks' largest logits.
 
     Args:
-        logits: per task, (B, C).
-        routing_weights: per block, (B, T), 0 for an expert that an image was not routed to.
+        logits: the logits of each task, (B, C).
+        routing_weights: the routing weights of each block, (B, T), 0 for an expert to which an
+            image was not routed.
         experts: the T experts, in the order of the routing weights.
 
     >>> logits = {"cars": torch.tensor([[2.0, 1.0]]), "dtd": torch.tensor([[1.0, 3.0]])}

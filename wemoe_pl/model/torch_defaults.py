@@ -1,4 +1,4 @@
-"""Torch's global settings, which belong to the program that uses this package."""
+"""Keep out of torch's global settings, which belong to the program that uses this package."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,8 +11,8 @@ def torch_defaults() -> Iterator[None]:
     """Compute with torch's own defaults, and leave those of the program as they are.
 
     In the block new tensors are in single precision and in the memory of the CPU, whatever
-    `torch.set_default_dtype` and `set_default_device` say, and random numbers are drawn without a
-    trace in torch's global state. Also a decorator: `@torch_defaults()`.
+    `torch.set_default_dtype` and `set_default_device` say. Random numbers that are drawn there
+    leave torch's global state unchanged. The function is a decorator, too: `@torch_defaults()`.
 
     >>> torch.set_default_dtype(torch.float64)
     >>> with torch_defaults():

@@ -1,1 +1,1 @@
-"""The folder of a run and its life: what lies in it, who writes there, and when it is finished."""
+"""Manage the folder of a run: the files in it, the lock for writing, and the state of the run."""

@@ -1,4 +1,4 @@
-"""The checkpoint of a run: what was trained, and the identity of the frozen rest."""
+"""Read the checkpoint of a run, which holds trained weights and the identity of the frozen rest."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,20 +13,20 @@ from wemoe_pl.runs.checkpoint_tensors import check_tensors
 from wemoe_pl.runs.settings import comparable
 from wemoe_pl.system.near_paths import did_you_mean_path
 
-ENDED = "ended"  # the key under which `LastCheckpoint` says that training has
-IDENTITY = "wemoe_pl"  # the key under which a checkpoint holds what it belongs to
+ENDED = "ended"  # the key under which `LastCheckpoint` notes that training has ended
+IDENTITY = "wemoe_pl"  # the key under which a checkpoint describes its model
 Sources = Mapping[str, Mapping[str, Any]]
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of this program; nothing in it is run, and nothing is compressed.
+    """Read a checkpoint of this program; no code in it is run, and compressed files are refused.
 
-    Every command reads checkpoints by this. Whether one has all the weights of a model, whoever
-    knows the model finds out.
+    Every command reads checkpoints by this function. It cannot tell whether all weights of a model
+    are there, which is checked where the model is known.
 
     Raises:
-        CheckpointError: it is missing, damaged, or of another program; a field is missing, of
-            another type, or of a later version; or a weight is not finite, or of another
+        CheckpointError: the file is missing, damaged, or of another program; a field is missing,
+            of another type, or of a later version; or a weight is not finite, or of another
             precision than its run has.
     """
     hint = "give DIR/checkpoints/last.ckpt of a run"
@@ -70,7 +70,7 @@ def check_contents(path: Path, checkpoint: dict[str, Any]) -> None:
 
 
 def has_ended(last: Path) -> bool:
-    """Is a checkpoint one of a training that has come to its end?"""
+    """Return whether a checkpoint is of a training that has come to its end."""
     states = read_checkpoint(last)["callbacks"].values()
     return all(state.get(ENDED, True) for state in states if isinstance(state, Mapping))
 
@@ -84,7 +84,7 @@ def check_sources(then: Sources, now: Sources, owner: str) -> None:
 
 
 def source_change(then: Sources, now: Sources) -> str:
-    """Say which frozen file is another than it was; return an empty text if none is."""
+    """Say which frozen file has changed; return an empty text if none has."""
     for part, source in now.items():
         known = then.get(part)
         if known is None or known["sha256"] != source["sha256"]:
@@ -97,7 +97,7 @@ def source_change(then: Sources, now: Sources) -> str:
 
 
 def frozen_choices(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The choices that shape the frozen part of a model; nothing for an empty recipe."""
+    """Return the choices that shape the frozen part of a model; they are empty without a recipe."""
     suite = recipe.get("suite", {})
     return {
         "merge method": comparable(recipe.get("merge")),

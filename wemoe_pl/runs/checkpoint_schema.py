@@ -1,4 +1,4 @@
-"""The fields of a run's checkpoint: Lightning's, our callbacks', and what it belongs to."""
+"""Define the fields of a run's checkpoint: Lightning's, our callbacks', and the model and run."""
 
 from typing import Annotated, Any, NotRequired
 
@@ -17,7 +17,7 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # a SHA-256
 
 
 class Source(TypedDict):
-    """The source of a frozen part of a model."""
+    """A `Source` is the source of a frozen part of a model, with its hash."""
 
     source: str
     sha256: Digest
@@ -25,7 +25,7 @@ class Source(TypedDict):
 
 @with_config(OPEN)
 class SuiteRecord(TypedDict):
-    """The parts of a suite that are compared; `rebuild` looks at all of them."""
+    """A `SuiteRecord` types the parts of a suite that are compared; `rebuild` checks all parts."""
 
     backbone: NotRequired[dict[str, Any]]
     experts: NotRequired[dict[str, str]]
@@ -33,7 +33,7 @@ class SuiteRecord(TypedDict):
 
 @with_config(STRICT)
 class ModelRecipe(TypedDict):
-    """The suite and the merge method that a model is rebuilt from; neither for a trained one."""
+    """A `ModelRecipe` has the suite and merge method to rebuild a model; a trained one has none."""
 
     suite: NotRequired[SuiteRecord]
     merge: NotRequired[dict[str, Any]]
@@ -41,7 +41,7 @@ class ModelRecipe(TypedDict):
 
 @with_config(STRICT)
 class ModelRecord(TypedDict):
-    """The model that a checkpoint is of."""
+    """A `ModelRecord` describes the model that a checkpoint is of."""
 
     method: str
     sources: dict[str, Source]
@@ -51,7 +51,7 @@ class ModelRecord(TypedDict):
 
 
 class ProgramRecord(TypedDict):
-    """The program that has made something, and by their names the packages that it was allowed."""
+    """A `ProgramRecord` describes the program that made something, and its allowed packages."""
 
     code: str
     wemoe_pl: str
@@ -61,7 +61,7 @@ class ProgramRecord(TypedDict):
 
 @with_config(STRICT)
 class RunRecord(TypedDict):
-    """The run that a checkpoint is of; those of early versions say less."""
+    """A `RunRecord` describes the run that a checkpoint is of; early versions wrote less."""
 
     command: str
     recipe: dict[str, Any]
@@ -76,7 +76,7 @@ class RunRecord(TypedDict):
 
 
 class Counts(TypedDict):
-    """The number of times that something was begun and done."""
+    """`Counts` are the numbers of times that something was begun and done."""
 
     ready: Natural
     completed: Natural
@@ -86,21 +86,21 @@ class Counts(TypedDict):
 
 @with_config(OPEN)
 class Progress(TypedDict):
-    """The progress of a loop, in all and since it last began."""
+    """`Progress` counts the progress of a loop, in total and since it last began."""
 
     total: Counts
     current: Counts
 
 
 class Steps(TypedDict):
-    """The number of steps of an optimiser."""
+    """`Steps` counts the steps of an optimiser."""
 
     step: Progress
     zero_grad: dict[str, Any]
 
 
 class OptimizerProgress(TypedDict):
-    """The progress of the optimiser."""
+    """`OptimizerProgress` holds the progress of the optimiser."""
 
     optimizer: Steps
 
@@ -126,7 +126,7 @@ with_config(OPEN)(FitLoop)
 
 @with_config(OPEN)
 class ScoringLoop(TypedDict):
-    """A loop that validates, tests or predicts."""
+    """A `ScoringLoop` is the state of a loop that validates, tests or predicts."""
 
     state_dict: dict[str, Any]
     batch_progress: Progress
@@ -134,7 +134,7 @@ class ScoringLoop(TypedDict):
 
 @with_config(OPEN)
 class Loops(TypedDict):
-    """Lightning's loops."""
+    """`Loops` holds the states of Lightning's loops."""
 
     fit_loop: FitLoop
     validate_loop: ScoringLoop
@@ -147,7 +147,7 @@ class Loops(TypedDict):
 
 @with_config(STRICT)
 class LastCheckpointState(TypedDict):
-    """The state of `LastCheckpoint`."""
+    """A `LastCheckpointState` is the state of the callback `LastCheckpoint`."""
 
     rng: dict[str, Tensor]
     validated_step: Natural | None
@@ -155,7 +155,7 @@ class LastCheckpointState(TypedDict):
 
 
 class BestState(TypedDict):
-    """The best state of a model that a guard has seen, by one of two scores."""
+    """A `BestState` is the best state of a model that a guard has seen, by one of two scores."""
 
     information: NotRequired[float]
     agreement: NotRequired[float]
@@ -165,7 +165,7 @@ class BestState(TypedDict):
 
 @with_config(STRICT)
 class GuardState(TypedDict):
-    """The state of `CollapseGuard`."""
+    """A `GuardState` is the state of the callback `CollapseGuard`."""
 
     best: BestState | None
     collapsed: dict[str, Natural]
@@ -175,22 +175,22 @@ class GuardState(TypedDict):
 
 @with_config(STRICT)
 class DashboardState(TypedDict):
-    """The state of `Dashboard`."""
+    """A `DashboardState` is the state of the callback `Dashboard`."""
 
     run_id: str | None
     alerted: list[str]
 
 
-@with_config(STRICT | {"allow_inf_nan": True})  # a metric may be infinite, and a run go on
+@with_config(STRICT | {"allow_inf_nan": True})  # a run may go on with an infinite metric
 class CurvesState(TypedDict):
-    """The state of `Curves`."""
+    """A `CurvesState` is the state of the callback `Curves`."""
 
     points: dict[str, dict[Natural, float]]
 
 
 @with_config(OPEN)
 class Callbacks(TypedDict):
-    """The states of callbacks, among which may be others' own."""
+    """`Callbacks` holds the states of callbacks, which may include those of other packages."""
 
     LastCheckpoint: NotRequired[LastCheckpointState]
     CollapseGuard: NotRequired[GuardState]
@@ -198,18 +198,18 @@ class Callbacks(TypedDict):
     Curves: NotRequired[CurvesState]
 
 
-# --- all of it --------------------------------------------------------------------------------
+# --- the whole checkpoint ---------------------------------------------------------------------
 
 
 class OptimizerState(TypedDict):
-    """The state of an optimiser, as torch gives it; empty where weights are computed in one go."""
+    """An `OptimizerState` is as torch gives it, and empty if weights are computed in one go."""
 
     state: NotRequired[dict[int | str, dict[str, Any]]]
     param_groups: NotRequired[list[dict[str, Any]]]
 
 
 def version_of(text: str) -> str:
-    """A text that is the number of a version; `ValueError` if it is none."""
+    """Return a version number in its normal form, or raise `ValueError` if the text is none."""
     try:
         return str(Version(text))
     except InvalidVersion as error:
@@ -231,5 +231,5 @@ Checkpoint = TypedDict(
         "lr_schedulers": list[dict[str, Any]],
     },
 )
-with_config(OPEN)(Checkpoint)  # plugins, data and modules of one's own add theirs
+with_config(OPEN)(Checkpoint)  # users' own plugins, data and modules add fields
 CHECKPOINT_SCHEMA = Schema(Checkpoint)

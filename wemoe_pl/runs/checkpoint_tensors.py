@@ -1,4 +1,4 @@
-"""The tensors of a run's checkpoint: whole, finite, and in the precision of the run."""
+"""Check that the tensors of a checkpoint are whole, finite, and in the precision of the run."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,10 +10,10 @@ from torch import Tensor
 from wemoe_pl.checkpoints.reading import is_whole
 from wemoe_pl.errors import CheckpointError
 
-# The parts of a checkpoint whose numbers a model or its optimiser takes.
+# The parts of a checkpoint whose numbers a model or its optimiser loads.
 TAKEN = ("state_dict", "optimizer_states", "callbacks.CollapseGuard")
 WEIGHTS = "state_dict."
-# The precisions of weights by Lightning's names. Where a step is mixed, weights stay in float32.
+# The precisions of weights by Lightning's names. In mixed precision, weights stay in float32.
 LIGHTNING_PRECISIONS = {
     **dict.fromkeys(
         ("None", "32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed"), torch.float32
@@ -29,8 +29,8 @@ def check_tensors(path: Path, checkpoint: Mapping[str, Any]) -> None:
     """Raise `CheckpointError` for the first tensor of a checkpoint that no run has written.
 
     Args:
-        path: of the checkpoint.
-        checkpoint: its contents.
+        path: the path of the checkpoint.
+        checkpoint: the contents of the checkpoint.
     """
     allowed = precisions_of(checkpoint)
     for name, tensor in tensors_below(checkpoint):
@@ -53,7 +53,7 @@ def check_tensors(path: Path, checkpoint: Mapping[str, Any]) -> None:
 
 
 def tensors_below(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """List all tensors of nested mappings and lists, by their dotted keys."""
+    """Yield all tensors of nested mappings and lists, with their dotted keys."""
     if isinstance(value, Tensor):
         yield name, value
     elif isinstance(value, Mapping):
@@ -65,13 +65,13 @@ def tensors_below(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def precisions_of(checkpoint: Mapping[str, Any]) -> tuple[torch.dtype, ...]:
-    """The precisions that the weights of a checkpoint may have, by the config of its run.
+    """Return the precisions that a checkpoint's weights may have, by the config of its run.
 
     >>> precisions_of({"run": {"recipe": {"trainer": {"precision": "bf16-true"}}}})
     (torch.bfloat16,)
     """
     trainer = checkpoint.get("run", {}).get("recipe", {}).get("trainer")
-    if not isinstance(trainer, Mapping) or trainer.get("plugins"):  # which may choose another
+    if not isinstance(trainer, Mapping) or trainer.get("plugins"):  # plugins may choose another
         return FLOATS
     named = LIGHTNING_PRECISIONS.get(str(trainer.get("precision")))
     return FLOATS if named is None else (named,)

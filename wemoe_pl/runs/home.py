@@ -1,4 +1,4 @@
-"""The folder in which a run was begun: the paths in its config count from there."""
+"""Find the folder in which a run was begun, from which the paths in its config count."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +10,10 @@ from wemoe_pl.runs.settings import is_place
 
 
 def home_of(folder: RunFolder) -> Path | None:
-    """Find where a run was begun: above its folder, by the `out` of its config.
+    """Find the folder in which a run was begun: above its own, by the `out` of its config.
 
-    So a project that was moved as a whole is still found. None if `out` was no relative path, or
-    the folder was moved by itself.
+    A project that was moved as a whole is still found. The result is None if there is no config,
+    if `out` was no relative path, or if the folder was moved by itself.
 
     Raises:
         CheckpointError: the config is damaged.
@@ -28,9 +28,9 @@ def home_of(folder: RunFolder) -> Path | None:
 
 
 def seen_from(home: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe `{"suite": …, …}` whose relative paths lead to what is there below a home.
+    """Return a recipe `{"suite": …, …}` whose relative paths are replaced by those below a home.
 
-    What is not there stays as it is: it may be meant from here, or be on the hub.
+    A path to nothing there stays as it is: it may count from the current folder, or be on the hub.
 
     >>> seen_from(Path("/nowhere"), {"suite": {"pretrained": "lab/vit"}})
     {'suite': {'pretrained': 'lab/vit'}}
@@ -39,7 +39,7 @@ def seen_from(home: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_paths_below(home: Path, settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Return settings, of which `above` is the name, with all paths of files below a home."""
+    """Return settings with all paths of files below a home; `above` begins their dotted keys."""
     moved: dict[str, Any] = {}
     for key, value in settings.items():
         name = f"{above}{key}"
@@ -51,5 +51,5 @@ def with_paths_below(home: Path, settings: Mapping[str, Any], above: str = "") -
 
 
 def path_below(home: Path, source: str) -> str:
-    """Return where a source is below a home, if it is a relative path to what is there."""
+    """Return the path of a source below a home if it exists there, or the source as it is."""
     return str(home / source) if source and (home / source).exists() else source

@@ -1,4 +1,4 @@
-"""A run is known by its config, its weights and its images: by hashes, not by places."""
+"""Identify a run by its config, its weights and its images: by hashes, not by places."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,22 +9,22 @@ from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.runs.settings import difference, digest_of, first_change
 from wemoe_pl.system.provenance import program
 
-RECORD = "run"  # the key under which a checkpoint and `results.json` say what they belong to
+RECORD = "run"  # the key under which a checkpoint and `results.json` describe their run
 
 
 @dataclass(frozen=True)
 class Identity:
-    """All that makes a run what it is.
+    """An identity holds all that makes a run what it is.
 
     Args:
-        command: "fit" or "test".
+        command: the command, "fit" or "test".
         recipe: the resolved config, as plain values.
-        sources: where each frozen part comes from, with its hash.
-        images: of every set of images, what `Images.identity` says.
+        sources: the source of each frozen part, with its hash.
+        images: the `Images.identity` of every set of images, by name.
         checkpoint: the SHA-256 of the checkpoint that a test is about; None for the model as it
             is merged.
         began_from: the SHA-256 of the other run's checkpoint that a fit began with, if it did.
-        history: one sentence for each time that the run went on with another config.
+        history: one sentence for each change of config, images or program before the run went on.
     """
 
     command: str
@@ -37,12 +37,12 @@ class Identity:
 
     @property
     def of_checkpoint(self) -> dict[str, Any]:
-        """The part that a checkpoint of the run holds; its sources stand elsewhere in it."""
+        """Return the record in a checkpoint of the run, which holds the sources elsewhere."""
         return self._record({"recipe": self.recipe})
 
     @property
     def of_results(self) -> dict[str, Any]:
-        """The part that the results of the run hold; its config and sources stand beside it."""
+        """Return the record in the results of the run, without config and sources."""
         tested = {"tested_checkpoint": self.checkpoint}
         return self._record({"settings": digest_of(self.recipe)}) | tested
 
@@ -57,18 +57,18 @@ class Identity:
         }
 
     def change_since_checkpoint(self, record: Mapping[str, Any]) -> str:
-        """In what this run differs from the one that a checkpoint is of; empty if in nothing."""
+        """Say how this run differs from the one of a checkpoint; return "" if it does not."""
         recipe, images = record.get("recipe", self.recipe), record.get("images", {})
         return first_change(recipe, self.recipe) or image_change(images, self.images)
 
     def change_since_results(self, folder: RunFolder, results: Mapping[str, Any]) -> str:
-        """In what this run differs from a finished one; empty if in nothing."""
+        """Say how this run differs from a finished one; return "" if it does not."""
         if change := difference(folder.config, self.recipe):
             return change
         if change := source_change(results["sources"], self.sources):
             return change
         record = results.get(RECORD)
-        if record is None:  # of a version that wrote none
+        if record is None:  # written by a version without records
             return ""
         if record["settings"] != digest_of(self.recipe):
             return f"{folder.config.name} is not the one that {folder.results.name} was made with"
@@ -78,7 +78,7 @@ class Identity:
 
 
 def image_change(then: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Say which images are others than they were; return an empty text if none are."""
+    """Say which images have changed; return an empty text if none have."""
     for name, identity in now.items():
         if name in then and then[name] != identity:
             return f"the {name} are others, by their names, sizes, order or classes"
@@ -86,10 +86,10 @@ def image_change(then: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def program_change(left: Mapping[str, Any]) -> str:
-    """Say which part of the program has changed since a run was made; "" if none has.
+    """Say which part of the program has changed since a run was made; return "" if none has.
 
     Args:
-        left: its results, or its checkpoint.
+        left: the results or the checkpoint of the run.
     """
     then, now = left.get(RECORD, {}).get("program", {}), program()
     if then.get("code") != now["code"]:

@@ -1,4 +1,4 @@
-"""The lock of a run's folder, in which one process writes at a time; a killed one holds none."""
+"""Lock the folder of a run, so that one process writes at a time; a killed one holds no lock."""
 
 import errno
 import json
@@ -19,15 +19,15 @@ from wemoe_pl.system.files import told_of
 from wemoe_pl.system.signals import REQUEST
 from wemoe_pl.system.terminal import say
 
-LOCK_PATIENCE = 120.0  # seconds that another host's lock is waited for
-POLL = 0.5  # seconds between two looks at it
-LEASE = 30.0  # seconds for which a lock holds where the file system knows none, unless renewed
-# How file systems say that they have no locks.
+LOCK_PATIENCE = 120.0  # seconds to wait for a lock of another host
+POLL = 0.5  # seconds between two attempts
+LEASE = 30.0  # seconds that a lock lasts, unless renewed, on file systems without locks
+# The errors by which file systems say that they have no locks.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class Holder(NamedTuple):
-    """The holder of a lock.
+    """A holder is the process that holds a lock.
 
     Attributes:
         host: the name of the machine.
@@ -41,7 +41,7 @@ class Holder(NamedTuple):
 
     @property
     def is_here(self) -> bool:
-        """Is it a process of this machine?"""
+        """Return whether the holder is a process of this machine."""
         return self.host == socket.gethostname()
 
     def __str__(self) -> str:
@@ -54,13 +54,13 @@ def held(
 ) -> Iterator[None]:
     """Hold the lock of a folder while a block writes there.
 
-    A process that is killed lets go of it, and so do those that it has forked to load images.
+    A killed process releases the lock, and so do processes that it has forked to load images.
 
     Args:
         lock: the file that is locked.
-        folder: what the block writes to, for messages.
-        patience: seconds that a lock held by another host is waited for.
-        patience_here: the same for a lock held by another process of this host.
+        folder: the folder that the block writes to, for messages.
+        patience: the seconds to wait for a lock that another host holds.
+        patience_here: the seconds to wait for a lock that another process of this host holds.
 
     Raises:
         WeMoEError: another process writes there, or the lock cannot be made.
@@ -75,7 +75,7 @@ def held(
 
 
 def acquire(lock: Path, folder: Path, patience: float, patience_here: float) -> BaseFileLock:
-    """Take a lock, at once or when its holder has let go of it."""
+    """Take a lock, at once or when its holder has released it."""
     began, said = time.monotonic(), False
     while True:
         try:
@@ -100,7 +100,7 @@ def acquire(lock: Path, folder: Path, patience: float, patience_here: float) -> 
 
 
 def try_to_take(path: Path) -> BaseFileLock:
-    """A lock that is taken at once; `Timeout` if another process holds it."""
+    """Take a lock at once, or raise `Timeout` if another process holds it."""
     lock: BaseFileLock = FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
     try:
         lock.acquire()
@@ -116,31 +116,31 @@ def try_to_take(path: Path) -> BaseFileLock:
 
 def let_go(taken: BaseFileLock, lock: Path) -> None:
     """Release a lock, and remove its file while nobody else can hold it."""
-    if not isinstance(taken, SoftFileLease):  # which removes its own file
+    if not isinstance(taken, SoftFileLease):  # a lease removes its own file
         with suppress(OSError):
             lock.unlink()
     taken.release()
 
 
 def holder_of(lock: Path) -> Holder | None:
-    """Return the holder of a lock; None while that is being written down."""
+    """Return the holder of a lock; None while the file does not say yet who it is."""
     try:
         text = lock.read_text(encoding="utf-8")
     except OSError:
         return None
     with suppress(TypeError, ValueError):
         return Holder(*json.loads(text))
-    facts = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)  # of a lease
+    facts = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)  # as in a lease
     if {"host", "pid"} <= facts.keys() and facts["pid"].isdecimal():
         return Holder(facts["host"], int(facts["pid"]), "")
     return None
 
 
 def now() -> str:
-    """The present time, for people."""
+    """Return the present time, as text for people."""
     return time_in_words(time.time())
 
 
 def time_in_words(seconds: float) -> str:
-    """A time in seconds since 1970 as date and time of day, for people."""
+    """Return a time in seconds since 1970 as date and time of day, for people."""
     return datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="seconds")

@@ -1,4 +1,7 @@
-"""The run that a command means: one given by its own config uses its own checkpoint by default."""
+"""Find the run and the checkpoint that a command is about.
+
+A command other than fit that is given the config of a run uses this run's checkpoint by default.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,16 +15,16 @@ from wemoe_pl.runs.settings import first_change, read_settings
 from wemoe_pl.system.configs import find_config
 
 MODEL_KEYS = ("suite", "tasks", "unseen")
-LAST, NONE = "last", "none"  # what `--ckpt_path` takes beside the path of a file
+LAST, NONE = "last", "none"  # values of `--ckpt_path` other than the path of a file
 
 
 class Meant(NamedTuple):
-    """The run that a command is about.
+    """`Meant` names the run that a command is about.
 
     Attributes:
         out: the folder in which the command is to write.
-        checkpoint: what it goes on from, scores or uses; None for the model as it is merged.
-        notes: what a user is to know of both.
+        checkpoint: the checkpoint to go on from, score or use; None for the model as it is merged.
+        notes: the remarks on both for the user.
     """
 
     out: Path
@@ -41,9 +44,9 @@ def meant_run(
     Args:
         command: fit, validate, test or predict.
         configs: the configs that it was given, by name or path.
-        recipe: what they and the command line come to, as plain values.
-        is_out_given: does the command line say where to write, and not only a config?
-        is_checkpoint_given: does it say which checkpoint to use?
+        recipe: the config that they and the command line make together, as plain values.
+        is_out_given: True if the command line, not only a config, says where to write.
+        is_checkpoint_given: True if the command line says which checkpoint to use.
 
     Raises:
         CheckpointError: the checkpoint is not there, or damaged.
@@ -53,7 +56,7 @@ def meant_run(
     if own is not None and not is_out_given:
         out = own.path  # wherever it was moved to since
     if own is not None and not is_checkpoint_given and given == beginning_of(own):
-        given = None  # what the run began with is not what it came to
+        given = None  # the run began with this checkpoint, and has left another
     if own is not None and given is None and own.last_checkpoint.is_file():
         if change := model_change(own, recipe):
             unused = f"The checkpoint of {own.path} is not used, as the model is another: {change}."
@@ -70,7 +73,7 @@ def meant_run(
 
 
 def run_of_config(names: Sequence[str]) -> RunFolder | None:
-    """The fit in whose folder the last of some configs lies; None if none does."""
+    """Return the last fit whose own `config.yaml` is among some configs; None if there is none."""
     for name in reversed(names):
         path = Path(find_config(name))
         folder = RunFolder(path.parent)
@@ -82,17 +85,17 @@ def run_of_config(names: Sequence[str]) -> RunFolder | None:
 def scored_run_of(
     configs: Sequence[str], recipe: Mapping[str, Any], sources: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Return the results of the `test` by whose config a model without a checkpoint is meant.
+    """Return the results of the `test` whose config a command was given for a merged model.
 
-    Those of a fit belong to its checkpoint, and say nothing of the model as it was merged.
+    The results of a fit belong to its checkpoint, and say nothing of the model as it was merged.
 
     Args:
         configs: the configs that a command was given, by name or path.
-        recipe: what they and the command line come to, as plain values.
-        sources: the files that the model is of, with their hashes.
+        recipe: the config that they and the command line make together, as plain values.
+        sources: the files that the model is made of, with their hashes.
 
     Returns:
-        The results; None if the last config is of no such run, or the model is another than there.
+        The results; None if the last config is of no such run, or that run had another model.
     """
     for path in (Path(find_config(name)) for name in configs[-1:]):
         folder = RunFolder(path.parent)
@@ -105,12 +108,12 @@ def scored_run_of(
 
 
 def beginning_of(folder: RunFolder) -> Any:
-    """The checkpoint that a run began with, as its config names it."""
+    """Return the checkpoint that a run began with, as its config names it."""
     return (read_settings(folder.config) or {}).get("ckpt_path")
 
 
 def model_change(folder: RunFolder, recipe: Mapping[str, Any]) -> str:
-    """In what a model is another than the one of a run, in words; empty if it is the same."""
+    """Say how a model differs from the one of a run; return an empty text if it does not."""
     try:
         then = read_run_config(folder.config)
     except CheckpointError as error:
@@ -119,7 +122,7 @@ def model_change(folder: RunFolder, recipe: Mapping[str, Any]) -> str:
 
 
 def model_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a job that say which model it is about."""
+    """Return the settings of a job that say which model it is about."""
     model = recipe.get("model") or {}
     about = {key: recipe.get(key) for key in MODEL_KEYS}
     merge = (model.get("init_args") or {}).get("merge")

@@ -1,4 +1,4 @@
-"""Runs of which only a part was made or scored, which they say wherever they are shown."""
+"""Describe runs of which only a part was made or scored, and refuse limits that leave nothing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,14 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from wemoe_pl.errors import ConfigError
 
-PARTIAL = ", partial"  # behind the name of a method of which not all test images were scored
-# What each limit of the trainer leaves nothing of when it is 0.
+PARTIAL = ", partial"  # follows the name of a method if not all test images were scored
+# The consequence of each limit of the trainer that is 0.
 NOTHING_LEFT = {
     "limit_train_batches": "nothing would be learned",
     "limit_test_batches": "nothing would be scored",
     "limit_predict_batches": "nothing would be predicted",
 }
-# A fit may leave its validations out.
+# This limit matters to `validate` alone, as a fit may leave its validations out.
 OF_VALIDATION = {"limit_val_batches": "nothing would be scored"}
 
 
@@ -23,7 +23,7 @@ def check_limits(settings: Mapping[str, Any], command: str = "fit") -> None:
     """Raise `ConfigError` for a limit of a trainer that no run can be made with.
 
     Args:
-        settings: of the trainer.
+        settings: the settings of the trainer.
         command: fit, validate, test or predict.
     """
     needed = NOTHING_LEFT | (OF_VALIDATION if command == "validate" else {})
@@ -49,7 +49,7 @@ def what_was_scored(trainer: Trainer) -> str | None:
     """Say which part of the test images was scored; return None if all were.
 
     Args:
-        trainer: which has just tested or validated.
+        trainer: the trainer, which has just tested or validated.
     """
     if trial := int(getattr(trainer, "fast_dev_run", 0)):
         return f"Only a trial: {share(trial)} of every task was read."
@@ -66,7 +66,7 @@ def what_was_scored(trainer: Trainer) -> str | None:
 
 
 def what_was_validated(trainer: Trainer) -> str | None:
-    """Say which part of the test images the validation curves are of; None if of all."""
+    """Say which part of the test images was validated; return None if all were, or none."""
     limit = trainer.limit_val_batches
     if limit == 0 or is_all(limit):
         return None
@@ -74,12 +74,12 @@ def what_was_validated(trainer: Trainer) -> str | None:
 
 
 def is_all(limit: float) -> bool:
-    """Does a limit let all through? The number 1 is one batch, and 1.0 a share."""
+    """Return whether a limit lets all through; the number 1 is one batch, but 1.0 is a share."""
     return isinstance(limit, float) and limit == 1
 
 
 def share(limit: float) -> str:
-    """Tell in words how much of the test images a limit lets through.
+    """Say in words how much of the test images a limit lets through.
 
     >>> share(1), share(0.25)
     ('the first batch of test images', 'the first 25 % of the test images')

@@ -1,4 +1,4 @@
-"""`--fresh`: a run is built below the one that it replaces, and takes its place when finished."""
+"""Replace a run by the one that `--fresh` has built below it, as soon as that has finished."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ MARK = ".replaces"  # lies in a finished run until it has taken the place of the
 
 
 def check_replaceable(folder: RunFolder) -> None:
-    """Raise `ConfigError` where no folder can be put in the place of another."""
+    """Raise `ConfigError` if another folder cannot be put in the place of this one."""
     if not folder.can_be_replaced:
         raise ConfigError(
             f"--fresh cannot replace {folder.path}, which is a mount point or lies where nothing "
@@ -26,28 +26,29 @@ def check_replaceable(folder: RunFolder) -> None:
 
 
 def replace_by_next(folder: RunFolder) -> None:
-    """Put the finished run that was built below a folder in its place, in one rename.
+    """Replace a folder, in one rename, by the finished run that was built below it.
 
-    Whoever looks sees the old run or the new one. What lies in the folder and is of no run stays.
+    Where the file system can exchange two folders at once, readers see either the old run or the
+    new one. Files in the folder that are of no run are kept.
 
     Raises:
-        WeMoEError: the file system does not let it be done; the next command there ends it.
+        WeMoEError: the file system does not allow it; the next command there completes it.
     """
     with told_of(folder.path):
-        folder = RunFolder(folder.place)  # even if it was called "..", of a folder that now moves
+        folder = RunFolder(folder.place)  # a path such as ".." changes when the folder moves
         (folder.next.path / MARK).touch()
         folder.next.path.rename(waiting_place(folder))
         put_in_place(folder)
 
 
 def is_unfinished(folder: RunFolder) -> bool:
-    """Was a replacement killed in the middle?"""
+    """Return whether a replacement was killed in the middle."""
     places = (waiting_place(folder), old_place(folder), folder.path / MARK)
     return any(place.exists() for place in places)
 
 
 def recover(folder: RunFolder) -> bool:
-    """End a replacement that was killed in the middle; whether there was one."""
+    """Complete a replacement that was killed in the middle; return whether there was one."""
     unfinished = is_unfinished(folder)
     if unfinished:
         with told_of(folder.path):
@@ -56,7 +57,7 @@ def recover(folder: RunFolder) -> bool:
 
 
 def put_in_place(folder: RunFolder) -> None:
-    """Go on with a replacement from wherever it was, in a folder that is given in full."""
+    """Go on with a replacement from any of its steps; the path of the folder is resolved."""
     waiting, old = waiting_place(folder), old_place(folder)
     if (waiting / MARK).is_file():
         if folder.path.exists() and not exchange(waiting, folder.path):
@@ -71,7 +72,7 @@ def put_in_place(folder: RunFolder) -> None:
 
 
 def keep_others_files(replaced: RunFolder, folder: RunFolder) -> None:
-    """Move what is of no run from the replaced folder into the new one."""
+    """Move the files that are of no run from the replaced folder into the new one."""
     for path in files_of_others(replaced):
         kept = folder.path / path.relative_to(replaced.path)
         if not kept.exists():
@@ -80,10 +81,10 @@ def keep_others_files(replaced: RunFolder, folder: RunFolder) -> None:
 
 
 def waiting_place(folder: RunFolder) -> Path:
-    """The place of the new run before the two are exchanged, and of the old one after."""
+    """Return the place of the new run before the two are exchanged, and of the old one after."""
     return folder.path.with_name(f".{folder.path.name}.wemoe-next")
 
 
 def old_place(folder: RunFolder) -> Path:
-    """The place of the old run on file systems that cannot exchange two folders at once."""
+    """Return the place of the old run on file systems that cannot exchange folders at once."""
     return folder.path.with_name(f".{folder.path.name}.wemoe-old")

@@ -1,4 +1,4 @@
-"""The fields of `results.json`, and the one way in which it is read."""
+"""Define the fields of `results.json`, and read the file with a check of its fields."""
 
 from collections.abc import Mapping
 from math import isclose
@@ -14,20 +14,20 @@ from wemoe_pl.system.schema import STRICT, Schema, parse_json
 
 Fraction = Annotated[
     float, Field(ge=0, le=1 + 1e-6)
-]  # of which sums in single precision may be more
+]  # in single precision a sum of shares may exceed 1
 ByTask = dict[str, float]
 Accuracies = dict[str, Fraction]
 
 
 class Parameters(TypedDict):
-    """The size of an encoder."""
+    """`Parameters` gives the size of an encoder."""
 
     total: Natural
     trainable: Natural
 
 
 class CorruptionRecord(TypedDict):
-    """The corruption of the images; `Corruption` has the other options."""
+    """A `CorruptionRecord` describes a corruption of images; `Corruption` has the other options."""
 
     kind: str
     severity: int
@@ -37,14 +37,14 @@ class CorruptionRecord(TypedDict):
 
 
 class RenderRecord(TypedDict):
-    """The render of the miniature's images, which is not that of their suite."""
+    """A `RenderRecord` describes a render of the miniature's images other than the suite's."""
 
     seed: Natural
     images: Natural
 
 
 class RuleScores(TypedDict):
-    """The scores of one rule by which tasks are inferred."""
+    """`RuleScores` holds the scores of one rule by which tasks are inferred."""
 
     accuracy: Accuracies
     task_accuracy: Accuracies
@@ -53,7 +53,7 @@ class RuleScores(TypedDict):
 
 
 class GuardReport(TypedDict):
-    """The report of a `CollapseGuard`."""
+    """A `GuardReport` is the report of a `CollapseGuard`."""
 
     action: str
     score: NotRequired[str]
@@ -62,28 +62,28 @@ class GuardReport(TypedDict):
 
 
 class ValidatedStep(TypedDict):
-    """The scores of a validation, by result and task."""
+    """A `ValidatedStep` holds the scores of a validation, by result and task."""
 
     step: Natural
     scores: dict[str, ByTask]
 
 
 class AdaptationEnds(TypedDict, total=False):
-    """The first and the last state of a fit, validated on the same images; empty if unknown."""
+    """`AdaptationEnds` holds a fit's first and last validation on the same images, if known."""
 
     before: ValidatedStep
     after: ValidatedStep
 
 
 class ScoredCheckpoint(TypedDict):
-    """The checkpoint that was scored."""
+    """A `ScoredCheckpoint` identifies the checkpoint that was scored."""
 
     sha256: Digest
     step: Natural
 
 
 class ScoredRunRecord(TypedDict):
-    """The run that results are of; those of early versions say less."""
+    """A `ScoredRunRecord` describes the run that results are of; early versions wrote less."""
 
     command: str
     settings: str
@@ -97,7 +97,7 @@ class ScoredRunRecord(TypedDict):
 
 @with_config(STRICT)
 class Results(TypedDict):
-    """All of `results.json`. Fields are added from version to version, and none is renamed."""
+    """`Results` is all of `results.json`. Versions add fields to it, and rename none."""
 
     suite: str
     method: str
@@ -142,9 +142,9 @@ class Results(TypedDict):
 
 
 def thresholds_of(results: Mapping[str, Any] | None) -> dict[str, dict[str, float]]:
-    """The confidences below which an image is of none of the tasks, by rule and inferred task.
+    """Return the confidences below which an image is of no task, by rule and inferred task.
 
-    There are none of a run that was not scored, of one task, and of earlier versions.
+    There are none if the run was not scored, has one task, or is of an earlier version.
     """
     by_rule = (results or {}).get("unknown_task", {})
     return {rule: scores["threshold"] for rule, scores in by_rule.items() if "threshold" in scores}
@@ -157,7 +157,7 @@ def read_results_file(path: Path) -> dict[str, Any]:
     """Read a `results.json`, and warn of fields that a later version has written.
 
     Raises:
-        CheckpointError: it is damaged, or another program's.
+        CheckpointError: the file is damaged, or another program's.
     """
     try:
         results = parse_json(path.read_text(encoding="utf-8"))

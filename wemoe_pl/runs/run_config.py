@@ -1,6 +1,6 @@
-"""The fields of a run's resolved `config.yaml`, and how reports and `load` read it.
+"""Define the fields of a run's resolved `config.yaml`, and read it for reports and `load`.
 
-Whoever goes on with a run compares the whole file with the new config instead: see `difference`.
+A command that goes on with a run compares the whole file with the new config: see `difference`.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from wemoe_pl.system.schema import STRICT, Schema
 
 
 class ClassRecord(TypedDict):
-    """A class, and what it is made with."""
+    """A `ClassRecord` names a class and the arguments that it is made with."""
 
     class_path: str
     init_args: NotRequired[dict[str, Any] | None]
@@ -25,7 +25,7 @@ class ClassRecord(TypedDict):
 
 @with_config(STRICT)
 class RunConfig(TypedDict):
-    """All of a resolved config. The parts of Lightning and of classes have fields of their own."""
+    """`RunConfig` is a whole resolved config; options of Lightning and of classes are left open."""
 
     model: ClassRecord
     suite: dict[str, Any]
@@ -56,7 +56,7 @@ def read_run_config(path: Path) -> dict[str, Any]:
     """Read the resolved config of a run, and warn of fields that a later version has written.
 
     Raises:
-        CheckpointError: it is damaged, or another program's.
+        CheckpointError: the file is damaged, or another program's.
     """
     try:
         config = load_plain(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A command uses the folder of a run: from its lock to its results."""
+"""Manage the use of a run's folder by a command, from the lock to the results."""
 
 import os
 import shutil
@@ -20,16 +20,16 @@ from wemoe_pl.runs.start import Start, compare_with_start, find_start
 from wemoe_pl.system.files import digest, make_folder
 
 Command = Literal["fit", "validate", "test", "predict"]
-# By these an agent of Weights & Biases tells a command which trial of which sweep it is.
+# By these variables an agent of Weights & Biases tells a command its sweep and its trial.
 SWEEP_VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID")
 
 
 class AlreadyFinished(Exception):  # noqa: N818 (it is no error)
-    """There is nothing to run: the same run has finished.
+    """`AlreadyFinished` says that there is nothing to run, since the same run has finished.
 
     Args:
-        folder: where it is.
-        results: what it left.
+        folder: the folder of the run.
+        results: the results of the run.
     """
 
     def __init__(self, folder: RunFolder, results: Mapping[str, Any]):
@@ -39,31 +39,31 @@ class AlreadyFinished(Exception):  # noqa: N818 (it is no error)
 
     @property
     def sentence(self) -> str:
-        """One line that says when the run has finished, and by what."""
+        """Return one line that says when the run has finished, and by which version."""
         then = self.results.get("finished")
-        if then is None:  # of a version that did not note it
+        if then is None:  # written by a version that did not note it
             then = time_in_words(self.folder.results.stat().st_mtime)
         version = self.results["versions"]["wemoe_pl"]
         return f"Nothing was run: finished {then} by wemoe-pl {version}."
 
 
 class Session:
-    """The use that one command makes of the folder of a run.
+    """A session is the use that one command makes of the folder of a run.
 
     Args:
-        command: what is done there.
+        command: the command that uses the folder.
         meant: the folder and the checkpoint that it was given.
-        is_first: is this the first process of the command, which alone locks and writes?
-        is_trial: is it only tried whether the command runs (`fast_dev_run`)?
-        is_fresh: does it begin anew, whatever is there?
+        is_first: True in the first process of the command, which alone locks and writes.
+        is_trial: True if the command is only tried out (`fast_dev_run`).
+        is_fresh: True if the command begins anew, whatever is there.
 
     Attributes:
-        folder: where the command writes.
-        start: how it begins there.
-        step: how many steps of a fit are done already.
-        identity: what the run belongs to, once it was compared with what is there.
-        is_scratch: is the folder one that is not kept?
-        notes: what a user is to know of all this.
+        folder: the folder that the command writes to.
+        start: the way in which it begins there.
+        step: the number of steps of a fit that are done already.
+        identity: the identity of the run, once it was compared with what is there.
+        is_scratch: True if the folder is not kept.
+        notes: the remarks on all this for the user.
     """
 
     def __init__(
@@ -85,21 +85,21 @@ class Session:
 
     @property
     def scores(self) -> bool:
-        """Does the command leave results?"""
+        """Return whether the command leaves results."""
         return self.command in ("fit", "test")
 
     @property
     def scored_checkpoint(self) -> Path | None:
-        """The checkpoint that results are of; None for a model as it is merged."""
+        """Return the checkpoint that results are of; None for a model as it is merged."""
         return self.meant.checkpoint if self.command == "test" else self.folder.last_checkpoint
 
     @property
     def resumed_checkpoint(self) -> Path | None:
-        """The checkpoint that a fit goes on from; None if it begins anew, and for all others."""
+        """Return the checkpoint that a fit goes on from; None for a new fit and other commands."""
         return self.start.checkpoint if self.command == "fit" else None
 
     def choose_folder(self, folder: RunFolder) -> RunFolder:
-        """Choose the folder to write to: a fit keeps its own, and a trial disturbs no run."""
+        """Choose the folder to write to: a test spares the results of a fit, a trial any run."""
         if self.command == "test" and folder.holds_fit:
             self.notes.append(
                 f"{folder.path} holds a fit, whose results stay: the test's go to "
@@ -116,7 +116,7 @@ class Session:
     def enter(self, recipe: Mapping[str, Any]) -> None:
         """Find out how the command begins, and keep other processes from the folder.
 
-        A finished run is not locked, since nothing of it is written.
+        A finished run is not locked, since nothing is written to it.
 
         Args:
             recipe: the resolved config of the command.
@@ -144,13 +144,13 @@ class Session:
             self.step = read_checkpoint(self.resumed_checkpoint)["global_step"]
 
     def compare(self, identity: Identity) -> Identity:
-        """Compare the run with what is in the folder; the same with what it went on from.
+        """Compare a run with what the folder holds; return it with what it went on from.
 
-        What `--fresh` had built of another is let go of.
+        If `--fresh` had begun to build another run, it begins anew.
 
         Raises:
-            AlreadyFinished: it is the same, and has come to its end.
-            ConfigError: it is another, or was made by another version of the program.
+            AlreadyFinished: the folder holds the same run, which has come to its end.
+            ConfigError: the folder holds another run, or one of another version of the program.
         """
         try:
             identity = compare_with_start(self.start, identity)
@@ -166,48 +166,48 @@ class Session:
         return identity
 
     def begin(self) -> None:
-        """Let go of what an earlier run has left: only now, so that a mistake costs nothing."""
+        """Remove what an earlier run has left: only now, so that a mistake costs nothing."""
         if not self.is_first:
             return
         if self.start.replaces is not None and not self.start.goes_on:
-            shutil.rmtree(self.folder.path, ignore_errors=True)  # of another config, not finished
+            shutil.rmtree(self.folder.path, ignore_errors=True)  # unfinished, and of another config
         self.folder.remove_leftovers()
         if self.command == "fit":
             self.folder.let_go(keep_checkpoint=self.start.goes_on)
 
     def facts(self) -> dict[str, Any]:
-        """The part of `results.json` on the run, the checkpoint that was scored, and the time."""
+        """Return the part of `results.json` on the run, the scored checkpoint, and the time."""
         assert self.identity is not None
         scored, checkpoint = None, self.scored_checkpoint
-        if checkpoint is not None and not self.is_trial:  # of which no checkpoint is kept
+        if checkpoint is not None and not self.is_trial:  # a trial keeps no checkpoint
             step = read_checkpoint(checkpoint)["global_step"]
             scored = {"sha256": digest(checkpoint), "step": step}
         facts = {RECORD: self.identity.of_results, "checkpoint": scored, "finished": now()}
         return facts | ({TRIAL: True} if self.is_trial else {})
 
     def put_in_place(self) -> None:
-        """Let a run that was built by `--fresh` take the place of the old one."""
+        """Put a run that was built by `--fresh` in the place of the old one."""
         if self.start.replaces is not None:
             if self.is_first:
                 replace_by_next(self.start.replaces)
             self.folder = self.start.replaces
 
     def close(self) -> None:
-        """Let go of the lock of the folder."""
+        """Release the lock of the folder, and remove a folder that is scratch or left empty."""
         self._held.close()
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove a folder in which nothing was left, as by a command that failed before its work."""
+    """Remove a folder if it is empty, for example because a command failed before its work."""
     with suppress(OSError):
         folder.rmdir()
 
 
 @contextmanager
 def writing_to(out: Path) -> Iterator[None]:
-    """Keep other processes from a folder while a block writes there, and make it first.
+    """Make a folder, and keep other processes from it while the block writes there.
 
-    What killed processes were writing there is removed.
+    Files that killed processes were writing there are removed.
 
     Raises:
         WeMoEError: another process writes there, or nothing can be written.
@@ -219,6 +219,6 @@ def writing_to(out: Path) -> Iterator[None]:
 
 
 def trial_of_sweep(out: Path) -> Path:
-    """A folder of its own for every trial of an agent's sweep, which all have the same `--out`."""
+    """Return a folder for each trial of an agent's sweep, whose trials all have one `--out`."""
     sweep, trial = (os.environ.get(name) for name in SWEEP_VARIABLES)
     return out / trial if sweep and trial and out.name != trial else out

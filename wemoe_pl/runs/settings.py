@@ -1,4 +1,4 @@
-"""The settings that make a run what it is, and a comparison of two configs by them."""
+"""Define which settings make a run what it is, and compare two configs by them."""
 
 import hashlib
 import json
@@ -15,10 +15,10 @@ from wemoe_pl.system.public_names import with_public_names
 
 
 class Effect(IntEnum):
-    """The effect of a setting: on nothing, on the figures alone, or on the method as well.
+    """An effect says what a setting changes: nothing, the figures alone, or the method as well.
 
-    Runs are compared with an earlier start by all that changes anything. A report names its rows,
-    and tells them apart, by the method alone.
+    Runs are compared with an earlier start by all settings that change anything. A report names its
+    rows, and tells them apart, by settings of the method alone.
     """
 
     NOTHING = 0
@@ -26,9 +26,9 @@ class Effect(IntEnum):
     METHOD = 2
 
 
-# Every other setting changes the method. Callbacks of one's own may change something, but their
-# list changes with the progress bar. The size of test batches changes the scores where batches are
-# routed. The suite, its tasks and the seed have places of their own in a report.
+# Every setting that is not listed changes the method. A user's callbacks may change something, but
+# callbacks are listed, as they change with the progress bar. The size of test batches changes the
+# scores if batches are routed. Suite, tasks and seed have their own places in a report.
 EFFECTS: dict[str, Effect] = {
     **dict.fromkeys((
         "out", "quiet", "fresh", "ckpt_path", "weights_only", "verbose", "return_predictions",
@@ -45,8 +45,8 @@ EFFECTS: dict[str, Effect] = {
         "trainer.accumulate_grad_batches", "trainer.deterministic",
     ), Effect.FIGURES),
 }  # fmt: skip
-# Where files lie: they may be copied elsewhere, as long as the files are the same, which their
-# hashes say of weights, and their names and sizes of images.
+# Settings that say where files lie. Files may be copied elsewhere if they stay the same: weights
+# are compared by hashes, and images by names and sizes.
 PLACES = re.compile(
     r"suite\.(pretrained|(experts|heads)\.[^.]+|text_tower\.source"
     r"|tasks\.[^.]+\.init_args\.(train|test|source|dataset))"
@@ -58,7 +58,7 @@ OF_WEMOE: Mapping[str, Any] = {
     "attention_router": "own",
     "start_images": 0,
 }
-# Options that a class has got since, and the values by which it does what it did without them.
+# Options that were added to a class later, and the values with which it behaves as before.
 ADDED: Mapping[str, Mapping[str, Any]] = {
     "wemoe_pl.TestTimeAdaptation": {"schedule": "cosine", "objective": None, "announced": True},
     "wemoe_pl.MultiTaskData": dict.fromkeys(
@@ -70,9 +70,9 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
     "wemoe_pl.AdaMerging": {"clamp": False},
     "wemoe_pl.ExpertLabels": {"trusted_only": True},
 }
-# Keys that jobs have got since, in the same way.
+# Keys that were added to jobs later, in the same way.
 ADDED_KEYS: Mapping[str, Any] = {"guard.score": "information"}
-# Objectives that were options of the adaptation itself before, with the defaults of these options.
+# Objectives that used to be options of the adaptation itself, with the defaults of these options.
 OF_OBJECTIVES: Mapping[str, dict[str, Any]] = {
     "wemoe_pl.Entropy": {},
     "wemoe_pl.InformationMaximisation": {"diversity": 1.0, "reliable": None},
@@ -89,7 +89,7 @@ def effect_of(name: str) -> Effect:
 def relevant_settings(
     recipe: Mapping[str, Any], least: Effect, above: str = ""
 ) -> Iterator[tuple[str, Any]]:
-    """The settings of a config that change at least so much, by dotted key."""
+    """Yield the settings of a config with at least some effect, by dotted key."""
     for key, value in recipe.items():
         name = f"{above}{key}"
         if effect_of(name) < least or is_as_before(name, value):
@@ -101,14 +101,14 @@ def relevant_settings(
 
 
 def is_as_before(name: str, value: Any) -> bool:
-    """Does a key that jobs have got since say what they did without it?"""
+    """Return whether a key was added to jobs later, and has the value that changes nothing."""
     return name in ADDED_KEYS and value == ADDED_KEYS[name]
 
 
 def comparable(value: Any) -> Any:
-    """Plain values as any version would have written them.
+    """Return plain values as any version would have written them.
 
-    Classes have their public names, and options that came later are left out where they change
+    Classes have their public names, and options that were added later are left out if they change
     nothing.
 
     >>> comparable({"class_path": "wemoe_pl.ties.TIES", "init_args": {"combine": "mean"}})
@@ -127,13 +127,13 @@ def comparable(value: Any) -> Any:
             if name not in added or option != added[name]
         }
         plain |= {"init_args": kept}
-        if not kept:  # as a class without options is written
+        if not kept:  # a class without options is written without `init_args`
             del plain["init_args"]
     return plain
 
 
 def with_options_of_objective(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of an adaptation as they were before it had an objective, where they say the same.
+    """Return an adaptation's options in the form before it had objectives, if that says the same.
 
     >>> maximised = {"class_path": "wemoe_pl.InformationMaximisation", "init_args": {}}
     >>> with_options_of_objective({"diversity": 0.0, "reliable": None, "objective": maximised})
@@ -148,7 +148,7 @@ def with_options_of_objective(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def digest_of(recipe: Mapping[str, Any]) -> str:
-    """The SHA-256 of all that matters in a config, wherever its files lie."""
+    """Return the SHA-256 of all that matters in a config, wherever its files lie."""
     settings = sorted(
         (name, "a place" if is_place(name, value) else value)
         for name, value in relevant_settings(comparable(recipe), Effect.FIGURES)
@@ -158,12 +158,12 @@ def digest_of(recipe: Mapping[str, Any]) -> str:
 
 
 def is_place(name: str, value: Any) -> bool:
-    """Does a setting say where files lie, which is compared by what they are?"""
+    """Return whether a setting says where files lie; the files are compared, not their places."""
     return isinstance(value, str) and PLACES.fullmatch(name) is not None
 
 
 def read_settings(config: Path) -> dict[str, Any] | None:
-    """The contents of a `config.yaml`; None if it is damaged or not there."""
+    """Return the contents of a `config.yaml`; None if it is damaged or not there."""
     try:
         settings = load_plain(config.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, ValueError):
@@ -172,7 +172,7 @@ def read_settings(config: Path) -> dict[str, Any] | None:
 
 
 def difference(config: Path, recipe: Mapping[str, Any]) -> str:
-    """Say where the config of a run differs from another; empty if it does not."""
+    """Say where the config of a run differs from another; return "" if it does not."""
     if not config.is_file():
         return f"{config.name} is missing"
     then = read_settings(config)
@@ -180,12 +180,12 @@ def difference(config: Path, recipe: Mapping[str, Any]) -> str:
 
 
 def first_change(then: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> str:
-    """The first key that matters and has changed, with both values; empty if none has.
+    """Return the first key that matters and has changed, with both values; "" if none has.
 
     >>> first_change({"out": "a", "model": {"rate": 1}}, {"out": "b", "model": {"rate": 2}})
     'model.rate was 1 and is now 2'
     """
-    # What the trainer is told comes last: another suite or method says more than a number of steps.
+    # The trainer comes last: another suite or method says more than another number of steps.
     for key in sorted({**then, **now}, key=lambda key: key == "trainer"):
         name = f"{above}{key}"
         old, new = (comparable(config.get(key)) for config in (then, now))

@@ -1,4 +1,4 @@
-"""A command begins in a folder, goes on there, shows a finished run, or leaves it alone."""
+"""Decide whether a command begins in a folder, goes on there, shows its run, or is refused."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,15 +16,15 @@ from wemoe_pl.system.files import digest
 
 @dataclass
 class Start:
-    """The way in which a command begins in the folder of a run.
+    """A `Start` is the way in which a command begins in the folder of a run.
 
     Args:
-        folder: where it writes.
+        folder: the folder that the command writes to.
         replaces: the run whose place the folder takes when the command has finished.
-        checkpoint: what a fit goes on from.
+        checkpoint: the checkpoint that a fit goes on from.
         finished: the results of a run that has finished here, with which this one is compared
             before anything is run.
-        asked_to_change: does the command go on from a checkpoint with whatever config it has?
+        asked_to_change: True if the command goes on from a checkpoint even with another config.
     """
 
     folder: RunFolder
@@ -35,7 +35,7 @@ class Start:
 
     @property
     def goes_on(self) -> bool:
-        """Is it the run of this folder, and not another, that a fit goes on with?"""
+        """Return whether a fit goes on with the run of this folder, instead of another run."""
         last = self.folder.last_checkpoint
         return self.checkpoint is not None and is_same_file(self.checkpoint, last)
 
@@ -46,13 +46,13 @@ def find_start(
     """Find out how a fit or a test begins in a folder, as far as configs can tell.
 
     Args:
-        folder: where the run is to be.
+        folder: the folder of the run.
         recipe: the resolved config of the command.
         given: the checkpoint that a fit is asked to go on from.
-        fresh: begin anew, whatever is there.
+        fresh: True to begin anew, whatever is there.
 
     Raises:
-        ConfigError: the folder holds another run, or what is no run.
+        ConfigError: the folder holds another run, or something that is no run.
     """
     state = folder.state
     if state is RunState.FOREIGN:
@@ -70,7 +70,7 @@ def find_start(
 
 
 def fresh_start(folder: RunFolder, recipe: Mapping[str, Any]) -> Start:
-    """Begin, or go on with, a run that is to replace the one of this folder."""
+    """Return the start, new or continued, of a run that is to replace the one of this folder."""
     check_replaceable(folder)
     state = folder.next.state
     if state in (RunState.EMPTY, RunState.FOREIGN) or difference(folder.next.config, recipe):
@@ -81,7 +81,7 @@ def fresh_start(folder: RunFolder, recipe: Mapping[str, Any]) -> Start:
 
 
 def start_in_finished(folder: RunFolder, recipe: Mapping[str, Any], given: Path | None) -> Start:
-    """Show a finished run, or extend it where that is asked for."""
+    """Return a start that shows a finished run, or extends it if that is asked for."""
     results = folder.read_results() or {}
     own = given is not None and is_same_file(given, folder.last_checkpoint)
     differs = difference(folder.config, recipe)
@@ -103,7 +103,7 @@ def start_in_finished(folder: RunFolder, recipe: Mapping[str, Any], given: Path 
 
 
 def start_in_unfinished(folder: RunFolder, recipe: Mapping[str, Any], given: Path | None) -> Start:
-    """Go on with an interrupted run, if the config is the same or was asked for."""
+    """Return a start that continues an interrupted run, if the config is the same or asked for."""
     differs = difference(folder.config, recipe)
     if given is not None:
         if not differs and beginning(read_checkpoint(folder.last_checkpoint)) == digest(given):
@@ -119,10 +119,10 @@ def start_in_unfinished(folder: RunFolder, recipe: Mapping[str, Any], given: Pat
 
 
 def compare_with_start(start: Start, identity: Identity) -> Identity:
-    """Compare all that a run belongs to with what is there.
+    """Compare the identity of a run with what is in its folder.
 
     Returns:
-        The identity, with what the run goes on from.
+        The identity, with the beginning and the history of the run that it goes on from.
 
     Raises:
         ConfigError: the folder holds a run of another seed, of other weights or other images; or
@@ -134,7 +134,7 @@ def compare_with_start(start: Start, identity: Identity) -> Identity:
     if start.checkpoint is None:
         return identity
     checkpoint = read_checkpoint(start.checkpoint)
-    record = checkpoint.get(RECORD) or {}  # of an earlier version there is none
+    record = checkpoint.get(RECORD) or {}  # an earlier version has written none
     change = identity.change_since_checkpoint(record)
     if change and not start.asked_to_change:
         raise ConfigError(
@@ -154,7 +154,7 @@ def compare_with_start(start: Start, identity: Identity) -> Identity:
 
 
 def beginning(left: Mapping[str, Any]) -> str | None:
-    """The SHA-256 of the checkpoint of another run that a run began with, from what it has left."""
+    """Return the SHA-256 of another run's checkpoint that a run began with, from what it left."""
     return left.get(RECORD, {}).get("began_from")
 
 
@@ -174,10 +174,10 @@ def check_finished(start: Start, results: Mapping[str, Any], identity: Identity)
 
 
 def give_another(folder: RunFolder) -> str:
-    """Propose a free folder beside one that is taken."""
+    """Propose a free folder next to one that is taken."""
     return f"Give another --out, such as {folder.free_neighbour()}"
 
 
 def is_same_file(one: Path, other: Path) -> bool:
-    """Do two paths mean one file?"""
+    """Return whether two paths mean one file."""
     return one.resolve() == other.resolve()
