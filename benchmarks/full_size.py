@@ -33,7 +33,7 @@ from helpers.loopback_hub import LoopbackHub  # noqa: E402
 from wemoe_pl.checkpoints.heads import CosineHead, save_head  # noqa: E402
 from wemoe_pl.data.suite import Suite  # noqa: E402
 from wemoe_pl.data.tasks import PaperTask  # noqa: E402
-from wemoe_pl.merging import WEMoE  # noqa: E402
+from wemoe_pl.merging.wemoe import WEMoE  # noqa: E402
 from wemoe_pl.model.recipe import describe, read_suite  # noqa: E402
 from wemoe_pl.system.configs import find_config  # noqa: E402
 
@@ -58,7 +58,7 @@ import json, sys
 from pathlib import Path
 from wemoe_pl.system.configs import find_config
 from wemoe_pl.reporting.results import parameter_counts
-from wemoe_pl.merging import WEMoE
+from wemoe_pl import WEMoE
 from wemoe_pl.model.recipe import read_suite
 def peak():  # of this process alone; ru_maxrss begins with what the one that started it held
     status = Path("/proc/self/status").read_text()

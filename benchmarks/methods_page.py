@@ -20,9 +20,14 @@ import yaml
 from miniature_tables import insert
 
 import wemoe_pl
-from wemoe_pl.merging import MASS, SMILE, Individual, MergeMethod, SampleMethod, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.baselines import Individual
+from wemoe_pl.merging.from_samples import SampleMethod
+from wemoe_pl.merging.mass import MASS
 from wemoe_pl.merging.per_task import PerTaskMethod
+from wemoe_pl.merging.smile import SMILE
 from wemoe_pl.merging.spelling import spelled
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.reporting.analysis import sizes
 from wemoe_pl.reporting.families import FAMILIES, UNKNOWN_FAMILY

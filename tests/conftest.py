@@ -31,7 +31,7 @@ from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.miniature import CLASSES, MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import TALL20_TASKS, PaperTask
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.system.warn import warn_once
 from wemoe_pl.training.adapt import TestTimeAdaptation
 

@@ -37,7 +37,7 @@ from wemoe_pl.export.bundle import BUNDLE_FILE
 from wemoe_pl.export.loading import load, open_model
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.writing import export
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.preflight.folder import state_in_words
 from wemoe_pl.reporting.comparison import TableOptions, compare_runs
 from wemoe_pl.reporting.dashboard import resumed_run

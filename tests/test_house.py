@@ -94,7 +94,8 @@ def test_what_a_first_sentence_may_not_be(first: str, is_function: bool, reason:
 def test_arguments_are_found_whose_description_is_a_fragment(tmp_path: Path) -> None:
     source = tmp_path / "module.py"
     source.write_text(
-        '"""Do something."""\n\n\ndef f(a, b):\n    """Do it.\n\n    Args:\n        a: of the run.\n'
+        '"""Do something."""\n\n\ndef f(a, b):\n    """Do it.\n\n    Args:\n'
+        '        a: of the run.\n'
         '        b: the name of the run,\n            of which there is one.\n    """\n'
     )
     [fault] = faults_in(source)

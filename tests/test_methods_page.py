@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from wemoe_pl import merging
-from wemoe_pl.merging import MergeMethod
+import wemoe_pl
+from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.reporting.published import published_rows
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,7 @@ def test_the_page_is_what_the_script_makes(script: dict[str, Any]) -> None:
 
 
 def test_every_merge_method_has_a_row(script: dict[str, Any]) -> None:
-    classes = [getattr(merging, name) for name in merging.__all__]
+    classes = [getattr(wemoe_pl, name) for name in wemoe_pl.__all__]
     public = {c for c in classes if inspect.isclass(c) and issubclass(c, MergeMethod)}
     methods = {type(script["method_of"](entry.config)) for entry in script["ENTRIES"]}
     assert methods == {kind for kind in public if not inspect.isabstract(kind)}

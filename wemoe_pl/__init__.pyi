@@ -28,37 +28,30 @@ from .moe.quantised import Quantised as Quantised
 from .moe.router import Gate as Gate, Router as Router
 from .moe.layers import WeightEnsemblingMoE as WeightEnsemblingMoE
 from .moe.attention import WeightEnsemblingAttention as WeightEnsemblingAttention
-from .merging import (
-    MergeMethod as MergeMethod,
-    Pretrained as Pretrained,
-    Individual as Individual,
-    SimpleAverage as SimpleAverage,
-    TaskArithmetic as TaskArithmetic,
-    TIES as TIES,
-    TSVM as TSVM,
-    IsoC as IsoC,
-    IsoCTS as IsoCTS,
-    CART as CART,
-    WUDI as WUDI,
-    EMR as EMR,
-    TALLMasks as TALLMasks,
-    Consensus as Consensus,
-    TSwitch as TSwitch,
-    DARE as DARE,
-    ModelStock as ModelStock,
-    LiNeS as LiNeS,
-    SVC as SVC,
-    SMILE as SMILE,
-    MASS as MASS,
-    Fisher as Fisher,
-    RegMean as RegMean,
-    RegMeanPlusPlus as RegMeanPlusPlus,
-    AdaMerging as AdaMerging,
-    WEMoE as WEMoE,
-    EWEMoE as EWEMoE,
-    upscale as upscale,
-    fold as fold,
-)
+from .merging.base import MergeMethod as MergeMethod
+from .merging.baselines import Pretrained as Pretrained, Individual as Individual
+from .merging.average import SimpleAverage as SimpleAverage
+from .merging.task_arithmetic import TaskArithmetic as TaskArithmetic
+from .merging.ties import TIES as TIES
+from .merging.tsv import TSVM as TSVM
+from .merging.iso import IsoC as IsoC, IsoCTS as IsoCTS
+from .merging.cart import CART as CART
+from .merging.wudi import WUDI as WUDI
+from .merging.emr import EMR as EMR
+from .merging.tall import TALLMasks as TALLMasks, Consensus as Consensus
+from .merging.switch import TSwitch as TSwitch
+from .merging.dare import DARE as DARE
+from .merging.model_stock import ModelStock as ModelStock
+from .merging.lines import LiNeS as LiNeS
+from .merging.svc import SVC as SVC
+from .merging.smile import SMILE as SMILE
+from .merging.mass import MASS as MASS
+from .merging.fisher import Fisher as Fisher
+from .merging.regmean import RegMean as RegMean
+from .merging.regmean_plus_plus import RegMeanPlusPlus as RegMeanPlusPlus
+from .merging.adamerging import AdaMerging as AdaMerging
+from .merging.wemoe import WEMoE as WEMoE, EWEMoE as EWEMoE, upscale as upscale
+from .merging.folding import fold as fold
 from .model.recipe import read_suite as read_suite
 from .model.classifier import MultiTaskClassifier as MultiTaskClassifier
 from .data.datamodule import TaskData as TaskData, MultiTaskData as MultiTaskData
@@ -66,16 +59,18 @@ from .training.finetune import (
     ExpertFineTuning as ExpertFineTuning,
     MultiTaskTraining as MultiTaskTraining,
 )
-from .training.objectives import (
-    AdaptationOutputs as AdaptationOutputs,
-    Objective as Objective,
+from .training.objectives.outputs import AdaptationOutputs as AdaptationOutputs
+from .training.objectives.base import Objective as Objective
+from .training.objectives.entropy import (
     Entropy as Entropy,
     InformationMaximisation as InformationMaximisation,
-    ExpertLabels as ExpertLabels,
+)
+from .training.objectives.expert_labels import ExpertLabels as ExpertLabels
+from .training.objectives.distillation import (
     Distillation as Distillation,
     FeatureMatching as FeatureMatching,
-    WeightedSum as WeightedSum,
 )
+from .training.objectives.weighted_sum import WeightedSum as WeightedSum
 from .training.adapt import TestTimeAdaptation as TestTimeAdaptation
 from .training.sample_merging import SampleMerging as SampleMerging
 from .training.sharding import ShardedDictionary as ShardedDictionary

@@ -9,7 +9,7 @@ from wemoe_pl.callbacks.best_state import Best, better, recalled
 from wemoe_pl.callbacks.collapse_guard import CollapseGuard
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.runs.checkpoint_schema import GuardState
 from wemoe_pl.system.schema import Schema
 from wemoe_pl.training.adapt import TestTimeAdaptation

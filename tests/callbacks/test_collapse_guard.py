@@ -18,7 +18,7 @@ from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder
 from wemoe_pl.training.adapt import TestTimeAdaptation

@@ -12,7 +12,7 @@ from wemoe_pl.callbacks.curves import Curves, check_finite, check_gradient
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import WeMoEError
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
 NewTrainer = Callable[..., L.Trainer]

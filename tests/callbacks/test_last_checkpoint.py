@@ -18,7 +18,7 @@ from wemoe_pl.callbacks.last_checkpoint import LastCheckpoint, check_together
 from wemoe_pl.data.datamodule import MultiTaskData, TaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError, ConfigError, WeMoEError
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.reporting.loggers import MetricsFile
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder

@@ -16,7 +16,7 @@ from wemoe_pl.callbacks.processes import EndTogether, Requeue, job_id
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import DataError
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.training.adapt import TestTimeAdaptation
 

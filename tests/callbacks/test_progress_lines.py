@@ -10,7 +10,7 @@ from wemoe_pl.callbacks.progress import StepProgressBar
 from wemoe_pl.callbacks.progress_lines import ProgressLines, counted
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
 MakeTrainer = Callable[..., L.Trainer]

@@ -20,7 +20,7 @@ from wemoe_pl.callbacks.sample_images import (
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import TaskArithmetic
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.runs.folder import RunFolder, files_of_others
 from wemoe_pl.training.adapt import TestTimeAdaptation
 

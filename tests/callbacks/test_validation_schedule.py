@@ -23,7 +23,8 @@ from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.miniature import MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import VisionTask
-from wemoe_pl.merging import RegMean, WEMoE
+from wemoe_pl.merging.regmean import RegMean
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.reporting.loggers import MetricsFile
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.sample_merging import SampleMerging

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
-from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 
 SHAPES = {"weight": torch.Size([3, 2]), "bias": torch.Size([3])}
 

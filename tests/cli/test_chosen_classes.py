@@ -7,7 +7,7 @@ import pytest
 from wemoe_pl.cli.chosen_classes import choices_of
 from wemoe_pl.data.tasks import VisionTask
 from wemoe_pl.data.vision_data import VisionData
-from wemoe_pl.merging import MergeMethod
+from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.training.module import MultiTaskModule
 
 

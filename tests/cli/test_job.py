@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from wemoe_pl.cli import main
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.export.loading import load
-from wemoe_pl.merging import folds
+from wemoe_pl.merging.folding import folds
 
 Job = Callable[..., tuple[int, str]]
 QUICK = ("--trainer.max_steps", "2", "--data.batch_size", "4", "--model.references", "false")

@@ -25,7 +25,7 @@ from wemoe_pl.data.datamodule import MultiTaskData, TaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import PaperTask, VisionTask
 from wemoe_pl.errors import HubError, UnreachableError
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.system.configs import find_config
 from wemoe_pl.system.console import Console

@@ -23,7 +23,7 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED, ImageFolderTask, Split
 from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import CheckpointError, ConfigError, DataError
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import ExpertFineTuning
 

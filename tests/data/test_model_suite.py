@@ -14,7 +14,7 @@ from wemoe_pl.data.model_suite import ModelSuite
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import InMemoryTask
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.merging import TaskArithmetic
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.recipe import describe, rebuild
 

@@ -14,7 +14,7 @@ from wemoe_pl.data.origins import Origins, noted
 from wemoe_pl.data.pixel_hashes import Contents
 from wemoe_pl.data.streams import Batch, Seen, SeenBatch
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
 SEEN = Seen("test images of 'dtd'", [4, 2], [1, 2])

@@ -19,7 +19,7 @@ from wemoe_pl.data.miniature import CLASSES
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.own_packages import VARIABLE, import_allowed
 from wemoe_pl.system.provenance import code_hash
-from wemoe_pl.training.objectives import AdaptationOutputs
+from wemoe_pl.training.objectives.outputs import AdaptationOutputs
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "own_method"

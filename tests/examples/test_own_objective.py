@@ -13,7 +13,7 @@ import torch
 from wemoe_pl import WEMoE
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.training.objectives import AdaptationOutputs
+from wemoe_pl.training.objectives.outputs import AdaptationOutputs
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "own_objective.py"

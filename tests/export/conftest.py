@@ -14,7 +14,7 @@ from wemoe_pl.checkpoints.heads import CosineHead, LinearHead, save_head
 from wemoe_pl.data.miniature import CLASSES, MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.merging import MergeMethod
+from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.model.building import build_classifier
 
 MakeModel = Callable[[MergeMethod], ExportedModel]

@@ -8,7 +8,10 @@ from safetensors.torch import load_file
 
 from wemoe_pl.export.adapter import ADAPTER_FILE, write_adapter
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.merging import AdaMerging, EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.merging.adamerging import AdaMerging
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import InMemoryTask
 from wemoe_pl.errors import CheckpointError, ConfigError, DataError
 from wemoe_pl.export.adapting import Adapted, suite_from
-from wemoe_pl.merging import AdaMerging, SimpleAverage, WEMoE
+from wemoe_pl.merging.adamerging import AdaMerging
+from wemoe_pl.merging.average import SimpleAverage
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.training.adapt import TestTimeAdaptation
 

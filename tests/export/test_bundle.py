@@ -13,7 +13,9 @@ from wemoe_pl.export.bundle import BUNDLE_FILE, parse_compression
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.loading import load
 from wemoe_pl.export.writing import export, size_of
-from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.low_rank import LowRank

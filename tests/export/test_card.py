@@ -14,7 +14,9 @@ from wemoe_pl.export.card import model_card, without_folders
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.manifest import Manifest
-from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.system.hub_repo import HubRepo
 
 Card = Callable[..., str]

@@ -8,7 +8,9 @@ import torch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
 from wemoe_pl.moe.dense import DenseVectors
 from wemoe_pl.moe.pruned import PrunedVectors
 

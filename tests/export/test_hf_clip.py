@@ -19,7 +19,9 @@ from wemoe_pl.errors import MergeError
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.hf_clip import plain_clip
 from wemoe_pl.export.writing import export
-from wemoe_pl.merging import MergeMethod, Pretrained, TaskArithmetic
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.baselines import Pretrained
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 
 MakeModel = Callable[[MergeMethod], ExportedModel]
 

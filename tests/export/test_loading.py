@@ -29,7 +29,7 @@ from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.loading import load, open_model
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.writing import export
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.training.adapt import TestTimeAdaptation

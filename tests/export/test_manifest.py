@@ -16,7 +16,8 @@ from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.loading import load
 from wemoe_pl.export.manifest import MANIFEST, VERSION, Manifest, read_manifest
 from wemoe_pl.export.writing import export
-from wemoe_pl.merging import MergeMethod, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.system.files import sha256
 
 

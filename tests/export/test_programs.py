@@ -16,7 +16,8 @@ from wemoe_pl.checkpoints.heads import LinearHead
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.programs import CLASSES_FILE, ONNX_FILE, PROGRAM_FILE, write_onnx
 from wemoe_pl.export.writing import export
-from wemoe_pl.merging import MergeMethod, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.low_rank import LowRank

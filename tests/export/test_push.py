@@ -20,7 +20,9 @@ from wemoe_pl.export.loading import load
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.push import destination, push
 from wemoe_pl.export.writing import export
-from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 
 MakeModel = Callable[[MergeMethod], ExportedModel]
 

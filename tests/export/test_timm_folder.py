@@ -17,7 +17,9 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.timm_folder import CONFIG_FILE, WEIGHTS_FILE
 from wemoe_pl.export.writing import export
-from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
 from wemoe_pl.moe.low_rank import LowRank
 from wemoe_pl.moe.router import Gate
 

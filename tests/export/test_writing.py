@@ -20,16 +20,13 @@ from wemoe_pl.export.loading import load
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.names import EXPORT_FORMATS
 from wemoe_pl.export.writing import TOLERANCE, export, largest_difference
-from wemoe_pl.merging import (
-    MASS,
-    SMILE,
-    AdaMerging,
-    EWEMoE,
-    Individual,
-    MergeMethod,
-    TaskArithmetic,
-    WEMoE,
-)
+from wemoe_pl.merging.adamerging import AdaMerging
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.baselines import Individual
+from wemoe_pl.merging.mass import MASS
+from wemoe_pl.merging.smile import SMILE
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.system.configs import find_config

@@ -22,7 +22,7 @@ from wemoe_pl.checkpoints.heads import CosineHead, save_head
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.miniature import CLASSES, MiniatureTask
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.kernels import merged_mlp

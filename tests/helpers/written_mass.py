@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from wemoe_pl.merging import MASS
+from wemoe_pl.merging.mass import MASS
 
 Arrays = dict[str, np.ndarray]
 Part = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import AdaMerging, AdaptiveEncoder, TaskArithmetic, fold
+from wemoe_pl.merging.adamerging import AdaMerging, AdaptiveEncoder
+from wemoe_pl.merging.folding import fold
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 
 Experts = dict[str, nn.Module]
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))

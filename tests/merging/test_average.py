@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from wemoe_pl.merging import SimpleAverage
+from wemoe_pl.merging.average import SimpleAverage
 
 Experts = dict[str, nn.Module]
 

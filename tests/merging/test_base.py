@@ -15,18 +15,11 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
 from wemoe_pl.errors import ConfigError, MergeError
-from wemoe_pl.merging import (
-    AdaMerging,
-    EWEMoE,
-    Individual,
-    MergeMethod,
-    Pretrained,
-    TaskArithmetic,
-    WEMoE,
-    blocks_of,
-    checked_method,
-)
-from wemoe_pl.merging.base import UPSCALABLE
+from wemoe_pl.merging.adamerging import AdaMerging
+from wemoe_pl.merging.base import UPSCALABLE, MergeMethod, blocks_of, checked_method
+from wemoe_pl.merging.baselines import Individual, Pretrained
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
 from wemoe_pl.moe.low_rank import LowRank
 
 METHODS = [

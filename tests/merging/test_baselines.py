@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.merging import Individual, PerTaskEncoder, Pretrained
+from wemoe_pl.merging.baselines import Individual, PerTaskEncoder, Pretrained
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

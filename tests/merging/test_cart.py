@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import CART, SimpleAverage
+from wemoe_pl.merging.average import SimpleAverage
+from wemoe_pl.merging.cart import CART
 
 Experts = dict[str, nn.Module]
 Vectors = dict[str, list[np.ndarray]]

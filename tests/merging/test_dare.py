@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import DARE, TaskArithmetic
+from wemoe_pl.merging.dare import DARE
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 
 Experts = dict[str, nn.Module]
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from wemoe_pl.merging import EMR, PerTaskEncoder
+from wemoe_pl.merging.baselines import PerTaskEncoder
+from wemoe_pl.merging.emr import EMR
 
 Experts = dict[str, nn.Module]
 Vectors = dict[str, list[np.ndarray]]

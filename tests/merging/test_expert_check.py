@@ -13,21 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
-from wemoe_pl.merging import (
-    TIES,
-    AdaMerging,
-    EWEMoE,
-    Fisher,
-    Individual,
-    MergeMethod,
-    Pretrained,
-    RegMean,
-    SimpleAverage,
-    TaskArithmetic,
-    WEMoE,
-    upscale,
-)
+from wemoe_pl.merging.adamerging import AdaMerging
+from wemoe_pl.merging.average import SimpleAverage
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.baselines import Individual, Pretrained
 from wemoe_pl.merging.expert_check import MeasuredState, remark
+from wemoe_pl.merging.fisher import Fisher
+from wemoe_pl.merging.regmean import RegMean
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.ties import TIES
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE, upscale
 from wemoe_pl.model.architecture import Architecture
 
 STATIC: list[MergeMethod] = [SimpleAverage(), TaskArithmetic(), TIES(), Fisher(), RegMean()]
@@ -161,7 +156,7 @@ from copy import deepcopy
 from pathlib import Path
 from torch import nn
 from wemoe_pl.checkpoints import LazyState
-from wemoe_pl.merging import TaskArithmetic
+from wemoe_pl import TaskArithmetic
 
 layers = [nn.Linear(512, 2048), nn.Linear(2048, 512), nn.LayerNorm(512)] * 3
 pretrained = nn.Sequential(*map(deepcopy, layers))

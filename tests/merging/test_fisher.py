@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wemoe_pl.checkpoints.heads import CosineHead
-from wemoe_pl.merging import Fisher
+from wemoe_pl.merging.fisher import Fisher
 
 Experts = dict[str, nn.Module]
 Batches = dict[str, tuple[Tensor, Tensor]]

@@ -5,7 +5,11 @@ import torch
 from torch import nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import AdaMerging, EWEMoE, MergeMethod, TaskArithmetic, WEMoE, fold, folds
+from wemoe_pl.merging.adamerging import AdaMerging
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.folding import fold, folds
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 
 Experts = dict[str, nn.Module]

@@ -5,7 +5,11 @@ import torch
 from torch import nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import Fisher, RegMean, RegMeanPlusPlus, SampleMethod, SimpleAverage
+from wemoe_pl.merging.average import SimpleAverage
+from wemoe_pl.merging.fisher import Fisher
+from wemoe_pl.merging.from_samples import SampleMethod
+from wemoe_pl.merging.regmean import RegMean
+from wemoe_pl.merging.regmean_plus_plus import RegMeanPlusPlus
 
 
 @pytest.mark.parametrize("method", [Fisher(), RegMean()], ids=repr)

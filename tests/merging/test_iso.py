@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import IsoC, IsoCTS
+from wemoe_pl.merging.iso import IsoC, IsoCTS
 
 Experts = dict[str, nn.Module]
 Vectors = dict[str, list[np.ndarray]]

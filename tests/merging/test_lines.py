@@ -8,7 +8,10 @@ import torch
 from torch import nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import TIES, LiNeS, MergeMethod, TaskArithmetic, blocks_of
+from wemoe_pl.merging.base import MergeMethod, blocks_of
+from wemoe_pl.merging.lines import LiNeS
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.ties import TIES
 
 Experts = dict[str, nn.Module]
 DEPTH = {"blocks.0": 0.0, "blocks.1": 1.0}  # the others are scaled as the first block

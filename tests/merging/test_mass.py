@@ -11,7 +11,9 @@ from helpers.written_mass import mass_of_an_image
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import MASS, SVC, TSVM, MASSEncoder
+from wemoe_pl.merging.mass import MASS, MASSEncoder
+from wemoe_pl.merging.svc import SVC
+from wemoe_pl.merging.tsv import TSVM
 
 Experts = dict[str, nn.Module]
 IMAGES = torch.randn(12, 3, 32, 32, generator=torch.Generator().manual_seed(0)).double()

@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wemoe_pl.merging import CART, TSVM, WUDI, IsoC, IsoCTS
+from wemoe_pl.merging.cart import CART
+from wemoe_pl.merging.iso import IsoC, IsoCTS
 from wemoe_pl.merging.matrix_method import MatrixMethod
+from wemoe_pl.merging.tsv import TSVM
+from wemoe_pl.merging.wudi import WUDI
 
 Experts = dict[str, nn.Module]
 Models = tuple[nn.Module, Experts]

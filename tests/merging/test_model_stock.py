@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from wemoe_pl.merging import ModelStock, SimpleAverage
-from wemoe_pl.merging.model_stock import interpolation_ratio
+from wemoe_pl.merging.average import SimpleAverage
+from wemoe_pl.merging.model_stock import ModelStock, interpolation_ratio
 
 Experts = dict[str, nn.Module]
 

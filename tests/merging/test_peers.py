@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from wemoe_pl.merging import TIES, AdaMerging, RegMean, WEMoE
+from wemoe_pl.merging.adamerging import AdaMerging
+from wemoe_pl.merging.regmean import RegMean
+from wemoe_pl.merging.ties import TIES
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.entropy import mean_entropy
 
 Experts = dict[str, nn.Module]

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import EMR, PerTaskEncoder, TALLMasks, TSwitch
+from wemoe_pl.merging.baselines import PerTaskEncoder
+from wemoe_pl.merging.emr import EMR
 from wemoe_pl.merging.per_task import PerTaskMethod
+from wemoe_pl.merging.switch import TSwitch
+from wemoe_pl.merging.tall import TALLMasks
 
 Experts = dict[str, nn.Module]
 Models = tuple[nn.Module, Experts]

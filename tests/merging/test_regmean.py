@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import RegMean
+from wemoe_pl.merging.regmean import RegMean
 
 Experts = dict[str, nn.Module]
 Models = tuple[nn.Module, Experts]

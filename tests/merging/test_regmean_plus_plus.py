@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wemoe_pl.merging import RegMean, RegMeanPlusPlus
+from wemoe_pl.merging.regmean import RegMean
+from wemoe_pl.merging.regmean_plus_plus import RegMeanPlusPlus
 
 Experts = dict[str, nn.Module]
 Models = tuple[nn.Module, Experts]

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wemoe_pl.merging import WEMoE
 from wemoe_pl.merging.base import blocks_of
 from wemoe_pl.merging.router_start import RIDGES, by_router, fit_routers, ridge
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.mixture import mixtures_of
 from wemoe_pl.moe.router import Gate

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import SMILE, SimpleAverage
+from wemoe_pl.merging.average import SimpleAverage
+from wemoe_pl.merging.smile import SMILE
 from wemoe_pl.moe.routed_linear import RoutedLinear
 
 Experts = dict[str, nn.Module]

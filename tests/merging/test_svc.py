@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import SVC, TSVM, MergeMethod, TaskArithmetic
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.svc import SVC
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.tsv import TSVM
 
 Experts = dict[str, nn.Module]
 

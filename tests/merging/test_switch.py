@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import PerTaskEncoder, TSwitch
+from wemoe_pl.merging.baselines import PerTaskEncoder
+from wemoe_pl.merging.switch import TSwitch
 
 Experts = dict[str, nn.Module]
 

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import Consensus, PerTaskEncoder, TALLMasks, TaskArithmetic
+from wemoe_pl.merging.baselines import PerTaskEncoder
+from wemoe_pl.merging.tall import Consensus, TALLMasks
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 
 Experts = dict[str, nn.Module]
 Vectors = dict[str, list[np.ndarray]]

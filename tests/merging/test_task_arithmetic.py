@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import TaskArithmetic
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 
 
 def assert_same_weights(actual: nn.Module, expected: nn.Module) -> None:

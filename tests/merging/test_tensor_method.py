@@ -9,8 +9,14 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState, shapes_of
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import CART, DARE, TSVM, WUDI, Consensus, IsoC, IsoCTS, ModelStock
+from wemoe_pl.merging.cart import CART
+from wemoe_pl.merging.dare import DARE
+from wemoe_pl.merging.iso import IsoC, IsoCTS
+from wemoe_pl.merging.model_stock import ModelStock
+from wemoe_pl.merging.tall import Consensus
 from wemoe_pl.merging.tensor_method import TensorMethod, tensor_of_all
+from wemoe_pl.merging.tsv import TSVM
+from wemoe_pl.merging.wudi import WUDI
 
 Experts = dict[str, nn.Module]
 SCALED = [TSVM, IsoC, IsoCTS, CART, WUDI, Consensus, DARE]

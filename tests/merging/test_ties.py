@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import TIES
-from wemoe_pl.merging.ties import disjoint_mean, disjoint_sum
+from wemoe_pl.merging.ties import TIES, disjoint_mean, disjoint_sum
 
 Experts = dict[str, nn.Module]
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from wemoe_pl.merging import TSVM
+from wemoe_pl.merging.tsv import TSVM
 
 Experts = dict[str, nn.Module]
 Vectors = dict[str, list[np.ndarray]]

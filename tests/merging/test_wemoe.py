@@ -12,8 +12,12 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import EMR, TSVM, EWEMoE, IsoC, MergeMethod, TaskArithmetic, WEMoE, upscale
-from wemoe_pl.merging.wemoe import RouterSharing, share_router
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.emr import EMR
+from wemoe_pl.merging.iso import IsoC
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.tsv import TSVM
+from wemoe_pl.merging.wemoe import EWEMoE, RouterSharing, WEMoE, share_router, upscale
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.layers import WeightEnsemblingMoE

@@ -7,23 +7,20 @@ import torch
 from torch import nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import (
-    CART,
-    EMR,
-    SMILE,
-    SVC,
-    TIES,
-    TSVM,
-    Fisher,
-    Individual,
-    IsoC,
-    LiNeS,
-    MergeMethod,
-    Pretrained,
-    SimpleAverage,
-    TaskArithmetic,
-    WEMoE,
-)
+from wemoe_pl.merging.average import SimpleAverage
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.baselines import Individual, Pretrained
+from wemoe_pl.merging.cart import CART
+from wemoe_pl.merging.emr import EMR
+from wemoe_pl.merging.fisher import Fisher
+from wemoe_pl.merging.iso import IsoC
+from wemoe_pl.merging.lines import LiNeS
+from wemoe_pl.merging.smile import SMILE
+from wemoe_pl.merging.svc import SVC
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.ties import TIES
+from wemoe_pl.merging.tsv import TSVM
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.merging.wrapper import Wrapper
 
 Experts = dict[str, nn.Module]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.merging import WUDI
+from wemoe_pl.merging.wudi import WUDI
 
 Experts = dict[str, nn.Module]
 Vectors = dict[str, list[np.ndarray]]

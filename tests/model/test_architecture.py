@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.errors import CheckpointError, ConfigError, MergeError
-from wemoe_pl.merging import EWEMoE, MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
 from wemoe_pl.model.architecture import Architecture, own_state
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.low_rank import LowRank

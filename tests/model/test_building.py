@@ -12,7 +12,10 @@ from wemoe_pl.checkpoints import load_encoder
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.merging import AdaMerging, Individual, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.merging.adamerging import AdaMerging
+from wemoe_pl.merging.baselines import Individual, Pretrained
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.building import build_classifier, build_classifiers
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 

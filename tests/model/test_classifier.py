@@ -13,7 +13,10 @@ from torch import Tensor
 from wemoe_pl.checkpoints.heads import CosineHead
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
-from wemoe_pl.merging import MASS, Individual, TaskArithmetic, WEMoE
+from wemoe_pl.merging.baselines import Individual
+from wemoe_pl.merging.mass import MASS
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
 from wemoe_pl.model.task_inference import InferenceRule, infer_task

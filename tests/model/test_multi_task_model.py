@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, LinearHead
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE, blocks_of
+from wemoe_pl.merging.base import MergeMethod, blocks_of
+from wemoe_pl.merging.baselines import Individual, Pretrained
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.classifier import MultiTaskClassifier
 
 BACKBONE = Backbone("vit_tiny_patch16_224", {"img_size": 32})

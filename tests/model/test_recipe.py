@@ -23,7 +23,10 @@ from wemoe_pl.data.tasks import (
     ParquetTask,
 )
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.baselines import Individual, Pretrained
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.recipe import describe, read_suite, rebuild
 from wemoe_pl.system.configs import SHIPPED_CONFIGS
 from wemoe_pl.system.files import locate

@@ -12,24 +12,21 @@ from torch.profiler import ProfilerActivity, profile
 
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.merging import (
-    EMR,
-    MASS,
-    SMILE,
-    TSVM,
-    AdaMerging,
-    EWEMoE,
-    Fisher,
-    LiNeS,
-    MergeMethod,
-    ModelStock,
-    RegMean,
-    RegMeanPlusPlus,
-    SampleMethod,
-    TaskArithmetic,
-    TSwitch,
-    WEMoE,
-)
+from wemoe_pl.merging.adamerging import AdaMerging
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.emr import EMR
+from wemoe_pl.merging.fisher import Fisher
+from wemoe_pl.merging.from_samples import SampleMethod
+from wemoe_pl.merging.lines import LiNeS
+from wemoe_pl.merging.mass import MASS
+from wemoe_pl.merging.model_stock import ModelStock
+from wemoe_pl.merging.regmean import RegMean
+from wemoe_pl.merging.regmean_plus_plus import RegMeanPlusPlus
+from wemoe_pl.merging.smile import SMILE
+from wemoe_pl.merging.switch import TSwitch
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.tsv import TSVM
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
 from wemoe_pl.model.building import build_classifiers
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.low_rank import LowRank
@@ -38,7 +35,8 @@ from wemoe_pl.moe.quantised import Quantised
 from wemoe_pl.preflight.memory import activations, estimate, free_bytes
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import ExpertFineTuning
-from wemoe_pl.training.objectives import Distillation, FeatureMatching, Objective
+from wemoe_pl.training.objectives.base import Objective
+from wemoe_pl.training.objectives.distillation import Distillation, FeatureMatching
 from wemoe_pl.training.sample_merging import SampleMerging
 
 # Of a size at which tensors, and not the tiles of a cache, make most of the memory.

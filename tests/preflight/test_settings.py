@@ -7,7 +7,7 @@ import torch
 
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.preflight.settings import check_devices, check_fit
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import ExpertFineTuning

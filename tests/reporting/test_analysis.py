@@ -13,7 +13,7 @@ from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask
 from wemoe_pl.errors import ConfigError, DataError
-from wemoe_pl.merging import EWEMoE, WEMoE
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.reporting.analysis import (
     layer_of,

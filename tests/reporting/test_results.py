@@ -14,7 +14,10 @@ from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.miniature import MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import VisionTask
-from wemoe_pl.merging import AdaMerging, Individual, PerTaskEncoder, TaskArithmetic, WEMoE
+from wemoe_pl.merging.adamerging import AdaMerging
+from wemoe_pl.merging.baselines import Individual, PerTaskEncoder
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.reporting.results import collect_results, parameter_counts, write_results
 from wemoe_pl.runs.results_schema import read_results_file
 from wemoe_pl.system.files import sha256

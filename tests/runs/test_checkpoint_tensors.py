@@ -15,7 +15,7 @@ from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.loading import load
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.checkpoint_tensors import LIGHTNING_PRECISIONS
 from wemoe_pl.runs.identity import Identity

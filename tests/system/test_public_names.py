@@ -22,7 +22,7 @@ from wemoe_pl.data.tasks import VisionTask
 from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.export.loading import load, open_model
 from wemoe_pl.export.timm_folder import timm_features
-from wemoe_pl.merging import MergeMethod
+from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.model.recipe import describe, rebuild
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.reporting import finishing

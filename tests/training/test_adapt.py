@@ -24,21 +24,21 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask, VisionTask
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.export.loading import load
-from wemoe_pl.merging import AdaMerging, Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.merging.adamerging import AdaMerging
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.baselines import Individual, Pretrained
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.reporting.results import collect_results
 from wemoe_pl.reporting.summary import accuracy_table
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.evaluation import FinalEvaluation
-from wemoe_pl.training.objectives import (
-    AdaptationOutputs,
-    Distillation,
-    Entropy,
-    ExpertLabels,
-    InformationMaximisation,
-    Need,
-    Objective,
-)
+from wemoe_pl.training.objectives.base import Objective
+from wemoe_pl.training.objectives.distillation import Distillation
+from wemoe_pl.training.objectives.entropy import Entropy, InformationMaximisation
+from wemoe_pl.training.objectives.expert_labels import ExpertLabels
+from wemoe_pl.training.objectives.outputs import AdaptationOutputs, Need
 from wemoe_pl.training.references import REFERENCES
 
 NewTrainer = Callable[..., L.Trainer]

@@ -18,7 +18,10 @@ from wemoe_pl.data.image_sets import ImageSet
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask, VisionTask
 from wemoe_pl.export.loading import load
-from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.baselines import Individual, Pretrained
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.reporting.results import collect_results, write_results
 from wemoe_pl.training.adapt import TestTimeAdaptation

@@ -18,10 +18,11 @@ from wemoe_pl.data.origins import Origins
 from wemoe_pl.data.streams import Seen
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.experts import OF_EXPERTS, ExpertAnswers, origins_of
-from wemoe_pl.training.objectives import Distillation, Need
+from wemoe_pl.training.objectives.distillation import Distillation
+from wemoe_pl.training.objectives.outputs import Need
 
 NewTrainer = Callable[..., L.Trainer]
 LIKE = torch.empty(0)

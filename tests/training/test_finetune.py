@@ -24,7 +24,7 @@ from wemoe_pl.data.miniature import MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask
 from wemoe_pl.errors import ConfigError, DataError
-from wemoe_pl.merging import TaskArithmetic
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.system.provenance import versions
 from wemoe_pl.training.finetune import ExpertFineTuning, MultiTaskTraining, SupervisedTraining

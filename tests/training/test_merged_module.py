@@ -13,7 +13,9 @@ import torch
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.merging import Individual, TaskArithmetic, WEMoE
+from wemoe_pl.merging.baselines import Individual
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.lightning_noise import silence_lightning
 

@@ -12,7 +12,10 @@ from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.image_sets import ImageSet
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.to_classify import NamedBatch
-from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.baselines import Individual, Pretrained
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.classifier import Prediction
 from wemoe_pl.training.adapt import TestTimeAdaptation
 

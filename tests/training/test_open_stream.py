@@ -15,13 +15,18 @@ from torch.optim import Adam
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import AdaMerging, Individual, MergeMethod, WEMoE
+from wemoe_pl.merging.adamerging import AdaMerging
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.baselines import Individual
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.task_inference import InferenceRule, InferredTask
 from wemoe_pl.training import open_stream
 from wemoe_pl.training.adapt import TestTimeAdaptation
-from wemoe_pl.training.objectives import AdaptationOutputs, Entropy, Objective
+from wemoe_pl.training.objectives.base import Objective
+from wemoe_pl.training.objectives.entropy import Entropy
+from wemoe_pl.training.objectives.outputs import AdaptationOutputs
 
 NewTrainer = Callable[..., L.Trainer]
 BATCH_SIZE = 4

@@ -2,7 +2,8 @@
 
 import pytest
 
-from wemoe_pl.merging import TaskArithmetic, WEMoE
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.training.references import REFERENCES
 
 

@@ -19,7 +19,11 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import ImageFolderTask
 from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.export.loading import load
-from wemoe_pl.merging import Fisher, RegMean, RegMeanPlusPlus, SampleMethod, SimpleAverage
+from wemoe_pl.merging.average import SimpleAverage
+from wemoe_pl.merging.fisher import Fisher
+from wemoe_pl.merging.from_samples import SampleMethod
+from wemoe_pl.merging.regmean import RegMean
+from wemoe_pl.merging.regmean_plus_plus import RegMeanPlusPlus
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.sample_merging import SampleMerging
 

@@ -7,7 +7,7 @@ import pytest
 
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
 NewTrainer = Callable[..., L.Trainer]

@@ -25,7 +25,7 @@ from wemoe_pl.bench.subjects import (
     upscaled,
 )
 from wemoe_pl.checkpoints import save_tensors
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.entropy import mean_entropy
 from wemoe_pl.moe.kernels.choice import choose_kernel
 from wemoe_pl.moe.kernels.plain import activation_mlp

@@ -11,7 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from wemoe_pl.bench.rivals import Layer
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import DENSE
 from wemoe_pl.moe.kernels.timing import interleaved

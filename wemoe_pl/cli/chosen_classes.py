@@ -5,10 +5,10 @@ from lightning.pytorch.loggers import Logger
 
 from wemoe_pl.data.tasks import VisionTask
 from wemoe_pl.data.vision_data import VisionData
-from wemoe_pl.merging import MergeMethod
+from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.training.module import MultiTaskModule
-from wemoe_pl.training.objectives import Objective
+from wemoe_pl.training.objectives.base import Objective
 
 # The last part of each key, and the base that its classes must be derived from.
 CHOSEN_BY_KEY: dict[str, type] = {

@@ -11,7 +11,7 @@ from wemoe_pl.callbacks.lookup import callbacks_of
 from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.data.tasks import name_some
 from wemoe_pl.data.to_classify import ToClassify
-from wemoe_pl.merging import NOT_ADAPTED
+from wemoe_pl.merging.base import NOT_ADAPTED
 from wemoe_pl.system.console import Console
 from wemoe_pl.system.files import digest
 from wemoe_pl.training.module import MultiTaskModule

@@ -10,7 +10,7 @@ from wemoe_pl.cli.chosen_classes import CHOSEN_BY_KEY, choices_of
 from wemoe_pl.cli.near_keys import nearest_key, nearest_name
 from wemoe_pl.cli.options import wrong_command
 from wemoe_pl.errors import did_you_mean
-from wemoe_pl.merging import MergeMethod
+from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.system.trust import DENIED, not_allowed
 
 NO_CONFIG = "It is no config: expected lines of the form `key: value`."

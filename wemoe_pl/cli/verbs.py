@@ -32,7 +32,8 @@ from wemoe_pl.export.bundle import parse_compression
 from wemoe_pl.export.loading import open_model
 from wemoe_pl.export.push import destination, push
 from wemoe_pl.export.writing import export, largest_difference, way_back
-from wemoe_pl.merging import EWEMoE, MergeMethod, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
 from wemoe_pl.preflight.command import Job, preflight
 from wemoe_pl.reporting.analysis import write_landscape, write_parameters, write_similarity
 from wemoe_pl.reporting.comparison import TableOptions

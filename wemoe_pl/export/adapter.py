@@ -9,7 +9,7 @@ from torch import Tensor
 from wemoe_pl.checkpoints import open_file, save_tensors
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.manifest import MANIFEST, Manifest, read_manifest
-from wemoe_pl.merging import NOT_ADAPTED
+from wemoe_pl.merging.base import NOT_ADAPTED
 from wemoe_pl.model.recipe import rebuild
 from wemoe_pl.runs.checkpoint import check_sources
 

@@ -23,7 +23,9 @@ from wemoe_pl.errors import ConfigError, DataError, at_least, did_you_mean
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.python_job import PythonJob
 from wemoe_pl.export.writing import export
-from wemoe_pl.merging import MergeMethod, WEMoE, fold, folds
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.folding import fold, folds
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.reporting.summary import accuracy_columns, run_tables

@@ -10,7 +10,7 @@ from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, LinearHea
 from wemoe_pl.errors import CheckpointError, ConfigError, MergeError
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.manifest import MANIFEST, HeadRecord, Manifest, read_manifest
-from wemoe_pl.merging import part_of
+from wemoe_pl.merging.wemoe import part_of
 from wemoe_pl.model.architecture import TASK_VECTORS, own_state
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.moe.compression import Compression

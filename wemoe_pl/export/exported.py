@@ -11,7 +11,9 @@ from wemoe_pl.checkpoints import LazyState, State, first_difference, shapes_of
 from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.merging import NOT_ADAPTED, MergeMethod, WEMoE, fold, folds
+from wemoe_pl.merging.base import NOT_ADAPTED, MergeMethod
+from wemoe_pl.merging.folding import fold, folds
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.architecture import Architecture, own_state
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier

@@ -13,7 +13,7 @@ from wemoe_pl.export.card import CARD_FILE, model_card, shareable
 from wemoe_pl.export.exported import ExportedModel, check_can_be_built
 from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.manifest import MANIFEST, Manifest
-from wemoe_pl.merging import PerTaskEncoder
+from wemoe_pl.merging.baselines import PerTaskEncoder
 from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.folders import atomic_folder
 

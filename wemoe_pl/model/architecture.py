@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import HEAD, Backbone, State, first_difference, shapes_of
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.merging import RouterSharing, WEMoE, part_of
+from wemoe_pl.merging.wemoe import RouterSharing, WEMoE, part_of
 from wemoe_pl.moe.dictionary import Dictionary, restored
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
 from wemoe_pl.moe.mixture import Mixture, RoutingMode, mixtures_of

@@ -6,7 +6,8 @@ from torch import nn
 
 from wemoe_pl.checkpoints.heads import trainable
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.merging import MergeMethod, PerTaskEncoder
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.baselines import PerTaskEncoder
 from wemoe_pl.model.classifier import MultiTaskClassifier
 
 

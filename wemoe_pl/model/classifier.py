@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wemoe_pl.data.preprocessing import AnyImages, PreparedBatch, Preprocessing, prepared_batches
 from wemoe_pl.errors import ConfigError, at_least, did_you_mean
-from wemoe_pl.merging import PerTaskEncoder
+from wemoe_pl.merging.baselines import PerTaskEncoder
 from wemoe_pl.model.multi_task_model import MultiTaskModel
 from wemoe_pl.model.task_inference import (
     BEST_RULE,

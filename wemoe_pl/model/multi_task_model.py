@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.checkpoints.heads import ClassificationHead
 from wemoe_pl.errors import ConfigError, did_you_mean
-from wemoe_pl.merging import MASSEncoder, PerTaskEncoder
+from wemoe_pl.merging.baselines import PerTaskEncoder
+from wemoe_pl.merging.mass import MASSEncoder
 from wemoe_pl.moe.mixture import Mixture, mixtures_of
 from wemoe_pl.moe.routed import Routed
 

@@ -12,7 +12,7 @@ from wemoe_pl.data.corruptions.task import CorruptedTask
 from wemoe_pl.data.miniature import MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import MergeMethod
+from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.system.configs import find_suite
 from wemoe_pl.system.public_names import public_name, with_public_names
 from wemoe_pl.system.trust import (
@@ -33,7 +33,7 @@ def describe(value: Any) -> Any:
 
     An object whose class can be chosen has a `class_path`, the public name, and `init_args`.
 
-    >>> from wemoe_pl.merging import TaskArithmetic
+    >>> from wemoe_pl import TaskArithmetic
     >>> describe(TaskArithmetic(0.2))["init_args"]
     {'scaling': 0.2}
     """

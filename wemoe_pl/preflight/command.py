@@ -11,7 +11,7 @@ from lightning import Trainer
 from wemoe_pl.callbacks.collapse_guard import check_validates
 from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.merging import SampleMethod
+from wemoe_pl.merging.from_samples import SampleMethod
 from wemoe_pl.merging.spelling import spelled
 from wemoe_pl.preflight.findings import Findings
 from wemoe_pl.preflight.folder import check_writable, state_in_words, what_then

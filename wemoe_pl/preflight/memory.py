@@ -17,9 +17,12 @@ from torch.utils._pytree import tree_leaves
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.merging import AdaptiveEncoder, MASSEncoder, MergeMethod, WEMoE, blocks_of
+from wemoe_pl.merging.adamerging import AdaptiveEncoder
+from wemoe_pl.merging.base import MergeMethod, blocks_of
+from wemoe_pl.merging.mass import MASSEncoder
 from wemoe_pl.merging.per_task import PerTaskMethod
 from wemoe_pl.merging.tensor_method import TensorMethod
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.merging.wrapper import Wrapper
 from wemoe_pl.moe.dictionary import Dictionary
 from wemoe_pl.moe.low_rank import LowRankVectors

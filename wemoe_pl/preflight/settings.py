@@ -8,7 +8,7 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.training.adapt import TestTimeAdaptation, check_stream_of
 from wemoe_pl.training.finetune import ExpertFineTuning
 from wemoe_pl.training.module import MultiTaskModule
-from wemoe_pl.training.objectives import check_batch_size
+from wemoe_pl.training.objectives.base import check_batch_size
 
 
 def check_fit(

@@ -16,7 +16,8 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError, DataError
-from wemoe_pl.merging import MergeMethod, TaskArithmetic
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.moe.task_vectors import add_task_vectors, lazy_task_vector, state_of
 from wemoe_pl.reporting.plots.analyses import (
     plot_landscape,

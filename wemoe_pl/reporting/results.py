@@ -11,7 +11,7 @@ from torch import nn
 from wemoe_pl.checkpoints import HEAD
 from wemoe_pl.data.corruptions.task import Corruption
 from wemoe_pl.data.miniature import FreshRender
-from wemoe_pl.merging import PerTaskEncoder
+from wemoe_pl.merging.baselines import PerTaskEncoder
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.system.provenance import revision, versions

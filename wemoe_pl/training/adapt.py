@@ -15,7 +15,9 @@ from wemoe_pl.checkpoints.heads import head_path, save_head
 from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import MergeMethod, SampleMethod, fold, folds
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.folding import fold, folds
+from wemoe_pl.merging.from_samples import SampleMethod
 from wemoe_pl.model.entropy import mean_entropy
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.system.provenance import provenance
@@ -23,17 +25,15 @@ from wemoe_pl.training.experts import OF_EXPERTS, ExpertAnswers, origins_of
 from wemoe_pl.training.gathering import gather_batch
 from wemoe_pl.training.initialising import initialise
 from wemoe_pl.training.merged_module import MergedModule
-from wemoe_pl.training.objectives import (
-    AdaptationOutputs,
-    Entropy,
+from wemoe_pl.training.objectives.base import (
     Objective,
     check_finite_losses,
     check_objective,
-    compute_needs,
     loss_of,
     needs_of,
-    with_old_options,
 )
+from wemoe_pl.training.objectives.entropy import Entropy, with_old_options
+from wemoe_pl.training.objectives.outputs import AdaptationOutputs, compute_needs
 from wemoe_pl.training.open_stream import check_open_stream, open_step, rule_of
 from wemoe_pl.training.optimization import (
     Schedule,

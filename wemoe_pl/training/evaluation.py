@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from wemoe_pl.data.tasks import UNLABELLED
-from wemoe_pl.merging import PerTaskEncoder
+from wemoe_pl.merging.baselines import PerTaskEncoder
 from wemoe_pl.model.classifier import MultiTaskClassifier, rules_of
 from wemoe_pl.training.experts import ExpertAnswers
 from wemoe_pl.training.gathering import gather_metrics

@@ -11,10 +11,10 @@ from wemoe_pl.data.origins import Origins
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError, did_you_mean
-from wemoe_pl.merging import Individual
+from wemoe_pl.merging.baselines import Individual
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier
-from wemoe_pl.training.objectives import Need
+from wemoe_pl.training.objectives.outputs import Need
 
 # The names by which an objective asks for the outputs of experts.
 EXPERT_LOGITS: Need = "expert_logits"

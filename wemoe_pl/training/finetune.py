@@ -26,7 +26,7 @@ from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import Pretrained
+from wemoe_pl.merging.baselines import Pretrained
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.system.provenance import provenance
 from wemoe_pl.training.gathering import gather_batch

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import MergeMethod
+from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.system.warn import warn
 

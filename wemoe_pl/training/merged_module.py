@@ -10,7 +10,7 @@ import torch
 from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.merging import NOT_ADAPTED, MergeMethod, checked_method
+from wemoe_pl.merging.base import NOT_ADAPTED, MergeMethod, checked_method
 from wemoe_pl.model.building import build_classifier, build_classifiers
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import describe, rebuild, rebuild_options

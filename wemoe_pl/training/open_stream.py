@@ -9,11 +9,11 @@ from torch import Tensor
 
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import MergeMethod
+from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.multi_task_model import Encoded, MultiTaskModel
 from wemoe_pl.model.task_inference import BEST_RULE, InferenceRule, infer_task
-from wemoe_pl.training.objectives import Objective, check_batch_size
+from wemoe_pl.training.objectives.base import Objective, check_batch_size
 from wemoe_pl.training.scoring import Logs, log_by_task
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wemoe_pl.merging import Individual, MergeMethod, Pretrained, TaskArithmetic
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.baselines import Individual, Pretrained
 from wemoe_pl.merging.spelling import spelled
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 
 
 @dataclass(frozen=True)

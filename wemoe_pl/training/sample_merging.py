@@ -9,7 +9,8 @@ from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import UNLABELLED
 from wemoe_pl.errors import ConfigError, DataError
-from wemoe_pl.merging import PerTaskEncoder, SampleMethod
+from wemoe_pl.merging.baselines import PerTaskEncoder
+from wemoe_pl.merging.from_samples import SampleMethod
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.system.provenance import provenance
 from wemoe_pl.training.merged_module import MergedModule

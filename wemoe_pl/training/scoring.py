@@ -8,7 +8,7 @@ import torch
 
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import MergeMethod
+from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.training.clock import StageClock
 from wemoe_pl.training.evaluation import Evaluation, FinalEvaluation, Sample

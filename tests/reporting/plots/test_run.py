@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.merging import MergeMethod, TaskArithmetic, WEMoE
+from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.reporting.plots import run
 from wemoe_pl.reporting.plots.run import (
     plot_accuracy,

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.training.objectives import (
-    AdaptationOutputs,
-    InformationMaximisation,
+from wemoe_pl.training.objectives.base import (
     Objective,
     check_batch_size,
     check_finite_losses,
@@ -18,6 +16,8 @@ from wemoe_pl.training.objectives import (
     loss_of,
     needs_of,
 )
+from wemoe_pl.training.objectives.entropy import InformationMaximisation
+from wemoe_pl.training.objectives.outputs import AdaptationOutputs
 
 
 class Margin(Objective):

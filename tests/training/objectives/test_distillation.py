@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.training.objectives import AdaptationOutputs, Distillation, FeatureMatching, needs_of
+from wemoe_pl.training.objectives.base import needs_of
+from wemoe_pl.training.objectives.distillation import Distillation, FeatureMatching
+from wemoe_pl.training.objectives.outputs import AdaptationOutputs
 
 ROWS, CLASSES = 7, 5
 

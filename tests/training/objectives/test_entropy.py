@@ -8,13 +8,9 @@ import torch
 from torch import Tensor
 
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.training.objectives import (
-    AdaptationOutputs,
-    Entropy,
-    InformationMaximisation,
-    Objective,
-    with_old_options,
-)
+from wemoe_pl.training.objectives.base import Objective
+from wemoe_pl.training.objectives.entropy import Entropy, InformationMaximisation, with_old_options
+from wemoe_pl.training.objectives.outputs import AdaptationOutputs
 
 
 def loss(objective: Objective, logits: Tensor) -> Tensor:

@@ -14,10 +14,12 @@ from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.image_sets import ImageSet
 from wemoe_pl.data.streams import StepBatches
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.merging import AdaMerging, Individual
+from wemoe_pl.merging.adamerging import AdaMerging
+from wemoe_pl.merging.baselines import Individual
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.training.adapt import TestTimeAdaptation
-from wemoe_pl.training.objectives import AdaptationOutputs, ExpertLabels
+from wemoe_pl.training.objectives.expert_labels import ExpertLabels
+from wemoe_pl.training.objectives.outputs import AdaptationOutputs
 
 STEPS, BATCH_SIZE, LEARNING_RATE = 2, 4, 0.02
 

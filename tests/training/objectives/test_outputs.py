@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import Individual, WEMoE
+from wemoe_pl.merging.baselines import Individual
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier
-from wemoe_pl.training.objectives import AdaptationOutputs, Need, compute_needs
+from wemoe_pl.training.objectives.outputs import AdaptationOutputs, Need, compute_needs
 
 NEEDS: frozenset[Need] = frozenset(get_args(Need))
 Images = dict[str, Tensor]

@@ -15,21 +15,16 @@ from wemoe_pl.cli.main import main
 from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
-from wemoe_pl.merging import WEMoE
+from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.runs.results_schema import read_results_file
 from wemoe_pl.training.adapt import TestTimeAdaptation
-from wemoe_pl.training.objectives import (
-    AdaptationOutputs,
-    Distillation,
-    Entropy,
-    ExpertLabels,
-    FeatureMatching,
-    InformationMaximisation,
-    Objective,
-    WeightedSum,
-    needs_of,
-)
+from wemoe_pl.training.objectives.base import Objective, needs_of
+from wemoe_pl.training.objectives.distillation import Distillation, FeatureMatching
+from wemoe_pl.training.objectives.entropy import Entropy, InformationMaximisation
+from wemoe_pl.training.objectives.expert_labels import ExpertLabels
+from wemoe_pl.training.objectives.outputs import AdaptationOutputs
+from wemoe_pl.training.objectives.weighted_sum import WeightedSum
 
 NESTED = WeightedSum(
     [InformationMaximisation(), WeightedSum([Distillation(4.0), FeatureMatching()])], [1.0, 0.25]

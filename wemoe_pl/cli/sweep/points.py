@@ -14,7 +14,7 @@ from wemoe_pl.cli.options import CONFIG, flatten, values_of
 from wemoe_pl.cli.sweep.grid import folder_name
 from wemoe_pl.cli.sweep.records import CommandRecord, read_command
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.merging import MergeMethod
+from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.runs.checkpoint import read_checkpoint
 from wemoe_pl.runs.folder import RunFolder, RunState
 from wemoe_pl.runs.identity import program_change
