@@ -95,7 +95,7 @@ def test_arguments_are_found_whose_description_is_a_fragment(tmp_path: Path) -> 
     source = tmp_path / "module.py"
     source.write_text(
         '"""Do something."""\n\n\ndef f(a, b):\n    """Do it.\n\n    Args:\n'
-        '        a: of the run.\n'
+        "        a: of the run.\n"
         '        b: the name of the run,\n            of which there is one.\n    """\n'
     )
     [fault] = faults_in(source)

@@ -71,6 +71,7 @@ from .training.objectives.distillation import (
     FeatureMatching as FeatureMatching,
 )
 from .training.objectives.weighted_sum import WeightedSum as WeightedSum
+from .training.objectives.trusted_experts import TrustedExperts as TrustedExperts
 from .training.adapt import TestTimeAdaptation as TestTimeAdaptation
 from .training.sample_merging import SampleMerging as SampleMerging
 from .training.sharding import ShardedDictionary as ShardedDictionary

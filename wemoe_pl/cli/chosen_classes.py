@@ -18,6 +18,8 @@ CHOSEN_BY_KEY: dict[str, type] = {
     "compression": Compression,
     "objective": Objective,
     "objectives": Objective,
+    "teacher": Objective,
+    "otherwise": Objective,
     "tasks": VisionTask,
     "logger": Logger,
     "callbacks": Callback,

@@ -65,7 +65,8 @@ def scored_results(
     results |= {"partial": partial, "curves": curves}
     results["method"] += PARTIAL if partial else ""
     if command == "fit":
-        about_stream = data.stream_note, unannounced_note(model)
+        of_experts = getattr(model, "expert_note", "")
+        about_stream = data.stream_note, unannounced_note(model), of_experts
         results["stream"] = " ".join(filter(None, about_stream))
         [guard] = callbacks_of(trainer, CollapseGuard)
         results["guard"] = guard.report

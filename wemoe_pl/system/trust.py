@@ -59,7 +59,8 @@ FUNCTIONS = (
     "torch.distributed.algorithms",
     "torch.distributed.fsdp",
 )
-OBJECTIVES = ("objective", "objectives")  # classes of our own are called at these keys
+# The keys of objectives, whose classes have `__call__`, and are none the less classes.
+OBJECTIVES = ("objective", "objectives", "teacher", "otherwise")
 DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")  # the message of jsonargparse
 
 

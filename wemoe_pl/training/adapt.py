@@ -23,7 +23,7 @@ from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.system.provenance import provenance
 from wemoe_pl.training.experts import OF_EXPERTS, ExpertAnswers, origins_of
 from wemoe_pl.training.gathering import gather_batch
-from wemoe_pl.training.initialising import initialise
+from wemoe_pl.training.initialising import initialise, judge_experts
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.objectives.base import (
     Objective,
@@ -101,6 +101,7 @@ class TestTimeAdaptation(MergedModule):
         self.announced = announced
         self.needs = needs_of(self.objective)
         self._experts: ExpertAnswers | None = None
+        self.expert_note = ""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -116,14 +117,13 @@ class TestTimeAdaptation(MergedModule):
         """Check that merge method, objective and stream go together, and prepare the fit."""
         check_fit_of(self)
         check_stream_of(self, self.trainer.world_size)
-        if not self.announced:
-            self.classifier.check_rule(rule_of(self))
         if self.merge.initial_images and self.trainer.ckpt_path is None:
             with self.clock.timed("build"):
                 initialise(self)
         if wanted := self.needs & OF_EXPERTS:
             place = next(self.classifier.parameters())
             self._experts = ExpertAnswers(self.suite, place, origins_of(self.trainer), wanted)
+            self.expert_note = judge_experts(self, self._experts, self.objective)
 
     def on_fit_end(self) -> None:
         """Free the experts and their answers."""
@@ -159,8 +159,7 @@ class TestTimeAdaptation(MergedModule):
         check_finite_losses(self.objective, outputs, losses)
         logits = {task: own.logits.detach() for task, own in outputs.items()}
         entropies = {task: mean_entropy(values) for task, values in logits.items()}
-        average = torch.stack(list(entropies.values())).mean()
-        log_by_task(self, "train/entropy", average, entropies)
+        log_by_task(self, "train/entropy", torch.stack([*entropies.values()]).mean(), entropies)
         of_tasks = torch.stack(list(losses.values()))
         if type(self.objective) is not Entropy:
             log_by_task(self, "train/loss", of_tasks.mean(), losses)
@@ -213,6 +212,8 @@ def check_stream_of(module: TestTimeAdaptation, processes: int) -> None:
 
 def check_fit_of(module: TestTimeAdaptation) -> None:
     """Raise `ConfigError` if merge method, objective and trainer do not go together."""
+    if not module.announced:
+        module.classifier.check_rule(rule_of(module))
     if module.merge.trains_heads:
         check_heads_are_averaged(module.trainer)
     if "routing_weights" in module.needs and not module.classifier.mixtures:

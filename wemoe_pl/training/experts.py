@@ -1,5 +1,6 @@
 """Compute the answers of each task's own expert, with which a merged model is compared."""
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
@@ -14,12 +15,17 @@ from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.merging.baselines import Individual
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.model.entropy import mean_entropy
 from wemoe_pl.training.objectives.outputs import Need
 
 # The names by which an objective asks for the outputs of experts.
 EXPERT_LOGITS: Need = "expert_logits"
 EXPERT_FEATURES: Need = "expert_features"
-OF_EXPERTS = frozenset({EXPERT_LOGITS, EXPERT_FEATURES})
+EXPERT_UNCERTAINTY: Need = "expert_uncertainty"
+PER_IMAGE = frozenset({EXPERT_LOGITS, EXPERT_FEATURES})
+OF_EXPERTS = PER_IMAGE | {EXPERT_UNCERTAINTY}
+JUDGED_IMAGES = 128  # of every task: the standard error of a mean entropy is then about 0.01 log C
+BATCH_SIZE = 64  # images that an expert is shown at once to be judged
 
 
 class ExpertAnswers:
@@ -41,6 +47,9 @@ class ExpertAnswers:
         like: a tensor with the device and the type of the images.
         origins: the record by which images are recognised; none are without it.
         wanted: the outputs to compute, any of `OF_EXPERTS`.
+
+    Attributes:
+        uncertainty: the mean entropy of each judged expert, as a share of log C; see `judge`.
     """
 
     def __init__(
@@ -52,7 +61,8 @@ class ExpertAnswers:
     ):
         self.suite = suite
         self.origins = origins or Origins()
-        self.wanted = sorted(wanted)
+        self.wanted = sorted(PER_IMAGE.intersection(wanted))
+        self.uncertainty: dict[str, float] = {}
         self._like = like
         self._experts: MultiTaskClassifier | None = None
         # The outputs by (task, set of images), then by the place of the image in the set.
@@ -84,7 +94,23 @@ class ExpertAnswers:
                     f"{did_you_mean(task, self.suite.experts)}"
                 )
         answers = {task: self.of_task(task, batch) for task, batch in images.items()}
-        return {need: {task: own[need] for task, own in answers.items()} for need in self.wanted}
+        found = {need: {task: own[need] for task, own in answers.items()} for need in self.wanted}
+        if self.uncertainty:
+            found[EXPERT_UNCERTAINTY] = {
+                task: batch.new_full((len(batch),), self.uncertainty[task])
+                for task, batch in images.items()
+            }
+        return found
+
+    @torch.no_grad()
+    def judge(self, images: Mapping[str, Tensor]) -> None:
+        """Find out how uncertain each expert is about images of its task, (N, 3, H, W) per task."""
+        for task, of_task in images.items():
+            head = self.experts.head(task)
+            batches = of_task.to(self._like).split(BATCH_SIZE)
+            logits = torch.cat([head(self.experts.encode(batch, task)) for batch in batches])
+            largest = math.log(max(2, logits.shape[1]))
+            self.uncertainty[task] = mean_entropy(logits.float()).item() / largest
 
     def classes(self, task: str, images: Tensor) -> Tensor | None:
         """Return the classes that a task's expert predicts, (B,); None if it has no expert."""

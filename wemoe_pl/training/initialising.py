@@ -1,9 +1,10 @@
-"""Initialise merge methods that begin to adapt by a look at a few images of every task."""
+"""Look at a few images of every task before the first step: for routers, and to judge experts."""
 
 from typing import Protocol
 
 import lightning as L
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from torch import Tensor
 
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.vision_data import VisionData
@@ -11,6 +12,9 @@ from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.system.warn import warn
+from wemoe_pl.training.experts import EXPERT_UNCERTAINTY, JUDGED_IMAGES, ExpertAnswers
+from wemoe_pl.training.objectives.base import Objective, needs_of
+from wemoe_pl.training.objectives.trusted_experts import note_on_experts
 
 
 class Beginning(Protocol):
@@ -31,13 +35,9 @@ def initialise(module: Beginning) -> None:
     Raises:
         ConfigError: the images come from a data module that is not wemoe_pl's.
     """
-    data, wanted = getattr(module.trainer, "datamodule", None), module.merge.initial_images
-    if not isinstance(data, VisionData):
-        raise ConfigError(
-            f"{module.merge.label} begins with {wanted} images of every task, which it asks a data "
-            "module of wemoe_pl for: set model.merge.start_images to 0, or adapt on MultiTaskData."
-        )
-    images = data.step_batches().first(wanted)
+    wanted = module.merge.initial_images
+    who, remedy = f"{module.merge.label} begins", "set model.merge.start_images to 0"
+    images = first_images(module.trainer, wanted, who, remedy)
     fewest = min(map(len, images.values()))
     if fewest < wanted:
         rank_zero_only(warn)(
@@ -46,3 +46,42 @@ def initialise(module: Beginning) -> None:
         )
     in_order = {task: images[task] for task in module.suite.experts}
     module.merge.initialise(module.classifier.encoder, in_order)
+
+
+def judge_experts(module: Beginning, experts: ExpertAnswers, objective: Objective) -> str:
+    """Let the experts be judged by the first images of the stream, if the objective needs it.
+
+    Returns:
+        A note on the experts that are not learned from, which is also printed; or an empty text.
+
+    Raises:
+        ConfigError: the images come from a data module that is not wemoe_pl's.
+    """
+    if EXPERT_UNCERTAINTY not in needs_of(objective):
+        return ""
+    who, remedy = "TrustedExperts judges the experts", "choose another objective"
+    experts.judge(first_images(module.trainer, JUDGED_IMAGES, who, remedy))
+    if note := note_on_experts(objective, experts.uncertainty):
+        rank_zero_info(note)
+    return note
+
+
+def first_images(trainer: L.Trainer, count: int, who: str, remedy: str) -> dict[str, Tensor]:
+    """Return the first images of every task's stream, at most `count` of each, (N, 3, H, W).
+
+    Args:
+        trainer: the trainer, whose data module has the stream.
+        count: the number of images of each task.
+        who: the beginning of the error, which says who asks for them, such as "WEMoE begins".
+        remedy: the setting that does without them.
+
+    Raises:
+        ConfigError: the images come from a data module that is not wemoe_pl's.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, VisionData):
+        raise ConfigError(
+            f"{who} with {count} images of every task, which it asks a data module of wemoe_pl "
+            f"for: {remedy}, or adapt on MultiTaskData."
+        )
+    return data.step_batches().first(count)

@@ -13,7 +13,7 @@ from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.multi_task_model import Encoded, MultiTaskModel
 from wemoe_pl.model.task_inference import BEST_RULE, InferenceRule, infer_task
-from wemoe_pl.training.objectives.base import Objective, check_batch_size
+from wemoe_pl.training.objectives.base import Objective, check_batch_size, needs_of
 from wemoe_pl.training.scoring import Logs, log_by_task
 
 
@@ -74,6 +74,8 @@ def check_open_stream(module: Adapting, processes: int) -> None:
         problem = "routing by batch is for images of one task (model.merge.routing)"
     elif module.merge.initial_images:
         problem = "routers are fitted to images of known tasks (model.merge.start_images)"
+    elif "expert_uncertainty" in needs_of(module.objective):
+        problem = "experts are judged by images of known tasks (model.objective)"
     elif processes > 1:
         problem = f"{processes} devices share a step (trainer.devices)"
     elif module.trainer.accumulate_grad_batches > 1:

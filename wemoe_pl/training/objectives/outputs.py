@@ -9,7 +9,14 @@ from torch import Tensor
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.model.multi_task_model import Encoded, MultiTaskModel
 
-Need = Literal["features", "routing_weights", "images", "expert_logits", "expert_features"]
+Need = Literal[
+    "features",
+    "routing_weights",
+    "images",
+    "expert_logits",
+    "expert_features",
+    "expert_uncertainty",
+]
 # A function of images by task that returns some needs, each by task.
 Teachers = Callable[[Mapping[str, Tensor]], Mapping[Need, dict[str, Tensor]]]
 
@@ -60,6 +67,15 @@ class AdaptationOutputs:
     def expert_features(self) -> Tensor:
         """Return the features of the task's own expert, (B, D), which have no gradients."""
         return self._get("expert_features")
+
+    @property
+    def expert_uncertainty(self) -> Tensor:
+        """Return the uncertainty of the task's own expert, (B,), the same number for every image.
+
+        It is the mean entropy of its predictions for the first images of the stream, divided by
+        log C: from 0 to 1.
+        """
+        return self._get("expert_uncertainty")
 
     def _get(self, need: Need) -> Tensor:
         if need not in self.needed:
