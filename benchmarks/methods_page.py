@@ -34,6 +34,7 @@ from wemoe_pl.reporting.families import FAMILIES, UNKNOWN_FAMILY
 from wemoe_pl.reporting.markdown import Markdown, grid
 from wemoe_pl.reporting.published import PublishedRow, all_rows, published_rows
 from wemoe_pl.reporting.results import parameter_counts
+from wemoe_pl.system.configs import shipped_configs
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "methods.md"
@@ -134,7 +135,7 @@ def methods_table() -> str:
     titles = ["method", "config", "needs", "stored", "forward", "source", "published", "miniature"]
     measured = miniature_means(MEASURED.read_text("utf-8"))
     rows = []
-    for entry in ENTRIES:
+    for entry in all_entries():
         method = replace(method_of(entry.config), **entry.options)  # type: ignore[type-var]
         rows.append(
             [
@@ -165,10 +166,27 @@ def measured_mean(entry: Entry, method: str, measured: Mapping[str, str]) -> str
     return found[0] if len(found) == 1 else DASH
 
 
+def all_entries() -> list[Entry]:
+    """Return the rows, with one for every method that only a config knows so far."""
+    entries = list(ENTRIES)
+    known = {type(method_of(entry.config)) for entry in entries}
+    for name in shipped_configs():
+        config = name.removesuffix(".yaml")
+        merge = job_of(config).get("init_args", {}).get("merge", {})
+        if "class_path" in merge and type(built(merge)) not in known:
+            entries.append(Entry(config))
+    return entries
+
+
+def job_of(config: str) -> dict[str, Any]:
+    """Return the module of a config, as plain values."""
+    text = (ROOT / "configs" / f"{config}.yaml").read_text("utf-8")
+    return dict(yaml.safe_load(text).get("model", {}))
+
+
 def method_of(config: str) -> MergeMethod:
     """Make the merge method of a config."""
-    text = (ROOT / "configs" / f"{config}.yaml").read_text("utf-8")
-    method = built(yaml.safe_load(text)["model"]["init_args"]["merge"])
+    method = built(job_of(config)["init_args"]["merge"])
     assert isinstance(method, MergeMethod)
     return method
 

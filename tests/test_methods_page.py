@@ -30,7 +30,7 @@ def test_the_page_is_what_the_script_makes(script: dict[str, Any]) -> None:
 def test_every_merge_method_has_a_row(script: dict[str, Any]) -> None:
     classes = [getattr(wemoe_pl, name) for name in wemoe_pl.__all__]
     public = {c for c in classes if inspect.isclass(c) and issubclass(c, MergeMethod)}
-    methods = {type(script["method_of"](entry.config)) for entry in script["ENTRIES"]}
+    methods = {type(script["method_of"](entry.config)) for entry in script["all_entries"]()}
     assert methods == {kind for kind in public if not inspect.isabstract(kind)}
 
 

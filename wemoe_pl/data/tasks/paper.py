@@ -62,10 +62,10 @@ class PaperTask(VisionTask):
     corruption: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a name that is none of the twenty, and a corruption that is not published."""
-        if self.name not in TALL20_TASKS:
+        """Refuse a task without published facts, and a corruption that is not published."""
+        if self.name not in published_tasks():
             raise ConfigError(
-                f"No task '{self.name}' is published. {did_you_mean(self.name, TALL20_TASKS)}"
+                f"No task '{self.name}' is published. {did_you_mean(self.name, published_tasks())}"
             )
         corrupted = self.facts["corrupted"]
         if self.corruption is not None and not corrupted:
@@ -148,7 +148,13 @@ class PaperTask(VisionTask):
 
 
 @cache
+def published_tasks() -> list[str]:
+    """Return the names of the tasks whose facts the package ships."""
+    return sorted(path.stem for path in (SHIPPED / "tasks").glob("*.json"))
+
+
+@cache
 def published(name: str) -> dict[str, Any]:
-    """Return the facts about one of the twenty tasks, as the package ships them."""
+    """Return the facts about a task, as the package ships them."""
     facts = json.loads((SHIPPED / "tasks" / f"{name}.json").read_text(encoding="utf-8"))
     return USUAL_FACTS | facts
