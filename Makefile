@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all soak fuzz tables beyond methods miniature miniature20 lint clean
+.PHONY: help install demo test test-all soak fuzz tables beyond methods miniature miniature20 lint docs clean
 
 help:  ## List these targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -86,6 +86,10 @@ lint: install  ## Check style, formatting, types, first sentences of docstrings,
 	$(BIN)/python tests/helpers/first_sentences.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --offline .github
+
+docs: install  ## Build the site of the documentation, build/site/index.html; a warning is an error.
+	$(BIN)/python -m sphinx --builder html --nitpicky --fail-on-warning --keep-going --quiet \
+		--conf-dir docs --doctree-dir build/doctrees . build/site
 
 clean:  ## Remove build artefacts and caches; .venv and runs stay.
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -132,24 +132,30 @@ def families_table() -> str:
 
 def methods_table() -> str:
     """Make the table of all methods."""
-    titles = ["method", "config", "needs", "stored", "forward", "source", "published", "miniature"]
+    rows = methods_rows()
+    return grid([*rows[0]], [[*row.values()] for row in rows], align="---") + "\n"
+
+
+def methods_rows() -> list[dict[str, str]]:
+    """Return the rows of the table of all methods, by the titles of its columns."""
     measured = miniature_means(MEASURED.read_text("utf-8"))
     rows = []
     for entry in all_entries():
         method = replace(method_of(entry.config), **entry.options)  # type: ignore[type-var]
+        config = f"[{entry.config}](../configs/{entry.config}.yaml){options_of(entry)}"
         rows.append(
-            [
-                entry.name or spelled(method.label),
-                Markdown(f"[{entry.config}](../configs/{entry.config}.yaml){options_of(entry)}"),
-                needs(method),
-                stored(method),
-                forward(method),
-                entry.source or source(method),
-                published(entry),
-                measured_mean(entry, spelled(method.label), measured),
-            ]
+            {
+                "method": entry.name or spelled(method.label),
+                "config": Markdown(config),
+                "needs": needs(method),
+                "stored": stored(method),
+                "forward": forward(method),
+                "source": entry.source or source(method),
+                "published": published(entry),
+                "miniature": measured_mean(entry, spelled(method.label), measured),
+            }
         )
-    return grid(titles, rows, align="---") + "\n"
+    return rows
 
 
 def options_of(entry: Entry) -> str:

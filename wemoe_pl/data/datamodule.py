@@ -3,8 +3,10 @@
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
 
 from wemoe_pl.data.few_images import FewImages
+from wemoe_pl.data.image_sets import ImageSet, ImageSets
 from wemoe_pl.data.mixed_stream import MixedBatches, check_proportions, mixture_note
 from wemoe_pl.data.streams import StepBatches, shuffled
 from wemoe_pl.data.suite import Suite
@@ -55,6 +57,8 @@ class MultiTaskData(VisionData):
             them.
         proportions: the weight with which the images of a step are drawn from each task, 0 for a
             task that is left out; by default a step has `batch_size` images of every task.
+        compare_with: a split of images that the experts know, for an objective that compares the
+            stream with it (`TrustedExperts`).
         **options: the options `test_batch_size` to `test_render` of `VisionData`.
 
     Attributes:
@@ -70,6 +74,7 @@ class MultiTaskData(VisionData):
         images_per_task: int | None = None,
         images_per_class: int | None = None,
         proportions: dict[str, float] | None = None,
+        compare_with: Split | None = None,
         **options: Any,
     ):
         tasks = list(suite.tasks)
@@ -85,6 +90,9 @@ class MultiTaskData(VisionData):
         )
         self.few = FewImages(images_per_task, images_per_class)
         self.proportions = proportions
+        if compare_with is not None:
+            self.sets.compared = {task: ImageSet(task, compare_with) for task in streamed}
+            check_compared(self.sets)
         if proportions is not None:
             check_proportions(proportions, streamed)
             if self.tasks_per_batch < len(streamed):
@@ -92,6 +100,11 @@ class MultiTaskData(VisionData):
                     f"proportions mixes the tasks of a step, which tasks_per_batch "
                     f"{tasks_per_batch} splits: leave out one of them."
                 )
+
+    def compared_images(self, count: int) -> dict[str, Tensor]:
+        """Return images to compare with, at most `count` of each task, (N, C, H, W) by task."""
+        tasks = {task: self.sets.load(wanted) for task, wanted in self.sets.compared.items()}
+        return StepBatches(tasks, self.batch_size, len(tasks), self.seed).first(count)
 
     def setup(self, stage: str) -> None:
         """Read the lists of a stage's images, and print a note if labels choose those of a fit."""
@@ -124,3 +137,13 @@ class MultiTaskData(VisionData):
     def stream_note(self) -> str:
         """Return a note on the images that were adapted on, and on their proportions."""
         return " ".join(filter(None, [self.few.note, mixture_note(self.proportions)]))
+
+
+def check_compared(sets: ImageSets) -> None:
+    """Raise `ConfigError` if the images to compare with are the streamed ones themselves."""
+    if sets.compared == sets.streamed:
+        [split] = {images.split for images in sets.compared.values()}
+        raise ConfigError(
+            f"data.compare_with is {split}, and data.stream has the same images: give the other "
+            "split."
+        )

@@ -42,6 +42,7 @@ class ImageSets:
     Attributes:
         streamed: the sets to train or adapt on, by task.
         scored: the sets to score on, by task.
+        compared: the sets of images that experts know, by task, to compare the streamed ones with.
         contents: the hashes of the images' pixels, as they were when they were read.
     """
 
@@ -51,6 +52,7 @@ class ImageSets:
         self.suite = suite
         self.streamed = {images.task: images for images in streamed}
         self.scored = {images.task: images for images in scored}
+        self.compared: dict[str, ImageSet] = {}
         self.cached = cached
         self.preprocessing = Preprocessing(suite.backbone)
         self.contents = Contents()
@@ -59,7 +61,8 @@ class ImageSets:
     @property
     def all(self) -> list[ImageSet]:
         """Return every set that the job reads, the streamed ones first."""
-        return list(dict.fromkeys([*self.streamed.values(), *self.scored.values()]))
+        groups = self.streamed, self.scored, self.compared
+        return list(dict.fromkeys(images for group in groups for images in group.values()))
 
     def of_stage(self, stage: str) -> list[ImageSet]:
         """Return the sets that a stage reads: all to fit, none to predict, else the scored."""

@@ -34,7 +34,9 @@ from wemoe_pl.runs.start import Start, compare_with_start, find_start
 from wemoe_pl.system.console import Console
 from wemoe_pl.system.disk_space import size_in_words
 from wemoe_pl.system.files import digest
+from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import ExpertFineTuning
+from wemoe_pl.training.initialising import check_compares
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.optimization import count_steps
@@ -192,6 +194,9 @@ def look_at_settings(job: Job, findings: Findings) -> None:
     with findings.listed("config"):
         interval, images = job.settings["val_check_interval"], job.data.batch_size
         check_fit(job.module, job.recipe["task"], interval, images, job.processes)
+    if isinstance(job.module, TestTimeAdaptation):
+        with findings.listed("config"):
+            check_compares(job.module.objective, job.data)
     with findings.listed("config"):
         check_validates((job.recipe.get("guard") or {}).get("action", "off"), job.trainer)
     with findings.listed("config"):

@@ -62,7 +62,7 @@ OF_WEMOE: Mapping[str, Any] = {
 ADDED: Mapping[str, Mapping[str, Any]] = {
     "wemoe_pl.TestTimeAdaptation": {"schedule": "cosine", "objective": None, "announced": True},
     "wemoe_pl.MultiTaskData": dict.fromkeys(
-        ("images_per_task", "images_per_class", "proportions", "test_render")
+        ("images_per_task", "images_per_class", "proportions", "compare_with", "test_render")
     ),
     "wemoe_pl.TaskData": {"test_render": None},
     **dict.fromkeys(("wemoe_pl.WEMoE", "wemoe_pl.EWEMoE"), OF_WEMOE),

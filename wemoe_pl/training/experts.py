@@ -21,9 +21,9 @@ from wemoe_pl.training.objectives.outputs import Need
 # The names by which an objective asks for the outputs of experts.
 EXPERT_LOGITS: Need = "expert_logits"
 EXPERT_FEATURES: Need = "expert_features"
-EXPERT_UNCERTAINTY: Need = "expert_uncertainty"
+EXPERT_SHIFT: Need = "expert_shift"
 PER_IMAGE = frozenset({EXPERT_LOGITS, EXPERT_FEATURES})
-OF_EXPERTS = PER_IMAGE | {EXPERT_UNCERTAINTY}
+OF_EXPERTS = PER_IMAGE | {EXPERT_SHIFT}
 JUDGED_IMAGES = 128  # of every task: the standard error of a mean entropy is then about 0.01 log C
 BATCH_SIZE = 64  # images that an expert is shown at once to be judged
 
@@ -49,7 +49,7 @@ class ExpertAnswers:
         wanted: the outputs to compute, any of `OF_EXPERTS`.
 
     Attributes:
-        uncertainty: the mean entropy of each judged expert, as a share of log C; see `judge`.
+        shift: how much less certain each judged expert is about the stream; see `judge`.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ExpertAnswers:
         self.suite = suite
         self.origins = origins or Origins()
         self.wanted = sorted(PER_IMAGE.intersection(wanted))
-        self.uncertainty: dict[str, float] = {}
+        self.shift: dict[str, float] = {}
         self._like = like
         self._experts: MultiTaskClassifier | None = None
         # The outputs by (task, set of images), then by the place of the image in the set.
@@ -95,22 +95,30 @@ class ExpertAnswers:
                 )
         answers = {task: self.of_task(task, batch) for task, batch in images.items()}
         found = {need: {task: own[need] for task, own in answers.items()} for need in self.wanted}
-        if self.uncertainty:
-            found[EXPERT_UNCERTAINTY] = {
-                task: batch.new_full((len(batch),), self.uncertainty[task])
+        if self.shift:
+            found[EXPERT_SHIFT] = {
+                task: batch.new_full((len(batch),), self.shift[task])
                 for task, batch in images.items()
             }
         return found
 
+    def judge(self, streamed: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> None:
+        """Find out how much less certain each expert is about streamed images than known ones.
+
+        Args:
+            streamed: images of the stream, (N, 3, H, W), by task.
+            known: images that the experts should be certain about, (N, 3, H, W), by task.
+        """
+        for task, images in streamed.items():
+            self.shift[task] = self.uncertainty(task, images) - self.uncertainty(task, known[task])
+
     @torch.no_grad()
-    def judge(self, images: Mapping[str, Tensor]) -> None:
-        """Find out how uncertain each expert is about images of its task, (N, 3, H, W) per task."""
-        for task, of_task in images.items():
-            head = self.experts.head(task)
-            batches = of_task.to(self._like).split(BATCH_SIZE)
-            logits = torch.cat([head(self.experts.encode(batch, task)) for batch in batches])
-            largest = math.log(max(2, logits.shape[1]))
-            self.uncertainty[task] = mean_entropy(logits.float()).item() / largest
+    def uncertainty(self, task: str, images: Tensor) -> float:
+        """Return the mean entropy of an expert's predictions, divided by log C: from 0 to 1."""
+        head = self.experts.head(task)
+        batches = images.to(self._like).split(BATCH_SIZE)
+        logits = torch.cat([head(self.experts.encode(batch, task)) for batch in batches])
+        return mean_entropy(logits.float()).item() / math.log(max(2, logits.shape[1]))
 
     def classes(self, task: str, images: Tensor) -> Tensor | None:
         """Return the classes that a task's expert predicts, (B,); None if it has no expert."""

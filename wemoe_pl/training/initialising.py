@@ -4,15 +4,15 @@ from typing import Protocol
 
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
-from torch import Tensor
 
+from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.system.warn import warn
-from wemoe_pl.training.experts import EXPERT_UNCERTAINTY, JUDGED_IMAGES, ExpertAnswers
+from wemoe_pl.training.experts import EXPERT_SHIFT, JUDGED_IMAGES, ExpertAnswers
 from wemoe_pl.training.objectives.base import Objective, needs_of
 from wemoe_pl.training.objectives.trusted_experts import note_on_experts
 
@@ -35,9 +35,13 @@ def initialise(module: Beginning) -> None:
     Raises:
         ConfigError: the images come from a data module that is not wemoe_pl's.
     """
-    wanted = module.merge.initial_images
-    who, remedy = f"{module.merge.label} begins", "set model.merge.start_images to 0"
-    images = first_images(module.trainer, wanted, who, remedy)
+    data, wanted = getattr(module.trainer, "datamodule", None), module.merge.initial_images
+    if not isinstance(data, VisionData):
+        raise ConfigError(
+            f"{module.merge.label} begins with {wanted} images of every task, which it asks a data "
+            "module of wemoe_pl for: set model.merge.start_images to 0, or adapt on MultiTaskData."
+        )
+    images = data.step_batches().first(wanted)
     fewest = min(map(len, images.values()))
     if fewest < wanted:
         rank_zero_only(warn)(
@@ -55,33 +59,30 @@ def judge_experts(module: Beginning, experts: ExpertAnswers, objective: Objectiv
         A note on the experts that are not learned from, which is also printed; or an empty text.
 
     Raises:
-        ConfigError: the images come from a data module that is not wemoe_pl's.
+        ConfigError: see `check_compares`.
     """
-    if EXPERT_UNCERTAINTY not in needs_of(objective):
+    if EXPERT_SHIFT not in needs_of(objective):
         return ""
-    who, remedy = "TrustedExperts judges the experts", "choose another objective"
-    experts.judge(first_images(module.trainer, JUDGED_IMAGES, who, remedy))
-    if note := note_on_experts(objective, experts.uncertainty):
+    data = getattr(module.trainer, "datamodule", None)
+    check_compares(objective, data)
+    streamed = data.step_batches().first(JUDGED_IMAGES)
+    experts.judge(streamed, data.compared_images(JUDGED_IMAGES))
+    if note := note_on_experts(objective, experts.shift):
         rank_zero_info(note)
     return note
 
 
-def first_images(trainer: L.Trainer, count: int, who: str, remedy: str) -> dict[str, Tensor]:
-    """Return the first images of every task's stream, at most `count` of each, (N, 3, H, W).
+def check_compares(objective: Objective, data: object) -> None:
+    """Raise `ConfigError` if an objective judges experts, and the data has nothing to compare with.
 
     Args:
-        trainer: the trainer, whose data module has the stream.
-        count: the number of images of each task.
-        who: the beginning of the error, which says who asks for them, such as "WEMoE begins".
-        remedy: the setting that does without them.
-
-    Raises:
-        ConfigError: the images come from a data module that is not wemoe_pl's.
+        objective: the objective of the adaptation.
+        data: the data module; others than wemoe_pl's have nothing to compare with.
     """
-    data = getattr(trainer, "datamodule", None)
-    if not isinstance(data, VisionData):
+    if EXPERT_SHIFT not in needs_of(objective):
+        return
+    if not isinstance(data, MultiTaskData) or not data.sets.compared:
         raise ConfigError(
-            f"{who} with {count} images of every task, which it asks a data module of wemoe_pl "
-            f"for: {remedy}, or adapt on MultiTaskData."
+            "The objective compares the experts' predictions for the stream with those for images "
+            "that they know: set data.compare_with to train, or choose another objective."
         )
-    return data.step_batches().first(count)

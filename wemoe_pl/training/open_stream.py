@@ -74,7 +74,7 @@ def check_open_stream(module: Adapting, processes: int) -> None:
         problem = "routing by batch is for images of one task (model.merge.routing)"
     elif module.merge.initial_images:
         problem = "routers are fitted to images of known tasks (model.merge.start_images)"
-    elif "expert_uncertainty" in needs_of(module.objective):
+    elif "expert_shift" in needs_of(module.objective):
         problem = "experts are judged by images of known tasks (model.objective)"
     elif processes > 1:
         problem = f"{processes} devices share a step (trainer.devices)"

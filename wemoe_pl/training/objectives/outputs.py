@@ -15,7 +15,7 @@ Need = Literal[
     "images",
     "expert_logits",
     "expert_features",
-    "expert_uncertainty",
+    "expert_shift",
 ]
 # A function of images by task that returns some needs, each by task.
 Teachers = Callable[[Mapping[str, Tensor]], Mapping[Need, dict[str, Tensor]]]
@@ -69,13 +69,13 @@ class AdaptationOutputs:
         return self._get("expert_features")
 
     @property
-    def expert_uncertainty(self) -> Tensor:
-        """Return the uncertainty of the task's own expert, (B,), the same number for every image.
+    def expert_shift(self) -> Tensor:
+        """Return how much less certain the task's own expert is than on images it knows, (B,).
 
-        It is the mean entropy of its predictions for the first images of the stream, divided by
-        log C: from 0 to 1.
+        It is the mean entropy of its predictions for the first images of the stream, less that for
+        the images of `data.compare_with`, divided by log C: the same number for every image.
         """
-        return self._get("expert_uncertainty")
+        return self._get("expert_shift")
 
     def _get(self, need: Need) -> Tensor:
         if need not in self.needed:
