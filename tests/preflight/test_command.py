@@ -181,6 +181,19 @@ def test_batches_that_do_not_go_together_are_told(check: Check) -> None:
 
 
 @pytest.mark.slow
+def test_what_an_objective_and_the_guard_lack_is_told(check: Check) -> None:
+    status, out, _ = check(
+        "--model.objective=TrustedExperts",
+        "--guard.action=restore",
+        "--trainer.limit_val_batches=0",
+    )
+    said = " ".join(out.split())
+    assert status == 1
+    assert "set data.compare_with to train, or choose another objective" in said
+    assert "guard.action is restore, which chooses among the states that are validated" in said
+    assert check("--model.objective=TrustedExperts", "--data.compare_with=train")[0] == 0
+
+
 def test_a_corpus_of_many_classes_stays_readable(
     check: Check, change: Change, folder: Path
 ) -> None:
