@@ -180,7 +180,6 @@ def test_batches_that_do_not_go_together_are_told(check: Check) -> None:
     assert "data.batch_size 16 does not split evenly over 3 devices" in " ".join(out.split())
 
 
-@pytest.mark.slow
 def test_what_an_objective_and_the_guard_lack_is_told(check: Check) -> None:
     status, out, _ = check(
         "--model.objective=TrustedExperts",
@@ -194,6 +193,7 @@ def test_what_an_objective_and_the_guard_lack_is_told(check: Check) -> None:
     assert check("--model.objective=TrustedExperts", "--data.compare_with=train")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_corpus_of_many_classes_stays_readable(
     check: Check, change: Change, folder: Path
 ) -> None:
