@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from mypy import api
 
 import wemoe_pl
@@ -36,6 +37,11 @@ REFUSED = {
     "from wemoe_pl import load\nload('runs/demo', nonsense=True)\n": "Unexpected keyword argument",
     "from wemoe_pl import load\nload('runs/demo').encode(3)\n": "incompatible type",
 }
+
+
+def test_the_citation_is_of_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert cited["version"] == wemoe_pl.__version__
 
 
 @pytest.mark.slow
