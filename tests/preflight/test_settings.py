@@ -39,6 +39,7 @@ def test_a_diversity_term_needs_several_images_per_step(tiny_suite: Suite) -> No
         (WEMoE(routing="batch"), {"announced": False}, 1, "routing by batch is for images of one"),
         (WEMoE(start_images=2), {"announced": False}, 1, "fitted to images of known tasks"),
         (WEMoE(), {"announced": False}, 2, "2 devices share a step"),
+        (WEMoE(), {"announced": False}, 1, "a step is split by task"),
     ],
 )
 def test_a_stream_that_cannot_be_is_told_before_a_model_is_built(
@@ -46,7 +47,7 @@ def test_a_stream_that_cannot_be_is_told_before_a_model_is_built(
 ) -> None:
     check_fit(TestTimeAdaptation(tiny_suite, merge), None, 100, 16)
     with pytest.raises(ConfigError, match=complaint):
-        check_fit(TestTimeAdaptation(tiny_suite, merge, **options), None, 100, 16, processes)
+        check_fit(TestTimeAdaptation(tiny_suite, merge, **options), None, 100, 16, processes, 2)
 
 
 def test_devices_that_are_not_here_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.training.adapt import TestTimeAdaptation
-from wemoe_pl.training.experts import OF_EXPERTS, ExpertAnswers, origins_of
+from wemoe_pl.training.experts import OF_EXPERTS, PER_IMAGE, ExpertAnswers, origins_of
 from wemoe_pl.training.objectives.distillation import Distillation
 from wemoe_pl.training.objectives.outputs import Need
 
@@ -61,7 +61,7 @@ def alone(suite: Suite, task: str, images: Tensor) -> dict[Need, Tensor]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("wanted", [{"expert_logits"}, {"expert_features"}, OF_EXPERTS])
+@pytest.mark.parametrize("wanted", [{"expert_logits"}, {"expert_features"}, PER_IMAGE])
 def test_every_task_is_answered_by_its_own_expert(
     tiny_suite: Suite, dtype: torch.dtype, wanted: frozenset[Need]
 ) -> None:

@@ -193,7 +193,8 @@ def look_at_settings(job: Job, findings: Findings) -> None:
     job.module.trainer = job.data.trainer = job.trainer
     with findings.listed("config"):
         interval, images = job.settings["val_check_interval"], job.data.batch_size
-        check_fit(job.module, job.recipe["task"], interval, images, job.processes)
+        step = job.processes, job.trainer.accumulate_grad_batches
+        check_fit(job.module, job.recipe["task"], interval, images, *step)
     if isinstance(job.module, TestTimeAdaptation):
         with findings.listed("config"):
             check_compares(job.module.objective, job.data)

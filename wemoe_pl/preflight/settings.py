@@ -17,6 +17,7 @@ def check_fit(
     val_check_interval: Any,
     batch_size: int,
     processes: int = 1,
+    batches: int = 1,
 ) -> None:
     """Raise `ConfigError` for settings that a fit of this module cannot have.
 
@@ -26,6 +27,7 @@ def check_fit(
         val_check_interval: the trainer's interval between validations, above 0.
         batch_size: images per task and step; several if the objective compares them.
         processes: the number of processes that share a step.
+        batches: the number of batches that a step is split into.
     """
     if task and not isinstance(module, ExpertFineTuning):
         raise ConfigError(
@@ -34,7 +36,7 @@ def check_fit(
         )
     if isinstance(module, TestTimeAdaptation):
         check_batch_size(module.objective, batch_size)
-        check_stream_of(module, processes)
+        check_stream_of(module, processes, batches)
     if isinstance(val_check_interval, int | float) and val_check_interval <= 0:
         raise ConfigError(
             f"trainer.val_check_interval is {val_check_interval}: give a number from 1."

@@ -116,7 +116,7 @@ class TestTimeAdaptation(MergedModule):
     def on_fit_start(self) -> None:
         """Check that merge method, objective and stream go together, and prepare the fit."""
         check_fit_of(self)
-        check_stream_of(self, self.trainer.world_size)
+        check_stream_of(self, self.trainer.world_size, self.trainer.accumulate_grad_batches)
         if self.merge.initial_images and self.trainer.ckpt_path is None:
             with self.clock.timed("build"):
                 initialise(self)
@@ -195,19 +195,20 @@ class TestTimeAdaptation(MergedModule):
         return scheduled(optimizer, self.schedule, self.trainer)
 
 
-def check_stream_of(module: TestTimeAdaptation, processes: int) -> None:
+def check_stream_of(module: TestTimeAdaptation, processes: int, batches: int) -> None:
     """Raise `ConfigError` if a module cannot adapt on its stream; no model has to be built.
 
     Args:
         module: the module that adapts.
         processes: the number of processes that share a step.
+        batches: the number of batches that a step is split into.
     """
     if processes > 1 and module.merge.routes_batches:
         raise ConfigError(
             "Routing by batch takes the mean over the images of a step, which several devices "
             "share: set model.merge.routing to sample, or trainer.devices to 1."
         )
-    check_open_stream(module, processes)
+    check_open_stream(module, processes, batches)
 
 
 def check_fit_of(module: TestTimeAdaptation) -> None:

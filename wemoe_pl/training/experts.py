@@ -25,7 +25,7 @@ EXPERT_SHIFT: Need = "expert_shift"
 PER_IMAGE = frozenset({EXPERT_LOGITS, EXPERT_FEATURES})
 OF_EXPERTS = PER_IMAGE | {EXPERT_SHIFT}
 JUDGED_IMAGES = 128  # of every task: the standard error of a mean entropy is then about 0.01 log C
-BATCH_SIZE = 64  # images that an expert is shown at once to be judged
+SHOWN_AT_ONCE = 64  # images that an expert is shown to be judged
 
 
 class ExpertAnswers:
@@ -49,7 +49,7 @@ class ExpertAnswers:
         wanted: the outputs to compute, any of `OF_EXPERTS`.
 
     Attributes:
-        shift: how much less certain each judged expert is about the stream; see `judge`.
+        shift: the loss of certainty of each judged expert about the stream; see `judge`.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class ExpertAnswers:
     def uncertainty(self, task: str, images: Tensor) -> float:
         """Return the mean entropy of an expert's predictions, divided by log C: from 0 to 1."""
         head = self.experts.head(task)
-        batches = images.to(self._like).split(BATCH_SIZE)
+        batches = images.to(self._like).split(SHOWN_AT_ONCE)
         logits = torch.cat([head(self.experts.encode(batch, task)) for batch in batches])
         return mean_entropy(logits.float()).item() / math.log(max(2, logits.shape[1]))
 

@@ -58,12 +58,13 @@ class Adapting(Logs, Protocol):
         """Return the trainer of the fit."""
 
 
-def check_open_stream(module: Adapting, processes: int) -> None:
+def check_open_stream(module: Adapting, processes: int, batches: int) -> None:
     """Raise `ConfigError` if tasks are not announced and cannot be inferred.
 
     Args:
         module: the module that adapts, whose model need not be built.
         processes: the number of processes that share a step.
+        batches: the number of batches that a step is split into.
     """
     if module.announced:
         return
@@ -78,7 +79,7 @@ def check_open_stream(module: Adapting, processes: int) -> None:
         problem = "experts are judged by images of known tasks (model.objective)"
     elif processes > 1:
         problem = f"{processes} devices share a step (trainer.devices)"
-    elif module.trainer.accumulate_grad_batches > 1:
+    elif batches > 1:
         problem = "a step is split by task (data.tasks_per_batch, trainer.accumulate_grad_batches)"
     if problem:
         raise ConfigError(

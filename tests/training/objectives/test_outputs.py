@@ -30,6 +30,7 @@ def teachers(given: Mapping[str, Tensor]) -> dict[Need, Images]:
     return {
         "expert_logits": {task: batch.flatten(1)[:, :5] for task, batch in given.items()},
         "expert_features": {task: batch.flatten(1)[:, 5:9] for task, batch in given.items()},
+        "expert_shift": {task: batch.flatten(1)[:, 9] for task, batch in given.items()},
     }
 
 
@@ -58,6 +59,7 @@ def test_every_need_is_what_one_image_after_another_gives(
         assert found["images"][task] is batch
         close(found["expert_logits"][task], batch.flatten(1)[:, :5])
         close(found["expert_features"][task], batch.flatten(1)[:, 5:9])
+        close(found["expert_shift"][task], batch.flatten(1)[:, 9])
 
 
 @pytest.mark.parametrize("merge", [WEMoE(), WEMoE(routing="batch"), WEMoE(router_depth=0)])
