@@ -65,6 +65,7 @@ def judge_experts(module: Beginning, experts: ExpertAnswers, objective: Objectiv
         return ""
     data = getattr(module.trainer, "datamodule", None)
     check_compares(objective, data)
+    assert isinstance(data, MultiTaskData)  # as it was just checked
     streamed = data.step_batches().first(JUDGED_IMAGES)
     experts.judge(streamed, data.compared_images(JUDGED_IMAGES))
     if note := note_on_experts(objective, experts.shift):
