@@ -53,7 +53,8 @@ html_theme = "furo"
 html_additional_pages = {"index": "to_the_start.html"}
 templates_path = ["_templates"]
 html_title = "wemoe_pl"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 
 
