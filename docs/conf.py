@@ -40,7 +40,7 @@ nitpicky = True
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3  # as on a host of repositories
-nb_execution_mode = "off"  # the outputs that are shipped with a notebook are those of its test
+nb_execution_mode = "off"  # notebooks ship without outputs, and a test runs them
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
