@@ -15,7 +15,6 @@ import wemoe_pl
 sys.path.insert(0, str(Path(__file__).parent))
 import reference
 
-ROOT = Path(__file__).parents[1]
 reference.write_pages()
 
 project = "wemoe_pl"

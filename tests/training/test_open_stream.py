@@ -9,7 +9,7 @@ import lightning as L
 import pytest
 import torch
 from helpers.objectives import Everything
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 
 from wemoe_pl.data.datamodule import MultiTaskData
@@ -22,6 +22,7 @@ from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.task_inference import InferenceRule, InferredTask
+from wemoe_pl.moe.task_vectors import Model
 from wemoe_pl.training import open_stream
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.objectives.base import Objective
@@ -201,9 +202,17 @@ def test_too_few_images_of_all_tasks_are_no_step(
         )
 
 
+class OwnMethod(MergeMethod):
+    """Routes by batch, and does not say so."""
+
+    def merge(self, pretrained: nn.Module, experts: Mapping[str, Model]) -> nn.Module:
+        return WEMoE(routing="batch").merge(pretrained, experts)
+
+
 @pytest.mark.parametrize(
     ("merge", "rule", "complaint"),
     [
+        (OwnMethod(), None, "routing by batch is for images of one task"),
         (WEMoE(routing="batch"), None, "routing by batch is for images of one task"),
         (WEMoE(start_images=2), None, "routers are fitted to images of known tasks"),
         (AdaMerging(), "routing", "This model has no routers to infer the task by"),

@@ -34,7 +34,7 @@ from wemoe_pl.training.objectives.base import (
 )
 from wemoe_pl.training.objectives.entropy import Entropy, with_old_options
 from wemoe_pl.training.objectives.outputs import AdaptationOutputs, compute_needs
-from wemoe_pl.training.open_stream import check_open_stream, open_step, rule_of
+from wemoe_pl.training.open_stream import check_open_stream, open_step, routes_batches, rule_of
 from wemoe_pl.training.optimization import (
     Schedule,
     check_heads_are_averaged,
@@ -203,7 +203,7 @@ def check_stream_of(module: TestTimeAdaptation, processes: int, batches: int) ->
         processes: the number of processes that share a step.
         batches: the number of batches that a step is split into.
     """
-    if processes > 1 and module.merge.routes_batches:
+    if processes > 1 and routes_batches(module):
         raise ConfigError(
             "Routing by batch takes the mean over the images of a step, which several devices "
             "share: set model.merge.routing to sample, or trainer.devices to 1."

@@ -71,7 +71,7 @@ def check_open_stream(module: Adapting, processes: int, batches: int) -> None:
     problem = ""
     if len(module.suite.experts) < 2:
         problem = f"the suite has one expert, for '{next(iter(module.suite.experts))}'"
-    elif module.merge.routes_batches:
+    elif routes_batches(module):
         problem = "routing by batch is for images of one task (model.merge.routing)"
     elif module.merge.initial_images:
         problem = "routers are fitted to images of known tasks (model.merge.start_images)"
@@ -86,6 +86,12 @@ def check_open_stream(module: Adapting, processes: int, batches: int) -> None:
             "model.announced is false, which puts the images of all tasks of a step together, but "
             f"{problem}: change one of them."
         )
+
+
+def routes_batches(module: Adapting) -> bool:
+    """Return whether batches are routed as a whole: the model knows, or its merge method before."""
+    is_built = hasattr(module, "classifier")
+    return (module.classifier if is_built else module.merge).routes_batches
 
 
 def rule_of(module: Adapting) -> InferenceRule:
