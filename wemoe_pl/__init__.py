@@ -9,7 +9,7 @@ from wemoe_pl.system.moved_modules import MovedModules
 from wemoe_pl.system.own_packages import OwnPackages
 from wemoe_pl.system.quick_imports import quick_imports
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # `__init__.pyi` lists the names a user needs. Each is imported when it is first used, so that the
 # command line answers without waiting for torch.
