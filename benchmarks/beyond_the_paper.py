@@ -1,4 +1,4 @@
-"""The tables of docs/beyond-the-paper.md: settings of WEMoE that the paper does not have.
+"""Run the experiments of docs/beyond-the-paper.md: settings of WEMoE that the paper does not have.
 
     python benchmarks/beyond_the_paper.py
     SUITE=miniature20 ROWS=paper,best python benchmarks/beyond_the_paper.py
@@ -7,36 +7,40 @@
 `SUITE` is miniature, miniature20, corrupted (four tasks under seven corruptions) or unseen (tasks
 whose experts are left out). Every setting is adapted with three seeds on the shipped test images,
 and scored on them; those of the first two suites also on images that are rendered anew, which no
-run has seen. Runs are kept below runs/beyond; one that is there already is not run again, so the
-driver goes on where it was interrupted. Two run at a time. All settings of both miniatures take
-about six hours on two cores, and the other two experiments about one.
+run has seen. Two run at a time. All settings of both miniatures take about six hours on two cores,
+and the other two experiments about one.
 
-`ROWS` chooses settings by how their names begin. `RENDER` is the seed of the new images: 1, the
-default, is what settings were developed on, and 2 is for the figures of the document, which are
-computed once.
+What was scored is kept in one small file per setting, below benchmarks/beyond. A setting that has
+its file is not run again, so the driver goes on where it was interrupted, on any machine; the runs
+themselves lie below runs/beyond. Remove a file to run its setting again. `beyond_tables.py` draws
+the tables and pictures of the document from these files.
+
+`ROWS` chooses settings by how their names begin. `RENDER` is the seed of the new images: 2, the
+default, is for the figures of the document, and 1 is what settings are developed on; with 1,
+nothing is kept below benchmarks/beyond.
 """
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 from miniature_tables import CORRUPTED, UNSEEN, kind_of
 
-from wemoe_pl.reporting.markdown import grid
-from wemoe_pl.reporting.table import Cell
+from wemoe_pl.system.files import atomic_write
 
 SUITE = os.environ.get("SUITE", "miniature")
 ROWS = tuple(filter(None, os.environ.get("ROWS", "").split(",")))
-RENDER = int(os.environ.get("RENDER", "1"))
+RENDER = int(os.environ.get("RENDER", "2"))
 IMAGES = 2000  # per task, rendered anew
 RUNS = Path("runs/beyond") / SUITE
+KEPT = Path(__file__).parent / "beyond"
 SEEDS = (0, 1, 2)
-BEST = ("--config", "best", "--model.learning_rate", "2e-3")
+DEVELOPED_ON = 1  # the render by which settings are chosen
+BEST = ("--config", "best", "--model.learning_rate", "1e-3")
 TRUSTED = ("--model.objective", "TrustedExperts", "--data.compare_with", "train")
 PAPER, STATIC = "paper", ("task arithmetic", "individual")
 # Each setting by its name: what is changed of the published method, or of the best one.
@@ -102,12 +106,13 @@ class Experiment(NamedTuple):
 
 ADAPT = ("--config", "adapt_miniature", "--suite")
 ON_CORRUPTED = ("--config", "corrupted_miniature", "--suite", "miniature")
-EXPERIMENT = {
+EXPERIMENTS = {
     "miniature": Experiment(SETTINGS, (*ADAPT, "miniature"), 100),
     "miniature20": Experiment(SETTINGS, (*ADAPT, "miniature20"), 200),
     "corrupted": Experiment(OF_CORRUPTED, ON_CORRUPTED, 60, CORRUPTED, is_scored_anew=False),
     "unseen": Experiment(OF_UNSEEN, (*ADAPT, "miniature"), 100, UNSEEN, is_scored_anew=False),
-}[SUITE]
+}
+EXPERIMENT = EXPERIMENTS[SUITE]
 QUICK = (
     *("--trainer.accelerator", "cpu", "--data.num_workers", "0"),
     *("--trainer.enable_progress_bar", "false"),
@@ -115,17 +120,27 @@ QUICK = (
 
 
 def main() -> None:
-    """Run what is chosen, and print a table of it."""
-    chosen = [name for name in EXPERIMENT.settings if not ROWS or name.startswith(ROWS)]
-    if not chosen:
+    """Run what is chosen and is not kept yet, and keep what was scored."""
+    for name in chosen():
+        if kept_file(name).is_file():
+            print(f"{kept_file(name)} is there: not run again.", flush=True)
+            continue
+        wemoe_pl("sweep", *options_of(name), "--out", str(folder(name)), "--jobs", "2")
+        runs = [path.parent for path in sorted(folder(name).glob("*/results.json"))]
+        if EXPERIMENT.is_scored_anew and name not in STATIC:
+            for run in runs:
+                score_anew(run)
+        if RENDER != DEVELOPED_ON:
+            keep(name, runs)
+
+
+def chosen() -> list[str]:
+    """Return the names of the settings that ROWS chooses."""
+    names = [name for name in EXPERIMENT.settings if not ROWS or name.startswith(ROWS)]
+    if not names:
         there = "; ".join(EXPERIMENT.settings)
         raise SystemExit(f"ROWS={','.join(ROWS)} chooses nothing. There is: {there}.")
-    for name in chosen:
-        wemoe_pl("sweep", *options_of(name), "--out", str(folder(name)), "--jobs", "2")
-        if EXPERIMENT.is_scored_anew:
-            for run in points(name):
-                score_anew(run)
-    print(table(chosen) if EXPERIMENT.is_scored_anew else table_by_images(chosen))
+    return names
 
 
 def options_of(name: str) -> tuple[str, ...]:
@@ -146,18 +161,22 @@ def options_of(name: str) -> tuple[str, ...]:
 
 
 def folder(name: str) -> Path:
-    """The folder of the runs of a setting."""
-    return RUNS / name.replace(", ", "_").replace(" ", "_").replace("λ", "lambda")
+    """Return the folder of the runs of a setting."""
+    return RUNS / file_name(name)
 
 
-def points(name: str) -> list[Path]:
-    """The runs of a setting, by seed."""
-    found = [folder(name) / f"seed_everything={seed}" for seed in SEEDS]
-    return [run for run in found if (run / "results.json").is_file()]
+def kept_file(name: str) -> Path:
+    """Return the file that keeps what was scored of a setting."""
+    return KEPT / SUITE / f"{file_name(name)}.json"
+
+
+def file_name(name: str) -> str:
+    """Return the name of a setting as part of a path."""
+    return name.replace(", ", "-").replace(" ", "_").replace("λ", "lambda")
 
 
 def anew(run: Path) -> Path:
-    """The folder of a run's scores on new images."""
+    """Return the folder of a run's scores on new images."""
     return run.parent / f"render {RENDER}" / run.name
 
 
@@ -173,68 +192,64 @@ def score_anew(run: Path) -> None:
     )
 
 
+def keep(name: str, runs: list[Path]) -> None:
+    """Write what was scored of a setting into its file, with the command that makes it again."""
+    first = results(runs[0])
+    contents = {
+        "setting": name,
+        "command": " ".join(("wemoe-pl sweep", *options_of(name))),
+        "versions": first["versions"],
+        "revision": first["revision"],
+        "images": IMAGES,
+        "render": RENDER,
+        "runs": [scored(run) for run in runs],
+    }
+    kept_file(name).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(kept_file(name)) as path:
+        path.write_text(json.dumps(contents, indent=1, ensure_ascii=False) + "\n")
+
+
+def scored(run: Path) -> dict[str, Any]:
+    """Return the figures of one run: on its stream, and on new images if it was scored there."""
+    stream = results(run)
+    found = {
+        "seed": stream["seed"],
+        "kind": kind(stream),
+        "minutes": round(sum(stream["seconds"].values()) / 60, 2),
+        "stream": figures(stream),
+    }
+    if (anew(run) / "results.json").is_file():
+        found["new"] = figures(results(anew(run)))
+    return found
+
+
+def kind(run: Mapping[str, Any]) -> str:
+    """Return what the images of a run are: clean, corrupted, or of tasks without experts."""
+    unseen = [task for task in run["tasks"] if task not in run["experts"]]
+    return f"without {', '.join(unseen)}" if unseen else kind_of(run).replace("_", " ")
+
+
+def figures(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the accuracies of one scoring, as shares."""
+    found = {
+        "accuracy": run["accuracy"],
+        "unknown_task": {rule: told["mean"] for rule, told in run["unknown_task"].items()},
+    }
+    if "reference" in run:
+        found["individual"] = run["reference"]["individual"]
+    return found
+
+
+def results(run: Path) -> dict[str, Any]:
+    """Return the contents of a run's `results.json`."""
+    found: dict[str, Any] = json.loads((run / "results.json").read_text())
+    return found
+
+
 def wemoe_pl(*arguments: str) -> None:
     """Run a command."""
     print(" ".join(arguments), flush=True)
     subprocess.run([sys.executable, "-m", "wemoe_pl", *arguments], check=True)
-
-
-def table(names: Sequence[str]) -> str:
-    """Means and deviations over seeds, on the images that were adapted on and on new ones."""
-    header = ["setting", "stream", "normalized", "worst task", "new images", "task unknown", "min"]
-    return grid(header, [row(name, points(name)) for name in names if points(name)])
-
-
-def table_by_images(names: Sequence[str]) -> str:
-    """Write the mean accuracy of each setting by kind of images, and over all of them."""
-    found = {name: by_images(name) for name in names}
-    kinds = list(dict.fromkeys(kind for of_one in found.values() for kind in of_one))
-    rows = [
-        [name, *(Cell.of(of_one.get(kind, [])).text for kind in kinds)]
-        for name, of_one in found.items()
-        if of_one
-    ]
-    return grid(["setting", *kinds], rows)
-
-
-def by_images(name: str) -> dict[str, list[float]]:
-    """Return the mean accuracies of a setting's runs, by what their images are."""
-    found: dict[str, list[float]] = {}
-    for path in sorted(folder(name).rglob("results.json")):
-        run = json.loads(path.read_text())
-        unseen = [task for task in run["tasks"] if task not in run["experts"]]
-        kind = f"without {', '.join(unseen)}" if unseen else kind_of(run).replace("_", " ")
-        found.setdefault(kind, []).append(run["mean"])
-    return found
-
-
-def row(name: str, runs: Sequence[Path]) -> list[str]:
-    """The row of one setting."""
-    seen = [results(run) for run in runs]
-    new = [results(anew(run)) for run in runs]
-    worst = [min(against_expert(one).values()) for one in seen]
-    unknown = [max(rule["mean"] for rule in one["unknown_task"].values()) for one in seen]
-    return [
-        name,
-        Cell.of([one["mean"] for one in seen]).text,
-        Cell.of([one["normalized_mean"] for one in seen]).text,
-        f"{100 * fmean(worst):+.1f}",
-        Cell.of([one["mean"] for one in new]).text,
-        Cell.of(unknown).text,
-        f"{fmean(one['seconds']['fit'] for one in seen) / 60:.1f}",
-    ]
-
-
-def against_expert(one: Mapping[str, Any]) -> dict[str, float]:
-    """The accuracy of every task less that of its expert on the same images."""
-    experts = one["reference"]["individual"]
-    return {task: accuracy - experts[task] for task, accuracy in one["accuracy"].items()}
-
-
-def results(run: Path) -> dict[str, Any]:
-    """The contents of a run's `results.json`."""
-    found: dict[str, Any] = json.loads((run / "results.json").read_text())
-    return found
 
 
 if __name__ == "__main__":

@@ -17,7 +17,11 @@ def test_the_blocks_come_to_what_the_encoder_does(
 ) -> None:
     encoder = tiny_vit(0, name)
     batches = [torch.randn(count, 3, 32, 32) for count in (2, 3)]
+    others: list[nn.Module] = []
+    hook = blocks_of(encoder)[1].register_forward_hook(lambda block, *_: others.append(block))
     inputs = inputs_of_blocks(encoder, batches)
+    hook.remove()
+    assert not others  # the input of the first block is all that is needed
     for block in blocks_of(encoder):
         run_block(block, inputs)
     norm, features = encoder.get_submodule("norm"), encoder.forward_features

@@ -1,5 +1,6 @@
 """Routers that are fitted to a few images: ridge regression, and what it does to an encoder."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from wemoe_pl.merging.base import blocks_of
 from wemoe_pl.merging.router_start import RIDGES, by_router, fit_routers, ridge
 from wemoe_pl.merging.wemoe import WEMoE
+from wemoe_pl.moe.attention import WeightEnsemblingAttention as Attention
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.mixture import mixtures_of
 from wemoe_pl.moe.router import Gate
@@ -160,15 +162,19 @@ def test_later_routers_are_fitted_to_what_earlier_ones_make_of_the_images(
 
 
 @pytest.mark.parametrize("depth", [2, 5])
-def test_a_block_runs_for_its_own_routers_alone(tiny_vit: TinyViT, depth: int) -> None:
+def test_only_what_lies_before_a_router_runs_for_it(tiny_vit: TinyViT, depth: int) -> None:
     method = WEMoE(init_std=0.3, attention=Dense())
     pretrained, *experts = (tiny_vit(seed, depth=depth) for seed in range(4))
     encoder = method.merge(pretrained, dict(zip(TASKS, experts, strict=True)))
-    runs = [0] * depth
-    for i, block in enumerate(blocks_of(encoder)):
-        block.register_forward_hook(lambda *_, i=i: runs.__setitem__(i, runs[i] + 1))
+    blocks, mixtures = blocks_of(encoder), list(mixtures_of(encoder).values())
+    ended: Counter[nn.Module] = Counter()
+    for part in (*blocks, *mixtures):
+        part.register_forward_hook(lambda module, *_: ended.update([module]))
     fit_routers(encoder, images(4))
-    assert runs == [4 * len(TASKS)] * depth  # for its input, two routers, and the next one's input
+    # Attention runs for the router of the MLP too. What runs once makes the next block's input.
+    expected = {part: len(TASKS) for part in (*blocks, *mixtures)}
+    expected |= {part: 2 * len(TASKS) for part in mixtures if isinstance(part, Attention)}
+    assert ended == expected
 
 
 def test_a_shared_router_is_fitted_to_all_its_blocks_at_once(tiny_vit: TinyViT) -> None:

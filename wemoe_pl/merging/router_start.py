@@ -1,14 +1,14 @@
 """Fit routers to a few unlabelled images, so that they tell the tasks apart before adaptation."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import contextmanager, suppress
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from wemoe_pl.merging.base import blocks_of
-from wemoe_pl.merging.block_inputs import BlockInput, inputs_of_blocks, run_block
+from wemoe_pl.merging.block_inputs import AllSeen, BlockInput, inputs_of_blocks, run_block
 from wemoe_pl.moe.mixture import Mixture, mixtures_of
 from wemoe_pl.moe.router import Router
 
@@ -37,9 +37,10 @@ def fit_routers(encoder: nn.Module, images: Mapping[str, Tensor]) -> None:
     the inputs of its module in an encoder whose earlier routers are fitted already. A router that
     several blocks share is fitted to all of them at once.
 
-    The images go through one block after the other, so that each router costs as much as its own
-    block; only routers that several blocks share need the whole encoder to run. The images and
-    their tokens (50 × 768 numbers each for CLIP ViT-B/32) are kept on the encoder's device.
+    The images go through one block after the other, and each router needs only the part of its
+    block before it; only routers that several blocks share need the whole encoder to run. The
+    images and their tokens (50 × 768 numbers each for CLIP ViT-B/32) are kept on the encoder's
+    device.
 
     Args:
         encoder: an upscaled encoder, whose routers are of depth 1 or 2; it is changed in place.
@@ -111,15 +112,19 @@ def seen_by(mixtures: Sequence[Mixture], part: nn.Module, inputs: Sequence[Block
         The inputs of the layer, (mixtures · images, F).
     """
     seen: list[list[Tensor]] = [[] for _ in mixtures]
-    hooks = [
-        mixture.register_forward_pre_hook(
-            lambda module, given, own=own: own.append(module.router.seen(given[0]))
-        )
-        for mixture, own in zip(mixtures, seen, strict=True)
-    ]
+
+    def keep(mixture: nn.Module, given: tuple[Tensor, ...]) -> None:
+        place = mixtures.index(cast(Mixture, mixture))
+        seen[place].append(mixtures[place].router.seen(given[0]))
+        # What runs after the last of them is not needed.
+        if place == len(mixtures) - 1:
+            raise AllSeen
+
+    hooks = [mixture.register_forward_pre_hook(keep) for mixture in mixtures]
     try:
         for given, options in inputs:
-            part(given, **options)
+            with suppress(AllSeen):
+                part(given, **options)
     finally:
         for hook in hooks:
             hook.remove()
