@@ -52,8 +52,10 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "best, expert labels": (*BEST, "--model.objective", "ExpertLabels"),
     "best, trusted experts": (*BEST, *TRUSTED),
     "best, routers from noise": (*BEST, "--model.merge.start_images", "0"),
-    "best, routers fitted to 200 images": (*BEST, "--model.merge.start_images", "200"),
-    "best, 256 hidden units": (*BEST, "--model.merge.router_width", "256"),
+    "best, routers fitted to 32 images": (*BEST, "--model.merge.start_images", "32"),
+    "best, as many hidden units as tokens are wide": (
+        *(*BEST, "--model.merge.router_width", "null"),
+    ),
     "best, attention merged": (*BEST, "--model.merge.attention", "null"),
     "best, attention by the MLP's router": (*BEST, "--model.merge.attention_router", "shared"),
     "best, one router for all blocks": (*BEST, "--model.merge.shared_router", "true"),
@@ -108,7 +110,7 @@ ADAPT = ("--config", "adapt_miniature", "--suite")
 ON_CORRUPTED = ("--config", "corrupted_miniature", "--suite", "miniature")
 EXPERIMENTS = {
     "miniature": Experiment(SETTINGS, (*ADAPT, "miniature"), 100),
-    "miniature20": Experiment(SETTINGS, (*ADAPT, "miniature20"), 200),
+    "miniature20": Experiment(SETTINGS, (*ADAPT, "miniature20"), 300),
     "corrupted": Experiment(OF_CORRUPTED, ON_CORRUPTED, 60, CORRUPTED, is_scored_anew=False),
     "unseen": Experiment(OF_UNSEEN, (*ADAPT, "miniature"), 100, UNSEEN, is_scored_anew=False),
 }

@@ -39,8 +39,8 @@ def fit_routers(encoder: nn.Module, images: Mapping[str, Tensor]) -> None:
 
     The images go through one block after the other, and each router needs only the part of its
     block before it; only routers that several blocks share need the whole encoder to run. The
-    images and their tokens (50 × 768 numbers each for CLIP ViT-B/32) are kept on the encoder's
-    device.
+    tokens of all images are kept on the encoder's device (50 × 768 numbers each for CLIP ViT-B/32),
+    or the images themselves if blocks share a router.
 
     Args:
         encoder: an upscaled encoder, whose routers are of depth 1 or 2; it is changed in place.
@@ -50,7 +50,7 @@ def fit_routers(encoder: nn.Module, images: Mapping[str, Tensor]) -> None:
     targets = torch.eye(len(images), dtype=torch.float64).repeat_interleave(torch.tensor(counts), 0)
     place = next(encoder.parameters())
     # Every batch is of one task, as some routers look at a batch as a whole.
-    batches = [batch.to(place) for own in images.values() for batch in own.split(BATCH_SIZE)]
+    batches = (batch.to(place) for own in images.values() for batch in own.split(BATCH_SIZE))
     with evaluating(encoder):
         if are_shared_by_blocks(encoder):
             fit_those_in(encoder, [(batch, {}) for batch in batches], targets)
