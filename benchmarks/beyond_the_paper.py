@@ -59,7 +59,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "best, attention merged": (*BEST, "--model.merge.attention", "null"),
     "best, attention by the MLP's router": (*BEST, "--model.merge.attention_router", "shared"),
     "best, one router for all blocks": (*BEST, "--model.merge.shared_router", "true"),
-    "best, routers of depth 1": (*BEST, "--model.merge.router_depth", "1"),
+    "best, routers of depth 1": (
+        *(*BEST, "--model.merge.router_width", "null", "--model.merge.router_depth", "1"),
+    ),
     "best, softmax": (
         *(*BEST, "--model.merge.gate.softmax", "true"),
         *("--model.merge.gate.temperature", "0.1"),
