@@ -92,8 +92,8 @@ class Architecture:
         """
         if not 0 <= self.experts <= MOST_EXPERTS:
             raise ConfigError(
-                f"The encoder is to have {self.experts} experts: give a number up to "
-                f"{MOST_EXPERTS}, as its config had when it was exported."
+                f"The encoder cannot have {self.experts} experts: give the number that its config "
+                f"had when it was exported, from 0 to {MOST_EXPERTS}."
             )
         plain = Backbone(self.backbone, self.options).build()
         if not self.experts:
