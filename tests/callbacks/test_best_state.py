@@ -62,7 +62,7 @@ def test_the_best_state_of_an_earlier_version_is_one_by_information() -> None:
     assert recalled(EARLIER, "information") == Best(0.4, 20, WEIGHTS)
     assert recalled(None, "agreement") is None
     with pytest.raises(
-        CheckpointError, match=r"^The checkpoint has a .* not chosen by agreement, "
+        CheckpointError, match=r"^guard\.score is agreement, but another score chose the best "
     ):
         recalled(EARLIER, "agreement")
     guard = CollapseGuard("restore")
@@ -71,5 +71,5 @@ def test_the_best_state_of_an_earlier_version_is_one_by_information() -> None:
 
 
 def test_a_state_of_another_model_is_refused(module: TestTimeAdaptation) -> None:
-    with pytest.raises(CheckpointError, match="damaged or of another model"):
+    with pytest.raises(CheckpointError, match="damaged or belongs to another model"):
         Best(0.4, 20, WEIGHTS).check(module)

@@ -117,7 +117,7 @@ def test_a_gradient_that_is_no_number_is_told_with_what_it_comes_from(norm: floa
         "train/entropy/cars": torch.tensor(torch.nan), "train/entropy/dtd": torch.tensor(1.0),
     }  # fmt: skip
     told = rf"gradient is {norm} at step 7 \(train/entropy/cars is nan\): .* model\.learning_rate"
-    told += r".*, and go on with it by `--ckpt_path last`\.$"
+    told += r".*, and go on from the last checkpoint with `--ckpt_path last`\.$"
     with pytest.raises(WeMoEError, match=told):
         check_gradient(torch.tensor(norm), 7, metrics)
     with pytest.raises(WeMoEError, match=rf"gradient is {norm} at step 7: nothing"):

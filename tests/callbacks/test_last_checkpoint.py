@@ -301,6 +301,8 @@ def test_machines_that_do_not_see_the_checkpoint_are_told_to(
         broadcast=lambda _: first, reduce_boolean_decision=lambda differs, all: differs
     )
     trainer: Any = SimpleNamespace(strategy=strategy)
-    told = "goes on from step 4, of which others do not see the checkpoint: let all machines share"
+    told = (
+        "goes on from step 4, but other processes do not see the checkpoint of that step: let all"
+    )
     with pytest.raises(CheckpointError, match=told) if others_differ else nullcontext():
         check_together(trainer, own)

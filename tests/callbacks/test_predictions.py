@@ -142,7 +142,7 @@ def test_what_was_being_written_when_a_job_was_killed_counts_for_nothing(tmp_pat
 def test_a_table_with_gaps_is_not_written(tmp_path: Path) -> None:
     writer = begun(tmp_path)
     keep(writer, 0, BATCHES[0])
-    with pytest.raises(WeMoEError, match=r"^1 of 2 batches are not answered yet: run the same"):
+    with pytest.raises(WeMoEError, match=r"^1 of 2 batches have no predictions yet: run the s"):
         writer.finish([0, 2])
     assert not (tmp_path / "predictions.csv").exists()
     assert writer.begin("what?") == {0}

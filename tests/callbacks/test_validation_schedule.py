@@ -74,7 +74,9 @@ def test_curves_begin_before_the_first_step(tiny_suite: Suite, quiet_trainer: Ne
     for key in ("val/acc", "val/entropy/cars", "val/diversity"):
         assert list(curves.points[key]) == SCHEDULED
     assert count.images == 16 * len(tiny_suite.tasks) * len(SCHEDULED)
-    assert schedule.note == "Curves are of the same 16 test images of each task, tables of all."
+    assert schedule.note == (
+        "Curves are computed on the same 16 test images of each task, tables on all test images."
+    )
 
 
 @pytest.mark.parametrize("accumulated", [1, 3])

@@ -52,7 +52,7 @@ def test_a_config_that_disagrees_is_told_with_what_to_do(
 ) -> None:
     with pytest.raises(CheckpointError) as caught:
         check_config([config], HUGGING_FACE_CLIP, {**OWN, **own}, "the backbone", OF_BACKBONES)
-    assert str(caught.value) == f"{config} tells that {said}"
+    assert str(caught.value) == f"{config} says that {said}"
 
 
 def test_a_text_tower_that_disagrees_is_told_with_what_to_do(config: Path) -> None:

@@ -442,7 +442,7 @@ def test_a_backbone_that_computes_another_function_is_refused(
     name: str, options: dict[str, Any], said: str, clip: Path
 ) -> None:
     backbone = Backbone(name, {**CLIP_OPTIONS, **options})
-    with pytest.raises(CheckpointError, match=rf"{clip}/config\.json tells that the {said}"):
+    with pytest.raises(CheckpointError, match=rf"{clip}/config\.json says that the {said}"):
         load_encoder(str(clip), backbone)
 
 
@@ -468,7 +468,7 @@ def test_a_config_is_asked_of_the_projections_model_too(clip: Path, vision: Path
     plain = Backbone("vit_base_patch32_clip_224", PROJECTED.options)
     (alone := vision.parent / "alone").mkdir(exist_ok=True)
     shutil.copy(vision / "model.safetensors", alone)
-    with pytest.raises(CheckpointError, match=rf"{clip}/config\.json tells that the activation"):
+    with pytest.raises(CheckpointError, match=rf"{clip}/config\.json says that the activation"):
         load_encoder(str(alone), plain, projection=str(clip))
 
 
@@ -483,7 +483,7 @@ def test_a_damaged_config_is_told(clip: Path, tmp_path: Path) -> None:
 
 def test_a_text_tower_that_computes_another_function_is_refused(clip: Path) -> None:
     complaint = (
-        r"config\.json tells that the activation of the weights beside it is quick_gelu, but that "
+        r"config\.json says that the activation of the weights beside it is quick_gelu, but that "
         r"of the suite's `text_tower` is gelu: give the name under which open_clip knows it\."
     )
     with pytest.raises(CheckpointError, match=complaint):
@@ -597,7 +597,7 @@ def test_a_text_tower_of_another_architecture_is_refused(
     options: dict[str, int], difference: str, clip: Path
 ) -> None:
     complaint = (
-        r"The text tower in .*model\.safetensors is not of the `text_tower` in the suite: "
+        r"The text tower in .*model\.safetensors does not fit the `text_tower` of the suite: "
         rf"{difference}\. Give the name under which open_clip knows this model\."
     )
     with pytest.raises(CheckpointError, match=complaint):

@@ -318,7 +318,7 @@ def test_a_tower_of_open_clip_whose_config_tells_another_pooling_is_refused(
         ({"vision_cfg": {**tower, "head_width": 32}}, "heads of the weights beside it is 2, but"),
     ):
         config.write_text(json.dumps({"model_cfg": {**model, **change}}))
-        with pytest.raises(CheckpointError, match=rf"open_clip_config\.json tells that .*{said}"):
+        with pytest.raises(CheckpointError, match=rf"open_clip_config\.json says that .*{said}"):
             load_encoder(str(tmp_path), PROJECTED)
 
 

@@ -281,7 +281,7 @@ def test_an_empty_file_is_called_empty(name: str, tmp_path: Path) -> None:
 
 def test_a_page_in_the_place_of_a_file_is_no_weights(tmp_path: Path) -> None:
     (tmp_path / "expert.bin").write_bytes(b"<!DOCTYPE html>")
-    with pytest.raises(CheckpointError, match=r"expert\.bin is damaged or no weights"):
+    with pytest.raises(CheckpointError, match=r"expert\.bin is damaged or has no weights"):
         opened(tmp_path / "expert.bin")
 
 
@@ -290,10 +290,10 @@ def test_a_page_in_the_place_of_a_file_is_no_weights(tmp_path: Path) -> None:
     [
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
-            "a pointer of Git LFS .*pull`",
+            "a Git LFS pointer .*pull`",
         ),
-        (b"\x89HDF\r\n\x1a\n\0\0", "of HDF5, the format of Keras: use the weights that are pub"),
-        (b"GGUF\x03\0\0\0\0", r"of GGUF, the format of llama\.cpp: use the weights that are pub"),
+        (b"\x89HDF\r\n\x1a\n\0\0", "in HDF5, the format of Keras: use the weights that are pub"),
+        (b"GGUF\x03\0\0\0\0", r"in GGUF, the format of llama\.cpp: use the weights that are pub"),
     ],
 )
 def test_files_of_other_programs_are_named(content: bytes, said: str, tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def pickle_load(path: Path) -> None:
 
 
 REASON = (
-    r"is a pickle of more than tensors, which can run code when it is loaded: where you trust it, "
+    r"is a pickle that holds more than tensors, and loading it can run code: where you trust it, "
     r"read it with the program that wrote it and save .*safetensors\.torch\.save_file"
 )
 
@@ -399,7 +399,7 @@ REASON = (
         (arm_nested_archive, torch_load, REASON),
         (arm_legacy_archive, torch_load, REASON),
         (arm_pickle, pickle_load, REASON),
-        (arm_textual_pickle, pickle_load, "is damaged or no weights"),
+        (arm_textual_pickle, pickle_load, "is damaged or has no weights"),
     ],
 )
 def test_a_pickle_is_refused_and_nothing_in_it_is_run(
@@ -486,7 +486,7 @@ class Evil:
 def test_a_pickle_that_runs_something_is_refused(name: str, new: bool, tmp_path: Path) -> None:
     content = {"weight": torch.zeros(2), "state_dict": Evil()}
     torch.save(content, tmp_path / name, _use_new_zipfile_serialization=new)
-    with pytest.raises(CheckpointError, match="is a pickle of more than tensors, which can run"):
+    with pytest.raises(CheckpointError, match="is a pickle that holds more than tensors, and loa"):
         opened(tmp_path / name)
 
 
@@ -523,5 +523,5 @@ def entry(dtype: str, shape: list[int], start: int, end: int) -> dict[str, Any]:
 )  # fmt: skip
 def test_a_header_that_lies_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "vit.safetensors").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"vit\.safetensors is damaged or no weights"):
+    with pytest.raises(CheckpointError, match=r"vit\.safetensors is damaged or has no weights"):
         opened(tmp_path / "vit.safetensors")

@@ -147,7 +147,7 @@ def test_shards_without_their_index_are_taken_if_all_are_there(suffix: str, tmp_
     assert weight_files(str(tmp_path), OWN) == paths
     assert sorted(open_weights(str(tmp_path), OWN)) == ["w0", "w1", "w2"]
     paths[1].unlink()
-    complaint = rf"holds 2 of the 3 shards that model-00001-of-00003\.{suffix} speaks of: copy the"
+    complaint = rf"2 of the 3 shards to which model-00001-of-00003\.{suffix} belongs: copy the oth"
     with pytest.raises(CheckpointError, match=complaint):
         weight_files(str(tmp_path), OWN)
 
@@ -165,7 +165,7 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     paths = write_shards(tmp_path)
     paths[1].unlink()
     complaint = (
-        r"model\.safetensors\.index\.json speaks of model-00002-of-00002\.safetensors, "
+        r"model\.safetensors\.index\.json lists model-00002-of-00002\.safetensors, "
         r"which is not beside it\.$"
     )
     with pytest.raises(CheckpointError, match=complaint):
@@ -181,7 +181,7 @@ def test_an_index_may_not_name_files_outside_its_folder(name: str, tmp_path: Pat
     for path in (tmp_path / "secret.bin", folder / "sub" / "a.bin"):
         path.touch()
     index = write_index(folder, [name])
-    complaint = rf"index\.json speaks of .*{name}.*, which is (outside its folder|not beside it)\.$"
+    complaint = rf"index\.json lists .*{name}.*, which is (outside its folder|not beside it)\.$"
     with pytest.raises(CheckpointError, match=complaint):
         weight_files(str(index), OWN)
 

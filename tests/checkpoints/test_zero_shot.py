@@ -340,7 +340,9 @@ def test_weights_of_another_size_are_refused_with_the_first_key(
     options: dict[str, int], difference: str, clip: tuple[str, EmbedText], cache: Path
 ) -> None:
     head = ZeroShotHead(replace(TOWER, options=OPTIONS | options), clip[0], CLASSES, TEMPLATES)
-    with pytest.raises(CheckpointError, match=rf"text tower in .* is not of the .*: {difference}"):
+    with pytest.raises(
+        CheckpointError, match=rf"text tower in .* does not fit the .*: {difference}"
+    ):
         head.load("pets")
 
 

@@ -128,15 +128,15 @@ def test_labels_that_choose_images_are_told_of(
 ) -> None:
     assert job("fit", *QUICK, "--data.images_per_class", "1") == (0, "")
     assert results(out)["stream"] in caplog.messages
-    assert "1 images of every class, which labels chose;" in results(out)["stream"]
+    assert "1 images of every class, chosen by label; " in results(out)["stream"]
 
 
 def test_a_stream_may_come_mixed_and_unannounced(job: Job, out: Path) -> None:
     weights = ("--data.proportions", "{cars: 5, dtd: 1}")
     assert job("fit", *QUICK, *weights, "--model.announced", "false") == (0, "")
     assert results(out)["stream"] == (
-        "The images of a step came mixed, by these weights: cars 5, dtd 1. No task was announced: "
-        "that of every image was inferred (by entropy)."
+        "The tasks were mixed in every step by these weights: cars 5, dtd 1. No task was "
+        "announced: that of every image was inferred (by entropy)."
     )
     assert set(results(out)["accuracy"]) == {"cars", "dtd", "mnist"}
     _, err = job("fit", *QUICK, *weights)

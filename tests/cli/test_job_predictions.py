@@ -128,7 +128,7 @@ def test_a_static_merge_that_was_scored_knows_images_of_none_of_its_tasks(
     results["unknown_task"]["entropy"]["threshold"] = dict.fromkeys(results["tasks"], 1.0)
     (run / "results.json").write_text(json.dumps(results))
     assert predicted(run / "config.yaml", images, tmp_path / "one") == ["", ""]
-    with pytest.warns(UserWarning, match="No image is said to be of none of the tasks"):
+    with pytest.warns(UserWarning, match="cannot say that an image belongs to none of the"):
         other = predicted(
             run / "config.yaml", images, tmp_path / "other", "--model.merge.scaling", "0.1"
         )

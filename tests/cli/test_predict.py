@@ -41,7 +41,7 @@ def predict(capsys: pytest.CaptureFixture[str], checkpoint: Path) -> Callable[..
     return run
 
 
-@pytest.mark.filterwarnings("ignore:No image is said to be of none")
+@pytest.mark.filterwarnings("ignore:The model cannot say that an image belongs to none")
 @pytest.mark.parametrize("task", [None, "mnist"])
 def test_the_rows_are_the_answers_in_python(
     task: str | None, predict: Callable[..., Said], photos: Path, checkpoint: Path
@@ -59,7 +59,7 @@ def test_the_rows_are_the_answers_in_python(
         }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:No image is said to be of none")
+@pytest.mark.filterwarnings("ignore:The model cannot say that an image belongs to none")
 def test_files_folders_and_patterns_come_in_the_order_in_which_they_are_given(
     predict: Callable[..., Said], photos: Path
 ) -> None:
@@ -69,7 +69,7 @@ def test_files_folders_and_patterns_come_in_the_order_in_which_they_are_given(
     assert [Path(row["image"]).name for row in rows] == ["3.png", "0.png", "1.png", "4.png"]
 
 
-@pytest.mark.filterwarnings("ignore:No image is said to be of none")
+@pytest.mark.filterwarnings("ignore:The model cannot say that an image belongs to none")
 def test_what_cannot_be_read_has_a_row_and_is_an_error_only_if_there_is_nothing_else(
     predict: Callable[..., Said], photos: Path
 ) -> None:

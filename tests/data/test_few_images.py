@@ -128,8 +128,8 @@ def test_more_images_than_there_are_are_refused(tiny_suite: Suite) -> None:
 def test_a_class_that_has_fewer_gives_all_and_is_told_of(tiny_suite: Suite) -> None:
     suite = replace(tiny_suite, tasks={"dtd": MiniatureTask("dtd", 20, 25)}, experts={}, heads={})
     said = (
-        r"^images_per_class is 3, and 5 of 10 classes of the test images of 'dtd' have fewer, "
-        r"down to 2: of these, all images are adapted on\.$"
+        r"^images_per_class is 3, but 5 of 10 classes of the test images of 'dtd' have fewer, "
+        r"the smallest class 2: all images of these classes are used\.$"
     )
     with pytest.warns(WeMoEWarning, match=said):
         assert set(streamed(suite, "dtd", images_per_class=3)) == set(range(25))
@@ -144,12 +144,12 @@ def test_images_without_labels_cannot_be_chosen_by_them(
     with pytest.raises(ConfigError) as error:
         data.step_batches()
     assert str(error.value) == (
-        "images_per_class is 1, and not all test images of 'mnist' have labels to choose by: give "
-        "images_per_task."
+        "images_per_class is 1, which chooses images by label, but not all test images of 'mnist' "
+        "have labels: give images_per_task."
     )
 
 
 def test_what_was_adapted_on_is_said() -> None:
     assert FewImages().note == ""
     assert FewImages(per_task=5).note == "Adapted on 5 images of every task."
-    assert "labels chose" in FewImages(per_class=5).note
+    assert "chosen by label" in FewImages(per_class=5).note

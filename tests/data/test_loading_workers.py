@@ -24,7 +24,7 @@ def test_there_is_at_most_one_for_every_core(
         data = MultiTaskData(tiny_suite, num_workers=wanted)
     assert data.num_workers == workers
     said = [message for message in caplog.messages if "data.num_workers" in message]
-    expected = f"3 of {wanted} processes (data.num_workers) load images: one for every core."
+    expected = f"Only 3 of {wanted} processes (data.num_workers) load images: one per core."
     assert said == ([expected] if wanted > 3 else [])
 
 

@@ -97,7 +97,9 @@ def test_nonsense_is_refused(
 
 
 def test_a_step_is_not_split_by_task(tiny_suite: Suite) -> None:
-    with pytest.raises(ConfigError, match=r"tasks_per_batch 2 splits: leave out one of them\.$"):
+    with pytest.raises(
+        ConfigError, match=r"per_batch 2 splits a step by task: leave out one .*\.$"
+    ):
         MultiTaskData(tiny_suite, proportions=WEIGHTS, tasks_per_batch=2)
 
 
@@ -108,7 +110,7 @@ def test_a_step_is_not_shared_by_processes(tiny_suite: Suite) -> None:
     with pytest.raises(ConfigError) as error:
         data.setup("fit")
     assert str(error.value) == (
-        "data.proportions draws how many images of a task a step has, which do not split evenly "
-        "over 2 devices: set trainer.devices to 1."
+        "data.proportions draws at random how many images of each task a step has, and these do "
+        "not split evenly over 2 devices: set trainer.devices to 1."
     )
     data.setup("test")

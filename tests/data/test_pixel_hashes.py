@@ -34,8 +34,8 @@ def test_an_image_that_is_read_again_must_look_as_before(
     with pytest.raises(DataError) as error:
         contents.note(Seen("cars", [2, 3], [20, 31]))
     assert str(error.value) == (
-        f"{images.name(3)} is another image than when this run read it before: put the old one "
-        "back, or begin anew with --fresh."
+        f"{images.name(3)} has changed since this run first read it: put the old image back, or "
+        "begin anew with --fresh."
     )
 
 
@@ -47,7 +47,7 @@ def test_what_is_kept_is_recalled_by_a_run_of_the_same_images(
     again = Contents()
     again.expect("cars", images)
     again.recall(kept)
-    with pytest.raises(DataError, match="is another image"):
+    with pytest.raises(DataError, match="has changed since"):
         again.note(Seen("cars", [0], [8]))
 
 
@@ -83,5 +83,5 @@ def test_damaged_notes_are_refused(contents: Contents, images: Images, hashes: A
     kept["cars"]["hashes"] = hashes
     again = Contents()
     again.expect("cars", images)
-    with pytest.raises(CheckpointError, match="damaged notes of what the cars looked like"):
+    with pytest.raises(CheckpointError, match="hashes of the cars in the checkpoint are damag"):
         again.recall(kept)

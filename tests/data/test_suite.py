@@ -164,7 +164,9 @@ def test_a_name_that_yaml_took_for_something_else_is_to_be_quoted(
     part: str, name: Any, tiny_suite: Suite
 ) -> None:
     parts: dict[str, Any] = {part: {name: getattr(tiny_suite, part)["dtd"]}}
-    with pytest.raises(ConfigError, match=rf"^The task {name} is no text to YAML: put quotes"):
+    with pytest.raises(
+        ConfigError, match=rf"^YAML does not read the task name {name} as text: put quo"
+    ):
         replace(tiny_suite, **parts)
 
 
@@ -432,7 +434,7 @@ def test_classes_that_differ_in_a_sign_may_not_change_places(
     suite = suite_with_head(tiny_suite, tmp_path, pair)
     suite = replace(suite, tasks=suite.tasks | {"dtd": ImageFolderTask(class_names=pair[::-1])})
     with pytest.raises(
-        CheckpointError, match=r"names class 0 .*: put the classes in one order, for"
+        CheckpointError, match=r"names class 0 .*: put the classes in one order; if"
     ):
         suite.load_head("dtd")
 

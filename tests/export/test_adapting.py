@@ -155,7 +155,7 @@ def test_the_note_of_a_suite_is_said_of_its_own_tasks_alone() -> None:
         for count in (0, 6, 8)
     }
     assert suite.note.startswith("Rendered images")
-    assert noted == {0: suite.note, 6: f"{suite.note} This is said of mnist, dtd.", 8: ""}
+    assert noted == {0: suite.note, 6: f"{suite.note} This note is about mnist, dtd.", 8: ""}
 
 
 def test_what_an_argument_is_instead_is_said(tiny_suite: Suite) -> None:
@@ -228,8 +228,10 @@ def test_mistakes_end_in_a_sentence(tiny_suite: Suite, tiny_vit: NewVit) -> None
         {**images, "a": -images["b"]},
         heads=heads,
     )
-    refused("heads and a backbone of its own", ConfigError, tiny_suite, heads=heads)
-    refused("leave `max_steps` to `steps`", ConfigError, tiny_suite, trainer={"max_steps": 3})
+    refused(
+        "has its own heads and backbone: leave out `heads`", ConfigError, tiny_suite, heads=heads
+    )
+    refused("and leave out `max_steps`", ConfigError, tiny_suite, trainer={"max_steps": 3})
     refused("in one process, on one device", ConfigError, tiny_suite, trainer={"devices": 2})
     refused("steps is 0: give a number from 1", ConfigError, tiny_suite, steps=0)
     with pytest.raises(DataError) as failed:

@@ -86,7 +86,7 @@ def test_what_blocks_share_is_in_it_once(make_model: MakeModel, exports: Path) -
 
 def test_a_plain_encoder_has_no_dictionary(make_model: MakeModel) -> None:
     for method in (TaskArithmetic(), WEMoE(router_depth=0)):
-        with pytest.raises(ConfigError, match=r"has no dictionary .*: leave out --dictionary"):
+        with pytest.raises(ConfigError, match=r"without a dictionary .*: leave out --dictionary"):
             make_model(method).compressed(Dense())
 
 

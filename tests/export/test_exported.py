@@ -31,7 +31,7 @@ def test_what_was_learned_must_belong_to_the_model(clip_suite: Suite) -> None:
 def test_all_that_was_learned_is_needed(clip_suite: Suite, kept: int) -> None:
     routers = dict(ExportedModel.assemble(clip_suite, WEMoE(), {}, is_adapted=False).adapted)
     fewer = dict([*routers.items()][:kept])
-    with pytest.raises(CheckpointError, match=r"of another model than this WEMoE: '.*' is missing"):
+    with pytest.raises(CheckpointError, match=r"to another model than this WEMoE: '.*' is missing"):
         ExportedModel.assemble(clip_suite, WEMoE(), fewer)
 
 

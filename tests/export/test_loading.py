@@ -216,7 +216,7 @@ def test_an_adapter_is_exported_again_and_a_bundle_is_not(
     export(open_model(folder("adapter")), "bundle", tmp_path / "again", lambda line: None)
     whole = load(tmp_path / "again")
     assert whole(images(), "cars").equal(load(tmp_path / "adapter")(images(), "cars"))
-    with pytest.raises(CheckpointError, match=r"in the format 'bundle', which is not read here"):
+    with pytest.raises(CheckpointError, match=r"in the format 'bundle', which wemoe-pl does not"):
         open_model(tmp_path / "again")
 
 
@@ -246,7 +246,7 @@ def test_a_file_that_is_missing_or_altered_is_named(
     with pytest.raises(CheckpointError, match=rf"{name}\.safetensors is not the file that was exp"):
         load(place)
     (place / f"{name}.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=rf"is not whole: {name}\.safetensors is missing"):
+    with pytest.raises(CheckpointError, match=rf"is incomplete: {name}\.safetensors is missing"):
         load(place)
 
 
@@ -274,7 +274,9 @@ def test_an_adapter_is_not_put_on_other_experts(
 
 @pytest.mark.parametrize("name", ["timm"])
 def test_what_is_for_others_is_not_loaded_here(folder: Callable[[str], Path], name: str) -> None:
-    with pytest.raises(CheckpointError, match=rf"a model in the format '{name}', which is not"):
+    with pytest.raises(
+        CheckpointError, match=rf"a model in the format '{name}', which wemoe-pl does not load"
+    ):
         load(folder(name))
 
 

@@ -124,6 +124,6 @@ def test_what_an_upscaled_encoder_cannot_be_is_refused(
 ) -> None:
     [name] = option
     with pytest.raises(
-        ConfigError, match=rf"cannot be created with {name}=.*: leave it out\. What"
+        ConfigError, match=rf"cannot be created with {name}=.*: leave it out\. The options that"
     ):
         timm.create_model(f"local-dir:{folder(WEMoE())}", pretrained=True, **option)

@@ -137,7 +137,7 @@ def test_what_does_not_read_back_leaves_nothing(
         FORMATS_BY_NAME["timm"], features=slightly_off, write=FORMATS_BY_NAME["adapter"].write
     )
     monkeypatch.setitem(FORMATS_BY_NAME, "timm", off)
-    with pytest.raises(CheckpointError, match=r"differ by up to 1\.0e-03, and not by at most"):
+    with pytest.raises(CheckpointError, match=r"differ by up to 1\.0e-03, and at most .* is a"):
         export(make_model(TaskArithmetic()), "timm", exports, silent)
     assert not list(exports.parent.iterdir())
 
@@ -156,7 +156,7 @@ def test_only_an_export_is_replaced(
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_what_is_no_number_is_no_small_difference(make_model: MakeModel, number: float) -> None:
     model = make_model(TaskArithmetic())
-    with pytest.raises(CheckpointError, match="not the model"):
+    with pytest.raises(CheckpointError, match="does not agree with the model"):
         writing.check_features(model, model.features * number)
 
 

@@ -136,7 +136,7 @@ def test_an_encoder_without_a_class_token_is_merged_too(
     ("options", "message"),
     [
         ({"depth": 1.1}, r"^depth of MASS is 1\.1: choose a number from 0 to 1\.$"),
-        ({"most_alike": 2.0}, r"^most_alike of MASS is 2\.0: choose a cosine\.$"),
+        ({"most_alike": 2.0}, r"^most_alike of MASS is 2\.0: choose a cosine, from -1 to 1\.$"),
         ({"cached": 0}, r"^cached of MASS is 0: choose a number from 1\.$"),
         ({"threshold": -1.0}, r"^threshold is -1\.0: choose a routing weight from 0 to 1\.$"),
     ],
@@ -147,5 +147,5 @@ def test_values_out_of_range_are_refused(options: dict[str, float], message: str
 
 
 def test_nothing_is_put_on_top_of_it() -> None:
-    with pytest.raises(MergeError, match=r"^SVC works on the weights that a static method gives"):
+    with pytest.raises(MergeError, match=r"^SVC works on the final weights of a static method, b"):
         SVC(MASS())

@@ -80,7 +80,7 @@ def test_with_a_threshold_of_0_consensus_is_task_arithmetic(
 def test_a_threshold_out_of_range_is_refused(
     kind: type[TALLMasks] | type[Consensus], threshold: float
 ) -> None:
-    with pytest.raises(MergeError, match=rf"threshold is {threshold}: choose how many times"):
+    with pytest.raises(MergeError, match=rf"threshold is {threshold}: choose the ratio to"):
         kind(threshold=threshold)
 
 

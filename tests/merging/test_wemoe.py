@@ -466,8 +466,8 @@ def test_routers_that_are_fitted_to_images_have_no_common_start() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rest": WEMoE()}, "WEMoE gives none that are final: choose for `rest` one such as"),
-        ({"centre": EMR()}, "EMR gives none that are final: choose for `centre` one such as"),
+        ({"rest": WEMoE()}, "WEMoE gives no final weights: choose for `rest` one such as"),
+        ({"centre": EMR()}, "EMR gives no final weights: choose for `centre` one such as"),
         ({"router_depth": 1, "router_width": 9}, "router of depth 1 has no hidden layer"),
         ({"start_images": -1}, "start_images is -1: give a number from 0."),
         ({"start_images": 8, "router_depth": 0}, "A router of depth 0 does not look at images"),

@@ -62,5 +62,5 @@ def test_what_gives_no_final_weights_is_refused(
     method: MergeMethod, wrapper: type[Wrapper]
 ) -> None:
     name = method.label.split()[0]
-    with pytest.raises(MergeError, match=rf"{wrapper.__name__} works on .* {name}.* gives none"):
+    with pytest.raises(MergeError, match=rf"{wrapper.__name__} works on .* {name}.* gives no f"):
         wrapper(method)

@@ -169,7 +169,7 @@ def test_a_classifier_says_what_it_is(
         "  2 mixtures of cars, dtd, mnist",
         "  tasks (classes): cars (10), dtd (10), mnist (10)",
         '  model.predict("photo.png") names task and class',
-        '  model(images, "cars") gives logits of what model.preprocess made',
+        '  model(images, "cars") gives the logits of images from model.preprocess',
     ]
     assert "one set of weights for all images" in repr(static)
 
@@ -328,7 +328,7 @@ def test_it_is_said_once_that_nothing_was_calibrated(
     static: MultiTaskClassifier, pictures: list[Path]
 ) -> None:
     warn_once.cache_clear()
-    with pytest.warns(UserWarning, match="No image is said to be of none of the tasks") as told:
+    with pytest.warns(UserWarning, match="cannot say that an image belongs to none of the") as told:
         static.predict(pictures)
     assert len(told) == 1
     with warnings.catch_warnings():
@@ -349,7 +349,7 @@ def test_mass_infers_the_task_by_the_largest_logit_of_those_that_it_chose(
         chosen = [task for task, values in weights.items() if values[i].item() > 0]
         largest = {task: model(images[i : i + 1], task).max().item() for task in chosen}
         assert answer.task == max(largest, key=lambda task: largest[task])
-    assert "weights that are merged for every image, of some of cars, dtd, mnist" in repr(model)
+    assert "weights that are merged for every image from some of cars, dtd, mnist" in repr(model)
     with pytest.raises(
         ConfigError, match=r"^The rule 'logit' compares the tasks that an image was"
     ):

@@ -11,7 +11,7 @@ from wemoe_pl.model.classifier import Prediction
 from wemoe_pl.model.named_answers import named_answers
 
 
-@pytest.mark.filterwarnings("ignore:No image is said to be of none")
+@pytest.mark.filterwarnings("ignore:The model cannot say that an image belongs to none")
 def test_each_image_has_its_own_answers_and_a_torn_one_its_reason(checkpoint: Path) -> None:
     model = load(checkpoint)
     images = torch.randn(2, 3, 28, 28, generator=torch.Generator().manual_seed(0))

@@ -156,9 +156,9 @@ def with_task(**task: Any) -> dict[str, Any]:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "a list": ([1, 2], "is no suite"),
-    "a text": ("a text", "is no suite"),
-    "nothing": (None, "is no suite"),
+    "a list": ([1, 2], "is not a suite"),
+    "a text": ("a text", "is not a suite"),
+    "nothing": (None, "is not a suite"),
     "no backbone": ({k: v for k, v in describe(PLAIN).items() if k != "backbone"}, "backbone"),
     "an unknown key": (describe(PLAIN) | {"expert": {"cars": "x"}}, "expert"),
     "a number for a mapping": (describe(PLAIN) | {"experts": 3}, "experts"),
@@ -188,7 +188,7 @@ def test_a_file_that_is_no_suite_is_a_config_error(bad: str, tmp_path: Path) -> 
 def test_a_file_that_is_no_yaml_is_a_config_error(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("name: [unclosed")
-    with pytest.raises(ConfigError, match=r"bad\.yaml is no suite"):
+    with pytest.raises(ConfigError, match=r"bad\.yaml is not a suite"):
         read_suite(str(path))
 
 
@@ -239,5 +239,5 @@ def test_what_can_be_chosen_by_class_is_described_with_its_class() -> None:
     ids=["foreign class", "no number", "out of range", "no class"],
 )
 def test_what_is_no_merge_method_is_a_config_error(merge: Any) -> None:
-    with pytest.raises(ConfigError, match="no recipe of a suite and a merge method"):
+    with pytest.raises(ConfigError, match="not a recipe of a suite and a merge method"):
         rebuild({"suite": describe(PLAIN), "merge": merge})

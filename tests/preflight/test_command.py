@@ -189,7 +189,7 @@ def test_what_an_objective_and_the_guard_lack_is_told(check: Check) -> None:
     said = " ".join(out.split())
     assert status == 1
     assert "set data.compare_with to train, or choose another objective" in said
-    assert "guard.action is restore, which chooses among the states that are validated" in said
+    assert "guard.action is restore, which chooses among the validated states, but trainer" in said
     assert check("--model.objective=TrustedExperts", "--data.compare_with=train")[0] == 0
 
 

@@ -276,7 +276,7 @@ def test_an_image_that_was_replaced_since_is_named_and_can_be_put_back(
     assert pictures[3].stat().st_size == before.st_size
     status, said = fit(*suite)
     assert status == 1
-    assert f"{pictures[3]} is another image than when this run read it before: put the" in said
+    assert f"{pictures[3]} has changed since this run first read it: put the old image" in said
     assert kept_step(out) >= 9
     pictures[3].write_bytes(old)
     assert fit(*suite)[0] == 0

@@ -319,14 +319,14 @@ def test_the_folder_of_a_run_is_held_to_the_same_list(tmp_path: Path, trace: Pat
     with pytest.raises(ConfigError, match=r"^A config may not name 'evil_module.Evil'"):
         load(tmp_path)
     assert not (trace / "it_ran").exists()
-    with pytest.raises(ConfigError, match="no recipe"):  # imported, and no method
+    with pytest.raises(ConfigError, match="not a recipe"):  # imported, and no method
         load(tmp_path, allow=["evil_module"])
 
 
 def test_a_suite_is_held_to_the_same_list(tmp_path: Path, trace: Path) -> None:
     path = tmp_path / "suite.yaml"
     path.write_text(yaml.safe_dump(SUITE | {"tasks": {"a": "evil_module.Evil"}}))
-    with pytest.raises(ConfigError, match=r"suite.yaml is no suite: (.|\n)*evil_module.Evil"):
+    with pytest.raises(ConfigError, match=r"suite.yaml is not a suite: (.|\n)*evil_module.Evil"):
         read_suite(str(path))
     assert not (trace / "it_ran").exists()
 

@@ -112,8 +112,8 @@ def test_a_checkpoint_of_an_earlier_version_says_no_options(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"learning_rate": "much"}, "no options of a TestTimeAdaptation.*learning_rate"),
-        ({"speed": 3}, "no options of a TestTimeAdaptation.*speed"),
+        ({"learning_rate": "much"}, "options do not fit TestTimeAdaptation.*learning_rate"),
+        ({"speed": 3}, "options do not fit TestTimeAdaptation.*speed"),
     ],
 )
 def test_options_that_there_are_not_are_refused(

@@ -4,5 +4,6 @@ BENCH_MEASURES = ("layer", "forms", "ways", "limits", "memory", "encoder", "buil
 # The names of the models whose sizes are used.
 BENCH_SHAPES = ("vitb32", "vitb16", "vitl14", "miniature")
 BENCH_NOTE = (
-    "Random weights and images: times and sizes, not accuracy. Ratios are to the plain model."
+    "Weights and images are random, so this measures times and sizes, not accuracy. Ratios are "
+    "relative to the plain model."
 )

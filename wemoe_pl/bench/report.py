@@ -87,7 +87,7 @@ def draw_curves(out: Path, measured: Sequence[BenchRow]) -> None:
         curves = {key: costs_by(key, rows, usual) for key in ("samples", "experts")}
         if several := {k: lines for k, lines in curves.items() if len(lines["plain, forward"]) > 1}:
             fixed = ", ".join(f"{key} {value}" for key, value in usual.items())
-            about = f"An MLP of {shape}; where it is not the axis: {fixed}"
+            about = f"An MLP of {shape}; values that are not on the axis: {fixed}"
             plot_costs(out / f"layer_{shape}.png", several, about)
 
 

@@ -26,7 +26,7 @@ class Best:
         own = shapes_of(module.trained_parameters())
         if difference := first_difference(shapes_of(self.weights), own):
             raise CheckpointError(
-                f"The checkpoint has a best state that is damaged or of another model: "
+                f"The best state in the checkpoint is damaged or belongs to another model: "
                 f"{difference}. Go on from another checkpoint, or begin anew with --fresh."
             )
 
@@ -64,7 +64,7 @@ def recalled(saved: Mapping[str, Any] | None, score: LabelFreeScore) -> Best | N
         return None
     if score not in saved:
         raise CheckpointError(
-            f"The checkpoint has a best state that was not chosen by {score}, which guard.score is "
-            "now: set it to what it was, or begin anew with --fresh."
+            f"guard.score is {score}, but another score chose the best state in the checkpoint: "
+            "set guard.score to what it was, or begin anew with --fresh."
         )
     return Best(saved[score], saved["step"], saved["weights"])

@@ -102,7 +102,7 @@ class CollapseGuard(L.Callback):
             self.collapsed[task] = step
             rank_zero_only(warn)(
                 f"The predictions for '{task}' are collapsing: at step {step} they spread over "
-                f"{now:.1f} classes, once over {before:.1f}. Set model.objective to "
+                f"{now:.1f} classes, and earlier over {before:.1f}. Set model.objective to "
                 "InformationMaximisation, or guard.action to restore."
             )
 
@@ -110,8 +110,8 @@ class CollapseGuard(L.Callback):
         """Say in the first step that steps are not watched."""
         if not self._is_said:
             rank_zero_info(
-                "The training step does not return how often each class was predicted, as "
-                "`predicted`: the guard against collapse looks at validations alone."
+                "The training step does not return `predicted`, which tells how often each class "
+                "was predicted, so the guard against collapse looks only at validations."
             )
         self._is_said = True
 
@@ -134,8 +134,8 @@ class CollapseGuard(L.Callback):
             return
         pl_module.load_state_dict(self.best.weights, strict=False)
         rank_zero_info(
-            f"The state of step {self.best.step} is the best without labels, by {self.score}, of "
-            "those validated."
+            f"The state of step {self.best.step} is restored: by {self.score}, which needs no "
+            "labels, it is the best state that was validated."
         )
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -175,8 +175,9 @@ def check_validates(action: str, trainer: L.Trainer) -> None:
     """Raise `ConfigError` if a state is to be chosen by validations that there are not."""
     if action == "restore" and not trainer.limit_val_batches:
         raise ConfigError(
-            "guard.action is restore, which chooses among the states that are validated, and "
-            "trainer.limit_val_batches is 0: leave that out, or set guard.action to warn."
+            "guard.action is restore, which chooses among the validated states, but "
+            "trainer.limit_val_batches is 0, so no state is validated: leave out "
+            "trainer.limit_val_batches, or set guard.action to warn."
         )
 
 
@@ -184,8 +185,8 @@ def warn_of_no_choice(action: str) -> None:
     """Warn if a state was to be chosen, and none was validated."""
     if action == "restore":
         rank_zero_only(warn)(
-            "guard.action is restore, and no state was validated to choose from: the last one is "
-            "kept. Set trainer.val_check_interval below trainer.max_steps."
+            "guard.action is restore, but no state was validated that could be chosen: the last "
+            "one is kept. Set trainer.val_check_interval below trainer.max_steps."
         )
 
 
@@ -195,6 +196,6 @@ def check_score(action: str, score: str) -> None:
         raise ConfigError(f"guard.score is '{score}': choose {' or '.join(CHOSEN_BY)}.")
     if score != "information" and action != "restore":
         raise ConfigError(
-            f"guard.score is {score}, by which nothing is chosen while guard.action is {action}: "
-            "set guard.action to restore, or leave guard.score out."
+            f"guard.score is {score}, but guard.action is {action}, which chooses no state and so "
+            "ignores the score: set guard.action to restore, or leave guard.score out."
         )

@@ -115,8 +115,8 @@ def check_gradient(norm: Tensor, step: int, metrics: Mapping[str, Tensor]) -> No
         where = f" ({', '.join(named)})" if named else ""
         raise WeMoEError(
             f"The gradient is {float(norm)} at step {step}{where}: nothing can be learned from it. "
-            "Choose a smaller model.learning_rate, or another trainer.precision, and go on with it "
-            "by `--ckpt_path last`."
+            "Choose a smaller model.learning_rate, or another trainer.precision, and go on from "
+            "the last checkpoint with `--ckpt_path last`."
         )
 
 

@@ -204,9 +204,9 @@ def check_together(trainer: L.Trainer, step: int) -> None:
     first = trainer.strategy.broadcast(step)
     if trainer.strategy.reduce_boolean_decision(first != step, all=False):
         raise CheckpointError(
-            f"The first process of this run goes on from step {first}, of which others do not see "
-            "the checkpoint: let all machines share the disk of --out, or give another --out to "
-            "begin anew."
+            f"The first process of this run goes on from step {first}, but other processes do not "
+            "see the checkpoint of that step: let all machines share the disk of --out, or give "
+            "another --out to begin anew."
         )
 
 
@@ -249,6 +249,6 @@ def restore_rng(states: dict[str, Tensor]) -> None:
             torch.cuda.set_rng_state(states["cuda"])
     except (RuntimeError, TypeError) as error:
         raise CheckpointError(
-            "The checkpoint has a state of random numbers that is damaged: go on from another, or "
-            "begin anew with --fresh."
+            "The state of the random generators in the checkpoint is damaged: go on from another "
+            "checkpoint, or begin anew with --fresh."
         ) from error

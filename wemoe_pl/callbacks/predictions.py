@@ -91,7 +91,7 @@ class Predictions(Callback):
         missing = sum(not part.is_file() for part in parts)
         if missing:
             raise WeMoEError(
-                f"{missing} of {len(parts)} batches are not answered yet: run the same command "
+                f"{missing} of {len(parts)} batches have no predictions yet: run the same command "
                 "again to go on."
             )
         answers, unreadable, reasons = 0, [], []

@@ -87,7 +87,10 @@ class ValidationSchedule(L.Callback):
         """Return a note on the images of the curves; None if the curves are of all images."""
         if self.images is None:
             return None
-        return f"Curves are of the same {self.images} test images of each task, tables of all."
+        return (
+            f"Curves are computed on the same {self.images} test images of each task, tables on "
+            "all test images."
+        )
 
 
 def has_no_interval(trainer: L.Trainer) -> bool:

@@ -50,6 +50,6 @@ def check_config(
         for name, theirs in published_hyperparameters(path, form).items():
             if own.get(name, theirs) != theirs:
                 raise CheckpointError(
-                    f"{path} tells that the {name} of the weights beside it is {theirs}, but that "
+                    f"{path} says that the {name} of the weights beside it is {theirs}, but that "
                     f"of {owner} is {own[name]}: {advice[name]}."
                 )

@@ -91,8 +91,8 @@ class LinearHead(ClassificationHead):
         self.normalize = normalize
         if bias.shape != weight.shape[:1]:
             raise CheckpointError(
-                f"A head has one bias per class, but one of shape {tuple(bias.shape)} was given "
-                f"for {len(weight)} classes."
+                f"A head has one bias per class, but biases of shape {tuple(bias.shape)} were "
+                f"given for {len(weight)} classes."
             )
         self.bias = nn.Parameter(bias, requires_grad=False)
 
@@ -251,6 +251,7 @@ def prototype_head(
     for name, vector in zip(classes, sums, strict=True):
         if not vector.any():
             raise CheckpointError(
-                f"A head cannot be built: class '{name}' has no images; give at least one of each."
+                f"A head cannot be built: class '{name}' has no images; give at least one image of "
+                "each class."
             )
     return CosineHead(F.normalize(sums, dim=-1), classes, logit_scale)

@@ -61,7 +61,7 @@ def check_text_keys(name: str, shapes: Shapes, reference: Shapes) -> None:
     """Raise `CheckpointError` unless weights have exactly the keys and shapes of a text tower."""
     if difference := first_difference(shapes, reference):
         raise CheckpointError(
-            f"The text tower in {name} is not of the `text_tower` in the suite: "
+            f"The text tower in {name} does not fit the `text_tower` of the suite: "
             f"{difference}. Give the name under which open_clip knows this model."
         )
 

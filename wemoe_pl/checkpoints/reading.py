@@ -25,9 +25,9 @@ WRAPPER = re.compile(
 )
 # The first bytes of files that often lie in the place of weights, and the advice about each.
 OTHERS = {
-    b"version h": "is a pointer of Git LFS in the place of the file: run `git lfs pull` there",
-    b"\x89HDF": "is of HDF5, the format of Keras: use the weights that are published for PyTorch",
-    b"GGUF": "is of GGUF, the format of llama.cpp: use the weights that are published for PyTorch",
+    b"version h": "is a Git LFS pointer instead of the file itself: run `git lfs pull` there",
+    b"\x89HDF": "is in HDF5, the format of Keras: use the weights that are published for PyTorch",
+    b"GGUF": "is in GGUF, the format of llama.cpp: use the weights that are published for PyTorch",
 }
 EXTRACT = (
     "where you trust it, read it with the program that wrote it and save the state dict alone, "
@@ -154,7 +154,7 @@ def open_safetensors(path: Path) -> Weights:
             shapes = {key: torch.Size(file.get_slice(key).get_shape()) for key in keys}
             metadata = file.metadata() or {}
     except SafetensorError as error:
-        what = "is empty" if not path.stat().st_size else f"is damaged or no weights ({error})"
+        what = "is empty" if not path.stat().st_size else f"is damaged or has no weights ({error})"
         raise CheckpointError(f"{path} {what}: copy or download it again.") from error
     return Weights(str(path), shapes, read, metadata)
 
@@ -180,13 +180,13 @@ def open_pickle(path: Path, is_zip: bool) -> Weights:
             )
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} is a pickle of more than tensors, which can run code when it is loaded: "
+            f"{path} is a pickle that holds more than tensors, and loading it can run code: "
             f"{EXTRACT}."
         ) from error
     except Exception as error:  # torch raises errors of many kinds
         raise CheckpointError(
-            f"{path} is damaged or no weights: copy or download it again; if it is a TorchScript "
-            f"archive, {EXTRACT}."
+            f"{path} is damaged or has no weights: copy or download it again; if it is a "
+            f"TorchScript archive, {EXTRACT}."
         ) from error
     tensors = state_dict_in(loaded, str(path))
     for key, tensor in tensors.items():

@@ -40,8 +40,8 @@ def weight_files(source: str, own_name: str) -> list[Path]:
     """
     if source == IN_MEMORY:
         raise CheckpointError(
-            "This model was merged from weights in memory, which no file has: load its export in "
-            "the format 'bundle', or give the models again, as `load_from_checkpoint(PATH, "
+            "This model was merged from weights in memory, which are in no file: load its export "
+            "in the format 'bundle', or give the models again, as `load_from_checkpoint(PATH, "
             "suite=ModelSuite.of(…))`."
         )
     path = locate(source)
@@ -97,7 +97,7 @@ def shards_without_index(folder: Path) -> list[Path]:
         if shards and not is_complete([path.name for path in shards]):
             raise CheckpointError(
                 f"The folder {folder} holds {len(shards)} of the {count_of_shards(shards[0])} "
-                f"shards that {shards[0].name} speaks of: copy the others there too."
+                f"shards to which {shards[0].name} belongs: copy the others there too."
             )
         if shards:
             return shards
@@ -129,9 +129,9 @@ def config_files(source: str, own_name: str) -> list[Path]:
     request = hub_request(source, own_name)
     if not found and request and not request.is_settled_beside:
         warn_once(
-            f"Weights in the hub's cache ({constants.HF_HUB_CACHE}) lie there without their "
-            "config.json, so that their activation is not compared with the backbone's: run "
-            "`wemoe-pl prepare` once where there is a network."
+            f"The hub's cache ({constants.HF_HUB_CACHE}) has weights without their config.json, so "
+            "their activation cannot be compared with the backbone's: run `wemoe-pl prepare` once "
+            "where there is a network."
         )
     return found
 
@@ -166,7 +166,7 @@ def shards_beside(index: Path) -> list[Path]:
     shards = [index.parent / name for name in shard_names(index)]
     for shard in shards:
         if not shard.is_file():
-            raise CheckpointError(f"{index} speaks of {shard.name}, which is not beside it.")
+            raise CheckpointError(f"{index} lists {shard.name}, which is not beside it.")
     return shards
 
 
@@ -180,7 +180,7 @@ def shard_names(index: Path) -> list[str]:
         ) from error
     for name in names:
         if not isinstance(name, str) or "/" in name or not is_inside(name):
-            raise CheckpointError(f"{index} speaks of '{name}', which is outside its folder.")
+            raise CheckpointError(f"{index} lists '{name}', which is outside its folder.")
     return sorted(names)
 
 

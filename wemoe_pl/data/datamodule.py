@@ -97,8 +97,8 @@ class MultiTaskData(VisionData):
             check_proportions(proportions, streamed)
             if self.tasks_per_batch < len(streamed):
                 raise ConfigError(
-                    f"proportions mixes the tasks of a step, which tasks_per_batch "
-                    f"{tasks_per_batch} splits: leave out one of them."
+                    f"proportions mixes the tasks within a step, but tasks_per_batch "
+                    f"{tasks_per_batch} splits a step by task: leave out one of the two options."
                 )
 
     def compared_images(self, count: int) -> dict[str, Tensor]:
@@ -116,8 +116,8 @@ class MultiTaskData(VisionData):
         """Raise `ConfigError` unless the processes can share a step; drawn tasks allow only one."""
         if self.proportions is not None and processes > 1:
             raise ConfigError(
-                "data.proportions draws how many images of a task a step has, which do not split "
-                f"evenly over {processes} devices: set trainer.devices to 1."
+                "data.proportions draws at random how many images of each task a step has, and "
+                f"these do not split evenly over {processes} devices: set trainer.devices to 1."
             )
         super().check_processes(processes)
 

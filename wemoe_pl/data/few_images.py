@@ -24,7 +24,7 @@ class FewImages:
         per_class: the number of images of every class; labels only choose them.
 
     >>> FewImages(per_class=5).note
-    'Adapted on 5 images of every class, which labels chose; nothing else looked at labels.'
+    'Adapted on 5 images of every class, chosen by label; adapting used labels for nothing else.'
     """
 
     per_task: int | None = None
@@ -48,8 +48,8 @@ class FewImages:
             return f"Adapted on {self.per_task} images of every task."
         if self.per_class is not None:
             return (
-                f"Adapted on {self.per_class} images of every class, which labels chose; nothing "
-                "else looked at labels."
+                f"Adapted on {self.per_class} images of every class, chosen by label; "
+                "adapting used labels for nothing else."
             )
         return ""
 
@@ -92,14 +92,14 @@ def check_enough(per_class: int, labels: NDArray[np.int64], name: str) -> None:
     """
     if (labels == UNLABELLED).any():
         raise ConfigError(
-            f"images_per_class is {per_class}, and not all {name} have labels to choose by: give "
-            "images_per_task."
+            f"images_per_class is {per_class}, which chooses images by label, but not all {name} "
+            "have labels: give images_per_task."
         )
     _, sizes = np.unique(labels, return_counts=True)
     if short := int((sizes < per_class).sum()):
         warn_once(
-            f"images_per_class is {per_class}, and {short} of {len(sizes)} classes of the {name} "
-            f"have fewer, down to {sizes.min()}: of these, all images are adapted on."
+            f"images_per_class is {per_class}, but {short} of {len(sizes)} classes of the {name} "
+            f"have fewer, the smallest class {sizes.min()}: all images of these classes are used."
         )
 
 

@@ -43,8 +43,8 @@ def check_classes_of_head(task: str, ours: Sequence[str], theirs: Sequence[str])
     advice = "use a head that was made for them."
     if len(match_names(theirs, ours)) == len(theirs):
         advice = (
-            "put the classes in one order, for folders and for labels that are names by giving "
-            "the head's as the task's `class_names`."
+            "put the classes in one order; if folders or labels name the classes of the images, "
+            "do so by giving the head's class names as the task's `class_names`."
         )
     if len(ours) != len(theirs):
         raise CheckpointError(

@@ -10,7 +10,7 @@ def as_many_as_cores(workers: int) -> int:
     cores = cores_of_process()
     if workers > cores:
         rank_zero_info(
-            f"{cores} of {workers} processes (data.num_workers) load images: one for every core."
+            f"Only {cores} of {workers} processes (data.num_workers) load images: one per core."
         )
     return min(workers, cores)
 

@@ -85,9 +85,9 @@ def mixture_note(proportions: Mapping[str, float] | None) -> str:
     """Return a note on how the tasks of a stream were mixed; empty without proportions.
 
     >>> mixture_note({"mnist": 9, "dtd": 1})
-    'The images of a step came mixed, by these weights: mnist 9, dtd 1.'
+    'The tasks were mixed in every step by these weights: mnist 9, dtd 1.'
     """
     if proportions is None:
         return ""
     weights = ", ".join(f"{task} {weight:g}" for task, weight in proportions.items())
-    return f"The images of a step came mixed, by these weights: {weights}."
+    return f"The tasks were mixed in every step by these weights: {weights}."

@@ -72,8 +72,8 @@ class ModelSuite(Suite):
         """
         if PRETRAINED not in models:
             raise ConfigError(
-                f"There is no '{PRETRAINED}' among the models, from which the others were "
-                f"fine-tuned. {did_you_mean(PRETRAINED, map(str, models))}"
+                f"There is no '{PRETRAINED}' among the models: give the one from which the others "
+                f"were fine-tuned. {did_you_mean(PRETRAINED, map(str, models))}"
             )
         for key, model in models.items():
             if not isinstance(model, nn.Module):
@@ -81,7 +81,10 @@ class ModelSuite(Suite):
         given = dict(heads or {})
         for task in given:
             if task not in tasks:
-                raise ConfigError(f"There is no task '{task}' to head. {did_you_mean(task, tasks)}")
+                raise ConfigError(
+                    f"heads has '{task}', which is not one of the tasks. "
+                    f"{did_you_mean(task, tasks)}"
+                )
         encoder = without_own_head(models[PRETRAINED], given)
         experts = {task: model for task, model in models.items() if task != PRETRAINED}
         own = {task: chosen_head(task, tasks[task], given, experts) for task in tasks}

@@ -42,8 +42,8 @@ class Contents:
         if changed.any():
             place = seen.places[int(changed.nonzero()[0])]
             raise DataError(
-                f"{self._images[seen.name].name(place)} is another image than when this run read "
-                "it before: put the old one back, or begin anew with --fresh."
+                f"{self._images[seen.name].name(place)} has changed since this run first read "
+                "it: put the old image back, or begin anew with --fresh."
             )
         known[places] = hashes
 
@@ -73,7 +73,7 @@ class Contents:
                 known.shape,
             ):
                 raise CheckpointError(
-                    f"The checkpoint has damaged notes of what the {name} looked like: go on from "
-                    "another, or begin anew with --fresh."
+                    f"The hashes of the {name} in the checkpoint are damaged: go on from another "
+                    "checkpoint, or begin anew with --fresh."
                 )
             self.known[name] = hashes

@@ -101,14 +101,15 @@ def data_config(backbone: Backbone) -> dict[str, Any]:
     mean, std = config["mean"], config["std"]
     if channels not in (1, 3):
         raise ConfigError(
-            f"The backbone takes {channels} channels (in_chans), but images have three, or one of "
-            "grey values: choose a backbone that takes so many."
+            f"The backbone takes {channels} channels (in_chans), but images have three channels, "
+            "or one if they are grey: choose a backbone that takes three or one."
         )
     if channels == 1 and (len({*mean}) > 1 or len({*std}) > 1):
         raise ConfigError(
             f"The backbone takes one channel (in_chans), but {backbone.model} is normalised by "
-            f"the mean {mean} and the standard deviation {std} of three, and nothing states those "
-            "of grey values: choose a model whose three are alike, or leave out in_chans."
+            f"the mean {mean} and the standard deviation {std} of three channels, and nothing "
+            "states those of grey images: choose a model that normalises its three channels alike, "
+            "or leave out in_chans."
         )
     normalised = {"mean": tuple(mean)[:channels], "std": tuple(std)[:channels]}
     return {**config, **normalised, "input_size": (channels, height, width), "crop_pct": 1.0}

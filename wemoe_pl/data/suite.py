@@ -216,7 +216,9 @@ def check_activations(backbone: Backbone, text_tower: TextTower) -> None:
 def check_is_text(name: object) -> None:
     """Raise `ConfigError` if YAML has read the name of a task as something other than text."""
     if not isinstance(name, str):
-        raise ConfigError(f"The task {name!r} is no text to YAML: put quotes around its name.")
+        raise ConfigError(
+            f"YAML does not read the task name {name!r} as text: put quotes around the name."
+        )
 
 
 def check_task_name(name: str) -> None:
@@ -227,8 +229,8 @@ def check_task_name(name: str) -> None:
     if not TASK_NAME.fullmatch(name) or hasattr(nn.ModuleDict(), name):
         raise ConfigError(
             f"'{name}' cannot be the name of a task: use letters, digits, '-' and '_' (100 at "
-            "most), begin with a letter or digit, and avoid what PyTorch calls its own, such as "
-            "'type' or 'keys'."
+            "most), begin with a letter or digit, and avoid names that PyTorch itself uses, such "
+            "as 'type' or 'keys'."
         )
 
 

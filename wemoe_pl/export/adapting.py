@@ -225,7 +225,9 @@ def suite_from(
                 raise ConfigError(f"There are no images for '{task}': give some, by `images`.")
         return with_class_names(ModelSuite.of(models, tasks, heads, backbone))
     if heads is not None or backbone is not None:
-        raise ConfigError("A suite has heads and a backbone of its own: leave out yours.")
+        raise ConfigError(
+            "A suite has its own heads and backbone: leave out `heads` and `backbone`."
+        )
     suite = models if isinstance(models, Suite) else read_suite(models)
     for task in tasks:
         check_has_task(suite, task)
@@ -244,7 +246,7 @@ def note_without(suite: Suite, given: Collection[str]) -> str:
     own = [task for task in suite.tasks if task not in given]
     if not suite.note or not given:
         return suite.note
-    return f"{suite.note} This is said of {', '.join(own)}." if own else ""
+    return f"{suite.note} This note is about {', '.join(own)}." if own else ""
 
 
 def as_task(name: str, images: Any) -> VisionTask:

@@ -74,7 +74,8 @@ class ExportedModel:
         needed = shapes_of(learned if is_adapted or adapted else {})
         if difference := first_difference(shapes_of(adapted), needed):
             raise CheckpointError(
-                f"What was adapted is of another model than this {merge.label}: {difference}."
+                f"The adapted weights belong to another model than this {merge.label}: "
+                f"{difference}."
             )
         classifier.load_state_dict(dict(adapted), strict=False)
         if folds(classifier.encoder):
@@ -141,7 +142,7 @@ class ExportedModel:
         """
         if self.is_plain or not isinstance(self.merge, WEMoE):
             raise ConfigError(
-                f"{self.merge.label} has no dictionary of task vectors here: leave out "
+                f"{self.merge.label} is exported without a dictionary of task vectors: leave out "
                 "--dictionary."
             )
         merge = replace(self.merge, compression=compression)

@@ -109,8 +109,8 @@ def open_adapter(folder: Path, allow: Sequence[str]) -> ExportedModel:
     manifest = read_manifest(folder / MANIFEST)
     if manifest.format != "adapter":
         raise CheckpointError(
-            f"{folder} is a model in the format '{manifest.format}', which is not read here: give "
-            "the run that it was exported from, an adapter or a bundle."
+            f"{folder} is a model in the format '{manifest.format}', which wemoe-pl does not load: "
+            "give the run that it was exported from, an adapter or a bundle."
         )
     manifest.check_files(folder, ADAPTER_FILE)
     return read_adapter(folder, manifest, allow)

@@ -127,14 +127,14 @@ class Manifest:
         """
         if needed not in self.files:
             raise CheckpointError(
-                f"{folder / MANIFEST} has no SHA-256 of {needed}, and so it cannot be known "
-                "whether that is what was exported. Copy or download both again."
+                f"{folder / MANIFEST} has no SHA-256 of {needed}, so nothing shows whether this is "
+                "the file that was exported. Copy or download both again."
             )
         for name, digest in self.files.items():
             path = folder / name
             if not path.is_file():
                 raise CheckpointError(
-                    f"{folder} is not whole: {name} is missing, of which its {MANIFEST} speaks. "
+                    f"{folder} is incomplete: {name} is missing, although its {MANIFEST} lists it. "
                     "Copy or download it again."
                 )
             if sha256(path) != digest:
@@ -167,10 +167,12 @@ def read_manifest(path: Path) -> Manifest:
         if not isinstance(version, int):
             raise TypeError(version)
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged or no manifest: export it again.") from error
+        raise CheckpointError(
+            f"{path} is damaged or is not a manifest: export the model again."
+        ) from error
     faults = MANIFEST_SCHEMA.faults(found)
     if version > VERSION or (faults.unknown and not faults.wrong):
-        form = f"its form is {version}, and this one reads up to {VERSION}"
+        form = f"its form is {version}, and this wemoe-pl reads forms up to {VERSION}"
         why = form if version > VERSION else f"it has {faults.unknown_in_words}"
         raise CheckpointError(f"{path} was written by a later wemoe-pl ({why}): upgrade wemoe_pl.")
     if faults.wrong:
@@ -178,5 +180,5 @@ def read_manifest(path: Path) -> Manifest:
     manifest = MANIFEST_SCHEMA.make(found)
     for name in manifest.files:
         if "/" in name or not is_inside(name):
-            raise CheckpointError(f"{path} speaks of '{name}', which is outside its folder.")
+            raise CheckpointError(f"{path} lists '{name}', which is outside its folder.")
     return manifest

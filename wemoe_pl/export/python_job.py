@@ -62,7 +62,7 @@ class PythonJob:
         """Refuse arguments of the trainer that would make it another job."""
         check_trainer_arguments(self.options)
         if "max_steps" in self.options:
-            raise ConfigError("The number of steps is given twice: leave `max_steps` to `steps`.")
+            raise ConfigError("The steps are given twice: give `steps`, and leave out `max_steps`.")
         for name in ("devices", "num_nodes"):
             if self.options.get(name, 1) not in (1, "1"):
                 raise ConfigError(

@@ -71,19 +71,19 @@ def way_back(out: Path, name: str) -> str:
     """Say where an export is, and how it is loaded.
 
     >>> way_back(Path("exports/demo"), "bundle")
-    "The model is in exports/demo: load it by wemoe_pl.load('exports/demo')."
+    "The model is in exports/demo: load it with wemoe_pl.load('exports/demo')."
     """
     is_ours = FORMATS_BY_NAME[name].is_loaded_here
-    how = f"wemoe_pl.load({str(out)!r})" if is_ours else f"the lines of {out / CARD_FILE}"
-    return f"The model is in {out}: load it by {how}."
+    how = f"wemoe_pl.load({str(out)!r})" if is_ours else f"the code in {out / CARD_FILE}"
+    return f"The model is in {out}: load it with {how}."
 
 
 def check_is_one_model(model: ExportedModel) -> None:
     """Raise `ConfigError` for a model that has an encoder per task."""
     if isinstance(model.classifier.encoder, PerTaskEncoder):
         raise ConfigError(
-            f"{model.merge.label} has an encoder per task, and so is no one model to export: "
-            "choose a merge method."
+            f"{model.merge.label} has an encoder per task, so it is not one model that can be "
+            "exported: choose a merge method."
         )
 
 
@@ -104,8 +104,8 @@ def check_features(model: ExportedModel, features: Tensor) -> float:
     allowed = TOLERANCE[model.dtype] * max(1.0, own.abs().max().item())
     if not difference <= allowed:
         raise CheckpointError(
-            f"What was exported is not the model: read back, its features differ by up to "
-            f"{difference:.1e}, and not by at most {allowed:.1e}. Nothing was left."
+            f"The export does not agree with the model: read back, its features differ by up to "
+            f"{difference:.1e}, and at most {allowed:.1e} is allowed. The export was deleted."
         )
     return difference
 

@@ -62,7 +62,9 @@ class MASS(MergeMethod):
         if not 0 <= self.depth <= 1:
             raise MergeError(f"depth of MASS is {self.depth}: choose a number from 0 to 1.")
         if not -1 <= self.most_alike <= 1:
-            raise MergeError(f"most_alike of MASS is {self.most_alike}: choose a cosine.")
+            raise MergeError(
+                f"most_alike of MASS is {self.most_alike}: choose a cosine, from -1 to 1."
+            )
         if self.cached < 1:
             raise MergeError(f"cached of MASS is {self.cached}: choose a number from 1.")
 

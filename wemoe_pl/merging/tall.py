@@ -65,7 +65,8 @@ class Consensus(TensorMethod):
         check_threshold(self.threshold)
         if self.agreeing < 1:
             raise MergeError(
-                f"agreeing is {self.agreeing}: choose how many masks must have an entry, from 1."
+                f"agreeing is {self.agreeing}: choose how many masks must have an entry that is "
+                "kept, from 1."
             )
 
     @property
@@ -93,6 +94,6 @@ def check_threshold(threshold: float) -> None:
     """Raise `MergeError` unless λ of TALL masks is 0 or more."""
     if not 0.0 <= threshold < float("inf"):
         raise MergeError(
-            f"threshold is {threshold}: choose how many times as large as the rest of the sum an "
-            "entry must be, 0 or more; TALL masks are published with 0.2 to 0.6."
+            f"threshold is {threshold}: choose the ratio to the sum of the other task vectors "
+            "above which a mask has an entry, 0 or more; TALL masks are published with 0.2 to 0.6."
         )

@@ -171,7 +171,7 @@ class WEMoE(MergeMethod):
         if not isinstance(pretrained, nn.Module):
             raise MergeError(
                 f"blocks[{number}], a {type(block).__name__}, has no `{part}` to mix: leave out "
-                "`attention`, and all but the MLPs is merged."
+                "`attention`, so that only the MLPs are mixed."
             )
         experts = [part_of(state, f"blocks.{number}.{part}.") for state in states]
         router = self.init_lambda, self.router_depth, self.routing, self.init_std

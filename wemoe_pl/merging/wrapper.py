@@ -72,6 +72,6 @@ def check_gives_weights(method: MergeMethod, owner: str, key: str) -> None:
     """
     if not method.is_static or isinstance(method, NOT_ONE_MODEL):
         raise MergeError(
-            f"{owner} works on the weights that a static method gives, and {method.label} gives "
-            f"none that are final: choose for `{key}` one such as TaskArithmetic, TIES or TSVM."
+            f"{owner} works on the final weights of a static method, but {method.label} gives no "
+            f"final weights: choose for `{key}` one such as TaskArithmetic, TIES or TSVM."
         )

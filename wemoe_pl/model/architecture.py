@@ -92,8 +92,8 @@ class Architecture:
         """
         if not 0 <= self.experts <= MOST_EXPERTS:
             raise ConfigError(
-                f"The encoder is to have {self.experts} experts: give a number up to "
-                f"{MOST_EXPERTS}, as its config had when it was exported."
+                f"The encoder cannot have {self.experts} experts: give the number that its config "
+                f"had when it was exported, from 0 to {MOST_EXPERTS}."
             )
         plain = Backbone(self.backbone, self.options).build()
         if not self.experts:
@@ -149,10 +149,10 @@ class Architecture:
         """
         routed = [shape for key, shape in shapes.items() if key.endswith(ROUTED)]
         if self.experts and routed[:1] != [(self.experts,)]:
-            found = f"one for {routed[0]}" if routed else "none"
+            found = f"is for {routed[0]}" if routed else "is missing"
             raise CheckpointError(
-                f"{owner} is not what its manifest says: that speaks of routers for {self.experts} "
-                f"experts, and the first router there is {found}."
+                f"{owner} is not what its manifest says: that lists routers for {self.experts} "
+                f"experts, but the first router in the file {found}."
             )
         backbone = Backbone(self.backbone, self.options)
         if count_numbers(backbone.shapes) > count_numbers(shapes):
@@ -250,7 +250,7 @@ def check_served(options: Mapping[str, Any], features_only: bool = False, **othe
         if option not in known and (option not in options or options[option] != value):
             raise ConfigError(
                 f"An upscaled encoder cannot be created with {option}={value!r}, since its weights "
-                "belong to the backbone as it is: leave it out. What can be given is "
+                "belong to the backbone as it is: leave it out. The options that can be given are "
                 f"{', '.join(sorted(SERVED))}."
             )
 

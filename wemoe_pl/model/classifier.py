@@ -216,7 +216,7 @@ def description_of(model: MultiTaskClassifier) -> str:
         f"  {merged_in_words(model)}",
         f"  tasks (classes): {classes}",
         '  model.predict("photo.png") names task and class',
-        f'  model(images, "{model.tasks[0]}") gives logits of what model.preprocess made',
+        f'  model(images, "{model.tasks[0]}") gives the logits of images from model.preprocess',
     ]
     return "\n".join(lines)
 
@@ -227,7 +227,7 @@ def merged_in_words(model: MultiTaskClassifier) -> str:
     if model.mixtures:
         return f"{len(model.mixtures)} mixtures of {names}"
     if model.chooses_experts:
-        return f"weights that are merged for every image, of some of {names}"
+        return f"weights that are merged for every image from some of {names}"
     return "one set of weights for all images"
 
 
@@ -248,7 +248,7 @@ def hindrance(model: MultiTaskClassifier, rule: InferenceRule) -> str:
     if rule == "entropy" and not has_entropies(model.num_classes):
         single = min(model.num_classes, key=lambda task: model.num_classes[task])
         return (
-            f"The task '{single}' has one class, of which its head is certain for any image: "
+            f"The task '{single}' has one class, so its head is certain about any image: "
             "say which task the images are of"
             + (", or infer it by the rule 'routing'." if model.routed else ".")
         )
@@ -265,8 +265,9 @@ def thresholds_by(rule: InferenceRule, thresholds: Thresholds) -> Mapping[str, f
     """Return the thresholds of a rule, or none with a warning if the rule was not calibrated."""
     if rule not in thresholds:
         warn_once(
-            "No image is said to be of none of the tasks, since that was not calibrated: score the "
-            "run by this version of wemoe-pl, whose results and exports keep thresholds."
+            "The model cannot say that an image belongs to none of the tasks, since it has no "
+            "thresholds for that: score the run with this version of wemoe-pl, which keeps them in "
+            "results and exports."
         )
     return thresholds.get(rule, {})
 

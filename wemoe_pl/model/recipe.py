@@ -75,7 +75,7 @@ def read_suite(name: str | Path, allow: Sequence[str] = ()) -> Suite:
             check_parts(parsed, allow)
             return parser.instantiate(parsed).suite
     except (ArgumentError, ImportError) as error:
-        raise ConfigError(f"{path} is no suite: {error}") from None
+        raise ConfigError(f"{path} is not a suite: {error}") from None
 
 
 def rebuild_options(
@@ -103,7 +103,7 @@ def rebuild_options(
     except Exception as error:  # jsonargparse raises many kinds
         if found := DENIED.search(str(error)):
             raise ConfigError(not_allowed(found[1])) from None
-        raise ConfigError(f"These are no options of a {kind.__name__}: {error}") from None
+        raise ConfigError(f"The options do not fit {kind.__name__}: {error}") from None
     return {option: built[option] for option in options}
 
 
@@ -133,5 +133,5 @@ def rebuild(recipe: Mapping[str, Any], allow: Sequence[str] = ()) -> tuple[Suite
     except Exception as error:  # jsonargparse raises many kinds
         if found := DENIED.search(str(error)):
             raise ConfigError(not_allowed(found[1])) from None
-        raise ConfigError(f"This is no recipe of a suite and a merge method: {error}") from None
+        raise ConfigError(f"This is not a recipe of a suite and a merge method: {error}") from None
     return built.suite, built.merge

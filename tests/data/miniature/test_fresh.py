@@ -67,6 +67,6 @@ def test_no_other_task_is_rendered() -> None:
     with pytest.raises(ConfigError) as error:
         FRESH.task("water", ImageFolderTask())
     assert str(error.value) == (
-        "test_render renders tasks of the miniature suites anew, and 'water' is a "
-        "ImageFolderTask: leave it out."
+        "test_render renders new images for tasks of the miniature suites, but 'water' is a "
+        "ImageFolderTask: leave out test_render, or this task."
     )

@@ -117,15 +117,15 @@ RANGE = "and nothing states the range of such pixels: store them as uint8, or as
         (pa.array([{"path": "a.png"}]), TEXT),
         (
             pa.array([{"bytes": None, "path": "a.png"}] * 2, STRUCT),
-            "has the paths of images only: store the bytes of the files",
+            "has only the paths of images: store the bytes of the files",
         ),
         ([[png(pixels())]], "has lists of images: give every row one image"),
         (pa.array([[{"bytes": png(pixels())}]]), "has lists of images: give every row one image"),
         ([[[0.5, 0.1]]], f"has lists of double, {RANGE}"),
         ([[[5, 1]]], f"has lists of int64, {RANGE}"),
-        ([0.5], "has no images: name the one that has as `image`"),
-        ([{"x": 1, "y": 2}], "has no images: name the one that has as `image`"),
-        ([None], "has no images: name the one that has as `image`"),
+        ([0.5], "has no images: name the column that has images as `image`"),
+        ([{"x": 1, "y": 2}], "has no images: name the column that has images as `image`"),
+        ([None], "has no images: name the column that has images as `image`"),
     ],
 )
 def test_what_a_column_has_instead_of_images_is_said_in_one_sentence(
@@ -172,7 +172,7 @@ def test_rows_without_an_image_say_so(tmp_path: Path) -> None:
         (pa.array([[[1, 2], [3, None]]], pa.list_(pa.list_(pa.uint8()))), "or lack numbers"),
         (pa.array([[[]]], pa.list_(pa.list_(pa.uint8()))), "it has 0 × 1 pixels"),
         (pa.array([[]], pa.list_(pa.uint8())), "it is none of PNG"),
-        (pa.array([[1000, 2]], pa.list_(pa.int64())), "its numbers are no bytes"),
+        (pa.array([[1000, 2]], pa.list_(pa.int64())), "its numbers are not bytes"),
         (
             pa.array([pixels((3, 8, 8)).tolist()], pa.list_(pa.list_(pa.list_(pa.uint8())))),
             r"uint8 pixels of shape \(3, 8, 8\): expected \(H, W\), or \(H, W, 3\)",

@@ -55,8 +55,8 @@ def test_what_is_passed_over_is_counted_and_named_once(tmp_path: Path) -> None:
     [warning] = said
     named = ", ".join(str(tmp_path / name) for name in others[:5])
     assert str(warning.message) == (
-        "6 of 8 files are passed over, for they have no suffix of an image or are links to "
-        f"nothing: {named} and 1 more."
+        "6 of 8 files are passed over, since they lack the suffix of an image or are broken "
+        f"links: {named} and 1 more."
     )
 
 

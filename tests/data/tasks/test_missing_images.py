@@ -16,7 +16,7 @@ def test_nothing_is_said_of_whole_labels_or_of_no_images(labels: list[int]) -> N
 
 
 def test_classes_without_images_are_named_and_counted() -> None:
-    sentence = "^pets has no images of 2 of its 3 classes: cat, cow. Its figures are about the oth"
+    sentence = "^pets has no images of 2 of its 3 classes: cat, cow. Its scores cover only the oth"
     with pytest.warns(UserWarning, match=sentence):
         tell_gaps([1, 1], ("cat", "dog", "cow"), "pets")
 
@@ -29,17 +29,17 @@ def test_of_many_classes_without_images_a_few_are_named() -> None:
 
 
 def test_that_no_image_has_a_label_is_said() -> None:
-    with pytest.warns(UserWarning, match="^pets has no label for any of its 3 images: they can be"):
+    with pytest.warns(UserWarning, match="^pets has no label for any of its 3 images: a model can"):
         tell_gaps([UNLABELLED] * 3, ("cat", "dog"), "pets")
 
 
 def test_images_without_a_label_among_labelled_ones_are_counted() -> None:
-    with pytest.warns(UserWarning, match="^pets has 2 images without a label among its 4: they"):
+    with pytest.warns(UserWarning, match="^pets has 2 images without a label among its 4: a m"):
         tell_gaps([0, UNLABELLED, 1, UNLABELLED], ("cat", "dog"), "pets")
 
 
 def test_a_single_class_is_said_to_be_always_right() -> None:
     with pytest.warns(
-        UserWarning, match="^pets has one class, 'cat', which every answer is: its a"
+        UserWarning, match="^pets has only one class, 'cat', so every prediction is right: "
     ):
         tell_gaps([0, 0], ("cat",), "pets")

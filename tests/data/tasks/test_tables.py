@@ -63,7 +63,7 @@ def test_files_of_other_columns_are_named_with_both(
         read_table(write(tmp_path, ROWS, ROWS, other), "pets")
     assert str(caught.value) == (
         "pets cannot be read as one table: 0.parquet has image (binary), label (int64), and "
-        f"2.parquet has {words}. Give all the same columns."
+        f"2.parquet has {words}. Give all files the same columns."
     )
 
 

@@ -109,7 +109,7 @@ def test_images_in_parquet_files_are_found_by_their_column(form: str, tmp_path: 
             {"label": [1], "name": ["a"]},
             r"has no column of images \(the bytes .*\), only label, name\.$",
         ),
-        ({"a": [b"x"], "b": [b"y"]}, r"has 2 columns of images \(a, b\): leave one\.$"),
+        ({"a": [b"x"], "b": [b"y"]}, r"has 2 columns of images \(a, b\): keep only one of them\.$"),
     ],
 )
 def test_just_one_column_has_images(

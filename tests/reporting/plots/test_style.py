@@ -199,7 +199,7 @@ LARGE: list[Any] = [
             key: {f"a way with a long name {i}, forward + backward": {1: 1.0} for i in range(12)}
             for key in ("samples", "experts")
         },
-        "An MLP of vitb32; where it is not the axis: samples 16, experts 8, depth 2",
+        "An MLP of vitb32; values that are not on the axis: samples 16, experts 8, depth 2",
         id="costs",
     ),
 ]

@@ -149,7 +149,7 @@ class Corruption:
         if self.source == "published" and self.severity != PUBLISHED_SEVERITY:
             raise ConfigError(
                 f"Corrupted images are published at severity {PUBLISHED_SEVERITY}, not "
-                f"{self.severity}: `source: made` makes them at any."
+                f"{self.severity}: `source: made` makes them at any severity."
             )
 
     def task(self, task: VisionTask) -> VisionTask:

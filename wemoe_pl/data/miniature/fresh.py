@@ -39,8 +39,8 @@ class FreshRender:
         """
         if not isinstance(task, MiniatureTask):
             raise ConfigError(
-                f"test_render renders tasks of the miniature suites anew, and '{name}' is a "
-                f"{type(task).__name__}: leave it out."
+                f"test_render renders new images for tasks of the miniature suites, but '{name}' "
+                f"is a {type(task).__name__}: leave out test_render, or this task."
             )
         if task.seed == self.seed:
             raise ConfigError(

@@ -30,7 +30,7 @@ def image_column(table: "Dataset", where: str) -> str:
         return found[0]
     columns = ", ".join(found or table.column_names)
     raise DataError(
-        f"{where} has {len(found)} columns of images ({columns}): leave one."
+        f"{where} has {len(found)} columns of images ({columns}): keep only one of them."
         if found
         else f"{where} has no column of images (the bytes of files, or pixels), only {columns}."
     )
@@ -40,7 +40,7 @@ def check_images(table: "Dataset", column: str, where: str) -> None:
     """Raise `DataError` unless a column can hold images; the error says what it has instead."""
     reason = why_no_images(type_of(table, column))
     if reason is None and has_only_paths(table.data.column(column)):
-        reason = "has the paths of images only: store the bytes of the files"
+        reason = "has only the paths of images: store the bytes of the files"
     if reason is not None:
         raise DataError(f"The column '{column}' of {where} {reason}.")
 
@@ -95,7 +95,7 @@ def values_in(cell: pa.Scalar, name: str) -> NDArray[Any]:
 def as_bytes(values: NDArray[Any], name: str) -> bytes:
     """Return numbers, which are signed or unsigned bytes, as a `bytes` object."""
     if values.size and not (values.min() >= -128 and values.max() <= 255):
-        raise DataError(f"{name} is not a readable image: its numbers are no bytes")
+        raise DataError(f"{name} is not a readable image: its numbers are not bytes")
     return values.astype(np.uint8).tobytes()
 
 
@@ -137,7 +137,7 @@ def why_no_images(kind: pa.DataType) -> str | None:
             f"has lists of {leaf}, and nothing states the range of such pixels: store them as "
             "uint8, or as the bytes of files"
         )
-    return "has no images: name the one that has as `image`"
+    return "has no images: name the column that has images as `image`"
 
 
 def content_type(kind: pa.DataType) -> pa.DataType:

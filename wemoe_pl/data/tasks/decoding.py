@@ -72,7 +72,7 @@ def explained(called: str) -> Iterator[None]:
         yield
     except UnidentifiedImageError as error:  # it calls bytes by their address
         raise DataError(
-            f"{called} is not a readable image: it is none of {', '.join(IMAGE_FORMATS)}, or of a "
+            f"{called} is not a readable image: it is none of {', '.join(IMAGE_FORMATS)}, or is a "
             "variant that Pillow does not decode"
         ) from error
     except Exception as error:  # decoders raise many kinds of errors
@@ -98,7 +98,7 @@ def check_size(image: Image.Image) -> None:
     if not shorter:
         raise ValueError(size)
     if shorter * longer > MOST_PIXELS:
-        raise ValueError(f"{size}, and {MOST_PIXELS} are the most that are decoded")
+        raise ValueError(f"{size}, and images of more than {MOST_PIXELS} are not decoded")
     if longer > MOST_ELONGATED * shorter:
         raise ValueError(
             f"{size}, and no side may be more than {MOST_ELONGATED} times as long as the other: "

@@ -152,8 +152,8 @@ def check_shown(classes: Sequence[str], parent: Path) -> None:
         if path.name in classes and is_hidden(Path(path.name)) and path.is_dir():
             raise DataError(
                 f"{parent} has a folder for the class '{path.name}', but folders of this name are "
-                "passed over, since systems leave such ones beside images: rename the folder to "
-                f"'_{path.name}', which is taken for this class."
+                "passed over, since operating systems put such folders beside images: rename the "
+                f"folder to '_{path.name}', which is read as this class."
             )
 
 
@@ -167,6 +167,6 @@ def check_level(parent: Path, paths: Sequence[Path]) -> None:
         deeper = "/".join(within[0][:2])
         raise DataError(
             f"The classes of {parent} would be {', '.join(sorted(first))}, but all images lie "
-            f"deeper, as in {deeper}: give the folder whose folders are the classes, or "
-            "`class_names` if these are."
+            f"deeper, as in {deeper}: give the folder whose folders are the classes, or, if these "
+            "are the classes, list them as `class_names`."
         )

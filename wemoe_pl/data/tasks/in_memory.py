@@ -92,7 +92,7 @@ class InMemoryTask(VisionTask):
         values = plain_labels(own if labels is None else labels)
         if len(values) != len(given):
             raise DataError(
-                f"There are {len(values)} labels for {len(given)} images: give each one."
+                f"There are {len(values)} labels for {len(given)} images: give one per image."
             )
         numbers = self._numbers(values)
         if labels is not None or given.label is not None or any(v is not None for v in own):
@@ -114,8 +114,8 @@ class InMemoryTask(VisionTask):
         items = getattr(self, split)
         if items is None:
             raise DataError(
-                f"This task has no {split} images in memory, where no file keeps them: give them "
-                f"again, as `InMemoryTask({split}=…)`."
+                f"This task has no {split} images: no file keeps images that were in memory, so "
+                f"give them again, as `InMemoryTask({split}=…)`."
             )
         return Given.of(items, self.image, self.label)
 
@@ -155,8 +155,8 @@ class InMemoryImages:
         image = as_image(self.given[index][0], self.name(index))
         if hash_of_image(image) != self.hashes[index]:
             raise DataError(
-                f"{self.name(index)} is another than when it was first read: leave random "
-                "transforms out of the data set, since a run must be able to see it again."
+                f"{self.name(index)} has changed since it was first read: leave random transforms "
+                "out of the data set, since a run must see the same image whenever it reads it."
             )
         return image, self.labels[index]
 

@@ -50,8 +50,8 @@ def chosen(files: Iterable[Path], suffixes: Container[str]) -> list[Path]:
     paths = {p for p in there if p.suffix.lower() in suffixes and p.is_file()}
     if paths and (others := sorted(there - paths)):
         warn(
-            f"{len(others)} of {len(there)} files are passed over, for they have no suffix of an "
-            f"image or are links to nothing: {name_some(map(printable, others))}."
+            f"{len(others)} of {len(there)} files are passed over, since they lack the suffix of "
+            f"an image or are broken links: {name_some(map(printable, others))}."
         )
     return sorted(paths)
 

@@ -24,7 +24,7 @@ def tell_gaps(labels: Sequence[int], classes: Sequence[str], where: str) -> None
 
 def gaps(labels: Sequence[int], classes: Sequence[str]) -> Iterator[str]:
     """Yield what a set of images lacks, each as the end of a sentence."""
-    present, unlabelled = set(labels), "they can be adapted to, and are not scored."
+    present, unlabelled = set(labels), "a model can adapt to them, but they are not scored."
     if not present:
         return
     if present == {UNLABELLED}:
@@ -33,9 +33,9 @@ def gaps(labels: Sequence[int], classes: Sequence[str]) -> Iterator[str]:
     absent = [name for label, name in enumerate(classes) if label not in present]
     if absent:
         missing = f"{len(absent)} of its {len(classes)} classes: {name_some(absent)}"
-        yield f"no images of {missing}. Its figures are about the others."
+        yield f"no images of {missing}. Its scores cover only the other classes."
     if len(classes) == 1:
-        yield f"one class, '{classes[0]}', which every answer is: its accuracy is 1."
+        yield f"only one class, '{classes[0]}', so every prediction is right: its accuracy is 1."
     if UNLABELLED in present:
         missing = f"{labels.count(UNLABELLED)} images without a label among its {len(labels)}"
         yield f"{missing}: {unlabelled}"

@@ -48,7 +48,8 @@ def read_table(files: Sequence[Path], called: str) -> "Dataset":
             ) from error
         if difference := difference_in_columns(files):
             raise DataError(
-                f"{called} cannot be read as one table: {difference}. Give all the same columns."
+                f"{called} cannot be read as one table: {difference}. Give all files the same "
+                "columns."
             ) from error
         reason = " ".join(str(cause).partition(".")[0].split())
         raise DataError(f"{called} cannot be read ({reason}): fetch or copy them again.") from error
