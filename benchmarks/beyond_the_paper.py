@@ -239,8 +239,8 @@ def figures(run: Mapping[str, Any]) -> dict[str, Any]:
         "accuracy": run["accuracy"],
         "unknown_task": {rule: told["mean"] for rule, told in run["unknown_task"].items()},
     }
-    if "reference" in run:
-        found["individual"] = run["reference"]["individual"]
+    if experts := run["reference"].get("individual"):
+        found["individual"] = experts
     return found
 
 
