@@ -41,8 +41,9 @@ tables: install  ## Run every method and experiment on both miniatures, into doc
 		SUITE=$$suite $(BIN)/python benchmarks/miniature_tables.py || exit 1; done
 	$(BIN)/python benchmarks/methods_page.py
 
-beyond: install  ## Try settings beyond the paper's on a miniature; SUITE, ROWS and RENDER choose (3 h each).
+beyond: install  ## Try settings beyond the paper's on a miniature that are not kept yet; SUITE and ROWS choose (3 h each).
 	$(BIN)/python benchmarks/beyond_the_paper.py
+	$(BIN)/python benchmarks/beyond_tables.py
 
 methods: install  ## Write the tables of docs/methods.md, from the code and what is published and measured.
 	$(BIN)/python benchmarks/methods_page.py

@@ -48,10 +48,13 @@ def still_to_run(suite: str) -> str:
 
 
 def scores_table(settings: Sequence[Setting]) -> str:
-    """Return means and deviations over seeds, on the images of the stream and on new ones."""
+    """Return means and deviations over seeds, on the images of the stream and on new ones.
+
+    The last column has the number of weights that are learned, in thousands.
+    """
     header = [
         *("setting", "stream", "normalized", "worst task", "new images"),
-        *("task unknown", "unknown, new", "minutes"),
+        *("task unknown", "unknown, new", "routers"),
     ]
     return grid(header, [scores_row(setting["setting"], setting["runs"]) for setting in settings])
 
@@ -68,7 +71,7 @@ def scores_row(name: str, runs: Sequence[Any]) -> list[str]:
         Cell.of(list(map(mean_accuracy, new))).text,
         Cell.of(list(map(unknown_task, stream))).text,
         Cell.of(list(map(unknown_task, new))).text,
-        f"{fmean(run['minutes'] for run in runs):.1f}",
+        f"{runs[0]['parameters']['trainable'] / 1e3:,.0f}",
     ]
 
 

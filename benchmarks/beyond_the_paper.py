@@ -219,7 +219,7 @@ def scored(run: Path) -> dict[str, Any]:
     found = {
         "seed": stream["seed"],
         "kind": kind(stream),
-        "minutes": round(sum(stream["seconds"].values()) / 60, 2),
+        "parameters": stream["parameters"],
         "stream": figures(stream),
     }
     if (anew(run) / "results.json").is_file():
