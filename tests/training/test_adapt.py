@@ -214,7 +214,9 @@ def test_fewer_images_than_the_routers_were_to_be_fitted_to_are_said(
 ) -> None:
     data = MultiTaskData(tiny_suite, batch_size=BATCH_SIZE, images_per_task=5)
     module = TestTimeAdaptation(tiny_suite, FITTED)
-    with pytest.warns(UserWarning, match="with 6 images of every task, .* for one task only 5"):
+    with pytest.warns(
+        UserWarning, match=r"with 6 images of every task, .* \(for one task only 5\)"
+    ):
         quiet_trainer(max_steps=1).fit(module, data)
 
 

@@ -56,8 +56,8 @@ def guessing_note(results: Mapping[str, Any]) -> str:
 
     >>> results = {"reference": {"individual": {"cars": 0.34, "mnist": 0.9}}}
     >>> results |= {"classes": {"cars": 3, "mnist": 10}, "images": {"cars": 90, "mnist": 90}}
-    >>> guessing_note(results)[:62]
-    'The own expert of cars is hardly better than guessing: check th'
+    >>> guessing_note(results)[:53]
+    'The own expert of cars is hardly better than guessing'
     """
     classes, images = results.get("classes", {}), results.get("images", {})
     guessing = [

@@ -109,9 +109,7 @@ class Session:
         if self.is_trial and self.scores and folder.state is not RunState.EMPTY:
             self.is_scratch = True
             scratch = self._held.enter_context(tempfile.TemporaryDirectory(prefix="wemoe-pl-"))
-            self.notes.append(
-                f"{folder.path} is left unchanged: the results of this trial are not kept."
-            )
+            self.notes.append(f"{folder.path} is left unchanged: results of a trial are not kept.")
             folder = RunFolder(Path(scratch))
         return folder
 
@@ -163,9 +161,7 @@ class Session:
         if self.start.finished is not None:
             self.put_in_place()
             raise AlreadyFinished(self.folder, self.start.finished)
-        self.notes += [
-            f"This run was continued after a change. {part}" for part in identity.history
-        ]
+        self.notes += [f"This run was changed midway. {part}" for part in identity.history]
         self.identity = identity
         return identity
 
