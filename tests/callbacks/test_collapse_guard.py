@@ -309,7 +309,10 @@ def test_a_run_by_agreement_says_so_in_its_folder(tiny_suite_yaml: Path, tmp_pat
     assert results is not None
     assert results["guard"]["score"] == "agreement"
     assert results["guard"]["restored_step"] in (0, 2)
-    assert "restored, the best without labels, by agreement" in folder.summary.read_text()
+    assert (
+        "restored, which was the best by agreement, a score without labels"
+        in folder.summary.read_text()
+    )
     best = read_checkpoint(folder.last_checkpoint)["callbacks"]["CollapseGuard"]["best"]
     assert 0 <= best["agreement"] <= 1
     assert results["adaptation"]["before"]["scores"].keys() >= {"agreement"}
@@ -322,4 +325,4 @@ def test_a_run_without_references_cannot_be_guarded_by_agreement(
            "--trainer.accelerator", "cpu", "--model.references", "false",
            "--guard.action", "restore", "--guard.score", "agreement"]  # fmt: skip
     assert main([*job, "--out", str(tmp_path / "run")]) == 1
-    assert "guard.score is agreement, and the job does not compare" in capsys.readouterr().err
+    assert "guard.score is agreement, but the job does not compare" in capsys.readouterr().err

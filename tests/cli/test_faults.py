@@ -27,8 +27,8 @@ FileNotFoundError: [Errno 2] No such file or directory: 'images/1.png'
     ("error", "fragments"),
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), ["on the GPU"]),
-        (MemoryError(), ["not enough memory. What"]),
-        (RuntimeError(ON_A_CPU), ["not enough memory. What"]),
+        (MemoryError(), ["not enough memory. Lower"]),
+        (RuntimeError(ON_A_CPU), ["not enough memory. Lower"]),
         (
             RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
             ["process that loads images is killed by signal: Killed", "num_workers", "to 0"],
@@ -73,7 +73,7 @@ def test_of_too_little_memory_it_is_said_what_would_fit(error: Exception) -> Non
     told = str(explanation(error))
     for key in ("batch_size", "tasks_per_batch", "accumulate_grad_batches", "precision"):
         assert key in told
-    assert told.endswith("Go on with it by `--ckpt_path last`.")
+    assert told.endswith("Then go on with `--ckpt_path last`.")
 
 
 def test_a_loading_process_that_is_lost_while_it_hands_over_a_batch_is_told_as_such(
@@ -87,7 +87,9 @@ def test_a_loading_process_that_is_lost_while_it_hands_over_a_batch_is_told_as_s
     with pytest.raises(ConnectionResetError) as raised:
         next(batches)
     told = str(explanation(raised.value))
-    assert told.startswith("A process that loads images has ended, maybe for want of memory: set ")
+    assert told.startswith(
+        "A process that loads images has ended, perhaps because memory ran out: set "
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_a_loading_process_that_is_lost_while_it_hands_over_a_batch_is_told_as_s
     [
         (
             RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection"),
-            "Another process of this run has ended: look at what it said.",
+            "Another process of this run has ended: look at its output.",
         ),
         (
             DistNetworkError("The server socket has failed to listen.\nC++ traceback"),

@@ -154,7 +154,9 @@ def test_a_run_is_scored_on_images_that_it_has_not_seen(
     test = ["test", "--config", str(out / "config.yaml"), "--out", str(again), *render]
     assert main.main(test) == 0
     assert any("Using the checkpoint of this run" in message for message in caplog.messages)
-    sentence = "Scored on 30 images of every task, rendered from seed 7 and never adapted on."
+    sentence = (
+        "Scored on 30 images of every task, rendered from seed 7 and not used for adaptation."
+    )
     assert sentence in " ".join(capsys.readouterr().out.split())
     assert sentence in (again / "summary.md").read_text()
     left = results(again)

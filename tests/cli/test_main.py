@@ -494,7 +494,7 @@ def test_the_options_of_a_class_are_described(wemoe_pl: Command) -> None:
         ("--data.stream tset", ["data.stream", "'tset'", "Did you mean 'test'?"]),
         ("--trainer.max_steps x", ["trainer.max_steps: expected int, got 'x'"]),
         ("--trainer.max_steps=-5", ["max_steps", "-5"]),
-        ("--task cars", ["--task has no part in this job", "fine-tuning", "predict"]),
+        ("--task cars", ["--task has no effect on this job", "fine-tuning", "predict"]),
         ("--trainer.val_check_interval 0", ["val_check_interval is 0", "from 1"]),
         ("--trainer.accelerator abacus", ["accelerator='abacus'", "cpu"]),
         ("--trainer.devices 0", ["devices='0'"]),
@@ -568,7 +568,7 @@ def test_a_file_that_is_no_config_is_named(
 ) -> None:
     (tmp_path / "odd.yaml").write_text(contents)
     answer = wemoe_pl("fit", "--config", tmp_path / "odd.yaml", "--out", tmp_path / "out")
-    assert_refused(answer, tmp_path / "out", "odd.yaml: It is no config", "`key: value`")
+    assert_refused(answer, tmp_path / "out", "odd.yaml: It is not a config", "`key: value`")
 
 
 @pytest.mark.parametrize(
@@ -613,7 +613,7 @@ def test_a_damaged_checkpoint_is_named(
     (tmp_path / "bad.ckpt").write_bytes(contents)
     out = tmp_path / "out"
     answer = wemoe_pl("test", *adapt, "--out", out, "--ckpt_path", tmp_path / "bad.ckpt")
-    assert_refused(answer, out, "bad.ckpt is damaged or no checkpoint")
+    assert_refused(answer, out, "bad.ckpt is damaged or not a checkpoint")
 
 
 def test_a_checkpoint_of_routers_of_another_depth_is_refused(

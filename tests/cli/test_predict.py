@@ -90,7 +90,7 @@ def test_what_cannot_be_read_has_a_row_and_is_an_error_only_if_there_is_nothing_
         (["--task", "minst"], "Did you mean 'mnist'?"),
         (
             ["--out", "here"],
-            "--out is no option beside a run and images. A job has more of them:",
+            "--out is not an option that goes with a run and images. A job has more options:",
         ),
         (["nowhere.png"], "There is no folder or file nowhere.png: check its path."),
     ],

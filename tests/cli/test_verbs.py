@@ -149,7 +149,7 @@ def test_a_model_is_exported_and_how_it_went_is_told(
     small = ("--format", "bundle", "--precision", "bfloat16", "--dictionary", "pruned=0.5")
     status, said, err = wemoe_pl("export", out, *small, "--out", tmp_path / "small")
     assert (status, err) == (0, "")
-    assert said.splitlines()[2].startswith("Stored so, features changed by up to ")
+    assert said.splitlines()[2].startswith("In this form, features changed by up to ")
     assert load(tmp_path / "small").tasks == load(checkpoint).tasks
 
 
@@ -158,7 +158,7 @@ def test_a_model_is_exported_and_how_it_went_is_told(
     [
         (
             ("export", "nowhere", "--precision", "bfloat16"),
-            "--precision and --dictionary are of bundles: set --format bundle.",
+            "--precision and --dictionary apply only to bundles: set --format bundle.",
         ),
         (
             ("export", "nowhere", "--push", "me"),
@@ -190,14 +190,14 @@ def test_a_command_without_a_trainer_is_not_run_several_times(
         monkeypatch.setenv(name, value)
     status, _, errors = wemoe_pl(verb, *job)
     assert status == 1
-    assert f"`wemoe-pl {verb}` is for one process, of which torchrun has started 2" in errors
+    assert f"`wemoe-pl {verb}` is for one process, but torchrun has started 2" in errors
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("more", [["--format", "csv"], ["--format=markdown"], ["--out", "a.md"]])
 def test_a_page_is_no_document_in_another_format(more: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out.html"
-    with pytest.raises(ConfigError, match=r"^--html makes a page, .* --format .* --out"):
+    with pytest.raises(ConfigError, match=r"^--html writes a page, .* --format .* --out"):
         run_verb("report", [str(tmp_path), "--html", str(out), *more])
     assert not out.exists()
 

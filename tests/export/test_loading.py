@@ -112,7 +112,7 @@ def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"neither a checkpoint nor the folder of a run"):
         load(tmp_path)
     (tmp_path / "some.ckpt").write_text("text")
-    with pytest.raises(CheckpointError, match=r"some\.ckpt is damaged or no checkpoint"):
+    with pytest.raises(CheckpointError, match=r"some\.ckpt is damaged or not a checkpoint"):
         load(tmp_path / "some.ckpt")
     with pytest.raises(CheckpointError, match=r"There is no .*elsewhere: give the folder of a run"):
         load(tmp_path / "elsewhere")

@@ -148,7 +148,9 @@ def test_only_an_export_is_replaced(
     for _ in range(2):
         export(make_model(WEMoE()), "adapter", exports, silent)
     (exports / MANIFEST).unlink()
-    with pytest.raises(WeMoEError, match=r"exports is there already, and not such a folder"):
+    with pytest.raises(
+        WeMoEError, match=r"exports exists already, and is not a folder of this kind"
+    ):
         export(make_model(WEMoE()), "adapter", exports, silent)
     assert {path.name for path in exports.iterdir()} == {"adapter.safetensors", "README.md"}
 

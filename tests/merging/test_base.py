@@ -293,8 +293,8 @@ def test_a_pretrained_classifier_is_asked_to_give_up_its_head(
         (experts["cars"], r"'head\.weight' is missing"),
     ):
         complaint = (
-            rf"^Expert 'cars' does not fit the pretrained model: {difference}\. Nothing but the "
-            r"classifiers' heads differs: call `reset_classifier\(0\)` on every model, and keep"
+            rf"^Expert 'cars' does not fit the pretrained model: {difference}\. Only the "
+            r"classifiers' heads differ: call `reset_classifier\(0\)` on every model, and keep"
         )
         with pytest.raises(MergeError, match=complaint):
             method.merge(classifier, {"cars": expert})

@@ -40,7 +40,9 @@ def test_routers_that_look_at_their_input_do_not_fold(
     depth: int, pretrained: nn.Module, experts: Experts
 ) -> None:
     encoder = WEMoE(router_depth=depth).merge(pretrained, experts)
-    with pytest.raises(MergeError, match=f"router of depth {depth} mixes weights for every input"):
+    with pytest.raises(
+        MergeError, match=f"router of depth {depth} mixes the weights anew for every input"
+    ):
         fold(encoder)
 
 

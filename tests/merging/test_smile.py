@@ -177,7 +177,7 @@ def test_attention_that_reads_the_matrix_is_refused() -> None:
         return model
 
     merged = SMILE().merge(make(), {"cars": make(), "dtd": make()})
-    with pytest.raises(MergeError, match="choose another merge method than SMILE"):
+    with pytest.raises(MergeError, match="SMILE has no matrix that is the same for every token"):
         merged(torch.zeros(1, 3, 32, 32))
 
 

@@ -111,11 +111,15 @@ def test_timm_refuses_weights_that_are_not_all_there(merge: Merge) -> None:
         ({"norm.bias": None}, CheckpointError, r"^The file is not .*'norm\.bias' is missing"),
         ({"extra": torch.ones(1)}, CheckpointError, r"'extra' is not a part of it"),
         ({"norm.bias": torch.ones(3)}, CheckpointError, r"shape \(3,\) instead of \(16,\)"),
-        ({"blocks.0.mlp.task_vectors.fc1.weight.entries": None}, MergeError, "Nothing is no dict"),
+        (
+            {"blocks.0.mlp.task_vectors.fc1.weight.entries": None},
+            MergeError,
+            "An empty state cannot be read as a dict",
+        ),
         (
             {"blocks.0.mlp.task_vectors.fc1.bias.entries": torch.ones(128)},
             MergeError,
-            r"entries is no dictionary of 3 task vectors of shape \(64,\)",
+            r"entries cannot be read as a dictionary of 3 task vectors of shape \(64,\)",
         ),
     ],
 )

@@ -75,5 +75,7 @@ def test_parts_that_do_not_fit_each_other_are_refused(
 ) -> None:
     parts, weight = stored_parts(compression)
     parts[part] = change(parts[part])
-    with pytest.raises(MergeError, match=rf"is no dictionary of {T} task vectors of shape \(7, 9"):
+    with pytest.raises(
+        MergeError, match=rf"cannot be read as a dictionary of {T} task vectors of shape \(7, 9"
+    ):
         restored(parts, weight, T)

@@ -516,7 +516,9 @@ def test_folding_takes_the_weights_that_every_input_gets() -> None:
     nn.init.normal_(moe.router.weights)
     x = torch.randn(5, 4, 8)
     torch.testing.assert_close(moe.fold()(x), moe(x), rtol=1e-4, atol=1e-5)
-    with pytest.raises(MergeError, match="router of depth 2 mixes weights for every input anew"):
+    with pytest.raises(
+        MergeError, match="router of depth 2 mixes the weights anew for every input"
+    ):
         WeightEnsemblingMoE(pretrained, tuned).fold()
 
 

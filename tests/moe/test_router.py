@@ -124,7 +124,7 @@ def test_the_gate_comes_after_the_mean_over_tokens() -> None:
     [
         ({"softmax": True, "temperature": 0.0}, "temperature of a gate is 0.0: give one above 0."),
         ({"softmax": True, "temperature": math.nan}, "temperature of a gate is nan"),
-        ({"temperature": 0.5}, "it belongs to a softmax: set `softmax: true`"),
+        ({"temperature": 0.5}, "but only a softmax has a temperature: set `softmax: true`"),
         ({"top_k": 0}, "top_k of a gate is 0: give a number of experts from 1."),
     ],
 )

@@ -52,13 +52,13 @@ def test_a_job_that_would_start_is_told_part_by_part(check: Check, folder: Path)
         "mnist: PaperTask",
         "drawn: MiniatureTask",
         "Memory, estimated for each device",
-        f"{STARTS}, and nothing to warn of.",
+        f"{STARTS}, and there is nothing to warn of.",
     ]
     rows = [line.split() for line in out.splitlines()]
     assert ["0", "cat", "2", "images/folder/cat/0.png"] in rows
     assert ["1", "dog", "2", "images/folder/dog/0.png"] in rows
     assert ["what", "is", "there", "nothing", "yet"] in rows
-    assert "as configured: weights do not show how many" in " ".join(out.split())
+    assert "as configured: the weights do not show how many there are" in " ".join(out.split())
 
 
 def test_all_that_is_wrong_is_listed_at_once(check: Check, change: Change, folder: Path) -> None:
@@ -96,7 +96,7 @@ def test_skipped_images_are_counted_and_keep_no_job_from_starting(
     assert ["3", "3", "1", "images/mnist/test/3/1.png"] in [
         line.split() for line in out.splitlines()
     ]
-    assert f"{STARTS}, with the warnings above." in out
+    assert f"{STARTS}, but see the warnings above." in out
 
 
 @pytest.mark.slow
@@ -118,7 +118,10 @@ def test_what_is_said_agrees_with_what_the_job_does(
     capsys.readouterr()
     assert main(["check", *job, *short]) == main(["fit", *job, *short]) == 0
     assert main(["check", *job, *short]) == main(["fit", *job, *short]) == 0
-    assert "It is this very job: it would only show its table." in capsys.readouterr().out
+    assert (
+        "This very job has finished there: running it again would only show its table."
+        in capsys.readouterr().out
+    )
     assert main(["check", *job]) == main(["fit", *job]) == 1
     assert "holds a finished run of another config" in " ".join(capsys.readouterr().out.split())
     assert main(["check", *job, "--fresh"]) == 0
@@ -126,7 +129,7 @@ def test_what_is_said_agrees_with_what_the_job_does(
     source = folder / "folder.safetensors"
     source.write_bytes((folder / "mnist.safetensors").read_bytes())
     assert main(["check", *job, *short]) == main(["fit", *job, *short]) == 1
-    assert "finished run of something else" in " ".join(capsys.readouterr().out.split())
+    assert "another finished run" in " ".join(capsys.readouterr().out.split())
 
 
 def test_an_unfinished_run_is_gone_on_with(
@@ -134,7 +137,7 @@ def test_an_unfinished_run_is_gone_on_with(
 ) -> None:
     assert main(["check", "--config=interrupted/config.yaml"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "what is there an unfinished run, kept at step 4" in out
+    assert "what is there an unfinished run, saved at step 4" in out
     assert "The job would go on from interrupted/checkpoints/last.ckpt." in out
 
 

@@ -15,11 +15,11 @@ def test_what_is_in_a_folder_is_told(folder: Path) -> None:
     assert state_in_words(folder / "empty") == "nothing yet"
     assert state_in_words(folder / "fitted") == "a finished run"
     assert state_in_words(folder / "static") == "a finished run"
-    assert state_in_words(folder / "interrupted") == "an unfinished run, kept at step 4"
+    assert state_in_words(folder / "interrupted") == "an unfinished run, saved at step 4"
     assert state_in_words(folder / "images") == "no run, but folder, mnist, parquet"
     (folder / "empty/results.json").write_text("{}")
     assert state_in_words(folder / "empty") == (
-        "files under the names of a run that wemoe-pl has not written"
+        "files that are named like those of a run, but were not written by wemoe-pl"
     )
 
 

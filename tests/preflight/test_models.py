@@ -131,4 +131,4 @@ def test_where_the_order_of_classes_is_from(suite: Suite, change: Callable[..., 
     change("tasks", folder={"class_names": ["cat", "dog"]})
     named = read_suite("suite.yaml").tasks["folder"]
     assert order_of(named, named.classes) == "as in `class_names`"
-    assert order_of(named, ()) == "known to the head alone"
+    assert order_of(named, ()) == "known only to the head"

@@ -19,7 +19,7 @@ def said(findings: Findings, quiet: bool = False) -> str:
 
 
 def test_nothing_found_is_said_in_one_line_and_quietly_in_none() -> None:
-    expected = "\nNothing keeps this job from starting, and nothing to warn of.\n"
+    expected = "\nNothing keeps this job from starting, and there is nothing to warn of.\n"
     assert said(Findings()) == expected
     assert said(Findings(), quiet=True) == ""
 
@@ -36,7 +36,7 @@ def test_problems_and_warnings_are_listed_within_80_columns() -> None:
 
 def test_sums_are_those_of_their_parts() -> None:
     told = memory_facts(MEMORY, fits=True, room=10**9)
-    assert told["model"] == "2 MB, 1.5 MB of it task vectors"
+    assert told["model"] == "2 MB, 1.5 MB of it for task vectors"
     assert told["fit, in all"] == "5.02 MB"
     assert told["test, in all"] == "3.52 MB"
     assert told["free here"] == "1 GB"

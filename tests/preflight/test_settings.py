@@ -15,7 +15,7 @@ from wemoe_pl.training.finetune import ExpertFineTuning
 
 def test_a_task_is_for_fine_tuning(tiny_suite: Suite) -> None:
     check_fit(ExpertFineTuning(tiny_suite, "cars"), "cars", 100, 16)
-    with pytest.raises(ConfigError, match=r"--task has no part in this job.*leave out 'cars'"):
+    with pytest.raises(ConfigError, match=r"--task has no effect on this job.*leave out 'cars'"):
         check_fit(TestTimeAdaptation(tiny_suite, WEMoE()), "cars", 100, 16)
 
 
@@ -54,10 +54,10 @@ def test_devices_that_are_not_here_are_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     for accelerator in ("cpu", "auto"):
         check_devices(accelerator, 1)
-    with pytest.raises(ConfigError, match="accelerator is gpu, and this machine has no GPU"):
+    with pytest.raises(ConfigError, match="accelerator is gpu, but this machine has no GPU"):
         check_devices("gpu", "auto")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     check_devices("gpu", 2)
     check_devices("gpu", -1)
-    with pytest.raises(ConfigError, match="devices is 4, and this machine has 2 GPUs"):
+    with pytest.raises(ConfigError, match="devices is 4, but this machine has 2 GPUs"):
         check_devices("gpu", 4)

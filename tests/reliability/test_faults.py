@@ -117,7 +117,7 @@ def test_a_damaged_checkpoint_is_told_and_not_replaced(
     damaged = RunFolder(out).last_checkpoint.read_bytes()
     status, said = fit()
     assert status == 1
-    assert f"{RunFolder(out).last_checkpoint} is damaged or no checkpoint" in said
+    assert f"{RunFolder(out).last_checkpoint} is damaged or not a checkpoint" in said
     assert RunFolder(out).last_checkpoint.read_bytes() == damaged
 
 
@@ -316,7 +316,7 @@ def test_a_checkpoint_of_another_run_is_refused(
     shutil.copy(of_seed_5, last)
     status, said = fit()
     assert status == 1
-    assert f"{last} is not of this run: seed_everything was 5 and is now 0. " in said
+    assert f"{last} belongs to another run: seed_everything was 5 and is now 0. " in said
     assert last.read_bytes() == of_seed_5.read_bytes()
     last.write_bytes(own)
     assert fit()[0] == 0
@@ -324,7 +324,9 @@ def test_a_checkpoint_of_another_run_is_refused(
     shutil.copy(RunFolder(other).last_checkpoint, last)  # beside results that are not of it
     status, said = fit()
     assert status == 1
-    assert "is not of this run: model.init_args.learning_rate was 0.5 and is now 0.005. " in said
+    assert (
+        "belongs to another run: model.init_args.learning_rate was 0.5 and is now 0.005. " in said
+    )
 
 
 def test_a_finished_run_is_shown_and_no_file_of_it_changed(
@@ -335,7 +337,7 @@ def test_a_finished_run_is_shown_and_no_file_of_it_changed(
     status, said = fit("--data.num_workers", "1")
     assert status == 0
     first = said.splitlines()[0]
-    assert re.fullmatch(r"Nothing was run: finished \S+ \S+ by wemoe-pl \S+\.", first)
+    assert re.fullmatch(r"Nothing was run: this run was finished \S+ \S+ by wemoe-pl \S+\.", first)
     assert facts(out) == before
     assert not list(out.parent.glob(".*"))
 
@@ -389,8 +391,8 @@ def test_too_little_memory_is_told_with_what_would_fit_which_then_goes_on(
     at_step(7, act)
     status, said = fit()
     assert status == 1
-    assert f"There is not enough memory{where}. What would fit: a smaller data.batch_size" in said
-    assert said.endswith(f" Go on with it by `--ckpt_path last`.{kept(7, out)}")
+    assert f"There is not enough memory{where}. Lower data.batch_size" in said
+    assert said.endswith(f" Then go on with `--ckpt_path last`.{kept(7, out)}")
     smaller = ("--data.tasks_per_batch", "1", "--trainer.accumulate_grad_batches", "3")
     assert fit("--ckpt_path", "last", *smaller, "--trainer.val_check_interval", "45")[0] == 0
     assert kept_step(out) == STEPS

@@ -18,7 +18,7 @@ from wemoe_pl.runs.session import Session
 IN_USE = (
     r"wemoe-pl: {} is in use: process \d+ on \S+, since [-\d]+ \S+ writes there\. Wait until .*"
 )
-KNOWN = "Nothing was run: finished"
+KNOWN = "Nothing was run: this run was finished"
 
 
 def meet(barrier: Any) -> None:

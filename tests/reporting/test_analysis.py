@@ -62,7 +62,7 @@ def test_similarity_is_that_of_flattened_task_vectors(tiny_suite: Suite, tmp_pat
 
 def test_one_expert_is_like_no_other(tiny_suite: Suite, tmp_path: Path) -> None:
     alone = replace(tiny_suite, experts={"cars": tiny_suite.experts["cars"]})
-    with pytest.raises(ConfigError, match="Similarity takes two experts, and 'tiny' has 1"):
+    with pytest.raises(ConfigError, match="Similarity needs two experts, but 'tiny' has 1"):
         write_similarity(alone, tmp_path)
 
 

@@ -185,9 +185,9 @@ def test_figures_of_two_families_are_not_put_side_by_side(tmp_path: Path) -> Non
     hub = write_eight(tmp_path / "hub", sources=hub_sources(PAPER_TASKS))
     own = write_eight(tmp_path / "own")
     for folders, family, sentence in (
-        ([own], None, f"The sources of {own} do not say of which family its experts are"),
+        ([own], None, f"The sources of {own} do not tell the family of its experts"),
         ([hub], "B leaky", f"The experts of {hub} are of family 'C' (experts on the hub"),
-        ([hub, own], None, f"The sources of {own} do not say"),
+        ([hub, own], None, f"The sources of {own} do not tell"),
         ([own, hub], "A", f"The experts of {hub} are of family 'C'"),
     ):
         with pytest.raises(ConfigError) as raised:
@@ -200,7 +200,7 @@ def test_where_nothing_is_published_a_sentence_says_so(
 ) -> None:
     write_run(tmp_path / "a", "WEMoE", {"cars": 0.6})
     report([str(tmp_path)], options=TableOptions(published=True))
-    assert "Nothing is published of this suite, experiment and family" in capsys.readouterr().out
+    assert "Nothing is published for this suite, experiment and family" in capsys.readouterr().out
 
 
 def test_rows_can_be_sorted_by_their_mean(
@@ -219,7 +219,7 @@ def test_a_table_says_which_tasks_a_normalized_mean_is_without(
     for name in ("a", "b"):
         write_run(tmp_path / name, "TIES", {"cars": 0.5, "dtd": 0.7}, reference=experts)
     report([str(tmp_path)])
-    note = "The normalized mean is without cars, where the own expert is never right."
+    note = "The normalized mean leaves out cars, where the task's own expert is never right."
     assert capsys.readouterr().out.count(note) == 1
 
 

@@ -20,7 +20,8 @@ RENDER = {"seed": 7, "images": 2000}
             {"note": "Rendered.", "render": RENDER, "stream": "Adapted on 5 images of every task."},
             [
                 "Rendered.",
-                "Scored on 2000 images of every task, rendered from seed 7 and never adapted on.",
+                "Scored on 2000 images of every task, rendered from seed 7 and not used for "
+                "adaptation.",
                 "Adapted on 5 images of every task.",
             ],
         ),

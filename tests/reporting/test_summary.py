@@ -54,7 +54,7 @@ PAGE = """\
 
 > Rendered images.
 
-> The means of accuracy are without unlabelled, whose images have no labels.
+> The mean accuracies leave out unlabelled, whose images have no labels.
 
 > The test images are corrupted: motion_blur of severity 2.
 
@@ -80,8 +80,9 @@ The normalized mean is the mean of the accuracies, each divided by that of its e
 | unlabelled | – |
 | mean | 9.4 |
 
-Calibration error is how far confidence and accuracy lie apart, on average over 15 bins of \
-confidence: 0 when 80 % of the answers are right that are given with a confidence of 80 %.
+Calibration error is the distance between confidence and accuracy, on average over 15 bins of \
+confidence: it is 0 if, of the answers given with a confidence of 80 %, for example, 80 % are \
+right.
 
 ## Without labels
 
@@ -93,8 +94,8 @@ confidence: 0 when 80 % of the answers are right that are given with a confidenc
 | mean | 50.0 | 70.0 |
 
 Information is what the predictions tell about the images: 100 when all are certain and all \
-classes equally frequent, 0 when all images get the same answer. Classes predicted is the share of \
-a task's classes that its predictions spread over.
+classes are equally frequent, 0 when all images get the same answer. Classes predicted is the \
+share of a task's classes that its predictions spread over.
 
 ## When the task is not known
 
@@ -120,7 +121,8 @@ wemoe-pl fit --config adapt_miniature
 - Git revision: 0123abc-dirty
 - Versions: wemoe_pl 1.2.3, torch 2.6
 - The predictions for cars began to collapse at step 40
-- In the end the state of step 30 was restored, the best without labels, by information
+- At the end the state of step 30 was restored, which was the best by information, a score \
+without labels
 
 | part | source | SHA-256 |
 | --- | --- | --- |
@@ -164,8 +166,8 @@ def test_a_task_whose_expert_seems_to_guess_is_named() -> None:
     reference: Any = WHOLE["reference"]
     guessing = {**reference, "individual": {"cars": 0.33, "mnist": 0.2}}
     sentence = (
-        "> The own expert of cars is right hardly more often than a guess: are the classes of its "
-        "images in the order of its head?"
+        "> The own expert of cars is hardly better than guessing: check that the classes of its "
+        "images are in the order of its head."
     )
     assert sentence in summary_page({**WHOLE, **sizes, "reference": guessing}, [])
     few = {"classes": sizes["classes"], "images": {"cars": 5, "mnist": 5}}
@@ -178,12 +180,12 @@ def test_a_task_whose_expert_is_never_right_is_named_as_left_out() -> None:
     results = {**WHOLE, "reference": reference}
     table = rows(results)
     assert table[-1] == ["normalized mean", "25.0", "50.0", "95.0", "100.0"]
-    sentence = "The normalized mean is without cars, where the own expert is never right."
+    sentence = "The normalized mean leaves out cars, where the task's own expert is never right."
     page = StringIO()
     Console(file=page, width=200).print(accuracy_table(results))
     assert sentence in " ".join(page.getvalue().split())
     assert f"> {sentence}\n" in summary_page(results, [])
-    assert "is without" not in summary_page(WHOLE, [])
+    assert "leaves out" not in summary_page(WHOLE, [])
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ def test_methods_that_are_told_the_task_are_named_and_not_the_best(
     cells = [line.split(" | ")[1] for line in out.splitlines() if line.startswith("| ")][2:]
     assert cells == ["90.0", "95.0", "50.0", "**60.0**"]
     assert (
-        "Told the task of every image, and so not compared with the others: EMR (of 1,234,567 "
-        "parameters), individual (of 1,234,567 parameters)."
+        "These methods are told the task of every image, so they are not compared with the others: "
+        "EMR (of 1,234,567 parameters), individual (of 1,234,567 parameters)."
     ) in out
 
 
@@ -36,6 +36,6 @@ def test_columns_of_unknown_tasks_say_by_which_rules_the_task_is_inferred(
     assert "| task unknown (entropy) |" in out
     assert (
         "Task unknown: how often class and task are both right when the task of an image is "
-        "inferred (entropy: whose head is the most certain)."
+        "inferred (entropy: the task whose head is the most certain)."
     ) in out
     assert "routing:" not in out

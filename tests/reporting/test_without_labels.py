@@ -97,7 +97,7 @@ def test_arrows_lead_from_before_to_after() -> None:
 
 def test_an_agreement_is_shown_with_what_it_certifies() -> None:
     page = summary_page(RESULTS, [])
-    assert "agreement with the experts, % | accuracy from the expert's, at most, % | info" in page
+    assert "agreement with the experts, % | gap to the expert's accuracy, at most, % | info" in page
     assert "| dogs | 0.26 | 90.0 | 10.0 | 50.0 | 100.0 |" in page
     assert "| mean | 0.38 | 85.0 | 15.0 | 62.5 | 95.0 |" in page
     sentence = "the accuracy of a task differs from its expert's by at most 1 − agreement"
@@ -181,7 +181,7 @@ def test_a_task_without_labels_has_a_row_beside_those_with_labels() -> None:
     assert list(accuracy.columns[0].cells) == ["dogs", "cats", "mean", "normalized mean"]
     assert [list(column.cells)[1] for column in accuracy.columns[1:]] == ["–", "–", "–"]
     assert list(label_free.columns[0].cells) == ["dogs", "cats", "mean"]
-    note = "The means of accuracy are without cats, whose images have no labels."
+    note = "The mean accuracies leave out cats, whose images have no labels."
     assert note in str(accuracy.caption)
     page = summary_page(PARTLY, [])
     assert f"> {note}" in page
@@ -197,7 +197,7 @@ def test_a_report_has_a_second_table_where_a_task_has_no_labels(
     accuracy, agreement = document.split("### ")[1:]
     assert accuracy.startswith("pets, 2 tasks\n\nAccuracy, %.")
     assert "| WEMoE | **85.0** | – | **85.0** | **90.0** |" in accuracy
-    assert "without cats, whose images have no labels." in accuracy
+    assert "leave out cats, whose images have no labels." in accuracy
     assert agreement.startswith("pets, 2 tasks\n\nAgreement with the experts, %.")
     assert "| WEMoE | **90.0** | **80.0** | **85.0** | 0.38 | 62.5 | 95.0 |" in agreement
     assert "| pretrained | 50.0 | 60.0 | 55.0 | – | – | – |" in agreement

@@ -20,8 +20,8 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, checkpoint: Path)
     cut.write_bytes(checkpoint.read_bytes()[:1000])
     complaints = {
         tmp_path / "missing.ckpt": "There is no checkpoint",
-        text: "is damaged or no checkpoint",
-        cut: "is damaged or no checkpoint",
+        text: "is damaged or not a checkpoint",
+        cut: "is damaged or not a checkpoint",
         foreign: "was not written by wemoe-pl",
     }
     for path, complaint in complaints.items():
@@ -68,7 +68,7 @@ def test_a_flipped_bit_is_refused_unless_it_changes_nothing(
         answer = read_or_refusal(checkpoint)
         if isinstance(answer, CheckpointError):
             refused += 1
-            beginnings = "is damaged or no checkpoint: ", "is a compressed archive, "
+            beginnings = "is damaged or not a checkpoint: ", "is a compressed archive, "
             assert str(answer).startswith(tuple(f"{checkpoint} {words}" for words in beginnings))
             assert "\n" not in str(answer)
         else:
@@ -82,7 +82,7 @@ def test_a_file_that_is_cut_off_is_refused(places: int, checkpoint: Path) -> Non
     whole = checkpoint.read_bytes()
     for length in range(0, len(whole), max(1, len(whole) // places)):
         checkpoint.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match="is damaged or no checkpoint"):
+        with pytest.raises(CheckpointError, match="is damaged or not a checkpoint"):
             read_checkpoint(checkpoint)
 
 
@@ -96,5 +96,5 @@ def test_torch_alone_would_take_damaged_weights(checkpoint: Path) -> None:
     checkpoint.write_bytes(damaged)
     assert not same(torch.load(checkpoint, weights_only=True), expected)
     for read in (read_checkpoint, load):
-        with pytest.raises(CheckpointError, match="it is not what was once written"):
+        with pytest.raises(CheckpointError, match="its contents are not those that were written"):
             read(checkpoint)

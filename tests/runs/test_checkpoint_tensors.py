@@ -66,7 +66,7 @@ def test_a_weight_that_stands_for_more_than_the_file_has_is_refused(checkpoint: 
         state[name] = torch.ones(1).expand(1 << 40)
 
     rewrite(checkpoint, expand)
-    with pytest.raises(CheckpointError, match=r"is no plain tensor with all its values"):
+    with pytest.raises(CheckpointError, match=r"is not a plain tensor with all its values"):
         read_checkpoint(checkpoint)
 
 

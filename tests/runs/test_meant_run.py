@@ -71,7 +71,7 @@ def test_another_model_gets_no_checkpoint_and_is_told_why(
 ) -> None:
     found = meant(**other)
     assert found.checkpoint is None
-    assert "is not used, as the model is another: " in found.notes[0]
+    assert "is not used, because the model has changed: " in found.notes[0]
 
 
 def test_a_config_that_lies_in_no_run_is_of_none(run: RunFolder, tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def test_curves_of_a_part_are_said_to_be() -> None:
     assert what_was_validated(trainer()) is None
     assert what_was_validated(trainer(limit_val_batches=0)) is None
     told = what_was_validated(trainer(limit_val_batches=2))
-    assert told == "Validation curves are of the first 2 batches of test images of every task only."
+    assert (
+        told == "The validation curves cover only the first 2 batches of test images of every task."
+    )
 
 
 def test_limits_that_leave_something_are_taken() -> None:
@@ -60,5 +62,7 @@ def test_limits_that_leave_something_are_taken() -> None:
 
 @pytest.mark.parametrize("name", ["limit_train_batches", "overfit_batches"])
 def test_an_epoch_is_a_number_of_whole_steps(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"trainer\.{name} counts batches, 2 .* multiple of 2"):
+    with pytest.raises(
+        ConfigError, match=rf"trainer\.{name} counts batches, and 2 .* multiple of 2"
+    ):
         check_limits({name: 3, "accumulate_grad_batches": 2})

@@ -160,7 +160,9 @@ def test_the_folder_in_which_one_is_cannot_be_replaced(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.next.path)
-    with pytest.raises(ConfigError, match=r"--fresh cannot replace .*run, in which it was started"):
+    with pytest.raises(
+        ConfigError, match=r"--fresh cannot replace .*run, because the command was started in it"
+    ):
         check_replaceable(RunFolder(Path("..")))
     replace_by_next(RunFolder(Path("..")))
     assert contents(folder) == REPLACED

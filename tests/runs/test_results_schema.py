@@ -54,7 +54,7 @@ def test_a_field_of_another_type_is_named(field: str, tmp_path: Path) -> None:
         ({"accuracy": {"cars": 1.5, "dtd": 0.75}}, r"'accuracy\.cars' is 1\.5 and should be less"),
         ({"accuracy": {"cars": 0.5}}, r"its 'tasks' are not those of 'accuracy'"),
         ({"mean": 0.9}, r"its 'mean' is 0\.9, which is not the mean of 'accuracy'"),
-        ({"seconds": {"fit": float("inf")}}, r"'Infinity' is no number"),
+        ({"seconds": {"fit": float("inf")}}, r"'Infinity' is not a number"),
         ({"reference": {"pretrained": {"cars": True}}}, r"'reference\.pretrained\.cars' is True"),
         ({"sources": {"a": {"source": "b", "sha256": "z"}}}, r"'sources\.a\.sha256' is 'z'"),
         ({"checkpoint": {"sha256": "0" * 64}}, r"'checkpoint\.step' is missing"),
@@ -78,5 +78,7 @@ def test_a_field_that_comes_twice_is_refused(tmp_path: Path) -> None:
 
 def test_a_field_of_a_later_version_is_warned_of_and_kept(tmp_path: Path) -> None:
     path = write(tmp_path, energy=3.5, guard={**GUARD, "seen": 1})
-    with pytest.warns(UserWarning, match=r"has the fields 'guard\.seen', 'energy', of which this"):
+    with pytest.warns(
+        UserWarning, match=r"has the fields 'guard\.seen', 'energy', which this version"
+    ):
         assert read_results_file(path)["energy"] == 3.5

@@ -58,6 +58,6 @@ def test_a_model_that_is_none_is_not_loaded(model: dict[str, Any], tmp_path: Pat
 
 def test_a_field_of_a_later_version_is_warned_of(tmp_path: Path) -> None:
     with pytest.warns(
-        UserWarning, match=r"config\.yaml has the field 'pruning', of which this ver"
+        UserWarning, match=r"config\.yaml has the field 'pruning', which this version"
     ):
         assert read_run_config(write(tmp_path, pruning=3))["pruning"] == 3

@@ -75,7 +75,10 @@ def test_the_same_command_on_a_finished_run_says_so_first_and_changes_nothing(
     before = everything(tmp_path)
     again = command("fit")
     assert again.status == 0
-    said = r"Nothing was run: finished \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S* by wemoe-pl \S+\.\n"
+    said = (
+        r"Nothing was run: this run was finished \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S* "
+        r"by wemoe-pl \S+\.\n"
+    )
     assert re.fullmatch(said, again.err)
     assert again.out == first.out.partition("Results are in")[0]
     assert everything(tmp_path) == before
@@ -129,7 +132,7 @@ def test_more_steps_extend_a_finished_run_when_that_is_asked_for(command: Comman
     assert left["checkpoint"]["step"] == 4
     assert left["run"]["history"] == ["From step 2: trainer.max_steps was 2 and is now 4"]
     assert "From step 2: trainer.max_steps was 2 and" in Path("a/summary.md").read_text()
-    assert command("fit", *longer).err.startswith("Nothing was run: finished ")
+    assert command("fit", *longer).err.startswith("Nothing was run: this run was finished ")
     fewer = command("fit", "--ckpt_path", "last", "--trainer.max_steps", "3")
     assert fewer.status == 1
     assert "it ended at step 4, and trainer.max_steps is 3" in fewer.err
@@ -145,7 +148,7 @@ def test_a_run_that_began_from_the_checkpoint_of_another_is_finished_and_gone_on
     left = results("b")["run"]
     assert left["began_from"] == sha256(Path("a/checkpoints/last.ckpt"))
     assert left["history"] == ["From step 2: trainer.max_steps was 2 and is now 4"]
-    assert command(*begun, out="b").err.startswith("Nothing was run: finished ")
+    assert command(*begun, out="b").err.startswith("Nothing was run: this run was finished ")
     refused = command("fit", "--trainer.max_steps", "4", "--ckpt_path", "b/checkpoints/last.ckpt")
     assert refused.status == 1
     Path("b/results.json").unlink()
@@ -158,7 +161,7 @@ def test_a_link_to_a_folder_is_the_folder(command: Command) -> None:
     Path("real").mkdir()
     Path("a").symlink_to("real")
     assert command("fit").status == 0
-    assert command("fit", out="real").err.startswith("Nothing was run: finished ")
+    assert command("fit", out="real").err.startswith("Nothing was run: this run was finished ")
     assert command("fit", "--seed_everything", "1", "--fresh").status == 0
     assert Path("a").is_symlink()
     assert results("real")["seed"] == 1
@@ -202,7 +205,7 @@ def test_a_fresh_run_that_is_interrupted_leaves_the_old_one_and_is_gone_on_with(
     assert {name: left[name] for name in before} == before
     assert RunFolder(Path("a/.next")).state is RunState.UNFINISHED
     shown = command("fit")
-    assert shown.err.startswith("Nothing was run: finished ")
+    assert shown.err.startswith("Nothing was run: this run was finished ")
     assert command(*other).status == 0
     assert "Going on from step 2 of 2: a/.next/checkpoints/last.ckpt" in caplog.text
     assert results("a")["seed"] == 1
@@ -274,7 +277,7 @@ def test_another_model_does_not_get_the_checkpoint_of_the_run_whose_config_it_is
     command("fit")
     other = ("--model.merge.init_lambda", "0.1")
     assert command("test", *other, config="a/config.yaml", out="b").status == 0
-    assert "The checkpoint of a is not used, as the model is another: " in caplog.text
+    assert "The checkpoint of a is not used, because the model has changed: " in caplog.text
     assert results("b")["method"] == "WEMoE, not adapted"
 
 
@@ -315,7 +318,7 @@ def test_a_checkpoint_of_another_seed_is_not_gone_on_with_as_if_it_were_of_this_
     shutil.copy(other.last_checkpoint, mine.last_checkpoint)
     answer = command("fit")
     assert answer.status == 1
-    assert "is not of this run: seed_everything was 5 and is now 0" in answer.err
+    assert "belongs to another run: seed_everything was 5 and is now 0" in answer.err
     assert command("fit", "--ckpt_path", "last").status == 0
     assert results("a")["run"]["history"] == ["From step 2: seed_everything was 5 and is now 0"]
 
@@ -402,7 +405,7 @@ def test_what_was_scored_only_in_part_says_so_everywhere(
     assert left["partial"] == told
     assert (
         left["curves"]
-        == "Validation curves are of the first 2 batches of test images of every task only."
+        == "The validation curves cover only the first 2 batches of test images of every task."
     )
     assert left["method"] == "WEMoE, partial"
     assert set(left["images"].values()) == {3}
@@ -422,8 +425,14 @@ def test_what_was_scored_only_in_part_says_so_everywhere(
     [
         (("--trainer.limit_train_batches", "0"), "is 0, and so nothing would be learned"),
         (("--trainer.limit_test_batches", "0"), "is 0, and so nothing would be scored"),
-        (("--trainer.limit_train_batches", "0.5"), "come again without end: give a number"),
-        (("--trainer.overfit_batches", "0.5"), "come again without end: give a number"),
+        (
+            ("--trainer.limit_train_batches", "0.5"),
+            "are repeated endlessly and have no share: give a number",
+        ),
+        (
+            ("--trainer.overfit_batches", "0.5"),
+            "are repeated endlessly and have no share: give a number",
+        ),
     ],
 )
 def test_a_limit_that_leaves_nothing_is_refused(
@@ -518,7 +527,7 @@ def test_a_run_of_an_earlier_version_is_shown_with_the_time_of_its_file(
     assert answer.status == 1
     assert "finished before the code of wemoe-pl" in answer.err
     told = AlreadyFinished(RunFolder(Path("a")), left).sentence
-    assert re.fullmatch(r"Nothing was run: finished \d{4}-.* by wemoe-pl \S+\.", told)
+    assert re.fullmatch(r"Nothing was run: this run was finished \d{4}-.* by wemoe-pl \S+\.", told)
 
 
 @pytest.mark.slow

@@ -199,7 +199,7 @@ def test_a_process_whose_other_is_gone_ends_with_a_sentence(suite: Args, tmp_pat
         first.join(PATIENCE)
         assert first.exitcode == 1
     said = (tmp_path / "said" / "0.log").read_text()
-    told = "wemoe-pl: Another process of this run has ended: look at what it said. Step "
+    told = "wemoe-pl: Another process of this run has ended: look at its output. Step "
     assert said.splitlines()[-1].startswith(told)
     assert "Traceback" not in said
 

@@ -41,7 +41,7 @@ def test_a_folder_is_made_with_its_parents_and_left_empty(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("below", "said"),
-    [("", r"file is a file, and no folder\."), ("runs", r"Cannot write to the folder .*file.runs")],
+    [("", r"file is a file, not a folder\."), ("runs", r"Cannot write to the folder .*file.runs")],
 )
 def test_a_folder_in_whose_place_a_file_lies_is_refused_by_name(
     below: str, said: str, tmp_path: Path

@@ -54,7 +54,7 @@ def test_what_killed_processes_were_writing_is_removed(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     for target in (tmp_path, tmp_path / "notes"):
-        with pytest.raises(WeMoEError, match="there already"), atomic_folder(target, "ours"):
+        with pytest.raises(WeMoEError, match="exists already"), atomic_folder(target, "ours"):
             pass
     assert (tmp_path / "notes").read_text() == "mine"
 

@@ -367,8 +367,8 @@ def test_a_file_that_is_damaged_on_its_way_is_removed_and_named(
 ) -> None:
     hub.corrupt = {name}
     assert said(WANTED.fetch) == (
-        f"{name} of lab/vit was damaged on its way, twice: its checksum is not what the hub "
-        "announces. It was removed; try again later."
+        f"{name} of lab/vit was damaged in two downloads: its checksum is not the one that the "
+        "hub announces. The file was removed; try again later."
     )
     assert name not in left_in(cache)
     assert sum(r.startswith("GET") and r.endswith(name) for r in hub.requests) == 2

@@ -97,7 +97,7 @@ def test_a_name_that_is_nowhere_is_answered_with_the_nearest_one_here(lay: Lay) 
 def test_what_is_installed_counts_and_another_of_its_name_is_warned_of(lay: Lay) -> None:
     folder = lay({"calendar.py": "raise SystemExit"})
     (folder / "email").mkdir()  # without code, it is no package that could be meant
-    with pytest.warns(UserWarning, match=r"and not from here \(.*calendar.py\)") as warned:
+    with pytest.warns(UserWarning, match=r"not from here \(.*calendar.py\)") as warned:
         import_allowed(["calendar", "email"])
     assert len(warned) == 1
 
@@ -105,7 +105,7 @@ def test_what_is_installed_counts_and_another_of_its_name_is_warned_of(lay: Lay)
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("\nx = 1 +", "own_shapes/methods.py, line 2, is no Python: invalid syntax."),
+        ("\nx = 1 +", "own_shapes/methods.py, line 2, is not valid Python: invalid syntax."),
         ("\n\nx", "own_shapes/methods.py, line 3, cannot be imported: NameError: name 'x' is not"),
         ("def f(): 1 / 0\nf()", "methods.py, line 2, cannot be imported: ZeroDivisionError: "),
         ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'."),

@@ -87,7 +87,8 @@ def test_a_long_value_is_cut() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "Expecting value"), ("{", "Expecting property name"), ("[NaN]", "'NaN' is no number"),
+        ("", "Expecting value"), ("{", "Expecting property name"),
+        ("[NaN]", "'NaN' is not a number"),
         ('{"a": {"b": 1, "b": 2}}', "'b' comes twice"), ("[" * 100_000, "nested too deeply"),
         ("9" * 5000, "Exceeds the limit"),
     ],

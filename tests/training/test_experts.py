@@ -96,7 +96,7 @@ def test_building_the_experts_draws_from_no_stream_of_the_run(tiny_suite: Suite)
 def test_a_task_without_an_expert_is_named(tiny_suite: Suite) -> None:
     suite = replace(tiny_suite, experts={"cars": tiny_suite.experts["cars"]})
     answers = ExpertAnswers(suite, LIKE)
-    with pytest.raises(ConfigError, match="expert for 'dtd', and the suite has none"):
+    with pytest.raises(ConfigError, match="expert for 'dtd', but the suite has none"):
         answers({"cars": torch.zeros(1, 3, 28, 28), "dtd": torch.zeros(1, 3, 28, 28)})
     assert answers.classes("dtd", torch.zeros(1, 3, 28, 28)) is None
 

@@ -130,7 +130,10 @@ def test_a_checkpoint_of_nothing_merged_is_refused(checkpoint: Path, tmp_path: P
     content = torch.load(checkpoint, weights_only=True)
     content["wemoe_pl"]["recipe"] = {}
     torch.save(content, tmp_path / "trained.ckpt")
-    with pytest.raises(CheckpointError, match="is of no TestTimeAdaptation: it has nothing merged"):
+    with pytest.raises(
+        CheckpointError,
+        match="is not a checkpoint of a TestTimeAdaptation: it holds no merged model",
+    ):
         TestTimeAdaptation.load_from_checkpoint(tmp_path / "trained.ckpt")
 
 

@@ -260,5 +260,5 @@ def test_a_run_says_that_nobody_told_the_tasks(tiny_suite: Suite) -> None:
     told, found = (TestTimeAdaptation(tiny_suite, WEMoE(), announced=a) for a in (True, False))
     assert open_stream.unannounced_note(told) == ""
     assert open_stream.unannounced_note(found) == (
-        "No task was announced: that of every image was inferred (by entropy)."
+        "No task was announced: the task of every image was inferred (by entropy)."
     )

@@ -48,5 +48,5 @@ def test_heads_are_not_trained_where_some_processes_have_no_images_for_them() ->
 
     for devices, batches in ((1, 1), (1, 8), (2, 1)):
         check_heads_are_averaged(trainer(devices, batches))
-    with pytest.raises(ConfigError, match=r"^Heads are not trained on several devices in steps"):
+    with pytest.raises(ConfigError, match=r"^Heads cannot be trained on several devices in steps"):
         check_heads_are_averaged(trainer(2, 8))

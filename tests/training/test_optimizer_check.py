@@ -45,7 +45,7 @@ def test_what_was_saved_is_taken(fit: tuple[Adam, CosineAnnealingLR]) -> None:
         (lambda s: s["param_groups"][0]["params"].pop(), "groups of parameters are not those"),
         (lambda s: s["param_groups"].clear(), "groups of parameters are not those"),
         (lambda s: s.clear(), "groups of parameters are not those"),
-        (lambda s: s.pop("state"), "there are no moments"),
+        (lambda s: s.pop("state"), "it has no moments"),
         (lambda s: s["state"][1].pop("exp_avg"), "moments of parameter 1 are not those"),
         (lambda s: s["state"].update({2: s["state"][1]}), "moments of parameter 2 are not those"),
         (lambda s: s["state"][0].update(exp_avg=torch.ones(2)), "'exp_avg' of parameter 0 is"),
@@ -61,7 +61,9 @@ def test_a_state_of_no_such_optimiser_is_refused(
 ) -> None:
     state = fit[0].state_dict()
     change(state)
-    with pytest.raises(CheckpointError, match=rf"of the optimiser that is damaged .*{complaint}"):
+    with pytest.raises(
+        CheckpointError, match=rf"optimiser state of the checkpoint is damaged.*{complaint}"
+    ):
         check_optimizers([state], [fit[0]])
 
 

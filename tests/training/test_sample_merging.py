@@ -123,7 +123,7 @@ def test_regmean_takes_unlabelled_images_and_fisher_refuses_them(
 ) -> None:
     module = fitted(unlabelled, quiet_trainer(max_steps=1), RegMean(), stream="test")
     assert module.solved
-    with pytest.raises(DataError, match="Fisher Merging needs labelled samples, and those of 'car"):
+    with pytest.raises(DataError, match="Fisher Merging needs labelled samples, but those of 'car"):
         fitted(unlabelled, quiet_trainer(max_steps=1), Fisher(), stream="test")
 
 

@@ -21,9 +21,9 @@ NO_THREAD = re.compile(r"can't start new thread|thread constructor failed", re.I
 LOST_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))?[\d, ]+\) (.*)", re.DOTALL)
 SHARED_MEMORY = re.compile(r"bus error|shared memory|shm", re.IGNORECASE)
 FEWER_BYTES = (
-    "What would fit: a smaller data.batch_size or data.test_batch_size; a step in parts, by a "
-    "smaller data.tasks_per_batch with trainer.accumulate_grad_batches to match; trainer.precision "
-    "bf16-mixed; a model.merge.compression. Go on with it by `--ckpt_path last`."
+    "Lower data.batch_size or data.test_batch_size; split a step, by a smaller "
+    "data.tasks_per_batch with trainer.accumulate_grad_batches to match; set trainer.precision to "
+    "bf16-mixed; or set a model.merge.compression. Then go on with `--ckpt_path last`."
 )
 
 
@@ -61,7 +61,7 @@ def explanation(error: Exception) -> WeMoEError | None:
     The result is None if the error is not a known one.
 
     >>> print(explanation(MemoryError()))  # doctest: +ELLIPSIS
-    There is not enough memory. What would fit: a smaller data.batch_size or ...
+    There is not enough memory. Lower data.batch_size or ...
     """
     if is_out_of_memory(error):
         device = " on the GPU" if isinstance(error, torch.OutOfMemoryError) else ""
@@ -88,7 +88,7 @@ def explanation(error: Exception) -> WeMoEError | None:
     # Gloo, which connects processes on CPUs, has no error class of its own.
     is_of_gloo = isinstance(error, RuntimeError) and "/gloo/" in str(error)
     if is_of_gloo or isinstance(error, DistBackendError):
-        return WeMoEError("Another process of this run has ended: look at what it said.")
+        return WeMoEError("Another process of this run has ended: look at its output.")
     return None
 
 
@@ -118,7 +118,7 @@ def lost_worker(how: str) -> str:
     if SHARED_MEMORY.search(how):
         advice = "shared memory is too small: enlarge /dev/shm (docker run --shm-size), or set "
     else:
-        advice = "maybe for want of memory: set "
+        advice = "perhaps because memory ran out: set "
     return (
         f"A process that loads images {reason}, {advice}data.num_workers to a smaller number, or "
         "to 0."

@@ -91,7 +91,7 @@ def config_parser(command: str, description: str) -> OneSentence:
         formatter_class=RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    config = "A YAML file or a shipped name; later ones win."
+    config = "A YAML file or a shipped name; later ones override."
     add(*CONFIG, help=config)
     add("--print_config", action="store_true", help="Print every key with its value, and exit.")
     return parser

@@ -281,6 +281,6 @@ def check_processes(trainer: Trainer, started: Launcher | None) -> None:
         started.check(trainer.num_devices, trainer.num_nodes)
     if starts_processes_midway(trainer):
         raise ConfigError(
-            "trainer.strategy begins its processes in the middle of a run, which does not hear "
-            "from them what they scored: choose ddp."
+            "trainer.strategy starts its processes in the middle of a run, which does not get "
+            "their scores: choose ddp."
         )

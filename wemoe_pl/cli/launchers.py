@@ -67,6 +67,6 @@ def refuse_several(command: str) -> None:
     started = launcher()
     if started is not None and started.processes > 1:
         raise ConfigError(
-            f"`wemoe-pl {command}` is for one process, of which {started.name} has started "
+            f"`wemoe-pl {command}` is for one process, but {started.name} has started "
             f"{started.processes}: leave {started.name} out."
         )

@@ -15,21 +15,21 @@ SUBCOMMANDS = {
     "fit": "Adapt or train, then score all test tasks.",
     "validate": "Score all test tasks, without writing results.",
     "test": "Score all test tasks of a static merge, or of a checkpoint given by --ckpt_path.",
-    "predict": "Classify images: print a row for each, or keep them in a job that can go on.",
+    "predict": "Classify images: print a row for each, or run as a job that can be resumed.",
 }
 # The commands that have no trainer.
 VERBS = {
-    "check": "Tell what a job would read, write and take, and all that is wrong with it.",
-    "prepare": "Fetch from the hub, and verify, all that a fit needs.",
+    "check": "Show what a job would read, write and need, and all that is wrong with it.",
+    "prepare": "Fetch all that a fit needs from the hub, and verify it.",
     "heads": "Build the suite's zero-shot heads, and write each to a file in --out.",
-    "sweep": "Run a job for every point of a grid, resume it, and end in one table.",
-    "report": "Write one table of many runs, with the published ones on request.",
-    "workspace": "Make a workspace on Weights & Biases, of few panels that answer questions.",
+    "sweep": "Run a job for every point of a grid, and make one table; can be resumed.",
+    "report": "Write one table of many runs, with published results on request.",
+    "workspace": "Make a workspace on Weights & Biases, with a few panels that answer questions.",
     "export": "Write a merged model for others to use, here or on the hub, and check it.",
     "similarity": "Compare the experts' task vectors by cosine and distance, layer by layer.",
     "landscape": "Draw the loss over the plane of two task vectors, chosen with --tasks [a,b].",
     "parameters": "Count the parameters of upscaled models, by number of tasks.",
-    "bench": "Measure time and memory beside the plain model and the loop over samples.",
+    "bench": "Compare time and memory with the plain model and a loop over samples.",
 }
 COMMANDS = SUBCOMMANDS | VERBS | {"completion": "Print a script that completes commands."}
 
@@ -41,11 +41,11 @@ def switch(about: str) -> dict[str, Any]:
 
 CONFIG = ("-c", "--config")
 QUIET = ("-q", "--quiet")
-QUIET_OPTION = switch("Print nothing but what goes wrong.")
+QUIET_OPTION = switch("Print only warnings and errors.")
 FRESH = "--fresh"
 FRESH_OPTION = switch("Begin anew, and replace the run in --out when the new one has finished.")
 ALL_CLASSES = "--full"
-ALL_CLASSES_OPTION = switch("Tell all classes, and whole names of images.")
+ALL_CLASSES_OPTION = switch("Show all classes, and the full names of images.")
 ALLOW_HELP = (
     "Trust this package, installed or in this folder, so that configs may name its classes; can be "
     "repeated."

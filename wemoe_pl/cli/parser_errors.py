@@ -13,7 +13,7 @@ from wemoe_pl.errors import did_you_mean
 from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.system.trust import DENIED, not_allowed
 
-NO_CONFIG = "It is no config: expected lines of the form `key: value`."
+NO_CONFIG = "It is not a config: expected lines of the form `key: value`."
 QUOTE_NAMES = "Put quotes around a name that YAML takes for something else, as in '1' or 'yes'."
 LIST_TYPES = ("list", "tuple", "set", "Sequence", "Iterable")
 SEE_KEYS = "Add --print_config to see all keys."
@@ -89,7 +89,7 @@ def stray_word(found: re.Match[str], report: Report) -> str:
     word = found[1]
     if word.startswith("-"):
         return f"There is no option '{word}'. {nearest_key(word.strip('-'), report.keys, SEE_KEYS)}"
-    return f"'{word}' stands behind no key: a config is given as --config {word}."
+    return f"'{word}' does not follow an option: give a config as --config {word}."
 
 
 def unknown_class(found: re.Match[str], report: Report) -> str:
@@ -115,7 +115,7 @@ def not_derived(found: re.Match[str], report: Report) -> str:
     """Say that a class is not derived from the base that the key takes."""
     given = re.search(r"(?:val='|Given value: )([\w.]+)\b(?!\()", found.string)
     named = found[1] or (given[1] if given else "This")
-    return after(report.key, f"{named} is no {found[2]}: name a class that is derived from it.")
+    return after(report.key, f"{named} is not derived from {found[2]}: name a class that is.")
 
 
 def missing_file(found: re.Match[str], report: Report) -> str:
@@ -176,7 +176,7 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], Report], str]], ...] = (
         r'(?s:\A.*)in "<unicode string>", line (\d+)',  # the last line counts
         lambda found, report: after(report.place, f"not valid YAML near line {found[1]}."),
     ),
-    (r"codec can't decode", lambda _, report: after(report.place, "it is no text in UTF-8.")),
+    (r"codec can't decode", lambda _, report: after(report.place, "it is not text in UTF-8.")),
     (r"(?s:\A.*)(?:Got|Given) value: (.*)", wrong_type),  # the last value is the whole one
 )
 

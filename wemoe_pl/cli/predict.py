@@ -41,8 +41,8 @@ def run_predict(args: list[str]) -> None:
     options, others = predict_parser().parse_known_args(args[1:])
     if others:
         raise ConfigError(
-            f"{others[0]} is no option beside a run and images. A job has more of them: "
-            "`wemoe-pl predict --config RUN/config.yaml --data.images IMAGES`."
+            f"{others[0]} is not an option that goes with a run and images. A job has more "
+            "options: `wemoe-pl predict --config RUN/config.yaml --data.images IMAGES`."
         )
     with faults_explained():
         model = load(options.run, options.allow)

@@ -21,19 +21,30 @@ def sweep_parser() -> OneSentence:
     parser = command_parser(
         "sweep",
         "Run a job for every point of a grid, one after another or several at once. Every point is "
-        "a command of its own, `wemoe-pl fit --config … --KEY=VALUE …`, and so composes with the "
-        "sweeps of Weights & Biases, whose agents call the same command with the same keys.",
+        "a separate command, `wemoe-pl fit --config … --KEY=VALUE …`, so that agents of a Weights "
+        "& Biases sweep can call the same command with the same keys.",
     )
     add = parser.add_argument
     add(*CONFIG, **REPEATED, help="The config of the job, as for fit; can be repeated.")
     add("--grid", **REPEATED, metavar="KEY=A,B,C", help="Values to try; KEY may be `config`.")
-    add("--out", type=expanded, default="runs/sweep", help="A folder, with one in it per point.")
-    chosen = "The command to run; auto is test for a static merge, with nothing to fit, else fit."
+    add(
+        "--out",
+        type=expanded,
+        default="runs/sweep",
+        help="A folder, which gets a subfolder for each point.",
+    )
+    chosen = (
+        "The command to run; auto means test for a static merge, which has nothing to fit, and fit "
+        "otherwise."
+    )
     add("--command", choices=("auto", "fit", "test"), default="auto", help=chosen)
     add(FRESH, action="store_true", help="Run all points anew.")
     add("--jobs", type=int, default=None, help="How many jobs run at once.")
     add("--gpus", help="The GPUs to use, such as 0,1: each runs one job at a time.")
-    by = "Mark the setting of the largest such score, which needs no labels, in chosen.json."
+    by = (
+        "Choose the setting with the largest value of this score, which needs no labels, and write "
+        "it to chosen.json."
+    )
     add("--select", choices=("information", "agreement"), help=by)
     add("--choose", action="store_true", help="The same as --select information.")
     add("--dry-run", action="store_true", help="Read the configs, and only print the commands.")
@@ -49,17 +60,21 @@ def report_parser() -> OneSentence:
     add("folders", nargs="+", type=expanded, metavar="DIR", help="Runs, or folders of runs.")
     add("--format", choices=tuple(LAYOUTS), default="markdown", help="The form of the document.")
     add("--out", type=expanded, metavar="FILE", help="The file to write; by default, print it.")
-    page = "Write a page with a section for every run; goes without --format and --out."
+    page = "Write a page with a section for every run; not together with --format or --out."
     add("--html", type=expanded, metavar="FILE", help=page)
-    add("--mean-over-seeds", action="store_true", help="Make runs that differ in seed one row.")
+    add(
+        "--mean-over-seeds",
+        action="store_true",
+        help="Combine runs that differ only in their seed into one row.",
+    )
     add(
         "--references",
         action="store_true",
-        help="Add rows for what several runs are compared with, as a single one has.",
+        help="Add the rows of the reference models, which the table of a single run has anyway.",
     )
     published = "Add the published rows of the same experiment and family of checkpoints."
     add("--published", action="store_true", help=published)
-    family = "Who fine-tuned the experts (docs/methods.md), where their sources do not tell."
+    family = "The family of the experts (docs/methods.md), if their sources do not tell it."
     add("--family", choices=tuple(FAMILIES), help=family)
     add("--sort", choices=("mean",), help="Sort the rows by their mean.")
     return parser
@@ -69,9 +84,9 @@ def export_parser() -> OneSentence:
     """Make the parser of `wemoe-pl export`."""
     parser = command_parser(
         "export",
-        "Write a merged model for others to use, read it back, and compare. An adapter holds what "
-        "was learned, and is made whole from the same pretrained model and experts; all other "
-        "formats hold everything.",
+        "Write a merged model for others to use, read it back, and compare. An adapter holds only "
+        "what was learned, and is loaded together with the same pretrained model and experts; all "
+        "other formats hold everything.",
     )
     add = parser.add_argument
     source = "A run, a checkpoint of one, or an adapter, here or on the hub."
@@ -79,7 +94,9 @@ def export_parser() -> OneSentence:
     add("--format", choices=EXPORT_FORMATS, default="adapter", help="The form of the export.")
     add("--out", type=expanded, metavar="DIR", help="A folder; by default runs/export-FORMAT.")
     add("--precision", choices=PRECISIONS, help="The precision of a bundle; by default unchanged.")
-    forms = "dense, int8, pruned=SHARE that is left out, or low-rank=RANK; by default unchanged"
+    forms = (
+        "dense, int8, pruned=SHARE (of the entries to drop), or low-rank=RANK; by default unchanged"
+    )
     add("--dictionary", metavar="FORM", help=f"The form of a bundle's task vectors: {forms}.")
     add(ALLOW, **REPEATED, metavar="PACKAGE", help=ALLOW_HELP)
     add("--push", metavar="USER/NAME", help="Upload the export to the hub, with a model card.")
@@ -92,7 +109,7 @@ def predict_parser() -> OneSentence:
     add = parser.add_argument
     add("run", type=expanded, metavar="RUN", help="A run, a checkpoint of one, or an export.")
     add("images", nargs="+", metavar="IMAGES", help="Images, folders, patterns or parquet files.")
-    add("--task", help="The task of all images; by default that of each is inferred.")
+    add("--task", help="The task of all images; by default it is inferred for each image.")
     add(ALLOW, **REPEATED, metavar="PACKAGE", help=ALLOW_HELP)
     return parser
 
@@ -105,7 +122,7 @@ def workspace_parser() -> OneSentence:
         "whether runs adapt, who is routed where, whether anything collapses, and what was run.",
     )
     add = parser.add_argument
-    add("run", type=expanded, metavar="DIR", help="A finished run, whose tasks have panels.")
+    add("run", type=expanded, metavar="DIR", help="A finished run; its tasks get panels.")
     add("--project", help="The project; by default WANDB_PROJECT, or wemoe-pl.")
     add("--entity", help="The user or team; by default WANDB_ENTITY, or that of the API key.")
     return parser
@@ -121,11 +138,20 @@ def bench_parser() -> OneSentence:
     add("--samples", default="16", help="Samples in a batch; for an encoder, those of each task.")
     add("--experts", default="8", help="Numbers of experts, with commas between.")
     add("--depths", default="2", help="Depths of the routers, 0 to 2, with commas between.")
-    add("--blocks", type=int, help="The most blocks of an encoder to keep; by default all.")
-    add("--repeats", type=int, default=5, help="How often to time; the median counts.")
+    add(
+        "--blocks",
+        type=int,
+        help="The number of blocks of an encoder to keep at most; by default all.",
+    )
+    add(
+        "--repeats",
+        type=int,
+        default=5,
+        help="How often to measure each time; the median is reported.",
+    )
     add("--device", default="cpu", help="The device to measure on: cpu or cuda.")
     add("--precision", default="float32", help=f"The precision: {', '.join(PRECISIONS)}.")
-    add("--threads", type=int, help="The number of CPU threads; by default as torch takes.")
+    add("--threads", type=int, help="The number of CPU threads; by default torch's choice.")
     add("--seed", type=int, default=0, help="The seed of the random weights.")
     add("--out", type=expanded, default="runs/bench", help="The folder of bench.json.")
     return parser
@@ -135,9 +161,9 @@ def completion_parser() -> OneSentence:
     """Make the parser of `wemoe-pl completion`."""
     parser = command_parser(
         "completion",
-        "Print a script for a shell to source, which then completes commands, their options, and "
-        "what is shipped: `source <(wemoe-pl completion bash)`, the same for zsh, or `wemoe-pl "
-        "completion fish | source`.",
+        "Print a script that makes a shell complete commands, their options, and the names of "
+        "shipped files. Load it with `source <(wemoe-pl completion bash)`, the same for zsh, or "
+        "`wemoe-pl completion fish | source`.",
     )
     parser.add_argument("shell", metavar="SHELL", help=f"One of {', '.join(SHELLS)}.")
     return parser

@@ -194,7 +194,9 @@ def export_model(args: list[str]) -> None:
     """Write a merged model in another format, and upload it if that is asked for."""
     options = export_parser().parse_args(args)
     if options.format != "bundle" and (options.precision or options.dictionary):
-        raise ConfigError("--precision and --dictionary are of bundles: set --format bundle.")
+        raise ConfigError(
+            "--precision and --dictionary apply only to bundles: set --format bundle."
+        )
     repo = destination(options.push) if options.push else None
     with only_allowed(options.allow):
         write_export(options, repo)
@@ -214,7 +216,10 @@ def write_export(options: Namespace, repo: HubRepo | None) -> None:
     if model is not original:
         before = original.features
         lost, most = largest_difference(model.features, before), before.abs().max()
-        print_lines(f"Stored so, features changed by up to {lost:.2g}; the largest is {most:.2g}.")
+        print_lines(
+            f"In this form, features changed by up to {lost:.2g}; the largest feature is "
+            f"{most:.2g}."
+        )
     print_lines(way_back(out, options.format))
     if repo:
         push(out, repo, difference)
@@ -225,7 +230,7 @@ def run_report(args: list[str]) -> None:
     """Write a document or an HTML page on the runs that the arguments name."""
     options = report_parser().parse_args(args)
     if options.family and not options.published:
-        raise ConfigError("--family says which published rows fit: give --published as well.")
+        raise ConfigError("--family chooses the published rows: give --published as well.")
     shown = TableOptions(
         mean_over_seeds=options.mean_over_seeds,
         references=options.references,
@@ -239,8 +244,8 @@ def run_report(args: list[str]) -> None:
         return
     if values_of(args, "--format", "--out"):
         raise ConfigError(
-            "--html makes a page, which is no document in a --format with an --out of its own: "
-            "leave both out, or report twice."
+            "--html writes a page, and takes neither --format nor --out: leave both out, or run "
+            "`wemoe-pl report` twice."
         )
     report_page(options.folders, Path(options.html), shown)
     print_lines(f"The page is in {options.html}")

@@ -83,6 +83,7 @@ def attention_width(attention: nn.Module) -> int:
     if first is None or reason:
         raise MergeError(
             f"Cannot mix the weights of an attention of class {type(attention).__name__}: "
-            f"{reason}. Leave out `attention`, and it is merged as everything outside the MLPs is."
+            f"{reason}. Leave out `attention`, and it is merged like everything else outside the "
+            "MLPs."
         )
     return first.in_features

@@ -76,6 +76,6 @@ def restored(stored: Mapping[str, Tensor], weight: Tensor, count: int) -> TaskVe
             lines = stored["levels"], stored["absmax"]
             return QuantisedVectors(*lines, weight.shape, count, is_column_major(weight))
     raise MergeError(
-        f"{', '.join(stored) or 'Nothing'} is no dictionary of {count} task vectors of shape "
-        f"{tuple(weight.shape)}."
+        f"{', '.join(stored) or 'An empty state'} cannot be read as a dictionary of {count} task "
+        f"vectors of shape {tuple(weight.shape)}."
     )

@@ -110,7 +110,7 @@ def mlp_width(mlp: nn.Module) -> int:
         )
     if foreign:
         raise MergeError(
-            f"Cannot upscale an MLP of class {type(mlp).__name__}: its {foreign[0]} is not "
-            "known to treat every token alone, as a linear layer or a LayerNorm does."
+            f"Cannot upscale an MLP of class {type(mlp).__name__}: its {foreign[0]} is not known "
+            "to treat every token separately, as a linear layer or a LayerNorm does."
         )
     return first.in_features

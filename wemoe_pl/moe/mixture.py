@@ -79,8 +79,8 @@ class Mixture(Routed):
         """
         if self.router.depth != 0:
             raise MergeError(
-                f"A router of depth {self.router.depth} mixes weights for every input anew: only "
-                "depth 0 folds into plain weights."
+                f"A router of depth {self.router.depth} mixes the weights anew for every input: "
+                "only a router of depth 0 can be folded into plain weights."
             )
         folded = deepcopy(self.pretrained)
         for name, mixed in self.task_vectors.mix(self.router.of_all).items():

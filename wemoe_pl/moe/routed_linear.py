@@ -85,7 +85,7 @@ class RoutedLinear(nn.Module):
             MergeError: always.
         """
         raise MergeError(
-            "This encoder reads the matrix of a linear layer, and there is none that is the same "
-            "for every token: choose another merge method than SMILE for it. Attention of BEiT and "
-            "of some EVA models does so."
+            "This encoder reads the matrix of a linear layer, as the attention of BEiT and of some "
+            "EVA models does, but SMILE has no matrix that is the same for every token: choose "
+            "another merge method for it."
         )

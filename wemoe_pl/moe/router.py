@@ -54,8 +54,8 @@ class Gate:
             raise MergeError(f"temperature of a gate is {self.temperature}: give one above 0.")
         if self.temperature != 1.0 and not self.softmax:
             raise MergeError(
-                f"temperature of a gate is {self.temperature}, and it belongs to a softmax: set "
-                "`softmax: true`, or leave the temperature out."
+                f"temperature of a gate is {self.temperature}, but only a softmax has a "
+                "temperature: set `softmax: true`, or leave the temperature out."
             )
         if self.top_k is not None and self.top_k < 1:
             raise MergeError(f"top_k of a gate is {self.top_k}: give a number of experts from 1.")

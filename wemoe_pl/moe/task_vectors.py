@@ -14,8 +14,8 @@ from wemoe_pl.errors import MergeError
 
 SAME_PRETRAINED = "Merge models that were fine-tuned from the same pretrained one."
 WITHOUT_HEADS = (
-    "Nothing but the classifiers' heads differs: call `reset_classifier(0)` on every model, and "
-    "keep their heads apart."
+    "Only the classifiers' heads differ: call `reset_classifier(0)` on every model, and keep their "
+    "heads separately."
 )
 Model = nn.Module | State  # a model, or its weights by name, which may be read lazily
 

@@ -215,7 +215,9 @@ def print_models(job: Job, console: Console, findings: Findings) -> None:
     encoders = look_at_encoders(suite, findings)
     about = {"backbone": suite.backbone.model}
     if heads := suite.backbone.options.get("num_heads"):
-        about["heads of attention"] = f"{heads}, as configured: weights do not show how many"
+        about["attention heads"] = (
+            f"{heads}, as configured: the weights do not show how many there are"
+        )
     print_part(console, "Encoders", about, encoder_table(encoders))
 
 
@@ -267,7 +269,7 @@ def print_memory(job: Job, console: Console, findings: Findings) -> None:
             findings.warning(
                 "memory",
                 f"About {size_in_words(needed)} are needed and {size_in_words(room)} are free: "
-                "lower data.batch_size or data.tasks_per_batch, or store the task vectors smaller "
+                "lower data.batch_size or data.tasks_per_batch, or compress the task vectors "
                 "(model.merge.compression).",
             )
         facts = memory_facts(memory, job.fits, room)

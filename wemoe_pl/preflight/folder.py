@@ -16,7 +16,7 @@ def check_writable(out: Path) -> None:
     if not nearest.is_dir():
         raise ConfigError(f"{nearest} is a file: choose another folder with --out.")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"Nothing can be written to {nearest}: choose another with --out.")
+        raise ConfigError(f"Nothing can be written to {nearest}: choose another folder with --out.")
 
 
 def state_in_words(out: Path) -> str:
@@ -30,11 +30,11 @@ def state_in_words(out: Path) -> str:
     if state is RunState.FINISHED:
         return "a finished run"
     if state is RunState.FOREIGN:
-        return "files under the names of a run that wemoe-pl has not written"
+        return "files that are named like those of a run, but were not written by wemoe-pl"
     if state is RunState.UNFINISHED:
         last = folder.last_checkpoint
         step = read_checkpoint(last)["global_step"] if last.is_file() else 0
-        return f"an unfinished run, kept at step {step}"
+        return f"an unfinished run, saved at step {step}"
     there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
     return f"no run, but {name_some(there)}" if there else "nothing yet"
 
@@ -42,7 +42,7 @@ def state_in_words(out: Path) -> str:
 def what_then(start: Start) -> str:
     """Describe what the job would do with the run in its folder; return "" if there is none."""
     if start.finished is not None:
-        return "It is this very job: it would only show its table."
+        return "This very job has finished there: running it again would only show its table."
     if start.replaces is not None:
         return "The job would replace it when it has finished."
     if start.checkpoint is not None:

@@ -143,7 +143,7 @@ def order_of(task: VisionTask, classes: Sequence[str]) -> str:
         classes: the task's classes; empty if only its head knows them.
     """
     if not classes:
-        return "known to the head alone"
+        return "known only to the head"
     if getattr(task, "class_names", None):
         return "as in `class_names`"
     kinds: dict[type, str] = {

@@ -43,7 +43,7 @@ def memory_facts(memory: Memory, fits: bool, room: int | None) -> dict[str, str]
         fits: True if anything is trained.
         room: bytes that are free on the device; None if they are not known.
     """
-    vectors = f", {size_in_words(memory.task_vectors)} of it task vectors"
+    vectors = f", {size_in_words(memory.task_vectors)} of it for task vectors"
     facts = {"model": size_in_words(memory.model) + (vectors if memory.task_vectors else "")}
     if fits:
         facts["a step"] = f"{size_in_words(memory.step)}, gradients and activations of one batch"
@@ -53,9 +53,9 @@ def memory_facts(memory: Memory, fits: bool, room: int | None) -> dict[str, str]
     facts["test, in all"] = size_in_words(memory.test)
     if room is not None:
         facts["free here"] = size_in_words(room)
-    facts["left out"] = (
-        "torch itself, work space of its products and of merged MLPs, images that are loaded, "
-        "and the experts while they are merged"
+    facts["not counted"] = (
+        "torch itself, the workspace of matrix products and of merged MLPs, loaded images, and the "
+        "experts while they are merged"
     )
     return facts
 
@@ -63,7 +63,7 @@ def memory_facts(memory: Memory, fits: bool, room: int | None) -> dict[str, str]
 def print_findings(console: Console, findings: Findings, quiet: bool) -> None:
     """Print all warnings and problems and, unless `quiet`, a sentence if there is no problem."""
     if size := sum(findings.waiting.values()):
-        waiting = f"{size_in_words(size)} are on the hub and not here, and were not looked at"
+        waiting = f"{size_in_words(size)} are still on the hub, and were not checked"
         console.print(f"\n{waiting}: `wemoe-pl prepare` fetches them.")
     for title, sentences in (("Warnings", findings.warnings), ("Problems", findings.problems)):
         if not sentences:
@@ -76,5 +76,7 @@ def print_findings(console: Console, findings: Findings, quiet: bool) -> None:
             line.add_row("-", sentence)
             console.print(Padding(line, INDENT, expand=False))
     if not findings.problems and not quiet:
-        beside = "with the warnings above" if findings.warnings else "and nothing to warn of"
+        beside = (
+            "but see the warnings above" if findings.warnings else "and there is nothing to warn of"
+        )
         console.print(f"\nNothing keeps this job from starting, {beside}.")

@@ -31,8 +31,8 @@ def check_fit(
     """
     if task and not isinstance(module, ExpertFineTuning):
         raise ConfigError(
-            f"--task has no part in this job, which is for all tasks of the suite: leave out "
-            f"'{task}'. It is for fine-tuning, and for predict."
+            "--task has no effect on this job, which is for all tasks of the suite: leave out "
+            f"'{task}'. Only fine-tuning and predict take one task."
         )
     if isinstance(module, TestTimeAdaptation):
         check_batch_size(module.objective, batch_size)
@@ -50,11 +50,11 @@ def check_devices(accelerator: str, devices: Any) -> None:
         return
     if not there:
         raise ConfigError(
-            f"trainer.accelerator is {accelerator}, and this machine has no GPU: check the job "
+            f"trainer.accelerator is {accelerator}, but this machine has no GPU: check the job "
             "where it is to run, or with --trainer.accelerator cpu."
         )
     if (number_of(devices) or 0) > there:
-        raise ConfigError(f"trainer.devices is {devices}, and this machine has {there} GPUs.")
+        raise ConfigError(f"trainer.devices is {devices}, but this machine has {there} GPUs.")
 
 
 def number_of(devices: Any) -> int | None:

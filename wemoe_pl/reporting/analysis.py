@@ -63,7 +63,7 @@ def write_routing(
     plot_routing(out / "routing.png", means, experts, title, start, blocks)
     own = {t: routing[t].largest[:, i].tolist() for i, t in enumerate(experts) if t in routing}
     if own:  # otherwise only images of unseen tasks were routed
-        about = f"{title}\nown expert has the largest routing weight"
+        about = f"{title}\nhow often the task's own expert has the largest routing weight"
         plot_routing_share(out / "routing_share.png", own, about, blocks)
         written.append(out / "routing_share.png")
     return written
@@ -94,7 +94,7 @@ def write_similarity(suite: Suite, out: Path) -> list[Path]:
     """
     experts = list(suite.experts)
     if len(experts) < 2:
-        raise ConfigError(f"Similarity takes two experts, and '{suite.name}' has {len(experts)}.")
+        raise ConfigError(f"Similarity needs two experts, but '{suite.name}' has {len(experts)}.")
     grams = gram_matrices(suite.open_pretrained(), list(suite.load_experts().values()))
     cosines = {layer: cosine_of(gram) for layer, gram in grams.items()}
     distances = {layer: distance_of(gram) for layer, gram in grams.items()}

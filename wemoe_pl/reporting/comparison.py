@@ -82,7 +82,7 @@ def metric_table(
         notes.append(seeds_note(rows))
     published = published_beside(runs, options.family) if options.published else []
     if options.published and not published:
-        notes.append("Nothing is published of this suite, experiment and family of checkpoints.")
+        notes.append("Nothing is published for this suite, experiment and family of checkpoints.")
     return ResultTable(
         suite=first["suite"],
         title=title_of(first),

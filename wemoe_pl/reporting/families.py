@@ -9,8 +9,8 @@ from wemoe_pl.errors import ConfigError
 # The families, by their names in `published_results.csv`.
 FAMILIES = {
     "A": "eight experts of the authors of task arithmetic",
-    "B leaky": "experts of the authors of TALL masks, of which DTD's has seen its test images",
-    "B corrected": "experts as those of TALL masks, with DTD's fine-tuned on its training images",
+    "B leaky": "experts of the authors of TALL masks, with DTD's fine-tuned on test images too",
+    "B corrected": "experts like B leaky, but with DTD's fine-tuned on training images only",
     "C": "experts on the hub, tanganke/clip-vit-*",
 }
 UNKNOWN_FAMILY = "unknown"  # for published figures that do not name their checkpoints
@@ -45,15 +45,15 @@ def common_family(
     for folder, own in found.items():
         if own is None or family is None:
             raise ConfigError(
-                f"The sources of {folder} do not say of which family its experts are, and "
-                "published figures of two families are not to be compared: say it with --family, "
-                f"one of {', '.join(map(repr, FAMILIES))}, or leave --published out."
+                f"The sources of {folder} do not tell the family of its experts, and published "
+                "figures are compared within one family only: name it with --family, one of "
+                f"{', '.join(map(repr, FAMILIES))}, or leave --published out."
             )
         if own != family:
             raise ConfigError(
-                f"The experts of {folder} are of family {own!r} ({FAMILIES[own]}), beside which no "
-                f"published figure of family {family!r} may stand: leave --family out, or report "
-                "on other runs by themselves."
+                f"The experts of {folder} are of family {own!r} ({FAMILIES[own]}), which cannot be "
+                f"compared with published figures of family {family!r}: leave --family out, or "
+                "report on runs of different families separately."
             )
     assert family is not None, "A table has at least one run."
     return family

@@ -36,11 +36,11 @@ AGAIN = "runs/again"  # the --out of the command that repeats a run
 # The captions of the figures that a run may have left, by the stems of their files.
 FIGURE_CAPTIONS = {
     "accuracy": "Accuracy on every task, beside the references",
-    "agreement": "How often the answer is that of a task's own expert, beside the references",
-    "adaptation": "The answers in the course of the adaptation, from before its first step",
+    "agreement": "How often the answer agrees with the task's own expert, beside the references",
+    "adaptation": "Scores during the adaptation, starting before its first step",
     "routing": "Mean routing weights of every block, for the images of each task",
     "routing_share": "How often a task's own expert has the largest routing weight, by block",
-    "confusion": "What each class was taken for, in the task of least accuracy",
+    "confusion": "How often each class was mistaken for another, in the task of lowest accuracy",
 }
 # The media types of a figure's files; the first file that exists is shown.
 MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}

@@ -53,7 +53,7 @@ def checked_row(header: Sequence[str], line: Sequence[str]) -> dict[str, str]:
         raise ValueError(f"a line has {len(line)} cells under {len(header)} names")
     row = {name: cell for name, cell in zip(header, line, strict=True) if cell}
     if not A_STEP.fullmatch(row.get(STEP_COLUMN, "")):
-        raise ValueError(f"'{row.get(STEP_COLUMN, '')}' is no step")
+        raise ValueError(f"'{row.get(STEP_COLUMN, '')}' is not the number of a step")
     for cell in row.values():
         float(cell)
     return row

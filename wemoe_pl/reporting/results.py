@@ -98,7 +98,7 @@ def finite(results: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, value in results.items():
         if isinstance(value, float) and not math.isfinite(value):
-            warn(f"No '{above}{name}' is written, which is {value}.")
+            warn(f"'{above}{name}' is not written to the results, since it is {value}.")
             kept |= {} if above else {name: None}
         else:
             is_nested = isinstance(value, Mapping)

@@ -20,13 +20,13 @@ def render_note(results: Mapping[str, Any]) -> str:
     """Return a note on the seed that test images were rendered from, if it is not the suite's.
 
     >>> render_note({"render": {"seed": 7, "images": 2000}})
-    'Scored on 2000 images of every task, rendered from seed 7 and never adapted on.'
+    'Scored on 2000 images of every task, rendered from seed 7 and not used for adaptation.'
     """
     if not (render := results.get("render")):
         return ""
     return (
         f"Scored on {render['images']} images of every task, rendered from seed {render['seed']} "
-        "and never adapted on."
+        "and not used for adaptation."
     )
 
 
@@ -40,13 +40,13 @@ def left_out_note(results: Mapping[str, Any]) -> str:
     """Return a note on the tasks that the normalized mean leaves out; "" if it has all tasks.
 
     >>> left_out_note({"reference": {"individual": {"mnist": 0.9, "dtd": 0.0}}})
-    'The normalized mean is without dtd, where the own expert is never right.'
+    "The normalized mean leaves out dtd, where the task's own expert is never right."
     """
     tasks = never_right(results.get("reference", {}).get("individual", {}))
     if not tasks:
         return ""
     named = ", ".join(tasks)
-    return f"The normalized mean is without {named}, where the own expert is never right."
+    return f"The normalized mean leaves out {named}, where the task's own expert is never right."
 
 
 def guessing_note(results: Mapping[str, Any]) -> str:
@@ -56,8 +56,8 @@ def guessing_note(results: Mapping[str, Any]) -> str:
 
     >>> results = {"reference": {"individual": {"cars": 0.34, "mnist": 0.9}}}
     >>> results |= {"classes": {"cars": 3, "mnist": 10}, "images": {"cars": 90, "mnist": 90}}
-    >>> guessing_note(results)[:62]
-    'The own expert of cars is right hardly more often than a guess'
+    >>> guessing_note(results)[:53]
+    'The own expert of cars is hardly better than guessing'
     """
     classes, images = results.get("classes", {}), results.get("images", {})
     guessing = [
@@ -70,8 +70,8 @@ def guessing_note(results: Mapping[str, Any]) -> str:
     if not guessing:
         return ""
     return (
-        f"The own expert of {', '.join(guessing)} is right hardly more often than a guess: are "
-        "the classes of its images in the order of its head?"
+        f"The own expert of {', '.join(guessing)} is hardly better than guessing: check that the "
+        "classes of its images are in the order of its head."
     )
 
 

@@ -92,7 +92,7 @@ def is_in_hidden_folder(path: Path, folder: Path) -> bool:
 def read_run(folder: RunFolder) -> ScoredRun:
     """Read the results of a run, and its config if there is one."""
     results = folder.read_results()
-    assert results is not None, "Who calls this has seen the file."
+    assert results is not None, "The caller has checked that the file exists."
     options = read_options(folder.config) if folder.config.is_file() else {}
     return ScoredRun(folder.path, results, options)
 

@@ -25,12 +25,13 @@ from wemoe_pl.training.references import EXPERTS, REFERENCES
 from wemoe_pl.training.shown_metrics import ACCURACY, CALIBRATION, INFORMATION
 
 CALIBRATION_NOTE = (
-    "Calibration error is how far confidence and accuracy lie apart, on average over 15 bins of "
-    "confidence: 0 when 80 % of the answers are right that are given with a confidence of 80 %."
+    "Calibration error is the distance between confidence and accuracy, on average over 15 bins of "
+    "confidence: it is 0 if, of the answers given with a confidence of 80 %, for example, 80 % are "
+    "right."
 )
 INTERVALS_NOTE = (
-    "Between these bounds, in percent, lies the accuracy on further images of the same kind, with "
-    "a confidence of 95 %. Another seed of the run may move it further."
+    "With a confidence of 95 %, the accuracy on further images of the same kind lies between these "
+    "bounds, in percent. Another seed of the run may change it by more."
 )
 REFERENCES_NOTE = (
     "Pretrained is the model before any fine-tuning, and individual is every expert on its own "
@@ -249,7 +250,7 @@ def guard_sentences(report: Mapping[str, Any]) -> list[str]:
     ]
     if (step := report.get("restored_step")) is not None:
         sentences.append(
-            f"In the end the state of step {step} was restored, the best without labels, by "
-            f"{report.get('score', 'information')}"
+            f"At the end the state of step {step} was restored, which was the best by "
+            f"{report.get('score', 'information')}, a score without labels"
         )
     return sentences

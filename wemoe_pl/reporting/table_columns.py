@@ -10,9 +10,12 @@ from wemoe_pl.reporting.without_labels import label_free_columns, scored_tasks
 from wemoe_pl.training.shown_metrics import ACCURACY, LABEL_FREE, ShownMetric
 
 INFERRED_BY: Mapping[InferenceRule, str] = {
-    "entropy": "entropy: whose head is the most certain",
-    "routing": "routing: whose expert has the largest routing weight",
-    "logit": "logit: whose head has the largest logit, of those that the image is routed to",
+    "entropy": "entropy: the task whose head is the most certain",
+    "routing": "routing: the task whose expert has the largest routing weight",
+    "logit": (
+        "logit: the task whose head has the largest logit, among the tasks that the image is "
+        "routed to"
+    ),
 }
 
 

@@ -43,7 +43,10 @@ def told_task_note(runs: Iterable[ScoredRun]) -> str:
     if not stored:
         return ""
     sizes = ", ".join(f"{method} (of {total:,} parameters)" for method, total in stored.items())
-    return f"Told the task of every image, and so not compared with the others: {sizes}."
+    return (
+        "These methods are told the task of every image, so they are not compared with the others: "
+        f"{sizes}."
+    )
 
 
 def seeds_note(rows: Iterable[ResultRow]) -> str:

@@ -64,7 +64,7 @@ class WandbRun(WandbLogger):
             if run.url:
                 rank_zero_info(f"W&B shows this run at {run.url}")
             elif run.offline:
-                tell_offline(run, "it was told to be")
+                tell_offline(run, "its settings say so")
         return self._experiment
 
     def identify(self, identity: Mapping[str, Any], first_step: int = 0) -> None:

@@ -67,13 +67,13 @@ def unlabelled_note(results: Mapping[str, Any]) -> str:
     """Return a note on tasks without labels; "" if all tasks are like that, or none is.
 
     >>> unlabelled_note({"accuracy": {"mnist": 0.9}, "information": {"mnist": 0.8, "dtd": 0.7}})
-    'The means of accuracy are without dtd, whose images have no labels.'
+    'The mean accuracies leave out dtd, whose images have no labels.'
     """
     tasks = unlabelled_tasks(results)
     if not (tasks and results["accuracy"]):
         return ""
     named = ", ".join(tasks)
-    return f"The means of accuracy are without {named}, whose images have no labels."
+    return f"The mean accuracies leave out {named}, whose images have no labels."
 
 
 def adaptation_ends(

@@ -120,7 +120,7 @@ def workspace(entity: str, project: str, tasks: Sequence[str]) -> "Workspace":
             by_task("Classes predicted, validated", "val/diversity"),
             curve("Information", "val/information"),
             by_task("Information", "val/information"),
-            pictures("The task of least accuracy", "media/confusion"),
+            pictures("The task of lowest accuracy", "media/confusion"),
         ],
         WAS_RUN: [
             wr.ScalarChart(title="Mean accuracy", metric="report/mean"),

@@ -35,13 +35,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     refuse_compressed(path, hint)
     if not is_intact(path):
         raise CheckpointError(
-            f"{path} is damaged or no checkpoint: it is not what was once written. Delete it, or "
-            f"{hint} that is whole."
+            f"{path} is damaged or not a checkpoint: its contents are not those that were written. "
+            f"Delete it, or {hint} that is undamaged."
         )
     try:
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds
-        raise CheckpointError(f"{path} is damaged or no checkpoint: {hint}.") from error
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: {hint}.") from error
     if not isinstance(checkpoint, dict) or IDENTITY not in checkpoint:
         raise CheckpointError(f"{path} was not written by wemoe-pl: {hint}.")
     check_contents(path, checkpoint)
@@ -55,8 +55,8 @@ def check_contents(path: Path, checkpoint: dict[str, Any]) -> None:
         raise CheckpointError(f"{path} is damaged: {faults.wrong}. Give another checkpoint.")
     if faults.unknown:
         raise CheckpointError(
-            f"{path} has {faults.unknown_in_words}, of which this version knows nothing: a later "
-            "wemoe-pl has written it, or the file was changed. Upgrade wemoe_pl."
+            f"{path} has {faults.unknown_in_words}, which this version does not know: a later "
+            "wemoe-pl has written the file, or it was changed. Upgrade wemoe_pl."
         )
     check_tensors(path, checkpoint)
     step, loop = checkpoint["global_step"], checkpoint["loops"]["fit_loop"]
@@ -64,7 +64,7 @@ def check_contents(path: Path, checkpoint: dict[str, Any]) -> None:
     manual = loop["epoch_loop.manual_optimization.optim_step_progress"]
     if step not in (automatic["total"]["completed"], manual["total"]["completed"]):
         raise CheckpointError(
-            f"{path} is damaged: it is of step {step}, and its optimiser has made "
+            f"{path} is damaged: it is of step {step}, but its optimiser has made "
             f"{automatic['total']['completed']} steps. Give another checkpoint."
         )
 

@@ -213,7 +213,7 @@ def version_of(text: str) -> str:
     try:
         return str(Version(text))
     except InvalidVersion as error:
-        raise ValueError("should be the number of a version") from error
+        raise ValueError("should be a version number") from error
 
 
 Checkpoint = TypedDict(

@@ -36,7 +36,7 @@ def check_tensors(path: Path, checkpoint: Mapping[str, Any]) -> None:
     for name, tensor in tensors_below(checkpoint):
         if not is_whole(tensor) or tensor.layout != torch.strided:
             raise CheckpointError(
-                f"{path} is damaged: its '{name}' is no plain tensor with all its values in the "
+                f"{path} is damaged: its '{name}' is not a plain tensor with all its values in the "
                 "file. Give another checkpoint."
             )
         if name.startswith(WEIGHTS) and tensor.dtype not in allowed:

@@ -81,7 +81,7 @@ def image_change(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Say which images have changed; return an empty text if none have."""
     for name, identity in now.items():
         if name in then and then[name] != identity:
-            return f"the {name} are others, by their names, sizes, order or classes"
+            return f"the {name} have changed in their names, sizes, order or classes"
     return ""
 
 

@@ -59,7 +59,10 @@ def meant_run(
         given = None  # the run began with this checkpoint, and has left another
     if own is not None and given is None and own.last_checkpoint.is_file():
         if change := model_change(own, recipe):
-            unused = f"The checkpoint of {own.path} is not used, as the model is another: {change}."
+            unused = (
+                f"The checkpoint of {own.path} is not used, because the model has changed: "
+                f"{change}."
+            )
             return Meant(out, None, [unused])
         read_checkpoint(own.last_checkpoint)
         used = f"Using the checkpoint of this run: {own.last_checkpoint}"

@@ -35,12 +35,12 @@ def check_limits(settings: Mapping[str, Any], command: str = "fit") -> None:
         limit, accumulated = settings.get(name), settings.get("accumulate_grad_batches") or 1
         if isinstance(limit, float) and 0 < limit < 1:
             raise ConfigError(
-                f"trainer.{name} is {limit}, but the images of a fit come again without end: give "
-                "a number of batches."
+                f"trainer.{name} is {limit}, but the images of a fit are repeated endlessly and "
+                "have no share: give a number of batches."
             )
         if isinstance(limit, int) and limit % accumulated:
             raise ConfigError(
-                f"trainer.{name} counts batches, {accumulated} of which make a step "
+                f"trainer.{name} counts batches, and {accumulated} batches make a step "
                 f"(trainer.accumulate_grad_batches): give a multiple of {accumulated}, not {limit}."
             )
 
@@ -70,7 +70,7 @@ def what_was_validated(trainer: Trainer) -> str | None:
     limit = trainer.limit_val_batches
     if limit == 0 or is_all(limit):
         return None
-    return f"Validation curves are of {share(limit)} of every task only."
+    return f"The validation curves cover only {share(limit)} of every task."
 
 
 def is_all(limit: float) -> bool:

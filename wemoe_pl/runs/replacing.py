@@ -20,8 +20,8 @@ def check_replaceable(folder: RunFolder) -> None:
         )
     if Path.cwd().is_relative_to(folder.place):
         raise ConfigError(
-            f"--fresh cannot replace {folder.place}, in which it was started: start it elsewhere, "
-            "with this folder as --out."
+            f"--fresh cannot replace {folder.place}, because the command was started in it: start "
+            "it in another folder, with this one as --out."
         )
 
 

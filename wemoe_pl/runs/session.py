@@ -44,7 +44,7 @@ class AlreadyFinished(Exception):  # noqa: N818 (it is no error)
         if then is None:  # written by a version that did not note it
             then = time_in_words(self.folder.results.stat().st_mtime)
         version = self.results["versions"]["wemoe_pl"]
-        return f"Nothing was run: finished {then} by wemoe-pl {version}."
+        return f"Nothing was run: this run was finished {then} by wemoe-pl {version}."
 
 
 class Session:
@@ -102,14 +102,14 @@ class Session:
         """Choose the folder to write to: a test spares the results of a fit, a trial any run."""
         if self.command == "test" and folder.holds_fit:
             self.notes.append(
-                f"{folder.path} holds a fit, whose results stay: the test's go to "
-                f"{folder.test.path}."
+                f"{folder.path} holds a fit, whose results are kept: the results of this test go "
+                f"to {folder.test.path}."
             )
             folder = folder.test
         if self.is_trial and self.scores and folder.state is not RunState.EMPTY:
             self.is_scratch = True
             scratch = self._held.enter_context(tempfile.TemporaryDirectory(prefix="wemoe-pl-"))
-            self.notes.append(f"{folder.path} stays as it is: nothing of this trial is kept.")
+            self.notes.append(f"{folder.path} is left unchanged: results of a trial are not kept.")
             folder = RunFolder(Path(scratch))
         return folder
 
@@ -161,7 +161,7 @@ class Session:
         if self.start.finished is not None:
             self.put_in_place()
             raise AlreadyFinished(self.folder, self.start.finished)
-        self.notes += [f"This run is not made of one piece. {part}" for part in identity.history]
+        self.notes += [f"This run was changed midway. {part}" for part in identity.history]
         self.identity = identity
         return identity
 

@@ -138,8 +138,7 @@ def compare_with_start(start: Start, identity: Identity) -> Identity:
     change = identity.change_since_checkpoint(record)
     if change and not start.asked_to_change:
         raise ConfigError(
-            f"{start.checkpoint} is not of this run: {change}. "
-            f"{give_another(start.folder)}, "
+            f"{start.checkpoint} belongs to another run: {change}. {give_another(start.folder)}, "
             "`--ckpt_path last` to go on all the same, or --fresh to begin anew."
         )
     changes = [change] if change else []
@@ -163,8 +162,8 @@ def check_finished(start: Start, results: Mapping[str, Any], identity: Identity)
     folder = start.folder
     if change := identity.change_since_results(folder, results):
         raise ConfigError(
-            f"{folder.path} holds a finished run of something else: {change}. "
-            f"{give_another(folder)}, or --fresh to replace it."
+            f"{folder.path} holds another finished run: {change}. {give_another(folder)}, or "
+            "--fresh to replace it."
         )
     if change := program_change(results):
         raise ConfigError(

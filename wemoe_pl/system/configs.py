@@ -64,8 +64,8 @@ def find(kind: str, name: str, shipped: Path) -> str:
             return str(shipped / candidate)
     if path.exists() and not path.is_dir():
         raise ConfigError(
-            f"The {kind} '{name}' is a pipe or a device, of which a command would wait for a line: "
-            "write it to a file first."
+            f"The {kind} '{name}' is a pipe or a device, which a command would wait for: write its "
+            "contents to a file first."
         )
     if (own := path / "config.yaml").is_file():
         raise ConfigError(f"The {kind} '{name}' is the folder of a run: give its config, {own}.")

@@ -54,7 +54,7 @@ def make_folder(path: Path, instead: str = "Choose another with --out (in Python
         with TemporaryFile(dir=path):
             pass
     except FileExistsError:
-        raise WeMoEError(f"{path} is a file, and no folder. {instead}") from None
+        raise WeMoEError(f"{path} is a file, not a folder. {instead}") from None
     except OSError as error:
         raise WeMoEError(
             f"Cannot write to the folder {path}: {error.strerror}. {instead}"

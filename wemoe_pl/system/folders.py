@@ -37,7 +37,9 @@ def atomic_folder(path: Path, ours: str) -> Iterator[Path]:
         WeMoEError: something else is there, the disk is full or the path cannot be written to.
     """
     if path.exists() and not (path / ours).is_file() and (path.is_file() or any(path.iterdir())):
-        raise WeMoEError(f"{path} is there already, and not such a folder: choose another --out.")
+        raise WeMoEError(
+            f"{path} exists already, and is not a folder of this kind: choose another --out."
+        )
     path = path.resolve()
     temporary = path.with_name(f".{path.name}.{os.getpid()}{FOLDER_PART}")
     replaced = temporary.with_name(f"{temporary.name}{REPLACED}")

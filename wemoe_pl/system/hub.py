@@ -205,8 +205,8 @@ def download(repo: HubRepo, file: HubFile) -> Path:
             return path
         discard(path)
     raise HubError(
-        f"{file.name} of {repo} was damaged on its way, twice: its checksum is not what the hub "
-        "announces. It was removed; try again later."
+        f"{file.name} of {repo} was damaged in two downloads: its checksum is not the one that the "
+        "hub announces. The file was removed; try again later."
     )
 
 

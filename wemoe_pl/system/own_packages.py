@@ -71,8 +71,8 @@ def found(name: str) -> ModuleSpec | None:
         )
     if known and here and here.origin and place_of(here) != place_of(known):
         warn(
-            f"'{name}' is imported from {known.origin}, and not from here ({here.origin}): give "
-            "yours another name if it is meant."
+            f"'{name}' is imported from {known.origin}, not from here ({here.origin}): give yours "
+            "another name if you mean that one."
         )
     return known or here
 
@@ -107,7 +107,7 @@ def fault_of_import(error: BaseException, names: Sequence[str]) -> str | None:
     """
     for cause in causes(error):
         if isinstance(cause, SyntaxError) and str(cause.filename).endswith(".py"):
-            return f"{cause.filename}, line {cause.lineno}, is no Python: {cause.msg}."
+            return f"{cause.filename}, line {cause.lineno}, is not valid Python: {cause.msg}."
         ran = [
             f"{frame.f_code.co_filename}, line {line}"
             for frame, line in walk_tb(cause.__traceback__)

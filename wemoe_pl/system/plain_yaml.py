@@ -122,7 +122,7 @@ def count(
         above[-1].values += values
     if values > MOST_VALUES or (above and above[-1].values > MOST_VALUES):
         raise RefusedYaml(
-            f"The YAML has more than {MOST_VALUES} values, or as much text{at(event)}."
+            f"The YAML has more than {MOST_VALUES} values, or too much text{at(event)}."
         )
 
 

@@ -46,8 +46,8 @@ class Faults:
         """Warn of the unknown fields of a file, if it has any; the rest of the file is read."""
         if self.unknown:
             warn(
-                f"{path} has {self.unknown_in_words}, of which this version knows nothing: a later "
-                "wemoe-pl has written it, or the file was changed. The rest is read."
+                f"{path} has {self.unknown_in_words}, which this version does not know: a later "
+                "wemoe-pl has written the file, or it was changed. The rest is read."
             )
 
 
@@ -90,7 +90,7 @@ class Schema(Generic[Described]):
             unknown = (dotted(fault["loc"]) for fault in found if fault["type"] in UNKNOWN)
             return Faults(next(wrong, ""), tuple(unknown))
         except (TypeError, ValueError, RecursionError) as error:
-            return Faults(f"it is no plain data ({error})")
+            return Faults(f"it is not plain data ({error})")
         return Faults()
 
 
@@ -145,4 +145,4 @@ def mapping_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def no_number(name: str) -> Any:
     """Raise `ValueError` for a constant that Python reads as a number and JSON does not have."""
-    raise ValueError(f"'{name}' is no number")
+    raise ValueError(f"'{name}' is not a number")

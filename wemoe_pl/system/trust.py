@@ -159,10 +159,10 @@ def not_allowed(path: str) -> str:
     "A config may not name 'evil.Logger'"
     """
     if is_program(path):
-        return f"A config may not name '{path}': it would run a program, and not find a class."
+        return f"A config may not name '{path}': it is a program, which would run, and not a class."
     package = path.partition(".")[0]
     return (
-        f"A config may not name '{path}': it is not of {', '.join(ALLOWED)}. If you trust that "
+        f"A config may not name '{path}': it is not from {', '.join(ALLOWED)}. If you trust that "
         f"package, give allow=['{package}'] in Python, or allow it on the command line with "
         f"{ALLOW} {package}."
     )
@@ -171,6 +171,6 @@ def not_allowed(path: str) -> str:
 def no_function(path: str) -> str:
     """Return the error message for a function in a config, which may only name classes."""
     return (
-        f"A config may not have '{path}' called: it may name classes, not functions. If you trust "
-        f"it, allow it on the command line with {ALLOW} {path}."
+        f"A config may not call '{path}': it may name classes, not functions. If you trust it, "
+        f"allow it on the command line with {ALLOW} {path}."
     )

@@ -219,6 +219,6 @@ def check_fit_of(module: TestTimeAdaptation) -> None:
         check_heads_are_averaged(module.trainer)
     if "routing_weights" in module.needs and not module.classifier.mixtures:
         raise ConfigError(
-            f"The objective {type(module.objective).__name__} needs routing weights, and "
+            f"The objective {type(module.objective).__name__} needs routing weights, but "
             f"{module.merge.label} has no routers: choose another objective, or merge by WEMoE."
         )

@@ -90,7 +90,7 @@ class ExpertAnswers:
         for task in images:
             if task not in self.suite.experts:
                 raise ConfigError(
-                    f"The objective compares with the expert for '{task}', and the suite has none. "
+                    f"The objective compares with the expert for '{task}', but the suite has none. "
                     f"{did_you_mean(task, self.suite.experts)}"
                 )
         answers = {task: self.of_task(task, batch) for task, batch in images.items()}

@@ -38,15 +38,16 @@ def initialise(module: Beginning) -> None:
     data, wanted = getattr(module.trainer, "datamodule", None), module.merge.initial_images
     if not isinstance(data, VisionData):
         raise ConfigError(
-            f"{module.merge.label} begins with {wanted} images of every task, which it asks a data "
-            "module of wemoe_pl for: set model.merge.start_images to 0, or adapt on MultiTaskData."
+            f"{module.merge.label} begins with {wanted} images of every task, which only a data "
+            "module of wemoe_pl can give it: set model.merge.start_images to 0, or adapt on "
+            "MultiTaskData."
         )
     images = data.step_batches().first(wanted)
     fewest = min(map(len, images.values()))
     if fewest < wanted:
         rank_zero_only(warn)(
-            f"{module.merge.label} was to begin with {wanted} images of every task, and begins "
-            f"with all that the stream has, of some task {fewest}."
+            f"{module.merge.label} was to begin with {wanted} images of every task, but the stream "
+            f"has fewer (for one task only {fewest}): it begins with all that there are."
         )
     in_order = {task: images[task] for task in module.suite.experts}
     module.merge.initialise(module.classifier.encoder, in_order)

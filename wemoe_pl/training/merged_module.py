@@ -148,7 +148,9 @@ class MergedModule(MultiTaskModule):
         checkpoint = read_checkpoint(path)
         recipe = checkpoint[IDENTITY]["recipe"]
         if not recipe:
-            raise CheckpointError(f"{path} is of no {cls.__name__}: it has nothing merged.")
+            raise CheckpointError(
+                f"{path} is not a checkpoint of a {cls.__name__}: it holds no merged model."
+            )
         suite, merge = rebuild(recipe, allow)
         saved = checkpoint[IDENTITY].get("options", {})  # earlier versions wrote none
         wanted = {name: value for name, value in saved.items() if name not in given}

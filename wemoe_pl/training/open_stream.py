@@ -209,4 +209,4 @@ def unannounced_note(module: object) -> str:
     if getattr(module, "announced", True):
         return ""
     rule = getattr(module, "infer_task", None) or BEST_RULE
-    return f"No task was announced: that of every image was inferred (by {rule})."
+    return f"No task was announced: the task of every image was inferred (by {rule})."

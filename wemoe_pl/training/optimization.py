@@ -34,7 +34,7 @@ def check_heads_are_averaged(trainer: Trainer) -> None:
     """
     if trainer.world_size > 1 and trainer.accumulate_grad_batches > 1:
         raise ConfigError(
-            "Heads are not trained on several devices in steps of several batches: leave out "
+            "Heads cannot be trained on several devices in steps of several batches: leave out "
             "data.tasks_per_batch and trainer.accumulate_grad_batches, or set trainer.devices to 1."
         )
 

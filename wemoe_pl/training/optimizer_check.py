@@ -31,7 +31,7 @@ def check_optimizers(saved: Sequence[Mapping[str, Any]], optimizers: Sequence[Op
         parameters = [*chain.from_iterable(group["params"] for group in optimizer.param_groups)]
         needed = OF_ADAM if isinstance(optimizer, Adam) else set()
         if "state" not in state:
-            raise damaged_state("there are no moments")
+            raise damaged_state("it has no moments")
         for place, moments in state["state"].items():
             if isinstance(place, str):  # some sharding strategies save states by parameter names
                 continue
@@ -104,6 +104,6 @@ def is_finite_number(value: Any) -> bool:
 def damaged_state(why: str) -> CheckpointError:
     """Return the error for a state that no fit of this model has saved."""
     return CheckpointError(
-        f"The checkpoint has a state of the optimiser that is damaged or of another model: {why}. "
-        "Go on from another checkpoint, or begin anew with --fresh."
+        f"The optimiser state of the checkpoint is damaged, or of another model: {why}. Go on from "
+        "another checkpoint, or begin anew with --fresh."
     )

@@ -54,7 +54,8 @@ class SampleMerging(MergedModule):
         count_steps(self.trainer)  # refuses a run without an end
         if getattr(getattr(self.trainer, "datamodule", None), "proportions", None) is not None:
             raise ConfigError(
-                f"{self.method} takes as many samples of every task: leave out data.proportions."
+                f"{self.method} takes the same number of samples of every task: leave out "
+                "data.proportions."
             )
         if self.trainer.world_size > 1:
             raise ConfigError(
@@ -74,7 +75,7 @@ class SampleMerging(MergedModule):
         for task, (images, labels) in batch.items():
             if self.merge.needs_labels and (labels == UNLABELLED).any():
                 raise DataError(
-                    f"{self.method} needs labelled samples, and those of '{task}' have no labels: "
+                    f"{self.method} needs labelled samples, but those of '{task}' have no labels: "
                     "set data.stream to train."
                 )
             expert, head = self.experts.become(task), self.classifier.head(task)

@@ -121,7 +121,7 @@ def check_asks_experts(module: Scored, key: str) -> None:
     """
     if EXPERTS not in (*module.references, module.own_reference):
         raise ConfigError(
-            f"{key} is agreement, and the job does not compare its model with the experts: set "
+            f"{key} is agreement, but the job does not compare its model with the experts: set "
             f"model.references to true, or {key} to information."
         )
 

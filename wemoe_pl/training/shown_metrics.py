@@ -97,14 +97,18 @@ SHOWN_METRICS = [
     ShownMetric(
         "agreement", "agreement with the experts", ("val", "test"), unit="%", is_drawn=True,
         score=TaskScores.agreement, result="agreement",
-        without_labels="Agreement is the share of images for which the answer is that of the "
-        "task's own expert: the accuracy, where that is right.",
+        without_labels=(
+            "Agreement is the share of images for which the answer is that of the task's own "
+            "expert: it equals the accuracy where the expert is always right."
+        ),
     ),
     ShownMetric(
         "information", "information", ("val", "test"), unit="%",
         score=TaskScores.information, result="information",
-        without_labels="Information is what the predictions tell about the images: 100 when all "
-        "are certain and all classes equally frequent, 0 when all images get the same answer.",
+        without_labels=(
+            "Information is what the predictions tell about the images: 100 when all are certain "
+            "and all classes are equally frequent, 0 when all images get the same answer."
+        ),
     ),
     ShownMetric(
         "diversity", "classes predicted", ("val", "test", "train"), unit="%", is_drawn=True,
@@ -125,7 +129,7 @@ ACCURACY, AGREEMENT, INFORMATION, CALIBRATION = (
 )
 # A bound that follows from the agreement, and so is neither logged nor written to results.
 CERTIFICATE = ShownMetric(
-    "certificate", "accuracy from the expert's, at most", (), unit="%", least_is_best=True,
+    "certificate", "gap to the expert's accuracy, at most", (), unit="%", least_is_best=True,
     without_labels="On these images the accuracy of a task differs from its expert's by at most "
     "1 − agreement, whatever their labels.",
 )  # fmt: skip

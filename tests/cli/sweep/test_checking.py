@@ -31,7 +31,7 @@ JOB = ("--config", "adapt_miniature")
         ),
         (
             ("--grid", "model.references=false,true", "--select", "agreement"),
-            "--grid model.references=false: --select is agreement, and the job does not compare "
+            "--grid model.references=false: --select is agreement, but the job does not compare "
             "its model with the experts: set model.references to true, or --select to "
             "information. No point was run.",
         ),

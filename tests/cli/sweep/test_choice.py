@@ -43,7 +43,9 @@ def test_the_setting_of_the_largest_mean_over_seeds_is_chosen(tmp_path: Path) ->
 
 def test_settings_of_fewer_seeds_are_compared_with_a_warning() -> None:
     some = {key: score for key, score in SCORES.items() if key != ("2", "0")}
-    with pytest.warns(UserWarning, match=r"by means over 1 to 2 seeds: some points have not fin"):
+    with pytest.warns(
+        UserWarning, match=r"by means over 1 to 2 seeds, since some points have not fin"
+    ):
         chosen = choose(finished({**some}))
     assert chosen is not None
     assert chosen.values == {"model.merge.router_depth": "2"}
@@ -77,7 +79,9 @@ def test_the_other_score_never_stands_in() -> None:
 
 def test_settings_without_the_score_are_named() -> None:
     runs = with_agreement(finished({**SCORES}), 0.8, 0.9, None, None)
-    with pytest.warns(UserWarning, match=r"^Left out of the choice, without an agr.*: out/2-0\.$"):
+    with pytest.warns(
+        UserWarning, match=r"^These have no agr.*, and are left out of the choice: out/2-0\.$"
+    ):
         chosen = choose(runs, "agreement")
     assert chosen is not None
     assert chosen.values == {"model.merge.router_depth": "1"}
@@ -108,7 +112,7 @@ def test_another_choice_than_before_is_said(tmp_path: Path) -> None:
     assert write_choice(path, chosen) == ""  # the same setting
     other = choose(finished({("3", "0"): 0.99}))
     assert other is not None
-    assert write_choice(path, other) == "Chosen before was out/1-0."
+    assert write_choice(path, other) == "The earlier choice was out/1-0."
 
 
 def test_the_points_of_the_chosen_setting_are_marked(
@@ -128,4 +132,4 @@ def test_the_points_of_the_chosen_setting_are_marked(
         "← Chosen by the largest information, for which no label is needed: scaling 0.2 "
         "(information 80.0 ± 0.0, the mean of 2 seeds)."
     ) in out
-    assert not re.search("Chosen before", out)
+    assert not re.search("The earlier choice", out)

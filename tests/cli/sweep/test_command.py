@@ -54,7 +54,7 @@ def test_points_of_other_code_are_run_anew_only_when_asked(
 
 
 def test_two_scores_to_choose_by_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^--choose chooses by information, and --select is ag"):
+    with pytest.raises(ConfigError, match=r"^--choose chooses by information, but --select is ag"):
         run_sweep(tmp_path, *JOB, "--choose", "--select", "agreement")
     with pytest.raises(ConfigError, match=r"--select: there is no 'entropy'\. Valid names: "):
         run_sweep(tmp_path, *JOB, "--select", "entropy")

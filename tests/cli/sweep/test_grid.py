@@ -28,7 +28,7 @@ def test_all_combinations_come_once_the_last_key_changing_fastest() -> None:
         (["=1,2"], r"write KEY=A,B,C"),
         (["a="], r"--grid a has no values"),
         (["a=1", "a=2"], r"--grid a is given twice"),
-        (["a=[1,2"], r"--grid a: '\[1,2' is no list of values"),
+        (["a=[1,2"], r"--grid a: '\[1,2' is not a list of values"),
     ],
 )
 def test_what_is_no_grid_is_refused(items: list[str], message: str) -> None:

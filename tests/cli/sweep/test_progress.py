@@ -17,7 +17,7 @@ def test_every_point_is_said_to_run_and_what_it_came_to(tmp_path: Path, capsys: 
     run_sweep(tmp_path, *JOB)
     lines = capsys.readouterr().out.splitlines()
     out = tmp_path / "sweep"
-    assert lines[0] == f"0 of 4 points are done. What each prints goes to {out}/POINT/log.txt."
+    assert lines[0] == f"0 of 4 points are done. The output of each goes to {out}/POINT/log.txt."
     assert lines[1] == "scaling=0.2,seed_everything=0 runs."
     outcome = "scaling=0.2,seed_everything=1: mean accuracy 20.0 % after 0 s."
     assert any(line.startswith(f"{outcome} 2 of 4 points are done, the ") for line in lines)

@@ -60,7 +60,7 @@ def test_another_choice_than_before_is_told(
     path.write_text(json.dumps({**json.loads(path.read_text()), **other}))
     capsys.readouterr()
     run_sweep(tmp_path, *JOB, "--choose")
-    assert "Chosen before was elsewhere.\n" in capsys.readouterr().out
+    assert "The earlier choice was elsewhere.\n" in capsys.readouterr().out
 
 
 # --- damaged points --------------------------------------------------------------------------

@@ -84,14 +84,17 @@ def test_a_task_without_labels_has_a_column_among_those_that_have_some(
     results = bare_results({"dogs": 0.7}, **LABEL_FREE, run=results_record())
     *cells, text = cells_of(results, capsys, tmp_path)
     assert cells == ["0.3", "70.0", "–", "70.0", "0.85", "85.0", "95.0", "62.5 ←"]
-    assert "The means of accuracy are without cats, whose images have no labels." in text
+    assert "The mean accuracies leave out cats, whose images have no labels." in text
 
 
 def test_nothing_is_chosen_where_nothing_can_be_chosen_by(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     *_, text = cells_of(bare_results({"dogs": 0.7}, run=results_record()), capsys, tmp_path)
-    assert "Nothing was chosen: no point has an information, which settings are chosen by." in text
+    assert (
+        "Nothing was chosen: no point has the score information, by which settings are chosen."
+        in text
+    )
     assert not (tmp_path / "chosen.json").exists()
 
 
@@ -114,7 +117,7 @@ def test_without_experts_it_is_said_how_to_have_an_agreement(
     results = bare_results({"dogs": 0.7}, information={"dogs": 0.5}, run=results_record())
     *_, text = cells_of(results, capsys, tmp_path, "agreement")
     said = " ".join(text.split())
-    assert "Nothing was chosen: no point has an agreement" in said
+    assert "Nothing was chosen: no point has the score agreement" in said
     assert "set model.references to true and give --fresh" in said
-    assert "choose by --select information." in said
+    assert "give --select information." in said
     assert not (tmp_path / "chosen.json").exists()

@@ -169,9 +169,9 @@ class WithScaled(OwnMlp):
 
 
 OTHERS: dict[type[nn.Module], str] = {
-    Reaching: "does more with its layers than to call them",
-    Flattening: "does more with its layers than to call them",
-    Turning: "does not treat every sample alone",
+    Reaching: "does more with its layers than call them",
+    Flattening: "does more with its layers than call them",
+    Turning: "does not treat every sample separately",
     Weighing: "its Weighing has weights of its own",
     WithScaled: "its Scaled has weights of its own",
 }

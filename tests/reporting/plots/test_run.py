@@ -84,7 +84,7 @@ def test_the_confusion_is_that_of_the_task_of_least_accuracy(
     worst = min(results["accuracy"], key=results["accuracy"].get)
     write_figures(tmp_path, module, results, {})
     _, counts, classes, title = drawn
-    assert f"images of {worst}, the task of least accuracy" in title
+    assert f"images of {worst}, the task of lowest accuracy" in title
     assert tuple(classes) == tuple(module.classifier.head(worst).classes)
     assert torch.diagonal(counts).sum() / counts.sum() == results["accuracy"][worst]
 

@@ -149,7 +149,7 @@ LARGE: list[Any] = [
             plot_confusion,
             torch.eye(size),
             [name.format(i) for i in range(size)],
-            "WEMoE on miniature: confusion on somewhere, the task of least accuracy",
+            "WEMoE on miniature: confusion on somewhere, the task of lowest accuracy",
             id=f"confusion of {size}, such as {name}",
         )
         for name in ("{}", "class number {} that has quite a long name")
@@ -168,7 +168,8 @@ LARGE: list[Any] = [
     pytest.param(
         plot_routing_share,
         dict.fromkeys(MANY, [1.0] * 24),
-        "Routing of WEMoE on several tasks\nown expert has the largest routing weight",
+        "Routing of WEMoE on several tasks\n"
+        "how often the task's own expert has the largest routing weight",
         id="routing share",
     ),
     pytest.param(

@@ -61,11 +61,11 @@ def test_needs_may_be_any_collection_of_names(needs: Any) -> None:
 @pytest.mark.parametrize(
     ("needs", "complaint"),
     [
-        ("features", r'needs of the objective Margin are a text: .* `needs = \("features",\)`'),
-        (("feature",), "Margin needs 'feature', which there is not. Did you mean 'features'"),
+        ("features", r'`needs` of the objective Margin are a string: .* `needs = \("features",\)`'),
+        (("feature",), "Margin needs 'feature', which does not exist. Did you mean 'features'"),
         (
             ("labels",),
-            "needs 'labels', which there is not.* Valid names: expert_features, exp",
+            "needs 'labels', which does not exist.* Valid names: expert_features, exp",
         ),
     ],
 )
@@ -78,13 +78,15 @@ def test_needs_that_there_are_not_are_refused(needs: Any, complaint: str) -> Non
     ("given", "named"), [(Margin, "Margin"), (lambda outputs: 0, "function"), (nn.ReLU(), "ReLU")]
 )
 def test_only_objects_of_objectives_are_taken(given: Any, named: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^{named} is no objective: .* wemoe_pl\.Objective"):
+    with pytest.raises(ConfigError, match=rf"^{named} is not an objective: .* wemoe_pl\.Objective"):
         check_objective(given)
 
 
 def test_a_module_can_be_an_objective_if_nothing_of_it_is_trained() -> None:
     objective = Learned()
-    with pytest.raises(ConfigError, match=r"Learned has weights .* `requires_grad_\(False\)`"):
+    with pytest.raises(
+        ConfigError, match=r"Learned has trainable weights, .* `requires_grad_\(False\)`"
+    ):
         check_objective(objective)
     objective.requires_grad_(False)
     check_objective(objective)
@@ -94,8 +96,8 @@ def test_a_module_can_be_an_objective_if_nothing_of_it_is_trained() -> None:
 @pytest.mark.parametrize(
     ("of", "complaint"),
     [
-        (lambda logits: 0.5, "Margin returned no tensor but float for 'dtd'"),
-        (lambda logits: None, "returned no tensor but NoneType"),
+        (lambda logits: 0.5, "Margin returned not a tensor but float for 'dtd'"),
+        (lambda logits: None, "returned not a tensor but NoneType"),
         (lambda logits: logits.mean(dim=1), r"a tensor of shape \(4,\) for 'dtd'.* as its mean"),
         (lambda logits: logits.mean()[None], r"a tensor of shape \(1,\)"),
         (lambda logits: logits.detach().mean(), "a loss without gradients for 'dtd'"),
@@ -118,7 +120,7 @@ def test_a_diversity_term_takes_two_images(images: int) -> None:
     for objective in (InformationMaximisation(0.0, 0.4), Margin()):
         check_batch_size(objective, 1)
     check_batch_size(InformationMaximisation(0.5), images)
-    complaint = r"InformationMaximisation compares .* there are 1: set data\.batch_size to 2"
+    complaint = r"InformationMaximisation compares .* there are only 1: set data\.batch_size to 2"
     with pytest.raises(ConfigError, match=complaint):
         check_batch_size(InformationMaximisation(0.5), 1)
     with pytest.raises(ConfigError, match=complaint):

@@ -63,7 +63,7 @@ def test_a_share_out_of_range_is_refused(shift: float) -> None:
 
 
 def test_a_part_that_is_no_objective_is_refused() -> None:
-    with pytest.raises(ConfigError, match="Entropy is no objective: give an object"):
+    with pytest.raises(ConfigError, match="Entropy is not an objective: give an object"):
         TrustedExperts(Entropy)  # type: ignore[arg-type]
 
 

@@ -110,8 +110,8 @@ class Needing(Objective):
         ([Entropy()], [-0.5], r"^weights has -0\.5: give finite numbers from 0\.$"),
         ([Entropy(), Entropy()], [1.0, math.nan], r"^weights has nan"),
         ([Entropy()], [math.inf], r"^weights has inf"),
-        ([Entropy], None, "^Entropy is no objective: give an object"),
-        ([Learned()], None, "^The objective Learned has weights that could be trained"),
+        ([Entropy], None, "^Entropy is not an objective: give an object"),
+        ([Learned()], None, "^The objective Learned has trainable weights"),
     ],
 )
 def test_what_is_no_sum_is_refused(parts: Any, weights: Any, complaint: str) -> None:
@@ -120,7 +120,9 @@ def test_what_is_no_sum_is_refused(parts: Any, weights: Any, complaint: str) -> 
 
 
 def test_a_need_of_a_part_that_there_is_not_is_named() -> None:
-    with pytest.raises(ConfigError, match="The objective Needing needs 'labels', which there is"):
+    with pytest.raises(
+        ConfigError, match="The objective Needing needs 'labels', which does not exist"
+    ):
         needs_of(WeightedSum([Entropy(), Needing()]))
 
 

@@ -96,14 +96,16 @@ def choose(finished: Finished, score: LabelFreeScore = "information") -> Setting
         return None
     if lacking := [setting for setting in known if not setting.scores]:
         folders = ", ".join(str(setting.runs[0][0].folder) for setting in lacking)
-        warnings.warn(f"Left out of the choice, without an {score}: {folders}.", stacklevel=2)
+        warnings.warn(
+            f"These have no {score}, and are left out of the choice: {folders}.", stacklevel=2
+        )
     if score == "agreement" and any(results.get("corruption") for _, results in finished):
         warnings.warn(f"{POOR_EXPERTS} Choose by --select information.", stacklevel=2)
     seeds = {len(setting.points) for setting in settings}
     if len(seeds) > 1:
         warnings.warn(
-            f"The settings were compared by means over {min(seeds)} to {max(seeds)} seeds: some "
-            "points have not finished. The same command runs them.",
+            f"The settings were compared by means over {min(seeds)} to {max(seeds)} seeds, since "
+            "some points have not finished: run the same command again to finish them.",
             stacklevel=2,
         )
     return max(settings, key=lambda setting: setting.mean)
@@ -136,4 +138,4 @@ def write_choice(path: Path, chosen: Setting) -> str:
         return ""
     values = {key: value for key, value in settings_in(before).items() if key != SEED}
     is_same = values == chosen.values
-    return "" if is_same else f"Chosen before was {before['folder']}."
+    return "" if is_same else f"The earlier choice was {before['folder']}."

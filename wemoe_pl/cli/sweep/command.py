@@ -65,7 +65,7 @@ def chosen_score(options: Namespace) -> LabelFreeScore | None:
     selected: LabelFreeScore | None = options.select
     if options.choose and selected not in (None, "information"):
         raise ConfigError(
-            f"--choose chooses by information, and --select is {selected}: leave --choose out."
+            f"--choose chooses by information, but --select is {selected}: leave --choose out."
         )
     return "information" if options.choose else selected
 

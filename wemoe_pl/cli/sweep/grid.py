@@ -42,7 +42,9 @@ def parse_values(key: str, text: str) -> list[str]:
         # Read as text: YAML would make 0.3 of 0.30, and takes only some forms of 1e-3 for a number.
         values = yaml.load(f"[{text}]", Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--grid {key}: '{text}' is no list of values: A,B,C.") from error
+        raise ConfigError(
+            f"--grid {key}: '{text}' is not a list of values, such as A,B,C."
+        ) from error
     if not values:
         raise ConfigError(f"--grid {key} has no values: write {key}=A,B,C.")
     return [flow(value) for value in values]

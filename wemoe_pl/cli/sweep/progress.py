@@ -27,7 +27,7 @@ class SweepProgress:
         self.done = points - left
         self._began: dict[Path, float] = {}
         self._seconds: list[float] = []
-        logs = f" What each prints goes to {out}/POINT/log.txt." if left else ""
+        logs = f" The output of each goes to {out}/POINT/log.txt." if left else ""
         tell(f"{self.so_far}.{logs}")
 
     @property

@@ -66,7 +66,7 @@ def read_choice(path: Path) -> Choice | None:
     """
     choice = checked_record(path, parsed(path), CHOICE)
     if not all(isinstance(value, str) for value in settings_in(choice or {}).values()):
-        raise damaged_record(path, "a setting is no text")
+        raise damaged_record(path, "a setting is not text")
     return choice
 
 

@@ -33,9 +33,11 @@ UNLIMITED = 1000  # a width in characters that no table exceeds
 OF_CHOICE = " ←"  # marks the points of the chosen setting
 # Ends of the sentence that is printed if no point has a score.
 LACKING: dict[LabelFreeScore, str] = {
-    "information": "are chosen by",
-    "agreement": "are to be chosen by: set model.references to true and give --fresh, to score "
-    "them beside the experts, or choose by --select information",
+    "information": "are chosen",
+    "agreement": (
+        "are to be chosen: set model.references to true and give --fresh, so that they are "
+        "compared with the experts, or give --select information"
+    ),
 }
 
 
@@ -68,7 +70,10 @@ def summarise(
         if changed := write_choice(out / "chosen.json", chosen):
             tell(changed)
     elif score:
-        tell(f"Nothing was chosen: no point has an {score}, which settings {LACKING[score]}.")
+        tell(
+            f"Nothing was chosen: no point has the score {score}, by which settings "
+            f"{LACKING[score]}."
+        )
 
 
 def print_whole(table: Table) -> None:

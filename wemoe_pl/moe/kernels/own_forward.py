@@ -199,8 +199,8 @@ def why_different(module: nn.Module) -> str | None:
         expected = torch.cat([alone(b) for b in range(TRIED_SAMPLES)])
         same = torch.allclose(together, expected, rtol=1e-6)
     except Exception as error:  # the forward of an unknown class may raise any
-        return f"its forward does more with its layers than to call them ({error})"
-    return None if same else "its forward does not treat every sample alone"
+        return f"its forward does more with its layers than call them ({error})"
+    return None if same else "its forward does not treat every sample separately"
 
 
 def is_meta(module: nn.Module) -> bool:

@@ -85,7 +85,7 @@ def write_figures(
         counts = module.scores.confusion()[worst]
         written.append(out / "confusion.png")
         is_one = len(results["accuracy"]) == 1
-        why = "the one task with labels" if is_one else "the task of least accuracy"
+        why = "the only task with labels" if is_one else "the task of lowest accuracy"
         about = f"{title}\nimages of {worst}, {why}"
         plot_confusion(written[-1], counts, module.classifier.head(worst).classes, about)
     return written

@@ -33,7 +33,7 @@ def plot_sweep(
         note: a note on the sweep, for the title.
     """
     several = any(len(seeds) > 1 for line in lines.values() for seeds in line.values())
-    bars = "bars from the least to the largest over seeds" * several
+    bars = "bars reach from the smallest to the largest value over seeds" * several
     about = "\n".join(filter(None, (f"Sweep on {suite}", note, bars)))
     with saved_figure(path, 6, 4 + 0.18 * len(lines), about) as figure:
         axis = figure.subplots()

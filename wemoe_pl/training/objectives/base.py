@@ -40,13 +40,13 @@ def check_objective(objective: Any) -> None:
     name = objective.__name__ if isinstance(objective, type) else type(objective).__name__
     if isinstance(objective, type) or not isinstance(objective, Objective):
         raise ConfigError(
-            f"{name} is no objective: give an object of a class that is derived from "
+            f"{name} is not an objective: give an object of a class that is derived from "
             "wemoe_pl.Objective."
         )
     if isinstance(objective, nn.Module) and any(p.requires_grad for p in objective.parameters()):
         raise ConfigError(
-            f"The objective {name} has weights that could be trained, and only those of the merged "
-            "model are: call `requires_grad_(False)` on it."
+            f"The objective {name} has trainable weights, but only those of the merged model may "
+            "be trained: call `requires_grad_(False)` on it."
         )
 
 
@@ -59,13 +59,13 @@ def needs_of(objective: Objective) -> frozenset[Need]:
     name, known = type(objective).__name__, get_args(Need)
     if isinstance(objective.needs, str):
         raise ConfigError(
-            f"The needs of the objective {name} are a text: write a tuple, as in "
+            f"The `needs` of the objective {name} are a string: write a tuple, as in "
             f'`needs = ("{objective.needs}",)`.'
         )
     for need in objective.needs:
         if need not in known:
             raise ConfigError(
-                f"The objective {name} needs '{need}', which there is not. "
+                f"The objective {name} needs '{need}', which does not exist. "
                 f"{did_you_mean(str(need), known)}"
             )
     return frozenset(objective.needs)
@@ -75,8 +75,9 @@ def check_batch_size(objective: Objective, images: int) -> None:
     """Raise `ConfigError` for fewer images per task and step than an objective can learn from."""
     if images < objective.least_images:
         raise ConfigError(
-            f"The objective {type(objective).__name__} compares the images of a task in a step, "
-            f"of which there are {images}: set data.batch_size to {objective.least_images} or more."
+            f"The objective {type(objective).__name__} compares the images that a step has of a "
+            f"task, but there are only {images}: set data.batch_size to {objective.least_images} "
+            "or more."
         )
 
 
@@ -92,7 +93,7 @@ def loss_of(objective: Objective, outputs: AdaptationOutputs) -> Tensor:
     returned = f"The objective {type(objective).__name__} returned"
     end = f"for '{outputs.task}': it has to return a scalar tensor with gradients"
     if not isinstance(loss, Tensor):
-        raise ConfigError(f"{returned} no tensor but {type(loss).__name__} {end}.")
+        raise ConfigError(f"{returned} not a tensor but {type(loss).__name__} {end}.")
     if loss.ndim:
         raise ConfigError(
             f"{returned} a tensor of shape {tuple(loss.shape)} {end}, such as its mean."
