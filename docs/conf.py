@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 import wemoe_pl
 
 sys.path.insert(0, str(Path(__file__).parent))
+import notebooks
 import reference
 
 reference.write_pages()
@@ -39,7 +40,12 @@ nitpicky = True
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3  # as on a host of repositories
-nb_execution_mode = "off"  # notebooks ship without outputs, and a test runs them
+# Notebooks ship without outputs: the reader executes them, and all again if the code has changed.
+nb_custom_formats = {
+    ".ipynb": ["notebooks.executed", {"code": notebooks.code_fingerprint()}, False],
+}
+nb_execution_mode = "off"
+nb_output_stderr = "remove"  # warnings of libraries, with paths of whoever builds the site
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
