@@ -45,6 +45,7 @@ nb_custom_formats = {
     ".ipynb": ["notebooks.executed", {"code": notebooks.code_fingerprint()}, False],
 }
 nb_execution_mode = "off"
+nb_merge_streams = True  # outputs arrive in pieces, which differ between builds
 nb_output_stderr = "remove"  # warnings of libraries, with paths of whoever builds the site
 
 autodoc_member_order = "bysource"
