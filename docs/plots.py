@@ -4,7 +4,7 @@
 transparent and their text grey, so that they can be read on a light page and on a dark one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def gates() -> Figure:
     for place, axis in enumerate(axes):
         title, options = [*kinds.items()][place % 3]
         top_k = 2 if place >= 3 else None
-        weights = wemoe_pl.Gate(top_k=top_k, **options)(scores)[0]  # type: ignore[arg-type]
+        weights = wemoe_pl.Gate(top_k=top_k, **options)(scores)[0]
         axis.bar(range(1, 6), weights.numpy(), color=COLOURS[place % 3])
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.set_title(f"{title}\ntop_k 2" if top_k else title)
@@ -154,7 +154,7 @@ def entries(method: MergeMethod) -> Figure:
 
 
 def losses(
-    objectives: dict[str, Objective], logits: Tensor, expert: Tensor | None = None
+    objectives: Mapping[str, Objective], logits: Tensor, expert: Tensor | None = None
 ) -> dict[str, list[float]]:
     """Return the loss of each objective for every batch of logits (n, B, C), by label."""
     needed = {} if expert is None else {"expert_logits": expert}
@@ -165,7 +165,7 @@ def losses(
 
 
 def two_classes(
-    objectives: dict[str, Objective], expert: float | None = None, top: float | None = None
+    objectives: Mapping[str, Objective], expert: float | None = None, top: float | None = None
 ) -> Figure:
     """Draw objectives of one image and two classes, against the probability of the first class.
 
@@ -217,7 +217,7 @@ def distances() -> Figure:
     differences = torch.linspace(-2.5, 2.5, 101)
     figure, [axis] = panels(1, 1, 2.6)
     for place, distance in enumerate(("l1", "smooth_l1")):
-        objective = wemoe_pl.FeatureMatching(distance)  # type: ignore[arg-type]
+        objective = wemoe_pl.FeatureMatching(distance)
         values = []
         for difference in differences:
             needed = {"features": difference[None, None], "expert_features": torch.zeros(1, 1)}
