@@ -9,6 +9,7 @@ from typing import Any
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 
 import wemoe_pl
 
@@ -66,14 +67,25 @@ html_show_sphinx = False
 
 def inline(translator: Any, node: nodes.Element) -> None:
     """Write a formula in a line as MathML, which browsers draw without a script."""
-    translator.body.append(convert(node.astext()))
+    translator.body.append(mathml(node.astext(), "inline"))
     raise nodes.SkipNode
 
 
 def displayed(translator: Any, node: nodes.Element) -> None:
     """Write a formula on lines of its own as MathML."""
-    translator.body.append(convert(node.astext(), display="block"))
+    translator.body.append(mathml(node.astext(), "block"))
     raise nodes.SkipNode
+
+
+def mathml(formula: str, display: str) -> str:
+    """Return a formula as MathML, after a check that no command is left in it as text."""
+    drawn: str = convert(formula, display=display)
+    if left := re.search(r">(\\\w+)", drawn):
+        raise ExtensionError(
+            f"The formula '{formula}' has {left[1]}, which latex2mathml does not know: write it in "
+            "another way, such as with \\operatorname."
+        )
+    return drawn
 
 
 def as_restructured(
