@@ -9,10 +9,12 @@ from typing import Any
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 
 import wemoe_pl
 
 sys.path.insert(0, str(Path(__file__).parent))
+import notebooks
 import reference
 
 reference.write_pages()
@@ -39,7 +41,13 @@ nitpicky = True
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3  # as on a host of repositories
-nb_execution_mode = "off"  # notebooks ship without outputs, and a test runs them
+# Notebooks ship without outputs: the reader executes them, and all again if the code has changed.
+nb_custom_formats = {
+    ".ipynb": ["notebooks.executed", {"code": notebooks.code_fingerprint()}, False],
+}
+nb_execution_mode = "off"
+nb_merge_streams = True  # outputs arrive in pieces, which differ between builds
+nb_output_stderr = "remove"  # warnings of libraries, with paths of whoever builds the site
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
@@ -59,14 +67,25 @@ html_show_sphinx = False
 
 def inline(translator: Any, node: nodes.Element) -> None:
     """Write a formula in a line as MathML, which browsers draw without a script."""
-    translator.body.append(convert(node.astext()))
+    translator.body.append(mathml(node.astext(), "inline"))
     raise nodes.SkipNode
 
 
 def displayed(translator: Any, node: nodes.Element) -> None:
     """Write a formula on lines of its own as MathML."""
-    translator.body.append(convert(node.astext(), display="block"))
+    translator.body.append(mathml(node.astext(), "block"))
     raise nodes.SkipNode
+
+
+def mathml(formula: str, display: str) -> str:
+    """Return a formula as MathML, after a check that no command is left in it as text."""
+    drawn: str = convert(formula, display=display)
+    if left := re.search(r">(\\\w+)", drawn):
+        raise ExtensionError(
+            f"The formula '{formula}' has {left[1]}, which latex2mathml does not know: write it in "
+            "another way, such as with \\operatorname."
+        )
+    return drawn
 
 
 def as_restructured(

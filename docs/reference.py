@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import plots
 import yaml
 
 import wemoe_pl
@@ -22,6 +23,7 @@ from wemoe_pl.training.objectives.base import Objective
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "reference"
 FORMULAE = yaml.safe_load((ROOT / "docs" / "formulae.yaml").read_text("utf-8"))
+PICTURES = yaml.safe_load((ROOT / "docs" / "pictures.yaml").read_text("utf-8"))
 ROOMS = {
     "errors": "Errors",
     "data": "Tasks, suites and images",
@@ -52,6 +54,7 @@ def write_pages() -> None:
     pages = dict(method_pages(homes)) | dict(objective_pages(homes)) | dict(room_pages(homes))
     pages["index"] = index_of(pages)
     PAGES.mkdir(exist_ok=True)
+    plots.write_plots(PAGES / "plots")
     for old in PAGES.glob("*.md"):
         if old.stem not in pages:
             old.unlink()
@@ -144,12 +147,25 @@ def page(name: str) -> str:
 
 
 def entry_of(name: str) -> str:
-    """Return the block that has autodoc describe a public name."""
+    """Return the block that has autodoc describe a public name, and that of its picture."""
     found = getattr(wemoe_pl, name)
     kind = "class" if inspect.isclass(found) else "function"
     has_page = is_a(name, MergeMethod) or is_a(name, Objective)
     options = "   :members:\n" if kind == "class" and not has_page else ""
-    return f"```{{eval-rst}}\n.. auto{kind}:: wemoe_pl.{name}\n{options}```\n"
+    described = f"```{{eval-rst}}\n.. auto{kind}:: wemoe_pl.{name}\n{options}```\n"
+    return described + (picture_of(name) if name in PICTURES else "")
+
+
+def picture_of(name: str) -> str:
+    """Return the block that shows the picture of a class."""
+    picture = PICTURES[name]
+    return f"""
+```{{figure}} {picture.get("file", f"plots/{name}.svg")}
+:alt: {picture["instead"]}
+
+{picture["caption"]}
+```
+"""
 
 
 def index_of(pages: dict[str, str]) -> str:
