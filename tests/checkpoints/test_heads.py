@@ -260,7 +260,7 @@ def test_a_file_that_is_no_head_is_refused_by_name(
     tensors: dict[str, Tensor], tmp_path: Path
 ) -> None:
     source = tensors_file(tmp_path, tensors, classes=json.dumps(NAMES), logit_scale="20")
-    with pytest.raises(CheckpointError, match=r"theirs\.safetensors is no classification head"):
+    with pytest.raises(CheckpointError, match=r"theirs\.safetensors is not a classification head"):
         load_head(source, lambda: NAMES)
 
 

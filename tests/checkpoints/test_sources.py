@@ -202,7 +202,7 @@ def test_an_index_may_not_name_files_outside_its_folder(name: str, tmp_path: Pat
 def test_a_damaged_index_is_named(content: str, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors.index.json"
     path.write_bytes(content.encode("latin-1"))
-    complaint = r"index\.json is no index of shards: expected JSON with a 'weight_map'\.$"
+    complaint = r"index\.json is not an index of shards: expected JSON with a 'weight_map'\.$"
     with pytest.raises(CheckpointError, match=complaint):
         weight_files(str(path), OWN)
 

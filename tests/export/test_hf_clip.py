@@ -74,7 +74,7 @@ def test_transformers_prepares_images_as_this_package_does(
 
 def test_other_encoders_are_refused(make_model: MakeModel, tiny_suite: Suite) -> None:
     other = ExportedModel.assemble(tiny_suite, TaskArithmetic(), {})
-    with pytest.raises(MergeError, match="'vit_tiny_patch16_224' is no vision tower of CLIP's"):
+    with pytest.raises(MergeError, match="'vit_tiny_patch16_224' is not a vision tower of CLIP's"):
         plain_clip(other)
     model = make_model(TaskArithmetic())
     torch.nn.init.ones_(model.classifier.encoder.get_parameter("head.bias"))

@@ -147,7 +147,9 @@ def test_a_method_whose_options_could_not_be_written_down_is_refused() -> None:
 
     for method in (Own(), Bare()):
         assert checked_method(method) is method
-    with pytest.raises(ConfigError, match=r"Lost has options and is no dataclass: put @dataclass"):
+    with pytest.raises(
+        ConfigError, match=r"Lost has options and is not a dataclass: put @dataclass"
+    ):
         checked_method(Lost())
 
 

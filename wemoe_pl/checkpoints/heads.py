@@ -150,7 +150,7 @@ def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> 
     key = head_key(weights)
     if key is None or len(weights.shapes[key]) != 2:
         raise CheckpointError(
-            f"{weights.name} is no classification head: expected a matrix 'weight', with the "
+            f"{weights.name} is not a classification head: expected a matrix 'weight', with the "
             "metadata 'classes' and 'logit_scale', or a classifier's 'head.weight'."
         )
     names, logit_scale, normalize = metadata_of(weights)

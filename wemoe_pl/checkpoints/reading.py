@@ -192,7 +192,7 @@ def open_pickle(path: Path, is_zip: bool) -> Weights:
     for key, tensor in tensors.items():
         if not is_whole(tensor):
             raise CheckpointError(
-                f"{path} has a '{key}' that is no plain tensor with all its values in the file: "
+                f"{path} has a '{key}' that is not a plain tensor with all its values in the file: "
                 f"{EXTRACT}."
             )
     shapes = {key: tensor.shape for key, tensor in tensors.items()}

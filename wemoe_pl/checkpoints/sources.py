@@ -176,7 +176,7 @@ def shard_names(index: Path) -> list[str]:
         names = set(json.loads(index.read_text())["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
-            f"{index} is no index of shards: expected JSON with a 'weight_map'."
+            f"{index} is not an index of shards: expected JSON with a 'weight_map'."
         ) from error
     for name in names:
         if not isinstance(name, str) or "/" in name or not is_inside(name):

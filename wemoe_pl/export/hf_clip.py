@@ -31,7 +31,7 @@ def plain_clip(model: ExportedModel) -> ExportedModel:
     is_known = activation_name(encoder.blocks[0].mlp.act) in ACTIVATIONS
     if not is_known or "norm_pre.weight" not in state or "cls_token" not in state:
         raise MergeError(
-            f"The backbone '{model.suite.backbone.model}' is no vision tower of CLIP's form: "
+            f"The backbone '{model.suite.backbone.model}' is not a vision tower of CLIP's form: "
             "choose the format timm or bundle."
         )
     if (bias := state.get(f"{HEAD}bias")) is not None and bias.any():

@@ -103,7 +103,7 @@ def checked_method(method: MergeMethod) -> MergeMethod:
     kind = type(method)
     if not is_dataclass(method) and signature(kind).parameters:
         raise ConfigError(
-            f"The merge method {kind.__name__} has options and is no dataclass: put "
+            f"The merge method {kind.__name__} has options and is not a dataclass: put "
             "@dataclass(frozen=True) above the class, so that checkpoints can hold them."
         )
     return method

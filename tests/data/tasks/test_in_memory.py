@@ -58,7 +58,7 @@ def test_labels_may_be_missing_which_is_said() -> None:
         ([0, 1, 2, 0], NAMES, "Row 2 of the data set in memory has the label 2: expected a number"),
         ([0, 1, 0.5, 0], None, "label 0.5: expected a whole number"),
         ([0, 1], NAMES, "There are 2 labels for 4 images"),
-        (["cat", "cow", "dog", "cat"], NAMES, "'cow', which is no class of the task"),
+        (["cat", "cow", "dog", "cat"], NAMES, "'cow', which is not a class of the task"),
         (
             ["cat", "dog", "dog", "cat"],
             None,

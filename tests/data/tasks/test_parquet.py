@@ -355,7 +355,7 @@ def test_a_name_that_is_no_class_is_answered_with_its_row_and_the_nearest(tmp_pa
     with pytest.raises(DataError) as error:
         ParquetTask(folder, class_names=("cat", "dog")).images("test")
     assert str(error.value) == (
-        f"Row 1 of {folder} has the label 'dgo', which is no class of the task: give all classes "
+        f"Row 1 of {folder} has the label 'dgo', which is not a class of the task: give all classes "
         "as `class_names`. Did you mean 'dog'? Valid names: cat, dog."
     )
 
@@ -363,7 +363,7 @@ def test_a_name_that_is_no_class_is_answered_with_its_row_and_the_nearest(tmp_pa
 def test_numbers_in_a_column_of_text_are_names_and_not_labels(tmp_path: Path) -> None:
     folder = write_labels(tmp_path, ["1", "0"])
     assert list(ParquetTask(folder, class_names=("1", "0")).images("test").labels) == [0, 1]
-    with pytest.raises(DataError, match="has the label '1', which is no class of the task"):
+    with pytest.raises(DataError, match="has the label '1', which is not a class of the task"):
         ParquetTask(folder, class_names=("cat", "dog")).images("test")
 
 

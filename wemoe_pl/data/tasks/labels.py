@@ -98,7 +98,7 @@ def labels_of_names(
             return [UNLABELLED if value is None else matched[value] for value in values]
     row, name = next((r, v) for r, v in enumerate(values) if v is not None and v not in matched)
     raise DataError(
-        f"Row {row} of {where} has the label '{name}', which is no class of the task: give all "
+        f"Row {row} of {where} has the label '{name}', which is not a class of the task: give all "
         f"classes as `class_names`. {did_you_mean(name, vocabularies[-1])}"
     )
 
