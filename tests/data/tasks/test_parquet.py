@@ -355,8 +355,8 @@ def test_a_name_that_is_no_class_is_answered_with_its_row_and_the_nearest(tmp_pa
     with pytest.raises(DataError) as error:
         ParquetTask(folder, class_names=("cat", "dog")).images("test")
     assert str(error.value) == (
-        f"Row 1 of {folder} has the label 'dgo', which is not a class of the task: give all classes "
-        "as `class_names`. Did you mean 'dog'? Valid names: cat, dog."
+        f"Row 1 of {folder} has the label 'dgo', which is not a class of the task: give all "
+        "classes as `class_names`. Did you mean 'dog'? Valid names: cat, dog."
     )
 
 
