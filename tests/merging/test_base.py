@@ -147,9 +147,7 @@ def test_a_method_whose_options_could_not_be_written_down_is_refused() -> None:
 
     for method in (Own(), Bare()):
         assert checked_method(method) is method
-    with pytest.raises(
-        ConfigError, match=r"Lost has options and is not a dataclass: put @"
-    ):
+    with pytest.raises(ConfigError, match=r"Lost has options and is not a dataclass: put @"):
         checked_method(Lost())
 
 
