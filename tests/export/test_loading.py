@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 import yaml
 from helpers.hub_content import write_clip, write_expert
 from helpers.loopback_hub import LoopbackHub
+from helpers.other_defaults import OTHER_DEFAULTS
 from helpers.plain_images import random_image
 from torch import Tensor
 
@@ -316,28 +318,18 @@ def test_a_model_of_the_hub_that_is_not_ours_is_refused(
             load("no/where")
 
 
-@pytest.mark.parametrize(
-    ("set_default", "value", "reset"),
-    [
-        (torch.set_default_dtype, torch.float64, torch.float32),
-        (torch.set_default_dtype, torch.bfloat16, torch.float32),
-        (torch.set_default_device, "meta", None),
-    ],
-)
+@pytest.mark.parametrize("other", OTHER_DEFAULTS)
 def test_a_model_is_loaded_and_answers_alike_whatever_torchs_defaults_are(
-    set_default: Callable[[Any], None], value: Any, reset: Any, tiny_suite: Suite, exports: Path
+    other: Callable[[], AbstractContextManager[Any]], tiny_suite: Suite, exports: Path
 ) -> None:
     model = ExportedModel.assemble(tiny_suite, WEMoE(), {}, is_adapted=False)
     export(model, "adapter", exports, lambda line: None)
     image = random_image(32, 32)
     expected = model.classifier.predict(image)
     state = torch.get_rng_state()
-    set_default(value)
-    try:
+    with other():
         loaded = load(exports)
         answers = loaded.predict(image), model.classifier.predict(image)
-    finally:
-        set_default(reset)
     assert answers == (expected, expected)
     assert {(w.dtype, w.device.type) for w in loaded.parameters()} == {(torch.float32, "cpu")}
     assert torch.equal(torch.get_rng_state(), state)

@@ -1,42 +1,30 @@
 """Torch's global settings have no bearing in a block, and are there again behind it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 import torch
+from helpers.other_defaults import OTHER_DEFAULTS, default_dtype
 
 from wemoe_pl.model.torch_defaults import torch_defaults
 
-SETTINGS: list[tuple[Callable[[Any], None], Any]] = [
-    (torch.set_default_dtype, torch.float64),
-    (torch.set_default_dtype, torch.bfloat16),
-    (torch.set_default_device, "meta"),
-]
 
-
-@pytest.fixture(autouse=True)
-def reset() -> Iterator[None]:
-    yield
-    torch.set_default_dtype(torch.float32)
-    torch.set_default_device(None)
-
-
-@pytest.mark.parametrize(("set_default", "value"), SETTINGS)
+@pytest.mark.parametrize("other", OTHER_DEFAULTS)
 def test_new_tensors_are_single_and_on_the_cpu(
-    set_default: Callable[[Any], None], value: Any
+    other: Callable[[], AbstractContextManager[Any]],
 ) -> None:
-    set_default(value)
-    before = torch.ones(1)
-    with torch_defaults():
-        within = torch.ones(1)
+    with other():
+        before = torch.ones(1)
+        with torch_defaults():
+            within = torch.ones(1)
+        after = torch.ones(1)
     assert (within.dtype, within.device.type) == (torch.float32, "cpu")
-    after = torch.ones(1)
     assert (after.dtype, after.device) == (before.dtype, before.device)
 
 
 def test_what_is_drawn_leaves_no_trace_and_an_error_none_either() -> None:
-    torch.set_default_dtype(torch.float64)
     state = torch.get_rng_state()
 
     @torch_defaults()
@@ -44,7 +32,8 @@ def test_what_is_drawn_leaves_no_trace_and_an_error_none_either() -> None:
         torch.randn(5)
         raise RuntimeError("in the block")
 
-    with pytest.raises(RuntimeError, match="in the block"):
-        draw_and_fail()
+    with default_dtype(torch.float64):
+        with pytest.raises(RuntimeError, match="in the block"):
+            draw_and_fail()
+        assert torch.get_default_dtype() == torch.float64
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.get_default_dtype() == torch.float64
