@@ -140,9 +140,9 @@ def room_pages(homes: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def page(name: str) -> str:
-    """Return the beginning of the page of a class: its formula, and its docstring."""
-    parts = (part.strip(" ,\n") for part in FORMULAE[name].split(r"\qquad"))
-    formulae = "\n\n".join(f"$$\n{part}\n$$" for part in parts)
+    """Return the beginning of the page of a class: its formula if it has one, and its docstring."""
+    parts = (part.strip(" ,\n") for part in FORMULAE.get(name, "").split(r"\qquad"))
+    formulae = "\n\n".join(f"$$\n{part}\n$$" for part in parts if part)
     return f"# {name}\n\n{formulae}\n\n{entry_of(name)}"
 
 

@@ -745,7 +745,7 @@ def test_every_key_of_a_shipped_config_has_a_comment(config: str) -> None:
         and key[2] not in ("class_path", "init_args")
         and not above.startswith(f"{key[1]}# ")
     ]
-    assert not bare
+    assert not bare, "Write a comment above each of these keys, at its own depth."
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda path: path.name)
