@@ -148,14 +148,17 @@ def draw(suites: Mapping[str, Sequence[Setting]], path: Path) -> None:
         "new images": ("new", mean_accuracy, "s", "#d55e00"),
         "new images, task unknown": ("new", unknown_task, "^", "#009e73"),
     }
-    figure, axes = plt.subplots(1, len(suites), figsize=(11, 6), layout="constrained")
+    height = 1.5 + 0.3 * max(map(len, suites.values()))
+    figure, axes = plt.subplots(1, len(suites), figsize=(11, height), layout="constrained")
     for axis, (suite, settings) in zip(axes, suites.items(), strict=True):
         names = [setting["setting"] for setting in settings]
         for label, (images, score, marker, colour) in series.items():
             values = [
                 100 * fmean(score(run[images]) for run in setting["runs"]) for setting in settings
             ]
-            axis.plot(values, range(len(names)), marker, color=colour, label=label)
+            # Hollow, since new images often score the same.
+            look = {"markersize": 9, "markerfacecolor": "none"} if marker == "o" else {}
+            axis.plot(values, range(len(names)), marker, color=colour, label=label, **look)
         axis.set_yticks(range(len(names)), names)
         axis.invert_yaxis()
         axis.grid(axis="x", alpha=0.3)
