@@ -1,5 +1,6 @@
 """What every test shares: no network, one thread, and vision transformers small enough to loop."""
 
+import logging
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports timm, which reads it once
@@ -52,6 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if item.path.parent.name in SLOW_FOLDERS or "browser" in fixtures:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def messages_of_lightning_are_heard() -> None:
+    """Lightning keeps its messages from the root logger if that has no handlers on import."""
+    logging.getLogger("lightning.pytorch").propagate = True
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -100,7 +100,8 @@ def test_a_graph_that_is_retained_gives_the_same_gradients_again() -> None:
 
 def test_only_the_input_waits_for_the_backward_pass() -> None:
     r, x = inputs(3, N, IN)
-    function = tiled_linear(layer_of(), r, x).grad_fn
+    output = tiled_linear(layer_of(), r, x)  # while it is there, so are the tensors it has saved
+    function = output.grad_fn
     assert function is not None
     saved = function.saved_tensors  # type: ignore[attr-defined]
     assert [tensor.shape for tensor in saved] == [x.shape, r.shape]
