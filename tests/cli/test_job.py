@@ -136,7 +136,7 @@ def test_a_stream_may_come_mixed_and_unannounced(job: Job, out: Path) -> None:
     assert job("fit", *QUICK, *weights, "--model.announced", "false") == (0, "")
     assert results(out)["stream"] == (
         "The tasks were mixed in every step by these weights: cars 5, dtd 1. No task was "
-        "announced: that of every image was inferred (by entropy)."
+        "announced: the task of every image was inferred (by entropy)."
     )
     assert set(results(out)["accuracy"]) == {"cars", "dtd", "mnist"}
     _, err = job("fit", *QUICK, *weights)

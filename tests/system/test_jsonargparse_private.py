@@ -2,12 +2,17 @@
 
 import inspect
 from importlib import import_module
+from typing import Any, Optional, Union
 
 import jsonargparse
 import pytest
 from jsonargparse import ArgumentParser, set_parsing_settings
 
-from wemoe_pl.system.jsonargparse_private import restored_settings, subcommand_parsers
+from wemoe_pl.system.jsonargparse_private import (
+    read_whole_numbers_first,
+    restored_settings,
+    subcommand_parsers,
+)
 
 
 def changed(part: str) -> str:
@@ -50,3 +55,19 @@ def test_the_parsers_of_sub_commands_are_found() -> None:
     assert subcommand_parsers(inner) == {}
     parser.add_subcommands().add_subcommand("fit", inner)
     assert subcommand_parsers(parser) == {"fit": inner}, changed("where sub-commands are")
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [Union[float, int], Optional[Union[float, int]], Union[float, int, str, None], int | float],  # noqa: UP007, UP045
+)
+def test_a_whole_number_is_read_as_one_whatever_the_order_of_the_types(hint: Any) -> None:
+    parser, command = ArgumentParser(), ArgumentParser()
+    for one in (parser, command):
+        one.add_argument("--limit", type=hint, default=None)
+    parser.add_subcommands(required=False).add_subcommand("fit", command)
+    read_whole_numbers_first(parser)
+    for text, value in (("1", 1), ("0.5", 0.5)):
+        read = parser.parse_args([f"--limit={text}", "fit", f"--limit={text}"])
+        for found in (read.limit, read.fit.limit):
+            assert (found, type(found)) == (value, type(value)), changed("the types of arguments")

@@ -9,7 +9,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from wemoe_pl.cli.parser_errors import explain_report
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW, find_config, find_suite
-from wemoe_pl.system.jsonargparse_private import subcommand_parsers
+from wemoe_pl.system.jsonargparse_private import read_whole_numbers_first, subcommand_parsers
 from wemoe_pl.system.public_names import short
 from wemoe_pl.system.trust import PLAIN_YAML, no_module
 
@@ -54,6 +54,7 @@ class WeMoEParser(LightningArgumentParser):
         """Parse arguments; a suite given by `--suite` replaces the config's, without merging."""
         given = with_names_found(without_allowed(with_nulls([str(arg) for arg in args or ()])))
         self.replaces_suite = any(arg.partition("=")[0] == "--suite" for arg in given)
+        read_whole_numbers_first(self)
         try:
             return super().parse_args(with_suite_found(given), *others, **options)
         except ConfigError:

@@ -5,7 +5,7 @@ They were tried with jsonargparse 4.53.0. A test names the parts that another ve
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Union, get_args
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 from jsonargparse._common import parsing_settings
@@ -58,3 +58,21 @@ def subcommand_parsers(parser: ArgumentParser) -> dict[str, Any]:
     """Return the parsers of the sub-commands by name, which jsonargparse only lists in messages."""
     choices = (action.choices for action in parser._actions)
     return next((found for found in choices if isinstance(found, dict)), {})
+
+
+def read_whole_numbers_first(parser: ArgumentParser) -> None:
+    """Have all arguments that take an int or a float read 1 as an int.
+
+    jsonargparse tries the types of a union one after the other. Their order is not always that of
+    the annotation: `typing` takes `Optional[Union[int, float]]` and `Optional[Union[float, int]]`
+    for one type, and returns the one that any library has made first. To Lightning, a limit of 1 is
+    one batch, and a limit of 1.0 is all of them.
+    """
+    for action in parser._actions:
+        kinds = get_args(getattr(action, "_typehint", None))
+        if int in kinds and float in kinds:
+            numbers = iter((int, float))
+            ordered = (next(numbers) if kind in (int, float) else kind for kind in kinds)
+            action._typehint = Union[tuple(ordered)]  # type: ignore[attr-defined]  # noqa: UP007
+    for own in subcommand_parsers(parser).values():
+        read_whole_numbers_first(own)
