@@ -464,7 +464,9 @@ def test_an_archive_that_is_compressed_is_refused(tmp_path: Path) -> None:
 )
 def test_a_tensor_without_all_its_values_is_refused(weight: Tensor, tmp_path: Path) -> None:
     torch.save({"weight": weight}, tmp_path / "vit.pt")
-    with pytest.raises(CheckpointError, match=r"vit\.pt (has a 'weight' that is no|is damag)"):
+    # Versions of torch refuse them in different ways, all of which are told.
+    said = r"vit\.pt (has a 'weight' that is not a plain|is damag|is a pickle that holds more)"
+    with pytest.raises(CheckpointError, match=said):
         opened(tmp_path / "vit.pt")
 
 

@@ -40,7 +40,10 @@ OTHER = {"pretrained": {"source": "a.safetensors", "sha256": "2" * 64}}
         ({"sources": MOVED}, ""),
         ({"recipe": {**RECIPE, "seed_everything": 5}}, "seed_everything was 0 and is now 5"),
         ({"sources": OTHER}, "other pretrained: it was a.safetensors (111111111111…)"),
-        ({"images": {"test images of 'cars'": "files 2"}}, "the test images of 'cars' are others"),
+        (
+            {"images": {"test images of 'cars'": "files 2"}},
+            "the test images of 'cars' have changed in",
+        ),
         ({"checkpoint": "3" * 64}, "it scored another checkpoint"),
     ],
 )

@@ -370,7 +370,7 @@ def test_numbers_in_a_column_of_text_are_names_and_not_labels(tmp_path: Path) ->
 def test_a_name_of_the_training_images_alone_asks_for_all_classes(tmp_path: Path) -> None:
     write_labels(tmp_path, ["cat", "cow", "dog"], "train")
     folder = write_labels(tmp_path, ["cat", "dog"])
-    with pytest.raises(DataError, match=r"'cow', which is no .*: give all classes as `class_nam"):
+    with pytest.raises(DataError, match=r"'cow', which is not a class .*: give all cl"):
         ParquetTask(folder).images("train")
     task = ParquetTask(folder, class_names=("cat", "cow", "dog"))
     assert list(task.images("train").labels) == [0, 1, 2]
@@ -381,7 +381,7 @@ def test_a_name_of_the_training_images_alone_asks_for_all_classes(tmp_path: Path
 def test_training_names_without_any_test_name_ask_for_the_classes(tmp_path: Path) -> None:
     write_labels(tmp_path, ["cat", "dog"], "train")
     folder = write_labels(tmp_path, pa.array([None, None], pa.string()))
-    with pytest.raises(DataError, match=r"'cat', which is no .*: give all classes as `class_nam"):
+    with pytest.raises(DataError, match=r"'cat', which is not a class .*: give all cl"):
         ParquetTask(folder).images("train")
 
 
