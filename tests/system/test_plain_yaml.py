@@ -85,7 +85,7 @@ def test_what_is_not_plain_is_refused_with_its_line(text: str, sentence: str) ->
 
 
 def test_any_depth_is_refused_by_ours_or_by_the_limit_of_pyyaml() -> None:
-    with pytest.raises(yaml.YAMLError, match="nested deeper|maximum nesting depth"):
+    with pytest.raises(yaml.YAMLError, match=r"nested deeper|maximum nesting depth"):
         load_plain("[" * 20_000)
 
 
