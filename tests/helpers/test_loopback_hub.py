@@ -14,7 +14,7 @@ import torch
 from helpers.hub_content import fill_hub, read_model, write_clip, write_expert
 from helpers.hub_datasets import CONVERTED, DATASETS, write_dataset
 from helpers.loopback_hub import LoopbackHub, branch
-from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, constants, get_session, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -24,7 +24,6 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile, RepoFolder
-from huggingface_hub.utils import get_session
 from PIL import Image
 
 REPO = "openai/clip"
