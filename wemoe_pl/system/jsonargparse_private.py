@@ -61,7 +61,7 @@ def subcommand_parsers(parser: ArgumentParser) -> dict[str, Any]:
 
 
 def read_whole_numbers_first(parser: ArgumentParser) -> None:
-    """Have all arguments that take an int or a float read 1 as an int.
+    """Make all arguments that take an int or a float read 1 as an int.
 
     jsonargparse tries the types of a union one after the other. Their order is not always that of
     the annotation: `typing` takes `Optional[Union[int, float]]` and `Optional[Union[float, int]]`
