@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 import matplotlib.pyplot as plt
-from beyond_the_paper import EXPERIMENTS, KEPT, file_name
+from beyond_the_paper import EXPERIMENTS, KEPT, STATIC, file_name
 from miniature_tables import insert
 
 from wemoe_pl.reporting.markdown import grid
@@ -21,7 +21,6 @@ from wemoe_pl.reporting.table import Cell
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "beyond-the-paper.md"
 PICTURE = DOCUMENT.with_suffix(".png")
-BASELINE, EXPERTS = "task arithmetic", "individual"
 Setting = Mapping[str, Any]
 
 
@@ -109,7 +108,7 @@ def images_table(settings: Sequence[Setting]) -> str:
     """
     found = {setting["setting"]: by_kind(setting) for setting in settings}
     kinds = list(next(iter(found.values()))) if found else []
-    references = [name for name in (BASELINE, EXPERTS) if name in found]
+    references = [name for name in STATIC if name in found]
     header = ["setting", *kinds, "mean", *(f"worst against {name}" for name in references)]
     rows = []
     for name, own in found.items():

@@ -39,7 +39,7 @@ IMAGES = 2000  # per task, rendered anew
 RUNS = Path("runs/beyond") / SUITE
 KEPT = Path(__file__).parent / "beyond"
 SEEDS = (0, 1, 2)
-DEVELOPED_ON = 1  # the render by which settings are chosen
+IS_KEPT = RENDER != 1  # the render by which settings are chosen
 BEST = ("--config", "best", "--model.learning_rate", "1e-3")
 TRUSTED = ("--model.objective", "TrustedExperts", "--data.compare_with", "train")
 PAPER, STATIC = "paper", ("task arithmetic", "individual")
@@ -126,15 +126,15 @@ QUICK = (
 def main() -> None:
     """Run what is chosen and is not kept yet, and keep what was scored."""
     for name in chosen():
-        if kept_file(name).is_file():
+        if IS_KEPT and kept_file(name).is_file():
             print(f"{kept_file(name)} is there: not run again.", flush=True)
             continue
         wemoe_pl("sweep", *options_of(name), "--out", str(folder(name)), "--jobs", "2")
         runs = [path.parent for path in sorted(folder(name).glob("*/results.json"))]
-        if EXPERIMENT.is_scored_anew and name not in STATIC:
+        if EXPERIMENT.is_scored_anew:
             for run in runs:
                 score_anew(run)
-        if RENDER != DEVELOPED_ON:
+        if IS_KEPT:
             keep(name, runs)
 
 

@@ -18,7 +18,6 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
 
 
-# `torch.set_default_device(None)` of torch 2.8 leaves `get_default_device` broken.
 OTHER_DEFAULTS: list[Callable[[], AbstractContextManager[Any]]] = [
     partial(default_dtype, torch.float64),
     partial(default_dtype, torch.bfloat16),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -111,13 +111,12 @@ def seen_by(mixtures: Sequence[Mixture], part: nn.Module, inputs: Sequence[Block
     Returns:
         The inputs of the layer, (mixtures · images, F).
     """
-    seen: list[list[Tensor]] = [[] for _ in mixtures]
+    router, last = mixtures[0].router, mixtures[-1]
+    seen: dict[nn.Module, list[Tensor]] = {mixture: [] for mixture in mixtures}
 
     def keep(mixture: nn.Module, given: tuple[Tensor, ...]) -> None:
-        place = mixtures.index(cast(Mixture, mixture))
-        seen[place].append(mixtures[place].router.seen(given[0]))
-        # What runs after the last of them is not needed.
-        if place == len(mixtures) - 1:
+        seen[mixture].append(router.seen(given[0]))
+        if mixture is last:  # what runs after it is not needed
             raise AllSeen
 
     hooks = [mixture.register_forward_pre_hook(keep) for mixture in mixtures]
@@ -128,7 +127,7 @@ def seen_by(mixtures: Sequence[Mixture], part: nn.Module, inputs: Sequence[Block
     finally:
         for hook in hooks:
             hook.remove()
-    return torch.cat([features for own in seen for features in own])
+    return torch.cat([features for own in seen.values() for features in own])
 
 
 def ridge(features: Tensor, targets: Tensor) -> LinearFit:
