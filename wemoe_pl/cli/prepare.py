@@ -82,10 +82,7 @@ def prepare(module: MultiTaskModule, data: VisionData, console: Console) -> None
         for task in (*suite.heads, *suite.tasks_with_made_heads):
             suite.load_head(task)
     total = size_in_words(sum(item.size for item in items)) if items else "nothing"
-    console.print(
-        f"Everything is in the cache, {total} of it from the hub: the job now runs without a "
-        "network."
-    )
+    console.print(f"Everything is here, {total} from the hub: the job now runs without a network.")
 
 
 def requests(module: MultiTaskModule, data: VisionData) -> dict[str, HubFiles]:
