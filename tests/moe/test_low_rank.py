@@ -13,7 +13,8 @@ from helpers.stored_vectors import (
 )
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.low_rank import LowRank, LowRankVectors
+from wemoe_pl.moe.low_rank import LowRank
+from wemoe_pl.moe.low_rank_vectors import LowRankVectors
 
 
 def test_low_rank_is_the_nearest_matrix_of_that_rank() -> None:

@@ -16,8 +16,10 @@ from wemoe_pl.checkpoints.sources import IN_MEMORY as IN_MEMORY
 from wemoe_pl.checkpoints.sources import fingerprint as fingerprint
 from wemoe_pl.checkpoints.sources import hub_request as hub_request
 from wemoe_pl.checkpoints.sources import weight_files as weight_files
+from wemoe_pl.checkpoints.state import Factors as Factors
 from wemoe_pl.checkpoints.state import LazyState as LazyState
 from wemoe_pl.checkpoints.state import State as State
+from wemoe_pl.checkpoints.state import factors_of as factors_of
 from wemoe_pl.checkpoints.state import shapes_of as shapes_of
 from wemoe_pl.checkpoints.tower import HEAD as HEAD
 from wemoe_pl.checkpoints.writing import save_tensors as save_tensors

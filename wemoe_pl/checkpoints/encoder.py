@@ -7,8 +7,11 @@ from wemoe_pl.checkpoints.config_check import OF_BACKBONES, OF_TEXT_TOWERS, chec
 from wemoe_pl.checkpoints.forms import TEXT_FORMS
 from wemoe_pl.checkpoints.hyperparameters import PROJECTION_WIDTH, Hyperparameters
 from wemoe_pl.checkpoints.key_check import Shapes, check_encoder_keys, check_text_keys
-from wemoe_pl.checkpoints.reading import open_weights
-from wemoe_pl.checkpoints.sources import config_files
+from wemoe_pl.checkpoints.lora import open_adapter
+from wemoe_pl.checkpoints.lora_base import BASE_DIGEST, check_base
+from wemoe_pl.checkpoints.lora_config import LoRAConfig
+from wemoe_pl.checkpoints.reading import Weights, open_weights
+from wemoe_pl.checkpoints.sources import adapter_config, config_files, weight_files
 from wemoe_pl.checkpoints.state import LazyState
 from wemoe_pl.checkpoints.tower import HEAD, find_tower, has_head
 from wemoe_pl.errors import CheckpointError
@@ -16,7 +19,12 @@ from wemoe_pl.errors import CheckpointError
 ENCODER_FILE = "encoder.safetensors"
 
 
-def load_encoder(source: str, backbone: Backbone | str, projection: str | None = None) -> nn.Module:
+def load_encoder(
+    source: str,
+    backbone: Backbone | str,
+    projection: str | None = None,
+    base: str | None = None,
+) -> nn.Module:
     """Read an encoder in float32, in evaluation mode.
 
     Args:
@@ -24,28 +32,35 @@ def load_encoder(source: str, backbone: Backbone | str, projection: str | None =
             `shipped:…` for the miniature's weights. The keys tell the form: timm's, that of
             Hugging Face's CLIP models or open_clip's, of a full model or its vision tower alone,
             behind any prefix. Known other parts are left out: a text tower, the head of a
-            classifier if the backbone has none, the mask token of DINOv2.
+            classifier if the backbone has none, the mask token of DINOv2. It may also be a LoRA
+            adapter of PEFT, which is added to `base`.
         backbone: the architecture, or the name of a timm model.
         projection: the source of the pretrained model, from which CLIP's projection is taken if
             `source` has none because it is a vision tower alone.
+        base: the source of the model that an adapter was trained from.
 
     Raises:
         CheckpointError: the weights are missing, truncated, empty, a pickle of more than tensors,
             NaN or infinite, or of another architecture; the message names the file and the first
             such key. Or the config next to the weights tells another activation, pooling or size
-            than the backbone has.
+            than the backbone has. Or the adapter is of another base, or of another kind than LoRA.
         HubError: the hub has no such repository, or cannot be reached.
     """
     backbone = Backbone(backbone) if isinstance(backbone, str) else backbone
-    state = encoder_state(source, backbone, projection)
+    state = encoder_state(source, backbone, projection, base)
     encoder = backbone.build()
     encoder.load_state_dict(dict(state))
     return encoder
 
 
-def encoder_state(source: str, backbone: Backbone, projection: str | None = None) -> LazyState:
+def encoder_state(
+    source: str, backbone: Backbone, projection: str | None = None, base: str | None = None
+) -> LazyState:
     """Return an encoder's weights by timm's keys, read when they are used; see `load_encoder`."""
-    tower = find_tower(open_weights(source, ENCODER_FILE))
+    weights = open_weights(source, ENCODER_FILE)
+    if config := adapter_config(weight_files(source, ENCODER_FILE)):
+        return adapted_state(weights, LoRAConfig.read(config), backbone, base)
+    tower = find_tower(weights)
     reference = backbone.shapes
     state = tower.converted(reference)
     if has_head(reference) and not tower.projects:
@@ -61,6 +76,21 @@ def encoder_state(source: str, backbone: Backbone, projection: str | None = None
         own = {name: backbone.hyperparameters[name] for name in compared}
         check_config(configs, tower.form, own, f"the backbone '{backbone.model}'", OF_BACKBONES)
     return state
+
+
+def adapted_state(
+    weights: Weights, config: LoRAConfig, backbone: Backbone, base: str | None
+) -> LazyState:
+    """Return the weights of a base with an adapter added, which know the adapter's factors."""
+    if base is None:
+        named = f" of {config.base}" if config.base else ""
+        raise CheckpointError(
+            f"{weights.name} is an adapter{named} and no model: use it as an expert, or give the "
+            "model that it was trained from as `base`."
+        )
+    check_base(config, base, ENCODER_FILE, weights.metadata.get(BASE_DIGEST))
+    adapter = open_adapter(weights, config, backbone.shapes)
+    return adapter.added_to(encoder_state(base, backbone))
 
 
 def text_state(source: str, reference: Shapes, own: Hyperparameters) -> LazyState:

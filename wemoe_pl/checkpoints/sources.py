@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
 
 from huggingface_hub import constants
 
-from wemoe_pl.checkpoints.peft import ADAPTER_CONFIG, adapter_alone
+from wemoe_pl.checkpoints.peft import ADAPTER_CONFIG, ADAPTER_FILES
 from wemoe_pl.errors import CheckpointError, did_you_mean
 from wemoe_pl.system.files import digest, locate
 from wemoe_pl.system.hub import SHARD, HubFiles, is_complete, is_inside
@@ -53,8 +53,6 @@ def weight_files(source: str, own_name: str) -> list[Path]:
     if request := hub_request(source, own_name):
         with perhaps_a_path(path):
             first = request.fetch()[0]
-        if first.name == ADAPTER_CONFIG:
-            raise CheckpointError(adapter_alone(f"The model {request.repo}"))
         if not first.name.endswith(INDEX_SUFFIX):
             return [first]
         return shards_request(request.repo, first).fetch()
@@ -65,13 +63,11 @@ def weight_files(source: str, own_name: str) -> list[Path]:
 
 def weights_in(folder: Path, own_name: str) -> list[Path]:
     """Return the files of the weights in a folder that have the best form."""
-    for name in (own_name, *WEIGHT_FILES):
-        if (folder / name).is_file():
-            return weight_files(str(folder / name), own_name)
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    if found := best_of(names, own_name, f"The folder {folder}"):
+        return weight_files(str(folder / found[0]), own_name)
     if shards := shards_without_index(folder):
         return shards
-    if (folder / ADAPTER_CONFIG).is_file():
-        raise CheckpointError(adapter_alone(f"The folder {folder}"))
     expected = ", ".join((own_name, *WEIGHT_FILES))
     others = sorted(path.name for path in folder.iterdir() if may_hold_weights(path))
     hint = f" It has {', '.join(others)}: name the one that you mean." if others else ""
@@ -80,10 +76,33 @@ def weights_in(folder: Path, own_name: str) -> list[Path]:
     )
 
 
+def best_of(names: Collection[str], own_name: str, owner: str) -> list[str]:
+    """Return the name of the weights of the best form, with that of an adapter's config, or none.
+
+    It warns if there is an adapter of PEFT beside a whole model.
+
+    Args:
+        names: the names of all files.
+        own_name: the name that `wemoe-pl` itself gives such weights.
+        owner: the folder or repository that holds the files, to begin a sentence.
+    """
+    whole = [name for name in (own_name, *WEIGHT_FILES) if name in names]
+    adapters = [name for name in ADAPTER_FILES if name in names]
+    if whole and adapters:
+        warn_once(
+            f"{owner} holds a model, {whole[0]}, and an adapter of PEFT, {adapters[0]}: the model "
+            "is read, and the adapter is not."
+        )
+    if whole or not adapters:
+        return whole[:1]
+    return [adapters[0], *(name for name in names if name == ADAPTER_CONFIG)]
+
+
 def may_hold_weights(path: Path) -> bool:
     """Return whether a path is named like weights, or is a folder that has some."""
     is_named_so = path.is_file() and path.suffix in WEIGHT_SUFFIXES[:-1]
-    return is_named_so or any((path / name).is_file() for name in WEIGHT_FILES)
+    expected = (*WEIGHT_FILES, *ADAPTER_FILES)
+    return is_named_so or any((path / name).is_file() for name in expected)
 
 
 def shards_without_index(folder: Path) -> list[Path]:
@@ -136,6 +155,11 @@ def config_files(source: str, own_name: str) -> list[Path]:
     return found
 
 
+def adapter_config(files: Sequence[Path]) -> Path | None:
+    """Return where the config of an adapter should be, given its files; None for other weights."""
+    return files[0].with_name(ADAPTER_CONFIG) if files[0].name in ADAPTER_FILES else None
+
+
 def hub_request(source: str, own_name: str) -> HubFiles | None:
     """Return the request to the hub for a source; None if it can only be a file or folder."""
     if locate(source).exists() or PurePath(source).suffix in WEIGHT_SUFFIXES:
@@ -145,7 +169,7 @@ def hub_request(source: str, own_name: str) -> HubFiles | None:
         return None
 
     def best(names: Sequence[str]) -> list[str]:
-        return [n for n in (own_name, *WEIGHT_FILES, ADAPTER_CONFIG) if n in names][:1]
+        return best_of(names, own_name, f"The model {repo}")
 
     names = ", ".join((own_name, *WEIGHT_FILES))
     return HubFiles(repo, best, f"weights ({names})", all_or_none=True, beside=CONFIG_FILES)
@@ -187,9 +211,12 @@ def shard_names(index: Path) -> list[str]:
 def fingerprint(source: str, own_name: str) -> str:
     """Return the SHA-256 of a file of weights, or of the joined SHA-256 digests of its shards.
 
+    The config of an adapter counts as a shard, since the scale of the adapter is in it.
     The cache of the hub names large files by their SHA-256, so those need not be read.
     """
-    digests = [digest(path) for path in weight_files(source, own_name)]
+    files = weight_files(source, own_name)
+    config = adapter_config(files)
+    digests = [digest(path) for path in [*files, *([config] if config else [])]]
     return (
         digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     )

@@ -35,7 +35,8 @@ class Suite:
         name: the name of the suite in tables.
         backbone: the architecture that all encoders share.
         pretrained: the file, folder or hub id of the pretrained encoder; see `load_encoder`.
-        experts: the file, folder or hub id of each task's fine-tuned encoder. These are merged.
+        experts: the file, folder or hub id of each task's fine-tuned encoder, or of a LoRA adapter
+            of the pretrained one. These are merged.
         heads: the file or folder of each task's classification head, or of a classifier with one.
         text_tower: the text tower that makes zero-shot heads for the tasks that have no other.
         note: a remark for every table of the suite, such as that its images are rendered.
@@ -102,10 +103,13 @@ class Suite:
                 f"The suite '{self.name}' has no expert: list at least one under `suite.experts`, "
                 "as `task: file or folder`."
             )
-        return {
-            task: encoder_state(source, self.backbone, projection=self.pretrained)
-            for task, source in self.experts.items()
-        }
+        return {task: self.open_expert(source) for task, source in self.experts.items()}
+
+    def open_expert(self, source: str) -> LazyState:
+        """Return the weights of an expert, each read when it is asked for, given its source."""
+        return encoder_state(
+            source, self.backbone, projection=self.pretrained, base=self.pretrained
+        )
 
     def load_head(self, task: str, check_classes: bool = True) -> ClassificationHead:
         """Return the head of a task, checked against the backbone and the classes of its images.

@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import is_dataclass
+from functools import partial
 from inspect import signature
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from wemoe_pl.checkpoints import LazyState, State, shapes_of, without_head
+from wemoe_pl.checkpoints import LazyState, State, factors_of, shapes_of, without_head
 from wemoe_pl.errors import ConfigError, MergeError
 from wemoe_pl.merging.expert_check import measured
 from wemoe_pl.moe.scaling import DEFAULT_SCALING
@@ -144,7 +145,7 @@ def fitting(expert: State, base: State) -> State:
     kept = without_head(shapes)
     if len(kept) == len(shapes) or len(without_head(shapes_of(base))) < len(base):
         return expert
-    return LazyState(kept, expert.__getitem__)
+    return LazyState(kept, expert.__getitem__, partial(factors_of, expert))
 
 
 def frozen_copy(encoder: nn.Module, weights: State) -> nn.Module:

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from wemoe_pl.checkpoints import LazyState, State, shapes_of
+from wemoe_pl.checkpoints import LazyState, State, factors_of, shapes_of
 from wemoe_pl.system.warn import warn_once
 
 # Experts lie near the model that they were fine-tuned from. Two independent models have a relative
@@ -27,7 +27,7 @@ class MeasuredState(LazyState):
     """
 
     def __init__(self, expert: State, pretrained: State, report: Callable[[float], None]):
-        super().__init__(shapes_of(expert), self._measured)
+        super().__init__(shapes_of(expert), self._measured, partial(factors_of, expert))
         self._expert, self._pretrained, self._report = expert, pretrained, report
         self._unmeasured = set(shapes_of(pretrained))
         # Numbers instead of tensors: a small tensor that stays where a large one was freed leaves

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from wemoe_pl.checkpoints import LazyState, State, shapes_of
+from wemoe_pl.checkpoints import LazyState, State, factors_of, shapes_of
 from wemoe_pl.errors import MergeError
 from wemoe_pl.merging.base import MergeMethod, blocks_of, checked_states
 from wemoe_pl.merging.router_start import fit_routers
@@ -225,7 +225,9 @@ def part_of(state: State, prefix: str) -> LazyState:
     """Return the weights of one module inside a model, which are read when asked for."""
     all_shapes = shapes_of(state).items()
     shapes = {k.removeprefix(prefix): s for k, s in all_shapes if k.startswith(prefix)}
-    return LazyState(shapes, lambda key: state[prefix + key])
+    return LazyState(
+        shapes, lambda key: state[prefix + key], lambda key: factors_of(state, prefix + key)
+    )
 
 
 def upscale(

@@ -13,14 +13,25 @@ from wemoe_pl.moe.compression import (
     frozen,
     is_column_major,
 )
+from wemoe_pl.moe.expert_parameter import known_factors
+from wemoe_pl.moe.low_rank_vectors import LowRankVectors
 
 
 @dataclass(frozen=True)
 class Dense(Compression):
-    """The dense form stores all entries, as in WEMoE (arXiv 2402.00433)."""
+    """The dense form leaves nothing out, as in WEMoE (arXiv 2402.00433).
 
-    def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> "DenseVectors":
-        """Stack all task vectors."""
+    It stores all entries. If every expert is an adapter, such as LoRA, it stores the factors in
+    which the task vectors of matrices come: they are the same matrices, in less memory.
+    """
+
+    def store(self, weight: Tensor, fine_tuned: Reader, count: int) -> TaskVectors:
+        """Stack all task vectors, or put their factors side by side if these are known."""
+        factors = known_factors(fine_tuned, weight, count) if weight.ndim > 1 else None
+        if factors and sum(left.numel() + right.numel() for left, right in factors) < (
+            count * weight.numel()
+        ):
+            return LowRankVectors.of(factors, weight, self.dtype(weight))
         stacked = room_for(weight, count, self.dtype(weight))
         for i, vector in enumerate(stacked):
             # Written to its place directly: a temporary difference would take more memory.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from wemoe_pl.errors import MergeError
 from wemoe_pl.moe.compression import TaskVectors, in_memory_order, is_column_major
 from wemoe_pl.moe.dense import DenseVectors, room_for
-from wemoe_pl.moe.low_rank import LowRankVectors, are_low_rank
+from wemoe_pl.moe.low_rank_vectors import LowRankVectors, are_low_rank
 from wemoe_pl.moe.pruned import PrunedVectors, are_pruned
 from wemoe_pl.moe.quantised import QuantisedVectors, are_quantised
 

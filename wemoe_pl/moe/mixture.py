@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from wemoe_pl.errors import MergeError
-from wemoe_pl.moe.compression import Compression, Reader
+from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dictionary import Dictionary
+from wemoe_pl.moe.expert_parameter import ExpertParameter
 from wemoe_pl.moe.routed import Routed
 from wemoe_pl.moe.router import Router
 from wemoe_pl.moe.task_vectors import Model, check_compatible, state_of
@@ -103,11 +104,10 @@ def store_task_vectors(
     for i, state in enumerate(states):
         check_compatible(pretrained.state_dict(), state, f"The {kind} of expert {i}")
 
-    def reader(name: str) -> Reader:
-        return lambda i: states[i][name]
-
-    weights = pretrained.named_parameters()
-    return Dictionary({n: compression.store(w, reader(n), len(states)) for n, w in weights})
+    count, weights = len(states), pretrained.named_parameters()
+    return Dictionary(
+        {name: compression.store(w, ExpertParameter(states, name), count) for name, w in weights}
+    )
 
 
 def mixtures_of(encoder: nn.Module) -> dict[str, Mixture]:

@@ -5,11 +5,19 @@ They are plain mappings from parameter name to tensor, as in "Editing Models wit
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from wemoe_pl.checkpoints import LazyState, State, first_difference, shapes_of, without_head
+from wemoe_pl.checkpoints import (
+    LazyState,
+    State,
+    factors_of,
+    first_difference,
+    shapes_of,
+    without_head,
+)
 from wemoe_pl.errors import MergeError
 
 SAME_PRETRAINED = "Merge models that were fine-tuned from the same pretrained one."
@@ -66,7 +74,7 @@ def lazy_task_vector(pretrained: State, expert: State) -> LazyState:
         weight = pretrained[key]
         return expert[key].to(weight.device) - weight
 
-    return LazyState(shapes, subtract)
+    return LazyState(shapes, subtract, partial(factors_of, expert))
 
 
 def trim(vector: State, keep: float) -> LazyState:

@@ -25,7 +25,7 @@ from wemoe_pl.merging.tensor_method import TensorMethod
 from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.merging.wrapper import Wrapper
 from wemoe_pl.moe.dictionary import Dictionary
-from wemoe_pl.moe.low_rank import LowRankVectors
+from wemoe_pl.moe.low_rank_vectors import LowRankVectors
 from wemoe_pl.moe.mixture import mixtures_of
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.experts import OF_EXPERTS

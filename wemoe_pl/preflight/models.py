@@ -8,7 +8,6 @@ from rich.table import Table
 from wemoe_pl.checkpoints import (
     ENCODER_FILE,
     LazyState,
-    encoder_state,
     fingerprint,
     hub_request,
     open_weights,
@@ -59,7 +58,7 @@ def look_at_encoders(suite: Suite, findings: Findings) -> dict[str, Encoder]:
             elif pretrained is None:  # some experts take their projection from it
                 found[task] = Encoder(source, form_name(source))
             else:
-                state = encoder_state(source, suite.backbone, projection=suite.pretrained)
+                state = suite.open_expert(source)
                 apart = distance(state, pretrained)
                 found[task] = Encoder(source, form_name(source), apart)
                 if sentence := remark("It", apart):
