@@ -34,6 +34,7 @@ from .merging.average import SimpleAverage as SimpleAverage
 from .merging.task_arithmetic import TaskArithmetic as TaskArithmetic
 from .merging.ties import TIES as TIES
 from .merging.tsv import TSVM as TSVM
+from .merging.core_space import CoreSpace as CoreSpace
 from .merging.iso import IsoC as IsoC, IsoCTS as IsoCTS
 from .merging.cart import CART as CART
 from .merging.wudi import WUDI as WUDI
@@ -55,6 +56,7 @@ from .merging.folding import fold as fold
 from .model.recipe import read_suite as read_suite
 from .model.classifier import MultiTaskClassifier as MultiTaskClassifier
 from .data.datamodule import TaskData as TaskData, MultiTaskData as MultiTaskData
+from .training.lora import LoRA as LoRA
 from .training.finetune import (
     ExpertFineTuning as ExpertFineTuning,
     MultiTaskTraining as MultiTaskTraining,

@@ -27,7 +27,8 @@ from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.system.provenance import versions
-from wemoe_pl.training.finetune import ExpertFineTuning, MultiTaskTraining, SupervisedTraining
+from wemoe_pl.training.finetune import ExpertFineTuning, MultiTaskTraining
+from wemoe_pl.training.supervised import SupervisedTraining
 from wemoe_pl.training.module import MultiTaskModule
 
 NewTrainer = Callable[..., L.Trainer]

@@ -19,6 +19,7 @@ from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging.adamerging import AdaptiveEncoder
 from wemoe_pl.merging.base import MergeMethod, blocks_of
+from wemoe_pl.merging.core_space import CoreSpace
 from wemoe_pl.merging.mass import MASSEncoder
 from wemoe_pl.merging.per_task import PerTaskMethod
 from wemoe_pl.merging.tensor_method import TensorMethod
@@ -29,7 +30,7 @@ from wemoe_pl.moe.low_rank_vectors import LowRankVectors
 from wemoe_pl.moe.mixture import mixtures_of
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.experts import OF_EXPERTS
-from wemoe_pl.training.finetune import with_frozen_projection
+from wemoe_pl.training.finetune import ExpertFineTuning, with_frozen_projection
 from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.sample_merging import SampleMerging
@@ -200,7 +201,10 @@ def encoder_of(module: MultiTaskModule) -> nn.Module:
     """Build the encoder that a job trains or scores, on the meta device."""
     if isinstance(module, MergedModule):
         return merged(module.suite, module.merge)
-    return with_frozen_projection(module.suite.backbone.skeleton())
+    encoder = with_frozen_projection(module.suite.backbone.skeleton())
+    if isinstance(module, ExpertFineTuning) and module.adapter:
+        module.adapter.add_to(encoder)
+    return encoder
 
 
 def references_of(module: MultiTaskModule) -> list[nn.Module]:
@@ -216,7 +220,7 @@ def references_of(module: MultiTaskModule) -> list[nn.Module]:
 def merged(suite: Suite, method: MergeMethod) -> nn.Module:
     """Merge a suite's encoders by a method, on the meta device."""
     backbone = suite.backbone
-    if isinstance(method, TensorMethod | Wrapper | PerTaskMethod):
+    if isinstance(method, TensorMethod | CoreSpace | Wrapper | PerTaskMethod):
         return backbone.skeleton().requires_grad_(False)  # their result is as large as the encoder
     experts = {task: backbone.skeleton().state_dict() for task in suite.experts}
     if isinstance(method, WEMoE):

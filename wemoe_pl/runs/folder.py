@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from wemoe_pl.checkpoints.peft import ADAPTER_CONFIG, ADAPTER_FILES
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.runs.checkpoint import has_ended
 from wemoe_pl.runs.results_schema import read_results_file
@@ -20,6 +21,7 @@ PICTURE_NAMES = ("accuracy", "adaptation", "agreement", "confusion", "routing", 
 OTHER_FILES = (
     *(f"{picture}.{suffix}" for picture in PICTURE_NAMES for suffix in ("png", "svg")),
     "routing.csv", "encoder.safetensors", "head.safetensors", "heads", "predictions.*",
+    ADAPTER_CONFIG, *ADAPTER_FILES,
     "wandb", "lightning_logs", ".replaces", ".*.part*",
 )  # fmt: skip
 CHECKPOINT = ".ckpt"  # the suffix of what a trainer saves

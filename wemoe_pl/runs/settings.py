@@ -67,6 +67,7 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
     "wemoe_pl.TaskData": {"test_render": None},
     **dict.fromkeys(("wemoe_pl.WEMoE", "wemoe_pl.EWEMoE"), OF_WEMOE),
     "wemoe_pl.TIES": {"combine": "mean"},
+    "wemoe_pl.ExpertFineTuning": {"adapter": None},
     "wemoe_pl.AdaMerging": {"clamp": False},
     "wemoe_pl.ExpertLabels": {"trusted_only": True},
 }

@@ -1,124 +1,38 @@
 """Train experts, one per task, and a generalist on all tasks at once."""
 
-from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 from torch.optim import Adam, AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from wemoe_pl.checkpoints import ENCODER_FILE, HEAD, save_tensors
-from wemoe_pl.checkpoints.heads import (
-    HEAD_FILE,
-    ClassificationHead,
-    CosineHead,
-    head_path,
-    prototype_head,
-    save_head,
-)
-from wemoe_pl.data.streams import Batch
+from wemoe_pl.checkpoints import HEAD
+from wemoe_pl.checkpoints.heads import HEAD_FILE, ClassificationHead, CosineHead, head_path
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.data.vision_data import VisionData
-from wemoe_pl.errors import ConfigError
 from wemoe_pl.merging.baselines import Pretrained
 from wemoe_pl.model.classifier import MultiTaskClassifier
-from wemoe_pl.system.provenance import provenance
-from wemoe_pl.training.gathering import gather_batch
-from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.lora import LoRA
 from wemoe_pl.training.optimization import (
     Schedule,
     check_heads_are_averaged,
-    checked_learning_rate,
     count_steps,
     scheduled,
     stepwise,
 )
-from wemoe_pl.training.scoring import log_by_task
+from wemoe_pl.training.supervised import SavedPrecision, SupervisedTraining
 
 TRAINED_LOGIT_SCALE = 20.0
-SavedPrecision = Literal["float32", "float16"]
-
-
-class SupervisedTraining(MultiTaskModule):
-    """Supervised training minimises cross-entropy on labelled images, and writes safetensors."""
-
-    needs_labels = True
-
-    def __init__(self, suite: Suite, learning_rate: float, save_as: SavedPrecision):
-        super().__init__(suite)
-        self.learning_rate = checked_learning_rate(learning_rate)
-        self.save_as = save_as
-
-    @property
-    def method(self) -> str:
-        """Return the name of the class, which results and tables show."""
-        return type(self).__name__
-
-    @property
-    def data(self) -> VisionData | None:
-        """Return the trainer's data module; None unless it is a `VisionData`."""
-        data = getattr(self.trainer, "datamodule", None)
-        return data if isinstance(data, VisionData) else None
-
-    def setup(self, stage: str) -> None:
-        """Refuse to train on images that are scored or have no labels, before models are read."""
-        super().setup(stage)
-        if stage == "fit" and self.data is not None:
-            if self.data.stream != "train":
-                raise ConfigError(
-                    "Training needs labelled training images: set data.stream to train."
-                )
-            for wanted in self.data.sets.streamed.values():
-                self.data.sets.load_labelled(wanted)
-
-    def on_train_start(self) -> None:
-        """Switch to training mode, for backbones with dropout and the like."""
-        self.classifier.train()
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the mean over tasks of the cross-entropy of each task's batch."""
-        images = {task: images for task, (images, _) in batch.items()}
-        logits = gather_batch(self.trainer, self.classifier.forward_tasks(images))
-        labels = gather_batch(self.trainer, {task: labels for task, (_, labels) in batch.items()})
-        losses = {task: F.cross_entropy(logits[task], labels[task]) for task in batch}
-        loss = torch.stack(list(losses.values())).mean()
-        log_by_task(self, "train/loss", loss, losses)
-        return loss
-
-    def prototypes(
-        self, encoder: nn.Module, task: str, shots: int | None = None
-    ) -> ClassificationHead:
-        """Make a head from the mean features of training images: `shots` per class, or all."""
-        if self.data is None:
-            raise ConfigError("A prototype head needs images: give the trainer a data module.")
-        batches = self.data.few_shots(task, shots)
-        return prototype_head(encoder, batches, self.suite.task(task).classes)
-
-    @abstractmethod
-    def head_file(self, out: Path, task: str) -> Path:
-        """Return the file into which `export` puts the head of a task."""
-
-    def export(self, out: Path, recipe: Mapping[str, Any], seed: int) -> None:
-        """Write the encoder and the heads as safetensors that name their recipe."""
-        dtype = getattr(torch, self.save_as)
-        metadata = provenance(recipe, seed)
-        encoder = self.classifier.encoder.state_dict()
-        save_tensors(out / ENCODER_FILE, encoder, metadata, dtype)
-        for task in self.classifier.tasks:
-            head = self.classifier.head(task)
-            save_head(self.head_file(out, task), head, metadata, dtype)
 
 
 class ExpertFineTuning(SupervisedTraining):
     """Fine-tuning trains the pretrained encoder on one task with a frozen head (paper, appendix A).
 
-    It writes an expert to the run's folder: `encoder.safetensors` and `head.safetensors`.
+    It writes an expert to the run's folder: `head.safetensors`, and `encoder.safetensors` or a
+    LoRA adapter as PEFT writes it.
 
     Args:
         suite: the suite with the pretrained encoder, whose projection stays frozen, and with the
@@ -131,7 +45,9 @@ class ExpertFineTuning(SupervisedTraining):
         schedule: the schedule of the rate: "constant", as published, or "cosine" to zero.
         head: the source of the head: "suite", or "prototypes" for a new one from the mean features
             of the training images, if the suite has none.
-        save_as: the precision of the saved encoder.
+        save_as: the precision of the saved encoder or adapter.
+        adapter: the adapter to train while the encoder stays as it is; by default the encoder
+            itself is trained.
     """
 
     def __init__(
@@ -143,9 +59,11 @@ class ExpertFineTuning(SupervisedTraining):
         schedule: Schedule = "constant",
         head: Literal["suite", "prototypes"] = "suite",
         save_as: SavedPrecision = "float32",
+        adapter: LoRA | None = None,
     ):
         super().__init__(suite, learning_rate, save_as)
         suite.task(task)
+        self.adapter = adapter
         self.task = task
         self.outside_mlps = outside_mlps
         self.schedule = schedule
@@ -155,6 +73,8 @@ class ExpertFineTuning(SupervisedTraining):
         """Build the pretrained encoder, trainable, with the frozen head of the task."""
         encoder = with_frozen_projection(self.suite.load_pretrained())
         head = self._head(encoder)
+        if self.adapter:
+            self.adapter.add_to(encoder)
         return MultiTaskClassifier(encoder, {self.task: head}, backbone=self.suite.backbone)
 
     def build_references(self) -> dict[str, MultiTaskClassifier]:
@@ -198,6 +118,14 @@ class ExpertFineTuning(SupervisedTraining):
     def head_file(self, out: Path, task: str) -> Path:
         """Return the file of the head, which is next to the encoder's."""
         return out / HEAD_FILE
+
+    def export_encoder(self, out: Path, metadata: dict[str, str], dtype: torch.dtype) -> None:
+        """Write the adapter, if one was trained, or else the encoder."""
+        if self.adapter is None:
+            super().export_encoder(out, metadata, dtype)
+        else:
+            source = self.suite.named_sources().get("pretrained", ("", ""))
+            self.adapter.write(self.classifier.encoder, out, source[0], metadata, dtype)
 
 
 class MultiTaskTraining(SupervisedTraining):
