@@ -13,8 +13,10 @@ from wemoe_pl.checkpoints.reading import open_file as open_file
 from wemoe_pl.checkpoints.reading import open_weights as open_weights
 from wemoe_pl.checkpoints.recognition import backbone_of as backbone_of
 from wemoe_pl.checkpoints.sources import IN_MEMORY as IN_MEMORY
+from wemoe_pl.checkpoints.sources import adapter_config as adapter_config
 from wemoe_pl.checkpoints.sources import fingerprint as fingerprint
 from wemoe_pl.checkpoints.sources import hub_request as hub_request
+from wemoe_pl.checkpoints.sources import is_here as is_here
 from wemoe_pl.checkpoints.sources import weight_files as weight_files
 from wemoe_pl.checkpoints.state import Factors as Factors
 from wemoe_pl.checkpoints.state import LazyState as LazyState

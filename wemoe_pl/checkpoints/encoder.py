@@ -7,11 +7,11 @@ from wemoe_pl.checkpoints.config_check import OF_BACKBONES, OF_TEXT_TOWERS, chec
 from wemoe_pl.checkpoints.forms import TEXT_FORMS
 from wemoe_pl.checkpoints.hyperparameters import PROJECTION_WIDTH, Hyperparameters
 from wemoe_pl.checkpoints.key_check import Shapes, check_encoder_keys, check_text_keys
-from wemoe_pl.checkpoints.lora import open_adapter
+from wemoe_pl.checkpoints.lora import Adapter, open_adapter
 from wemoe_pl.checkpoints.lora_base import BASE_DIGEST, check_base
 from wemoe_pl.checkpoints.lora_config import LoRAConfig
 from wemoe_pl.checkpoints.reading import Weights, open_weights
-from wemoe_pl.checkpoints.sources import adapter_config, config_files, weight_files
+from wemoe_pl.checkpoints.sources import adapter_config, config_files, is_here, weight_files
 from wemoe_pl.checkpoints.state import LazyState
 from wemoe_pl.checkpoints.tower import HEAD, find_tower, has_head
 from wemoe_pl.errors import CheckpointError
@@ -91,6 +91,18 @@ def adapted_state(
     check_base(config, base, ENCODER_FILE, weights.metadata.get(BASE_DIGEST))
     adapter = open_adapter(weights, config, backbone.shapes)
     return adapter.added_to(encoder_state(base, backbone))
+
+
+def adapter_in(source: str, backbone: Backbone) -> Adapter | None:
+    """Return the adapter that a source is, without its base; None for a whole encoder.
+
+    A source on the hub that is not in the cache counts as a whole encoder.
+    """
+    if not is_here(source, ENCODER_FILE):
+        return None
+    config = adapter_config(weight_files(source, ENCODER_FILE))
+    weights = open_weights(source, ENCODER_FILE)
+    return open_adapter(weights, LoRAConfig.read(config), backbone.shapes) if config else None
 
 
 def text_state(source: str, reference: Shapes, own: Hyperparameters) -> LazyState:

@@ -160,6 +160,12 @@ def adapter_config(files: Sequence[Path]) -> Path | None:
     return files[0].with_name(ADAPTER_CONFIG) if files[0].name in ADAPTER_FILES else None
 
 
+def is_here(source: str, own_name: str) -> bool:
+    """Return whether the files of a source are on this machine, so that nothing is fetched."""
+    request = hub_request(source, own_name)
+    return request.cached() is not None if request else locate(source).exists()
+
+
 def hub_request(source: str, own_name: str) -> HubFiles | None:
     """Return the request to the hub for a source; None if it can only be a file or folder."""
     if locate(source).exists() or PurePath(source).suffix in WEIGHT_SUFFIXES:

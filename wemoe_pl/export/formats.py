@@ -6,10 +6,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from wemoe_pl.checkpoints import State
 from wemoe_pl.export.adapter import adapter_features, write_adapter
-from wemoe_pl.export.bundle import bundle_features, write_bundle
+from wemoe_pl.export.bundle import bundle_features, bundled, write_bundle
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.hf_clip import hf_features, plain_clip, write_hf
+from wemoe_pl.export.lora import ExportedLoRA, peft_features, thin_matrices_of, write_peft
 from wemoe_pl.export.programs import onnx_features, program_features, write_onnx, write_program
 from wemoe_pl.export.timm_folder import timm_features, write_timm
 
@@ -31,6 +33,7 @@ class Format:
         builds_encoder: True if loading builds the encoder anew, which only works for plain and
             upscaled ones.
         is_loaded_here: True if `wemoe_pl.load` reads it.
+        tensors: a function that returns all tensors that are written.
     """
 
     write: Callable[[ExportedModel, Path], None]
@@ -41,10 +44,16 @@ class Format:
     has_heads: bool = True
     builds_encoder: bool = False
     is_loaded_here: bool = False
+    tensors: Callable[[ExportedModel], State] = bundled
 
 
 FORMATS_BY_NAME = {
-    "adapter": Format(write_adapter, adapter_features, is_loaded_here=True),
+    "adapter": Format(
+        write_adapter,
+        adapter_features,
+        is_loaded_here=True,
+        tensors=lambda model: model.adapted,
+    ),
     "bundle": Format(write_bundle, bundle_features, builds_encoder=True, is_loaded_here=True),
     "timm": Format(write_timm, timm_features, "timm", has_heads=False, builds_encoder=True),
     "hf": Format(
@@ -55,6 +64,16 @@ FORMATS_BY_NAME = {
         needs=("transformers",),
         has_heads=False,
         builds_encoder=True,
+    ),
+    "peft": Format(
+        write_peft,
+        peft_features,
+        "peft",
+        ExportedLoRA.of,
+        needs=("peft",),
+        has_heads=False,
+        builds_encoder=True,
+        tensors=thin_matrices_of,
     ),
     "onnx": Format(
         write_onnx,

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from wemoe_pl.errors import CheckpointError, ConfigError
-from wemoe_pl.export.bundle import bundled
 from wemoe_pl.export.card import CARD_FILE, model_card, shareable
 from wemoe_pl.export.exported import ExportedModel, check_can_be_built
 from wemoe_pl.export.formats import FORMATS_BY_NAME
@@ -89,8 +88,7 @@ def check_is_one_model(model: ExportedModel) -> None:
 
 def size_of(model: ExportedModel, name: str) -> int:
     """Count the bytes of the tensors that a format holds."""
-    tensors = model.adapted if name == "adapter" else bundled(model)
-    return sum(tensor.nbytes for tensor in tensors.values())
+    return sum(tensor.nbytes for tensor in FORMATS_BY_NAME[name].tensors(model).values())
 
 
 def check_features(model: ExportedModel, features: Tensor) -> float:

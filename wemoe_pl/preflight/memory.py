@@ -14,7 +14,8 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from wemoe_pl.checkpoints import Backbone
+from wemoe_pl.checkpoints import Backbone, Factors, LazyState, State, shapes_of
+from wemoe_pl.checkpoints.encoder import adapter_in
 from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.merging.adamerging import AdaptiveEncoder
@@ -222,11 +223,25 @@ def merged(suite: Suite, method: MergeMethod) -> nn.Module:
     backbone = suite.backbone
     if isinstance(method, TensorMethod | CoreSpace | Wrapper | PerTaskMethod):
         return backbone.skeleton().requires_grad_(False)  # their result is as large as the encoder
-    experts = {task: backbone.skeleton().state_dict() for task in suite.experts}
+    experts = {task: meta_expert(source, backbone) for task, source in suite.experts.items()}
     if isinstance(method, WEMoE):
         method = replace(method, rest=None, centre=None)  # their merges replace weights, add none
     with torch.device("meta"):
         return method.merge(backbone.skeleton(), experts)
+
+
+def meta_expert(source: str, backbone: Backbone) -> State:
+    """Return an expert without values, which knows the factors of an adapter that is here."""
+    state = backbone.skeleton().state_dict()
+    adapter = adapter_in(source, backbone)
+    if adapter is None:
+        return state
+
+    def factors(key: str) -> Factors | None:
+        found = adapter.factors(key)
+        return (found[0].to("meta"), found[1].to("meta")) if found else None
+
+    return LazyState(shapes_of(state), state.__getitem__, factors)
 
 
 def nbytes(model: nn.Module) -> int:

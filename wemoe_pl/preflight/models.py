@@ -8,11 +8,14 @@ from rich.table import Table
 from wemoe_pl.checkpoints import (
     ENCODER_FILE,
     LazyState,
+    adapter_config,
     fingerprint,
     hub_request,
     open_weights,
+    weight_files,
 )
 from wemoe_pl.checkpoints.heads import HEAD_FILE, ClassificationHead, CosineHead
+from wemoe_pl.checkpoints.lora_config import LoRAConfig
 from wemoe_pl.checkpoints.tower import find_tower
 from wemoe_pl.checkpoints.zero_shot import TextTower
 from wemoe_pl.data.suite import Suite, warn_of_twins
@@ -86,6 +89,8 @@ def distance(state: LazyState, pretrained: LazyState) -> float:
 
 def form_name(source: str) -> str:
     """Return the name of the form of a file of weights, which its keys tell."""
+    if config := adapter_config(weight_files(source, ENCODER_FILE)):
+        return f"LoRA of rank {LoRAConfig.read(config).rank}"
     return find_tower(open_weights(source, ENCODER_FILE)).form.name
 
 
