@@ -1,5 +1,7 @@
 """An adapter is named as what it is, with what turns it into a model."""
 
+import re
+
 import pytest
 
 from wemoe_pl.checkpoints.peft import check_is_no_adapter
@@ -24,8 +26,8 @@ LAYER = "base_model.model.vision_model.encoder.layers.0.self_attn.v_proj"
 )
 def test_an_adapter_is_named_by_its_parts(part: str) -> None:
     complaint = (
-        r"^a\.safetensors holds an adapter of PEFT, such as LoRA, and no model: load it onto its "
-        r"base with `peft\.PeftModel\.from_pretrained\(base, \.\.\.\)`, call `merge_and_unload\(\)`"
+        rf"^a\.safetensors holds an adapter of PEFT \('{re.escape(LAYER)}\.{part}'\) and no model: "
+        r"an adapter is read from the folder .* adapter_model\.safetensors and adapter_config\.json"
     )
     with pytest.raises(CheckpointError, match=complaint):
         check_is_no_adapter("a.safetensors", [f"{LAYER}.{part}"])

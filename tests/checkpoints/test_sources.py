@@ -12,11 +12,19 @@ import torch
 from helpers.loopback_hub import LoopbackHub
 from safetensors.torch import load_file, save_file
 
-from wemoe_pl.checkpoints import fingerprint, hub_request, open_weights, weight_files
+from wemoe_pl.checkpoints import (
+    adapter_config,
+    fingerprint,
+    hub_request,
+    is_here,
+    open_weights,
+    weight_files,
+)
 from wemoe_pl.checkpoints.sources import WEIGHT_FILES, config_files, shards_request
 from wemoe_pl.errors import CheckpointError, HubError
 from wemoe_pl.system.files import SHIPPED
 from wemoe_pl.system.hub_repo import HubRepo
+from wemoe_pl.system.warn import warn_once
 
 OWN = "encoder.safetensors"
 
@@ -92,14 +100,30 @@ def test_a_folder_without_weights_is_named_with_what_it_lacks(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_model.bin"])
-def test_a_folder_with_an_adapter_is_named_as_what_it_is(name: str, tmp_path: Path) -> None:
+def test_a_folder_with_an_adapter_is_read_unless_there_is_a_model(
+    name: str, tmp_path: Path
+) -> None:
     for file in ("adapter_config.json", "README.md", name):
         (tmp_path / file).touch()
-    complaint = rf"^The folder {tmp_path} holds an adapter of PEFT, .* and no model: load it onto"
-    with pytest.raises(CheckpointError, match=complaint):
-        weight_files(str(tmp_path), OWN)
-    (tmp_path / "model.safetensors").touch()  # the model, with its adapter beside it
-    assert weight_files(str(tmp_path), OWN) == [tmp_path / "model.safetensors"]
+    assert weight_files(str(tmp_path), OWN) == [tmp_path / name]
+    assert adapter_config([tmp_path / name]) == tmp_path / "adapter_config.json"
+    (tmp_path / "model.safetensors").touch()
+    warn_once.cache_clear()
+    said = (
+        rf"^The folder {tmp_path} holds a model, model\.safetensors, and an adapter .*{name}: the"
+    )
+    with pytest.warns(UserWarning, match=said):
+        assert weight_files(str(tmp_path), OWN) == [tmp_path / "model.safetensors"]
+    assert adapter_config([tmp_path / "model.safetensors"]) is None
+
+
+def test_an_adapter_is_another_one_with_another_config(tmp_path: Path) -> None:
+    (tmp_path / "adapter_model.safetensors").touch()
+    digests = set()
+    for config in ("{}", '{"lora_alpha": 2}'):
+        (tmp_path / "adapter_config.json").write_text(config)
+        digests.add(fingerprint(str(tmp_path), OWN))
+    assert len(digests) == 2
 
 
 def test_a_missing_file_is_answered_with_the_nearest_beside_it(tmp_path: Path) -> None:
@@ -339,15 +363,18 @@ def test_a_name_that_ends_like_a_file_is_a_file(source: str) -> None:
     assert hub_request(source, OWN) is None
 
 
-def test_a_repository_with_an_adapter_is_named_as_what_it_is(
+def test_an_adapter_is_fetched_with_its_config(
     online: Callable[[LoopbackHub], Path], tmp_path: Path
 ) -> None:
     with LoopbackHub(tmp_path) as hub:
-        publish(hub, "adapter_config.json", "adapter_model.safetensors")
+        publish(hub, "adapter_config.json", "adapter_model.safetensors", "README.md")
         online(hub)
-        complaint = r"^The model lab/vit holds an adapter of PEFT, such as LoRA, and no model: load"
-        with pytest.raises(CheckpointError, match=complaint):
-            weight_files("lab/vit", OWN)
+        assert not is_here("lab/vit", OWN)
+        [weights] = weight_files("lab/vit", OWN)
+    assert is_here("lab/vit", OWN)
+    beside = {path.name for path in weights.parent.iterdir()}
+    assert beside >= {"adapter_config.json", "adapter_model.safetensors"}
+    assert "README.md" not in beside
 
 
 # --- configs ---------------------------------------------------------------------------------

@@ -28,8 +28,8 @@ from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.system.provenance import versions
 from wemoe_pl.training.finetune import ExpertFineTuning, MultiTaskTraining
-from wemoe_pl.training.supervised import SupervisedTraining
 from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.supervised import SupervisedTraining
 
 NewTrainer = Callable[..., L.Trainer]
 TASKS = ["cars", "dtd", "mnist"]

@@ -73,9 +73,9 @@ def merged_tensor(method: MergeMethod, key: str, vectors: Sequence[State]) -> Te
     """
     assert isinstance(method, MatrixMethod)
     shape = shapes_of(vectors[0])[key]
-    factors = [found for vector in vectors if (found := factors_of(vector, key))]
-    is_matrix = method.is_matrix(torch.empty(shape, device="meta"))
-    if not is_matrix or len(factors) < len(vectors):
+    known = [factors_of(vector, key) for vector in vectors] if len(shape) == 2 else []
+    factors = [found for found in known if found]
+    if len(factors) < len(vectors):
         return method.merged_tensor(key, tensor_of_all(vectors, key))
     parts = 3 if method.split_qkv and is_fused(key) else 1
     lefts = zip(*(left.chunk(parts) for left, _ in factors), strict=True)
