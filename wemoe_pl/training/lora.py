@@ -38,6 +38,8 @@ class LoRA:
 
     def __post_init__(self) -> None:
         """Refuse values out of range before anything is loaded."""
+        if not self.layers:
+            raise ConfigError(f"The adapter has no layers: give names such as {', '.join(LAYERS)}.")
         if self.rank < 1:
             raise ConfigError(f"The rank of the adapter is {self.rank}: give a number from 1.")
         if not 0.0 < self.alpha < float("inf"):
