@@ -28,11 +28,11 @@ from wemoe_pl.checkpoints import Backbone, encoder_state, factors_of, load_encod
 from wemoe_pl.checkpoints.heads import load_head
 from wemoe_pl.errors import CheckpointError
 
-TOWER = {
+TOWER: dict[str, Any] = {
     "hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
     "image_size": 32, "patch_size": 16, "projection_dim": 8,
 }  # fmt: skip
-TEXT = {
+TEXT: dict[str, Any] = {
     "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
     "vocab_size": 50, "max_position_embeddings": 8, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
@@ -139,7 +139,7 @@ def test_an_adapter_of_a_text_tower_is_not_read_and_a_warning_says_so(tmp_path: 
 @pytest.mark.filterwarnings("ignore:.*does not name the model")
 def test_the_head_of_an_adapted_classifier_is_read_by_itself(base: str, tmp_path: Path) -> None:
     model = base_encoder(Path(base), classes=3)
-    options = {"target_modules": ["qkv"], "modules_to_save": ["head"]}
+    options: dict[str, Any] = {"target_modules": ["qkv"], "modules_to_save": ["head"]}
     expected: Any = train_by_peft(model, tmp_path / "lora", **options)
     load_encoder(str(tmp_path / "lora"), BACKBONE, base=base)
     head = load_head(str(tmp_path / "lora"), lambda: ("a", "b", "c"))

@@ -29,13 +29,13 @@ def base_encoder(path: Path, classes: int = 0) -> nn.Module:
 
 def train_by_peft(base: nn.Module, folder: Path, seed: int = 1, **options: Any) -> nn.Module:
     """Save an adapter with random thin matrices, and return the encoder that PEFT makes of it."""
-    adapted = get_peft_model(base, LoraConfig(**options))  # type: ignore[arg-type]
+    adapted = get_peft_model(base, LoraConfig(**options))
     torch.manual_seed(seed)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             nn.init.normal_(parameter, std=0.3)
     adapted.save_pretrained(str(folder))
-    merged: nn.Module = adapted.merge_and_unload()  # type: ignore[operator]
+    merged: nn.Module = adapted.merge_and_unload()
     return merged.eval()
 
 
