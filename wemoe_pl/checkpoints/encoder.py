@@ -7,7 +7,7 @@ from wemoe_pl.checkpoints.config_check import OF_BACKBONES, OF_TEXT_TOWERS, chec
 from wemoe_pl.checkpoints.forms import TEXT_FORMS
 from wemoe_pl.checkpoints.hyperparameters import PROJECTION_WIDTH, Hyperparameters
 from wemoe_pl.checkpoints.key_check import Shapes, check_encoder_keys, check_text_keys
-from wemoe_pl.checkpoints.lora import Adapter, open_adapter
+from wemoe_pl.checkpoints.lora import Adapter, read_lora
 from wemoe_pl.checkpoints.lora_base import BASE_DIGEST, check_base
 from wemoe_pl.checkpoints.lora_config import LoRAConfig
 from wemoe_pl.checkpoints.reading import Weights, open_weights
@@ -89,7 +89,7 @@ def adapted_state(
             "model that it was trained from as `base`."
         )
     check_base(config, base, ENCODER_FILE, weights.metadata.get(BASE_DIGEST))
-    adapter = open_adapter(weights, config, backbone.shapes)
+    adapter = read_lora(weights, config, backbone.shapes)
     return adapter.added_to(encoder_state(base, backbone))
 
 
@@ -102,7 +102,7 @@ def adapter_in(source: str, backbone: Backbone) -> Adapter | None:
         return None
     config = adapter_config(weight_files(source, ENCODER_FILE))
     weights = open_weights(source, ENCODER_FILE)
-    return open_adapter(weights, LoRAConfig.read(config), backbone.shapes) if config else None
+    return read_lora(weights, LoRAConfig.read(config), backbone.shapes) if config else None
 
 
 def text_state(source: str, reference: Shapes, own: Hyperparameters) -> LazyState:

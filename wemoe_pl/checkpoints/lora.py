@@ -20,7 +20,7 @@ from wemoe_pl.system.warn import warn_once
 
 ROOT = "base_model.model."  # PEFT puts this before every key
 WRAPPING = re.compile(r"\.(base_layer|modules_to_save)(?=\.)")  # around what is trained as a whole
-REPLACED = ".original_module."  # what such a part was before
+ORIGINAL = ".original_module."  # what such a part was before
 THIN = re.compile(r"(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
 
 
@@ -72,13 +72,13 @@ class Adapter:
 
     def changes(self, name: str) -> bool:
         """Return whether the adapter changes a tensor, given its name in the model."""
-        return name in self.whole or layer_of(name) in self.layers
+        return name in self.whole or layer_named(name) in self.layers
 
     def changed(self, name: str, part: Tensor) -> Tensor:
         """Return a tensor of the model, given its name and what it is in the base."""
         if name in self.whole:
             return self.weights[self.whole[name]]
-        if layer := self.layers.get(layer_of(name)):
+        if layer := self.layers.get(layer_named(name)):
             left, right = self.product(layer)
             return part + (left @ right).view_as(part)
         return part
@@ -101,18 +101,18 @@ class Adapter:
             return None
         rows, columns = shape[0] // len(names), shape[1:].numel()
         nothing = torch.zeros(rows, 0), torch.zeros(0, columns)
-        found = [self.layers.get(layer_of(name)) for name in names]
+        found = [self.layers.get(layer_named(name)) for name in names]
         products = [self.product(layer) if layer else nothing for layer in found]
         lefts, rights = zip(*products, strict=True)
         return torch.block_diag(*lefts), torch.cat(rights)
 
 
-def layer_of(name: str) -> str:
+def layer_named(name: str) -> str:
     """Return the name of a layer, given that of its weight; return other names unchanged."""
     return name.removesuffix(".weight")
 
 
-def open_adapter(weights: Weights, config: LoRAConfig, reference: Shapes) -> Adapter:
+def read_lora(weights: Weights, config: LoRAConfig, reference: Shapes) -> Adapter:
     """Read which layers of an encoder an adapter changes, and check their shapes.
 
     Args:
@@ -162,7 +162,7 @@ def sorted_by_kind(weights: Weights) -> tuple[dict[str, dict[str, str]], dict[st
                 f"{weights.name} has a '{key}', and plain LoRA has no '{part[2]}' of that kind: "
                 f"{MERGE_FIRST}."
             )
-        elif REPLACED not in key:
+        elif ORIGINAL not in key:
             whole.setdefault(name, key)
     for layer, sides in thin.items():
         if missing := {"A", "B"} - sides.keys():
@@ -241,7 +241,7 @@ def check_is_complete(adapter: Adapter, config: LoRAConfig) -> None:
     if config.targets is None or not config.is_complete:
         return
     for name, shape in shapes_in_model(adapter.place).items():
-        layer = layer_of(name)
+        layer = layer_named(name)
         is_target = name != layer and len(shape) > 1 and config.targets_layer(layer)
         if is_target and not adapter.changes(name):
             raise CheckpointError(

@@ -24,7 +24,7 @@ def check_base(config: LoRAConfig, base: str, own_name: str, digest: str | None 
     """
     if digest is not None:
         if digest != fingerprint(base, own_name):
-            refuse(config, "other weights than these", base)
+            refuse_base(config, "other weights than these", base)
     elif not config.base:
         warn_once(
             f"{config.path} does not name the model that the adapter was trained from: it is added "
@@ -32,7 +32,7 @@ def check_base(config: LoRAConfig, base: str, own_name: str, digest: str | None 
         )
     elif locate(config.base).exists() and locate(base).exists():
         if fingerprint(config.base, own_name) != fingerprint(base, own_name):
-            refuse(config, config.base, base)
+            refuse_base(config, config.base, base)
     else:
         compare_names(config, base)
 
@@ -47,12 +47,12 @@ def compare_names(config: LoRAConfig, base: str) -> None:
                 f"be compared with {base} here: it is added to that."
             )
     elif theirs.name != ours.name:
-        refuse(config, config.base, base)
+        refuse_base(config, config.base, base)
     elif config.revision and config.revision != ours.revision:
-        refuse(config, f"{theirs.name}@{config.revision}", str(ours))
+        refuse_base(config, f"{theirs.name}@{config.revision}", str(ours))
 
 
-def refuse(config: LoRAConfig, trained_from: str, base: str) -> None:
+def refuse_base(config: LoRAConfig, trained_from: str, base: str) -> None:
     """Raise `CheckpointError` for an adapter of another base."""
     raise CheckpointError(
         f"{config.path} says that the adapter was trained from {trained_from}, and the pretrained "

@@ -18,7 +18,7 @@ OF_TRAINING = frozenset((
     "layers_pattern", "layers_to_transform", "loftq_config", "lora_dropout", "megatron_core",
     "peft_version", "qalora_group_size", "runtime_config", "task_type",
 ))  # fmt: skip
-READ = frozenset((
+READ_HERE = frozenset((
     "alpha_pattern", "base_model_name_or_path", "bias", "init_lora_weights", "lora_alpha",
     "modules_to_save", "peft_type", "r", "rank_pattern", "revision", "target_modules",
     "use_rslora",
@@ -74,7 +74,7 @@ class LoRAConfig:
         return cls(
             path,
             rank=config.count("r", 8),
-            alpha=finite(config, config.number("lora_alpha", 8)),
+            alpha=finite_alpha(config, config.number("lora_alpha", 8)),
             is_rank_stabilised=config.flag("use_rslora"),
             ranks=numbers_by_name(config, "rank_pattern"),
             alphas=numbers_by_name(config, "alpha_pattern"),
@@ -116,14 +116,14 @@ def check_is_plain(config: ConfigPart) -> None:
             f"the weights of the base: {MERGE_FIRST}."
         )
     for name, value in config.values.items():
-        if value and name not in OF_TRAINING | READ:
+        if value and name not in OF_TRAINING | READ_HERE:
             raise CheckpointError(
                 f"{config.path} sets '{name}', with which an adapter is not added to its base as "
                 f"plain LoRA is: {MERGE_FIRST}."
             )
 
 
-def finite(config: ConfigPart, alpha: float) -> float:
+def finite_alpha(config: ConfigPart, alpha: float) -> float:
     """Return α, or raise `CheckpointError` if no number can be scaled by it."""
     if not math.isfinite(alpha):
         raise CheckpointError(f"{config.path} is damaged: its 'lora_alpha' is {alpha}.")

@@ -34,7 +34,7 @@ def write_lora(
     Args:
         folder: the folder of the two files.
         layers: B, (m, R), and A, (R, n), of each layer, by the layer's name in timm.
-        settings: what the config says of ranks and scales, by PEFT's names.
+        settings: the settings of ranks and scales, by the names that PEFT gives them.
         base: the source of the encoder that the adapter was trained from.
         metadata: the provenance of the weights.
         dtype: the data type in which the weights are stored; by default their own.

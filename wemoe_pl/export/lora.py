@@ -17,7 +17,7 @@ from wemoe_pl.model.recipe import rebuild
 from wemoe_pl.system.provenance import provenance
 
 ANOTHER = "choose the format timm or bundle"
-ROUNDINGS = 4  # of each entry of a merged weight, in adding up the task vectors
+ROUNDINGS_OF_SUMS = 4  # of each entry of a merged weight, in adding up the task vectors
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def added_layers(model: ExportedModel) -> dict[str, Factors]:
 def factorised(weight: Tensor, before: Tensor) -> Factors:
     """Return thin matrices whose product is the difference of two matrices, up to rounding."""
     left, values, right = torch.linalg.svd(weight - before, full_matrices=False)
-    rounding = ROUNDINGS * torch.finfo(weight.dtype).eps * torch.linalg.matrix_norm(weight)
+    rounding = ROUNDINGS_OF_SUMS * torch.finfo(weight.dtype).eps * torch.linalg.matrix_norm(weight)
     rank = max(1, int((values > rounding).sum()))
     root = values[:rank].sqrt()
     return left[:, :rank] * root, root[:, None] * right[:rank]
