@@ -84,6 +84,7 @@ ENTRIES = (
     Entry("lines", ("LiNeS on task arithmetic",)),
     Entry("svc", ("SVC on task arithmetic",)),
     Entry("tsv_m", ("TSV-M",)),
+    Entry("core_space", note="for adapters of low rank"),
     Entry("iso_c", ("ISO-C (1.5)", "Iso-C")),
     Entry("iso_cts", ("ISO-CTS (1.5)", "Iso-CTS")),
     Entry("cart", ("CART",)),

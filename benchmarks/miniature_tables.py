@@ -68,7 +68,7 @@ def shares_of(job: tuple[str, ...], key: str, published: float) -> tuple[str, ..
 
 SWEEPS: dict[str, tuple[str, ...]] = {
     "methods/static": (*("--grid", "config=pretrained,individual,simple_average,task_arithmetic"),),
-    "methods/spectral": ("--grid", "config=tsv_m,iso_c,iso_cts,cart,wudi,lines,svc"),
+    "methods/spectral": ("--grid", "config=tsv_m,core_space,iso_c,iso_cts,cart,wudi,lines,svc"),
     "methods/entries": ("--grid", "config=dare,model_stock,consensus"),
     "methods/task known": ("--grid", "config=emr,tall_masks,t_switch"),
     "methods/routed": ("--grid", "config=smile,mass"),
