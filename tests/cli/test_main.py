@@ -252,6 +252,36 @@ def test_a_run_can_be_scored_again_and_repeated_from_what_it_leaves(
 
 
 @pytest.mark.slow
+def test_adapters_are_trained_merged_resumed_exported_and_loaded_like_other_experts(
+    wemoe_pl: Command, tiny_suite_yaml: Path, tmp_path: Path
+) -> None:
+    tasks, suite = ("cars", "dtd"), yaml.safe_load(tiny_suite_yaml.read_text())
+    few = ("--trainer.max_steps", "2", "--data.batch_size", "4", *QUIET)
+    for task in tasks:
+        train = ("fit", "--config", "finetune_miniature", "--config", "lora", "--task", task)
+        out = tmp_path / "experts" / task
+        answer = wemoe_pl(*train, "--suite", tiny_suite_yaml, *few, "--out", out)
+        assert answer.status == 0, answer.err
+        suite["experts"][task] = str(out)
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump(suite))
+    adapt = ("fit", "--config", "adapt_miniature", "--suite", own, "--tasks", "[cars,dtd]", *few)
+    run = tmp_path / "run"
+    assert wemoe_pl(*adapt, "--trainer.max_steps", "1", "--out", run).status == 0
+    assert wemoe_pl(*adapt, "--ckpt_path", "last", "--out", run).status == 0
+    assert results(run)["sources"]["experts/cars"]["source"] == suite["experts"]["cars"]
+    random_image(28, 28).save(tmp_path / "some.png")
+    answers = []
+    for form in ("adapter", "bundle"):
+        out = tmp_path / form
+        assert wemoe_pl("export", run, "--format", form, "--out", out).status == 0
+        answer = wemoe_pl("predict", out, tmp_path / "some.png", "--task", "cars")
+        assert answer.status == 0, answer.err
+        answers.append(answer.out)
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("left_by", "commands"), [("fit", ["validate", "predict"]), ("test", ["fit", "predict"])]
 )

@@ -80,9 +80,7 @@ def test_an_upscaled_model_of_adapters_keeps_their_rank_and_is_loaded(
 
 
 def test_a_model_that_mixes_weights_anew_is_refused(lora_suite: Suite) -> None:
-    with pytest.raises(
-        MergeError, match=r"WEMoE mixes weights for every image anew, which an ada"
-    ):
+    with pytest.raises(MergeError, match=r"WEMoE mixes weights for every image anew, which an ada"):
         ExportedLoRA.of(merged(lora_suite, WEMoE()))
 
 
@@ -103,7 +101,5 @@ def test_a_matrix_of_full_rank_is_refused(lora_suite: Suite) -> None:
     model = merged(lora_suite, TaskArithmetic())
     weight = model.classifier.encoder.state_dict()["blocks.0.mlp.fc1.weight"]
     weight.add_(torch.randn_like(weight))
-    with pytest.raises(
-        MergeError, match=r"'blocks\.0\.mlp\.fc1\.weight' by a matrix of rank 16, "
-    ):
+    with pytest.raises(MergeError, match=r"'blocks\.0\.mlp\.fc1\.weight' by a matrix of rank 16, "):
         ExportedLoRA.of(model)

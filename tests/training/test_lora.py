@@ -127,7 +127,5 @@ def test_a_missing_package_says_how_to_install_it(
     tiny_suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wemoe_pl.training.lora.find_spec", lambda name: None)
-    with pytest.raises(
-        ConfigError, match=r"trained by PEFT: install it with `pip install 'wemoe_"
-    ):
+    with pytest.raises(ConfigError, match=r"trained by PEFT: install it with `pip install 'wemoe_"):
         LoRA().add_to(tiny_suite.load_pretrained())
