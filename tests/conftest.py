@@ -7,7 +7,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports timm, which reads 
 os.environ["TRITON_INTERPRET"] = "1"  # before anything defines a kernel: it then runs on a CPU
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +219,19 @@ def tiny_suite(
         heads={task: str(folder / f"head_{task}.safetensors") for task in TINY_TASKS},
         tasks={t: MiniatureTask(t, train_size=20, test_size=20) for t in TINY_TASKS},
     )
+
+
+@pytest.fixture(scope="session")
+def lora_suite(tiny_suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    """Two of the tasks, with adapters of rank 2 that PEFT has made instead of whole experts."""
+    from helpers.lora_adapters import train_by_peft  # only a few files need PEFT
+
+    folder, tasks = tmp_path_factory.mktemp("adapters"), ("cars", "dtd")
+    for seed, task in enumerate(tasks):
+        options: dict[str, Any] = {"r": 2, "target_modules": ["qkv", "fc1", "fc2"]}
+        train_by_peft(tiny_suite.load_pretrained(), folder / task, seed, **options)
+    experts = {task: str(folder / task) for task in tasks}
+    return replace(tiny_suite.restricted_to(tasks), experts=experts)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import torch
 import yaml
 from helpers.hostile import many, one_sentence
 from helpers.hub_datasets import encode, write_dataset
+from helpers.lora_adapters import CONFIG, WEIGHTS, train_by_peft
 from helpers.mutations import altered, damaged
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,6 +101,43 @@ def test_an_altered_index_of_shards(data: st.DataObject, tiny_suite: Suite, fold
     text = json.dumps(data.draw(altered(index)))
     path.write_bytes(data.draw(damaged([text.encode()]) | st.just(text.encode())))
     one_sentence(lambda: load_encoder(str(path), tiny_suite.backbone))
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_suite: Suite, folder: Path) -> tuple[bytes, Any]:
+    """The weights and the config of an adapter."""
+    made = folder / "made"
+    options = {"rank_pattern": {"fc1": 3}, "alpha_pattern": {"blocks.0.attn.qkv": 2}, "bias": "all"}
+    train_by_peft(tiny_suite.load_pretrained(), made, target_modules=["qkv", "fc1"], **options)
+    return (made / WEIGHTS).read_bytes(), json.loads((made / CONFIG).read_text())
+
+
+@many(2)
+@given(data=st.data())
+def test_a_damaged_adapter(
+    data: st.DataObject, adapter: tuple[bytes, Any], tiny_suite: Suite, folder: Path
+) -> None:
+    weights, config = adapter
+    length = struct.unpack("<Q", weights[:8])[0]
+    header = json.loads(weights[8 : 8 + length])
+    text = json.dumps(config).encode()
+    hostile = folder / "adapter"
+    hostile.mkdir(exist_ok=True)
+    changed = data.draw(st.sampled_from(("weights", "header", "config", "settings")))
+    match changed:
+        case "weights":
+            weights = data.draw(damaged([weights]))
+        case "header":
+            weights = with_header(data.draw(altered(header)), weights[8 + length :])
+        case "config":
+            text = data.draw(damaged([text]))
+        case "settings":
+            text = json.dumps(data.draw(altered(config))).encode()
+    (hostile / WEIGHTS).write_bytes(weights)
+    (hostile / CONFIG).write_bytes(text)
+    base = tiny_suite.pretrained
+    one_sentence(lambda: load_encoder(str(hostile), tiny_suite.backbone, base=base))
+    one_sentence(lambda: load_head(str(hostile)))
 
 
 def images() -> list[bytes]:

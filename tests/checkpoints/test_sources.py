@@ -373,6 +373,8 @@ def test_an_adapter_is_fetched_with_its_config(
         [weights] = weight_files("lab/vit", OWN)
     assert is_here("lab/vit", OWN)
     beside = {path.name for path in weights.parent.iterdir()}
+    (weights.parent / "adapter_config.json").unlink()  # a download that was interrupted
+    assert not is_here("lab/vit", OWN)
     assert beside >= {"adapter_config.json", "adapter_model.safetensors"}
     assert "README.md" not in beside
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.lora_adapters import train_by_peft
 from peft import PeftModel
 
 from wemoe_pl.checkpoints import IN_MEMORY, encoder_state
@@ -25,20 +24,8 @@ from wemoe_pl.moe.low_rank_vectors import LowRankVectors
 from wemoe_pl.moe.mixture import mixtures_of
 
 MakeModel = Callable[[MergeMethod], ExportedModel]
-TASKS = ("cars", "dtd")
 RANK = 2
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not name the model")
-
-
-@pytest.fixture(scope="module")
-def lora_suite(tiny_suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Suite:
-    """A suite whose two experts are adapters that PEFT has made."""
-    folder = tmp_path_factory.mktemp("adapters")
-    for seed, task in enumerate(TASKS):
-        options = {"r": RANK, "target_modules": ["qkv", "fc1", "fc2"]}
-        train_by_peft(tiny_suite.load_pretrained(), folder / task, seed, **options)
-    few = tiny_suite.restricted_to(TASKS)
-    return replace(few, experts={task: str(folder / task) for task in TASKS})
 
 
 def merged(suite: Suite, method: MergeMethod) -> ExportedModel:
@@ -56,7 +43,7 @@ def test_peft_loads_a_merge_of_adapters(
     with torch.no_grad():
         torch.testing.assert_close(adapted(model.images), model.features, rtol=0, atol=1e-5)
     config = json.loads((exports / "adapter_config.json").read_text())
-    assert config["r"] <= len(TASKS) * RANK
+    assert config["r"] <= len(lora_suite.experts) * RANK
     size = size_of(ExportedLoRA.of(model), "peft")
     assert 0 < (exports / "adapter_model.safetensors").stat().st_size - size < 8000
     state = encoder_state(str(exports), lora_suite.backbone, base=lora_suite.pretrained)
@@ -74,7 +61,7 @@ def test_an_upscaled_model_of_adapters_keeps_their_rank_and_is_loaded(
     for mixture in mixtures_of(loaded.encoder).values():
         stored = dict(mixture.task_vectors.items())
         assert isinstance(stored["fc1.weight"], LowRankVectors)
-        assert len(stored["fc1.weight"].owners) == len(TASKS) * RANK
+        assert len(stored["fc1.weight"].owners) == len(lora_suite.experts) * RANK
     with torch.no_grad():
         torch.testing.assert_close(loaded.encode(model.images), model.features)
 

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from wemoe_pl.checkpoints import LazyState
-from wemoe_pl.errors import MergeError
+from wemoe_pl.errors import CheckpointError, MergeError
 from wemoe_pl.moe.task_vectors import (
     add_task_vectors,
     check_compatible,
@@ -142,3 +143,11 @@ def test_compatibility_is_known_without_reading() -> None:
 def test_a_lazy_task_vector_is_where_the_pretrained_weights_are() -> None:
     base = {"weight": torch.empty(3, 2, device="meta")}
     assert lazy_task_vector(base, {"weight": torch.ones(3, 2)})["weight"].is_meta
+
+
+def test_a_model_with_an_adapter_that_is_not_merged_is_refused() -> None:
+    model = get_peft_model(nn.Sequential(nn.Linear(2, 2)), LoraConfig(target_modules=["0"]))
+    with pytest.raises(
+        CheckpointError, match=r"^This PeftModel is a model of PEFT .*merge_and_unl"
+    ):
+        state_of(model)

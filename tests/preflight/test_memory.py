@@ -35,6 +35,7 @@ from wemoe_pl.moe.quantised import Quantised
 from wemoe_pl.preflight.memory import activations, estimate, free_bytes
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.finetune import ExpertFineTuning
+from wemoe_pl.training.lora import LoRA
 from wemoe_pl.training.objectives.base import Objective
 from wemoe_pl.training.objectives.distillation import Distillation, FeatureMatching
 from wemoe_pl.training.sample_merging import SampleMerging
@@ -97,6 +98,23 @@ def test_a_model_is_as_large_as_it_is_told(method: MergeMethod, tiny_suite: Suit
     columns = {n: m for n, m in module.columns.items() if n != module.own_reference}
     references = build_classifiers(tiny_suite, list(columns.values()))
     assert memory.references == sum(unshared(each.encoder) for each in references)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not name the model")
+def test_a_dictionary_of_adapters_is_as_large_as_their_factors(lora_suite: Suite) -> None:
+    memory = estimate(TestTimeAdaptation(lora_suite, WEMoE()), 2, 2)
+    [classifier] = build_classifiers(lora_suite, [WEMoE()])
+    assert memory.model == unshared(classifier.encoder)
+    whole = estimate(TestTimeAdaptation(lora_suite, WEMoE(compression=Quantised())), 2, 2)
+    assert memory.task_vectors < whole.task_vectors
+
+
+def test_the_optimizer_of_an_adapter_knows_thin_matrices_alone(tiny_suite: Suite) -> None:
+    adapted = ExpertFineTuning(tiny_suite, "cars", adapter=LoRA(rank=2))
+    encoder = tiny_suite.load_pretrained()
+    LoRA(rank=2).add_to(encoder)
+    trained = sum(p.nbytes for p in encoder.parameters() if p.requires_grad)
+    assert 0 < estimate(adapted, 2, 2).optimizer == 2 * trained
 
 
 def test_half_precision_takes_half(tiny_suite: Suite) -> None:

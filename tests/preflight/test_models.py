@@ -42,6 +42,13 @@ def test_how_far_an_expert_is_from_the_pretrained_encoder(suite: Suite, folder: 
     assert sum("was it fine-tuned from that one?" in w for w in findings.warnings) == 3
 
 
+@pytest.mark.filterwarnings("ignore:.*does not name the model")
+def test_an_adapter_is_shown_with_its_rank(lora_suite: Suite) -> None:
+    encoders = look_at_encoders(lora_suite, Findings())
+    assert (encoders["cars"].form, encoders["pretrained"].form) == ("LoRA of rank 2", "timm")
+    assert encoders["cars"].distance
+
+
 def test_an_expert_that_is_another_or_the_pretrained_one_is_warned_of(
     folder: Path, change: Callable[..., None]
 ) -> None:

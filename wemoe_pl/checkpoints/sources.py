@@ -175,7 +175,9 @@ def hub_request(source: str, own_name: str) -> HubFiles | None:
         return None
 
     def best(names: Sequence[str]) -> list[str]:
-        return best_of(names, own_name, f"The model {repo}")
+        found = best_of(names, own_name, f"The model {repo}")
+        # A download may have ended before the config of an adapter was there.
+        return [] if found and found[0] in ADAPTER_FILES and len(found) == 1 else found
 
     names = ", ".join((own_name, *WEIGHT_FILES))
     return HubFiles(repo, best, f"weights ({names})", all_or_none=True, beside=CONFIG_FILES)

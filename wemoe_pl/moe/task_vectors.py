@@ -18,6 +18,7 @@ from wemoe_pl.checkpoints import (
     shapes_of,
     without_head,
 )
+from wemoe_pl.checkpoints.peft import check_is_no_adapter
 from wemoe_pl.errors import MergeError
 
 SAME_PRETRAINED = "Merge models that were fine-tuned from the same pretrained one."
@@ -29,8 +30,16 @@ Model = nn.Module | State  # a model, or its weights by name, which may be read 
 
 
 def state_of(model: Model) -> State:
-    """Return the weights of a model by name."""
-    return model.state_dict() if isinstance(model, nn.Module) else model
+    """Return the weights of a model by name.
+
+    Raises:
+        CheckpointError: the model has an adapter of PEFT that is not merged into its weights.
+    """
+    if not isinstance(model, nn.Module):
+        return model
+    state = model.state_dict()
+    check_is_no_adapter(f"This {type(model).__name__}", state)
+    return state
 
 
 def check_compatible(pretrained: State, expert: State, name: str) -> None:
