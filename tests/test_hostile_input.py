@@ -107,7 +107,11 @@ def test_an_altered_index_of_shards(data: st.DataObject, tiny_suite: Suite, fold
 def adapter(tiny_suite: Suite, folder: Path) -> tuple[bytes, Any]:
     """The weights and the config of an adapter."""
     made = folder / "made"
-    options = {"rank_pattern": {"fc1": 3}, "alpha_pattern": {"blocks.0.attn.qkv": 2}, "bias": "all"}
+    options: dict[str, Any] = {
+        "rank_pattern": {"fc1": 3},
+        "alpha_pattern": {"blocks.0.attn.qkv": 2},
+        "bias": "all",
+    }
     train_by_peft(tiny_suite.load_pretrained(), made, target_modules=["qkv", "fc1"], **options)
     return (made / WEIGHTS).read_bytes(), json.loads((made / CONFIG).read_text())
 
