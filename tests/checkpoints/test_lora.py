@@ -244,6 +244,14 @@ def test_numbers_that_are_not_finite_are_refused(adapter: Path, base: str) -> No
         _ = state[f"{QKV}.weight"]
 
 
+@pytest.mark.filterwarnings("ignore:.*does not name the model")
+def test_trained_biases_that_were_not_saved_are_missed(adapter: Path, base: str) -> None:
+    """As PEFT saved adapters up to version 0.20."""
+    change_config(adapter, bias="lora_only")
+    with pytest.warns(UserWarning, match=r"has no biases, although adapter_config\.json says that"):
+        encoder_state(str(adapter), BACKBONE, base=base)
+
+
 def test_an_adapter_is_no_model_by_itself(adapter: Path) -> None:
     complaint = r"adapter_model\.safetensors is an adapter and no model: use it as an expert, or g"
     with pytest.raises(CheckpointError, match=complaint):

@@ -138,6 +138,11 @@ def read_lora(weights: Weights, config: LoRAConfig, reference: Shapes) -> Adapte
     adapter = Adapter(weights, place, layers, kept)
     check_shapes(adapter, config)
     check_is_complete(adapter, config)
+    if config.trains_biases and not any(name.endswith(".bias") for name in kept):
+        warn_once(
+            f"{weights.name} has no biases, although {config.path.name} says that they were "
+            "trained: PEFT did not save them before version 0.21. Those of the base are used."
+        )
     return adapter
 
 

@@ -43,6 +43,7 @@ class LoRAConfig:
         base: the model that the adapter was trained from; empty if the config does not name it.
         revision: the revision of that model on the hub; empty for any.
         is_complete: True if every layer whose name ends in one of `targets` is adapted.
+        trains_biases: True if biases were trained too.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class LoRAConfig:
     base: str
     revision: str
     is_complete: bool
+    trains_biases: bool
 
     @classmethod
     def read(cls, path: Path) -> "LoRAConfig":
@@ -85,6 +87,7 @@ class LoRAConfig:
                 config.values.get(key)
                 for key in ("exclude_modules", "layers_pattern", "layers_to_transform")
             ),
+            trains_biases=config.text("bias", "none") != "none",
         )
 
     def rank_of(self, layer: str) -> float:
