@@ -16,9 +16,10 @@ help:  ## List these targets.
 
 install: $(STAMP)  ## Make .venv, with the package (editable) and its tools at the tested versions.
 
+# Compiling all that is installed takes minutes; what is imported is compiled then, and that is a part of it.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -e ".[dev]" -c constraints.txt
+	$(BIN)/python -m pip install --no-compile -e ".[dev]" -c constraints.txt
 	@touch $@
 
 demo: install  ## Adapt the miniature suite on a CPU; results in runs/demo.

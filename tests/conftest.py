@@ -20,6 +20,7 @@ import torch
 import yaml
 from helpers.hub_content import fill_hub
 from helpers.loopback_hub import TOKEN, LoopbackHub
+from helpers.quick_files import save_blank
 from huggingface_hub import constants
 from hypothesis import Phase, settings
 from matplotlib.figure import Figure
@@ -84,13 +85,6 @@ def caches_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 @pytest.fixture(autouse=True, scope="session")
 def quick_files() -> Iterator[None]:
     """Figures are saved blank, and nobody waits for the disk: both take a second of each run."""
-
-    def save_blank(figure: Figure, path: Path, **_: Any) -> None:
-        if path.suffix == ".png":
-            Image.new("RGB", (4, 3)).save(path)
-        else:
-            path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="4" height="3"/>')
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", save_blank)
         patch.setattr("os.fsync", lambda descriptor: None)

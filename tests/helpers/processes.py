@@ -117,11 +117,14 @@ def be_command(
     sys.argv = ["wemoe-pl"]
 
     import torch
+    from helpers.quick_files import save_blank
     from lightning.fabric.utilities.rank_zero import _get_rank, rank_zero_only
+    from matplotlib.figure import Figure
 
     from wemoe_pl.cli import main
 
     torch.set_num_threads(1)
+    Figure.savefig = save_blank  # type: ignore[method-assign,assignment]
     # Lightning reads it when it is imported, which was before this process was one of several.
     rank_zero_only.rank = _get_rank() or 0  # type: ignore[attr-defined]
     if change:

@@ -10,7 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from helpers.processes import Running
+from helpers.processes import CONTEXT, PATIENCE, Running
+
+from wemoe_pl import load, load_encoder
+from wemoe_pl.checkpoints.backbone import Backbone
 
 
 def allow_files(count: int) -> None:
@@ -58,27 +61,29 @@ def test_a_reader_that_is_gone_is_no_error(command: str) -> None:
 @pytest.mark.parametrize("option", ["--config", "--suite"])
 def test_a_pipe_is_no_config(option: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
-    done = shell(f"wemoe-pl fit --config adapt_miniature {option} {tmp_path / 'pipe.yaml'}")
-    assert done.returncode == 1
-    [line] = done.stderr.splitlines()
+    command = ["fit", "--config", "adapt_miniature", option, str(tmp_path / "pipe.yaml")]
+    with Running(command, tmp_path / "log") as run:
+        assert run.wait() == 1, run.output
+    [line] = run.output.splitlines()
     kind = option.removeprefix("--")
     assert line.startswith(f"wemoe-pl: The {kind} '{tmp_path}/pipe.yaml' is a pipe or a device")
 
 
 def test_a_pipe_among_images_or_as_weights_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.safetensors")
-    script = f"""
-from pathlib import Path
-from wemoe_pl import ImageFolderTask, load, load_encoder
-from wemoe_pl.checkpoints.backbone import Backbone
-pipe = Path({str(tmp_path / "pipe.safetensors")!r})
-for read in (load, lambda path: load_encoder(path, Backbone("vit_tiny_patch16_224"))):
-    try:
-        read(str(pipe))
-    except Exception as error:
-        print(type(error).__name__)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert done.stdout == "CheckpointError\nCheckpointError\n"
+    pipe, said = tmp_path / "pipe.safetensors", tmp_path / "said"
+    os.mkfifo(pipe)
+    process = CONTEXT.Process(target=read_both_ways, args=(str(pipe), said))
+    process.start()
+    process.join(PATIENCE)
+    process.kill()  # if it waits
+    assert said.read_text() == "CheckpointError\nCheckpointError\n"
+
+
+def read_both_ways(path: str, said: Path) -> None:
+    """Read a file as a model and as an encoder, and write how each of them ends."""
+    for read in (load, partial(load_encoder, backbone=Backbone("vit_tiny_patch16_224"))):
+        try:
+            read(path)
+        except Exception as error:
+            with said.open("a") as file:
+                print(type(error).__name__, file=file)
