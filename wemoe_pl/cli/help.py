@@ -112,8 +112,8 @@ def job_epilog(command: str) -> str:
 
 
 def in_lines(names: Iterable[str], indent: str = "  ") -> str:
-    """Return names with commas between, in lines of `WIDTH`; all but the first are indented."""
-    return fill(", ".join(names), WIDTH, initial_indent=indent, subsequent_indent=indent).lstrip()
+    """Return names with spaces between, in lines of `WIDTH`; all but the first are indented."""
+    return fill(" ".join(names), WIDTH, initial_indent=indent, subsequent_indent=indent).lstrip()
 
 
 def text_of(name: str) -> str:

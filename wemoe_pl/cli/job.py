@@ -138,6 +138,12 @@ class RunCLI(WeMoECLI):
             if self._session is not None:
                 self._session.close()
 
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # knows the command
+        """Return the chosen command alone: to build the parsers of the others takes time."""
+        known = super().subcommands()
+        chosen = self.arguments[:1]
+        return {name: known[name] for name in chosen if name in known} or known
+
     @property
     def session(self) -> Session:
         """Return the session of the command in its folder; the arguments must have been parsed."""
