@@ -1,4 +1,4 @@
-"""What tests of advice share: experts that are near their pretrained encoder, and made-up figures."""
+"""What tests of advice share: experts near their pretrained encoder, and made-up figures."""
 
 from collections.abc import Callable
 from dataclasses import replace
