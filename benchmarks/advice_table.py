@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from methods_page import ENTRIES, MEASURED, Entry, measured_mean, method_of, miniature_means
+from methods_page import DASH, ENTRIES, MEASURED, Entry, measured_mean, method_of, miniature_means
 from miniature_tables import insert
 from torch import Tensor
 
@@ -71,7 +71,6 @@ def advice_of(suite: str) -> dict[str, Any]:
             for v in advice.verdicts
         ],
         "figures": {s.figure: round(s.value, 3) for s in advice.sentences},
-        "without_images": [v.judgement for v in advise(suite).verdicts],
     }
 
 
@@ -125,8 +124,13 @@ def figures_table() -> str:
     """Make the table of the figures of both suites."""
     found = {suite: kept(suite)["figures"] for suite in SUITES}
     names = dict.fromkeys(name for suite in SUITES for name in found[suite])
-    rows = [[name, *(f"{found[suite][name]:.2f}" for suite in SUITES)] for name in names]
+    rows = [[name, *(in_digits(found[suite].get(name)) for suite in SUITES)] for name in names]
     return grid(["figure", *SUITES], rows) + "\n"
+
+
+def in_digits(value: float | None) -> str:
+    """Return a figure as text; a dash if a suite has no such figure."""
+    return DASH if value is None else f"{value:.2f}"
 
 
 def ratios_table() -> str:
