@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from wemoe_pl.data.suite import Suite
@@ -56,10 +57,13 @@ def test_another_architecture_is_left_out(
     assert "blocks.2" in found.left_out["mnist"]
 
 
-def test_numbers_that_are_not_finite_are_left_out(near_suite: Suite, replaced: Replaced) -> None:
+def test_numbers_that_are_not_finite_are_left_out(near_suite: Suite, tmp_path: Path) -> None:
     broken = base_of(near_suite)
     broken["norm.weight"] = torch.full_like(broken["norm.weight"], float("nan"))
-    assert list(find_candidates(replaced(dtd=broken)).left_out) == ["dtd"]
+    save_file(broken, tmp_path / "dtd.safetensors")
+    experts = {**near_suite.experts, "dtd": str(tmp_path / "dtd.safetensors")}
+    found = find_candidates(replace(near_suite, experts=experts))
+    assert list(found.left_out) == ["dtd"]
 
 
 def test_a_file_that_is_missing_is_told_and_the_others_go_on(near_suite: Suite) -> None:

@@ -1,10 +1,11 @@
 """What is printed: warnings first, promising methods first, and no figure where there is none."""
 
+from dataclasses import replace
 from io import StringIO
 
 from wemoe_pl.preflight.advice.costs import Cost
 from wemoe_pl.preflight.advice.methods import Verdict
-from wemoe_pl.preflight.advice.printing import print_advice, verdict_rows
+from wemoe_pl.preflight.advice.printing import print_advice, reasons_of, verdict_rows
 from wemoe_pl.preflight.advice.sentences import Sentence
 from wemoe_pl.system.console import Console
 
@@ -34,5 +35,14 @@ def test_warnings_come_before_what_is_well() -> None:
     text = printed(fine, wrong)
     assert text.index("Warnings, tiny") < text.index("It is too long. [another]")
     assert text.index("It is too long.") < text.index("Nothing to warn of, tiny")
-    assert text.index("All is well. [a paper]") < text.index("Methods")
+    assert text.index("All is well. [a paper]") < text.index("Methods, by the reason")
     assert "Warnings" not in printed(fine)
+
+
+def test_a_reason_is_told_once_for_all_its_methods() -> None:
+    dare = replace(VERDICTS[0], method="DARE", config="dare")
+    assert reasons_of([*VERDICTS, dare]) == [
+        "promising: EMR. It is told.",
+        "doubtful: TIES, DARE. It is far.",
+    ]
+    assert printed().count("It is far.") == 1

@@ -55,6 +55,11 @@ class TaskVectorFigures:
         return float(self.cosines()[others].mean())
 
     @property
+    def shown_mean_cosine(self) -> str:
+        """Return the mean cosine as text, which has no sign if it rounds to 0."""
+        return f"{round(self.mean_cosine, 2) + 0.0:.2f}"
+
+    @property
     def nearest(self) -> tuple[float, str, str]:
         """Return the largest cosine of two different tasks, and both tasks."""
         cosines = self.cosines() - 2 * np.eye(len(self.tasks))

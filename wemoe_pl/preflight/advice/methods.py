@@ -52,17 +52,19 @@ class KnownMethod(NamedTuple):
         method: the method.
         family: the family of methods, for all of which the same figures speak.
         source: the paper that describes the method; empty if there is none.
+        title: the name of the method, if it is not that of its class.
     """
 
     config: str
     method: MergeMethod
     family: Family
     source: str
+    title: str = ""
 
     @property
     def name(self) -> str:
         """Return the name of the method in tables."""
-        return spelled(self.method.label)
+        return self.title or spelled(self.method.label)
 
 
 LEARNED_HEADS = AdaMerging(clamp=True, trains_heads=True)
@@ -76,16 +78,16 @@ KNOWN_METHODS = (
     KnownMethod("lines", LiNeS(TaskArithmetic(scaling=1.0)), "other", "arXiv 2410.17146"),
     KnownMethod("svc", SVC(TaskArithmetic()), "spectral", "arXiv 2602.05536"),
     KnownMethod("tsv_m", TSVM(), "spectral", "arXiv 2412.00081"),
-    KnownMethod("iso_c", IsoC(), "spectral", "arXiv 2502.04959"),
-    KnownMethod("iso_cts", IsoCTS(), "spectral", "arXiv 2502.04959"),
+    KnownMethod("iso_c", IsoC(alpha=1.5, split_qkv=True), "spectral", "arXiv 2502.04959"),
+    KnownMethod("iso_cts", IsoCTS(alpha=1.5, split_qkv=True), "spectral", "arXiv 2502.04959"),
     KnownMethod("cart", CART(), "spectral", "arXiv 2503.22178"),
-    KnownMethod("wudi", WUDI(), "spectral", "arXiv 2503.08099"),
+    KnownMethod("wudi", WUDI(split_qkv=True), "spectral", "arXiv 2503.08099"),
     KnownMethod("fisher", Fisher(), "other", "arXiv 2111.09832"),
-    KnownMethod("regmean", RegMean(), "other", "arXiv 2212.09849"),
+    KnownMethod("regmean", RegMean(off_diagonal=0.95), "other", "arXiv 2212.09849"),
     KnownMethod("regmean_plus_plus", RegMeanPlusPlus(), "other", "arXiv 2508.03121"),
     KnownMethod("adamerging_task_wise", AdaMerging("task"), "sum", "arXiv 2310.02575"),
     KnownMethod("adamerging_layer_wise", AdaMerging("layer"), "sum", "arXiv 2310.02575"),
-    KnownMethod("symerge", LEARNED_HEADS, "other", "arXiv 2412.19098"),
+    KnownMethod("symerge", LEARNED_HEADS, "other", "arXiv 2412.19098", "SyMerge"),
     KnownMethod("adapt_vitb32", WEMoE(), "routed", "arXiv 2402.00433"),
     KnownMethod("e_wemoe", EWEMoE(), "routed", "arXiv 2410.21804"),
     KnownMethod("smile", SMILE(), "other", "arXiv 2408.10174"),
@@ -195,7 +197,7 @@ def sentence_with(text: str) -> str:
 
 def of_stock(found: TaskVectorFigures) -> Reason:
     """Judge Model Stock, whose formula says how much of the average it keeps."""
-    kept = f"By its formula, the mean cosine of {found.mean_cosine:.2f} keeps {found.stock:.0%}"
+    kept = f"By its formula, the mean cosine of {found.shown_mean_cosine} keeps {found.stock:.0%}"
     if found.stock < STOCK:
         sentence = f"{kept} of the average: it stays near the pretrained model."
         return Reason("doubtful", "mean cosine", sentence)
@@ -218,5 +220,6 @@ def of_routing(found: TaskVectorFigures) -> Reason:
 def of_masks(found: TaskVectorFigures) -> Reason:
     """Judge methods that are told the task, and keep something of every expert."""
     share = found.conflicts[-1]
-    sentence = f"Each task keeps signs or masks of its own, whatever the {share:.0%} of conflicts."
+    kept = "Each task keeps signs, masks or weights of its own"
+    sentence = f"{kept}, whatever the {share:.0%} of conflicts."
     return Reason("promising", "sign conflicts", sentence)

@@ -74,7 +74,8 @@ def draw_growth(axis: Axes, found: TaskVectorFigures) -> None:
         counts, found.conflicts, color=COLOURS[3], marker="s", linestyle="--",
         label="share of sign conflicts",
     )  # fmt: skip
-    axis.axhline(REACH, color="black", linewidth=1, linestyle=":")
+    furthest = "reach of the furthest expert"
+    axis.axhline(REACH, color="black", linewidth=1, linestyle=":", label=furthest)
     axis.set_ylim(bottom=0)
     axis.set_xlabel("number of tasks, in the order of the suite")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -36,19 +36,45 @@ def print_advice(
     for title, chosen in (("Warnings", warnings), ("Nothing to warn of", others)):
         if chosen:
             console.print(f"\n{title}, {suite}", style="bold")
-            console.print(Padding(lines_of(chosen), INDENT, expand=False))
-    console.print("\nMethods", style="bold")
-    console.print(Padding(table_of(verdict_rows(verdicts, costs)), INDENT, expand=False))
+            lines = [f"{sentence.text} [{sentence.source}]" for sentence in chosen]
+            console.print(Padding(bullets(lines), INDENT, expand=False))
+    console.print("\nMethods, by the reason", style="bold")
+    console.print(Padding(bullets(reasons_of(verdicts)), INDENT, expand=False))
+    console.print("\nMethods, by what they take", style="bold")
+    rows = [without_reason(row) for row in verdict_rows(verdicts, costs)]
+    console.print(Padding(table_of(rows), INDENT, expand=False))
     console.print(f"\n{LEGEND}")
 
 
-def lines_of(sentences: Sequence[Sentence]) -> Table:
-    """Return sentences with their sources, one below the other."""
+def reasons_of(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return a line for each reason, with the methods that it is about, promising ones first."""
+    methods: dict[tuple[str, str], list[str]] = {}
+    for verdict in sorted(verdicts, key=place_of):
+        methods.setdefault((verdict.judgement, verdict.reason), []).append(verdict.method)
+    return [
+        f"{judgement}: {', '.join(names)}. {reason}"
+        for (judgement, reason), names in methods.items()
+    ]
+
+
+def place_of(verdict: Verdict) -> int:
+    """Return the place of a verdict in tables: promising methods come first."""
+    return ORDER.index(verdict.judgement)
+
+
+def without_reason(row: Sequence[str]) -> list[str]:
+    """Return a row without the column of reasons, which are printed once for many methods."""
+    place = VERDICT_COLUMNS.index("reason")
+    return [cell for column, cell in enumerate(row) if column != place]
+
+
+def bullets(sentences: Sequence[str]) -> Table:
+    """Return sentences one below the other, each behind a dash."""
     lines = Table.grid(padding=(0, 1))
     lines.add_column(width=1)
     lines.add_column(overflow="fold")
     for sentence in sentences:
-        lines.add_row("-", f"{sentence.text} [{sentence.source}]")
+        lines.add_row("-", sentence)
     return lines
 
 
@@ -66,7 +92,7 @@ def table_of(rows: Sequence[Sequence[str]]) -> Table:
 
 def verdict_rows(verdicts: Sequence[Verdict], costs: Mapping[str, Cost]) -> list[tuple[str, ...]]:
     """Return the titles and a row for each method, promising ones first."""
-    ordered = sorted(verdicts, key=lambda verdict: ORDER.index(verdict.judgement))
+    ordered = sorted(verdicts, key=place_of)
     return [VERDICT_COLUMNS, *(row_of(verdict, costs[verdict.config]) for verdict in ordered)]
 
 

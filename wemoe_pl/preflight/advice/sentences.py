@@ -89,7 +89,7 @@ def cosine_sentence(found: TaskVectorFigures) -> Sentence:
     warns = cosine > SAME
     text = (
         f"The nearest two task vectors ({first}, {second}) have a cosine of {cosine:.2f}; the "
-        f"mean over all pairs is {found.mean_cosine:.2f}"
+        f"mean over all pairs is {found.shown_mean_cosine}"
     )
     text += (
         ": both experts are the same weights, and merging counts them twice. Leave one out."
