@@ -163,7 +163,9 @@ def figures_of(found: TaskVectorFigures) -> dict[str, Any]:
     counts = range(2, len(found.tasks) + 1)
     return {
         "tasks": list(found.tasks),
-        "lengths": {k: dict(zip(found.tasks, finite(found, k), strict=True)) for k in found.grams},
+        "lengths": {
+            k: dict(zip(found.tasks, finite_lengths(found, k), strict=True)) for k in found.grams
+        },
         "cosines": {layer: found.cosines(layer).tolist() for layer in found.grams},
         "norm_ratio": found.norm_ratio,
         "mean_cosine": found.mean_cosine,
@@ -175,7 +177,7 @@ def figures_of(found: TaskVectorFigures) -> dict[str, Any]:
     }
 
 
-def finite(found: TaskVectorFigures, layer: str) -> list[float | None]:
+def finite_lengths(found: TaskVectorFigures, layer: str) -> list[float | None]:
     """Return the lengths of task vectors in a layer; None where the pretrained weights are 0."""
     return [value if value < float("inf") else None for value in found.lengths(layer).tolist()]
 

@@ -17,7 +17,10 @@ from wemoe_pl.errors import DataError
 from wemoe_pl.model.entropy import mean_entropy
 
 AT_ONCE = 32  # images in a forward pass
-SPLITS: tuple[Split, ...] = ("test", "train")  # in the order in which images are looked for
+SPLITS_IN_ORDER: tuple[Split, ...] = (
+    "test",
+    "train",
+)  # in the order in which images are looked for
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def few_pixels(task: VisionTask, preprocessing: Preprocessing, count: int) -> tu
 def first_split(task: VisionTask) -> tuple[Split, Images]:
     """Return the first split that has images, the test images if there are any."""
     reasons = []
-    for split in SPLITS:
+    for split in SPLITS_IN_ORDER:
         try:
             images = task.images(split)
         except DataError as error:

@@ -13,7 +13,7 @@ from wemoe_pl.preflight.advice.sentences import REACH
 from wemoe_pl.reporting.plots.analyses import draw_layers
 from wemoe_pl.reporting.plots.style import COLOURS, add_legend, saved_figure, write_cells
 
-SIDE = 0.34  # inches of a cell of the map of cosines
+CELL_SIDE = 0.34  # inches of a cell of the map of cosines
 MANY = 12  # experts, above which cells are too narrow for numbers
 
 
@@ -25,7 +25,7 @@ def plot_advice(path: Path, found: TaskVectorFigures, suite: str) -> None:
         found: the figures.
         suite: the name of the suite, for the title.
     """
-    side = max(SIDE * len(found.tasks), 2.5)
+    side = max(CELL_SIDE * len(found.tasks), 2.5)
     panels: Any = [["cosines", "lengths"], ["layers", "growth"]]
     with saved_figure(path, 10, side + 4.6, f"Task vectors of {suite}") as figure:
         axes: dict[str, Axes] = figure.subplot_mosaic(panels, height_ratios=(side + 0.8, 3.0))

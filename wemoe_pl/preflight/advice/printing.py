@@ -49,7 +49,7 @@ def print_advice(
 def reasons_of(verdicts: Sequence[Verdict]) -> list[str]:
     """Return a line for each reason, with the methods that it is about, promising ones first."""
     methods: dict[tuple[str, str], list[str]] = {}
-    for verdict in sorted(verdicts, key=place_of):
+    for verdict in sorted(verdicts, key=verdict_order):
         methods.setdefault((verdict.judgement, verdict.reason), []).append(verdict.method)
     return [
         f"{judgement}: {', '.join(names)}. {reason}"
@@ -57,7 +57,7 @@ def reasons_of(verdicts: Sequence[Verdict]) -> list[str]:
     ]
 
 
-def place_of(verdict: Verdict) -> int:
+def verdict_order(verdict: Verdict) -> int:
     """Return the place of a verdict in tables: promising methods come first."""
     return ORDER.index(verdict.judgement)
 
@@ -92,11 +92,11 @@ def table_of(rows: Sequence[Sequence[str]]) -> Table:
 
 def verdict_rows(verdicts: Sequence[Verdict], costs: Mapping[str, Cost]) -> list[tuple[str, ...]]:
     """Return the titles and a row for each method, promising ones first."""
-    ordered = sorted(verdicts, key=place_of)
-    return [VERDICT_COLUMNS, *(row_of(verdict, costs[verdict.config]) for verdict in ordered)]
+    ordered = sorted(verdicts, key=verdict_order)
+    return [VERDICT_COLUMNS, *(verdict_row(verdict, costs[verdict.config]) for verdict in ordered)]
 
 
-def row_of(verdict: Verdict, cost: Cost) -> tuple[str, ...]:
+def verdict_row(verdict: Verdict, cost: Cost) -> tuple[str, ...]:
     """Return the row of a method."""
     memory = UNCOUNTED if cost.memory is None else size_in_words(cost.memory)
     arithmetic = UNCOUNTED if cost.arithmetic is None else f"{cost.arithmetic:.2f}×"
