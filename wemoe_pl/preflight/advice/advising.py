@@ -177,9 +177,10 @@ def figures_of(found: TaskVectorFigures) -> dict[str, Any]:
     }
 
 
-def finite_lengths(found: TaskVectorFigures, layer: str) -> list[float | None]:
-    """Return the lengths of task vectors in a layer; None where the pretrained weights are 0."""
-    return [value if value < float("inf") else None for value in found.lengths(layer).tolist()]
+def finite_lengths(found: TaskVectorFigures, layer: str) -> dict[str, float | None]:
+    """Return the length of each task vector in a layer; None where pretrained weights are 0."""
+    values = (value if value < float("inf") else None for value in found.lengths(layer).tolist())
+    return dict(zip(found.tasks, values, strict=True))
 
 
 def plain_confidence(found: Mapping[str, Confidence | str]) -> dict[str, Any]:
