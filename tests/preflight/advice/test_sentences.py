@@ -107,7 +107,7 @@ def test_experts_below_the_limit_are_named(figures: Figures) -> None:
     assert "2 of 3 experts are under-confident (b, c)" in sentence.text
     [fine] = confidence_sentences({"a": sure(0.99), "b": sure(CONFIDENT)})
     assert not fine.warns
-    assert "which is not below 0.82." in fine.text
+    assert "which is not below 0.81." in fine.text
 
 
 def test_without_images_nothing_is_said_of_confidence() -> None:
