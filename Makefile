@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all soak fuzz tables beyond methods miniature miniature20 lint docs clean
+.PHONY: help install demo test test-all soak fuzz tables beyond methods advice miniature miniature20 lint docs clean
 
 help:  ## List these targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -48,6 +48,9 @@ beyond: install  ## Try settings beyond the paper's on a miniature that are not 
 
 methods: install  ## Write the tables of docs/methods.md, from the code and what is published and measured.
 	$(BIN)/python benchmarks/methods_page.py
+
+advice: install  ## Compare the advice on both miniatures with what then happened, into docs/advice.md.
+	$(BIN)/python benchmarks/advice_table.py
 
 # What the package ships, from nothing: a generalist, its heads, and an expert per task.
 MINIATURE := wemoe_pl/assets/miniature

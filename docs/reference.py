@@ -35,6 +35,7 @@ ROOMS = {
     "export": "Models in Python",
     "callbacks": "Callbacks",
     "reporting": "Loggers",
+    "preflight": "Advice before merging",
 }
 
 # The facts of the table in docs/methods.md, in the words of a page about one method.

@@ -79,6 +79,7 @@ from .training.sample_merging import SampleMerging as SampleMerging
 from .training.sharding import ShardedDictionary as ShardedDictionary
 from .export.loading import load as load
 from .export.adapting import adapt as adapt, Adapted as Adapted
+from .preflight.advice.advising import advise as advise, Advice as Advice
 from .callbacks.progress import StepProgressBar as StepProgressBar
 from .reporting.loggers import MetricsFile as MetricsFile
 from .reporting.wandb_run import WandbRun as WandbRun

@@ -462,6 +462,7 @@ def test_later_configs_and_options_win(wemoe_pl: Command, tmp_path: Path) -> Non
 
 
 OF_NO_JOB = (
+    "advise",
     "sweep",
     "report",
     "bench",

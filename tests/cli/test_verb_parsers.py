@@ -8,6 +8,7 @@ from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_SHAPES
 from wemoe_pl.cli.options import OneSentence
 from wemoe_pl.cli.verb_parsers import (
     SHELLS,
+    advise_parser,
     bench_parser,
     completion_parser,
     export_parser,
@@ -75,3 +76,11 @@ def test_completion_is_of_one_shell() -> None:
     assert all(shell in completion_parser().format_help() for shell in SHELLS)
     with pytest.raises(ConfigError, match="unrecognized arguments: fish"):
         completion_parser().parse_args(["zsh", "fish"])
+
+
+def test_advice_is_about_a_suite_and_reads_no_image_unless_asked() -> None:
+    assert advise_parser().parse_args(["--suite", "miniature"]) == Namespace(
+        suite="miniature", images=0, out="runs/advice", allow=[]
+    )
+    with pytest.raises(ConfigError, match=r"required: --suite\. See wemoe-pl advise --help"):
+        advise_parser().parse_args([])

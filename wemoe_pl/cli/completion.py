@@ -26,7 +26,10 @@ from wemoe_pl.system.configs import (
 from wemoe_pl.system.files import SHIPPED
 
 # Words that commands take in addition to options. Folders are left to the shell.
-WORDS = {"bench": BENCH_MEASURES, "completion": SHELLS, "export": (), "report": (), "workspace": ()}
+WORDS = {
+    "advise": (), "bench": BENCH_MEASURES, "completion": SHELLS, "export": (), "report": (),
+    "workspace": (),
+}  # fmt: skip
 
 
 def script(shell: str) -> str:

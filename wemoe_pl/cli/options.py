@@ -20,6 +20,7 @@ SUBCOMMANDS = {
 # The commands that have no trainer.
 VERBS = {
     "check": "Show what a job would read, write and need, and all that is wrong with it.",
+    "advise": "Say what speaks for and against merging a suite's experts, from their weights.",
     "prepare": "Fetch all that a fit needs from the hub, and verify it.",
     "heads": "Build the suite's zero-shot heads, and write each to a file in --out.",
     "sweep": "Run a job for every point of a grid, and make one table; can be resumed.",

@@ -157,6 +157,25 @@ def bench_parser() -> OneSentence:
     return parser
 
 
+def advise_parser() -> OneSentence:
+    """Make the parser of `wemoe-pl advise`."""
+    parser = command_parser(
+        "advise",
+        "Say what speaks for and against merging the experts of a suite, before anything is "
+        "merged: from their weights alone or, with --images, also from how sure each expert is of "
+        "its answers. No label is read. docs/advice.md explains each figure.",
+    )
+    add = parser.add_argument
+    suite = "Models and tasks: a YAML file, or the bare name of a shipped one."
+    add("--suite", required=True, help=suite)
+    images = "Unlabelled images of every task that its expert is shown; by default none."
+    add("--images", type=int, default=0, metavar="N", help=images)
+    files = "The folder of advice.json and advice.png."
+    add("--out", type=expanded, default="runs/advice", metavar="DIR", help=files)
+    add(ALLOW, **REPEATED, metavar="PACKAGE", help=ALLOW_HELP)
+    return parser
+
+
 def completion_parser() -> OneSentence:
     """Make the parser of `wemoe-pl completion`."""
     parser = command_parser(
@@ -170,6 +189,7 @@ def completion_parser() -> OneSentence:
 
 
 VERB_PARSERS = {
+    "advise": advise_parser,
     "bench": bench_parser,
     "completion": completion_parser,
     "export": export_parser,

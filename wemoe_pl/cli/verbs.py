@@ -10,6 +10,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 
 from wemoe_pl.callbacks.lightning_private import cause_in_trainer
+from wemoe_pl.cli.advise import run_advise
 from wemoe_pl.cli.bench import run_bench
 from wemoe_pl.cli.faults import faults_explained
 from wemoe_pl.cli.job import WeMoECLI, build_job, run_job
@@ -109,6 +110,7 @@ def run_verb(verb: str, args: list[str]) -> None:
     """Run a command that has no trainer."""
     refuse_several(verb)
     runs: dict[str, Callable[[list[str]], None]] = {
+        "advise": run_advise,
         "bench": run_bench,
         "export": export_model,
         "report": run_report,

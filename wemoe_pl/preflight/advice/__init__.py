@@ -1,0 +1,1 @@
+"""Advise which experts can be merged, and by which method, before anything is merged."""
