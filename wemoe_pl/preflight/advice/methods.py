@@ -9,7 +9,6 @@ from wemoe_pl.merging.average import SimpleAverage
 from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.merging.baselines import Individual
 from wemoe_pl.merging.cart import CART
-from wemoe_pl.merging.core_space import CoreSpace
 from wemoe_pl.merging.dare import DARE
 from wemoe_pl.merging.emr import EMR
 from wemoe_pl.merging.fisher import Fisher
@@ -79,7 +78,6 @@ KNOWN_METHODS = (
     KnownMethod("lines", LiNeS(TaskArithmetic(scaling=1.0)), "other", "arXiv 2410.17146"),
     KnownMethod("svc", SVC(TaskArithmetic()), "spectral", "arXiv 2602.05536"),
     KnownMethod("tsv_m", TSVM(), "spectral", "arXiv 2412.00081"),
-    KnownMethod("core_space", CoreSpace(), "spectral", "arXiv 2509.17786"),
     KnownMethod("iso_c", IsoC(alpha=1.5, split_qkv=True), "spectral", "arXiv 2502.04959"),
     KnownMethod("iso_cts", IsoCTS(alpha=1.5, split_qkv=True), "spectral", "arXiv 2502.04959"),
     KnownMethod("cart", CART(), "spectral", "arXiv 2503.22178"),
