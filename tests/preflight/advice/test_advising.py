@@ -55,7 +55,7 @@ def test_advice_can_be_read_as_text_and_as_a_table(advice: tuple[Advice, Path]) 
     assert str(found).startswith(("Warnings, tiny", "Nothing to warn of, tiny"))
     assert found.table().startswith("| method | verdict | reason | memory | MLPs | source |")
     assert found.table().count("\n") == len(KNOWN_METHODS) + 1
-    assert "vectors" not in repr(found)
+    assert "TaskVectorFigures(" not in repr(found)
 
 
 def test_without_a_folder_nothing_is_written(

@@ -1,6 +1,7 @@
 """How sure experts are, against a slow reference, and where their images come from."""
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,12 +30,13 @@ def test_confidence_is_the_mean_of_the_largest_probabilities(near_suite: Suite) 
     encoder = near_suite.load_pretrained()
     encoder.load_state_dict(dict(experts["dtd"]))
     encoder.double()
+    precise = deepcopy(heads["dtd"]).double()
     preprocessing = Preprocessing(near_suite.backbone)
     images = near_suite.task("dtd").images("test")
     largest, entropies = [], []
     for place in (0, 3, 6, 10, 13, 16, 19):
         pixels = preprocessing(images[place][0]).double()[None]
-        logits = heads["dtd"](encoder(pixels))[0].double()
+        logits = precise(encoder(pixels))[0]
         chances = [math.exp(z) for z in (logits - logits.max()).tolist()]
         chances = [chance / sum(chances) for chance in chances]
         largest.append(max(chances))
