@@ -26,9 +26,11 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "lora.md"
 SUITE = RUNS / "suite.yaml"
 TASKS = ("sun397", "cars", "resisc45", "eurosat", "svhn", "gtsrb", "mnist", "dtd")
 ADAPT = ("--config", "adapt_miniature", "--trainer.max_steps", "100")
+BEST = (*ADAPT, "--config", "best", "--model.learning_rate", "1e-3")
 ISO = ("--model.merge.method", "IsoC", "--model.merge.method.alpha")
 # Each row of the table: the job, whose suite is that of the adapters.
 METHODS = {
+    "pretrained": ("--config", "pretrained"),
     "individual": ("--config", "individual"),
     "task arithmetic": ("--config", "task_arithmetic"),
     "TSV-M": ("--config", "tsv_m"),
@@ -36,6 +38,7 @@ METHODS = {
     "Iso-C, α = 1.5": ("--config", "iso_c"),
     "Iso-C in core space, α = 1": ("--config", "core_space", *ISO, "1.0"),
     "WEMoE, 100 steps": ADAPT,
+    "WEMoE with best.yaml, 100 steps": BEST,
 }
 QUICK = (
     *("--trainer.accelerator", "cpu", "--data.num_workers", "0"),
@@ -50,7 +53,7 @@ def main() -> None:
     write_suite()
     alone = ("--model.references", "false", "--suite", str(SUITE))
     for name, job in METHODS.items():
-        command = "fit" if job is ADAPT else "test"
+        command = "fit" if ADAPT[1] in job else "test"
         run(command, folder_of(name), *job, *alone)
     rows = [[name, f"{100 * results(folder_of(name))['mean']:.1f}"] for name in METHODS]
     table = grid(["method", "mean accuracy, %"], rows, align="---:")
