@@ -46,7 +46,9 @@ def test_a_wrong_command_is_answered_with_the_nearest_and_all_others(
 
 
 def test_a_name_that_is_near_to_none_is_answered_with_all() -> None:
-    assert wrong_command("zzz").startswith("There is no command 'zzz'. Valid names: bench, ")
+    assert wrong_command("zzz").startswith(
+        "There is no command 'zzz'. Valid names: advise, bench, "
+    )
 
 
 def test_a_missing_command_is_asked_for() -> None:

@@ -7,6 +7,7 @@ from wemoe_pl.errors import at_least
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.preflight.advice.advising import advise
 from wemoe_pl.preflight.advice.printing import print_advice
+from wemoe_pl.preflight.folder import check_writable
 from wemoe_pl.runs.session import writing_to
 from wemoe_pl.system.console import Console
 
@@ -17,6 +18,7 @@ def run_advise(args: list[str]) -> None:
     at_least(0, "--images", options.images)
     suite = read_suite(options.suite, options.allow)
     out = Path(options.out)
+    check_writable(out)
     advice = advise(suite, options.images)
     console = Console()
     print_advice(console, advice.suite, *advice.parts)

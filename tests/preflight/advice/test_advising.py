@@ -11,7 +11,7 @@ from torch import nn
 import wemoe_pl
 from wemoe_pl.data.model_suite import ModelSuite
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.errors import ConfigError, WeMoEError
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.preflight.advice.advising import Advice, advise
 from wemoe_pl.preflight.advice.methods import KNOWN_METHODS
 
@@ -101,5 +101,5 @@ def test_wrong_arguments_end_in_one_sentence(near_suite: Suite, tmp_path: Path) 
     with pytest.raises(ConfigError, match="There is no suite 'minature'"):
         advise("minature")
     (tmp_path / "file").write_text("")
-    with pytest.raises(WeMoEError, match="is a file, not a folder"):
+    with pytest.raises(ConfigError, match="is a file: choose another folder"):
         advise(near_suite, out=tmp_path / "file")

@@ -69,7 +69,7 @@ def test_training_images_are_taken_if_there_are_no_others(
 ) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     task = ImageFolderTask(
-        train=str(tmp_path), test=str(tmp_path / "none"), class_names=["x"], labelled=False
+        train=str(tmp_path), test=str(tmp_path / "none"), class_names=("x",), labelled=False
     )
     split, pixels = few_pixels(task, Preprocessing(near_suite.backbone), 4)
     assert (split, len(pixels)) == ("train", 1)
@@ -77,7 +77,7 @@ def test_training_images_are_taken_if_there_are_no_others(
 
 def test_a_task_without_images_gets_the_reason(near_suite: Suite, tmp_path: Path) -> None:
     nowhere = str(tmp_path / "none")
-    lost = ImageFolderTask(train=nowhere, test=nowhere, class_names=["x"], labelled=False)
+    lost = ImageFolderTask(train=nowhere, test=nowhere, class_names=("x",), labelled=False)
     suite = replace(near_suite, tasks={**near_suite.tasks, "cars": lost})
     heads = {task: near_suite.load_head(task) for task in ("cars", "dtd")}
     found = measure_confidence(suite, suite.load_experts(), heads, images=1)

@@ -21,8 +21,10 @@ def test_the_shape_of_a_plain_encoder_is_recognised(name: str) -> None:
 
 
 def test_an_encoder_with_other_mlps_has_no_such_shape() -> None:
-    options = {"img_size": 28, "patch_size": 14, "embed_dim": 16, "depth": 1, "num_heads": 2}
-    assert shape_of(VisionTransformer(**options, mlp_ratio=2.0)) is None
+    encoder = VisionTransformer(
+        img_size=28, patch_size=14, embed_dim=16, depth=1, num_heads=2, mlp_ratio=2.0
+    )
+    assert shape_of(encoder) is None
 
 
 def test_every_method_has_a_cost_and_wemoe_that_of_its_job(near_suite: Suite) -> None:

@@ -81,9 +81,9 @@ def test_sums_are_doubtful_where_one_task_vector_is_far_longer(figures: Figures)
     [
         ([0, 2.0], SURE, "promising", "norm ratio", "The norm ratio is 2.0, not above 2.1."),
         ([0, 2.0], {}, "promising", "norm ratio", "confidence was not measured (--images)."),
-        ([0, 2.0], UNSURE, "doubtful", "least confidence", "1 experts are under-confident"),
+        ([0, 2.0], UNSURE, "doubtful", "least confidence", "1 expert is less confident than 0.81."),
         ([0, 2.2], SURE, "doubtful", "norm ratio", "The norm ratio is 2.2, above 2.1."),
-        ([0, 2.2], UNSURE, "doubtful", "norm ratio", "above 2.1 and 1 experts are under"),
+        ([0, 2.2], UNSURE, "doubtful", "norm ratio", "above 2.1 and 1 expert is less confident"),
     ],
 )
 def test_spectral_merges_need_even_lengths_and_sure_experts(

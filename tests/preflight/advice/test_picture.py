@@ -28,7 +28,7 @@ def test_the_picture_has_a_panel_for_each_figure(
     bars = drawn[0].axes[1].patches
     assert len(bars) == 2 * count
     growth = drawn[0].axes[3].lines
-    assert len(growth[0].get_xdata()) == count - 1
+    assert len(np.asarray(growth[0].get_xdata())) == count - 1
 
 
 def test_both_files_are_written(figures: Figures, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from wemoe_pl.preflight.advice.sentences import (
     unseen_sentences,
     vector_sentences,
 )
+from wemoe_pl.preflight.folder import check_writable
 from wemoe_pl.reporting.markdown import grid
 from wemoe_pl.system.console import Console
 from wemoe_pl.system.files import atomic_write, make_folder
@@ -115,7 +116,7 @@ def advise(suite: Suite | str | Path, images: int = 0, out: str | Path | None = 
     at_least(0, "images", images)
     whole = suite if isinstance(suite, Suite) else read_suite(suite)
     if out is not None:
-        make_folder(Path(out))
+        check_writable(Path(out))
     advice = advice_on(whole, find_candidates(whole), images)
     if out is not None:
         advice.write(Path(out))

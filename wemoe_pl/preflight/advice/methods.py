@@ -181,7 +181,8 @@ def of_spectrum(found: TaskVectorFigures, confidence: Mapping[str, Confidence | 
     if found.norm_ratio > NORM_RATIO:
         grounds.append(f"{ratio}, above {NORM_RATIO:g}")
     if low:
-        grounds.append(f"{len(low)} experts are under-confident, below {CONFIDENT:g}")
+        are = "expert is" if len(low) == 1 else "experts are"
+        grounds.append(f"{len(low)} {are} less confident than {CONFIDENT:g}")
     if grounds:
         figure = "norm ratio" if found.norm_ratio > NORM_RATIO else "least confidence"
         return Reason("doubtful", figure, sentence_with(" and ".join(grounds)))

@@ -74,7 +74,7 @@ def norm_ratio_sentence(found: TaskVectorFigures) -> Sentence:
         f"shortest ({shortest}), "
     )
     text += (
-        f"above {NORM_RATIO:g}: spectral merges then lose the tasks with short ones. Fine-tune "
+        f"above {NORM_RATIO:g}: spectral merges may then lose the tasks with short ones. Fine-tune "
         f"{longest} with a smaller learning rate or for fewer steps."
         if warns
         else f"which is not above {NORM_RATIO:g}: no task outweighs the others by its length."
@@ -156,8 +156,8 @@ def confidence_sentences(found: Mapping[str, Confidence | str]) -> Iterator[Sent
         f"gives its answers a mean probability of {value:.2f}, "
     )
     text += (
-        f"below {CONFIDENT:g}: {len(low)} of {len(known)} experts are under-confident "
-        f"({', '.join(low)}). Spectral merges then fail. Train on without label smoothing, or "
+        f"below {CONFIDENT:g}, as {len(low)} of {len(known)} experts do "
+        f"({', '.join(low)}). Spectral merges may then fail. Train on without label smoothing, or "
         "sharpen the experts by distillation."
         if low
         else f"which is not below {CONFIDENT:g}."
