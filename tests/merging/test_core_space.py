@@ -48,6 +48,16 @@ def test_spaces_that_coincide_do_no_harm() -> None:
     torch.testing.assert_close(merged, TSVM().combine(matrices), rtol=0, atol=1e-9)
 
 
+def test_adapters_of_other_ranks_and_layers_are_cut_off_nowhere() -> None:
+    lefts, rights, _ = products()
+    ranks = [5, 0, 1, 6]  # one expert leaves this layer alone
+    lefts = list(torch.cat(lefts, dim=1).split(ranks, dim=1))
+    rights = list(torch.cat(rights).split(ranks))
+    matrices = torch.stack([a @ b for a, b in zip(lefts, rights, strict=True)])
+    merged = in_core(TSVM().combine, lefts, rights)
+    torch.testing.assert_close(merged, TSVM().combine(matrices), rtol=0, atol=1e-9)
+
+
 def test_factors_of_nothing_merge_to_nothing() -> None:
     nothing = [torch.zeros(M, 0)] * T, [torch.zeros(0, N)] * T
     assert not in_core(TSVM().combine, *nothing).any()

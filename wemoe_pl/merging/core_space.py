@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from wemoe_pl.checkpoints import LazyState, State, factors_of, shapes_of
 from wemoe_pl.errors import MergeError
@@ -24,9 +25,9 @@ class CoreSpace(MergeMethod):
     M_t = Uᵀ B_t A_t V of T r rows and columns. The method merges the cores to one, M, and Δ is
     U M Vᵀ. No matrix of the size of a weight is decomposed.
 
-    This gives what the method itself gives for WUDI, and for TSV-M if all adapters have the same
-    rank, up to min(m, n) / T. Methods whose settings count singular values find fewer of them:
-    Iso-C takes the mean of T r instead of min(m, n), so that its Δ is longer by that factor.
+    This gives what the method itself gives for TSV-M and WUDI. Methods whose settings count
+    singular values find fewer of them: Iso-C takes the mean of T r instead of min(m, n), so that
+    its Δ is longer by that factor. If ranks differ, r is the largest.
 
     Matrices of which an expert knows no factors, since it is no adapter, are merged as they are.
 
@@ -96,7 +97,12 @@ def in_core(
     Returns:
         Δ, (m, n).
     """
-    columns, rows = torch.cat(tuple(lefts), dim=1), torch.cat(tuple(rights))
+    # TSV-M keeps an equal share of the core's singular values for every expert: with room for the
+    # largest rank in each share, none of an expert is cut off because others have a smaller rank.
+    rank = max(left.shape[1] for left in lefts)
+    lefts = [F.pad(left, (0, rank - left.shape[1])) for left in lefts]
+    rights = [F.pad(right, (0, 0, 0, rank - len(right))) for right in rights]
+    columns, rows = torch.cat(lefts, dim=1), torch.cat(rights)
     if 0 in columns.shape:
         return columns.new_zeros(len(columns), rows.shape[1])
     left, right = torch.linalg.qr(columns).Q, torch.linalg.qr(rows.mT).Q
