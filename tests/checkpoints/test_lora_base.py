@@ -91,6 +91,9 @@ def test_a_known_fingerprint_decides_alone(tmp_path: Path) -> None:
         (None, r"does not name the model .*: it is added to \S+a\.safetensors"),
         ("lab/vit", r"trained from lab/vit, which cannot be compared with \S+a\.safetensors here"),
         ("/gone/vit", r"trained from /gone/vit, which cannot be compared"),
+        (".", r"trained from \., which cannot be compared"),
+        ("~nobody-of-this-name/vit", r"trained from ~nobody-of-this-name/vit, which cannot be"),
+        ("v" * 5000, r"trained from v+, which cannot be compared"),
     ],
 )
 def test_what_cannot_be_compared_is_said(theirs: str | None, said: str, tmp_path: Path) -> None:

@@ -24,17 +24,29 @@ def check_base(config: LoRAConfig, base: str, own_name: str, digest: str | None 
     """
     if digest is not None:
         if digest != fingerprint(base, own_name):
-            refuse_base(config, "other weights than these", base)
+            raise CheckpointError(
+                f"The adapter beside {config.path} was trained from other weights than these, as "
+                f"the SHA-256 in it tells, and the pretrained model is {base}: give the file that "
+                "it was trained from."
+            )
     elif not config.base:
         warn_once(
             f"{config.path} does not name the model that the adapter was trained from: it is added "
             f"to {base}."
         )
-    elif locate(config.base).exists() and locate(base).exists():
-        if fingerprint(config.base, own_name) != fingerprint(base, own_name):
+    elif locate(base).exists() and (theirs := fingerprint_if_here(config.base, own_name)):
+        if theirs != fingerprint(base, own_name):
             refuse_base(config, config.base, base)
     else:
         compare_names(config, base)
+
+
+def fingerprint_if_here(source: str, own_name: str) -> str | None:
+    """Return the fingerprint of weights on this machine; None if there are none by that name."""
+    try:
+        return fingerprint(source, own_name) if locate(source).exists() else None
+    except (CheckpointError, OSError, RuntimeError, ValueError):  # the name is a stranger's
+        return None
 
 
 def compare_names(config: LoRAConfig, base: str) -> None:
