@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from wemoe_pl.checkpoints import Backbone, encoder_state, factors_of, load_encoder
-from wemoe_pl.checkpoints.heads import load_head
+from wemoe_pl.checkpoints.heads import CosineHead, load_head, save_head
 from wemoe_pl.errors import CheckpointError
 
 TOWER: dict[str, Any] = {
@@ -153,6 +153,22 @@ def test_a_head_that_is_not_in_an_adapter_is_missed_by_name(adapter: Path) -> No
         load_head(str(adapter))
 
 
+def test_a_head_that_was_adapted_and_not_trained_as_a_whole_is_refused(
+    base: str, tmp_path: Path
+) -> None:
+    train_by_peft(base_encoder(Path(base), classes=3), tmp_path / "lora", target_modules=["head"])
+    with pytest.raises(CheckpointError, match=r"has '\S+head\.lora_A\S+', a LoRA of a head"):
+        load_head(str(tmp_path / "lora"), lambda: ("a", "b", "c"))
+
+
+def test_the_head_beside_an_adapter_is_read_in_silence(adapter: Path) -> None:
+    head = CosineHead(torch.eye(3, 16), ("a", "b", "c"), logit_scale=10.0)
+    save_head(adapter / "head.safetensors", head, {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_head(str(adapter)).classes == ("a", "b", "c")
+
+
 def test_whole_weights_know_no_factors(base: str) -> None:
     base_encoder(Path(base))
     assert factors_of(encoder_state(base, BACKBONE), f"{QKV}.weight") is None
@@ -233,6 +249,21 @@ def test_a_tensor_of_another_shape_or_kind_is_refused(adapter: Path, base: str) 
     refused(
         adapter, base, r"has a '\S+lora_magnitude_vector', and plain LoRA has no .*merge_and_un"
     )
+
+
+def test_the_names_that_tensors_have_in_memory_are_refused(adapter: Path, base: str) -> None:
+    state = load_file(adapter / WEIGHTS)
+    in_memory = {key.replace(".weight", ".default.weight"): t for key, t in state.items()}
+    save_file(in_memory, adapter / WEIGHTS)
+    refused(adapter, base, r"'\S+lora_A\.default\.weight', as .* in memory .* `save_pretrained`")
+
+
+@pytest.mark.parametrize("tensors", [{}, {"base_model.model.norm.bias": torch.zeros(16)}])
+def test_a_file_without_thin_matrices_is_no_adapter(
+    tensors: dict[str, torch.Tensor], adapter: Path, base: str
+) -> None:
+    save_file(tensors, adapter / WEIGHTS)
+    refused(adapter, base, r"has no matrices 'lora_A' and 'lora_B', .*: copy or download it again")
 
 
 def test_numbers_that_are_not_finite_are_refused(adapter: Path, base: str) -> None:

@@ -56,9 +56,11 @@ def test_only_a_list_of_names_says_what_is_adapted(tmp_path: Path) -> None:
     assert not read(tmp_path, layers_to_transform=[1]).is_complete
 
 
-@pytest.mark.parametrize("kind", ["ADALORA", "LOHA", "IA3"])
+@pytest.mark.parametrize("kind", ["ADALORA", "LOHA", "IA3", "lora", ""])
 def test_another_kind_of_adapter_is_refused_by_name(kind: str, tmp_path: Path) -> None:
-    complaint = rf"config of {kind} adapter of PEFT, and only LoRA is read: load it .*merge_and_un"
+    complaint = (
+        rf"config of a PEFT adapter of type {kind}, and only LoRA is read: load it .*merge_and_un"
+    )
     with pytest.raises(CheckpointError, match=complaint):
         read(tmp_path, peft_type=kind)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wemoe_pl.checkpoints import Weights, open_weights, save_tensors
+from wemoe_pl.checkpoints.peft import MERGE_FIRST
+from wemoe_pl.checkpoints.sources import HEAD_FILE as HEAD_FILE
 from wemoe_pl.errors import CheckpointError, check_class_names
 
-HEAD_FILE = "head.safetensors"
+THIN_HEAD = re.compile(r"(^|\.)head\.lora_[AB]\.")
 PROTOTYPE_LOGIT_SCALE = 10.0  # low, since class vectors from few images are imprecise
 # The keys of a head's weight: in a file of its own, and in an encoder that has a head.
 LINEAR_WEIGHTS = ("weight", "head.weight")
@@ -148,6 +151,11 @@ def load_head(source: str, class_names: Callable[[], Sequence[str]] = tuple) -> 
     """
     weights = open_weights(source, HEAD_FILE)
     key = head_key(weights)
+    if key is None and (thin := next(filter(THIN_HEAD.search, weights), None)):
+        raise CheckpointError(
+            f"{weights.name} has '{thin}', a LoRA of a head, which is not read: train the head as "
+            f"a whole (`modules_to_save`), or {MERGE_FIRST}."
+        )
     if key is None or len(weights.shapes[key]) != 2:
         raise CheckpointError(
             f"{weights.name} is not a classification head: expected a matrix 'weight', with the "

@@ -23,6 +23,8 @@ WRAPPING = re.compile(r"\.(base_layer|modules_to_save)(?=\.)")  # around what is
 ORIGINAL = ".original_module."  # what such a part was before
 THIN = re.compile(r"(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
 
+IN_MEMORY_PART = re.compile(r"\.lora_[AB]\.[^.]+\.weight$")  # PEFT leaves out the name in files
+
 
 class ThinLayer(NamedTuple):
     """A `ThinLayer` names the two thin matrices of an adapted layer, whose product is added.
@@ -125,6 +127,11 @@ def read_lora(weights: Weights, config: LoRAConfig, reference: Shapes) -> Adapte
             says; the message names the file and the first such layer.
     """
     thin, whole = sorted_by_kind(weights)
+    if not thin:
+        raise CheckpointError(
+            f"{weights.name} has no matrices 'lora_A' and 'lora_B', which a LoRA adapter consists "
+            "of: copy or download it again, or save it again by PEFT's `save_pretrained`."
+        )
     place = find_place(weights.name, [f"{layer}.weight" for layer in thin], reference)
     named = [*(f"{layer}.weight" for layer in thin), *whole]
     left_out = {name for name in named if name not in place.names and place.is_left_out(name)}
@@ -162,6 +169,11 @@ def sorted_by_kind(weights: Weights) -> tuple[dict[str, dict[str, str]], dict[st
         name = WRAPPING.sub("", key.removeprefix(ROOT))
         if found := THIN.fullmatch(name):
             thin.setdefault(found["layer"], {})[found["side"]] = key
+        elif IN_MEMORY_PART.search(name):
+            raise CheckpointError(
+                f"{weights.name} has a '{key}', as adapters are called in memory and not in "
+                "files: save it again by PEFT's `save_pretrained`."
+            )
         elif part := ADAPTER_PART.search(name):
             raise CheckpointError(
                 f"{weights.name} has a '{key}', and plain LoRA has no '{part[2]}' of that kind: "

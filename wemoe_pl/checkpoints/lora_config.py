@@ -11,7 +11,7 @@ from wemoe_pl.checkpoints.peft import MERGE_FIRST
 from wemoe_pl.errors import CheckpointError
 
 # Initialisations that leave the weights of the base as they are; PiSSA, for one, changes them.
-HARMLESS_STARTS = (True, False, "gaussian", "eva", "orthogonal")
+HARMLESS_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
 # Settings that say how an adapter was trained, and change nothing in how it is added to its base.
 OF_TRAINING = frozenset((
     "auto_mapping", "ensure_weight_tying", "eva_config", "exclude_modules", "inference_mode",
@@ -106,10 +106,10 @@ class LoRAConfig:
 
 def check_is_plain(config: ConfigPart) -> None:
     """Raise `CheckpointError` unless an adapter is a LoRA that is added as B·A times a scale."""
-    kind = config.text("peft_type", "no")
+    kind = config.text("peft_type", "unknown")
     if kind != "LORA":
         raise CheckpointError(
-            f"{config.path} is the config of {kind} adapter of PEFT, and only LoRA is read: "
+            f"{config.path} is the config of a PEFT adapter of type {kind}, and only LoRA is read: "
             f"{MERGE_FIRST}."
         )
     start = config.values.get("init_lora_weights", True)

@@ -16,6 +16,7 @@ from wemoe_pl.system.near_paths import did_you_mean_path, perhaps_a_path
 from wemoe_pl.system.warn import warn_once
 
 IN_MEMORY = "in memory"  # the source of weights that were never in a file
+HEAD_FILE = "head.safetensors"  # what the program itself calls a head
 INDEX_SUFFIX = ".index.json"
 # The names of weights in folders and repositories, the better forms first.
 WEIGHT_FILES = (
@@ -88,7 +89,7 @@ def best_of(names: Collection[str], own_name: str, owner: str) -> list[str]:
     """
     whole = [name for name in (own_name, *WEIGHT_FILES) if name in names]
     adapters = [name for name in ADAPTER_FILES if name in names]
-    if whole and adapters:
+    if whole and adapters and whole[0] != HEAD_FILE:  # fine-tuning leaves a head and an adapter
         warn_once(
             f"{owner} holds a model, {whole[0]}, and an adapter of PEFT, {adapters[0]}: the model "
             "is read, and the adapter is not."
