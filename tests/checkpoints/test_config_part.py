@@ -21,6 +21,7 @@ def test_values_are_read_and_have_defaults() -> None:
         "gelu",
     )
     assert part.flag("quick")
+    assert (part.texts("none"), config(names=["a", "b"]).texts("names")) == ((), ("a", "b"))
     assert not part.flag("slow")
     assert (part.size("size", 1), part.size("heads", 1)) == ("32×48", 3)
     assert (part.count("none", 7), part.count("missing", 7), part.number("none", 0.5)) == (
@@ -45,6 +46,8 @@ def test_values_are_read_and_have_defaults() -> None:
         ("number", False, "a number"),
         ("text", 5, "a text"),
         ("text", {"a": 1}, "a text"),
+        ("texts", "ab", "a list of texts"),
+        ("texts", ["a", 1], "a list of texts"),
     ],
 )
 def test_a_value_of_another_type_is_named(read: str, value: object, expected: str) -> None:

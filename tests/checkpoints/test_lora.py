@@ -275,6 +275,15 @@ def test_numbers_that_are_not_finite_are_refused(adapter: Path, base: str) -> No
         _ = state[f"{QKV}.weight"]
 
 
+def test_a_module_that_was_trained_as_a_whole_and_is_not_there_is_named(
+    adapter: Path, base: str
+) -> None:
+    change_config(adapter, modules_to_save=["norm"])
+    refused(
+        adapter, base, r"has nothing for 'norm', which adapter_config\.json names among its mod"
+    )
+
+
 @pytest.mark.filterwarnings("ignore:.*does not name the model")
 def test_trained_biases_that_were_not_saved_are_missed(adapter: Path, base: str) -> None:
     """As PEFT saved adapters up to version 0.20."""

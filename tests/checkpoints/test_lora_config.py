@@ -104,6 +104,8 @@ def test_an_initialisation_that_changes_the_base_is_refused(start: Any, tmp_path
         ({"rank_pattern": {"fc1": True}}, "its 'rank_pattern' is 'True' for 'fc1'"),
         ({"alpha_pattern": {"fc1": None}}, "its 'alpha_pattern' is 'None' for 'fc1'"),
         ({"alpha_pattern": {"(a+)+$": 2}}, r"regular expression '\(a\+\)\+\$' in its 'alpha_pat"),
+        ({"modules_to_save": 3}, "its 'modules_to_save' is '3' instead of a list of texts"),
+        ({"modules_to_save": [3]}, r"its 'modules_to_save' is '\[3\]' instead of a list of texts"),
         ({"base_model_name_or_path": 3}, "its 'base_model_name_or_path' is '3' instead of a text"),
     ],
 )

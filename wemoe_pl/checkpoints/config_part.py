@@ -50,6 +50,13 @@ class ConfigPart:
         value: str = self._value(name, default, str, "a text")
         return value
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return a list of texts, which is empty if it is not there."""
+        values: list[Any] = self._value(name, [], list, "a list of texts")
+        if not all(isinstance(value, str) for value in values):
+            self._refuse(name, "a list of texts")
+        return tuple(values)
+
     def flag(self, name: str) -> bool:
         """Return a truth value, which is false if it is not there."""
         return bool(self._value(name, False, bool, "true or false"))

@@ -145,6 +145,12 @@ def read_lora(weights: Weights, config: LoRAConfig, reference: Shapes) -> Adapte
     adapter = Adapter(weights, place, layers, kept)
     check_shapes(adapter, config)
     check_is_complete(adapter, config)
+    for module in config.whole_modules:
+        if not any(f".{module}." in f".{name}" for name in whole):
+            raise CheckpointError(
+                f"{weights.name} has nothing for '{module}', which {config.path.name} names among "
+                "its modules_to_save: copy or download it again."
+            )
     if config.trains_biases and not any(name.endswith(".bias") for name in kept):
         warn_once(
             f"{weights.name} has no biases, although {config.path.name} says that they were "

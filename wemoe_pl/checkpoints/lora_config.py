@@ -44,6 +44,7 @@ class LoRAConfig:
         revision: the revision of that model on the hub; empty for any.
         is_complete: True if every layer whose name ends in one of `targets` is adapted.
         trains_biases: True if biases were trained too.
+        whole_modules: the ends of the names of modules that were trained as a whole.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class LoRAConfig:
     revision: str
     is_complete: bool
     trains_biases: bool
+    whole_modules: tuple[str, ...]
 
     @classmethod
     def read(cls, path: Path) -> "LoRAConfig":
@@ -88,6 +90,7 @@ class LoRAConfig:
                 for key in ("exclude_modules", "layers_pattern", "layers_to_transform")
             ),
             trains_biases=config.text("bias", "none") != "none",
+            whole_modules=config.texts("modules_to_save"),
         )
 
     def rank_of(self, layer: str) -> float:
