@@ -46,8 +46,6 @@ def test_values_are_read_and_have_defaults() -> None:
         ("number", False, "a number"),
         ("text", 5, "a text"),
         ("text", {"a": 1}, "a text"),
-        ("texts", "ab", "a list of texts"),
-        ("texts", ["a", 1], "a list of texts"),
     ],
 )
 def test_a_value_of_another_type_is_named(read: str, value: object, expected: str) -> None:
@@ -89,3 +87,9 @@ def test_what_is_no_object_is_told(content: str, tmp_path: Path) -> None:
         CheckpointError, match=r"config\.json is damaged: .* instead of an object\."
     ):
         ConfigPart.read(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("value", ["ab", ["a", 1], {"a": "b"}])
+def test_a_list_of_anything_but_texts_is_named(value: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"its 'x' is .* instead of a list of texts"):
+        config(x=value).texts("x")
