@@ -1,12 +1,14 @@
 """Models to export: of a tiny CLIP, with adapted routers, and merged without."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from helpers.hub_content import write_clip, write_expert
+from helpers.lora_adapters import train_by_peft
 from torch import nn
 
 from wemoe_pl.checkpoints import Backbone
@@ -15,7 +17,9 @@ from wemoe_pl.data.miniature import CLASSES, MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.merging.base import MergeMethod
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.model.building import build_classifier
+from wemoe_pl.model.recipe import read_suite
 
 MakeModel = Callable[[MergeMethod], ExportedModel]
 SIZES = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2}
@@ -75,6 +79,26 @@ def make_model(clip_suite: Suite) -> MakeModel:
         return ExportedModel.assemble(clip_suite, merge, adapted, RESULTS)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def merged_adapters(tmp_path_factory: pytest.TempPathFactory) -> ExportedModel:
+    """Task arithmetic of two adapters of the miniature's pretrained encoder."""
+    folder, suite = tmp_path_factory.mktemp("adapters"), read_suite("miniature")
+    for seed, task in enumerate(TASKS):
+        options: dict[str, Any] = {"r": 2, "target_modules": ["qkv", "fc1"]}
+        train_by_peft(suite.load_pretrained(), folder / task, seed, **options)
+    experts = {task: str(folder / task) for task in TASKS}
+    adapters = replace(suite.restricted_to(TASKS), experts=experts)
+    return ExportedModel.assemble(adapters, TaskArithmetic(), {}, RESULTS)
+
+
+@pytest.fixture
+def static_merge(
+    make_model: MakeModel, merged_adapters: ExportedModel
+) -> Callable[[str], ExportedModel]:
+    """`static_merge(format)`: a merge that the format can hold; PEFT's holds those of adapters."""
+    return lambda name: merged_adapters if name == "peft" else make_model(TaskArithmetic())
 
 
 @pytest.fixture
