@@ -12,6 +12,7 @@ import wemoe_pl
 from wemoe_pl.data.model_suite import ModelSuite
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
+from wemoe_pl.preflight.advice import advising
 from wemoe_pl.preflight.advice.advising import Advice, advise
 from wemoe_pl.preflight.advice.methods import KNOWN_METHODS
 
@@ -21,6 +22,12 @@ def advice(near_suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> tuple
     """Advice with a few images, and the folder that it was written to."""
     out = tmp_path_factory.mktemp("advice") / "new"
     return advise(near_suite, images=3, out=out), out
+
+
+@pytest.fixture
+def without_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is estimated, which takes most of the time."""
+    monkeypatch.setattr(advising, "costs_of", lambda suite: iter(()))
 
 
 def test_the_names_are_public() -> None:
@@ -58,6 +65,7 @@ def test_advice_can_be_read_as_text_and_as_a_table(advice: tuple[Advice, Path]) 
     assert "TaskVectorFigures(" not in repr(found)
 
 
+@pytest.mark.usefixtures("without_costs")
 def test_without_a_folder_nothing_is_written(
     near_suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,6 +75,7 @@ def test_without_a_folder_nothing_is_written(
     assert found.figures["confidence"] == {}
 
 
+@pytest.mark.usefixtures("without_costs")
 def test_what_cannot_be_merged_is_left_out_of_all_figures(
     near_suite: Suite, tiny_suite: Suite
 ) -> None:
@@ -77,6 +86,7 @@ def test_what_cannot_be_merged_is_left_out_of_all_figures(
     assert found.sentences[0].text.startswith("The expert of dtd cannot be merged, and is left")
 
 
+@pytest.mark.usefixtures("without_costs")
 def test_models_in_memory_are_advised_on_too(
     near_suite: Suite, tiny_vit: Callable[..., nn.Module]
 ) -> None:
