@@ -47,6 +47,8 @@ def test_all_that_was_found_is_in_the_file(advice: tuple[Advice, Path], near_sui
     figures = written["figures"]
     assert figures["tasks"] == list(near_suite.experts)
     assert {"blocks.0.mlp", "norm", "all"} <= set(figures["lengths"])
+    for layer, lengths in figures["lengths"].items():
+        assert [*lengths.values()] == pytest.approx(found.vectors.lengths(layer).tolist())
     assert list(figures["reach"]) == list(figures["sign_conflicts"]) == ["2", "3"]
     assert figures["confidence"]["dtd"]["images"] == 3
     assert set(written["about"]) == {"images", "versions", "revision", "sources"}

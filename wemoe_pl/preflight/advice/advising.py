@@ -164,9 +164,7 @@ def figures_of(found: TaskVectorFigures) -> dict[str, Any]:
     counts = range(2, len(found.tasks) + 1)
     return {
         "tasks": list(found.tasks),
-        "lengths": {
-            k: dict(zip(found.tasks, finite_lengths(found, k), strict=True)) for k in found.grams
-        },
+        "lengths": {layer: finite_lengths(found, layer) for layer in found.grams},
         "cosines": {layer: found.cosines(layer).tolist() for layer in found.grams},
         "norm_ratio": found.norm_ratio,
         "mean_cosine": found.mean_cosine,
