@@ -2,11 +2,11 @@
 
 import json
 import re
-import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.benchmark_scripts import names_of
 
 from wemoe_pl.preflight.advice import sentences
 from wemoe_pl.preflight.advice.advising import advise
@@ -18,9 +18,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def script() -> dict[str, Any]:
     """The names of the script that makes the tables."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        return runpy.run_path(str(ROOT / "benchmarks" / "advice_table.py"))
+    return names_of("advice_table.py")
 
 
 def test_the_page_is_what_the_script_makes(script: dict[str, Any]) -> None:

@@ -1,11 +1,11 @@
 """docs/methods.md is what its script makes of the code, the configs and the published figures."""
 
 import inspect
-import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.benchmark_scripts import names_of
 
 import wemoe_pl
 from wemoe_pl.merging.base import MergeMethod
@@ -17,9 +17,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def script() -> dict[str, Any]:
     """The names of the script that makes the page."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        return runpy.run_path(str(ROOT / "benchmarks" / "methods_page.py"))
+    return names_of("methods_page.py")
 
 
 def test_the_page_is_what_the_script_makes(script: dict[str, Any]) -> None:

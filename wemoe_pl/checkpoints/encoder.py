@@ -101,8 +101,10 @@ def adapter_in(source: str, backbone: Backbone) -> Adapter | None:
     if not is_here(source, ENCODER_FILE):
         return None
     config = adapter_config(weight_files(source, ENCODER_FILE))
+    if config is None:
+        return None
     weights = open_weights(source, ENCODER_FILE)
-    return read_lora(weights, LoRAConfig.read(config), backbone.shapes) if config else None
+    return read_lora(weights, LoRAConfig.read(config), backbone.shapes)
 
 
 def text_state(source: str, reference: Shapes, own: Hyperparameters) -> LazyState:

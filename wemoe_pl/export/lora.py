@@ -14,6 +14,7 @@ from wemoe_pl.errors import MergeError
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.manifest import MANIFEST, read_manifest
 from wemoe_pl.model.recipe import rebuild
+from wemoe_pl.moe.low_rank_vectors import leading_factors
 from wemoe_pl.system.provenance import provenance
 
 ANOTHER = "choose the format timm or bundle"
@@ -85,8 +86,7 @@ def factorised(weight: Tensor, before: Tensor) -> Factors:
     left, values, right = torch.linalg.svd(weight - before, full_matrices=False)
     rounding = ROUNDINGS_OF_SUMS * torch.finfo(weight.dtype).eps * torch.linalg.matrix_norm(weight)
     rank = max(1, int((values > rounding).sum()))
-    root = values[:rank].sqrt()
-    return left[:, :rank] * root, root[:, None] * right[:rank]
+    return leading_factors(left, values, right, rank)
 
 
 def thin_matrices_of(model: ExportedModel) -> State:

@@ -10,7 +10,7 @@ from wemoe_pl.errors import MergeError
 from wemoe_pl.moe.compression import Compression, Reader, TaskVectors
 from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.expert_parameter import ExpertParameter
-from wemoe_pl.moe.low_rank_vectors import LowRankVectors
+from wemoe_pl.moe.low_rank_vectors import LowRankVectors, leading_factors
 
 
 @dataclass(frozen=True)
@@ -60,5 +60,4 @@ class LowRank(Compression):
             kept = singular.square().cumsum(0)
             enough = self.energy * kept[-1] * (1 - torch.finfo(kept.dtype).eps * len(kept))
             rank = int((kept < enough).sum()) + 1
-        root = singular[:rank].sqrt()
-        return left[:, :rank] * root, root[:, None] * right[:rank]
+        return leading_factors(left, singular, right, rank)

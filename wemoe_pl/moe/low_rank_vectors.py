@@ -9,6 +9,19 @@ from wemoe_pl.checkpoints import Factors
 from wemoe_pl.moe.compression import TaskVectors, frozen
 
 
+def leading_factors(left: Tensor, values: Tensor, right: Tensor, rank: int) -> Factors:
+    """Return factors (m, R) and (R, n) of the largest singular values, which both share by root.
+
+    Args:
+        left: the left singular vectors, (m, k).
+        values: the singular values, (k,), largest first.
+        right: the right singular vectors, (k, n).
+        rank: R, the number of singular values that are kept.
+    """
+    root = values[:rank].sqrt()
+    return left[:, :rank] * root, root[:, None] * right[:rank]
+
+
 class LowRankVectors(TaskVectors):
     """A `LowRankVectors` holds products of thin matrices, those of all experts side by side.
 
