@@ -12,9 +12,10 @@ BENCH_NOTE = (
     "relative to the plain model."
 )
 SERVE_NOTE = (
-    "Accuracy is that of some of the suite's own test images, whose tasks are known, and the worst "
-    "task is the one that loses most against routing per image. Ratios are relative to the last "
-    "row, a plain model."
+    "A batch has images of one task (alone) or of all (mixed). Accuracy is in percent, of some of "
+    "the suite's own test images, whose tasks are known; worst is what the task that loses most "
+    "loses against routing per image, in points; best marks the best static merge. Ratios are "
+    "relative to the last row, a plain model."
 )
 
 

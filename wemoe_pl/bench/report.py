@@ -21,7 +21,7 @@ from wemoe_pl.system.files import atomic_write, make_folder
 from wemoe_pl.system.provenance import versions
 
 # Columns that a table shows in another unit than seconds or bytes, and the factor to that unit.
-MILLISECONDS = ["forward", "both", "arithmetic", "reading", "seconds", "one task", "all tasks"]
+MILLISECONDS = ["forward", "both", "arithmetic", "reading", "seconds", "alone", "mixed"]
 MEGABYTES = [
     "bytes", "extra", "dictionary", "model", "checkpoint", "fetched", "frozen", "learned", "sum",
     "moved",

@@ -103,10 +103,10 @@ def ways_to_run(model: ExportedModel, settings: Settings) -> list[Way]:
     for static in merged:
         settings.place(static.eval())
     return [
-        one_model("routed per image", classifier),
+        one_model("routed", classifier),
         task_known(classifier),
         *(
-            one_model(f"static, {spelled(method.label)}", static, is_static=True)
+            one_model(f"static {spelled(method.label)}", static, is_static=True)
             for method, static in zip(STATIC, merged, strict=True)
         ),
     ]
@@ -155,8 +155,8 @@ def timed_ways(
     task = next(iter(images))
     one, several = of_one_task(images[task].images, samples), of_all_tasks(images, samples)
     batches: dict[str, dict[str, Callable[[], object]]] = {
-        "one task": {way.name: partial(way.alone, one, task) for way in ways},
-        "all tasks": {way.name: partial(way.mixed, several) for way in ways},
+        "alone": {way.name: partial(way.alone, one, task) for way in ways},
+        "mixed": {way.name: partial(way.mixed, several) for way in ways},
     }
     with torch.inference_mode():
         seconds = {
@@ -171,8 +171,8 @@ def timed_ways(
         for what, of_ways in seconds.items():
             row |= {what: of_ways[way.name], f"{what} ×": of_ways[way.name] / of_ways[last]}
         lost = [100 * (accuracy[way.name][t] - accuracy[first][t]) for t in images]
-        scores = {"accuracy, %": 100 * means[way.name], "worst task, points": min(lost)}
-        yield row | {"model": way.nbytes} | scores | {"best static": way.name == best}
+        scores = {"accuracy": 100 * means[way.name], "worst": min(lost)}
+        yield row | {"model": way.nbytes} | scores | {"best": way.name == best}
 
 
 def of_one_task(images: Tensor, samples: int) -> Tensor:
