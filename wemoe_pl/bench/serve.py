@@ -23,7 +23,7 @@ from wemoe_pl.moe.kernels.timing import interleaved
 
 # Static merges that need no images and differ in strength; the last is timed as the plain model.
 STATIC: tuple[MergeMethod, ...] = (IsoCTS(), TSVM(), TaskArithmetic())
-AT_ONCE = 64  # images in a batch when accuracy is measured
+SCORED_AT_ONCE = 64  # images in a batch when accuracy is measured
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def accuracy_of(way: Way, images: Mapping[str, LabelledImages]) -> dict[str, flo
     """Return the share of right answers of each task, if a model is told the task."""
     found = {}
     for task, (inputs, labels) in images.items():
-        logits = torch.cat([way.alone(batch, task) for batch in inputs.split(AT_ONCE)])
+        logits = torch.cat([way.alone(batch, task) for batch in inputs.split(SCORED_AT_ONCE)])
         found[task] = (logits.argmax(dim=-1) == labels).double().mean().item()
     return found
 
