@@ -126,7 +126,8 @@ class ExportedModel:
         """Return some images of noise, always the same ones, (B, 3, H, W)."""
         noise = torch.Generator().manual_seed(0)
         size = self.preprocessing.config["input_size"]
-        return torch.randn(IMAGES, *size, generator=noise).to(self.dtype)
+        weight = next(self.classifier.encoder.parameters())
+        return torch.randn(IMAGES, *size, generator=noise).to(weight)
 
     @property
     def features(self) -> Tensor:

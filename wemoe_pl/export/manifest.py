@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from wemoe_pl.checkpoints.heads import CosineHead
 from wemoe_pl.errors import CheckpointError
+from wemoe_pl.export.compiled import CompiledFor, compiled_for
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.model.architecture import Architecture
 from wemoe_pl.runs.checkpoint_schema import Digest, Source
@@ -21,6 +22,7 @@ from wemoe_pl.system.schema import STRICT, Schema, parse_json
 
 MANIFEST = "wemoe_pl.json"
 VERSION = 1
+LATER = ("compiled",)  # fields that earlier versions do not know
 EncoderPrecision = Literal["float32", "bfloat16", "float16", "float64"]
 
 
@@ -70,6 +72,7 @@ class Manifest:
         versions: the versions of this program and of the packages that it is built on.
         revision: the revision of this program's source, if it is known.
         thresholds: the confidence below which an image is of no task, by rule and inferred task.
+        compiled: what the export's native code was compiled for; None if it has none.
         version: the version of this form of manifests.
     """
 
@@ -86,6 +89,7 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=versions)
     revision: str | None = None
     thresholds: dict[str, Accuracies] | None = None
+    compiled: CompiledFor | None = None
     version: int = VERSION
 
     @classmethod
@@ -106,12 +110,16 @@ class Manifest:
             method=model.method,
             revision=revision(),
             thresholds={rule: dict(t) for rule, t in model.classifier.thresholds.items()},
+            compiled=compiled_for(folder),
         )
 
     @property
     def text(self) -> str:
         """Return the text of the manifest's file."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        values = asdict(self)
+        # What an export does not have is left out, so that earlier versions read all others.
+        shown = {key: v for key, v in values.items() if key not in LATER or v is not None}
+        return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
 
     def write(self, folder: Path) -> None:
         """Write the manifest next to the files that it describes."""

@@ -1,0 +1,150 @@
+"""Write a package that torch has compiled to native code, and say where such code runs."""
+
+import json
+import logging
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+from zipfile import ZipFile
+
+import torch
+from typing_extensions import TypedDict
+
+from wemoe_pl.errors import ConfigError
+from wemoe_pl.export.exported import ExportedModel
+from wemoe_pl.export.programs import Run, describe_outputs, traced
+
+COMPILED_FILE = "compiled.pt2"
+# The logger that tells everybody without a GPU that CUDA does not run.
+TOOLS_OF_CUDA = "torch.utils.cpp_extension"
+SETTINGS = {
+    # Headers that are compiled before would be left in the folder for temporary files.
+    "aot_inductor.precompile_headers": False,
+    "cpp_cache_precompile_headers": False,
+    "aot_inductor.enable_line_tables": False,  # for debuggers; names folders of this machine
+}
+SOURCE = ".cpp"
+METADATA = "_metadata.json"  # the end of the name of a package's file that says what it is for
+
+
+class CompiledFor(TypedDict):
+    """A `CompiledFor` says what native code was compiled for, in torch's words.
+
+    Attributes:
+        torch: the version of torch, which is the only one that is sure to load it.
+        device: the kind of device: "cpu" or "cuda".
+        platform: the operating system, such as "linux".
+        machine: the kind of processor, such as "x86_64".
+        instructions: the vector instructions that the processor must have.
+        cuda_capability: the CUDA capability that a GPU must have; empty for a CPU.
+    """
+
+    torch: str
+    device: str
+    platform: str
+    machine: str
+    instructions: str
+    cuda_capability: str
+
+
+def check_compiler() -> None:
+    """Raise `ConfigError` if the C++ compiler that torch would call is not there."""
+    default = "clang++" if sys.platform == "darwin" else "g++"
+    [compiler, *_] = shlex.split(os.environ.get("CXX", "")) or [default]
+    if shutil.which(compiler) is None:
+        raise ConfigError(
+            f"The format aoti needs a C++ compiler, and there is no {compiler}: install {default}, "
+            "name another compiler by the environment variable CXX, or choose torch-export."
+        )
+
+
+def write_compiled(model: ExportedModel, folder: Path) -> None:
+    """Write native code for the device that the model is on, and what its outputs are.
+
+    Raises:
+        ConfigError: the compiler failed.
+    """
+    from torch._inductor import aoti_compile_and_package
+    from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
+    from torch._inductor.utils import fresh_cache
+
+    program = traced(model)
+    try:
+        with quiet_tools_of_cuda(), fresh_cache():  # a folder for what the compiler leaves
+            path = folder / COMPILED_FILE
+            aoti_compile_and_package(
+                program, package_path=str(path), inductor_configs=known_settings()
+            )
+    except (CppCompileError, InvalidCxxCompiler) as error:
+        faults = [line for line in str(error).splitlines() if "error" in line.lower()]
+        said = f" ({faults[-1].strip()})" if faults else ""
+        raise ConfigError(
+            f"The C++ compiler failed on the code that torch wrote for the model{said}: try "
+            "another compiler by the environment variable CXX, or choose torch-export."
+        ) from error
+    remove_source(folder / COMPILED_FILE)
+    describe_outputs(model, folder)
+
+
+def known_settings() -> dict[str, Any]:
+    """Return those of `SETTINGS` that this version of torch has."""
+    from torch._inductor import config
+
+    known = config.get_config_copy()
+    return {name: value for name, value in SETTINGS.items() if name in known}
+
+
+def remove_source(package: Path) -> None:
+    """Remove from a package the C++ code, in which the folders of this machine are named."""
+    whole = package.with_suffix(".whole")
+    package.rename(whole)
+    with ZipFile(whole) as before, ZipFile(package, "w") as after:
+        for entry in before.infolist():
+            if not entry.filename.endswith(SOURCE):
+                with before.open(entry) as source, after.open(entry, "w") as target:
+                    shutil.copyfileobj(source, target)
+    whole.unlink()
+
+
+def open_compiled(folder: Path) -> Run:
+    """Return the written package as a function of images, which runs its native code."""
+    from torch._inductor import aoti_load_package
+
+    with quiet_tools_of_cuda():
+        run: Run = torch.no_grad()(aoti_load_package(str(folder / COMPILED_FILE)))
+    return run
+
+
+@contextmanager
+def quiet_tools_of_cuda() -> Iterator[None]:
+    """Keep torch from telling, while the block runs, that a machine without a GPU has none."""
+    logger = logging.getLogger(TOOLS_OF_CUDA)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def compiled_for(folder: Path) -> CompiledFor | None:
+    """Read what the package of a folder was compiled for, without loading it; None without one."""
+    path = folder / COMPILED_FILE
+    if not path.is_file():
+        return None
+    with ZipFile(path) as package:
+        name = next(name for name in package.namelist() if name.endswith(METADATA))
+        stated = cast(dict[str, str], json.loads(package.read(name)))
+    return CompiledFor(
+        torch=str(torch.__version__),
+        device=stated["AOTI_DEVICE_KEY"],
+        platform=stated["AOTI_PLATFORM"],
+        machine=stated["AOTI_MACHINE"],
+        instructions=stated["AOTI_CPU_ISA"],
+        cuda_capability=stated["AOTI_COMPUTE_CAPABILITY"],
+    )
