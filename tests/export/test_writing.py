@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from wemoe_pl.errors import CheckpointError, ConfigError, MergeError, WeMoEError
 from wemoe_pl.export import writing
@@ -19,6 +18,7 @@ from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.loading import load
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.names import EXPORT_FORMATS
+from wemoe_pl.export.programs import Run
 from wemoe_pl.export.writing import TOLERANCE, export, largest_difference
 from wemoe_pl.merging.adamerging import AdaMerging
 from wemoe_pl.merging.base import MergeMethod
@@ -131,11 +131,12 @@ def test_what_does_not_read_back_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     silent: Callable[..., None],
 ) -> None:
-    def slightly_off(folder: Path, images: Tensor) -> Tensor:
-        return FORMATS_BY_NAME["adapter"].features(folder, images) + 1e-3
+    def slightly_off(folder: Path) -> Run:
+        run = FORMATS_BY_NAME["adapter"].open(folder)
+        return lambda images: [output + 1e-3 for output in run(images)]
 
     off = replace(
-        FORMATS_BY_NAME["timm"], features=slightly_off, write=FORMATS_BY_NAME["adapter"].write
+        FORMATS_BY_NAME["timm"], open=slightly_off, write=FORMATS_BY_NAME["adapter"].write
     )
     monkeypatch.setitem(FORMATS_BY_NAME, "timm", off)
     with pytest.raises(CheckpointError, match=r"differ by up to 1\.0e-03, and at most .* is a"):
@@ -160,7 +161,7 @@ def test_only_an_export_is_replaced(
 def test_what_is_no_number_is_no_small_difference(make_model: MakeModel, number: float) -> None:
     model = make_model(TaskArithmetic())
     with pytest.raises(CheckpointError, match="does not agree with the model"):
-        writing.check_features(model, model.features * number)
+        writing.check_outputs(model, lambda images: [model.features * number])
 
 
 def test_features_of_another_shape_differ_without_end() -> None:
