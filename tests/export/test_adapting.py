@@ -131,10 +131,11 @@ def test_its_model_says_none_of_them_as_the_one_that_is_loaded(
 ) -> None:
     adapted = adapt(tiny_suite, **FAST, **ON_CPU)
     adapted.export(tmp_path / "bundle")
-    thresholds = adapted.model.thresholds
+    thresholds, mean_routing = adapted.model.measured
     assert thresholds["entropy"]
     assert set(thresholds["entropy"]) <= set(tiny_suite.tasks)  # of those that are ever inferred
-    assert thresholds == load(tmp_path / "bundle").thresholds
+    assert set(mean_routing) == set(tiny_suite.tasks)
+    assert load(tmp_path / "bundle").measured == adapted.model.measured
 
 
 @pytest.mark.parametrize("merge", [SimpleAverage(), AdaMerging()])

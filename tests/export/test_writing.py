@@ -28,6 +28,7 @@ from wemoe_pl.merging.smile import SMILE
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
 from wemoe_pl.model.building import build_classifier
+from wemoe_pl.model.measured import Measured
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.system.configs import find_config
 
@@ -207,18 +208,19 @@ def test_a_readme_that_was_edited_hinders_nobody(
 
 
 @pytest.mark.parametrize("name", ["adapter", "bundle"])
-def test_thresholds_are_kept_by_what_load_reads(
+def test_what_the_run_has_measured_is_kept_by_what_load_reads(
     make_model: MakeModel, name: str, exports: Path, silent: Callable[..., None]
 ) -> None:
     model = make_model(WEMoE())
-    model.classifier.thresholds = {"entropy": {"cars": 0.25, "mnist": 0.5}}
+    thresholds = {"entropy": {"cars": 0.25, "mnist": 0.5}}
+    model.classifier.measured = Measured(thresholds, {"cars": [[0.5, -0.25], [1.0, 0.125]]})
     export(model.cast(torch.float32), name, exports, silent)
-    assert load(exports).thresholds == model.classifier.thresholds
+    assert load(exports).measured == model.classifier.measured
     before = exports / MANIFEST
     about = json.loads(before.read_text())
-    del about["thresholds"]  # as earlier versions wrote it
+    del about["thresholds"], about["routing"]  # as earlier versions wrote it
     before.write_text(json.dumps(about))
-    assert load(exports).thresholds == {}
+    assert load(exports).measured == Measured()
 
 
 @pytest.mark.parametrize("name", ["bundle", "adapter"])

@@ -10,7 +10,9 @@ from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.merging.folding import fold, folds
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
+from wemoe_pl.moe.dense import Dense
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
+from wemoe_pl.moe.mixture import mixtures_of
 
 Experts = dict[str, nn.Module]
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -33,6 +35,46 @@ def test_depth_0_folds_into_a_plain_encoder_of_the_same_function(
     torch.testing.assert_close(folded(IMAGES), encoder(IMAGES), rtol=1e-4, atol=1e-5)
     upscaled = [m for m in encoder.modules() if isinstance(m, WeightEnsemblingMoE)]
     assert len(upscaled) == 2  # it was left as it was
+
+
+@pytest.mark.parametrize("method", [WEMoE(attention=Dense()), EWEMoE(), WEMoE()], ids=repr)
+def test_given_routing_weights_take_the_place_of_the_routers(
+    method: WEMoE, pretrained: nn.Module, experts: Experts
+) -> None:
+    """In float64: θ0 plus the weighted task vectors in mixed parts, and the merge elsewhere."""
+    pretrained, experts = pretrained.double(), {t: e.double() for t, e in experts.items()}
+    encoder = method.merge(pretrained, experts)
+    mixtures = mixtures_of(encoder)
+    routing_weights = torch.randn(len(mixtures), len(experts)).double()
+    folded = fold(encoder, routing_weights).state_dict()
+    rest = TaskArithmetic().merge(pretrained, experts).state_dict()
+    for key, value in folded.items():
+        block = next((i for i, name in enumerate(mixtures) if key.startswith(f"{name}.")), None)
+        if block is None:
+            expected = rest[key]
+        else:
+            name = [*mixtures][block]
+            vectors = mixtures[name].task_vectors.mix(torch.eye(len(experts)).double())
+            one = pretrained.state_dict()[key]
+            of_each = vectors[key.removeprefix(f"{name}.")]
+            expected = one + sum(
+                r * v for r, v in zip(routing_weights[block], of_each, strict=True)
+            )
+            if isinstance(method.compression, Dense):
+                own = [expert.state_dict()[key] - one for expert in experts.values()]
+                torch.testing.assert_close(of_each, torch.stack(own), rtol=0, atol=1e-12)
+        torch.testing.assert_close(value, expected, rtol=0, atol=1e-12)
+
+
+def test_routing_weights_of_another_shape_are_refused(
+    pretrained: nn.Module, experts: Experts
+) -> None:
+    encoder = WEMoE().merge(pretrained, experts)
+    with pytest.raises(MergeError, match=r"shape \(3, 1\) .* 2 mixtures of 3 experts"):
+        fold(encoder, torch.zeros(3, 1))
+    plain = TaskArithmetic().merge(pretrained, experts)
+    with pytest.raises(MergeError, match="with 0 mixtures"):
+        fold(plain, torch.zeros(2, 3))
 
 
 @pytest.mark.parametrize("depth", [1, 2])

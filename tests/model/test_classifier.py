@@ -18,7 +18,9 @@ from wemoe_pl.merging.mass import MASS
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.building import build_classifier
-from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
+from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.model.measured import Measured
+from wemoe_pl.model.prediction import Prediction
 from wemoe_pl.model.task_inference import InferenceRule, infer_task
 from wemoe_pl.system.warn import warn_once
 
@@ -36,7 +38,9 @@ def model(tiny_suite: Suite) -> MultiTaskClassifier:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_classifier(tiny_suite, WEMoE(init_std=0.1)).eval()
-    model.thresholds = {"entropy": {}, "routing": {}}  # as if of a run that has rejected none
+    model.measured = Measured(
+        {"entropy": {}, "routing": {}}
+    )  # as of a run that has rejected none
     return model
 
 
@@ -300,7 +304,7 @@ def test_an_image_below_the_threshold_of_its_inferred_task_is_of_none(
     guessed = model.predict(pictures)
     confidences = [answer.task_confidence or 0 for answer in guessed]
     least = sorted(confidences)[2]
-    model.thresholds = {"entropy": dict.fromkeys(model.tasks, least)}
+    model.measured = Measured({"entropy": dict.fromkeys(model.tasks, least)})
     answers = model.predict(pictures, top=2)
     assert sum(answer.task is None for answer in answers) == 2
     for answer, guess, sure in zip(answers, guessed, confidences, strict=True):
@@ -318,7 +322,7 @@ def test_a_threshold_is_of_one_task_and_one_rule(
 ) -> None:
     own = deepcopy(model)
     [guess, *_] = own.predict(pictures)
-    own.thresholds = {"entropy": {str(guess.task): 1.1}, "routing": {}}
+    own.measured = Measured({"entropy": {str(guess.task): 1.1}, "routing": {}})
     for answer, before in zip(own.predict(pictures), model.predict(pictures), strict=True):
         assert (answer.task is None) == (before.task == guess.task)
     assert all(answer.task for answer in own.predict(pictures, rule="routing"))

@@ -7,8 +7,8 @@ import torch
 
 from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.export.loading import load
-from wemoe_pl.model.classifier import Prediction
 from wemoe_pl.model.named_answers import named_answers
+from wemoe_pl.model.prediction import Prediction
 
 
 @pytest.mark.filterwarnings("ignore:The model cannot say that an image belongs to none")

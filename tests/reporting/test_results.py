@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lightning as L
 import pytest
+import torch
 from helpers.written_runs import bare_results
 from torch import nn
 
@@ -18,12 +19,18 @@ from wemoe_pl.merging.adamerging import AdaMerging
 from wemoe_pl.merging.baselines import Individual, PerTaskEncoder
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.wemoe import WEMoE
-from wemoe_pl.reporting.results import collect_results, parameter_counts, write_results
+from wemoe_pl.reporting.results import (
+    collect_results,
+    mean_routing,
+    parameter_counts,
+    write_results,
+)
 from wemoe_pl.runs.results_schema import read_results_file
 from wemoe_pl.system.files import sha256
 from wemoe_pl.system.provenance import revision
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.metrics import never_right
+from wemoe_pl.training.routing import TaskRouting
 
 TASKS = ["cars", "dtd", "mnist"]
 
@@ -62,8 +69,17 @@ def test_results_keep_the_contract(
         "sha256": sha256(Path(tiny_suite.experts["cars"])),
     }
     assert results["revision"] == revision()
+    for task in TASKS:
+        mean = module.routing[task].mean
+        torch.testing.assert_close(torch.tensor(results["routing"][task]), mean, rtol=0, atol=1e-6)
     assert results["normalized_without"] == never_right(results["reference"]["individual"])
     assert results["seconds"]["test"] >= results["seconds"]["build"] > 0
+
+
+def test_routing_that_is_not_finite_is_left_out() -> None:
+    whole = TaskRouting(torch.tensor([[0.25, 0.5]]), torch.ones(1, 2))
+    broken = TaskRouting(torch.tensor([[0.25, float("nan")]]), torch.ones(1, 2))
+    assert mean_routing({"cars": whole, "dtd": broken}) == {"cars": [[0.25, 0.5]]}
 
 
 def test_scores_that_are_no_numbers_are_left_out_and_told(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from wemoe_pl.bench.rivals import Layer
 from wemoe_pl.bench.subjects import SHAPES, BenchRow, Settings, mixture, timed
-from wemoe_pl.model.architecture import count_experts
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import DENSE, Dense
 from wemoe_pl.moe.kernels import merged_mlp
@@ -77,7 +76,7 @@ BY_EXPERT = "Mlp, one expert each"  # its samples share as many routings as ther
 
 def routed_to_one_expert_each(moe: WeightEnsemblingMoE) -> Layer:
     """Return a mixture without its router, which sends samples to one expert each, in turn."""
-    experts = count_experts(moe)
+    experts = moe.num_experts
     one_each = torch.eye(experts)
 
     def run(x: Tensor) -> Tensor:

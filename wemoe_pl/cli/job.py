@@ -35,7 +35,7 @@ from wemoe_pl.reporting.finishing import close_loggers, finish_run, validation_t
 from wemoe_pl.reporting.summary import run_tables
 from wemoe_pl.runs.meant_run import scored_run_of
 from wemoe_pl.runs.partial import check_limits
-from wemoe_pl.runs.results_schema import thresholds_of
+from wemoe_pl.runs.results_schema import measured_in
 from wemoe_pl.runs.session import AlreadyFinished, Session
 from wemoe_pl.system.configs import ALLOW
 from wemoe_pl.system.console import Console
@@ -248,7 +248,7 @@ class RunCLI(WeMoECLI):
             used, configs = self.session.meant.checkpoint, values_of(self.arguments, *CONFIG)
             about = configs, self.recipe, self.model.frozen_sources
             scored = results_of(used) if used else scored_run_of(*about)
-            self.model.thresholds = thresholds_of(scored)
+            self.model.measured = measured_in(scored)
         images, is_fresh = self.datamodule.to_classify, self.session.is_fresh
         skip_answered(self.trainer, self.model, images, self.recipe, is_fresh)
 

@@ -14,6 +14,7 @@ from wemoe_pl.data.to_classify import ToClassify
 from wemoe_pl.merging.base import NOT_ADAPTED
 from wemoe_pl.system.console import Console
 from wemoe_pl.system.files import digest
+from wemoe_pl.training.merged_module import MergedModule
 from wemoe_pl.training.module import MultiTaskModule
 
 
@@ -45,7 +46,7 @@ def question_of(
         "sources": model.frozen_sources,
         "images": [images.source, images.images.fingerprint],
         "batch_size": images.batch_size,
-        "thresholds": getattr(model, "thresholds", None),
+        "thresholds": model.measured.thresholds if isinstance(model, MergedModule) else None,
     }
 
 

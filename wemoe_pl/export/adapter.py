@@ -32,8 +32,8 @@ def read_adapter(folder: Path, manifest: Manifest, allow: Sequence[str] = ()) ->
     check_sources(manifest.sources, suite.sources(), str(folder))
     adapted = dict(open_file(folder / ADAPTER_FILE))
     is_adapted = manifest.method is None or not manifest.method.endswith(NOT_ADAPTED)
-    thresholds = manifest.thresholds or {}
-    return ExportedModel.assemble(suite, merge, adapted, manifest.results, is_adapted, thresholds)
+    known = manifest.results, is_adapted, manifest.measured
+    return ExportedModel.assemble(suite, merge, adapted, *known)
 
 
 def adapter_features(folder: Path, images: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.reporting.summary import accuracy_columns, run_tables
-from wemoe_pl.runs.results_schema import thresholds_of
+from wemoe_pl.runs.results_schema import measured_in
 from wemoe_pl.system.console import Console
 from wemoe_pl.training.adapt import TestTimeAdaptation
 from wemoe_pl.training.lightning_noise import quiet_lightning
@@ -157,7 +157,7 @@ def adapt(
         job = PythonJob(module, of_data, given, steps, seed, progress, trainer or {})
         results, pictures = job.run() if out is None else job.run_in(Path(out).expanduser(), fresh)
     classifier = module.classifier.cpu().eval()
-    classifier.thresholds = thresholds_of(results)
+    classifier.measured = measured_in(results)
     return Adapted(classifier, results, pictures, suite, method)
 
 
@@ -202,7 +202,7 @@ def as_exported(adapted: Adapted) -> ExportedModel:
     folded = MultiTaskClassifier(
         encoder, heads, backbone=suite.backbone, experts=model.experts
     ).eval()
-    folded.thresholds = model.thresholds
+    folded.measured = model.measured
     sources = suite.sources()
     return ExportedModel(folded, suite, adapted.merge, learned, sources, adapted.results)
 

@@ -90,7 +90,7 @@ def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:
         why = str(error).rstrip(".")
         raise CheckpointError(f"{path} is not what {MANIFEST} beside it says: {why}.") from error
     classifier = MultiTaskClassifier(encoder, heads, backbone=backbone, experts=manifest.experts)
-    classifier.thresholds = manifest.thresholds or {}
+    classifier.measured = manifest.measured
     return classifier.eval()
 
 

@@ -17,14 +17,14 @@ from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.architecture import Architecture, own_state
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.model.measured import Measured
 from wemoe_pl.model.recipe import describe
-from wemoe_pl.model.task_inference import Thresholds
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import DenseVectors
 from wemoe_pl.moe.pruned import PrunedVectors
 from wemoe_pl.moe.routed_linear import RoutedLinear
 from wemoe_pl.runs.checkpoint import Sources
-from wemoe_pl.runs.results_schema import thresholds_of
+from wemoe_pl.runs.results_schema import measured_in
 
 IMAGES = 3  # the batch of a comparison: neither one nor a power of two
 
@@ -59,11 +59,11 @@ class ExportedModel:
         adapted: State,
         results: Mapping[str, Any] | None = None,
         is_adapted: bool = True,
-        thresholds: Thresholds | None = None,
+        measured: Measured | None = None,
     ) -> "ExportedModel":
         """Merge the suite's encoders, and load the learned weights.
 
-        The thresholds are those of the results, unless others are given.
+        What was measured is read from the results, unless it is given.
 
         Raises:
             CheckpointError: the learned weights are not of this model, or not all that it learns;
@@ -80,7 +80,7 @@ class ExportedModel:
         classifier.load_state_dict(dict(adapted), strict=False)
         if folds(classifier.encoder):
             classifier.encoder = fold(classifier.encoder)
-        classifier.thresholds = thresholds_of(results) if thresholds is None else thresholds
+        classifier.measured = measured_in(results) if measured is None else measured
         return cls(
             classifier.eval(),
             suite,
@@ -147,7 +147,7 @@ class ExportedModel:
                 "--dictionary."
             )
         merge = replace(self.merge, compression=compression)
-        known = self.results, self.is_adapted, self.classifier.thresholds
+        known = self.results, self.is_adapted, self.classifier.measured
         return self.assemble(self.suite, merge, self.adapted, *known)
 
     def cast(self, dtype: torch.dtype) -> "ExportedModel":
@@ -179,7 +179,7 @@ class ExportedModel:
         heads = {task: self.classifier.head(task) for task in self.classifier.tasks}
         experts, backbone = self.classifier.experts, self.suite.backbone
         classifier = MultiTaskClassifier(encoder, heads, backbone=backbone, experts=experts)
-        classifier.thresholds = self.classifier.thresholds
+        classifier.measured = self.classifier.measured
         return replace(self, classifier=classifier.eval())
 
 

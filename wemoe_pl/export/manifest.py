@@ -1,6 +1,5 @@
 """Write and read the manifest of an export: its contents, how it was made, and all file hashes."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NotRequired, cast
@@ -13,16 +12,23 @@ from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.compiled import CompiledFor, compiled_for
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.model.architecture import Architecture
+from wemoe_pl.model.measured import Measured
 from wemoe_pl.runs.checkpoint_schema import Digest, Source
-from wemoe_pl.runs.results_schema import Accuracies, CorruptionRecord, Fraction, RenderRecord
+from wemoe_pl.runs.results_schema import (
+    Accuracies,
+    CorruptionRecord,
+    Fraction,
+    MeanRoutingRecord,
+    RenderRecord,
+)
 from wemoe_pl.system.files import atomic_write, sha256
 from wemoe_pl.system.hub import is_inside
 from wemoe_pl.system.provenance import revision, versions
-from wemoe_pl.system.schema import STRICT, Schema, parse_json
+from wemoe_pl.system.schema import STRICT, Schema, json_text, parse_json
 
 MANIFEST = "wemoe_pl.json"
 VERSION = 1
-LATER = ("compiled",)  # fields that earlier versions do not know
+LATER = ("routing", "task", "compiled")  # fields that earlier versions do not know
 EncoderPrecision = Literal["float32", "bfloat16", "float16", "float64"]
 
 
@@ -72,6 +78,8 @@ class Manifest:
         versions: the versions of this program and of the packages that it is built on.
         revision: the revision of this program's source, if it is known.
         thresholds: the confidence below which an image is of no task, by rule and inferred task.
+        routing: the mean routing weights of each task's test images, a row per block.
+        task: the task that the encoder is a classifier of; None if it is of none alone.
         compiled: what the export's native code was compiled for; None if it has none.
         version: the version of this form of manifests.
     """
@@ -89,13 +97,15 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=versions)
     revision: str | None = None
     thresholds: dict[str, Accuracies] | None = None
+    routing: MeanRoutingRecord | None = None
+    task: str | None = None
     compiled: CompiledFor | None = None
     version: int = VERSION
 
     @classmethod
     def of(cls, model: ExportedModel, export_format: str, folder: Path) -> "Manifest":
         """Make the manifest of an export whose other files are written."""
-        shown = ExportedResults.__annotations__
+        shown, measured = ExportedResults.__annotations__, model.classifier.measured
         results = model.results and {key: model.results.get(key) for key in shown}
         return cls(
             format=export_format,
@@ -109,22 +119,27 @@ class Manifest:
             results=cast(ExportedResults, results) if results else None,
             method=model.method,
             revision=revision(),
-            thresholds={rule: dict(t) for rule, t in model.classifier.thresholds.items()},
             compiled=compiled_for(folder),
+            thresholds={rule: dict(t) for rule, t in measured.thresholds.items()},
+            routing={task: [[*row] for row in m] for task, m in measured.mean_routing.items()},
         )
+
+    @property
+    def measured(self) -> Measured:
+        """Return what the model knows of its test images; manifests of early versions lack it."""
+        return Measured(self.thresholds or {}, self.routing or {})
 
     @property
     def text(self) -> str:
         """Return the text of the manifest's file."""
         values = asdict(self)
         # What an export does not have is left out, so that earlier versions read all others.
-        shown = {key: v for key, v in values.items() if key not in LATER or v is not None}
-        return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
+        return json_text({key: value for key, value in values.items() if value or key not in LATER})
 
     def write(self, folder: Path) -> None:
         """Write the manifest next to the files that it describes."""
         with atomic_write(folder / MANIFEST) as temporary:
-            temporary.write_text(self.text)
+            temporary.write_text(self.text, encoding="utf-8")
 
     def check_files(self, folder: Path, needed: str) -> None:
         """Raise `CheckpointError` for the first file that is missing or not as it was written.

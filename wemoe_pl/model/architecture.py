@@ -17,7 +17,7 @@ from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.merging.wemoe import RouterSharing, WEMoE, part_of
 from wemoe_pl.moe.dictionary import Dictionary, restored
 from wemoe_pl.moe.layers import WeightEnsemblingMoE
-from wemoe_pl.moe.mixture import Mixture, RoutingMode, mixtures_of
+from wemoe_pl.moe.mixture import RoutingMode, mixtures_of
 from wemoe_pl.moe.pruned import Pruned
 from wemoe_pl.moe.router import NO_GATE, Gate
 
@@ -76,7 +76,7 @@ class Architecture:
         return cls(
             backbone.model,
             backbone.options,
-            experts=count_experts(first),
+            experts=first.num_experts,
             router_depth=first.router.depth,
             routing=first.routing,
             shared_router=len(mlps) > 1 and mlps[1].router is first.router,
@@ -190,15 +190,10 @@ def laid_out_as(place: Tensor, tensor: Tensor) -> Tensor:
     return moved.copy_(tensor)
 
 
-def count_experts(mixture: Mixture) -> int:
-    """Return T, the number of experts of a mixture."""
-    return next(vectors.count for _, vectors in mixture.task_vectors.items())
-
-
 def take_dictionaries(state: State, encoder: nn.Module) -> None:
     """Give an encoder's mixtures the dictionaries of a state dict, in the form stored there."""
     for name, mixture in mixtures_of(encoder).items():
-        prefix, count = f"{name}{TASK_VECTORS}", count_experts(mixture)
+        prefix, count = f"{name}{TASK_VECTORS}", mixture.num_experts
         weights = mixture.pretrained.named_parameters()
         vectors = {k: restored(part_of(state, f"{prefix}{k}."), w, count) for k, w in weights}
         mixture.task_vectors = Dictionary(vectors)

@@ -2,65 +2,27 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wemoe_pl.data.preprocessing import AnyImages, PreparedBatch, Preprocessing, prepared_batches
 from wemoe_pl.errors import ConfigError, at_least, did_you_mean
 from wemoe_pl.merging.baselines import PerTaskEncoder
+from wemoe_pl.merging.folding import folds
+from wemoe_pl.model.measured import Measured, Thresholds
 from wemoe_pl.model.multi_task_model import MultiTaskModel
+from wemoe_pl.model.prediction import Prediction, ranked
+from wemoe_pl.model.specialising import specialised
 from wemoe_pl.model.task_inference import (
     BEST_RULE,
     InferenceRule,
-    Thresholds,
     has_entropies,
     infer_task,
 )
 from wemoe_pl.model.torch_defaults import torch_defaults
 from wemoe_pl.system.warn import warn_once
-
-Ranking = list[tuple[str, float]]
-
-
-class Prediction(NamedTuple):
-    """A prediction is the answer of a classifier about an image.
-
-    Attributes:
-        task: the given or inferred task; None if the image is like those of none of the tasks.
-        task_confidence: the confidence in an inferred task, from 0 to 1; None if the task was
-            given, or is the only one.
-        class_name: the most probable class of the task; None without a task.
-        probability: the probability of this class; None without a task.
-        top: the most probable classes with their probabilities, as many as were asked for.
-        image: the path of the image, or its row in a table; None if it was given in memory.
-        error: the reason why the image could not be read; it then has no task.
-    """
-
-    task: str | None
-    task_confidence: float | None
-    class_name: str | None
-    probability: float | None
-    top: Ranking
-    image: str | None = None
-    error: str | None = None
-
-    @classmethod
-    def unreadable(cls, image: str, error: str) -> "Prediction":
-        """Return the prediction for an image that cannot be read."""
-        return cls(None, None, None, None, [], image, error)
-
-    @classmethod
-    def of_none(cls, confidence: float) -> "Prediction":
-        """Return the prediction for an image of none of the tasks, whose confidence is too low."""
-        return cls(None, confidence, None, None, [])
-
-    def __repr__(self) -> str:
-        """Show all fields, but `image` and `error` only if they are set."""
-        always = ("task", "task_confidence", "class_name", "probability", "top")
-        shown = {k: v for k, v in self._asdict().items() if k in always or v is not None}
-        return f"Prediction({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 class MultiTaskClassifier(MultiTaskModel):
@@ -76,11 +38,10 @@ class MultiTaskClassifier(MultiTaskModel):
         experts: the names of the merged experts, in the order of the routing weights.
 
     Attributes:
-        thresholds: the confidence below which an image is of none of the tasks, by rule and
-            inferred task; empty if nothing was calibrated.
+        measured: the measurements of the run on its test images.
     """
 
-    thresholds: Thresholds = {}  # noqa: RUF012 (nobody changes it)
+    measured = Measured()
 
     @cached_property
     def preprocess(self) -> Preprocessing:
@@ -150,7 +111,7 @@ class MultiTaskClassifier(MultiTaskModel):
             inferred = infer_task(rule, logits, routing_weights, self.experts)
             found = zip(*(values.tolist() for values in inferred), strict=True)
             asked = [[(tasks[place], confidence)] for place, confidence in found]
-        least = thresholds_by(rule, self.thresholds) if rule is not None and reject else {}
+        least = thresholds_by(rule, self.measured.thresholds) if rule is not None and reject else {}
         return [
             [
                 Prediction.of_none(sure)
@@ -181,17 +142,25 @@ class MultiTaskClassifier(MultiTaskModel):
         Raises:
             ConfigError: the model has no routers.
         """
-        if not self.routed:
-            raise ConfigError(
-                "This model has no routers: its weights are the same for every image."
-            )
-        weights = []
-        with self.recorded_routing():
-            for _, batch in self.batches(images, batch_size):
-                self.encode(batch)
-                weights.append(torch.stack(self.routing_weights, dim=1))
-        by_expert = torch.cat(weights).float().unbind(dim=-1)
+        by_expert = routing_of(self, images, batch_size).unbind(dim=-1)
         return dict(zip(self.experts, by_expert, strict=True))
+
+    def specialise(self, task: str, images: AnyImages | None = None) -> nn.Module:
+        """Return a plain classifier of one task: a timm encoder with its head, images → logits.
+
+        It costs as much as the pretrained encoder. The mixtures of WEMoE are folded with the mean
+        routing weights of the task, so its answers may differ from this model's.
+
+        Args:
+            task: the task of all images that it will see, each prepared by `preprocess`.
+            images: some images of the task, as for `predict`, to take the mean over; by default it
+                is the mean over the test images, as the run has kept it. Only WEMoE reads them.
+
+        Raises:
+            WeMoEError: there is no such task, its routing is not known, or the model has no weights
+                that are the same for all images of a task.
+        """
+        return specialised(self, task, mean_routing_of(self, task, images))
 
     def batches(self, images: AnyImages, batch_size: int) -> Iterator[PreparedBatch]:
         """Yield images, as `predict` takes them, as named batches on the model's device."""
@@ -203,6 +172,41 @@ class MultiTaskClassifier(MultiTaskModel):
     def __repr__(self) -> str:
         """Describe the classifier, and how it is used."""
         return description_of(self)
+
+
+def routing_of(model: MultiTaskClassifier, images: AnyImages, batch_size: int) -> Tensor:
+    """Return the routing weights of images, (n, blocks, T); `ConfigError` without routers."""
+    if not model.routed:
+        raise ConfigError("This model has no routers: its weights are the same for every image.")
+    weights = []
+    with model.recorded_routing():
+        for _, batch in model.batches(images, batch_size):
+            model.encode(batch)
+            weights.append(torch.stack(model.routing_weights, dim=1))
+    return torch.cat(weights).float()
+
+
+def mean_routing_of(
+    model: MultiTaskClassifier, task: str, images: AnyImages | None
+) -> Tensor | None:
+    """Return the mean routing weights of a task's images, (blocks, T); None if all have the same.
+
+    Raises:
+        ConfigError: there is no such task, or no images are given and the run has kept no mean.
+    """
+    model.head(task)
+    if not model.mixtures or folds(model.encoder):
+        return None
+    if images is not None:
+        every = model.routing(images)
+        return torch.stack([weights.mean(dim=0) for weights in every.values()], dim=1)
+    if task not in model.measured.mean_routing:
+        raise ConfigError(
+            f"The model does not know how images of '{task}' are routed: give some images of this "
+            f"task, specialise('{task}', images), or score the run with this version of wemoe-pl, "
+            "which keeps their mean routing weights in results and exports."
+        )
+    return torch.tensor(model.measured.mean_routing[task])
 
 
 def description_of(model: MultiTaskClassifier) -> str:
@@ -270,12 +274,3 @@ def thresholds_by(rule: InferenceRule, thresholds: Thresholds) -> Mapping[str, f
             "results and exports."
         )
     return thresholds.get(rule, {})
-
-
-def ranked(logits: Tensor, classes: Sequence[str], top: int) -> list[Ranking]:
-    """Return for each row of (B, C) the most probable classes with probabilities, best first."""
-    best = logits.softmax(dim=-1).topk(min(top, len(classes)), dim=-1)
-    return [
-        [(classes[label], probability) for label, probability in zip(*row, strict=True)]
-        for row in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]

@@ -13,8 +13,6 @@ InferenceRule = Literal["entropy", "routing", "logit"]
 BEST_RULE: InferenceRule = "entropy"  # right more often, and needs no routers: docs/miniature.md
 # The power, among those that were tried, whose confidences came true: docs/use.md
 CONFIDENCE_POWER = 2
-# The confidence below which an image is of none of the tasks, by rule and inferred task.
-Thresholds = Mapping[str, Mapping[str, float]]
 TINY = torch.finfo(torch.float).tiny
 
 

@@ -41,6 +41,11 @@ class Mixture(Routed):
     def pretrained(self) -> nn.Module:
         """Return the module whose weights are W0."""
 
+    @property
+    def num_experts(self) -> int:
+        """Return T, the number of experts."""
+        return next(vectors.count for _, vectors in self.task_vectors.items())
+
     def add_experts(
         self,
         experts: Sequence[Model],
@@ -72,19 +77,25 @@ class Mixture(Routed):
         return routing_weights
 
     @torch.no_grad()
-    def fold(self) -> nn.Module:
-        """Return a plain module with the same outputs, if every input is routed alike.
+    def fold(self, routing_weights: Tensor | None = None) -> nn.Module:
+        """Return a plain module with the weights that one routing gives.
+
+        Args:
+            routing_weights: the routing weights of all inputs, (T,); None for those of a router of
+                depth 0, which routes all inputs alike.
 
         Raises:
-            MergeError: the router depends on its input.
+            MergeError: no routing weights are given, and the router depends on its input.
         """
-        if self.router.depth != 0:
+        if routing_weights is None and self.router.depth != 0:
             raise MergeError(
                 f"A router of depth {self.router.depth} mixes the weights anew for every input: "
-                "only a router of depth 0 can be folded into plain weights."
+                "only a router of depth 0 can be folded into plain weights, unless it is said by "
+                "which routing weights."
             )
+        of_all = self.router.of_all if routing_weights is None else routing_weights[None]
         folded = deepcopy(self.pretrained)
-        for name, mixed in self.task_vectors.mix(self.router.of_all).items():
+        for name, mixed in self.task_vectors.mix(of_all).items():
             folded.get_parameter(name).add_(mixed[0])
         return folded
 

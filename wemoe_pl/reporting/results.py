@@ -1,6 +1,5 @@
 """Collect and write `results.json`: the scores of a run, and the facts of how it was made."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +14,14 @@ from wemoe_pl.merging.baselines import PerTaskEncoder
 from wemoe_pl.model.recipe import describe
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.system.provenance import revision, versions
+from wemoe_pl.system.schema import json_text
 from wemoe_pl.system.warn import warn
 from wemoe_pl.training.metrics import mean, never_right, normalized_mean
 from wemoe_pl.training.module import MultiTaskModule
+from wemoe_pl.training.routing import TaskRouting
 from wemoe_pl.training.shown_metrics import INFORMATION
+
+ROUTING_DIGITS = 6  # after the point: routing weights are near 0.3, and more change no answer
 
 
 def collect_results(
@@ -43,6 +46,7 @@ def collect_results(
         "tasks": list(accuracy) or list(module.test_results[INFORMATION.result]),
         "classes": dict(classifier.num_classes),
         **module.test_results,
+        "routing": mean_routing(module.routing),
         "own_reference": module.own_reference,
         "told_task": isinstance(classifier.encoder, PerTaskEncoder),
         "mean": mean(accuracy),
@@ -54,6 +58,19 @@ def collect_results(
         "revision": revision(),
         "seed": seed,
         "sources": module.frozen_sources,
+    }
+
+
+def mean_routing(routing: Mapping[str, TaskRouting]) -> dict[str, list[list[float]]]:
+    """Return the mean routing weights of each task, a row per block; leave out what is not finite.
+
+    A model of routers that have diverged has other scores that tell so.
+    """
+    means = {task: statistics.mean.double().cpu() for task, statistics in routing.items()}
+    return {
+        task: [[round(weight, ROUTING_DIGITS) for weight in row] for row in mean.tolist()]
+        for task, mean in means.items()
+        if mean.isfinite().all()
     }
 
 
@@ -86,7 +103,7 @@ def parameter_counts(encoder: nn.Module, heads: nn.Module | None = None) -> dict
 def write_results(path: Path, results: Mapping[str, Any]) -> None:
     """Write `results.json`, whole or not at all, without numbers that are not finite."""
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(finite(results), indent=2, allow_nan=False) + "\n")
+        temporary.write_text(json_text(finite(results)), encoding="utf-8")
 
 
 def finite(results: Mapping[str, Any], above: str = "") -> dict[str, Any]:

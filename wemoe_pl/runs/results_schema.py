@@ -9,6 +9,7 @@ from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from wemoe_pl.errors import CheckpointError
+from wemoe_pl.model.measured import Measured
 from wemoe_pl.runs.checkpoint_schema import Digest, Natural, ProgramRecord, Source
 from wemoe_pl.system.schema import STRICT, Schema, parse_json
 
@@ -17,6 +18,7 @@ Fraction = Annotated[
 ]  # in single precision a sum of shares may exceed 1
 ByTask = dict[str, float]
 Accuracies = dict[str, Fraction]
+MeanRoutingRecord = dict[str, list[list[float]]]  # by task, a row of routing weights per block
 
 
 class Parameters(TypedDict):
@@ -125,6 +127,7 @@ class Results(TypedDict):
     information: NotRequired[ByTask]
     diversity: NotRequired[ByTask]
     unknown_task: NotRequired[dict[str, RuleScores]]
+    routing: NotRequired[MeanRoutingRecord]
     images: NotRequired[dict[str, Natural]]
     own_reference: NotRequired[str | None]
     told_task: NotRequired[bool]
@@ -141,13 +144,16 @@ class Results(TypedDict):
     fast_dev_run: NotRequired[bool]
 
 
-def thresholds_of(results: Mapping[str, Any] | None) -> dict[str, dict[str, float]]:
-    """Return the confidences below which an image is of no task, by rule and inferred task.
+def measured_in(results: Mapping[str, Any] | None) -> Measured:
+    """Return what the model of some results knows of its test images.
 
-    There are none if the run was not scored, has one task, or is of an earlier version.
+    It knows nothing if the run was not scored or is of an earlier version. There are no thresholds
+    for a single task, and no routing weights without routers.
     """
-    by_rule = (results or {}).get("unknown_task", {})
-    return {rule: scores["threshold"] for rule, scores in by_rule.items() if "threshold" in scores}
+    known = results or {}
+    by_rule = known.get("unknown_task", {}).items()
+    thresholds = {rule: scores["threshold"] for rule, scores in by_rule if "threshold" in scores}
+    return Measured(thresholds, known.get("routing") or {})
 
 
 RESULTS_SCHEMA = Schema(Results)

@@ -1,6 +1,7 @@
 """Check files that are read again against schemas, which name their fields and types."""
 
 import json
+import re
 import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass, is_dataclass
@@ -18,6 +19,8 @@ UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 # Numbers may not be texts, truth values, infinite or NaN, unless a field says so.
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 OPEN = STRICT | ConfigDict(extra="allow")  # for contents to which others may add fields
+# A list of numbers that JSON has indented; no text in JSON has a line break that is not escaped.
+ROW_OF_NUMBERS = re.compile(r"\[\n\s*([-+.\deE]+(?:,\n\s*[-+.\deE]+)*)\n\s*\]")
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,25 @@ def dotted(place: Iterable[int | str]) -> str:
     'accuracy.dtd.0'
     """
     return ".".join(str(part) for part in place)
+
+
+def json_text(value: Any) -> str:
+    r"""Return JSON that people can read: indented, with every row of numbers on one line.
+
+    Raises:
+        ValueError: a number is not finite.
+
+    >>> print(json_text({"rows": [[0.5, 1], [2, 3]], "name": "a"}), end="")
+    {
+      "rows": [
+        [0.5, 1],
+        [2, 3]
+      ],
+      "name": "a"
+    }
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return ROW_OF_NUMBERS.sub(lambda row: f"[{' '.join(row[1].split())}]", text) + "\n"
 
 
 def parse_json(text: str) -> Any:

@@ -13,8 +13,9 @@ from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.merging.base import NOT_ADAPTED, MergeMethod, checked_method
 from wemoe_pl.model.building import build_classifier, build_classifiers
 from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.model.measured import Measured
 from wemoe_pl.model.recipe import describe, rebuild, rebuild_options
-from wemoe_pl.model.task_inference import InferenceRule, Thresholds
+from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.runs.checkpoint import IDENTITY, read_checkpoint
 from wemoe_pl.training.module import MultiTaskModule
 from wemoe_pl.training.references import REFERENCES
@@ -32,8 +33,8 @@ class MergedModule(MultiTaskModule):
         references: True to also score pretrained, task arithmetic and the individual experts.
 
     Attributes:
-        thresholds: the confidence, by rule and inferred task, below which `predict` says that an
-            image is of none of the tasks. It comes from the run whose checkpoint is used.
+        measured: the measurements of the run whose checkpoint is used; by its thresholds, `predict`
+            says that an image is of none of the tasks.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class MergedModule(MultiTaskModule):
         self.only_task = task
         self.compare = references
         self.is_adapted = False
-        self.thresholds: Thresholds = {}
+        self.measured = Measured()
 
     @property
     def method(self) -> str:
@@ -70,10 +71,10 @@ class MergedModule(MultiTaskModule):
         return [self.only_task] if self.only_task else self.classifier.tasks
 
     def on_predict_start(self) -> None:
-        """Refuse a rule by which the model cannot infer tasks, and hand over the thresholds."""
+        """Refuse a rule by which the model cannot infer tasks, and hand over what was measured."""
         if self.infer_task is not None:
             self.classifier.check_rule(self.infer_task)
-            self.classifier.thresholds = self.thresholds
+            self.classifier.measured = self.measured
 
     def build(self) -> MultiTaskClassifier:
         """Build the merged encoder with the suite's heads."""
