@@ -38,9 +38,7 @@ def model(tiny_suite: Suite) -> MultiTaskClassifier:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_classifier(tiny_suite, WEMoE(init_std=0.1)).eval()
-    model.measured = Measured(
-        {"entropy": {}, "routing": {}}
-    )  # as of a run that has rejected none
+    model.measured = Measured({"entropy": {}, "routing": {}})  # as of a run that has rejected none
     return model
 
 

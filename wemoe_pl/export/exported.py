@@ -41,6 +41,9 @@ class ExportedModel:
         sources: the source of each frozen part, with its SHA-256.
         results: the results of the run; None if it was not scored.
         is_adapted: True if weights were learned, or there are none to learn.
+        task: the task whose logits the encoder gives instead of features; None if it gives
+            features, for the heads of all tasks.
+        origin: the model of all tasks that a classifier of one task was made of.
     """
 
     classifier: MultiTaskClassifier
@@ -50,6 +53,8 @@ class ExportedModel:
     sources: Sources
     results: Mapping[str, Any] | None = None
     is_adapted: bool = True
+    task: str | None = None
+    origin: "ExportedModel | None" = None
 
     @classmethod
     def assemble(
@@ -99,7 +104,12 @@ class ExportedModel:
     @property
     def recipe(self) -> dict[str, Any]:
         """Return the recipe of the merge as plain values."""
-        return {"suite": describe(self.suite), "merge": describe(self.merge)}
+        return {"suite": describe(self.whole.suite), "merge": describe(self.merge)}
+
+    @property
+    def whole(self) -> "ExportedModel":
+        """Return the model of all tasks."""
+        return self.origin or self
 
     @property
     def architecture(self) -> Architecture:

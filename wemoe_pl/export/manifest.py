@@ -105,7 +105,8 @@ class Manifest:
     @classmethod
     def of(cls, model: ExportedModel, export_format: str, folder: Path) -> "Manifest":
         """Make the manifest of an export whose other files are written."""
-        shown, measured = ExportedResults.__annotations__, model.classifier.measured
+        shown, whole = ExportedResults.__annotations__, model.whole.classifier
+        tasks, measured = [model.task] if model.task else whole.tasks, whole.measured
         results = model.results and {key: model.results.get(key) for key in shown}
         return cls(
             format=export_format,
@@ -114,11 +115,12 @@ class Manifest:
             sources={part: cast(Source, dict(s)) for part, s in model.sources.items()},
             architecture=model.architecture,
             precision=cast(EncoderPrecision, str(model.dtype).removeprefix("torch.")),
-            heads={task: described_head(model, task) for task in model.classifier.tasks},
-            experts=list(model.classifier.experts),
+            heads={task: described_head(model.whole, task) for task in tasks},
+            experts=list(whole.experts),
             results=cast(ExportedResults, results) if results else None,
             method=model.method,
             revision=revision(),
+            task=model.task,
             compiled=compiled_for(folder),
             thresholds={rule: dict(t) for rule, t in measured.thresholds.items()},
             routing={task: [[*row] for row in m] for task, m in measured.mean_routing.items()},

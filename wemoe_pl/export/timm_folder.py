@@ -44,7 +44,7 @@ def timm_config(model: ExportedModel, as_wemoe: bool) -> dict[str, Any]:
     cfg = plain.pretrained_cfg
     named = {key: cfg[key] for key in ("first_conv", "classifier") if cfg.get(key)}
     # The rest of timm's own config is left out, since it names a file on the hub to load instead.
-    return {
+    config: dict[str, Any] = {
         "architecture": "wemoe" if as_wemoe else architecture.backbone,
         "num_classes": plain.num_classes,
         "num_features": plain.num_features,
@@ -56,6 +56,11 @@ def timm_config(model: ExportedModel, as_wemoe: bool) -> dict[str, Any]:
             "fixed_input_size": bool(cfg.get("fixed_input_size")),
         },
     }
+    if model.task:
+        # transformers gives the number of classes itself, and refuses to be given it twice.
+        del config["model_args"]["num_classes"]
+        config["label_names"] = list(model.whole.classifier.head(model.task).classes)
+    return config
 
 
 @torch.no_grad()

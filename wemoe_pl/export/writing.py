@@ -45,7 +45,7 @@ def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None
     if chosen.builds_encoder or (model.classifier.chooses_experts and name != "adapter"):
         check_can_be_built(model)
     model = chosen.prepare(model)
-    if model.merge.trains_heads and not chosen.has_heads:
+    if model.merge.trains_heads and not (chosen.has_heads or model.task):
         say(
             f"The format {name} holds no heads, and those of this model were trained with the "
             "encoder: they are in `heads/` of the run's folder, and in a bundle or an adapter."
@@ -59,8 +59,9 @@ def export(model: ExportedModel, name: str, out: Path, say: Callable[[str], None
         card = model_card(shareable(manifest), out, None, difference)
         # The manifest has no hash of the card, so that people may edit it.
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
-    say(f"Read back, its features differ by at most {difference:.1e} from the model's.")
-    warn_of_no_change(model)
+    kind = "logits" if model.task else "features"
+    say(f"Read back, its {kind} differ by at most {difference:.1e} from the model's.")
+    warn_of_no_change(model.whole)
     return difference
 
 
@@ -81,7 +82,7 @@ def warn_of_no_change(model: ExportedModel) -> None:
 
     Experts that were ignored somewhere, such as adapters whose keys match nothing, show by that.
     """
-    if isinstance(model.merge, Pretrained):
+    if isinstance(model.merge, Pretrained) or isinstance(model.classifier.encoder, PerTaskEncoder):
         return
     encoder = model.suite.load_pretrained().to(model.images).eval()
     with torch.no_grad():
