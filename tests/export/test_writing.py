@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,11 @@ from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.loading import load
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.names import EXPORT_FORMATS
-from wemoe_pl.export.programs import Run
+from wemoe_pl.export.programs import AllTasks, Run
 from wemoe_pl.export.writing import TOLERANCE, export, largest_difference
 from wemoe_pl.merging.adamerging import AdaMerging
 from wemoe_pl.merging.base import MergeMethod
-from wemoe_pl.merging.baselines import Individual
+from wemoe_pl.merging.baselines import Individual, Pretrained
 from wemoe_pl.merging.mass import MASS
 from wemoe_pl.merging.smile import SMILE
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
@@ -31,6 +32,7 @@ from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.measured import Measured
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.system.configs import find_config
+from wemoe_pl.system.warn import WeMoEWarning
 
 MakeModel = Callable[[MergeMethod], ExportedModel]
 QUICK = [name for name in EXPORT_FORMATS if name != "aoti"]  # which see test_compiled.py
@@ -261,3 +263,46 @@ def test_what_is_merged_for_every_image_is_refused_but_as_an_adapter(
     assert "The encoder looks at every image twice" in (exports / CARD_FILE).read_text()
     with pytest.raises(ConfigError, match=r"^MASS merges weights anew for every image"):
         model.cast(torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("method", "warns"),
+    [
+        (TaskArithmetic(scaling=0.0), True),
+        (TaskArithmetic(), False),
+        (WEMoE(), False),
+        (Pretrained(), False),
+    ],
+    ids=repr,
+)
+def test_a_model_that_is_the_pretrained_one_is_warned_of(
+    make_model: MakeModel,
+    method: MergeMethod,
+    warns: bool,
+    exports: Path,
+    silent: Callable[[str], None],
+) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        export(make_model(method), "adapter", exports, silent)
+    said = [str(warning.message) for warning in caught if warning.category is WeMoEWarning]
+    assert [line.startswith(f"The features of this {method.label} are those") for line in said] == [
+        True
+    ] * warns
+    assert (exports / MANIFEST).is_file()
+
+
+def test_logits_and_routing_weights_are_compared_too(make_model: MakeModel) -> None:
+    model = make_model(WEMoE())
+    with torch.no_grad():
+        outputs = [*AllTasks(model.classifier)(model.images)]
+    assert writing.check_outputs(model, lambda images: outputs) == 0
+    named = ("features", "logits of 'cars'", "logits of 'mnist'", "routing weights")
+    for place, name in enumerate(named):
+        changed = [output + 1e-2 * (place == i) for i, output in enumerate(outputs)]
+        with pytest.raises(CheckpointError, match=f"read back, its {name} differ by up to 1.0e-02"):
+            writing.check_outputs(model, lambda images, changed=changed: changed)
+    with pytest.raises(CheckpointError, match="has 3 outputs instead of 4"):
+        writing.check_outputs(model, lambda images: outputs[:3])
+    with pytest.raises(CheckpointError, match="differ by up to inf"):
+        writing.check_outputs(model, lambda images: outputs, batches=(1,))

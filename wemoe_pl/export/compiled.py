@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 from zipfile import ZipFile
 
@@ -20,8 +21,7 @@ from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.programs import Run, describe_outputs, traced
 
 COMPILED_FILE = "compiled.pt2"
-# The logger that tells everybody without a GPU that CUDA does not run.
-TOOLS_OF_CUDA = "torch.utils.cpp_extension"
+NOISY = ("torch.utils.cpp_extension", "torch._inductor.utils")
 SETTINGS = {
     # Headers that are compiled before would be left in the folder for temporary files.
     "aot_inductor.precompile_headers": False,
@@ -70,25 +70,33 @@ def write_compiled(model: ExportedModel, folder: Path) -> None:
         ConfigError: the compiler failed.
     """
     from torch._inductor import aoti_compile_and_package
-    from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
+    from torch._inductor.exc import CppCompileError, InductorError, InvalidCxxCompiler
     from torch._inductor.utils import fresh_cache
 
-    program = traced(model)
+    program, package = traced(model), folder / COMPILED_FILE
     try:
-        with quiet_tools_of_cuda(), fresh_cache():  # a folder for what the compiler leaves
-            path = folder / COMPILED_FILE
+        # What the compiler leaves is removed by the outer folder if it fails.
+        with less_noise(), TemporaryDirectory() as place, fresh_cache(dir=place):
             aoti_compile_and_package(
-                program, package_path=str(path), inductor_configs=known_settings()
+                program, package_path=str(package), inductor_configs=known_settings()
             )
-    except (CppCompileError, InvalidCxxCompiler) as error:
-        faults = [line for line in str(error).splitlines() if "error" in line.lower()]
-        said = f" ({faults[-1].strip()})" if faults else ""
+    except (CppCompileError, InvalidCxxCompiler, InductorError) as error:
+        cause = getattr(error, "inner_exception", error)
+        if not isinstance(cause, CppCompileError | InvalidCxxCompiler):
+            raise
         raise ConfigError(
-            f"The C++ compiler failed on the code that torch wrote for the model{said}: try "
-            "another compiler by the environment variable CXX, or choose torch-export."
+            f"The C++ compiler failed on the code that torch wrote for the model{said_by(cause)}: "
+            "try another compiler by the environment variable CXX, or choose torch-export."
         ) from error
-    remove_source(folder / COMPILED_FILE)
+    remove_source(package)
     describe_outputs(model, folder)
+
+
+def said_by(error: Exception) -> str:
+    """Return in brackets the last error that a compiler printed, or nothing."""
+    printed = str(getattr(error, "output", error)).splitlines()
+    faults = [line.strip() for line in printed if "error" in line.lower()]
+    return f" ({faults[-1]})" if faults else ""
 
 
 def known_settings() -> dict[str, Any]:
@@ -115,21 +123,26 @@ def open_compiled(folder: Path) -> Run:
     """Return the written package as a function of images, which runs its native code."""
     from torch._inductor import aoti_load_package
 
-    with quiet_tools_of_cuda():
+    with less_noise():
         run: Run = torch.no_grad()(aoti_load_package(str(folder / COMPILED_FILE)))
     return run
 
 
 @contextmanager
-def quiet_tools_of_cuda() -> Iterator[None]:
-    """Keep torch from telling, while the block runs, that a machine without a GPU has none."""
-    logger = logging.getLogger(TOOLS_OF_CUDA)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+def less_noise() -> Iterator[None]:
+    """Keep torch, while the block runs, from warning of a missing GPU and of folders that it left.
+
+    What goes wrong is told by errors all the same.
+    """
+    loggers = {logging.getLogger(name) for name in NOISY}
+    before = {logger: logger.level for logger in loggers}
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 def compiled_for(folder: Path) -> CompiledFor | None:
