@@ -17,6 +17,7 @@ from torch import Tensor
 from wemoe_pl.cli import main, verbs
 from wemoe_pl.cli.options import SUBCOMMANDS, VERBS
 from wemoe_pl.cli.verbs import run, run_verb
+from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.loading import load

@@ -113,7 +113,7 @@ def test_a_model_that_routes_tokens_is_read_back_as_it_was(
 def test_a_model_that_routes_tokens_is_refused_where_it_would_be_built_anew(
     make_model: MakeModel, name: str, exports: Path, silent: Callable[..., None]
 ) -> None:
-    complaint = "SMILE routes every token by itself.*: choose adapter, onnx or torch-export"
+    complaint = "SMILE routes every token by itself.*: choose adapter, onnx, torch-export or aoti"
     with pytest.raises(ConfigError, match=complaint):
         export(make_model(SMILE(2, 2)), name, exports, silent)
     with pytest.raises(ConfigError, match=complaint):

@@ -203,5 +203,5 @@ def check_can_be_built(model: ExportedModel) -> None:
     if any(isinstance(m, RoutedLinear) for m in model.classifier.encoder.modules()):
         raise ConfigError(
             f"{model.merge.label} routes every token by itself, and the format asked for holds "
-            "plain and upscaled encoders only: choose adapter, onnx or torch-export."
+            "plain and upscaled encoders only: choose adapter, onnx, torch-export or aoti."
         )
