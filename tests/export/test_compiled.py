@@ -16,7 +16,7 @@ from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.export.compiled import (
     COMPILED_FILE,
     check_compiler,
-    compiled_for,
+    compiled_as_stated,
     open_compiled,
     write_compiled,
 )
@@ -74,7 +74,7 @@ def test_it_answers_for_every_task_in_batches_of_any_size(
 def test_it_says_what_it_was_compiled_for(compiled: Path) -> None:
     about = read_manifest(compiled / MANIFEST).compiled
     assert about is not None
-    assert about == compiled_for(compiled)
+    assert about == compiled_as_stated(compiled)
     assert about["torch"] == torch.__version__
     assert (about["device"], about["cuda_capability"]) == ("cpu", "")
     assert (about["platform"], about["machine"]) == (sys.platform, platform.machine())
@@ -157,5 +157,5 @@ def test_a_compiler_that_fails_is_one_sentence(
 
 def test_other_exports_were_compiled_for_nothing(make_model: MakeModel, exports: Path) -> None:
     export(make_model(TaskArithmetic()), "bundle", exports, lambda line: None)
-    assert compiled_for(exports) is None
+    assert compiled_as_stated(exports) is None
     assert "compiled" not in json.loads((exports / MANIFEST).read_text())

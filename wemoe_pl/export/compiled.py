@@ -145,7 +145,7 @@ def less_noise() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def compiled_for(folder: Path) -> CompiledFor | None:
+def compiled_as_stated(folder: Path) -> CompiledFor | None:
     """Read what the package of a folder was compiled for, without loading it; None without one."""
     path = folder / COMPILED_FILE
     if not path.is_file():

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from wemoe_pl.checkpoints.heads import CosineHead
 from wemoe_pl.errors import CheckpointError
-from wemoe_pl.export.compiled import CompiledFor, compiled_for
+from wemoe_pl.export.compiled import CompiledFor, compiled_as_stated
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.model.architecture import Architecture
 from wemoe_pl.model.measured import Measured
@@ -80,7 +80,7 @@ class Manifest:
         thresholds: the confidence below which an image is of no task, by rule and inferred task.
         routing: the mean routing weights of each task's test images, a row per block.
         task: the task that the encoder is a classifier of; None if it is of none alone.
-        compiled: what the export's native code was compiled for; None if it has none.
+        compiled: the target of the export's native code; None if it has none.
         version: the version of this form of manifests.
     """
 
@@ -121,7 +121,7 @@ class Manifest:
             method=model.method,
             revision=revision(),
             task=model.task,
-            compiled=compiled_for(folder),
+            compiled=compiled_as_stated(folder),
             thresholds={rule: dict(t) for rule, t in measured.thresholds.items()},
             routing={task: [[*row] for row in m] for task, m in measured.mean_routing.items()},
         )

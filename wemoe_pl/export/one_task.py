@@ -49,7 +49,7 @@ def classifier_of(model: ExportedModel, task: str, say: Callable[[str], None]) -
             f"it divides all by {norm:.3g}, the mean norm for images of noise. The order of the "
             "classes stays the same, but their probabilities may be sharper or flatter."
         )
-    encoder.head = joined(own, linear.weight, linear.bias)
+    encoder.head = one_layer(own, linear.weight, linear.bias)
     backbone = Backbone(
         model.suite.backbone.model,
         {**model.suite.backbone.options, "num_classes": len(head.classes)},
@@ -70,7 +70,7 @@ def without_norm(head: ClassificationHead, norm: float) -> LinearHead:
     return LinearHead(linear.weight / norm, head.classes, linear.bias)
 
 
-def joined(projection: nn.Module, weight: Tensor, bias: Tensor) -> nn.Linear:
+def one_layer(projection: nn.Module, weight: Tensor, bias: Tensor) -> nn.Linear:
     """Return one linear layer for a projection, or none, and a head behind it."""
     if isinstance(projection, nn.Linear):
         bias = bias if projection.bias is None else F.linear(projection.bias, weight, bias)

@@ -126,7 +126,7 @@ def check_outputs(model: ExportedModel, run: Run, batches: Sequence[int] = (IMAG
 
     Args:
         model: the model.
-        run: what was read back, as a function of images; it may give the features alone.
+        run: the export as a function of images, which may give the features alone.
         batches: the sizes of the batches that both are given.
 
     Raises:
@@ -149,19 +149,20 @@ def check_outputs(model: ExportedModel, run: Run, batches: Sequence[int] = (IMAG
                 allowed_difference(own, model.dtype),
             )
             if not difference <= allowed:
+                kind = output_in_words(name)
                 raise CheckpointError(
-                    f"The export does not agree with the model: read back, its {in_words(name)} "
-                    f"differ by up to {difference:.1e}, and at most {allowed:.1e} is allowed. The "
-                    "export was deleted."
+                    f"The export does not agree with the model: read back, its {kind} differ by "
+                    f"up to {difference:.1e}, and at most {allowed:.1e} is allowed. The export was "
+                    "deleted."
                 )
             differences += [difference] if name == FEATURES else []
     return max(differences)
 
 
-def in_words(output: str) -> str:
+def output_in_words(output: str) -> str:
     """Name an output in a sentence.
 
-    >>> in_words("routing_weights"), in_words("cars")
+    >>> output_in_words("routing_weights"), output_in_words("cars")
     ('routing weights', "logits of 'cars'")
     """
     is_task = output not in (FEATURES, ROUTING_WEIGHTS)
