@@ -57,6 +57,7 @@ def test_a_benchmark_is_of_everything_unless_some_is_chosen() -> None:
     assert bench_parser().parse_args([]) == Namespace(
         measures=[], shapes="vitb32", samples="16", experts="8", depths="2", blocks=None,
         repeats=5, device="cpu", precision="float32", threads=None, seed=0, out="runs/bench",
+        run=None, images=200,
     )  # fmt: skip
     told = bench_parser().format_help()
     assert all(name in told for name in (*BENCH_MEASURES, *BENCH_SHAPES, *PRECISIONS))

@@ -14,6 +14,7 @@ from wemoe_pl.bench.forms import forms
 from wemoe_pl.bench.limits import limits
 from wemoe_pl.bench.plan import plan
 from wemoe_pl.bench.rivals import Layer, all_at_once, fusion_bench_layers, loop_over_samples
+from wemoe_pl.bench.serve import serve
 from wemoe_pl.bench.subjects import (
     SHAPES,
     BenchRow,
@@ -149,7 +150,7 @@ def build(settings: Settings) -> Iterator[BenchRow]:
 Measure = Callable[[Settings], Iterator[BenchRow]]
 MEASURES: dict[str, Measure] = {
     "layer": layer, "forms": forms, "ways": ways, "limits": limits, "memory": memory,
-    "encoder": encoder, "build": build, "plan": plan,
+    "encoder": encoder, "build": build, "plan": plan, "serve": serve,
 }  # fmt: skip
 KERNELS: dict[str, Kernel] = {"weight space": tiled_mlp, "activation space": activation_mlp}
 

@@ -13,7 +13,7 @@ import torch
 from rich.table import Table
 
 from wemoe_pl.bench.measures import MEASURES
-from wemoe_pl.bench.names import BENCH_NOTE
+from wemoe_pl.bench.names import note_on
 from wemoe_pl.bench.subjects import BenchRow, Settings
 from wemoe_pl.reporting.plots.sweep import plot_costs
 from wemoe_pl.system.console import Console
@@ -21,7 +21,7 @@ from wemoe_pl.system.files import atomic_write, make_folder
 from wemoe_pl.system.provenance import versions
 
 # Columns that a table shows in another unit than seconds or bytes, and the factor to that unit.
-MILLISECONDS = ["forward", "both", "arithmetic", "reading", "seconds"]
+MILLISECONDS = ["forward", "both", "arithmetic", "reading", "seconds", "one task", "all tasks"]
 MEGABYTES = [
     "bytes", "extra", "dictionary", "model", "checkpoint", "fetched", "frozen", "learned", "sum",
     "moved",
@@ -59,10 +59,10 @@ def bench(
         console.print(table_of_rows(measure, measured[measure]))
         if measure == "layer":
             draw_curves(out, measured[measure])
-        about = conditions(seed, threads, command)
+        about = conditions(measures, seed, threads, command)
         with atomic_write(out / "bench.json") as temporary:
             temporary.write_text(json.dumps({"about": about, **measured}, indent=1) + "\n")
-    console.print(f"{BENCH_NOTE}\n{out / 'bench.json'}", soft_wrap=True)
+    console.print(f"{note_on(measures)}\n{out / 'bench.json'}", soft_wrap=True)
 
 
 def take_alone(measure: str, settings: Settings, seed: int, threads: int | None) -> list[BenchRow]:
@@ -134,12 +134,14 @@ def cell(name: str, value: Any) -> str:
     return "–" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def conditions(seed: int, threads: int | None, command: str) -> dict[str, Any]:
+def conditions(
+    measures: Sequence[str], seed: int, threads: int | None, command: str
+) -> dict[str, Any]:
     """Return the circumstances under which the measures were taken."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "command": command,
-        "note": BENCH_NOTE,
+        "note": note_on(measures),
         "seed": seed,
         "versions": versions(),
         "threads": threads or torch.get_num_threads(),

@@ -69,6 +69,8 @@ class Settings:
         repeats: the number of times that each timing is taken.
         device: the device, "cpu" or "cuda".
         dtype: the data type of weights and inputs.
+        run: the folder of the run whose model `serve` measures; None for the other measures.
+        images: the largest number of test images of each task that `serve` scores.
     """
 
     shapes: tuple[str, ...] = ("vitb32",)
@@ -79,6 +81,8 @@ class Settings:
     repeats: int = 5
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
+    run: str | None = None
+    images: int = 200
 
     def place(self, module: nn.Module) -> nn.Module:
         """Move a module to the device and the precision of the settings."""

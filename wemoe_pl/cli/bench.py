@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_SHAPES
+from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_SHAPES, RANDOM_MEASURES, SERVE
 from wemoe_pl.bench.report import bench
 from wemoe_pl.bench.subjects import Settings
 from wemoe_pl.cli.verb_parsers import bench_parser
@@ -20,7 +20,7 @@ def run_bench(args: list[str]) -> None:
     options = bench_parser().parse_args(args)
     bench(
         settings_of(options),
-        options.measures or BENCH_MEASURES,
+        options.measures or ([SERVE] if options.run else RANDOM_MEASURES),
         Path(options.out),
         seed=options.seed,
         threads=options.threads,
@@ -33,10 +33,12 @@ def settings_of(options: Namespace) -> Settings:
     one_of("measure", options.measures, BENCH_MEASURES)
     shapes = options.shapes.split(",")
     one_of("shape", shapes, BENCH_SHAPES)
+    if options.run and options.measures and SERVE not in options.measures:
+        raise ConfigError(f"--run is read by `bench {SERVE}` alone: leave it out, or add {SERVE}.")
     one_of("precision", [options.precision], PRECISIONS)
     if options.device != "cpu" and not torch.cuda.is_available():
         raise ConfigError(f"There is no device '{options.device}' here: leave out --device.")
-    for name in ("repeats", "blocks", "threads"):
+    for name in ("repeats", "blocks", "threads", "images"):
         if (value := getattr(options, name)) is not None:
             at_least(1, f"--{name}", value)
     return Settings(
@@ -48,6 +50,8 @@ def settings_of(options: Namespace) -> Settings:
         repeats=options.repeats,
         device=options.device,
         dtype=getattr(torch, options.precision),
+        run=options.run,
+        images=options.images,
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_NOTE, BENCH_SHAPES
+from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_NOTE, BENCH_SHAPES, SERVE
 from wemoe_pl.cli.options import ALLOW_HELP, COMMANDS, CONFIG, FRESH, OneSentence, command_parser
 from wemoe_pl.export.names import EXPORT_FORMATS
 from wemoe_pl.moe.precision import PRECISIONS
@@ -137,7 +137,8 @@ def bench_parser() -> OneSentence:
     parser = command_parser("bench", f"Measure time and memory. {BENCH_NOTE}")
     add = parser.add_argument
     measures, shapes = ", ".join(BENCH_MEASURES), ", ".join(BENCH_SHAPES)
-    add("measures", nargs="*", help=f"What to measure: {measures}; by default all.")
+    default = f"all but {SERVE} or, with --run, {SERVE} alone"
+    add("measures", nargs="*", help=f"What to measure: {measures}; by default {default}.")
     add("--shapes", default="vitb32", help=f"The models, with commas between: {shapes}.")
     add("--samples", default="16", help="Samples in a batch; for an encoder, those of each task.")
     add("--experts", default="8", help="Numbers of experts, with commas between.")
@@ -153,6 +154,9 @@ def bench_parser() -> OneSentence:
         default=5,
         help="How often to measure each time; the median is reported.",
     )
+    add("--run", type=expanded, metavar="DIR", help=f"The run whose model {SERVE} measures.")
+    scored = f"The test images of each task on which {SERVE} measures accuracy, at most."
+    add("--images", type=int, default=200, metavar="N", help=scored)
     add("--device", default="cpu", help="The device to measure on: cpu or cuda.")
     add("--precision", default="float32", help=f"The precision: {', '.join(PRECISIONS)}.")
     add("--threads", type=int, help="The number of CPU threads; by default torch's choice.")
