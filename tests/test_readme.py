@@ -116,6 +116,8 @@ def test_the_snippets_run(
     assert main([*demo, *tiny, "--trainer.val_check_interval", "1"]) == 0
     for name in ("bundle", "timm"):
         assert main(["export", "runs/demo", "--format", name]) == 0
+    digits = ["--format", "timm", "--task", "mnist", "--out", "runs/digits"]
+    assert main(["export", "runs/demo", *digits]) == 0
     for name in ("photo.png", *DEMO_IMAGES):
         Image.effect_noise((64, 48), 60).save(name)
     Path("miniature").write_text(tiny_suite_yaml.read_text())  # the same name, with fewer images

@@ -17,8 +17,12 @@ from torch import Tensor
 from wemoe_pl.cli import main, verbs
 from wemoe_pl.cli.options import SUBCOMMANDS, VERBS
 from wemoe_pl.cli.verbs import run, run_verb
+from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError, DataError
+from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.loading import load
+from wemoe_pl.export.writing import export
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.training.lightning_noise import LOGGERS, says_something
 
 Said = tuple[int, str, str]
@@ -153,12 +157,55 @@ def test_a_model_is_exported_and_how_it_went_is_told(
     assert load(tmp_path / "small").tasks == load(checkpoint).tasks
 
 
+def test_a_model_is_exported_as_a_classifier_of_one_task(
+    wemoe_pl: Callable[..., Said], tiny_suite: Suite, tmp_path: Path
+) -> None:
+    model = ExportedModel.assemble(tiny_suite, TaskArithmetic(), {}, is_adapted=False)
+    export(model, "adapter", tmp_path / "adapter", lambda line: None)
+    task, out = model.classifier.tasks[0], tmp_path / "one"
+    asked = ("--format", "timm", "--task", task, "--out", out)
+    status, said, err = wemoe_pl("export", tmp_path / "adapter", *asked)
+    assert (status, err) == (0, "")
+    assert "its logits differ by at most" in said
+    assert "In this form, logits changed by up to " in said
+    assert json.loads((out / "config.json").read_text())["label_names"]
+
+
+def test_a_task_whose_routing_is_not_known_is_told_so(
+    wemoe_pl: Callable[..., Said], checkpoint: Path, tmp_path: Path
+) -> None:
+    task, out = load(checkpoint).tasks[0], tmp_path / "one"
+    asked = ("--format", "timm", "--task", task, "--out", out)
+    status, said, err = wemoe_pl("export", checkpoint, *asked)
+    assert (status, said) == (1, "")
+    assert f"does not know how images of '{task}' are routed" in err
+    assert not out.exists()
+
+
+def test_tools_are_looked_for_before_the_model_is_read(
+    wemoe_pl: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
+    status, said, err = wemoe_pl("export", "nowhere", "--format", "aoti")
+    assert (status, said) == (1, "")
+    assert "The format aoti needs a C++ compiler" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (
             ("export", "nowhere", "--precision", "bfloat16"),
             "--precision and --dictionary apply only to bundles: set --format bundle.",
+        ),
+        (
+            ("export", "nowhere", "--format", "onnx", "--task", "cars"),
+            "--task makes a plain classifier of timm, and the format onnx is not for that: set "
+            "--format timm, or leave --task out.",
+        ),
+        (
+            ("export", "nowhere", "--device", "cuda"),
+            "--device applies only to native code: set --format aoti.",
         ),
         (
             ("export", "nowhere", "--push", "me"),

@@ -1,9 +1,11 @@
 """Bundles: all of a classifier in one file, in the precision and the form that are asked for."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file
 
@@ -12,6 +14,8 @@ from wemoe_pl.errors import ConfigError, MergeError
 from wemoe_pl.export.bundle import BUNDLE_FILE, parse_compression
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.loading import load
+from wemoe_pl.export.manifest import MANIFEST
+from wemoe_pl.export.timm_folder import CONFIG_FILE
 from wemoe_pl.export.writing import export, size_of
 from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
@@ -88,6 +92,33 @@ def test_a_plain_encoder_has_no_dictionary(make_model: MakeModel) -> None:
     for method in (TaskArithmetic(), WEMoE(router_depth=0)):
         with pytest.raises(ConfigError, match=r"without a dictionary .*: leave out --dictionary"):
             make_model(method).compressed(Dense())
+
+
+@pytest.mark.parametrize(
+    "method",
+    [TaskArithmetic(), WEMoE(), EWEMoE(), *(WEMoE(compression=form) for form in FORMS[1:])],
+    ids=repr,
+)
+def test_timm_loads_the_encoder_of_a_bundle(
+    make_model: MakeModel, method: MergeMethod, exports: Path
+) -> None:
+    model = make_model(method)
+    export(model, "bundle", exports, lambda line: None)
+    there = timm.create_model(f"local-dir:{exports}", pretrained=True).eval()
+    torch.testing.assert_close(there(model.images), model.features, rtol=0, atol=1e-5)
+    without = timm.create_model(f"local-dir:{exports}", pretrained=False).eval()
+    assert not torch.allclose(without(model.images), model.features, rtol=0, atol=1e-2)
+
+
+def test_a_bundle_of_earlier_versions_is_read(make_model: MakeModel, exports: Path) -> None:
+    model = make_model(WEMoE())
+    export(model, "bundle", exports, lambda line: None)
+    (exports / CONFIG_FILE).unlink()
+    about = json.loads((exports / MANIFEST).read_text())
+    del about["files"][CONFIG_FILE]
+    (exports / MANIFEST).write_text(json.dumps(about))
+    with torch.no_grad():
+        assert load(exports).encode(model.images).equal(model.features)
 
 
 @pytest.mark.parametrize(

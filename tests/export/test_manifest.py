@@ -47,7 +47,8 @@ def test_a_manifest_says_what_is_there_and_how_it_was_made(
 ) -> None:
     model, manifest = make_model(WEMoE(router_depth=1)), read_manifest(bundle / MANIFEST)
     assert (manifest.format, manifest.version, manifest.precision) == ("bundle", VERSION, "float32")
-    assert manifest.files == {"bundle.safetensors": sha256(bundle / "bundle.safetensors")}
+    files = ("bundle.safetensors", "config.json")
+    assert manifest.files == {name: sha256(bundle / name) for name in files}
     assert manifest.recipe == model.recipe
     assert manifest.sources == model.sources
     assert manifest.experts == ["cars", "mnist"]

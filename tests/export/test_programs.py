@@ -14,7 +14,14 @@ from torch import Tensor
 from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.checkpoints.heads import LinearHead
 from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.export.programs import CLASSES_FILE, ONNX_FILE, PROGRAM_FILE, write_onnx
+from wemoe_pl.export.programs import (
+    CLASSES_FILE,
+    ONNX_FILE,
+    OUTPUTS_FILE,
+    PROGRAM_FILE,
+    write_onnx,
+    write_program,
+)
 from wemoe_pl.export.writing import export
 from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.merging.wemoe import WEMoE
@@ -40,10 +47,10 @@ def run_onnx(folder: Path) -> Run:
 
 def run_torch(folder: Path) -> Run:
     program = torch.export.load(folder / PROGRAM_FILE).module()
-    tasks = json.loads((folder / CLASSES_FILE).read_text())
+    names = json.loads((folder / OUTPUTS_FILE).read_text())["outputs"]
 
     def run(images: Tensor) -> dict[str, Tensor]:
-        return dict(zip(["features", *tasks], program(images), strict=True))
+        return dict(zip(names, program(images), strict=True))
 
     return run
 
@@ -64,24 +71,43 @@ def test_a_program_answers_for_every_task_in_batches_of_any_size(
         with torch.no_grad():
             expected = {"features": classifier.encode(images)}
             expected |= {task: classifier(images, task) for task in classifier.tasks}
+            by_expert = classifier.routing(images)
+            expected["routing_weights"] = torch.stack([*by_expert.values()], dim=-1)
             found = run(images)
-        assert list(found) == ["features", "cars", "mnist"]
+        assert list(found) == ["features", "cars", "mnist", "routing_weights"]
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     classes = json.loads((exports / CLASSES_FILE).read_text())
     assert classes == {task: list(classifier.head(task).classes) for task in classifier.tasks}
+    assert json.loads((exports / OUTPUTS_FILE).read_text()) == {
+        "outputs": ["features", "cars", "mnist", "routing_weights"],
+        "blocks": ["0", "1"],
+        "experts": ["cars", "mnist"],
+    }
+    assert not classifier.routing_weights  # tracing has left nothing in the modules
+
+
+def test_a_model_without_routers_has_no_output_for_them(
+    make_model: Callable[[MergeMethod], ExportedModel], tmp_path: Path
+) -> None:
+    model = make_model(WEMoE(router_depth=0))
+    write_program(model, tmp_path)
+    assert list(run_torch(tmp_path)(model.images)) == ["features", "cars", "mnist"]
+    outputs = json.loads((tmp_path / OUTPUTS_FILE).read_text())
+    assert outputs == {"outputs": ["features", "cars", "mnist"]}
 
 
 def test_no_name_of_a_task_collides_with_another_in_a_graph(tmp_path: Path) -> None:
     sizes = {"img_size": 32, "patch_size": 16, "embed_dim": 8, "depth": 1, "num_heads": 2}
     backbone = Backbone("vit_tiny_patch16_224", sizes)
-    tasks = ("images", "features", "linear", "batch")
+    tasks = ("images", "features", "linear", "batch", "routing_weights")
     heads = {task: LinearHead(torch.randn(2, 8), ["a", "b"], torch.randn(2)) for task in tasks}
     classifier = MultiTaskClassifier(backbone.build(), heads, backbone=backbone)
     images = torch.randn(3, 3, 32, 32)
     model: Any = SimpleNamespace(classifier=classifier, images=images)
     write_onnx(model, tmp_path)
     found = run_onnx(tmp_path)(images)
-    assert list(found) == ["features", "images.logits", "features.logits", "linear", "batch"]
+    renamed = ["images.logits", "features.logits", "linear", "batch", "routing_weights.logits"]
+    assert list(found) == ["features", *renamed]
     with torch.no_grad():
         expected = [classifier.encode(images), *(classifier(images, task) for task in tasks)]
     torch.testing.assert_close([*found.values()], expected, rtol=0, atol=1e-5)

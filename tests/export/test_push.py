@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,11 +14,13 @@ import torch
 import yaml
 from helpers.loopback_hub import TOKEN, LoopbackHub
 from huggingface_hub import constants
+from PIL import Image
 
 from wemoe_pl.errors import ConfigError, HubError, UnreachableError
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.loading import load
 from wemoe_pl.export.manifest import MANIFEST
+from wemoe_pl.export.one_task import classifier_of
 from wemoe_pl.export.push import destination, push
 from wemoe_pl.export.writing import export
 from wemoe_pl.merging.base import MergeMethod
@@ -64,18 +67,82 @@ def test_timm_loads_what_was_pushed_where_this_package_is_not(
 ) -> None:
     pushed(TaskArithmetic(), "timm")
     model = make_model(TaskArithmetic())
-    torch.save(model.images, tmp_path / "images.pt")
     program = (
-        "import sys, timm, torch\n"
+        "import timm, torch\n"
         "encoder = timm.create_model('hf-hub:me/merged', pretrained=True).eval()\n"
+        "features = encoder(images)\n"
         "assert 'wemoe_pl' not in sys.modules\n"
-        f"torch.save(encoder(torch.load({str(tmp_path / 'images.pt')!r})), sys.argv[1])\n"
     )
-    environment = {**os.environ, "HF_ENDPOINT": writable_hub.endpoint, "HF_HUB_OFFLINE": "0"}
-    environment |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_CACHE": str(tmp_path / "cache")}
-    out = tmp_path / "features.pt"
-    subprocess.run([sys.executable, "-c", program, out], check=True, env=environment, timeout=120)
-    torch.testing.assert_close(torch.load(out), model.features, rtol=0, atol=1e-5)
+    found = run_elsewhere(program, model.images, writable_hub, tmp_path)
+    torch.testing.assert_close(found["features"], model.features, rtol=0, atol=1e-5)
+
+
+def run_elsewhere(
+    program: str, images: torch.Tensor, hub: LoopbackHub, folder: Path
+) -> dict[str, torch.Tensor]:
+    """Run a program in a process of its own, and return the tensors that it leaves."""
+    torch.save(images, folder / "images.pt")
+    Image.effect_noise((64, 48), 60).save(folder / "photo.png")
+    before = "import sys, torch\nimages = torch.load('images.pt')\n"
+    after = (
+        "\nleft = {k: v.detach() for k, v in globals().items() if isinstance(v, torch.Tensor)}\n"
+        "torch.save(left, 'left.pt')\n"
+    )
+    environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
+    environment |= {"HF_HOME": str(folder / "home"), "HF_HUB_CACHE": str(folder / "cache")}
+    command = [sys.executable, "-c", f"{before}{program}{after}"]
+    subprocess.run(command, check=True, env=environment, timeout=300, cwd=folder)
+    found: dict[str, torch.Tensor] = torch.load(folder / "left.pt")
+    return found
+
+
+def snippet_of(card: Path) -> str:
+    """The program by which a card says that its model is loaded."""
+    [code] = re.findall(r"```python\n(.*?)```", card.read_text(), re.DOTALL)
+    return str(code)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [WEMoE(), TaskArithmetic()], ids=["WEMoE", "static"])
+def test_a_pushed_bundle_is_loaded_as_its_card_says(
+    pushed: Callable[..., Path],
+    make_model: MakeModel,
+    method: MergeMethod,
+    writable_hub: LoopbackHub,
+    tmp_path: Path,
+) -> None:
+    code = snippet_of(pushed(method, "bundle") / "README.md")
+    assert "import wemoe_pl.model.architecture" in code
+    assert 'timm.create_model("hf-hub:me/merged", pretrained=True)' in code
+    model = make_model(method)
+    found = run_elsewhere(code, model.images, writable_hub, tmp_path)
+    with torch.no_grad():
+        logits = model.classifier(model.images, "cars")
+    torch.testing.assert_close(found["features"], model.features, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found["logits"], logits, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_pushed_classifier_of_one_task_is_loaded_as_its_card_says(
+    writable_hub: LoopbackHub, make_model: MakeModel, exports: Path, tmp_path: Path
+) -> None:
+    model = make_model(TaskArithmetic())
+    plain = classifier_of(model, "mnist", lambda line: None)
+    push(exports, destination("me/digits"), export(plain, "timm", exports, lambda line: None))
+    code = snippet_of(writable_hub.root / "models/me/digits/README.md")
+    assert 'pipeline("image-classification", model="me/digits")' in code
+    code += (
+        "answers = {each['label']: each['score'] for each in classify('photo.png', top_k=10)}\n"
+        "scores = torch.tensor([answers[name] for name in sorted(answers)])\n"
+        "assert 'wemoe_pl' not in sys.modules\n"
+    )
+    found = run_elsewhere(code, model.images, writable_hub, tmp_path)
+    with torch.no_grad():
+        logits = model.classifier(model.images, "mnist")
+    torch.testing.assert_close(found["logits"], logits, rtol=0, atol=1e-5)
+    [answer] = model.classifier.predict(tmp_path / "photo.png", "mnist", top=10)
+    expected = torch.tensor([probability for _, probability in sorted(answer.top)])
+    torch.testing.assert_close(found["scores"], expected, rtol=0, atol=1e-4)
 
 
 def test_no_path_of_this_machine_and_no_token_is_pushed(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from wemoe_pl.errors import CheckpointError, ConfigError, MergeError, WeMoEError
 from wemoe_pl.export import writing
@@ -19,10 +19,11 @@ from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.loading import load
 from wemoe_pl.export.manifest import MANIFEST
 from wemoe_pl.export.names import EXPORT_FORMATS
+from wemoe_pl.export.programs import AllTasks, Run
 from wemoe_pl.export.writing import TOLERANCE, export, largest_difference
 from wemoe_pl.merging.adamerging import AdaMerging
 from wemoe_pl.merging.base import MergeMethod
-from wemoe_pl.merging.baselines import Individual
+from wemoe_pl.merging.baselines import Individual, Pretrained
 from wemoe_pl.merging.mass import MASS
 from wemoe_pl.merging.smile import SMILE
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
@@ -31,12 +32,14 @@ from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.measured import Measured
 from wemoe_pl.model.recipe import read_suite
 from wemoe_pl.system.configs import find_config
+from wemoe_pl.system.warn import WeMoEWarning
 
 MakeModel = Callable[[MergeMethod], ExportedModel]
-UPSCALED = [name for name in EXPORT_FORMATS if name not in ("hf", "peft")]
+QUICK = [name for name in EXPORT_FORMATS if name != "aoti"]  # which see test_compiled.py
+UPSCALED = [name for name in QUICK if name not in ("hf", "peft")]
 
 
-@pytest.mark.parametrize("name", EXPORT_FORMATS)
+@pytest.mark.parametrize("name", QUICK)
 @pytest.mark.filterwarnings("ignore:.*does not name the model")
 def test_a_static_merge_is_read_back_as_it_was(
     static_merge: Callable[[str], ExportedModel], name: str, exports: Path
@@ -110,7 +113,7 @@ def test_a_model_that_routes_tokens_is_read_back_as_it_was(
 def test_a_model_that_routes_tokens_is_refused_where_it_would_be_built_anew(
     make_model: MakeModel, name: str, exports: Path, silent: Callable[..., None]
 ) -> None:
-    complaint = "SMILE routes every token by itself.*: choose adapter, onnx or torch-export"
+    complaint = "SMILE routes every token by itself.*: choose adapter, onnx, torch-export or aoti"
     with pytest.raises(ConfigError, match=complaint):
         export(make_model(SMILE(2, 2)), name, exports, silent)
     with pytest.raises(ConfigError, match=complaint):
@@ -132,11 +135,12 @@ def test_what_does_not_read_back_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     silent: Callable[..., None],
 ) -> None:
-    def slightly_off(folder: Path, images: Tensor) -> Tensor:
-        return FORMATS_BY_NAME["adapter"].features(folder, images) + 1e-3
+    def slightly_off(folder: Path) -> Run:
+        run = FORMATS_BY_NAME["adapter"].open(folder)
+        return lambda images: [output + 1e-3 for output in run(images)]
 
     off = replace(
-        FORMATS_BY_NAME["timm"], features=slightly_off, write=FORMATS_BY_NAME["adapter"].write
+        FORMATS_BY_NAME["timm"], open=slightly_off, write=FORMATS_BY_NAME["adapter"].write
     )
     monkeypatch.setitem(FORMATS_BY_NAME, "timm", off)
     with pytest.raises(CheckpointError, match=r"differ by up to 1\.0e-03, and at most .* is a"):
@@ -161,7 +165,7 @@ def test_only_an_export_is_replaced(
 def test_what_is_no_number_is_no_small_difference(make_model: MakeModel, number: float) -> None:
     model = make_model(TaskArithmetic())
     with pytest.raises(CheckpointError, match="does not agree with the model"):
-        writing.check_features(model, model.features * number)
+        writing.check_outputs(model, lambda images: [model.features * number])
 
 
 def test_features_of_another_shape_differ_without_end() -> None:
@@ -176,7 +180,7 @@ def test_hugging_face_takes_plain_encoders_of_clip_only(
         export(make_model(WEMoE()), "hf", exports)
 
 
-@pytest.mark.parametrize("name", EXPORT_FORMATS)
+@pytest.mark.parametrize("name", QUICK)
 @pytest.mark.filterwarnings("ignore:.*does not name the model")
 def test_its_readme_says_how_it_is_loaded_from_wherever_it_was_copied(
     static_merge: Callable[[str], ExportedModel],
@@ -259,3 +263,46 @@ def test_what_is_merged_for_every_image_is_refused_but_as_an_adapter(
     assert "The encoder looks at every image twice" in (exports / CARD_FILE).read_text()
     with pytest.raises(ConfigError, match=r"^MASS merges weights anew for every image"):
         model.cast(torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("method", "warns"),
+    [
+        (TaskArithmetic(scaling=0.0), True),
+        (TaskArithmetic(), False),
+        (WEMoE(), False),
+        (Pretrained(), False),
+    ],
+    ids=repr,
+)
+def test_a_model_that_is_the_pretrained_one_is_warned_of(
+    make_model: MakeModel,
+    method: MergeMethod,
+    warns: bool,
+    exports: Path,
+    silent: Callable[[str], None],
+) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        export(make_model(method), "adapter", exports, silent)
+    said = [str(warning.message) for warning in caught if warning.category is WeMoEWarning]
+    assert [line.startswith(f"The features of this {method.label} are those") for line in said] == [
+        True
+    ] * warns
+    assert (exports / MANIFEST).is_file()
+
+
+def test_logits_and_routing_weights_are_compared_too(make_model: MakeModel) -> None:
+    model = make_model(WEMoE())
+    with torch.no_grad():
+        outputs = [*AllTasks(model.classifier)(model.images)]
+    assert writing.check_outputs(model, lambda images: outputs) == 0
+    named = ("features", "logits of 'cars'", "logits of 'mnist'", "routing weights")
+    for place, name in enumerate(named):
+        changed = [output + 1e-2 * (place == i) for i, output in enumerate(outputs)]
+        with pytest.raises(CheckpointError, match=f"read back, its {name} differ by up to 1.0e-02"):
+            writing.check_outputs(model, lambda images, changed=changed: changed)
+    with pytest.raises(CheckpointError, match="has 3 outputs instead of 4"):
+        writing.check_outputs(model, lambda images: outputs[:3])
+    with pytest.raises(CheckpointError, match="differ by up to inf"):
+        writing.check_outputs(model, lambda images: outputs, batches=(1,))

@@ -98,6 +98,10 @@ def export_parser() -> OneSentence:
         "dense, int8, pruned=SHARE (of the entries to drop), or low-rank=RANK; by default unchanged"
     )
     add("--dictionary", metavar="FORM", help=f"The form of a bundle's task vectors: {forms}.")
+    plain = "The only task: a plain classifier of timm, with the head of this task."
+    add("--task", help=plain)
+    compiles = "The device that the code of aoti is for; by default cpu."
+    add("--device", choices=("cpu", "cuda"), help=compiles)
     add(ALLOW, **REPEATED, metavar="PACKAGE", help=ALLOW_HELP)
     add("--push", metavar="USER/NAME", help="Upload the export to the hub, with a model card.")
     return parser

@@ -31,8 +31,9 @@ from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.export.bundle import parse_compression
 from wemoe_pl.export.loading import open_model
+from wemoe_pl.export.one_task import change_in_words, classifier_of
 from wemoe_pl.export.push import destination, push
-from wemoe_pl.export.writing import export, largest_difference, way_back
+from wemoe_pl.export.writing import check_tools, export, way_back
 from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.merging.wemoe import EWEMoE, WEMoE
 from wemoe_pl.preflight.command import Job, preflight
@@ -195,13 +196,28 @@ def count_parameters(job: WeMoECLI) -> None:
 def export_model(args: list[str]) -> None:
     """Write a merged model in another format, and upload it if that is asked for."""
     options = export_parser().parse_args(args)
+    check_fits_format(options)
+    repo = destination(options.push) if options.push else None
+    with only_allowed(options.allow):
+        write_export(options, repo)
+
+
+def check_fits_format(options: Namespace) -> None:
+    """Raise `ConfigError` for an option of another format, or if the format lacks a tool."""
     if options.format != "bundle" and (options.precision or options.dictionary):
         raise ConfigError(
             "--precision and --dictionary apply only to bundles: set --format bundle."
         )
-    repo = destination(options.push) if options.push else None
-    with only_allowed(options.allow):
-        write_export(options, repo)
+    if options.format != "timm" and options.task:
+        raise ConfigError(
+            f"--task makes a plain classifier of timm, and the format {options.format} is not "
+            "for that: set --format timm, or leave --task out."
+        )
+    if options.format != "aoti" and options.device:
+        raise ConfigError("--device applies only to native code: set --format aoti.")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device is cuda, and torch finds no GPU here: leave it out.")
+    check_tools(options.format)
 
 
 def write_export(options: Namespace, repo: HubRepo | None) -> None:
@@ -211,17 +227,16 @@ def write_export(options: Namespace, repo: HubRepo | None) -> None:
         model = original.compressed(parse_compression(options.dictionary))
     if options.precision:
         model = model.cast(getattr(torch, options.precision))
+    if options.task:
+        model = classifier_of(model, options.task, print_lines)
+    if options.device:
+        model.classifier.to(options.device)
     out = Path(options.out or f"runs/export-{options.format}")
     with held(RunFolder(out).lock, out):
         remove_folders_left(out)
         difference = export(model, options.format, out, print_lines)
     if model is not original:
-        before = original.features
-        lost, most = largest_difference(model.features, before), before.abs().max()
-        print_lines(
-            f"In this form, features changed by up to {lost:.2g}; the largest feature is "
-            f"{most:.2g}."
-        )
+        print_lines(change_in_words(model, original))
     print_lines(way_back(out, options.format))
     if repo:
         push(out, repo, difference)

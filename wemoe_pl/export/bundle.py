@@ -10,8 +10,9 @@ from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, LinearHea
 from wemoe_pl.errors import CheckpointError, ConfigError, MergeError
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.manifest import MANIFEST, HeadRecord, Manifest, read_manifest
+from wemoe_pl.export.timm_folder import timm_config, write_timm_config
 from wemoe_pl.merging.wemoe import part_of
-from wemoe_pl.model.architecture import TASK_VECTORS, own_state
+from wemoe_pl.model.architecture import ENCODER, TASK_VECTORS, own_state
 from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
@@ -20,7 +21,6 @@ from wemoe_pl.moe.pruned import Pruned
 from wemoe_pl.moe.quantised import Quantised
 
 BUNDLE_FILE = "bundle.safetensors"
-ENCODER = "encoder."
 HEADS = "heads."
 OF_HEADS = (torch.float32, torch.bfloat16, torch.float16)  # as stored; heads compute in float32
 
@@ -63,8 +63,11 @@ def bundled(model: ExportedModel) -> dict[str, Tensor]:
 
 
 def write_bundle(model: ExportedModel, folder: Path) -> None:
-    """Write all tensors of a model into one file."""
+    """Write all tensors of a model into one file, and a config by which timm finds the encoder."""
     save_tensors(folder / BUNDLE_FILE, bundled(model), {"format": f"see {MANIFEST}"})
+    config = timm_config(model, as_wemoe=True)
+    config["pretrained_cfg"]["hf_hub_filename"] = BUNDLE_FILE
+    write_timm_config(config, folder)
 
 
 def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:

@@ -41,6 +41,8 @@ class ExportedModel:
         sources: the source of each frozen part, with its SHA-256.
         results: the results of the run; None if it was not scored.
         is_adapted: True if weights were learned, or there are none to learn.
+        task: the task whose logits the encoder gives instead of features; None if it gives these.
+        origin: the model of all tasks that a classifier of one task was made of.
     """
 
     classifier: MultiTaskClassifier
@@ -50,6 +52,8 @@ class ExportedModel:
     sources: Sources
     results: Mapping[str, Any] | None = None
     is_adapted: bool = True
+    task: str | None = None
+    origin: "ExportedModel | None" = None
 
     @classmethod
     def assemble(
@@ -99,7 +103,12 @@ class ExportedModel:
     @property
     def recipe(self) -> dict[str, Any]:
         """Return the recipe of the merge as plain values."""
-        return {"suite": describe(self.suite), "merge": describe(self.merge)}
+        return {"suite": describe(self.whole.suite), "merge": describe(self.merge)}
+
+    @property
+    def whole(self) -> "ExportedModel":
+        """Return the model of all tasks."""
+        return self.origin or self
 
     @property
     def architecture(self) -> Architecture:
@@ -126,7 +135,8 @@ class ExportedModel:
         """Return some images of noise, always the same ones, (B, 3, H, W)."""
         noise = torch.Generator().manual_seed(0)
         size = self.preprocessing.config["input_size"]
-        return torch.randn(IMAGES, *size, generator=noise).to(self.dtype)
+        weight = next(self.classifier.encoder.parameters())
+        return torch.randn(IMAGES, *size, generator=noise).to(weight)
 
     @property
     def features(self) -> Tensor:
@@ -157,7 +167,7 @@ class ExportedModel:
             tensor = state[key]
             return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
-        return self._with_weights(LazyState(shapes_of(state), read))
+        return with_weights(self, LazyState(shapes_of(state), read))
 
     def unpacked(self) -> "ExportedModel":
         """Return an equal model with dense task vectors, for formats that have no sparse ones."""
@@ -169,17 +179,18 @@ class ExportedModel:
                 del state[f"{name}.{part}"]
             dense = DenseVectors(module.mix(torch.eye(module.count)))
             state[f"{name}.entries"] = dense.entries.to(module.values.dtype)
-        return self._with_weights(state) if pruned else self
+        return with_weights(self, state) if pruned else self
 
-    def _with_weights(self, state: State) -> "ExportedModel":
-        """Return the same model with other weights in its encoder."""
-        check_can_be_built(self)
-        encoder = self.architecture.load(state, "The model")
-        heads = {task: self.classifier.head(task) for task in self.classifier.tasks}
-        experts, backbone = self.classifier.experts, self.suite.backbone
-        classifier = MultiTaskClassifier(encoder, heads, backbone=backbone, experts=experts)
-        classifier.measured = self.classifier.measured
-        return replace(self, classifier=classifier.eval())
+
+def with_weights(model: ExportedModel, state: State) -> ExportedModel:
+    """Return the same model with other weights in its encoder."""
+    check_can_be_built(model)
+    encoder, known = model.architecture.load(state, "The model"), model.classifier
+    heads = {task: known.head(task) for task in known.tasks}
+    backbone = model.suite.backbone
+    classifier = MultiTaskClassifier(encoder, heads, backbone=backbone, experts=known.experts)
+    classifier.measured = known.measured
+    return replace(model, classifier=classifier.eval())
 
 
 def check_can_be_built(model: ExportedModel) -> None:
@@ -192,5 +203,5 @@ def check_can_be_built(model: ExportedModel) -> None:
     if any(isinstance(m, RoutedLinear) for m in model.classifier.encoder.modules()):
         raise ConfigError(
             f"{model.merge.label} routes every token by itself, and the format asked for holds "
-            "plain and upscaled encoders only: choose adapter, onnx or torch-export."
+            "plain and upscaled encoders only: choose adapter, onnx, torch-export or aoti."
         )

@@ -22,6 +22,8 @@ from wemoe_pl.system.hub import HubFiles
 from wemoe_pl.system.hub_repo import HubRepo
 from wemoe_pl.system.near_paths import did_you_mean_path, perhaps_a_path
 
+PROGRAM_SUFFIX = ".pt2"  # of programs of torch, also of those that are native code
+
 
 @torch_defaults()
 def load(source: str | Path, allow: Sequence[str] = ()) -> MultiTaskClassifier:
@@ -82,6 +84,8 @@ def export_folder(source: str | Path) -> Path | None:
     if path.is_file():
         if path.name == MANIFEST or (path.parent / MANIFEST).is_file():
             return path.parent
+        if path.suffix == PROGRAM_SUFFIX:
+            raise never_opened(path)
         if path.suffix == ".safetensors":
             raise CheckpointError(f"{path} is part of no export: there is no {MANIFEST} beside it.")
         return None
@@ -107,6 +111,8 @@ def fetch_export(repo: HubRepo) -> Path:
 def open_adapter(folder: Path, allow: Sequence[str]) -> ExportedModel:
     """Rebuild the model of an adapter."""
     manifest = read_manifest(folder / MANIFEST)
+    if manifest.compiled:
+        raise never_opened(folder)
     if manifest.format != "adapter":
         raise CheckpointError(
             f"{folder} is a model in the format '{manifest.format}', which wemoe-pl does not load: "
@@ -114,6 +120,14 @@ def open_adapter(folder: Path, allow: Sequence[str]) -> ExportedModel:
         )
     manifest.check_files(folder, ADAPTER_FILE)
     return read_adapter(folder, manifest, allow)
+
+
+def never_opened(path: Path) -> CheckpointError:
+    """Return the error for a program of torch, which may be native code."""
+    return CheckpointError(
+        f"{path} holds a program of torch as native code or a graph, and wemoe-pl runs no code of "
+        "files: give the run that it was exported from, an adapter or a bundle."
+    )
 
 
 def open_run(path: Path, allow: Sequence[str]) -> ExportedModel:

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from wemoe_pl.checkpoints.heads import CosineHead
 from wemoe_pl.errors import CheckpointError
+from wemoe_pl.export.compiled import CompiledFor, compiled_as_stated
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.model.architecture import Architecture
 from wemoe_pl.model.measured import Measured
@@ -27,6 +28,7 @@ from wemoe_pl.system.schema import STRICT, Schema, json_text, parse_json
 
 MANIFEST = "wemoe_pl.json"
 VERSION = 1
+LATER = ("routing", "task", "compiled")  # fields that earlier versions do not know
 EncoderPrecision = Literal["float32", "bfloat16", "float16", "float64"]
 
 
@@ -77,6 +79,8 @@ class Manifest:
         revision: the revision of this program's source, if it is known.
         thresholds: the confidence below which an image is of no task, by rule and inferred task.
         routing: the mean routing weights of each task's test images, a row per block.
+        task: the task that the encoder is a classifier of; None if it is of none alone.
+        compiled: the target of the export's native code; None if it has none.
         version: the version of this form of manifests.
     """
 
@@ -94,12 +98,15 @@ class Manifest:
     revision: str | None = None
     thresholds: dict[str, Accuracies] | None = None
     routing: MeanRoutingRecord | None = None
+    task: str | None = None
+    compiled: CompiledFor | None = None
     version: int = VERSION
 
     @classmethod
     def of(cls, model: ExportedModel, export_format: str, folder: Path) -> "Manifest":
         """Make the manifest of an export whose other files are written."""
-        shown, measured = ExportedResults.__annotations__, model.classifier.measured
+        shown, whole = ExportedResults.__annotations__, model.whole.classifier
+        tasks, measured = [model.task] if model.task else whole.tasks, whole.measured
         results = model.results and {key: model.results.get(key) for key in shown}
         return cls(
             format=export_format,
@@ -108,11 +115,13 @@ class Manifest:
             sources={part: cast(Source, dict(s)) for part, s in model.sources.items()},
             architecture=model.architecture,
             precision=cast(EncoderPrecision, str(model.dtype).removeprefix("torch.")),
-            heads={task: described_head(model, task) for task in model.classifier.tasks},
-            experts=list(model.classifier.experts),
+            heads={task: described_head(model.whole, task) for task in tasks},
+            experts=list(whole.experts),
             results=cast(ExportedResults, results) if results else None,
             method=model.method,
             revision=revision(),
+            task=model.task,
+            compiled=compiled_as_stated(folder),
             thresholds={rule: dict(t) for rule, t in measured.thresholds.items()},
             routing={task: [[*row] for row in m] for task, m in measured.mean_routing.items()},
         )
@@ -125,7 +134,9 @@ class Manifest:
     @property
     def text(self) -> str:
         """Return the text of the manifest's file."""
-        return json_text(asdict(self))
+        values = asdict(self)
+        # What an export does not have is left out, so that earlier versions read all others.
+        return json_text({key: value for key, value in values.items() if value or key not in LATER})
 
     def write(self, folder: Path) -> None:
         """Write the manifest next to the files that it describes."""

@@ -1,3 +1,3 @@
 """List the names of the formats of exports, without importing torch."""
 
-EXPORT_FORMATS = ("adapter", "bundle", "timm", "hf", "peft", "onnx", "torch-export")
+EXPORT_FORMATS = ("adapter", "bundle", "timm", "hf", "peft", "onnx", "torch-export", "aoti")

@@ -22,6 +22,7 @@ from wemoe_pl.moe.pruned import Pruned
 from wemoe_pl.moe.router import NO_GATE, Gate
 
 NOTHING = Pruned(ratio=1.0)  # takes no memory until the task vectors are there
+ENCODER = "encoder."  # begins the keys of the encoder in a bundle, which has heads too
 TASK_VECTORS = ".task_vectors."
 MOST_EXPERTS = 1000  # fifty times as many as in any publication
 ROUTED = (".router.out.bias", ".router.weights")  # the ends of keys whose tensors have shape (T,)
@@ -202,7 +203,13 @@ def whole_state(state: State, encoder: nn.Module) -> dict[str, Tensor]:
     """Return the state as timm takes it: `own_state` with shared tensors under all their names.
 
     The encoder's dictionaries become those of the state dict.
+
+    Args:
+        state: the state of an encoder, or of a whole bundle, whose heads are left out.
+        encoder: the encoder that is to load it.
     """
+    if any(key.startswith(ENCODER) for key in state):
+        state = part_of(state, ENCODER)
     take_dictionaries(state, encoder)
     for mixture in mixtures_of(encoder).values():
         # Timm copies the weights of the state into these parameters.
