@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ from wemoe_pl.merging.wemoe import WEMoE
 
 
 def run_of(suite: Suite, merge: MergeMethod, out: Path) -> Path:
-    small = {"steps": 1, "batch_size": 2, "references": False, "progress": False}
+    small: dict[str, Any] = {"steps": 1, "batch_size": 2, "references": False, "progress": False}
     adapt(suite, merge=merge, out=out, trainer={"accelerator": "cpu"}, **small)
     return out
 
