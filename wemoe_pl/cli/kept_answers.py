@@ -117,5 +117,5 @@ def tell_answers(record: AnswersRecord, out: str) -> None:
         )
     say(
         f"{record.answered} of {record.images} images are answered in {out} "
-        f"({len(record.parts)} parts){none}{unreadable}."
+        f"(parts: {len(record.parts)}){none}{unreadable}."
     )

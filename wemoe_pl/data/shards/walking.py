@@ -39,7 +39,8 @@ def walk_files(source: Path) -> Iterator[FolderFiles]:
         DataError: a folder cannot be listed.
     """
     parts = source.parts
-    fixed = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
+    magic = (i for i, part in enumerate(parts) if has_magic(part))
+    fixed = len(parts) if source.is_dir() else next(magic, len(parts))
     start, pattern = Path(*parts[:fixed]), parts[fixed:]
     if not start.is_dir():
         return
