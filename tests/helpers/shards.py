@@ -30,7 +30,9 @@ def write_images(folder: Path, count: int, first: int = 0) -> list[Path]:
     return paths
 
 
-def write_tar(path: Path, contents: Mapping[str, bytes], change: Change = lambda info: None) -> Path:
+def write_tar(
+    path: Path, contents: Mapping[str, bytes], change: Change = lambda info: None
+) -> Path:
     """A tar of these files, whose headers are changed before they are written."""
     with tarfile.open(path, "w") as tar:
         for name, content in contents.items():

@@ -1,5 +1,6 @@
 """Run `wemoe-pl predict RUN IMAGES --out FOLDER`: answer any number of images, and keep it."""
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def keep_answers(options: Namespace, command: str) -> None:
         sources=options.images,
         task=options.task,
         batch_size=at_least(1, "--batch-size", given(options.batch_size, BATCH_SIZE)),
-        workers=at_least(0, "--workers", given(options.workers, default_workers(processes))),
+        workers=loading_workers(options.workers, processes),
         is_fresh=options.fresh,
         command=command,
     )
@@ -53,9 +54,22 @@ def given(value: int | None, default: int) -> int:
     return default if value is None else value
 
 
-def default_workers(processes: int) -> int:
-    """Return how many processes load images for one of so many processes on this machine."""
-    return min(max(1, cores_of_process() // processes), MOST_WORKERS)
+def loading_workers(asked: int | None, processes: int) -> int:
+    """Return how many processes load images, and say so if it is not as many as were asked for.
+
+    Args:
+        asked: the number that was asked for; None for one per core, shared by the processes.
+        processes: the number of processes that answer on this machine.
+    """
+    cores = cores_of_process()
+    if asked is None:
+        return min(max(1, cores // processes), MOST_WORKERS)
+    if at_least(0, "--workers", asked) > cores:
+        say(
+            f"Only {cores} of {asked} processes (--workers) load images: one per core.",
+            file=sys.stderr,
+        )
+    return min(asked, cores)
 
 
 def refuse_fresh_of_several(is_fresh: bool) -> None:

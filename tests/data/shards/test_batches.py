@@ -26,6 +26,7 @@ def batches_of(source: Path, preprocessing: Preprocessing) -> UnitBatches:
     return UnitBatches(PlannedImages(pieces), preprocessing, 3)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [0, 2, 9])
 def test_they_are_complete_and_in_order(
     workers: int, preprocessing: Preprocessing, tmp_path: Path
@@ -46,7 +47,8 @@ def test_what_cannot_be_read_has_its_reason_in_its_place(
 ) -> None:
     contents = {"a.png": noise(0), "b.png": b"torn", "c.png": noise(2), "d.png": b""}
     shard = write_tar(tmp_path / "s.tar", contents)
-    first, second = batches_of(shard, preprocessing)
+    batches = batches_of(shard, preprocessing)
+    first, second = batches[0], batches[1]
     assert [bool(error) for error in first.named.errors] == [False, True, False]
     assert len(first.named.images) == 2
     assert second.named.errors[0] is not None

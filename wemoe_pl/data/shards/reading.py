@@ -46,6 +46,7 @@ class OpenTable:
         sizes = (self.table.metadata.row_group(g).num_rows for g in range(self.groups))
         self.firsts = [0, *accumulate(sizes)]
         self._place: tuple[str, int] | None = None
+        self._first, self._rows = 0, pa.array([])
 
     @property
     def groups(self) -> int:

@@ -73,7 +73,7 @@ def members_of(path: Path) -> Iterator[Member]:
             raise DataError(
                 f"{called} is not a whole uncompressed tar ({why}): copy or write it again."
             ) from None
-        if why := fault_of_end(file, tar.offset):  # type: ignore[attr-defined]
+        if why := fault_of_end(file, tar.offset):
             raise DataError(f"{called} {why}: copy or write it again.")
 
 

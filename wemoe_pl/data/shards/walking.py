@@ -87,7 +87,8 @@ def with_skipped(places: Iterable[int], pattern: Sequence[str]) -> Places:
 
 def entries_of(folder: Path) -> tuple[list[str], list[str], int]:
     """Return the names of a folder's folders and other entries, and when it was last changed."""
-    folders, files = [], []
+    folders: list[str] = []
+    files: list[str] = []
     try:
         changed = folder.stat().st_mtime_ns
         with os.scandir(folder) as entries:

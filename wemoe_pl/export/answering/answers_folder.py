@@ -73,7 +73,7 @@ class AnswersFolder:
                     return None
                 if self.plan.is_file():
                     plan = read_plan(self.plan)
-                    self.check_question(plan.question, question)
+                    self.check_question(plan.facts.question, question)
                     return plan
                 if parts := self.parts():
                     raise ConfigError(
