@@ -68,7 +68,7 @@ def test_members_that_are_no_images_are_counted_by_suffix(tmp_path: Path) -> Non
     write_tar(tmp_path / "s.tar", contents)
     passed = PassedOver()
     list(find_pieces([str(tmp_path)], passed))
-    with pytest.warns(UserWarning) as said:
+    with pytest.warns(UserWarning, match="passed over") as said:
         passed.tell()
     assert str(said[0].message) == (
         "5 of 6 files in tar shards are passed over, since they are hidden or lack the suffix of "

@@ -1,4 +1,4 @@
-"""The files that a folder or a pattern stands for are those of the listing, one folder at a time."""
+"""The files of a folder or a pattern are those of the listing, one folder at a time."""
 
 import os
 from pathlib import Path
@@ -10,12 +10,13 @@ from wemoe_pl.data.tasks.listing import files_of, matching_files
 from wemoe_pl.errors import DataError
 
 TREE = (
-    "b.png", "a.jpg", "notes.txt", ".hidden.png", "2024/c.png", "2024/deep/d.png", "2024/.trash/e.png",
-    "2025/f.png", "2025/deep/g.png", "[x]/h.png", "Thumbs.db", "@eaDir/i.png",
+    "b.png", "a.jpg", "notes.txt", ".hidden.png", "2024/c.png", "2024/deep/d.png",
+    "2024/.trash/e.png", "2025/f.png", "2025/deep/g.png", "[x]/h.png", "Thumbs.db", "@eaDir/i.png",
 )  # fmt: skip
 PATTERNS = (
-    "**", "*", "*.png", "**/*.png", "20??/*.png", "20*", "20*/**", "**/deep", "**/deep/*", "*/deep/d.png",
-    "**/**", "20*/**/*.png", "2024/.trash/*.png", "*/.trash/*.png", "[[]x]/*", "nothing*", "b.png/*",
+    "**", "*", "*.png", "**/*.png", "20??/*.png", "20*", "20*/**", "**/deep", "**/deep/*",
+    "*/deep/d.png", "**/**", "20*/**/*.png", "2024/.trash/*.png", "*/.trash/*.png", "[[]x]/*",
+    "nothing*", "b.png/*",
 )  # fmt: skip
 
 

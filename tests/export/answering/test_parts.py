@@ -1,4 +1,4 @@
-"""A part is a plain parquet file that says how many images it has, and which question it answers."""
+"""A part is a plain parquet file that says what it counts, and which question it answers."""
 
 from collections import Counter
 from pathlib import Path
