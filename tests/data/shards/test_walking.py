@@ -32,7 +32,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def walked(source: Path) -> list[Path]:
-    return [folder / name for folder, names, _ in walk_files(source) for name in names]
+    return [folder / name for folder, names, *_ in walk_files(source) for name in names]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -55,7 +55,7 @@ def test_a_folder_may_have_the_name_of_a_pattern(tree: Path) -> None:
 
 def test_the_time_of_change_is_that_of_the_folder(tree: Path) -> None:
     os.utime(tree / "2024", ns=(5, 7))
-    times = {folder.name: changed for folder, _, changed in walk_files(tree)}
+    times = {folder.name: changed for folder, _, _, changed in walk_files(tree)}
     assert times["2024"] == 7
 
 
@@ -68,3 +68,11 @@ def test_a_folder_that_cannot_be_listed_is_named(
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DataError, match=rf"^The folder {tree} cannot be listed: Permission denied"):
         walked(tree)
+
+
+def test_links_that_lead_nowhere_are_named_as_such(tree: Path) -> None:
+    os.mkfifo(tree / "2024" / "pipe.png")
+    (tree / "2024" / "linked.png").symlink_to(tree / "a.jpg")
+    broken = {folder.name: names for folder, _, names, _ in walk_files(tree)}
+    assert broken["2024"] == {"pipe.png"}
+    assert broken["2025"] == {"round.png"}

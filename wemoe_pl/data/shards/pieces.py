@@ -161,14 +161,14 @@ def pieces_of(source: str, passed: PassedOver) -> Iterator[Piece]:
 def pieces_below(path: Path, source: str, passed: PassedOver) -> Iterator[Piece]:
     """Yield the pieces of all files that a folder or a pattern stands for."""
     kind, compressed, before = None, None, passed.files
-    for folder, names, changed in walk_files(path):
+    for folder, names, broken, changed in walk_files(path):
         yield Piece("folder", folder, changed=changed)
         passed.files += len(names)
         for name in names:
             file, suffix = folder / name, PurePosixPath(name).suffix.lower()
             if is_compressed_tar(name):
                 compressed = compressed or file
-            if suffix not in IMAGE_SUFFIXES | KINDS.keys() or not file.is_file():
+            if suffix not in IMAGE_SUFFIXES | KINDS.keys() or name in broken:
                 passed.note_file(file)
                 continue
             this = KINDS.get(suffix, "images")

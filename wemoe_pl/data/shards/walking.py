@@ -18,11 +18,13 @@ class FolderFiles(NamedTuple):
     Attributes:
         folder: the folder.
         names: the names of its files that match, sorted.
+        broken: the names of entries that are neither files nor folders, such as broken links.
         changed: the time of the folder's last change in nanoseconds, as it was before the listing.
     """
 
     folder: Path
     names: list[str]
+    broken: frozenset[str]
     changed: int
 
 
@@ -47,9 +49,9 @@ def walk_files(source: Path) -> Iterator[FolderFiles]:
     pending = [(start, with_skipped({0}, pattern))]
     while pending:
         folder, places = pending.pop()
-        folders, files, changed = entries_of(folder)
+        folders, files, broken, changed = entries_of(folder)
         names = sorted(n for n in files if len(pattern) in matched(places, n, pattern))
-        yield FolderFiles(folder, names, changed)
+        yield FolderFiles(folder, names, broken, changed)
         for name in sorted(folders, reverse=True):
             below = matched(places, name, pattern)
             if below and not leads_back(folder / name, start):
@@ -85,23 +87,35 @@ def with_skipped(places: Iterable[int], pattern: Sequence[str]) -> Places:
     return frozenset(found)
 
 
-def entries_of(folder: Path) -> tuple[list[str], list[str], int]:
-    """Return the names of a folder's folders and other entries, and when it was last changed."""
+def entries_of(folder: Path) -> tuple[list[str], list[str], frozenset[str], int]:
+    """Return the names in a folder, and when it was last changed.
+
+    Returns:
+        The names of its folders, of its other entries, and of those of these that are no files;
+        and the time of its last change in nanoseconds.
+    """
     folders: list[str] = []
     files: list[str] = []
+    broken: list[str] = []
     try:
         changed = folder.stat().st_mtime_ns
         with os.scandir(folder) as entries:
             for entry in entries:
-                (folders if is_folder(entry) else files).append(entry.name)
+                is_dir, is_file = kind_of(entry)
+                (folders if is_dir else files).append(entry.name)
+                if not (is_dir or is_file):
+                    broken.append(entry.name)
     except OSError as error:
         refuse(error)
-    return folders, files, changed
+    return folders, files, frozenset(broken), changed
 
 
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder, or a link to one."""
+def kind_of(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+    """Return whether an entry is a folder, and whether it is a file, or a link to such.
+
+    Most systems list the kinds with the names, so that the files themselves are not looked at.
+    """
     try:
-        return entry.is_dir()
+        return entry.is_dir(), entry.is_file()
     except OSError:  # a link that leads in a circle
-        return False
+        return False, False
