@@ -43,7 +43,8 @@ def test_every_image_is_answered_once_and_as_by_one_process(
     tmp_path: Path,
 ) -> None:
     paths, out = write_images(tmp_path / "photos", COUNT), tmp_path / "out"
-    command = ["predict", checkpoint, tmp_path / "photos", "--workers", "1", "--batch-size", "1"]
+    one: list[str | Path] = ["--workers", "1", "--batch-size", "1"]
+    command = ["predict", checkpoint, tmp_path / "photos", *one]
     said = run(launch(2), [*command, "--out", out], tmp_path / "said", small_units)
     last = f"{COUNT} of {COUNT} images are answered in {out} (parts: 10)"
     assert all(last in text for text in said)  # whoever ends first has waited for the other

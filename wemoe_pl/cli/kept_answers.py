@@ -12,12 +12,12 @@ from wemoe_pl.data.tasks import name_some
 from wemoe_pl.errors import ConfigError, DataError, at_least
 from wemoe_pl.export.answering.answers_record import AnswersRecord
 from wemoe_pl.export.answering.question import load_recorded
-from wemoe_pl.export.answering.stages import in_words
+from wemoe_pl.export.answering.stages import speed_in_words
 from wemoe_pl.export.answering.work import Asked, answer_images
 from wemoe_pl.system.cores import cores_of_process
 from wemoe_pl.system.terminal import say
 
-BATCH_SIZE = 64
+IMAGES_OF_A_BATCH = 64
 MOST_WORKERS = 16  # by default
 
 
@@ -37,7 +37,7 @@ def keep_answers(options: Namespace, command: str) -> None:
     asked = Asked(
         sources=options.images,
         task=options.task,
-        batch_size=at_least(1, "--batch-size", given(options.batch_size, BATCH_SIZE)),
+        batch_size=at_least(1, "--batch-size", given(options.batch_size, IMAGES_OF_A_BATCH)),
         workers=loading_workers(options.workers, processes),
         is_fresh=options.fresh,
         command=command,
@@ -120,7 +120,7 @@ def tell_answers(record: AnswersRecord, out: str) -> None:
             f"reason: it {reason}."
         )
     none = f", {record.of_none} of them by none of the tasks" if record.of_none else ""
-    say(f"{in_words(record.images, record.seconds)}.")
+    say(f"{speed_in_words(record.images, record.seconds)}.")
     unreadable = ""
     if record.unreadable:
         rest = record.unreadable - len(names)

@@ -48,11 +48,11 @@ def test_sources_come_in_the_order_in_which_they_are_given(tmp_path: Path) -> No
 def test_rows_are_cut_into_runs_of_a_row_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "MOST_ROWS", 3)
+    monkeypatch.setattr(pieces, "MOST_ROWS_OF_A_PIECE", 3)
     path = write_table(tmp_path / "t.parquet", [noise(0)] * 11, 7)
     runs = [(piece.group, piece.start, piece.length) for piece in images(path)]
     assert runs == [(0, 0, 2), (0, 2, 2), (0, 4, 3), (1, 7, 2), (1, 9, 2)]
-    monkeypatch.setattr(pieces, "MOST_BYTES", 10)  # each run would read all before it
+    monkeypatch.setattr(pieces, "MOST_BYTES_OF_A_GROUP", 10)  # each run would read all before it
     assert [(piece.start, piece.length) for piece in images(path)] == [(0, 7), (7, 4)]
 
 

@@ -7,7 +7,7 @@ import pytest
 from helpers.shards import noise, write_images, write_table, write_tar
 
 from wemoe_pl.data.shards import plan as module
-from wemoe_pl.data.shards.plan import Plan, ShardError, lay_down, read_plan
+from wemoe_pl.data.shards.plan import ShardError, WorkPlan, lay_down, read_plan
 from wemoe_pl.errors import DataError
 
 
@@ -16,11 +16,11 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "UNIT_IMAGES", 4)
 
 
-def planned(folder: Path, *sources: Path) -> Plan:
+def planned(folder: Path, *sources: Path) -> WorkPlan:
     return lay_down(folder / "plan.json", [str(source) for source in sources], {"task": "mnist"})
 
 
-def names(plan: Plan) -> list[str]:
+def names(plan: WorkPlan) -> list[str]:
     return [piece.name for unit in range(len(plan.images)) for piece in plan.pieces(unit)]
 
 

@@ -7,13 +7,13 @@ import pytest
 
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
 from wemoe_pl.export.answering.answers_folder import AnswersFolder
-from wemoe_pl.export.answering.question import RecordedModel, question_of
+from wemoe_pl.export.answering.question import RecordedModel, asked_question
 from wemoe_pl.runs.lock import let_go, try_to_take
 
 
 @pytest.fixture
 def question(recorded: RecordedModel, sources: list[str]) -> dict[str, Any]:
-    return question_of(recorded.classifier, sources, None, 64)
+    return asked_question(recorded.classifier, sources, None, 64)
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from wemoe_pl.data.shards.plan import PlanFacts
 from wemoe_pl.errors import WeMoEError
 from wemoe_pl.export.answering.answers_record import AnswersRecord, read_record, write_record
 from wemoe_pl.export.answering.parts import PartFacts
-from wemoe_pl.export.answering.stages import MODEL, READING, WAITING, WRITING
+from wemoe_pl.export.answering.stages import DECODING, MODEL, WAITING, WRITING
 
-SECONDS = {READING: 9.0, WAITING: 1.0, MODEL: 2.0, WRITING: 1.0}
+SECONDS = {DECODING: 9.0, WAITING: 1.0, MODEL: 2.0, WRITING: 1.0}
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_the_parts_are_added_up(record: AnswersRecord) -> None:
     assert record.reasons == {"it is torn": 3}
     assert record.seconds == {
         "listing": 0.25,
-        READING: 18.0,
+        DECODING: 18.0,
         WAITING: 2.0,
         MODEL: 4.0,
         WRITING: 2.0,

@@ -8,10 +8,10 @@ import torch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.export.answering.question import (
     RecordedModel,
+    asked_question,
     difference_between,
-    hash_of,
     load_recorded,
-    question_of,
+    question_hash,
     weights_hash,
 )
 from wemoe_pl.export.bundle import BUNDLE_FILE
@@ -37,16 +37,16 @@ from wemoe_pl.merging.wemoe import WEMoE
 def test_the_first_difference_is_told(
     changed: dict[str, object], words: str, recorded: RecordedModel
 ) -> None:
-    now = question_of(recorded.classifier, ["photos"], None, 64)
+    now = asked_question(recorded.classifier, ["photos"], None, 64)
     assert difference_between(now | changed, now).startswith(words)
-    assert (hash_of(now | changed) == hash_of(now)) is (words == "")
+    assert (question_hash(now | changed) == question_hash(now)) is (words == "")
 
 
 def test_only_relative_paths_depend_on_the_folder(
     recorded: RecordedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked(source: str) -> dict[str, object]:
-        return question_of(recorded.classifier, [source], None, 64)
+        return asked_question(recorded.classifier, [source], None, 64)
 
     before = asked("photos"), asked("/photos")
     monkeypatch.chdir(tmp_path)

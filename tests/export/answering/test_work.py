@@ -184,9 +184,9 @@ def test_folders_that_change_are_told_when_the_work_goes_on(
 
 
 def question(recorded: RecordedModel, asked: Asked) -> dict[str, object]:
-    from wemoe_pl.export.answering.question import question_of
+    from wemoe_pl.export.answering.question import asked_question
 
-    return question_of(recorded.classifier, asked.sources, asked.task, asked.batch_size)
+    return asked_question(recorded.classifier, asked.sources, asked.task, asked.batch_size)
 
 
 def test_a_part_that_was_damaged_is_named(recorded: RecordedModel, asked: Asked, out: Path) -> None:

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from wemoe_pl.data.shards.tar import (
     TAR,
+    compressed_tar_error,
     is_compressed_tar,
     is_shown,
     members_of,
     name_in,
-    refuse_compressed,
 )
 from wemoe_pl.data.shards.walking import walk_files
 from wemoe_pl.data.tasks.columns import image_column
@@ -29,11 +29,11 @@ from wemoe_pl.data.tasks.unlabelled import nothing_there, path_meant
 from wemoe_pl.errors import DataError
 from wemoe_pl.system.warn import warn
 
-MOST_ROWS = 4096  # rows of a table in one piece
+MOST_ROWS_OF_A_PIECE = 4096  # rows of a table in one piece
 # A group of rows with more bytes is one piece: each piece reads what is before it in its group.
-MOST_BYTES = 1 << 28
+MOST_BYTES_OF_A_GROUP = 1 << 28
 NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")  # as in `train-{000..099}.tar`
-KINDS = {TABLE: "parquet files", TAR: "tar shards"}  # by suffix; all others are images
+SHARD_KINDS = {TABLE: "parquet files", TAR: "tar shards"}  # by suffix; all others are images
 
 
 class Piece(NamedTuple):
@@ -43,7 +43,7 @@ class Piece(NamedTuple):
         kind: the kind of the piece.
         path: the path of the file or of the folder.
         name: the name of the image; for rows, that of the column of images.
-        group: for rows, the number of their row group in the file.
+        group: the number of the row group of rows in their file; 0 for all others.
         start: the place of the first byte in the tar, or the first row in the file.
         length: the number of bytes in the tar, or of rows.
         size: the size of the tar or the table in bytes.
@@ -69,7 +69,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class PassedOver:
-    """What was passed over are files without the suffix of an image.
+    """A `PassedOver` counts and names the files without the suffix of an image.
 
     Attributes:
         files: the number of files that were looked at in folders.
@@ -150,7 +150,7 @@ def pieces_of(source: str, passed: PassedOver) -> Iterator[Piece]:
     path = path_meant(source)
     if path.is_file():
         if is_compressed_tar(path.name):
-            raise refuse_compressed(path)
+            raise compressed_tar_error(path)
         yield from pieces_in(path, passed)
     elif path.is_dir() or has_magic(str(path)):
         yield from pieces_below(path, source, passed)
@@ -168,10 +168,10 @@ def pieces_below(path: Path, source: str, passed: PassedOver) -> Iterator[Piece]
             file, suffix = folder / name, PurePosixPath(name).suffix.lower()
             if is_compressed_tar(name):
                 compressed = compressed or file
-            if suffix not in IMAGE_SUFFIXES | KINDS.keys() or name in broken:
+            if suffix not in IMAGE_SUFFIXES | SHARD_KINDS.keys() or name in broken:
                 passed.note_file(file)
                 continue
-            this = KINDS.get(suffix, "images")
+            this = SHARD_KINDS.get(suffix, "images")
             kind = kind or this
             if this != kind:
                 raise DataError(
@@ -179,8 +179,8 @@ def pieces_below(path: Path, source: str, passed: PassedOver) -> Iterator[Piece]
                     "own, by patterns such as 'folder/**/*.jpg'."
                 )
             yield from pieces_in(file, passed)
-    if compressed and kind in (None, KINDS[TAR]):
-        raise refuse_compressed(compressed)
+    if compressed and kind in (None, SHARD_KINDS[TAR]):
+        raise compressed_tar_error(compressed)
     if passed.files == before and not path.is_dir():
         raise nothing_there(source)
 
@@ -230,8 +230,8 @@ def rows_of(path: Path) -> Iterator[Piece]:
     first = 0
     for group in range(table.num_row_groups):
         counted = table.row_group(group)
-        is_large = counted.total_byte_size > MOST_BYTES
-        runs = 1 if is_large else max(1, ceil(counted.num_rows / MOST_ROWS))
+        is_large = counted.total_byte_size > MOST_BYTES_OF_A_GROUP
+        runs = 1 if is_large else max(1, ceil(counted.num_rows / MOST_ROWS_OF_A_PIECE))
         for run in range(runs):
             start, end = (counted.num_rows * each // runs for each in (run, run + 1))
             if end > start:

@@ -55,7 +55,7 @@ PLAN_SCHEMA = Schema(PlanFacts)
 
 
 @dataclass(frozen=True)
-class Plan:
+class WorkPlan:
     """A plan divides images into units of work, each of which is one row group of its file.
 
     Args:
@@ -124,7 +124,7 @@ def is_as_it_was(path: Path, size: int, changed: int) -> bool:
     return same
 
 
-def lay_down(facts: Path, sources: Sequence[str], question: dict[str, Any]) -> Plan:
+def lay_down(facts: Path, sources: Sequence[str], question: dict[str, Any]) -> WorkPlan:
     """List the images of sources, and write which of them belong to which unit.
 
     Args:
@@ -166,7 +166,7 @@ def units_of(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
         yield unit
 
 
-def read_plan(facts: Path) -> Plan:
+def read_plan(facts: Path) -> WorkPlan:
     """Read a plan.
 
     Raises:
@@ -176,6 +176,6 @@ def read_plan(facts: Path) -> Plan:
         found = parse_json(facts.read_text(encoding="utf-8"))
         if wrong := PLAN_SCHEMA.faults(found).wrong:
             raise ValueError(wrong)
-        return Plan(facts.with_suffix(".parquet"), PLAN_SCHEMA.make(found))
+        return WorkPlan(facts.with_suffix(".parquet"), PLAN_SCHEMA.make(found))
     except (ValueError, OSError) as error:
         raise DataError(f"{facts} is damaged ({error}): begin anew with --fresh.") from error

@@ -15,8 +15,8 @@ COMPRESSED = (
     ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tar.lz4", ".tar.z",
 )  # fmt: skip
 MOST_OF_A_HEADER = 1 << 20  # bytes: names and attributes of one file
-BLOCK = 512  # bytes: all of a tar is in such blocks
-AT_ONCE = 1 << 16  # bytes that are read at once behind the last member
+TAR_BLOCK = 512  # bytes: all of a tar is in such blocks
+BYTES_AT_ONCE = 1 << 16  # bytes that are read at once behind the last member
 
 
 class Member(NamedTuple):
@@ -24,8 +24,8 @@ class Member(NamedTuple):
 
     Attributes:
         name: the name of the file, as text that can be printed.
-        start: the place of its first byte in the tar.
-        size: its number of bytes.
+        start: the place of the first byte in the tar.
+        size: the number of its bytes.
         fault: the end of a sentence on why it cannot be read; None if it can.
     """
 
@@ -88,10 +88,10 @@ def read_headers(tar: tarfile.TarFile, size: int) -> Iterator[Member]:
         if info.isreg() and not info.issparse() and info.offset_data + info.size > size:
             raise tarfile.ReadError(f"it ends within {printable(info.name)}")
         if not info.isdir():
-            yield Member(printable(info.name), info.offset_data, info.size, fault_of(info))
+            yield Member(printable(info.name), info.offset_data, info.size, fault_of_member(info))
 
 
-def fault_of(info: tarfile.TarInfo) -> str | None:
+def fault_of_member(info: tarfile.TarInfo) -> str | None:
     """Return the end of a sentence on why a member cannot be read; None if it can."""
     if info.issparse():
         return "is stored with holes (as a sparse file) in its tar: store it whole"
@@ -104,11 +104,11 @@ def fault_of_end(file: BinaryIO, end: int) -> str:
     """Say what is wrong behind the last member of a tar; return "" if there is only its end."""
     file.seek(end)
     found = 0
-    while piece := file.read(AT_ONCE):
+    while piece := file.read(BYTES_AT_ONCE):
         if piece.count(0) < len(piece):
             return f"is damaged at byte {end}, or has another tar behind its end"
         found += len(piece)
-    return "" if found >= BLOCK else "is cut off: its end is missing"
+    return "" if found >= TAR_BLOCK else "is cut off: its end is missing"
 
 
 def is_shown(name: str) -> bool:
@@ -135,7 +135,7 @@ def is_compressed_tar(name: str) -> bool:
     return name.lower().endswith(COMPRESSED)
 
 
-def refuse_compressed(path: Path) -> DataError:
+def compressed_tar_error(path: Path) -> DataError:
     """Return the error for a tar that is compressed as a whole."""
     return DataError(
         f"{printable(path)} is a compressed tar, in which an image can be found only by unpacking "

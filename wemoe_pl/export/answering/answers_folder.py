@@ -8,7 +8,7 @@ from typing import Any
 
 from filelock import Timeout
 
-from wemoe_pl.data.shards.plan import Plan, lay_down, read_plan
+from wemoe_pl.data.shards.plan import WorkPlan, lay_down, read_plan
 from wemoe_pl.errors import ConfigError, WeMoEError
 from wemoe_pl.export.answering.answers_record import RECORD_FILE, read_record
 from wemoe_pl.export.answering.question import Question, difference_between
@@ -47,7 +47,7 @@ class AnswersFolder:
         """Return whether the manifest is there, which is written last."""
         return self.record.is_file()
 
-    def begin(self, question: Question, sources: Sequence[str], is_fresh: bool) -> Plan | None:
+    def begin(self, question: Question, sources: Sequence[str], is_fresh: bool) -> WorkPlan | None:
         """Return the plan of the work, which the first process lays down; None if all is done.
 
         Args:

@@ -48,7 +48,7 @@ class AnswersRecord:
 
     Args:
         model: the source of the model, and of each of its frozen parts with its SHA-256.
-        question: all on which the answers depend; see `question_of`.
+        question: all on which the answers depend; see `asked_question`.
         command: the command of the process that has written the record.
         versions: the versions of this program and of the packages that it is built on.
         revision: the revision of this program's source, if it is known.

@@ -17,7 +17,7 @@ from wemoe_pl.model.classifier import MultiTaskClassifier
 
 Question = dict[str, Any]
 # The parts of a question, each with the words by which a difference in it is told.
-WORDS = {
+DIFFERENCES = {
     "weights": "another model",
     "tasks": "a model of other tasks, classes or thresholds",
     "reader": "another reading of images, such as by another version of Pillow",
@@ -56,17 +56,17 @@ def load_recorded(source: str, allow: Sequence[str] = ()) -> RecordedModel:
     if folder is not None:
         manifest = read_manifest(folder / MANIFEST)
         if manifest.format == "bundle":
-            return RecordedModel(load(source, allow), source, plain(manifest.sources))
+            return RecordedModel(load(source, allow), source, as_dictionaries(manifest.sources))
     model = open_model(source, allow)
-    return RecordedModel(model.classifier, source, plain(model.sources))
+    return RecordedModel(model.classifier, source, as_dictionaries(model.sources))
 
 
-def plain(sources: Mapping[str, Any]) -> dict[str, Any]:
+def as_dictionaries(sources: Mapping[str, Any]) -> dict[str, Any]:
     """Return sources as plain dictionaries."""
     return {part: dict(source) for part, source in sources.items()}
 
 
-def question_of(
+def asked_question(
     model: MultiTaskClassifier, sources: Sequence[str], task: str | None, batch_size: int
 ) -> Question:
     """Return all that answers depend on, as plain values.
@@ -103,20 +103,20 @@ def weights_hash(model: MultiTaskClassifier) -> str:
     return digest.hexdigest()
 
 
-def hash_of(question: Question) -> str:
+def question_hash(question: Question) -> str:
     """Return the SHA-256 of a question."""
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
 
 def difference_between(then: Mapping[str, Any], now: Question) -> str:
     """Say in what a question differs from an earlier one; return "" if it is the same."""
-    for name, words in WORDS.items():
+    for name, words in DIFFERENCES.items():
         if then.get(name) != now[name]:
-            return words.format(then=shown(then.get(name)), now=shown(now[name]))
+            return words.format(then=in_short(then.get(name)), now=in_short(now[name]))
     return ""
 
 
-def shown(value: Any) -> str:
+def in_short(value: Any) -> str:
     """Return a part of a question as text."""
     if isinstance(value, list):
         return " ".join(map(str, value))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 # The stages of a process that answers; the seconds of all but the first are its own.
-READING, WAITING, MODEL, WRITING = "reading_and_decoding", "waiting_for_images", "model", "writing"
+DECODING, WAITING, MODEL, WRITING = "reading_and_decoding", "waiting_for_images", "model", "writing"
 OF_THE_PROCESS = (WAITING, MODEL, WRITING)
 MOST = 0.5  # the share from which a stage is called the bound
 
@@ -20,7 +20,7 @@ class Stages:
     """
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys((READING, *OF_THE_PROCESS), 0.0)
+        self.seconds = dict.fromkeys((DECODING, *OF_THE_PROCESS), 0.0)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -57,10 +57,10 @@ def shares(seconds: Seconds) -> dict[str, float]:
     return {stage: seconds[stage] / total for stage in OF_THE_PROCESS}
 
 
-def in_words(images: int, seconds: Seconds) -> str:
+def speed_in_words(images: int, seconds: Seconds) -> str:
     """Say how many images a process has answered in a second, and which stage is the bound.
 
-    >>> in_words(100, {WAITING: 6.0, MODEL: 3.0, WRITING: 1.0, READING: 5.8})
+    >>> speed_in_words(100, {WAITING: 6.0, MODEL: 3.0, WRITING: 1.0, DECODING: 5.8})
     '10 images/s per process: 60 % waiting for images to be read and decoded (the bound), 30 % in \
 the model, 10 % writing'
     """

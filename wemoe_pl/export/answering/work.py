@@ -11,14 +11,19 @@ import torch
 from filelock import Timeout
 
 from wemoe_pl.data.shards.batches import UnitBatches, unit_loader
-from wemoe_pl.data.shards.plan import Plan
+from wemoe_pl.data.shards.plan import WorkPlan
 from wemoe_pl.data.shards.reading import PlannedImages
 from wemoe_pl.errors import WeMoEError
 from wemoe_pl.export.answering.answers_folder import AnswersFolder
 from wemoe_pl.export.answering.answers_record import AnswersRecord, read_record, write_record
 from wemoe_pl.export.answering.parts import as_plain, facts_of, read_part_facts, write_part
-from wemoe_pl.export.answering.question import Question, RecordedModel, hash_of, question_of
-from wemoe_pl.export.answering.stages import MODEL, READING, WAITING, WRITING, Stages
+from wemoe_pl.export.answering.question import (
+    Question,
+    RecordedModel,
+    asked_question,
+    question_hash,
+)
+from wemoe_pl.export.answering.stages import DECODING, MODEL, WAITING, WRITING, Stages
 from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
 from wemoe_pl.model.named_answers import named_answers
 from wemoe_pl.model.task_inference import BEST_RULE
@@ -33,7 +38,7 @@ SAY_EVERY = 10.0  # seconds between two lines on the progress
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked for is the options of the work.
+    """An `Asked` has the images and the options of the work.
 
     Args:
         sources: the images: folders, patterns, files, parquet files or tars.
@@ -72,16 +77,16 @@ def answer_images(model: RecordedModel, asked: Asked, out: Path) -> AnswersRecor
     classifier.head(tasks[0])  # raises for a task without a head before anything is written
     if len(tasks) > 1:
         classifier.check_rule(BEST_RULE)
-    question = question_of(classifier, asked.sources, asked.task, asked.batch_size)
+    question = asked_question(classifier, asked.sources, asked.task, asked.batch_size)
     plan = folder.begin(question, asked.sources, asked.is_fresh)
     if plan is None:
         return read_record(folder.record)
     tell_changes(plan, folder)
-    Work(classifier, tasks, asked, folder, plan).do_all()
+    SharedWork(classifier, tasks, asked, folder, plan).do_all()
     return finish(folder, plan, question, model, asked)
 
 
-def tell_changes(plan: Plan, folder: AnswersFolder) -> None:
+def tell_changes(plan: WorkPlan, folder: AnswersFolder) -> None:
     """Warn of folders that have changed since their images were listed."""
     if changed := plan.changed_folders():
         warn(
@@ -91,7 +96,7 @@ def tell_changes(plan: Plan, folder: AnswersFolder) -> None:
         )
 
 
-class Work:
+class SharedWork:
     """The work is to answer all units of a plan that no other process answers.
 
     Args:
@@ -108,14 +113,14 @@ class Work:
         tasks: Sequence[str],
         asked: Asked,
         folder: AnswersFolder,
-        plan: Plan,
+        plan: WorkPlan,
     ):
         self.model = model
         self.tasks = tasks
         self.asked = asked
         self.folder = folder
         self.plan = plan
-        self.question = hash_of(plan.facts.question)
+        self.question = question_hash(plan.facts.question)
         self._said = time.monotonic()
 
     def do_all(self) -> None:
@@ -164,7 +169,7 @@ class Work:
                 timed = next(iterator, None)
             if timed is None:
                 break
-            stages.seconds[READING] += timed.seconds
+            stages.seconds[DECODING] += timed.seconds
             with stages.timed(MODEL):
                 moved = timed.named._replace(images=timed.named.images.to(place))
                 answers += named_answers(self.model, moved, self.tasks, rule)
@@ -209,7 +214,7 @@ def claimed(folder: AnswersFolder, unit: int) -> Iterator[bool]:
 
 
 def finish(
-    folder: AnswersFolder, plan: Plan, question: Question, model: RecordedModel, asked: Asked
+    folder: AnswersFolder, plan: WorkPlan, question: Question, model: RecordedModel, asked: Asked
 ) -> AnswersRecord:
     """Write the record if no other process has, and remove the plan.
 
@@ -221,7 +226,7 @@ def finish(
     parts = {}
     for unit, images in enumerate(plan.images):
         part = folder.part(unit)
-        parts[part] = read_part_facts(part, hash_of(question))
+        parts[part] = read_part_facts(part, question_hash(question))
         if parts[part].images != images:
             raise WeMoEError(f"{part} is incomplete: remove it, and give the same command again.")
         remove_leftovers_of(part)
