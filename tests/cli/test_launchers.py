@@ -2,7 +2,7 @@
 
 import pytest
 
-from wemoe_pl.cli.launchers import Launcher, launcher, refuse_several
+from wemoe_pl.cli.launchers import Launcher, launcher, local_place, refuse_several
 from wemoe_pl.errors import ConfigError
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
@@ -64,3 +64,23 @@ def test_what_is_for_one_process_is_not_started_by_a_launcher(
     started_by(TORCHRUN, monkeypatch)
     with pytest.raises(ConfigError, match=r"`wemoe-pl heads` is for one process, .* torchrun out"):
         refuse_several("heads")
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, (0, 1)),
+        (TORCHRUN | {"LOCAL_RANK": "1"}, (1, 2)),
+        (SRUN | {"SLURM_LOCALID": "1", "SLURM_STEP_TASKS_PER_NODE": "2(x2)"}, (1, 2)),
+        (SRUN | {"SLURM_LOCALID": "3", "SLURM_STEP_TASKS_PER_NODE": "2,4"}, (3, 4)),
+        (SRUN | {"SLURM_LOCALID": "1", "SLURM_JOB_NAME": "bash"}, (0, 1)),
+        ({"SLURM_LOCALID": "0"}, (0, 1)),  # in a job of an array
+    ],
+)
+def test_a_process_has_a_number_on_its_machine(
+    environment: dict[str, str], expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOCAL_RANK", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    started_by(environment, monkeypatch)
+    assert local_place() == expected

@@ -89,9 +89,13 @@ def test_what_cannot_be_read_has_a_row_and_is_an_error_only_if_there_is_nothing_
     [
         (["--task", "minst"], "Did you mean 'mnist'?"),
         (
-            ["--out", "here"],
-            "--out is not an option that goes with a run and images. A job has more options:",
+            ["--top", "5"],
+            "--top is not an option that goes with a run and images. A job has more options:",
         ),
+        (["--workers", "2"], "--workers goes with --out FOLDER, which keeps the answers."),
+        (["--batch-size", "2"], "--batch-size goes with --out FOLDER"),
+        (["--device", "cpu"], "--device goes with --out FOLDER"),
+        (["--fresh"], "--fresh goes with --out FOLDER"),
         (["nowhere.png"], "There is no folder or file nowhere.png: check its path."),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from wemoe_pl.errors import CheckpointError, ConfigError
+from wemoe_pl.export.card import CARD_FILE
 from wemoe_pl.export.compiled import (
     COMPILED_FILE,
     check_compiler,
@@ -24,7 +25,7 @@ from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.loading import load, open_model
 from wemoe_pl.export.manifest import MANIFEST, read_manifest
 from wemoe_pl.export.programs import CLASSES_FILE, OUTPUTS_FILE
-from wemoe_pl.export.writing import CARD_FILE, export
+from wemoe_pl.export.writing import export
 from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.wemoe import WEMoE

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from PIL import Image
 from torch.nn import functional as F
 
 from wemoe_pl.errors import ConfigError
+from wemoe_pl.export.card import CARD_FILE
 from wemoe_pl.export.exported import ExportedModel
 from wemoe_pl.export.manifest import MANIFEST, read_manifest
 from wemoe_pl.export.one_task import change_in_words, classifier_of
 from wemoe_pl.export.timm_folder import CONFIG_FILE
-from wemoe_pl.export.writing import CARD_FILE, export
+from wemoe_pl.export.writing import export
 from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.merging.baselines import Individual
 from wemoe_pl.merging.mass import MASS
@@ -38,7 +40,7 @@ def test_a_linear_head_is_the_last_layer_of_a_plain_encoder(
     plain = classifier_of(model, "mnist", silent)
     assert export(plain, "timm", exports, silent) <= 1e-5
     there = timm.create_model(f"local-dir:{exports}", pretrained=True).eval()
-    head = model.classifier.head("mnist")
+    head: Any = model.classifier.head("mnist")
     # The tiny CLIP ends in a projection without a bias, and this head is linear.
     expected = model.features @ head.weight.T + head.bias
     torch.testing.assert_close(there(model.images), expected, rtol=0, atol=1e-5)

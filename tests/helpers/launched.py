@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.processes import CONTEXT, PATIENCE, Environment, be_command
+from helpers.processes import CONTEXT, PATIENCE, Change, Environment, be_command
 
 from wemoe_pl.cli import main
 
@@ -49,7 +49,10 @@ def srun(processes: int, job: str) -> list[Environment]:
 
 @contextmanager
 def started(
-    environments: Sequence[Environment], args: Sequence[str | Path], folder: Path
+    environments: Sequence[Environment],
+    args: Sequence[str | Path],
+    folder: Path,
+    change: Change | None = None,
 ) -> Iterator[list[BaseProcess]]:
     """`wemoe-pl ARGS` in a process per environment, which all have ended afterwards."""
     given = [str(arg) for arg in args]
@@ -57,7 +60,7 @@ def started(
     processes: list[BaseProcess] = [
         CONTEXT.Process(
             target=be_command,
-            args=(given, folder / f"{rank}.log", None, {**os.environ, **own}),
+            args=(given, folder / f"{rank}.log", change, {**os.environ, **own}),
         )
         for rank, own in enumerate(environments)
     ]
@@ -71,18 +74,26 @@ def started(
             process.join()
 
 
-def run(environments: Sequence[Environment], args: Sequence[str | Path], folder: Path) -> list[str]:
+def run(
+    environments: Sequence[Environment],
+    args: Sequence[str | Path],
+    folder: Path,
+    change: Change | None = None,
+) -> list[str]:
     """Run `wemoe-pl ARGS` in a process per environment; what each has said."""
-    statuses, said = outcome(environments, args, folder)
+    statuses, said = outcome(environments, args, folder, change)
     assert statuses == [0] * len(environments), "\n".join(said)
     return said
 
 
 def outcome(
-    environments: Sequence[Environment], args: Sequence[str | Path], folder: Path
+    environments: Sequence[Environment],
+    args: Sequence[str | Path],
+    folder: Path,
+    change: Change | None = None,
 ) -> tuple[list[int | None], list[str]]:
     """The exit status of every process, and what each has said; None for one that hangs."""
-    with started(environments, args, folder) as processes:
+    with started(environments, args, folder, change) as processes:
         end = time.monotonic() + PATIENCE
         for process in processes:
             process.join(max(0.0, end - time.monotonic()))

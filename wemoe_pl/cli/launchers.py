@@ -1,6 +1,7 @@
 """Recognise the launcher of this process: torchrun, srun, or none."""
 
 import os
+import re
 from dataclasses import dataclass
 
 from wemoe_pl.errors import ConfigError
@@ -70,3 +71,19 @@ def refuse_several(command: str) -> None:
             f"`wemoe-pl {command}` is for one process, but {started.name} has started "
             f"{started.processes}: leave {started.name} out."
         )
+
+
+def local_place() -> tuple[int, int]:
+    """Return the number of this process on its machine, and how many there are.
+
+    torchrun and srun say so; a process that was started by hand is the first of one.
+    """
+    known = os.environ
+    if "TORCHELASTIC_RUN_ID" in known:
+        return int(known["LOCAL_RANK"]), int(known["LOCAL_WORLD_SIZE"])
+    if "SLURM_LOCALID" not in known or known.get("SLURM_JOB_NAME") in INTERACTIVE:
+        return 0, 1
+    number = int(known["SLURM_LOCALID"])
+    # On nodes that have different numbers of tasks, `4(x2),3`; the number itself is enough here.
+    on_nodes = re.findall(r"\d+", known.get("SLURM_STEP_TASKS_PER_NODE", "1"))
+    return number, max(number + 1, int(on_nodes[0]) if on_nodes else 1)

@@ -1,15 +1,18 @@
-"""Run `wemoe-pl predict RUN IMAGES`: print a model's predictions, without building a job.
+"""Run `wemoe-pl predict RUN IMAGES`: print a model's predictions or keep them, without a job.
 
 This module imports no Lightning: that would take longer than loading and running a model.
 """
 
 import io
+import shlex
+from argparse import Namespace
 from collections.abc import Sequence
 
 import torch
 from torch.utils.data import DataLoader
 
 from wemoe_pl.cli.faults import faults_explained
+from wemoe_pl.cli.kept_answers import keep_answers
 from wemoe_pl.cli.launchers import refuse_several
 from wemoe_pl.cli.verb_parsers import predict_parser
 from wemoe_pl.data.tasks import find_images, name_some
@@ -38,7 +41,6 @@ def run_predict(args: list[str]) -> None:
         Stopped: a signal has asked the command to end.
     """
     guard_output()
-    refuse_several("predict")
     options, others = predict_parser().parse_known_args(args[1:])
     if others:
         raise ConfigError(
@@ -46,8 +48,22 @@ def run_predict(args: list[str]) -> None:
             "options: `wemoe-pl predict --config RUN/config.yaml --data.images IMAGES`."
         )
     with faults_explained():
+        if options.out is not None:
+            keep_answers(options, shlex.join(["wemoe-pl", *args]))
+            return
+        refuse_several("predict")
+        refuse_without_out(options)
         model = load(options.run, options.allow)
         print_answers(model, options.images, options.task)
+
+
+def refuse_without_out(options: Namespace) -> None:
+    """Raise `ConfigError` for an option that has an effect only if answers are kept."""
+    for name in ("workers", "batch_size", "device", "fresh"):
+        if getattr(options, name):
+            raise ConfigError(
+                f"--{name.replace('_', '-')} goes with --out FOLDER, which keeps the answers."
+            )
 
 
 @torch.inference_mode()

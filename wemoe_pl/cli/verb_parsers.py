@@ -112,8 +112,18 @@ def predict_parser() -> OneSentence:
     parser = command_parser("predict", COMMANDS["predict"])
     add = parser.add_argument
     add("run", type=expanded, metavar="RUN", help="A run, a checkpoint of one, or an export.")
-    add("images", nargs="+", metavar="IMAGES", help="Images, folders, patterns or parquet files.")
+    images = "Images, folders, patterns or parquet files; with --out tar shards too."
+    add("images", nargs="+", metavar="IMAGES", help=images)
     add("--task", help="The task of all images; by default it is inferred for each image.")
+    many = "A folder for the answers as parquet, by any number of processes; by default, print CSV."
+    add("--out", type=expanded, metavar="FOLDER", help=many)
+    workers = "With --out: the processes that load images; by default, as many as there are cores."
+    add("--workers", type=int, metavar="N", help=workers)
+    at_once = "With --out: how many images are answered at once (default: 64)."
+    add("--batch-size", type=int, metavar="B", help=at_once)
+    device = "With --out: cpu, cuda or cuda:N; by default a GPU if there is one."
+    add("--device", help=device)
+    add(FRESH, action="store_true", help="With --out: remove what was answered before.")
     add(ALLOW, **REPEATED, metavar="PACKAGE", help=ALLOW_HELP)
     return parser
 

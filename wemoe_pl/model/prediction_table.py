@@ -1,7 +1,7 @@
 """Write the table of a classifier's answers, one row per image, as CSV or parquet."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -59,8 +59,19 @@ def write_csv_rows(file: TextIO, answers: Iterable[TableRow], **dialect: Any) ->
         writer.writerow(f"{v:.6f}" if isinstance(v, float) else v for v in cells)
 
 
-def write_parquet(path: Path, answers: Iterable[TableRow]) -> None:
-    """Write answers as parquet."""
+def write_parquet(
+    path: Path,
+    answers: Iterable[TableRow],
+    describe: Callable[[], Mapping[str, str]] | None = None,
+) -> None:
+    """Write answers as parquet.
+
+    Args:
+        path: the file.
+        answers: the rows.
+        describe: the function that is called when all rows are written, and returns what else the
+            file says about itself; by default nothing.
+    """
     schema = pa.schema(COLUMNS.values())
     rows = iter(answers)
     with pq.ParquetWriter(path, schema) as writer:
@@ -70,6 +81,8 @@ def write_parquet(path: Path, answers: Iterable[TableRow]) -> None:
                 for name, column in COLUMNS.items()
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+        if describe is not None:
+            writer.add_key_value_metadata(dict(describe()))
 
 
 WRITERS = {".csv": write_csv, ".parquet": write_parquet}

@@ -23,12 +23,12 @@ LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 PIXELS = (pa.types.is_uint8, pa.types.is_uint16)  # other types do not tell which value is white
 
 
-def image_column(table: "Dataset", where: str) -> str:
+def image_column(schema: pa.Schema, where: str) -> str:
     """Return the only column of a table that may hold images; `DataError` for none or several."""
-    found = [name for name in table.column_names if holds_images(type_of(table, name))]
+    found = [field.name for field in schema if holds_images(stored(field.type))]
     if len(found) == 1:
         return found[0]
-    columns = ", ".join(found or table.column_names)
+    columns = ", ".join(found or schema.names)
     raise DataError(
         f"{where} has {len(found)} columns of images ({columns}): keep only one of them."
         if found
@@ -38,7 +38,7 @@ def image_column(table: "Dataset", where: str) -> str:
 
 def check_images(table: "Dataset", column: str, where: str) -> None:
     """Raise `DataError` unless a column can hold images; the error says what it has instead."""
-    reason = why_no_images(type_of(table, column))
+    reason = why_no_images(stored(table.data.column(column).type))
     if reason is None and has_only_paths(table.data.column(column)):
         reason = "has only the paths of images: store the bytes of the files"
     if reason is not None:
@@ -155,11 +155,6 @@ def has_only_paths(column: pa.ChunkedArray) -> bool:
         return False
     contents, paths = pc.struct_field(column, "bytes"), pc.struct_field(column, "path")
     return contents.null_count == len(column) > paths.null_count
-
-
-def type_of(table: "Dataset", column: str) -> pa.DataType:
-    """Return the type that a column is stored as."""
-    return stored(table.data.column(column).type)
 
 
 def stored(kind: pa.DataType) -> pa.DataType:

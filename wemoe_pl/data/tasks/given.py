@@ -53,7 +53,7 @@ class Given:
                 raise DataError(
                     f"{HERE} has no column '{key}'. {did_you_mean(key, items.column_names)}"
                 )
-        image = image or image_column(items, HERE)
+        image = image or image_column(items.data.schema, HERE)
         label = label or label_column(items, image)
         names = getattr(items.features[label], "names", None) if label else None
         return cls(items, image, label, tuple(names or ()))

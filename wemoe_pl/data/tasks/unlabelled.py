@@ -40,19 +40,12 @@ def find_images(*sources: str) -> Images:
 
 def find_files(source: str) -> list[Path]:
     """Return the images and parquet files of a path or a pattern, sorted."""
-    path = Path(source).expanduser()
-    if not path.exists():
-        path = path_of(str(path))  # configs and command lines are UTF-8; file names may not be
+    path = path_meant(source)
     if path.is_file():
         return [path]
     there = list(files_of(path)) if path.is_dir() else matching_files(path)
     if not there and not path.is_dir():
-        raise DataError(
-            f"No file matches '{printable(source)}': check the pattern."
-            if has_magic(source)
-            else f"There is no folder or file {printable(source)}: check its path."
-            f"{printable(did_you_mean_path(path))}"
-        )
+        raise nothing_there(source)
     files = chosen(there, SUFFIXES)
     if not files:
         raise DataError(
@@ -62,10 +55,29 @@ def find_files(source: str) -> list[Path]:
     return files
 
 
+def path_meant(source: str) -> Path:
+    """Return the path that is meant by a text from a config or a command line.
+
+    These are UTF-8, and file names may not be: such a name is given as `printable` shows it.
+    """
+    path = Path(source).expanduser()
+    return path if path.exists() else path_of(str(path))
+
+
+def nothing_there(source: str) -> DataError:
+    """Return the error for a source that no file or folder matches."""
+    return DataError(
+        f"No file matches '{printable(source)}': check the pattern."
+        if has_magic(source)
+        else f"There is no folder or file {printable(source)}: check its path."
+        f"{printable(did_you_mean_path(path_meant(source)))}"
+    )
+
+
 def table_images(files: Sequence[Path], source: str) -> Images:
     """Return the images in the rows of parquet files, without labels."""
     table = read_table(files, source)
-    column = image_column(table, source)
+    column = image_column(table.data.schema, source)
     check_images(table, column, source)
     identity = hashed("parquet", names_and_sizes(files), column)
     facts = table_facts(files, column)
