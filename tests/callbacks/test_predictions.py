@@ -15,7 +15,7 @@ from wemoe_pl.data.tasks import path_of, printable
 from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
 from wemoe_pl.model import prediction_table
-from wemoe_pl.model.classifier import Prediction
+from wemoe_pl.model.answering import Prediction
 from wemoe_pl.system.spreadsheets import csv_text
 
 HEADER = ["image", "task", "class", "probability", "task_confidence", "error"]

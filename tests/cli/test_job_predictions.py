@@ -12,7 +12,7 @@ from helpers.plain_images import random_image
 from wemoe_pl.callbacks.predictions import Predictions
 from wemoe_pl.cli import main
 from wemoe_pl.cli.job_predictions import question_of, skip_answered, write_answers
-from wemoe_pl.model.classifier import Prediction
+from wemoe_pl.model.answering import Prediction
 from wemoe_pl.system.console import Console
 
 RECIPE = {

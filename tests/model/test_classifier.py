@@ -17,8 +17,9 @@ from wemoe_pl.merging.baselines import Individual
 from wemoe_pl.merging.mass import MASS
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.wemoe import WEMoE
+from wemoe_pl.model.answering import Prediction
 from wemoe_pl.model.building import build_classifier
-from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
+from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.task_inference import InferenceRule, infer_task
 from wemoe_pl.system.warn import warn_once
 

@@ -7,7 +7,7 @@ import torch
 
 from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.export.loading import load
-from wemoe_pl.model.classifier import Prediction
+from wemoe_pl.model.answering import Prediction
 from wemoe_pl.model.named_answers import named_answers
 
 

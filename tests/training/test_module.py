@@ -16,7 +16,7 @@ from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.merging.baselines import Individual, Pretrained
 from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.wemoe import WEMoE
-from wemoe_pl.model.classifier import Prediction
+from wemoe_pl.model.answering import Prediction
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
 NewTrainer = Callable[..., L.Trainer]

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from wemoe_pl.data.tasks import name_some
 from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
-from wemoe_pl.model.classifier import Prediction
+from wemoe_pl.model.answering import Prediction
 from wemoe_pl.model.prediction_table import COLUMNS, WRITERS, TableRow, row_of, writable
 from wemoe_pl.system.files import atomic_write
 

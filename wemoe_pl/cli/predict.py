@@ -16,7 +16,8 @@ from wemoe_pl.data.tasks import find_images, name_some
 from wemoe_pl.data.to_classify import NamedImages, collate_named
 from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.export.loading import load
-from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
+from wemoe_pl.model.answering import Prediction
+from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.named_answers import named_answers
 from wemoe_pl.model.prediction_table import HEADER, row_of, writable, write_csv_rows
 from wemoe_pl.model.task_inference import BEST_RULE

@@ -1,8 +1,8 @@
 """Define the classifier: a multi-task model that is given images, and answers in words."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -10,57 +10,10 @@ from torch import Tensor
 from wemoe_pl.data.preprocessing import AnyImages, PreparedBatch, Preprocessing, prepared_batches
 from wemoe_pl.errors import ConfigError, at_least, did_you_mean
 from wemoe_pl.merging.baselines import PerTaskEncoder
+from wemoe_pl.model.answering import Prediction, Question, answers_to, thresholds_by
 from wemoe_pl.model.multi_task_model import MultiTaskModel
-from wemoe_pl.model.task_inference import (
-    BEST_RULE,
-    InferenceRule,
-    Thresholds,
-    has_entropies,
-    infer_task,
-)
+from wemoe_pl.model.task_inference import BEST_RULE, InferenceRule, Thresholds, has_entropies
 from wemoe_pl.model.torch_defaults import torch_defaults
-from wemoe_pl.system.warn import warn_once
-
-Ranking = list[tuple[str, float]]
-
-
-class Prediction(NamedTuple):
-    """A prediction is the answer of a classifier about an image.
-
-    Attributes:
-        task: the given or inferred task; None if the image is like those of none of the tasks.
-        task_confidence: the confidence in an inferred task, from 0 to 1; None if the task was
-            given, or is the only one.
-        class_name: the most probable class of the task; None without a task.
-        probability: the probability of this class; None without a task.
-        top: the most probable classes with their probabilities, as many as were asked for.
-        image: the path of the image, or its row in a table; None if it was given in memory.
-        error: the reason why the image could not be read; it then has no task.
-    """
-
-    task: str | None
-    task_confidence: float | None
-    class_name: str | None
-    probability: float | None
-    top: Ranking
-    image: str | None = None
-    error: str | None = None
-
-    @classmethod
-    def unreadable(cls, image: str, error: str) -> "Prediction":
-        """Return the prediction for an image that cannot be read."""
-        return cls(None, None, None, None, [], image, error)
-
-    @classmethod
-    def of_none(cls, confidence: float) -> "Prediction":
-        """Return the prediction for an image of none of the tasks, whose confidence is too low."""
-        return cls(None, confidence, None, None, [])
-
-    def __repr__(self) -> str:
-        """Show all fields, but `image` and `error` only if they are set."""
-        always = ("task", "task_confidence", "class_name", "probability", "top")
-        shown = {k: v for k, v in self._asdict().items() if k in always or v is not None}
-        return f"Prediction({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 class MultiTaskClassifier(MultiTaskModel):
@@ -139,27 +92,11 @@ class MultiTaskClassifier(MultiTaskModel):
         """Return for each image of (B, 3, H, W) an answer per task, or by a rule a single one."""
         if rule is not None:
             self.check_rule(rule)
-        with self.recorded_routing():
-            logits = self.logits(images, tasks)
-            routing_weights = self.routing_weights
-        rankings = {t: ranked(values, self.head(t).classes, top) for t, values in logits.items()}
-        asked: Iterable[Sequence[tuple[str, float | None]]]
-        if rule is None:
-            asked = [[(task, None) for task in tasks]] * len(images)
-        else:
-            inferred = infer_task(rule, logits, routing_weights, self.experts)
-            found = zip(*(values.tolist() for values in inferred), strict=True)
-            asked = [[(tasks[place], confidence)] for place, confidence in found]
         least = thresholds_by(rule, self.thresholds) if rule is not None and reject else {}
-        return [
-            [
-                Prediction.of_none(sure)
-                if sure is not None and sure < least.get(t, 0)
-                else Prediction(t, sure, *rankings[t][i][0], rankings[t][i])
-                for t, sure in row
-            ]
-            for i, row in enumerate(asked)
-        ]
+        asked = tasks if rule is None else [None]
+        questions = [Question(i, task, top, least) for i in range(len(images)) for task in asked]
+        found = answers_to(questions, self, images, tasks, rule)
+        return [found[start : start + len(asked)] for start in range(0, len(found), len(asked))]
 
     def check_rule(self, rule: InferenceRule) -> None:
         """Raise `ConfigError` if the model cannot infer tasks by a rule."""
@@ -259,23 +196,3 @@ def rules_of(model: MultiTaskClassifier) -> list[InferenceRule]:
     """Return the rules by which a model can infer tasks."""
     rules: tuple[InferenceRule, ...] = get_args(InferenceRule)
     return [rule for rule in rules if not hindrance(model, rule)]
-
-
-def thresholds_by(rule: InferenceRule, thresholds: Thresholds) -> Mapping[str, float]:
-    """Return the thresholds of a rule, or none with a warning if the rule was not calibrated."""
-    if rule not in thresholds:
-        warn_once(
-            "The model cannot say that an image belongs to none of the tasks, since it has no "
-            "thresholds for that: score the run with this version of wemoe-pl, which keeps them in "
-            "results and exports."
-        )
-    return thresholds.get(rule, {})
-
-
-def ranked(logits: Tensor, classes: Sequence[str], top: int) -> list[Ranking]:
-    """Return for each row of (B, C) the most probable classes with probabilities, best first."""
-    best = logits.softmax(dim=-1).topk(min(top, len(classes)), dim=-1)
-    return [
-        [(classes[label], probability) for label, probability in zip(*row, strict=True)]
-        for row in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]

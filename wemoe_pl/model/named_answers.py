@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from wemoe_pl.data.to_classify import NamedBatch
-from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
+from wemoe_pl.model.answering import Prediction
+from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.task_inference import InferenceRule
 
 

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wemoe_pl.model.classifier import Prediction
+from wemoe_pl.model.answering import Prediction
 from wemoe_pl.system.spreadsheets import csv_cells
 
 TableRow = dict[str, Any]

@@ -15,7 +15,8 @@ from wemoe_pl.data.streams import Batch
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.to_classify import NamedBatch
 from wemoe_pl.merging.base import MergeMethod
-from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
+from wemoe_pl.model.answering import Prediction
+from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.named_answers import named_answers
 from wemoe_pl.model.task_inference import InferenceRule
 from wemoe_pl.runs.checkpoint import IDENTITY, read_checkpoint
