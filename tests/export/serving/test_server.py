@@ -48,6 +48,7 @@ def test_a_mixed_load_gets_the_answers_of_the_model(server: Served, cases: list[
     assert set(load.outcomes) == {"200"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to_all", [False, True], ids=["the command", "all its processes"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_every_request_that_was_taken_is_answered_after_a_signal(
@@ -67,6 +68,7 @@ def test_every_request_that_was_taken_is_answered_after_a_signal(
         assert "Traceback" not in served.output
 
 
+@pytest.mark.slow
 def test_requests_that_wait_for_a_batch_are_answered_although_the_server_ends(
     start: Callable[..., Served], cases: list[Case]
 ) -> None:
@@ -80,6 +82,7 @@ def test_requests_that_wait_for_a_batch_are_answered_although_the_server_ends(
         assert load.wrong == []
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(start: Callable[..., Served], cases: list[Case]) -> None:
     with start(*SLOW_BATCHES, "--batch-wait", "9000") as served:
         load = Load(served.ready(), cases, clients=2)
@@ -95,6 +98,7 @@ def test_a_second_signal_ends_it_at_once(start: Callable[..., Served], cases: li
         load.join()
 
 
+@pytest.mark.slow
 def test_when_it_is_killed_connections_are_closed_and_no_process_is_left(
     start: Callable[..., Served], cases: list[Case]
 ) -> None:
@@ -110,6 +114,7 @@ def test_when_it_is_killed_connections_are_closed_and_no_process_is_left(
         assert "Traceback" not in served.output
 
 
+@pytest.mark.slow
 def test_when_the_model_dies_waiting_requests_are_refused_and_the_server_ends(
     start: Callable[..., Served], cases: list[Case]
 ) -> None:
@@ -127,6 +132,7 @@ def test_when_the_model_dies_waiting_requests_are_refused_and_the_server_ends(
         assert "Traceback" not in served.output
 
 
+@pytest.mark.slow
 def test_when_the_queues_die_the_server_ends(
     start: Callable[..., Served], cases: list[Case]
 ) -> None:
@@ -184,6 +190,7 @@ def refused(served: Served) -> str:
     return served.output
 
 
+@pytest.mark.slow
 def test_a_port_that_is_in_use_is_named(start: Callable[..., Served]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -191,11 +198,13 @@ def test_a_port_that_is_in_use_is_named(start: Callable[..., Served]) -> None:
             assert f"Port {port} of 127.0.0.1 is in use: choose another by" in refused(served)
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     with Served(tmp_path / "nothing", tmp_path / "log") as served:
         assert f"There is no {tmp_path / 'nothing'}: give the folder of a run" in refused(served)
 
 
+@pytest.mark.slow
 def test_a_signal_while_the_model_is_loaded_ends_it(start: Callable[..., Served]) -> None:
     with start() as served:
         while not served.others("spawn_main"):
@@ -241,6 +250,7 @@ def test_only_this_machine_reaches_the_loopback() -> None:
     assert not is_loopback("fe80::1%eth0")
 
 
+@pytest.mark.slow
 def test_an_open_host_is_warned_of(start: Callable[..., Served], cases: list[Case]) -> None:
     with start("--host", "0.0.0.0") as served:
         assert "Whoever can reach 0.0.0.0 can use this server: it has no passwords" in (
