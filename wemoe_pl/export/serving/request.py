@@ -85,7 +85,7 @@ def read_json(body: bytes) -> tuple[bytes, dict[str, Any]]:
     try:
         asked = JsonRequest.model_validate(contents)
     except ValidationError as error:
-        raise ConfigError(fault_of(error.errors(include_url=False), JsonRequest)) from None
+        raise ConfigError(fault_in_options(error.errors(include_url=False), JsonRequest)) from None
     return decoded(asked.image), {k: v for k, v in contents.items() if k != "image"}
 
 
@@ -102,7 +102,9 @@ def decoded(image: str) -> bytes:
         ) from None
 
 
-def fault_of(faults: Sequence[Mapping[str, Any]], kind: type[BaseModel] = AskedOptions) -> str:
+def fault_in_options(
+    faults: Sequence[Mapping[str, Any]], kind: type[BaseModel] = AskedOptions
+) -> str:
     """Say in a sentence what is wrong with an option: an unknown one, or else the first at fault.
 
     Args:
