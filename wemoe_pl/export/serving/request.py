@@ -54,14 +54,16 @@ class AskedOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    task: str | None = Field(None, description="The task of the image; by default it is inferred.")
-    top: int = Field(1, ge=1, description="How many classes the answer lists, best first.")
+    task: str | None = Field(
+        default=None, description="The task of the image; by default it is inferred."
+    )
+    top: int = Field(default=1, ge=1, description="How many classes the answer lists, best first.")
     reject: bool | None = Field(
-        None,
+        default=None,
         description="Whether an image that is unlike those of all tasks gets no task; by default "
         "if the model has thresholds for that.",
     )
-    routing: bool = Field(False, description="Whether the answer has the routing weights.")
+    routing: bool = Field(default=False, description="Whether the answer has the routing weights.")
 
 
 class JsonRequest(AskedOptions):
