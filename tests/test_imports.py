@@ -125,5 +125,5 @@ def test_what_is_answered_without_torch_imports_only_what_is_quick(module: str) 
 def test_only_the_command_line_waits_with_an_import_until_something_must_run() -> None:
     late = {m: siblings(MODULES[m]) - set(WITHOUT_TORCH) for m in WITHOUT_TORCH}
     assert {m: names for m, names in late.items() if names} == {
-        "cli.main": {"cli.predict", "cli.verbs"}
+        "cli.main": {"cli.predict", "cli.serve", "cli.verbs"}
     }

@@ -17,7 +17,7 @@ from wemoe_pl.system.configs import ALLOW, shipped_configs, shipped_suites, ship
 from wemoe_pl.system.jsonargparse_private import subcommand_parsers
 from wemoe_pl.training.module import MultiTaskModule
 
-OF_NO_JOB = ("advise", "sweep", "report", "workspace", "export", "bench", "completion")
+OF_NO_JOB = ("advise", "sweep", "report", "workspace", "export", "serve", "bench", "completion")
 OF_JOBS = [command for command in COMMANDS if command not in OF_NO_JOB]
 # Keys that are set by their parts, which only a class knows.
 NESTED = {

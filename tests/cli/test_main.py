@@ -468,6 +468,7 @@ OF_NO_JOB = (
     "bench",
     "completion",
     "export",
+    "serve",
     "workspace",
 )  # these read no job's config
 

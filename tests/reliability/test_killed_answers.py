@@ -14,7 +14,7 @@ from helpers.processes import Running
 from helpers.shards import noise, write_images, write_table, write_tar
 
 from wemoe_pl.data.shards import plan
-from wemoe_pl.export.answering.answers_record import read_record
+from wemoe_pl.export.many_images.answers_record import read_record
 from wemoe_pl.system.files import sha256
 
 IMAGES = 60

@@ -10,8 +10,8 @@ from helpers.processes import Environment
 from helpers.shards import write_images
 
 from wemoe_pl.data.shards import plan
-from wemoe_pl.export.answering.answers_record import read_record
 from wemoe_pl.export.loading import load
+from wemoe_pl.export.many_images.answers_record import read_record
 
 COUNT = 40
 

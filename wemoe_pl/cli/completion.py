@@ -28,7 +28,7 @@ from wemoe_pl.system.files import SHIPPED
 # Words that commands take in addition to options. Folders are left to the shell.
 WORDS = {
     "advise": (), "bench": BENCH_MEASURES, "completion": SHELLS, "export": (), "report": (),
-    "workspace": (),
+    "serve": (), "workspace": (),
 }  # fmt: skip
 
 

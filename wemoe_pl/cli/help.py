@@ -104,7 +104,7 @@ def job_epilog(command: str) -> str:
         examples=KEY_EXAMPLES.get(
             command, "--trainer.max_steps 500 or --model.merge.router_depth 1"
         ),
-        classes=in_lines(MODELS, " " * 24),
+        classes=in_lines(("the options of", *MODELS), " " * 24),
         configs=in_lines(names),
         suites=in_lines(shipped_suites()),
         trainers=" ".join(PurePath(name).stem for name in shipped_trainers()),

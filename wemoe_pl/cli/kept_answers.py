@@ -10,10 +10,10 @@ from wemoe_pl.cli.launchers import launcher, local_place
 from wemoe_pl.data.open_files import allow_open_files
 from wemoe_pl.data.tasks import name_some
 from wemoe_pl.errors import ConfigError, DataError, at_least
-from wemoe_pl.export.answering.answers_record import AnswersRecord
-from wemoe_pl.export.answering.question import load_recorded
-from wemoe_pl.export.answering.stages import speed_in_words
-from wemoe_pl.export.answering.work import Asked, answer_images
+from wemoe_pl.export.many_images.answers_record import AnswersRecord
+from wemoe_pl.export.many_images.question import load_recorded
+from wemoe_pl.export.many_images.stages import speed_in_words
+from wemoe_pl.export.many_images.work import WorkOptions, answer_images
 from wemoe_pl.system.cores import cores_of_process
 from wemoe_pl.system.terminal import say
 
@@ -34,7 +34,7 @@ def keep_answers(options: Namespace, command: str) -> None:
     """
     refuse_fresh_of_several(options.fresh)
     number, processes = local_place()
-    asked = Asked(
+    asked = WorkOptions(
         sources=options.images,
         task=options.task,
         batch_size=at_least(1, "--batch-size", given(options.batch_size, IMAGES_OF_A_BATCH)),

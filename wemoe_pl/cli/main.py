@@ -51,6 +51,8 @@ def answer(args: list[str]) -> None:
         with quick_imports():  # only now: torch takes seconds to import
             if names_a_run(args):
                 from wemoe_pl.cli.predict import run_predict as run
+            elif args[0] == "serve":
+                from wemoe_pl.cli.serve import run_serve as run
             else:
                 from wemoe_pl.cli.verbs import run
     except (ImportError, MemoryError) as error:

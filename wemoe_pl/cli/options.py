@@ -27,6 +27,7 @@ VERBS = {
     "report": "Write one table of many runs, with published results on request.",
     "workspace": "Make a workspace on Weights & Biases, with a few panels that answer questions.",
     "export": "Write a merged model for others to use, here or on the hub, and check it.",
+    "serve": "Answer requests over HTTP by a model, for images of any of its tasks.",
     "similarity": "Compare the experts' task vectors by cosine and distance, layer by layer.",
     "landscape": "Draw the loss over the plane of two task vectors, chosen with --tasks [a,b].",
     "parameters": "Count the parameters of upscaled models, by number of tasks.",

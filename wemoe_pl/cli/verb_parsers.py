@@ -128,6 +128,30 @@ def predict_parser() -> OneSentence:
     return parser
 
 
+def serve_parser() -> OneSentence:
+    """Make the parser of `wemoe-pl serve`."""
+    parser = command_parser(
+        "serve",
+        "Answer requests over HTTP: images of any of the model's tasks, in batches of one forward "
+        "pass. The server has no passwords and no encryption, and listens only to this machine "
+        "unless told otherwise. docs/serve.md says how it is asked.",
+    )
+    add = parser.add_argument
+    add("run", type=expanded, metavar="RUN", help="A run, a checkpoint of one, or an export.")
+    add("--host", default="127.0.0.1", help="The address to listen on; by default 127.0.0.1.")
+    add("--port", type=int, default=8000, help="The port, by default 8000; 0 for any free one.")
+    add("--batch-size", type=int, default=32, help="The most requests that share a forward pass.")
+    wait = "How long the first request of a batch waits for others; by default 5 ms."
+    add("--batch-wait", type=float, default=5.0, metavar="MS", help=wait)
+    add("--device", default="auto", help="The device: cpu, cuda, cuda:1; by default a GPU if any.")
+    size = "The largest body of a request; by default 20 million bytes."
+    add("--max-bytes", type=int, default=20_000_000, metavar="N", help=size)
+    pixels = "The largest image that is decoded; by default 50 million pixels."
+    add("--max-pixels", type=int, default=50_000_000, metavar="N", help=pixels)
+    add(ALLOW, **REPEATED, metavar="PACKAGE", help=ALLOW_HELP)
+    return parser
+
+
 def workspace_parser() -> OneSentence:
     """Make the parser of `wemoe-pl workspace`."""
     parser = command_parser(
@@ -212,6 +236,7 @@ VERB_PARSERS = {
     "completion": completion_parser,
     "export": export_parser,
     "report": report_parser,
+    "serve": serve_parser,
     "sweep": sweep_parser,
     "workspace": workspace_parser,
 }

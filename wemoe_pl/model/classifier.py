@@ -1,6 +1,6 @@
 """Define the classifier: a multi-task model that is given images, and answers in words."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import get_args
 
@@ -11,18 +11,13 @@ from wemoe_pl.data.preprocessing import AnyImages, PreparedBatch, Preprocessing,
 from wemoe_pl.errors import ConfigError, at_least, did_you_mean
 from wemoe_pl.merging.baselines import PerTaskEncoder
 from wemoe_pl.merging.folding import folds
-from wemoe_pl.model.measured import Measured, Thresholds
+from wemoe_pl.model.answering import Question, answers_to, thresholds_by
+from wemoe_pl.model.measured import Measured
 from wemoe_pl.model.multi_task_model import MultiTaskModel
-from wemoe_pl.model.prediction import Prediction, ranked
+from wemoe_pl.model.prediction import Prediction
 from wemoe_pl.model.specialising import specialised
-from wemoe_pl.model.task_inference import (
-    BEST_RULE,
-    InferenceRule,
-    has_entropies,
-    infer_task,
-)
+from wemoe_pl.model.task_inference import BEST_RULE, InferenceRule, has_entropies
 from wemoe_pl.model.torch_defaults import torch_defaults
-from wemoe_pl.system.warn import warn_once
 
 
 class MultiTaskClassifier(MultiTaskModel):
@@ -100,27 +95,11 @@ class MultiTaskClassifier(MultiTaskModel):
         """Return for each image of (B, 3, H, W) an answer per task, or by a rule a single one."""
         if rule is not None:
             self.check_rule(rule)
-        with self.recorded_routing():
-            logits = self.logits(images, tasks)
-            routing_weights = self.routing_weights
-        rankings = {t: ranked(values, self.head(t).classes, top) for t, values in logits.items()}
-        asked: Iterable[Sequence[tuple[str, float | None]]]
-        if rule is None:
-            asked = [[(task, None) for task in tasks]] * len(images)
-        else:
-            inferred = infer_task(rule, logits, routing_weights, self.experts)
-            found = zip(*(values.tolist() for values in inferred), strict=True)
-            asked = [[(tasks[place], confidence)] for place, confidence in found]
         least = thresholds_by(rule, self.measured.thresholds) if rule is not None and reject else {}
-        return [
-            [
-                Prediction.of_none(sure)
-                if sure is not None and sure < least.get(t, 0)
-                else Prediction(t, sure, *rankings[t][i][0], rankings[t][i])
-                for t, sure in row
-            ]
-            for i, row in enumerate(asked)
-        ]
+        asked = tasks if rule is None else [None]
+        questions = [Question(i, task, top, least) for i in range(len(images)) for task in asked]
+        found = answers_to(questions, self, images, tasks, rule)
+        return [found[start : start + len(asked)] for start in range(0, len(found), len(asked))]
 
     def check_rule(self, rule: InferenceRule) -> None:
         """Raise `ConfigError` if the model cannot infer tasks by a rule."""
@@ -263,14 +242,3 @@ def rules_of(model: MultiTaskClassifier) -> list[InferenceRule]:
     """Return the rules by which a model can infer tasks."""
     rules: tuple[InferenceRule, ...] = get_args(InferenceRule)
     return [rule for rule in rules if not hindrance(model, rule)]
-
-
-def thresholds_by(rule: InferenceRule, thresholds: Thresholds) -> Mapping[str, float]:
-    """Return the thresholds of a rule, or none with a warning if the rule was not calibrated."""
-    if rule not in thresholds:
-        warn_once(
-            "The model cannot say that an image belongs to none of the tasks, since it has no "
-            "thresholds for that: score the run with this version of wemoe-pl, which keeps them in "
-            "results and exports."
-        )
-    return thresholds.get(rule, {})

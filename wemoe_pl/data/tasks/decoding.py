@@ -32,12 +32,20 @@ TURNS = {
 }  # fmt: skip
 
 
-def read_image(source: Path | bytes, name: str = "") -> Image.Image:
+def read_image(
+    source: Path | bytes,
+    name: str = "",
+    *,
+    formats: tuple[str, ...] = IMAGE_FORMATS,
+    most_pixels: int = MOST_PIXELS,
+) -> Image.Image:
     """Decode a file, or the bytes of one, to an upright RGB image.
 
     Args:
         source: the path or the content of a file.
         name: the name in errors of an image that is given by its content.
+        formats: the formats that are read, of `IMAGE_FORMATS`.
+        most_pixels: the largest number of pixels that is decoded, up to `MOST_PIXELS`.
 
     Raises:
         DataError: the image cannot be decoded to the last pixel, is too large or too elongated, or
@@ -45,8 +53,8 @@ def read_image(source: Path | bytes, name: str = "") -> Image.Image:
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     called = name if isinstance(source, bytes) else printable(source)
-    with explained(called), Image.open(file, formats=IMAGE_FORMATS) as image:
-        return upright_rgb(image)
+    with explained(called, formats), Image.open(file, formats=formats) as image:
+        return upright_rgb(image, most_pixels)
 
 
 def as_models_see(image: Image.Image, name: str = "The image") -> Image.Image:
@@ -66,13 +74,13 @@ def as_models_see(image: Image.Image, name: str = "The image") -> Image.Image:
 
 
 @contextmanager
-def explained(called: str) -> Iterator[None]:
-    """Turn any error of a decoder into a `DataError` that names the image."""
+def explained(called: str, formats: tuple[str, ...] = IMAGE_FORMATS) -> Iterator[None]:
+    """Turn any error of a decoder of some formats into a `DataError` that names the image."""
     try:
         yield
     except UnidentifiedImageError as error:  # it calls bytes by their address
         raise DataError(
-            f"{called} is not a readable image: it is none of {', '.join(IMAGE_FORMATS)}, or is a "
+            f"{called} is not a readable image: it is none of {', '.join(formats)}, or is a "
             "variant that Pillow does not decode"
         ) from error
     except Exception as error:  # decoders raise many kinds of errors
@@ -80,9 +88,9 @@ def explained(called: str) -> Iterator[None]:
         raise DataError(f"{called} is not a readable image: {why}") from error
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
+def upright_rgb(image: Image.Image, most_pixels: int = MOST_PIXELS) -> Image.Image:
     """Return the first picture of an image, turned by its EXIF data, on white if transparent."""
-    check_size(image)  # the size comes from the header; nothing is decoded yet
+    check_size(image, most_pixels)  # the size comes from the header; nothing is decoded yet
     image.load()  # some formats have their EXIF data behind the pixels
     turn = TURNS.get(orientation(image))
     rgb = on_white(eight_bits(image))
@@ -91,14 +99,14 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     return upright
 
 
-def check_size(image: Image.Image) -> None:
+def check_size(image: Image.Image, most_pixels: int = MOST_PIXELS) -> None:
     """Raise `ValueError` if an image has no pixels, too many pixels, or too long a side."""
     shorter, longer = sorted(image.size)
     size = f"it has {image.width} × {image.height} pixels"
     if not shorter:
         raise ValueError(size)
-    if shorter * longer > MOST_PIXELS:
-        raise ValueError(f"{size}, and images of more than {MOST_PIXELS} are not decoded")
+    if shorter * longer > most_pixels:
+        raise ValueError(f"{size}, and images of more than {most_pixels} are not decoded")
     if longer > MOST_ELONGATED * shorter:
         raise ValueError(
             f"{size}, and no side may be more than {MOST_ELONGATED} times as long as the other: "

@@ -15,7 +15,7 @@ from wemoe_pl.export.loading import export_folder, load, open_model
 from wemoe_pl.export.manifest import MANIFEST, read_manifest
 from wemoe_pl.model.classifier import MultiTaskClassifier
 
-Question = dict[str, Any]
+AskedQuestion = dict[str, Any]
 # The parts of a question, each with the words by which a difference in it is told.
 DIFFERENCES = {
     "weights": "another model",
@@ -68,7 +68,7 @@ def as_dictionaries(sources: Mapping[str, Any]) -> dict[str, Any]:
 
 def asked_question(
     model: MultiTaskClassifier, sources: Sequence[str], task: str | None, batch_size: int
-) -> Question:
+) -> AskedQuestion:
     """Return all that answers depend on, as plain values.
 
     Args:
@@ -82,7 +82,7 @@ def asked_question(
         "weights": weights_hash(model),
         "tasks": {
             "classes": {name: list(model.head(name).classes) for name in model.tasks},
-            "thresholds": {rule: dict(each) for rule, each in model.thresholds.items()},
+            "thresholds": {rule: dict(each) for rule, each in model.measured.thresholds.items()},
         },
         "reader": f"{READER}, {model.preprocess.fingerprint}",
         "task": task,
@@ -103,12 +103,12 @@ def weights_hash(model: MultiTaskClassifier) -> str:
     return digest.hexdigest()
 
 
-def question_hash(question: Question) -> str:
+def question_hash(question: AskedQuestion) -> str:
     """Return the SHA-256 of a question."""
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
 
-def difference_between(then: Mapping[str, Any], now: Question) -> str:
+def difference_between(then: Mapping[str, Any], now: AskedQuestion) -> str:
     """Say in what a question differs from an earlier one; return "" if it is the same."""
     for name, words in DIFFERENCES.items():
         if then.get(name) != now[name]:

@@ -13,7 +13,7 @@ from pydantic import with_config
 
 from wemoe_pl.data.tasks.file_names import SHOWN_AT_MOST
 from wemoe_pl.errors import WeMoEError
-from wemoe_pl.model.classifier import Prediction
+from wemoe_pl.model.prediction import Prediction
 from wemoe_pl.model.prediction_table import row_of, writable, write_parquet
 from wemoe_pl.system.files import atomic_write
 from wemoe_pl.system.schema import STRICT, Schema, parse_json

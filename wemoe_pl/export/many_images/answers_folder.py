@@ -10,8 +10,8 @@ from filelock import Timeout
 
 from wemoe_pl.data.shards.plan import WorkPlan, lay_down, read_plan
 from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.export.answering.answers_record import RECORD_FILE, read_record
-from wemoe_pl.export.answering.question import Question, difference_between
+from wemoe_pl.export.many_images.answers_record import RECORD_FILE, read_record
+from wemoe_pl.export.many_images.question import AskedQuestion, difference_between
 from wemoe_pl.runs.lock import held, holder_of, let_go, try_to_take
 from wemoe_pl.system.files import make_folder
 
@@ -47,7 +47,9 @@ class AnswersFolder:
         """Return whether the manifest is there, which is written last."""
         return self.record.is_file()
 
-    def begin(self, question: Question, sources: Sequence[str], is_fresh: bool) -> WorkPlan | None:
+    def begin(
+        self, question: AskedQuestion, sources: Sequence[str], is_fresh: bool
+    ) -> WorkPlan | None:
         """Return the plan of the work, which the first process lays down; None if all is done.
 
         Args:
@@ -93,7 +95,7 @@ class AnswersFolder:
                 f"{self.path} exists already, and is not a folder of answers: choose another --out."
             )
 
-    def check_question(self, then: dict[str, Any], now: Question) -> None:
+    def check_question(self, then: dict[str, Any], now: AskedQuestion) -> None:
         """Raise `ConfigError` if the folder answers another question."""
         if difference := difference_between(then, now):
             raise ConfigError(

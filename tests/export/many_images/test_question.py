@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.export.answering.question import (
+from wemoe_pl.export.bundle import BUNDLE_FILE
+from wemoe_pl.export.exported import ExportedModel
+from wemoe_pl.export.loading import open_model
+from wemoe_pl.export.many_images.question import (
     RecordedModel,
     asked_question,
     difference_between,
@@ -14,9 +17,6 @@ from wemoe_pl.export.answering.question import (
     question_hash,
     weights_hash,
 )
-from wemoe_pl.export.bundle import BUNDLE_FILE
-from wemoe_pl.export.exported import ExportedModel
-from wemoe_pl.export.loading import open_model
 from wemoe_pl.export.writing import export
 from wemoe_pl.merging.wemoe import WEMoE
 

@@ -7,8 +7,8 @@ from helpers.shards import noise, write_images, write_table, write_tar
 
 from wemoe_pl.data.shards import plan
 from wemoe_pl.data.suite import Suite
-from wemoe_pl.export.answering.question import RecordedModel
 from wemoe_pl.export.exported import ExportedModel
+from wemoe_pl.export.many_images.question import RecordedModel
 from wemoe_pl.merging.wemoe import WEMoE
 
 

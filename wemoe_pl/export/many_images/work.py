@@ -14,18 +14,19 @@ from wemoe_pl.data.shards.batches import UnitBatches, unit_loader
 from wemoe_pl.data.shards.plan import WorkPlan
 from wemoe_pl.data.shards.reading import PlannedImages
 from wemoe_pl.errors import WeMoEError
-from wemoe_pl.export.answering.answers_folder import AnswersFolder
-from wemoe_pl.export.answering.answers_record import AnswersRecord, read_record, write_record
-from wemoe_pl.export.answering.parts import as_plain, facts_of, read_part_facts, write_part
-from wemoe_pl.export.answering.question import (
-    Question,
+from wemoe_pl.export.many_images.answers_folder import AnswersFolder
+from wemoe_pl.export.many_images.answers_record import AnswersRecord, read_record, write_record
+from wemoe_pl.export.many_images.parts import as_plain, facts_of, read_part_facts, write_part
+from wemoe_pl.export.many_images.question import (
+    AskedQuestion,
     RecordedModel,
     asked_question,
     question_hash,
 )
-from wemoe_pl.export.answering.stages import DECODING, MODEL, WAITING, WRITING, Stages
-from wemoe_pl.model.classifier import MultiTaskClassifier, Prediction
+from wemoe_pl.export.many_images.stages import DECODING, MODEL, WAITING, WRITING, Stages
+from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.named_answers import named_answers
+from wemoe_pl.model.prediction import Prediction
 from wemoe_pl.model.task_inference import BEST_RULE
 from wemoe_pl.runs.lock import POLL, let_go, try_to_take
 from wemoe_pl.system.files import remove_leftovers_of
@@ -37,8 +38,8 @@ SAY_EVERY = 10.0  # seconds between two lines on the progress
 
 
 @dataclass(frozen=True)
-class Asked:
-    """An `Asked` has the images and the options of the work.
+class WorkOptions:
+    """`WorkOptions` are the images and the options of the work.
 
     Args:
         sources: the images: folders, patterns, files, parquet files or tars.
@@ -57,7 +58,7 @@ class Asked:
     command: str = ""
 
 
-def answer_images(model: RecordedModel, asked: Asked, out: Path) -> AnswersRecord:
+def answer_images(model: RecordedModel, asked: WorkOptions, out: Path) -> AnswersRecord:
     """Answer images into a folder, together with all processes that are asked the same.
 
     Args:
@@ -111,7 +112,7 @@ class SharedWork:
         self,
         model: MultiTaskClassifier,
         tasks: Sequence[str],
-        asked: Asked,
+        asked: WorkOptions,
         folder: AnswersFolder,
         plan: WorkPlan,
     ):
@@ -214,7 +215,11 @@ def claimed(folder: AnswersFolder, unit: int) -> Iterator[bool]:
 
 
 def finish(
-    folder: AnswersFolder, plan: WorkPlan, question: Question, model: RecordedModel, asked: Asked
+    folder: AnswersFolder,
+    plan: WorkPlan,
+    question: AskedQuestion,
+    model: RecordedModel,
+    asked: WorkOptions,
 ) -> AnswersRecord:
     """Write the record if no other process has, and remove the plan.
 

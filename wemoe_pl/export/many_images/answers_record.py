@@ -12,8 +12,8 @@ from pydantic import with_config
 from wemoe_pl.data.shards.plan import PlanFacts
 from wemoe_pl.data.tasks.file_names import SHOWN_AT_MOST
 from wemoe_pl.errors import WeMoEError
-from wemoe_pl.export.answering.parts import PartFacts, most_common
-from wemoe_pl.export.answering.stages import rate, shares, sum_of
+from wemoe_pl.export.many_images.parts import PartFacts, most_common
+from wemoe_pl.export.many_images.stages import rate, shares, sum_of
 from wemoe_pl.runs.lock import now, time_in_words
 from wemoe_pl.system.files import atomic_write, sha256
 from wemoe_pl.system.provenance import revision, versions

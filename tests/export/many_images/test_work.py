@@ -14,9 +14,9 @@ from helpers.shards import noise
 from PIL import Image
 
 from wemoe_pl.errors import ConfigError, WeMoEError
-from wemoe_pl.export.answering.answers_folder import AnswersFolder
-from wemoe_pl.export.answering.question import RecordedModel
-from wemoe_pl.export.answering.work import Asked, answer_images
+from wemoe_pl.export.many_images.answers_folder import AnswersFolder
+from wemoe_pl.export.many_images.question import RecordedModel
+from wemoe_pl.export.many_images.work import WorkOptions, answer_images
 from wemoe_pl.model.prediction_table import COLUMNS, row_of
 from wemoe_pl.runs.lock import let_go, try_to_take
 from wemoe_pl.system.files import sha256
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:The model cannot say that an ima
 
 
 @pytest.fixture
-def asked(sources: list[str]) -> Asked:
-    return Asked(sources, batch_size=3, workers=0, command="wemoe-pl predict …")
+def asked(sources: list[str]) -> WorkOptions:
+    return WorkOptions(sources, batch_size=3, workers=0, command="wemoe-pl predict …")
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def rows(out: Path) -> list[dict[str, object]]:
 @pytest.mark.parametrize("task", [None, "dtd"])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_answers_are_those_of_the_model(
-    task: str | None, workers: int, recorded: RecordedModel, asked: Asked, out: Path
+    task: str | None, workers: int, recorded: RecordedModel, asked: WorkOptions, out: Path
 ) -> None:
     record = answer_images(recorded, replace(asked, task=task, workers=workers), out)
     photos, _, table = asked.sources
@@ -62,7 +62,7 @@ def test_the_answers_are_those_of_the_model(
 
 
 def test_nothing_is_left_but_parts_and_a_manifest_of_them(
-    recorded: RecordedModel, asked: Asked, out: Path
+    recorded: RecordedModel, asked: WorkOptions, out: Path
 ) -> None:
     record = answer_images(recorded, asked, out)
     names = [f"part-0000{unit}.parquet" for unit in range(3)]
@@ -77,7 +77,7 @@ def test_nothing_is_left_but_parts_and_a_manifest_of_them(
 
 
 def test_given_again_it_says_the_same_and_answers_nothing(
-    recorded: RecordedModel, asked: Asked, out: Path, monkeypatch: pytest.MonkeyPatch
+    recorded: RecordedModel, asked: WorkOptions, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = answer_images(recorded, asked, out)
     monkeypatch.setattr(recorded.classifier, "answer", None)
@@ -88,7 +88,7 @@ def test_given_again_it_says_the_same_and_answers_nothing(
 
 
 def test_parts_that_are_there_are_kept_and_the_others_are_answered(
-    recorded: RecordedModel, asked: Asked, out: Path, monkeypatch: pytest.MonkeyPatch
+    recorded: RecordedModel, asked: WorkOptions, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = iter((None, None, None, 15))
 
@@ -114,7 +114,7 @@ def test_parts_that_are_there_are_kept_and_the_others_are_answered(
 
 def test_a_unit_of_another_process_is_waited_for_and_taken_over_if_it_ends(
     recorded: RecordedModel,
-    asked: Asked,
+    asked: WorkOptions,
     out: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -136,7 +136,7 @@ def test_a_unit_of_another_process_is_waited_for_and_taken_over_if_it_ends(
 
 def test_what_another_process_finishes_meanwhile_is_taken_as_it_is(
     recorded: RecordedModel,
-    asked: Asked,
+    asked: WorkOptions,
     out: Path,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -157,7 +157,7 @@ def test_what_another_process_finishes_meanwhile_is_taken_as_it_is(
 
 
 def test_unreadable_images_have_rows_and_reasons(
-    recorded: RecordedModel, asked: Asked, out: Path
+    recorded: RecordedModel, asked: WorkOptions, out: Path
 ) -> None:
     (Path(asked.sources[0]) / "001.png").write_text("torn")
     record = answer_images(recorded, asked, out)
@@ -169,7 +169,7 @@ def test_unreadable_images_have_rows_and_reasons(
 
 
 def test_folders_that_change_are_told_when_the_work_goes_on(
-    recorded: RecordedModel, asked: Asked, out: Path
+    recorded: RecordedModel, asked: WorkOptions, out: Path
 ) -> None:
     answer_images(recorded, asked, out)
     folder = AnswersFolder(out)
@@ -183,13 +183,15 @@ def test_folders_that_change_are_told_when_the_work_goes_on(
         assert answer_images(recorded, asked, out).images == 10
 
 
-def question(recorded: RecordedModel, asked: Asked) -> dict[str, object]:
-    from wemoe_pl.export.answering.question import asked_question
+def question(recorded: RecordedModel, asked: WorkOptions) -> dict[str, object]:
+    from wemoe_pl.export.many_images.question import asked_question
 
     return asked_question(recorded.classifier, asked.sources, asked.task, asked.batch_size)
 
 
-def test_a_part_that_was_damaged_is_named(recorded: RecordedModel, asked: Asked, out: Path) -> None:
+def test_a_part_that_was_damaged_is_named(
+    recorded: RecordedModel, asked: WorkOptions, out: Path
+) -> None:
     answer_images(recorded, asked, out)
     folder = AnswersFolder(out)
     for path in (folder.record, *folder.parts()):
@@ -203,7 +205,7 @@ def test_a_part_that_was_damaged_is_named(recorded: RecordedModel, asked: Asked,
 
 
 def test_a_task_without_a_head_is_refused_before_anything_is_written(
-    recorded: RecordedModel, asked: Asked, out: Path
+    recorded: RecordedModel, asked: WorkOptions, out: Path
 ) -> None:
     with pytest.raises(WeMoEError, match="Did you mean 'mnist'"):
         answer_images(recorded, replace(asked, task="minst"), out)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from wemoe_pl.errors import WeMoEError
-from wemoe_pl.export.answering.parts import (
+from wemoe_pl.export.many_images.parts import (
     MOST_REASONS,
     OTHER_REASONS,
     PartFacts,
@@ -18,7 +18,7 @@ from wemoe_pl.export.answering.parts import (
     reason_of,
     write_part,
 )
-from wemoe_pl.model.classifier import Prediction
+from wemoe_pl.model.prediction import Prediction
 from wemoe_pl.model.prediction_table import HEADER
 
 ANSWERS = [

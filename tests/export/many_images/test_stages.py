@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from wemoe_pl.export.answering.stages import (
+from wemoe_pl.export.many_images.stages import (
     DECODING,
     MODEL,
     WAITING,

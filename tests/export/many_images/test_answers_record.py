@@ -8,9 +8,9 @@ import pytest
 
 from wemoe_pl.data.shards.plan import PlanFacts
 from wemoe_pl.errors import WeMoEError
-from wemoe_pl.export.answering.answers_record import AnswersRecord, read_record, write_record
-from wemoe_pl.export.answering.parts import PartFacts
-from wemoe_pl.export.answering.stages import DECODING, MODEL, WAITING, WRITING
+from wemoe_pl.export.many_images.answers_record import AnswersRecord, read_record, write_record
+from wemoe_pl.export.many_images.parts import PartFacts
+from wemoe_pl.export.many_images.stages import DECODING, MODEL, WAITING, WRITING
 
 SECONDS = {DECODING: 9.0, WAITING: 1.0, MODEL: 2.0, WRITING: 1.0}
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from wemoe_pl.errors import ConfigError, DataError, WeMoEError
-from wemoe_pl.export.answering.answers_folder import AnswersFolder
-from wemoe_pl.export.answering.question import RecordedModel, asked_question
+from wemoe_pl.export.many_images.answers_folder import AnswersFolder
+from wemoe_pl.export.many_images.question import RecordedModel, asked_question
 from wemoe_pl.runs.lock import let_go, try_to_take
 
 
