@@ -9,6 +9,7 @@ from wemoe_pl.cli import main, serve
 
 SENTENCES = {
     "--batch-size 0": "--batch-size is 0: give a number from 1",
+    "--specialise -1": "--specialise is -1: give a number from 0",
     "--port many": "argument --port: invalid int value: 'many'. See wemoe-pl serve --help.",
     "--max-pixels 0": "--max-pixels is 0: give a number from 1",
     "--device gpus": "--device is 'gpus': give cpu, cuda, cuda:NUMBER, mps or auto",

@@ -30,7 +30,7 @@ def run_serve(args: list[str]) -> None:
             "A server needs LitServe: install it with `pip install 'wemoe_pl[serve]'`."
         )
     from wemoe_pl.export.serving.request import RequestLimits
-    from wemoe_pl.export.serving.server import ServerOptions, serve
+    from wemoe_pl.export.serving.server import ServerOptions, run_server
 
     with faults_explained():
         limits = RequestLimits(options.max_bytes, options.max_pixels)
@@ -41,5 +41,6 @@ def run_serve(args: list[str]) -> None:
             batch_wait=options.batch_wait,
             device=options.device,
             limits=limits,
+            specialised=options.specialise,
         )
-        serve(options.run, chosen, say, options.allow)
+        run_server(options.run, chosen, say, options.allow)

@@ -144,6 +144,11 @@ def serve_parser() -> OneSentence:
     wait = "How long the first request of a batch waits for others; by default 5 ms."
     add("--batch-wait", type=float, default=5.0, metavar="MS", help=wait)
     add("--device", default="auto", help="The device: cpu, cuda, cuda:1; by default a GPU if any.")
+    plain = (
+        "Answer images whose task is named by a plain model of the task, with its mean routing: "
+        "those of the N tasks that were asked for last are kept. By default, route every image."
+    )
+    add("--specialise", type=int, default=0, metavar="N", help=plain)
     size = "The largest body of a request; by default 20 million bytes."
     add("--max-bytes", type=int, default=20_000_000, metavar="N", help=size)
     pixels = "The largest image that is decoded; by default 50 million pixels."

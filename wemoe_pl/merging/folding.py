@@ -40,7 +40,7 @@ def fold(encoder: nn.Module, routing_weights: Tensor | None = None) -> nn.Module
     rows = (
         [None] * len(mixtures)
         if routing_weights is None
-        else rows_of(routing_weights, list(mixtures.values()))
+        else row_of_each(routing_weights, list(mixtures.values()))
     )
     plain = deepcopy(encoder, {id(mixture): nn.Identity() for mixture in mixtures.values()})
     for (name, mixture), row in zip(mixtures.items(), rows, strict=True):
@@ -48,7 +48,7 @@ def fold(encoder: nn.Module, routing_weights: Tensor | None = None) -> nn.Module
     return plain
 
 
-def rows_of(routing_weights: Tensor, mixtures: Sequence[Mixture]) -> list[Tensor]:
+def row_of_each(routing_weights: Tensor, mixtures: Sequence[Mixture]) -> list[Tensor]:
     """Return the row of each mixture; raise `MergeError` for routing weights of another shape."""
     needed = len(mixtures), mixtures[0].num_experts if mixtures else 0
     if tuple(routing_weights.shape) != needed:

@@ -15,7 +15,7 @@ from wemoe_pl.model.answering import Question, answers_to, thresholds_by
 from wemoe_pl.model.measured import Measured
 from wemoe_pl.model.multi_task_model import MultiTaskModel
 from wemoe_pl.model.prediction import Prediction
-from wemoe_pl.model.specialising import specialised
+from wemoe_pl.model.specialising import specialised, why_never_plain
 from wemoe_pl.model.task_inference import BEST_RULE, InferenceRule, has_entropies
 from wemoe_pl.model.torch_defaults import torch_defaults
 
@@ -186,6 +186,22 @@ def mean_routing_of(
             "which keeps their mean routing weights in results and exports."
         )
     return torch.tensor(model.measured.mean_routing[task])
+
+
+def check_can_specialise(model: MultiTaskClassifier) -> None:
+    """Raise `ConfigError` unless there is a plain model of each task, which differs from the model.
+
+    The mean routing weights of each task must be known.
+    """
+    if why_not := why_never_plain(model):
+        raise ConfigError(why_not)
+    if not model.mixtures:
+        raise ConfigError(
+            "This model has no routers, so it is as plain for one task as for all: nothing is "
+            "gained by specialising it."
+        )
+    for task in model.tasks:
+        mean_routing_of(model, task, None)
 
 
 def description_of(model: MultiTaskClassifier) -> str:

@@ -9,8 +9,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from wemoe_pl.data.suite import Suite
+from wemoe_pl.errors import ConfigError
 from wemoe_pl.export.serving.answers import Answerer, Asked, ServedAnswer
+from wemoe_pl.merging.base import MergeMethod
 from wemoe_pl.merging.baselines import Individual
+from wemoe_pl.merging.mass import MASS
+from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.merging.wemoe import WEMoE
 from wemoe_pl.model.building import build_classifier
 from wemoe_pl.model.classifier import MultiTaskClassifier
@@ -116,3 +120,54 @@ def test_images_are_alone_where_others_would_change_the_answer(
     together = Answerer(model)(batch)
     assert encoder.sizes == [1] * 4
     assert together == [answer for asked in batch for answer in Answerer(model)([asked])]
+
+
+def test_named_tasks_are_answered_by_their_plain_models(
+    model: MultiTaskClassifier, cases: list[Case]
+) -> None:
+    batch = [asked_by(case, model, top=2) for case in cases[:8]]
+    batch[3] = batch[3]._replace(routing=True)
+    routed, mixed = Answerer(model)(batch), Answerer(model, specialised=2)(batch)
+    for place, asked in enumerate(batch):
+        if asked.task is None or asked.routing:
+            assert is_right(mixed[place], routed[place])
+            continue
+        image = model.preprocess.normalise(asked.pixels[None])
+        best = model.specialise(asked.task)(image).softmax(dim=-1)[0].topk(2)
+        classes = model.head(asked.task).classes
+        assert mixed[place]["task"] == asked.task
+        assert mixed[place]["task_confidence"] is None
+        assert mixed[place]["class"] == classes[best.indices[0]]
+        shown = [one["probability"] for one in mixed[place]["top"]]
+        assert shown == pytest.approx(best.values.tolist(), rel=1e-4)
+        assert not is_right(mixed[place], routed[place])  # it is another model
+    assert any(asked.task is None for asked in batch)
+
+
+def test_the_models_of_the_tasks_asked_for_last_are_kept(
+    model: MultiTaskClassifier, cases: list[Case]
+) -> None:
+    answerer = Answerer(model, specialised=2)
+    first, second, third = model.tasks
+    made = []
+    for task in (first, second, third, third, first):
+        answerer([asked_by(cases[0], model, task=task)])
+        made.append(answerer.plain_model.cache_info().misses)
+    assert made == [2, 2, 3, 3, 4]  # two are made before anybody asks
+    assert answerer.plain_model.cache_info().currsize == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        (TaskArithmetic(), "nothing is gained by specialising it"),
+        (WEMoE(), "does not know how images of 'cars' are routed"),
+        (MASS(), "chooses some experts for every image"),
+    ],
+    ids=repr,
+)
+def test_models_that_cannot_be_specialised_are_refused(
+    method: MergeMethod, why: str, tiny_suite: Suite
+) -> None:
+    with pytest.raises(ConfigError, match=why):
+        Answerer(build_classifier(tiny_suite, method).eval(), specialised=1)

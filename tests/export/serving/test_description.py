@@ -40,6 +40,13 @@ def test_it_goes_from_one_process_to_another(
     assert (received.routed, received.can_reject, received.notes) == (True, True, [])
 
 
+def test_it_tells_that_named_tasks_have_plain_models(model: MultiTaskClassifier) -> None:
+    description = described_model(model, specialised=2)
+    assert description.public["specialised"] == 2
+    [note] = description.notes
+    assert "answered by fixed weights" in note
+
+
 def test_what_is_public_is_json(of_wemoe: ModelDescription) -> None:
     public = json.loads(json.dumps(of_wemoe.public))
     assert public["tasks"].keys() == of_wemoe.classes.keys()

@@ -1,6 +1,7 @@
 """Answer a batch of requests, of whatever tasks, in one forward pass."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +11,8 @@ from torch import Tensor
 
 from wemoe_pl.data.preprocessing import Pixels
 from wemoe_pl.model.answering import Question, answers_to
-from wemoe_pl.model.classifier import MultiTaskClassifier
-from wemoe_pl.model.prediction import Prediction
+from wemoe_pl.model.classifier import MultiTaskClassifier, check_can_specialise
+from wemoe_pl.model.prediction import Prediction, ranked
 from wemoe_pl.model.task_inference import BEST_RULE
 from wemoe_pl.model.torch_defaults import torch_defaults
 
@@ -63,10 +64,21 @@ class Answerer:
 
     Args:
         model: the model that answers.
+        specialised: the number of tasks that have a plain model, which answers requests that name
+            the task: the tasks that were asked for last. 0 routes every image.
+
+    Raises:
+        WeMoEError: the model cannot be specialised for each of its tasks.
     """
 
-    def __init__(self, model: MultiTaskClassifier):
+    def __init__(self, model: MultiTaskClassifier, specialised: int = 0):
         self.model = model
+        self.specialised = specialised
+        self.plain_model = lru_cache(maxsize=specialised)(model.specialise)
+        if specialised:
+            check_can_specialise(model)
+            for task in model.tasks[:specialised]:
+                self.plain_model(task)
         self.least = model.measured.thresholds.get(BEST_RULE, {})
 
     def __call__(self, batch: Sequence[Asked]) -> list[dict[str, Any]]:
@@ -78,17 +90,41 @@ class Answerer:
     @torch_defaults()
     @torch.inference_mode()
     def answer(self, batch: Sequence[Asked]) -> list[dict[str, Any]]:
-        """Answer requests in one forward pass."""
+        """Answer requests whose task has a plain model by it, and all others in one pass."""
+        places: dict[str | None, list[int]] = {}
+        for place, asked in enumerate(batch):
+            is_plain = self.specialised and not asked.routing
+            places.setdefault(asked.task if is_plain else None, []).append(place)
+        found: dict[int, dict[str, Any]] = {}
+        for task, rows in places.items():
+            some = [batch[row] for row in rows]
+            answers = self.routed(some) if task is None else self.plain(some, task)
+            found |= zip(rows, answers, strict=True)
+        return [found[place] for place in range(len(batch))]
+
+    def plain(self, batch: Sequence[Asked], task: str) -> list[dict[str, Any]]:
+        """Answer requests of one task by the plain model of this task."""
+        classes, most = self.model.head(task).classes, max(asked.top for asked in batch)
+        rankings = ranked(self.plain_model(task)(self.images(batch)), classes, most)
+        shown = (ranking[: asked.top] for ranking, asked in zip(rankings, batch, strict=True))
+        return [as_json(Prediction(task, None, *ranking[0], ranking)) for ranking in shown]
+
+    def routed(self, batch: Sequence[Asked]) -> list[dict[str, Any]]:
+        """Answer requests in one forward pass of the model."""
         only = self.model.tasks[0] if len(self.model.tasks) == 1 else None
         questions = [
             Question(row, asked.task or only, asked.top, self.least if asked.reject else {})
             for row, asked in enumerate(batch)
         ]
-        pixels = np.stack([asked.pixels for asked in batch])
-        images = self.model.preprocess.normalise(pixels).to(next(self.model.parameters()))
+        images = self.images(batch)
         found = answers_to(questions, self.model, images, self.model.tasks, BEST_RULE)
         routing = self.routing_of(batch)
         return [as_json(prediction, routing.get(row)) for row, prediction in enumerate(found)]
+
+    def images(self, batch: Sequence[Asked]) -> Tensor:
+        """Return the images of a batch as the encoder takes them, (B, C, H, W)."""
+        pixels = np.stack([asked.pixels for asked in batch])
+        return self.model.preprocess.normalise(pixels).to(next(self.model.parameters()))
 
     def routing_of(self, batch: Sequence[Asked]) -> dict[int, ByExpertAndBlock]:
         """Return the routing weights of the last batch for the rows that asked for them."""

@@ -75,6 +75,7 @@ class ServingAPI(LitAPI):  # type: ignore[misc]
         report: the end of a pipe that gets the model's description, or the error of loading it.
         batch_size: the largest number of requests that are answered together.
         batch_wait: the time for which the first request of a batch waits for others, in seconds.
+        specialised: the number of tasks that have a plain model; see `Answerer`.
     """
 
     def __init__(
@@ -84,9 +85,11 @@ class ServingAPI(LitAPI):  # type: ignore[misc]
         report: Connection,
         batch_size: int,
         batch_wait: float,
+        specialised: int = 0,
     ):
         super().__init__(max_batch_size=batch_size, batch_timeout=batch_wait, loop=PatientLoop())
         self.source, self.allow, self.report = source, tuple(allow), report
+        self.specialised = specialised
 
     def setup(self, device: str) -> None:
         """Load the model to a device, and report its description or what is wrong."""
@@ -96,11 +99,11 @@ class ServingAPI(LitAPI):  # type: ignore[misc]
         set_log_level("ERROR")
         try:
             model = load(self.source, self.allow).to(device).eval()
+            self.answerer = Answerer(model, self.specialised)
         except (WeMoEError, OSError) as error:
             self.report.send(error)
             sys.exit(1)
-        self.answerer = Answerer(model)
-        self.report.send(described_model(model))
+        self.report.send(described_model(model, self.specialised))
 
     def decode_request(self, request: Annotated[Asked, Depends(received)]) -> Asked:
         """Return a request as it was received: all that may be wrong with it was checked there."""

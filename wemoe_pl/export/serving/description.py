@@ -21,6 +21,11 @@ ONE_BY_ONE = (
     "its own."
 )
 
+SPECIALISED = (
+    "An image whose task is named is answered by fixed weights, folded with the mean routing "
+    "weights of this task, unless its routing weights are asked for."
+)
+
 
 @dataclass(frozen=True)
 class ModelDescription:
@@ -36,6 +41,7 @@ class ModelDescription:
         cannot_infer: the reason why a task cannot be inferred; empty if it can.
         can_reject: True if an image can be found to belong to none of the tasks.
         one_by_one: True if the answer for an image depends on the rest of its batch.
+        specialised: the number of tasks that have a plain model; see `Answerer`.
     """
 
     classes: dict[str, tuple[str, ...]]
@@ -47,6 +53,7 @@ class ModelDescription:
     cannot_infer: str
     can_reject: bool
     one_by_one: bool
+    specialised: int = 0
 
     @cached_property
     def preprocess(self) -> Preprocessing:
@@ -77,6 +84,7 @@ class ModelDescription:
             *([self.cannot_infer] if several and self.cannot_infer else []),
             *([NO_THRESHOLDS] if several and not self.cannot_infer and not self.can_reject else []),
             *([ONE_BY_ONE] if self.one_by_one else []),
+            *([SPECIALISED] if self.specialised else []),
         ]
 
     @property
@@ -91,13 +99,14 @@ class ModelDescription:
             "routed": self.routed,
             "infers_tasks": not self.cannot_infer and self.only_task is None,
             "rejects": self.can_reject,
+            "specialised": self.specialised,
             "notes": self.notes,
             "versions": versions(),
         }
 
 
-def described_model(model: MultiTaskClassifier) -> ModelDescription:
-    """Return the description of a model."""
+def described_model(model: MultiTaskClassifier, specialised: int = 0) -> ModelDescription:
+    """Return the description of a model, some of whose tasks have a plain model."""
     return ModelDescription(
         classes={task: tuple(model.head(task).classes) for task in model.tasks},
         backbone=model.backbone,
@@ -108,4 +117,5 @@ def described_model(model: MultiTaskClassifier) -> ModelDescription:
         cannot_infer=hindrance(model, BEST_RULE),
         can_reject=BEST_RULE in model.measured.thresholds,
         one_by_one=model.routes_batches,
+        specialised=specialised,
     )

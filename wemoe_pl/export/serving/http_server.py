@@ -20,7 +20,7 @@ from wemoe_pl.system.signals import REQUEST
 
 TICK = 0.05  # seconds between two looks at signals and at the other processes
 MOST_CONNECTIONS = 512  # more are told that the server is busy, with status 503
-WAITING = 60.0  # seconds after which a request that no batch has taken is given up, with 504
+LONGEST_WAIT = 60.0  # seconds after which a request that no batch has taken is given up, with 504
 GRACE_AT_END = (
     90.0  # seconds for which a server that is to end waits for requests that it has taken
 )

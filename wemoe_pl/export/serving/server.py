@@ -20,7 +20,7 @@ from wemoe_pl.errors import ConfigError, WeMoEError, at_least
 from wemoe_pl.export.serving.api import ServingAPI
 from wemoe_pl.export.serving.children import signals_held
 from wemoe_pl.export.serving.description import ModelDescription
-from wemoe_pl.export.serving.http_server import WAITING, Counting, Tally, WatchedServer
+from wemoe_pl.export.serving.http_server import LONGEST_WAIT, Counting, Tally, WatchedServer
 from wemoe_pl.export.serving.pages import PREDICT, describe_pages
 from wemoe_pl.export.serving.reception import Reception
 from wemoe_pl.export.serving.request import RequestLimits
@@ -46,6 +46,7 @@ class ServerOptions:
             milliseconds.
         device: the device of the model: "cpu", "cuda", "cuda:1", or "auto".
         limits: the limits of a request's size.
+        specialised: the number of tasks that have a plain model; see `Answerer`.
     """
 
     host: str = "127.0.0.1"
@@ -54,10 +55,12 @@ class ServerOptions:
     batch_wait: float = 5.0
     device: str = "auto"
     limits: RequestLimits = field(default_factory=RequestLimits)
+    specialised: int = 0
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range before anything is loaded."""
         at_least(1, "--batch-size", self.batch_size)
+        at_least(0, "--specialise", self.specialised)
         if not 0 <= self.batch_wait <= 10_000:
             raise ConfigError(
                 f"--batch-wait is {self.batch_wait:g}: give milliseconds, from 0 to 10000."
@@ -66,7 +69,7 @@ class ServerOptions:
             raise ConfigError(f"--port is {self.port}: give a number from 0 to 65535.")
 
 
-def serve(
+def run_server(
     source: str, options: ServerOptions, tell: Callable[[str], None], allow: Sequence[str] = ()
 ) -> None:
     """Serve a model until a signal asks this process to end.
@@ -87,10 +90,17 @@ def serve(
     reports, report = Pipe(duplex=False)
     tally = Tally()
     server = LitServer(
-        ServingAPI(source, allow, report, options.batch_size, options.batch_wait / 1000),
+        ServingAPI(
+            source,
+            allow,
+            report,
+            batch_size=options.batch_size,
+            batch_wait=options.batch_wait / 1000,
+            specialised=options.specialised,
+        ),
         accelerator=accelerator,
         devices=device,
-        timeout=WAITING,
+        timeout=LONGEST_WAIT,
         middlewares=[(Counting, {"tally": tally})],
     )
     describe_pages(server.app)
