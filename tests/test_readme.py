@@ -74,7 +74,7 @@ def test_every_command_is_understood(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["wemoe-pl"])
     verb, *arguments = shlex.split(command)[1:]
-    if verb in ("advise", "bench", "completion", "export", "report", "workspace"):
+    if verb in ("advise", "bench", "completion", "export", "report", "serve", "workspace"):
         assert vars(parser_of(verb).parse_args(arguments))
         return
     if names_a_run([verb, *arguments]):

@@ -14,12 +14,15 @@ from litserve.transport.base import MessageTransport
 from litserve.utils import set_log_level
 
 from wemoe_pl.errors import WeMoEError
-from wemoe_pl.export.loading import load
-from wemoe_pl.export.serving.answers import Answerer, Asked, ServedAnswer
 from wemoe_pl.export.serving.children import end_with_parent, leave_signals_to_parent
-from wemoe_pl.export.serving.description import described_model
-from wemoe_pl.export.serving.reception import received
+from wemoe_pl.system.quick_imports import quick_imports
 from wemoe_pl.system.terminal import guard_output
+
+with quick_imports():  # the process that holds the model begins with the import of this file
+    from wemoe_pl.export.loading import load
+    from wemoe_pl.export.serving.answers import Answerer, Asked, ServedAnswer
+    from wemoe_pl.export.serving.description import described_model
+    from wemoe_pl.export.serving.reception import received
 
 IDLE = 1.0  # seconds between two looks at whether there is still a server
 
