@@ -259,9 +259,8 @@ def answering(status: int) -> Iterator[int]:
 def health_commands() -> list[list[str]]:
     """Return what asks whether a server is well, of the README and of the compose file."""
     [words] = [words for words in JOBS if "--health-cmd" in words]
-    kind, *test = COMPOSE["services"]["serve"]["healthcheck"]["test"]
-    assert kind == "CMD"
-    return [shlex.split(words[words.index("--health-cmd") + 1]), test]
+    test = COMPOSE["services"]["serve"]["healthcheck"]["test"]
+    return [shlex.split(test) for test in (words[words.index("--health-cmd") + 1], test)]
 
 
 @pytest.mark.parametrize("command", health_commands(), ids=["README", "compose"])
