@@ -117,26 +117,11 @@ class MultiTaskModel(nn.Module):
 
     def logits(self, images: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """Return the logits (B, C) of the same images (B, 3, H, W) for each of several tasks."""
-        return self.logits_of_rows(images, dict.fromkeys(tasks, slice(None)))
-
-    def logits_of_rows(
-        self, images: Tensor, rows: Mapping[str, Sequence[int] | slice]
-    ) -> dict[str, Tensor]:
-        """Return the logits (b, C) of the rows that each task has in a batch, in one forward pass.
-
-        An encoder that is told the task needs one pass per task.
-
-        Args:
-            images: the images of all tasks, (B, 3, H, W).
-            rows: the b places of each task's images in the batch.
-        """
-        heads = {task: self.head(task) for task in rows}
+        heads = {task: self.head(task) for task in tasks}
         if isinstance(self.encoder, PerTaskEncoder):
-            return {
-                task: head(self.encode(images[rows[task]], task)) for task, head in heads.items()
-            }
+            return {task: head(self.encode(images, task)) for task, head in heads.items()}
         features = self.encode(images)
-        return {task: head(features[rows[task]]) for task, head in heads.items()}
+        return {task: head(features) for task, head in heads.items()}
 
     @property
     def mixtures(self) -> list[Mixture]:

@@ -14,7 +14,7 @@ from wemoe_pl.export.serving.request import (
     NO_URLS,
     AskedOptions,
     RequestLimits,
-    fault_of,
+    fault_in_options,
     read_json,
 )
 
@@ -82,14 +82,15 @@ def test_options_are_taken_or_refused_in_a_sentence(query: dict[str, str]) -> No
         AskedOptions.model_validate(query)
         said = "It is taken."
     except ValidationError as error:
-        said = fault_of(error.errors())
+        said = fault_in_options(error.errors())
     assert said.endswith(".")
 
 
 def test_an_unknown_option_is_named_before_one_that_is_missing_or_wrong() -> None:
     missing = {"type": "missing", "loc": ("image",), "msg": "", "input": {}}
     unknown = {"type": "extra_forbidden", "loc": ("query", "topp"), "msg": "", "input": 1}
-    assert fault_of([missing, unknown]).startswith("There is no option 'topp'. Did you mean 'top'?")
+    sentence = "There is no option 'topp'. Did you mean 'top'?"
+    assert fault_in_options([missing, unknown]).startswith(sentence)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from wemoe_pl.model.classifier import MultiTaskClassifier
 from wemoe_pl.model.task_inference import BEST_RULE
 from wemoe_pl.model.torch_defaults import torch_defaults
 
-Weights = dict[str, dict[str, float]]
+ByExpertAndBlock = dict[str, dict[str, float]]
 
 
 class Asked(NamedTuple):
@@ -52,7 +52,7 @@ class ServedAnswer(BaseModel):
     name: str | None = Field(alias="class", description="The most probable class of the task.")
     probability: float | None = Field(description="The probability of this class.")
     top: list[RankedClass] = Field(description="The most probable classes, best first.")
-    routing: Weights | None = Field(
+    routing: ByExpertAndBlock | None = Field(
         description="The weight of each expert in each block that routes, if it was asked for."
     )
 
@@ -89,7 +89,7 @@ class Answerer:
         routing = self.routing_of(batch)
         return [as_json(prediction, routing.get(row)) for row, prediction in enumerate(found)]
 
-    def routing_of(self, batch: Sequence[Asked]) -> dict[int, Weights]:
+    def routing_of(self, batch: Sequence[Asked]) -> dict[int, ByExpertAndBlock]:
         """Return the routing weights of the last batch for the rows that asked for them."""
         rows = [row for row, asked in enumerate(batch) if asked.routing]
         if not rows:
@@ -97,7 +97,7 @@ class Answerer:
         weights = torch.stack(self.model.routing_weights, dim=1)[rows].float().cpu()
         return {row: self.named(of_row) for row, of_row in zip(rows, weights, strict=True)}
 
-    def named(self, weights: Tensor) -> Weights:
+    def named(self, weights: Tensor) -> ByExpertAndBlock:
         """Return the routing weights of one image, (blocks, T), by expert and block."""
         blocks = self.model.routed_names
         by_expert = zip(self.model.experts, weights.unbind(dim=-1), strict=True)
@@ -106,7 +106,7 @@ class Answerer:
         }
 
 
-def as_json(prediction: Prediction, routing: Weights | None = None) -> dict[str, Any]:
+def as_json(prediction: Prediction, routing: ByExpertAndBlock | None = None) -> dict[str, Any]:
     """Return a prediction as the JSON of `ServedAnswer`."""
     return {
         "task": prediction.task,

@@ -29,7 +29,7 @@ class ModelDescription:
     Attributes:
         classes: the classes of each task, in label order.
         backbone: the architecture of the encoder.
-        merged: how the experts are merged, in words.
+        merged: the way in which the experts are merged, in words.
         experts: the merged experts.
         parameters: the number of parameters of the encoder.
         routed: True if images are routed, so that there are routing weights to be asked for.

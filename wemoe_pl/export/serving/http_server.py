@@ -21,7 +21,9 @@ from wemoe_pl.system.signals import REQUEST
 TICK = 0.05  # seconds between two looks at signals and at the other processes
 MOST_CONNECTIONS = 512  # more are told that the server is busy, with status 503
 WAITING = 60.0  # seconds after which a request that no batch has taken is given up, with 504
-GRACE = 90.0  # seconds for which a server that is to end waits for requests that it has taken
+GRACE_AT_END = (
+    90.0  # seconds for which a server that is to end waits for requests that it has taken
+)
 LOST = "A process of the server has ended, so that the request cannot be answered."
 
 
@@ -67,7 +69,7 @@ class WatchedServer(uvicorn.Server):
         reception: the reception of its requests.
 
     Attributes:
-        lost: what has died; empty if nothing has.
+        lost: the sentence about a process that has died; empty if none has.
     """
 
     def __init__(self, server: LitServer, reception: Reception):
@@ -82,7 +84,7 @@ class WatchedServer(uvicorn.Server):
             access_log=False,
             server_header=False,
             limit_concurrency=MOST_CONNECTIONS,
-            timeout_graceful_shutdown=int(GRACE),
+            timeout_graceful_shutdown=int(GRACE_AT_END),
         )
         super().__init__(config)
         self.lit, self.reception = server, reception

@@ -9,10 +9,10 @@ from fastapi.routing import APIRoute
 
 from wemoe_pl import __version__
 from wemoe_pl.export.serving.reception import NOT_PROCESSABLE, TOO_LARGE, UNAVAILABLE, WRONG_TYPE
-from wemoe_pl.export.serving.request import JSON_TYPE, JsonRequest, fault_of
+from wemoe_pl.export.serving.request import JSON_TYPE, JsonRequest, fault_in_options
 
 PREDICT = "/predict"
-LATE = 504
+TIMED_OUT = 504
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 ABOUT = (
     "Classifies images by a merged model of several tasks. Send the bytes of an image as the body "
@@ -24,7 +24,7 @@ FAULTS = {
     WRONG_TYPE: "The body is neither an image nor JSON.",
     NOT_PROCESSABLE: "The image cannot be read, or an option is wrong.",
     UNAVAILABLE: "The server is ending, or has too many connections.",
-    LATE: "The request has waited too long.",
+    TIMED_OUT: "The request has waited too long.",
 }
 
 
@@ -55,4 +55,4 @@ def fault_described(about: str) -> dict[str, Any]:
 async def in_a_sentence(http: Request, error: Exception) -> JSONResponse:
     """Answer a request whose options are wrong with one sentence."""
     assert isinstance(error, RequestValidationError)
-    return JSONResponse({"detail": fault_of(error.errors())}, NOT_PROCESSABLE)
+    return JSONResponse({"detail": fault_in_options(error.errors())}, NOT_PROCESSABLE)

@@ -54,14 +54,16 @@ class AskedOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    task: str | None = Field(None, description="The task of the image; by default it is inferred.")
-    top: int = Field(1, ge=1, description="How many classes the answer lists, best first.")
+    task: str | None = Field(
+        default=None, description="The task of the image; by default it is inferred."
+    )
+    top: int = Field(default=1, ge=1, description="How many classes the answer lists, best first.")
     reject: bool | None = Field(
-        None,
+        default=None,
         description="Whether an image that is unlike those of all tasks gets no task; by default "
         "if the model has thresholds for that.",
     )
-    routing: bool = Field(False, description="Whether the answer has the routing weights.")
+    routing: bool = Field(default=False, description="Whether the answer has the routing weights.")
 
 
 class JsonRequest(AskedOptions):
@@ -85,7 +87,7 @@ def read_json(body: bytes) -> tuple[bytes, dict[str, Any]]:
     try:
         asked = JsonRequest.model_validate(contents)
     except ValidationError as error:
-        raise ConfigError(fault_of(error.errors(include_url=False), JsonRequest)) from None
+        raise ConfigError(fault_in_options(error.errors(include_url=False), JsonRequest)) from None
     return decoded(asked.image), {k: v for k, v in contents.items() if k != "image"}
 
 
@@ -102,7 +104,9 @@ def decoded(image: str) -> bytes:
         ) from None
 
 
-def fault_of(faults: Sequence[Mapping[str, Any]], kind: type[BaseModel] = AskedOptions) -> str:
+def fault_in_options(
+    faults: Sequence[Mapping[str, Any]], kind: type[BaseModel] = AskedOptions
+) -> str:
     """Say in a sentence what is wrong with an option: an unknown one, or else the first at fault.
 
     Args:

@@ -73,7 +73,7 @@ def serve(
 
     Args:
         source: the run, checkpoint or export, as `load` takes it.
-        options: where the server listens, and how it answers.
+        options: the options of the server.
         tell: the function that is given each line for the user.
         allow: the packages whose classes the source may name.
 
