@@ -1,6 +1,6 @@
 """Ask a server of `wemoe-pl serve` what an image shows, with nothing but Python's own library.
 
-    python examples/ask_server.py http://127.0.0.1:8000 photo.png task=mnist top=5
+python examples/ask_server.py http://127.0.0.1:8000 photo.png task=mnist top=5
 """
 
 import json

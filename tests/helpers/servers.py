@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 import wemoe_pl
 
-PATIENCE = 120.0  # seconds that anything may take on a busy machine
+PATIENCE = 300.0  # seconds that anything may take on a busy machine
 REFUSED, CLOSED = "refused", "closed"
 
 

@@ -54,6 +54,18 @@ def test_each_answer_is_that_of_its_image_and_its_task(model: MultiTaskClassifie
     assert [len(answer.top) for answer in answers] == [2, 1, 1, 4, 1, 3]
 
 
+def test_routing_infers_the_task_from_the_weights_of_the_image(model: MultiTaskClassifier) -> None:
+    expected = model.predict(IMAGES, rule="routing", reject=False)
+    assert len({answer.task_confidence for answer in expected}) == len(IMAGES)
+    rows = [4, 1, 3]
+    questions = [Question(0, "mnist"), *map(Question, rows)]
+    with torch.inference_mode():
+        _, *answers = answers_to(questions, model, IMAGES, model.tasks, "routing")
+    for row, answer in zip(rows, answers, strict=True):
+        assert nearly(answer, expected[row])
+        assert answer.task_confidence == pytest.approx(expected[row].task_confidence, rel=1e-4)
+
+
 def test_each_question_has_its_own_threshold(model: MultiTaskClassifier) -> None:
     [guess] = asked(model, [Question(0)])
     strict = {str(guess.task): 1.1}

@@ -417,3 +417,18 @@ def test_formats_that_no_vision_data_come_in_are_refused(content: bytes) -> None
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.png is not a readable image: .*No such file"):
         read_image(tmp_path / "gone.png")
+
+
+# --- as somebody limits it ---------------------------------------------------------------------
+
+
+def test_a_caller_may_read_fewer_formats_and_fewer_pixels() -> None:
+    content = saved(picture(), "GIF")
+    assert read_image(content).size == (24, 16)
+    with pytest.raises(
+        DataError, match=r"^It is not a readable image: it is none of PNG, JPEG, or"
+    ):
+        read_image(content, "It", formats=("PNG", "JPEG"))
+    assert read_image(content, most_pixels=24 * 16).size == (24, 16)
+    with pytest.raises(DataError, match="16 pixels, and images of more than 383 are not decoded"):
+        read_image(content, "It", most_pixels=24 * 16 - 1)

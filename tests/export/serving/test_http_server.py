@@ -1,8 +1,11 @@
 """What goes wrong on a connection is survived, and no answer has a traceback."""
 
+import ast
 import asyncio
 import json
+import runpy
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +31,7 @@ def raw(server: Served, *pieces: bytes, end: bool = True) -> bytes:
         return found
 
 
+EXAMPLE = Path(__file__).parents[3] / "examples" / "ask_server.py"
 POST = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\n"
 HOSTILE = {
     "no HTTP": b"\x00\xff" * 500,
@@ -115,6 +119,21 @@ def test_a_client_that_leaves_before_its_answer_is_forgotten(
         reply = ask_over(connection, case.body, **case.query)
         assert is_right(reply.said, case.answer)
     connection.close()
+
+
+def test_the_example_of_a_client_asks(
+    server: Served, cases: list[Case], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tmp_path / "photo.png").write_bytes(cases[1].body)
+    address = f"http://127.0.0.1:{server.port}"
+    asked = ["ask_server.py", address, str(tmp_path / "photo.png")]
+    monkeypatch.setattr("sys.argv", [*asked, f"task={cases[1].query['task']}"])
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    assert is_right(ast.literal_eval(capsys.readouterr().out), cases[1].answer)
+    monkeypatch.setattr("sys.argv", [*asked, "task=minst"])
+    with pytest.raises(SystemExit, match=r"^422: There is no task 'minst'\. Did you mean"):
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
 
 
 def test_of_dead_processes_the_first_is_named_with_its_end() -> None:
