@@ -41,7 +41,8 @@ def test_peft_loads_a_merge_of_adapters(
     export(model, "peft", exports, lambda line: None)
     adapted = PeftModel.from_pretrained(lora_suite.load_pretrained(), str(exports)).eval()
     with torch.no_grad():
-        torch.testing.assert_close(adapted(model.images), model.features, rtol=0, atol=1e-5)
+        most = 1e-5 * max(1, model.features.abs().max().item())  # as an export is compared
+        torch.testing.assert_close(adapted(model.images), model.features, rtol=0, atol=most)
     config = json.loads((exports / "adapter_config.json").read_text())
     assert config["r"] <= len(lora_suite.experts) * RANK
     size = size_of(ExportedLoRA.of(model), "peft")

@@ -4,11 +4,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -97,6 +98,17 @@ class Served:
             assert time.monotonic() < end, f"{self.others()} are left"
             time.sleep(0.02)
 
+    def wait_until_closed(self) -> None:
+        """Wait until no new connection is taken."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), PATIENCE).close()
+            except OSError:
+                return
+            assert time.monotonic() < end, self.output
+            time.sleep(0.02)
+
     def connect(self) -> HTTPConnection:
         """A new connection."""
         return HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
@@ -128,11 +140,13 @@ def ask_over(
     body: bytes,
     kind: str | None = "image/png",
     path: str = "/predict",
+    when_sent: Callable[[], None] = lambda: None,
     **query: Any,
 ) -> Reply:
     """Send one request over a connection."""
     headers = {"Content-Type": kind} if kind else {}
     connection.request("POST", f"{path}?{urlencode(query)}", body, headers)
+    when_sent()
     response = connection.getresponse()
     return Reply(response.status, json.loads(response.read()))
 
@@ -169,6 +183,7 @@ class Load:
         self.stop = Event()
         self.outcomes: Counter[str] = Counter()
         self.wrong: list[Any] = []
+        self.sent: set[int] = set()
         self.threads = [
             Thread(target=self.ask_on, args=(number,), daemon=True) for number in range(clients)
         ]
@@ -183,7 +198,9 @@ class Load:
             case = self.cases[place % len(self.cases)]
             place += 1 + number
             try:
-                reply = ask_over(connection, case.body, **case.query)
+                reply = ask_over(
+                    connection, case.body, when_sent=lambda: self.sent.add(number), **case.query
+                )
             except ConnectionRefusedError:
                 self.outcomes[REFUSED] += 1
                 return
@@ -204,6 +221,14 @@ class Load:
             assert self.server.process.poll() is None, self.server.output
             assert time.monotonic() < end, self.outcomes
             time.sleep(0.005)
+
+    def wait_until_taken(self) -> None:
+        """Wait until the server has read a request of every client, and something after them."""
+        end = time.monotonic() + PATIENCE
+        while len(self.sent) < len(self.threads):
+            assert time.monotonic() < end, self.sent
+            time.sleep(0.005)
+        assert self.server.get("/health")[0] == 200
 
     def join(self) -> None:
         """Wait until all clients have ended: none may hang."""

@@ -1,5 +1,7 @@
 """What was adapted without looking at the input becomes plain weights."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -42,7 +44,8 @@ def test_given_routing_weights_take_the_place_of_the_routers(
     method: WEMoE, pretrained: nn.Module, experts: Experts
 ) -> None:
     """In float64: θ0 plus the weighted task vectors in mixed parts, and the merge elsewhere."""
-    pretrained, experts = pretrained.double(), {t: e.double() for t, e in experts.items()}
+    pretrained = deepcopy(pretrained).double()
+    experts = {task: deepcopy(expert).double() for task, expert in experts.items()}
     encoder = method.merge(pretrained, experts)
     mixtures = mixtures_of(encoder)
     routing_weights = torch.randn(len(mixtures), len(experts)).double()

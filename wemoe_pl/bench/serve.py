@@ -67,16 +67,15 @@ def serve(settings: Settings) -> Iterator[BenchRow]:
     """Yield a row for each way to run a model and each number of samples.
 
     Raises:
-        ConfigError: the settings name no run, or its model is the same for all images.
+        ConfigError: the model of the run is the same for all images.
         WeMoEError: the model or its test images cannot be read, or it cannot be specialised.
     """
-    if settings.run is None:
-        raise ConfigError("`bench serve` measures the model of a run: give its folder with --run.")
+    assert settings.run is not None
     model = open_model(settings.run)
     if not model.classifier.routed:
         raise ConfigError(
             f"{spelled(model.merge.label)} gives one model for all images, so there are no ways to "
-            "choose from: give the run of a model with routers with --run."
+            "choose from: give the run of a model that has routers by --run."
         )
     images = {task: some_images(model, task, settings) for task in model.classifier.tasks}
     ways = ways_to_run(model, settings)

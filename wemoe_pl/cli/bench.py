@@ -33,6 +33,8 @@ def settings_of(options: Namespace) -> Settings:
     one_of("measure", options.measures, BENCH_MEASURES)
     shapes = options.shapes.split(",")
     one_of("shape", shapes, BENCH_SHAPES)
+    if SERVE in options.measures and not options.run:
+        raise ConfigError(f"`bench {SERVE}` measures the model of a run: give its folder by --run.")
     if options.run and options.measures and SERVE not in options.measures:
         raise ConfigError(f"--run is read by `bench {SERVE}` alone: leave it out, or add {SERVE}.")
     one_of("precision", [options.precision], PRECISIONS)
