@@ -28,6 +28,13 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+def test_its_help_is_about_runs_and_not_about_jobs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["predict", "runs/demo", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert all(option in told for option in ("--workers", "--batch-size", "--device", "--fresh"))
+    assert "--KEY" not in told
+
+
 @pytest.fixture
 def predict(capsys: pytest.CaptureFixture[str], checkpoint: Path) -> Callable[..., Said]:
     """`predict("photos", …)`: status, printed rows and errors, of the run of one step."""

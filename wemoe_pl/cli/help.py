@@ -28,8 +28,11 @@ from wemoe_pl.system.configs import ALLOW, shipped_configs, shipped_suites, ship
 from wemoe_pl.system.files import SHIPPED
 
 # The usage of `predict` with a run instead of a job.
-RUN_AND_IMAGES = "wemoe-pl predict RUN IMAGES ... [--task TASK] [--out FOLDER] [--workers N] ..."
-ABOUT_IMAGES = "RUN is the folder of a run or export; IMAGES are folders, patterns or files."
+RUN_AND_IMAGES = "wemoe-pl predict RUN IMAGES ... [--task TASK] [--out FOLDER]"
+ABOUT_IMAGES = (
+    "RUN is the folder of a run or export; IMAGES are folders, patterns or files.\n"
+    "`wemoe-pl predict RUN --help` lists the options of this form; below are a job's."
+)
 KEY_EXAMPLES = {"predict": "--data.images my_images or --model.infer_task entropy"}
 WIDTH = 78  # characters in a line
 # The classes that `--model` takes.

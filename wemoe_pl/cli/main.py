@@ -7,6 +7,7 @@ from wemoe_pl import __version__
 from wemoe_pl.cli import completion
 from wemoe_pl.cli.help import parser_of
 from wemoe_pl.cli.options import CONFIG, values_of, wrong_command
+from wemoe_pl.cli.verb_parsers import predict_parser
 from wemoe_pl.errors import ConfigError, UnreachableError, WeMoEError, sentence_of
 from wemoe_pl.system.address_space import check_address_space
 from wemoe_pl.system.configs import find_config
@@ -89,7 +90,7 @@ def said_without_torch(args: list[str]) -> str | None:
         case ["completion", "--complete", *words]:
             return completion.lines_for_shell(words)
     command = args[0] if args and not args[0].startswith("-") else ""
-    parser = parser_of(command)
+    parser = predict_parser() if names_a_run(args) else parser_of(command)
     if not {"-h", "--help"}.isdisjoint(args):
         return parser.format_help()
     if not args:

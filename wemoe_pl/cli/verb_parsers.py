@@ -3,7 +3,7 @@
 from typing import Any
 
 from wemoe_pl.bench.names import BENCH_MEASURES, BENCH_NOTE, BENCH_SHAPES, SERVE
-from wemoe_pl.cli.options import ALLOW_HELP, COMMANDS, CONFIG, FRESH, OneSentence, command_parser
+from wemoe_pl.cli.options import ALLOW_HELP, CONFIG, FRESH, OneSentence, command_parser
 from wemoe_pl.export.names import EXPORT_FORMATS
 from wemoe_pl.moe.precision import PRECISIONS
 from wemoe_pl.reporting.families import FAMILIES
@@ -109,7 +109,11 @@ def export_parser() -> OneSentence:
 
 def predict_parser() -> OneSentence:
     """Make the parser of `wemoe-pl predict RUN IMAGES`; `predict --config` has a job's parser."""
-    parser = command_parser("predict", COMMANDS["predict"])
+    parser = command_parser(
+        "predict",
+        "Classify images by the model of a run: print a row of CSV for each, or keep the answers "
+        "with --out. `wemoe-pl predict --help` is about the job that does the same.",
+    )
     add = parser.add_argument
     add("run", type=expanded, metavar="RUN", help="A run, a checkpoint of one, or an export.")
     images = "Images, folders, patterns or parquet files; with --out tar shards too."
