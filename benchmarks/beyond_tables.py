@@ -43,7 +43,7 @@ def still_to_run(suite: str) -> str:
     """Return a sentence that says which settings have no results yet."""
     there = {setting["setting"] for setting in kept(suite)}
     missing = [f"“{name}”" for name in EXPERIMENTS[suite].settings if name not in there]
-    return f"\nNot run yet: {', '.join(missing)}.\n" if missing else ""
+    return f"\n\nNot run yet: {', '.join(missing)}.\n" if missing else ""
 
 
 def scores_table(settings: Sequence[Setting]) -> str:
