@@ -60,9 +60,14 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 
     >>> did_you_mean("mnits", ["mnist", "dtd"])
     "Did you mean 'mnist'? Valid names: dtd, mnist."
+    >>> did_you_mean("MNIST", ["mnist", "dtd"])
+    "Did you mean 'mnist'? Valid names: dtd, mnist."
     """
     names = sorted(candidates)
-    nearest = get_close_matches(name, names, n=1)
+    alike = {candidate.casefold(): candidate for candidate in names}
+    nearest = get_close_matches(name, names, n=1) or [
+        alike[found] for found in get_close_matches(name.casefold(), alike, n=1)
+    ]
     guess = f"Did you mean {nearest[0]!r}? " if nearest else ""
     if len(names) > FEW:
         return f"{guess}There are {len(names)} valid names, from {names[0]!r} to {names[-1]!r}."

@@ -84,7 +84,8 @@ def test_routers_are_folded_by_the_mean_routing_of_the_task(
     lost = (plain.features - model.classifier(model.images, "mnist")).abs().max()
     assert lost > 1e-3
     assert change_in_words(plain, model).startswith(
-        f"In this form, logits changed by up to {lost:.2g}; the largest logit is "
+        "For images of noise, its logits differ from those of the multi-task model by up to "
+        f"{lost:.2g}; the largest is "
     )
 
 
@@ -151,5 +152,5 @@ def test_what_is_no_plain_classifier_is_refused(
 def test_a_change_of_features_is_told_of_a_model_of_all_tasks(make_model: MakeModel) -> None:
     model = make_model(WEMoE())
     assert change_in_words(replace(model), model).startswith(
-        "In this form, features changed by up to 0; the largest feature is "
+        "In this form, features changed by up to 0; the largest is "
     )

@@ -143,6 +143,14 @@ def test_a_model_that_no_fixed_weights_stand_for_is_refused(
         model.specialise("cars")
 
 
+def test_images_whose_routing_is_not_finite_are_refused(
+    pretrained: nn.Module, experts: Mapping[str, nn.Module]
+) -> None:
+    model = classifier(WEMoE(init_std=0.2), pretrained, experts)
+    with pytest.raises(ConfigError, match="not finite, so nothing can be folded"):
+        model.specialise("cars", IMAGES * float("nan"))
+
+
 def test_wrong_tasks_and_routing_are_told(
     pretrained: nn.Module, experts: Mapping[str, nn.Module]
 ) -> None:

@@ -15,19 +15,18 @@ from wemoe_pl.cli.faults import faults_explained
 from wemoe_pl.cli.kept_answers import keep_answers
 from wemoe_pl.cli.launchers import refuse_several
 from wemoe_pl.cli.verb_parsers import predict_parser
+from wemoe_pl.data.shards.tar import TAR
 from wemoe_pl.data.tasks import find_images, name_some
 from wemoe_pl.data.to_classify import NamedImages, collate_named
 from wemoe_pl.errors import ConfigError, DataError
 from wemoe_pl.export.loading import load
-from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.model.classifier import IMAGES_AT_ONCE, MultiTaskClassifier
 from wemoe_pl.model.named_answers import named_answers
 from wemoe_pl.model.prediction import Prediction
 from wemoe_pl.model.prediction_table import HEADER, row_of, writable, write_csv_rows
 from wemoe_pl.model.task_inference import BEST_RULE
 from wemoe_pl.system.signals import REQUEST
 from wemoe_pl.system.terminal import guard_output, say
-
-IMAGES_AT_ONCE = 64
 
 
 def run_predict(args: list[str]) -> None:
@@ -58,7 +57,10 @@ def run_predict(args: list[str]) -> None:
 
 
 def refuse_without_out(options: Namespace) -> None:
-    """Raise `ConfigError` for an option that has an effect only if answers are kept."""
+    """Raise `ConfigError` for an option or a source that needs a folder for the answers."""
+    for source in options.images:
+        if source.endswith(TAR):
+            raise ConfigError(f"{source} is a tar shard: give --out FOLDER to answer its images.")
     for name in ("workers", "batch_size", "device", "fresh"):
         if getattr(options, name):
             raise ConfigError(

@@ -87,5 +87,10 @@ def change_in_words(model: ExportedModel, original: ExportedModel) -> str:
     task, images = model.task, original.images
     before = original.features if task is None else original.classifier(images, task)
     lost, most = (model.features.float() - before.float()).abs().max(), before.abs().max()
-    kind = "feature" if task is None else "logit"
-    return f"In this form, {kind}s changed by up to {lost:.2g}; the largest {kind} is {most:.2g}."
+    if task is None:
+        return f"In this form, features changed by up to {lost:.2g}; the largest is {most:.2g}."
+    return (
+        f"For images of noise, its logits differ from those of the multi-task model by up to "
+        f"{lost:.2g}; the largest is {most:.2g}. Score it on images of '{task}' before you rely on "
+        "it."
+    )

@@ -19,6 +19,8 @@ from wemoe_pl.model.specialising import specialised, why_never_plain
 from wemoe_pl.model.task_inference import BEST_RULE, InferenceRule, has_entropies
 from wemoe_pl.model.torch_defaults import torch_defaults
 
+IMAGES_AT_ONCE = 64  # unless it is said otherwise
+
 
 class MultiTaskClassifier(MultiTaskModel):
     """A multi-task classifier has an encoder and a head per task: `model(images, task)` → logits.
@@ -53,7 +55,7 @@ class MultiTaskClassifier(MultiTaskModel):
         top: int = 1,
         rule: InferenceRule = BEST_RULE,
         reject: bool = True,
-        batch_size: int = 64,
+        batch_size: int = IMAGES_AT_ONCE,
     ) -> list[Prediction]:
         """Classify images, each by the head of its task.
 
@@ -108,7 +110,7 @@ class MultiTaskClassifier(MultiTaskModel):
 
     @torch_defaults()
     @torch.inference_mode()
-    def routing(self, images: AnyImages, batch_size: int = 64) -> dict[str, Tensor]:
+    def routing(self, images: AnyImages, batch_size: int = IMAGES_AT_ONCE) -> dict[str, Tensor]:
         """Return the routing weights of images for each expert, (n, blocks), by its name.
 
         They need not be shares: they are coefficients of task vectors of any sum and sign, see
@@ -171,14 +173,20 @@ def mean_routing_of(
     """Return the mean routing weights of a task's images, (blocks, T); None if all have the same.
 
     Raises:
-        ConfigError: there is no such task, or no images are given and the run has kept no mean.
+        ConfigError: there is no such task, no images are given and the run has kept no mean, or the
+            routing weights of the images are not finite.
     """
     model.head(task)
     if not model.mixtures or folds(model.encoder):
         return None
     if images is not None:
-        every = model.routing(images)
-        return torch.stack([weights.mean(dim=0) for weights in every.values()], dim=1)
+        mean = routing_of(model, images, IMAGES_AT_ONCE).mean(dim=0)
+        if not mean.isfinite().all():
+            raise ConfigError(
+                "The routing weights of the given images are not finite, so nothing can be folded "
+                "with them: check that the images have no NaN."
+            )
+        return mean
     if task not in model.measured.mean_routing:
         raise ConfigError(
             f"The model does not know how images of '{task}' are routed: give some images of this "

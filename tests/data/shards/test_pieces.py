@@ -72,7 +72,7 @@ def test_members_that_are_no_images_are_counted_by_suffix(tmp_path: Path) -> Non
         passed.tell()
     assert str(said[0].message) == (
         "5 of 6 files in tar shards are passed over, since they are hidden or lack the suffix of "
-        "an image: .cls (2), .json (1), .png (1), none (1)."
+        "an image: .cls (2), .json (1), .png (1), no suffix (1)."
     )
 
 

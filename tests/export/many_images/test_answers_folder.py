@@ -38,7 +38,9 @@ def test_another_question_is_refused_and_may_begin_anew(
     folder.begin(question, sources, is_fresh=False)
     folder.part(0).touch()
     other = question | {"task": "dtd"}
-    with pytest.raises(ConfigError, match=r"out has answers by --task inferred and not dtd: cho"):
+    with pytest.raises(
+        ConfigError, match=r"out has answers by inferred tasks and not --task dtd: cho"
+    ):
         folder.begin(other, sources, is_fresh=False)
     assert folder.part(0).is_file()
     plan = folder.begin(other, sources, is_fresh=True)

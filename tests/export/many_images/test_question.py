@@ -24,7 +24,7 @@ from wemoe_pl.merging.wemoe import WEMoE
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"task": "dtd"}, "--task dtd and not inferred"),
+        ({"task": "dtd"}, "--task dtd and not inferred tasks"),
         ({"batch_size": 3}, "--batch-size 3 and not 64"),
         ({"images": ["a", "b"]}, "the images a b and not photos"),
         ({"weights": "0"}, "another model"),

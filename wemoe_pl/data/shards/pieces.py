@@ -204,7 +204,7 @@ def images_in(path: Path, passed: PassedOver) -> Iterator[Piece]:
         passed.members += 1
         suffix = PurePosixPath(member.name).suffix.lower()
         if suffix not in IMAGE_SUFFIXES or not is_shown(member.name):
-            passed.suffixes[suffix or "none"] += 1
+            passed.suffixes[suffix or "no suffix"] += 1
             continue
         name = name_in(printable(path), member.name)
         place = {"start": member.start, "length": member.size, "fault": member.fault}

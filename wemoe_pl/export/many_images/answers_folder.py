@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,8 @@ class AnswersFolder:
             path.unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Remove the plan, locks and what killed processes left, if all is done."""
-        if self.is_finished:
+        """Remove the plan, locks and what killed processes left, if all is done or none begun."""
+        if self.is_finished or not (self.plan.is_file() or self.parts()):
             shutil.rmtree(self.work, ignore_errors=True)
+        with suppress(OSError):  # it has answers, or other files
+            self.path.rmdir()

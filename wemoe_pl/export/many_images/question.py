@@ -21,7 +21,7 @@ DIFFERENCES = {
     "weights": "another model",
     "tasks": "a model of other tasks, classes or thresholds",
     "reader": "another reading of images, such as by another version of Pillow",
-    "task": "--task {then} and not {now}",
+    "task": "{then} and not {now}",
     "batch_size": "--batch-size {then} and not {now}",
     "images": "the images {then} and not {now}",
     "folder": "paths as seen from {then} and not from {now}",
@@ -112,12 +112,16 @@ def difference_between(then: Mapping[str, Any], now: AskedQuestion) -> str:
     """Say in what a question differs from an earlier one; return "" if it is the same."""
     for name, words in DIFFERENCES.items():
         if then.get(name) != now[name]:
-            return words.format(then=in_short(then.get(name)), now=in_short(now[name]))
+            return words.format(then=in_short(name, then.get(name)), now=in_short(name, now[name]))
     return ""
 
 
-def in_short(value: Any) -> str:
-    """Return a part of a question as text."""
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    return "inferred" if value is None else str(value)
+def in_short(name: str, value: Any) -> str:
+    """Return a part of a question as text.
+
+    >>> in_short("task", None), in_short("task", "mnist"), in_short("images", ["a", "b"])
+    ('inferred tasks', '--task mnist', 'a b')
+    """
+    if name == "task":
+        return "inferred tasks" if value is None else f"--task {value}"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -81,6 +81,7 @@ def answer_images(model: RecordedModel, asked: WorkOptions, out: Path) -> Answer
     question = asked_question(classifier, asked.sources, asked.task, asked.batch_size)
     plan = folder.begin(question, asked.sources, asked.is_fresh)
     if plan is None:
+        say(f"{out} has all answers already: --fresh answers anew.", file=sys.stderr)
         return read_record(folder.record)
     tell_changes(plan, folder)
     SharedWork(classifier, tasks, asked, folder, plan).do_all()

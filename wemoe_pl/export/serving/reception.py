@@ -14,6 +14,7 @@ from wemoe_pl.export.serving.answers import Asked
 from wemoe_pl.export.serving.description import ModelDescription
 from wemoe_pl.export.serving.request import (
     BINARY_TYPES,
+    FORM_TYPE,
     JSON_TYPE,
     NO_BODY,
     SERVED_FORMATS,
@@ -22,6 +23,10 @@ from wemoe_pl.export.serving.request import (
     read_json,
 )
 
+FORM_HINT = (
+    " With curl, send a file by `--data-binary @photo.png`, which keeps its bytes as they are, and "
+    f"JSON with `--header 'Content-Type: {JSON_TYPE}'`."
+)
 NOT_PROCESSABLE, TOO_LARGE, WRONG_TYPE, UNAVAILABLE = 422, 413, 415, 503
 
 
@@ -65,7 +70,8 @@ class Reception:
             self.model.check(options.task, options.reject, options.routing)
             pixels = await to_thread.run_sync(self.pixels_of, body, limiter=self._decoders)
         except (ConfigError, DataError) as error:
-            raise HTTPException(NOT_PROCESSABLE, f"{str(error).rstrip('.')}.") from None
+            hint = FORM_HINT if isinstance(error, DataError) and kind == FORM_TYPE else ""
+            raise HTTPException(NOT_PROCESSABLE, f"{str(error).rstrip('.')}.{hint}") from None
         if self.closed:
             raise HTTPException(UNAVAILABLE, self.closed)
         reject = self.model.can_reject if options.reject is None else options.reject

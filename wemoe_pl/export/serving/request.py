@@ -15,7 +15,8 @@ from wemoe_pl.system.schema import UNKNOWN, in_words, parse_json
 SERVED_FORMATS = ("JPEG", "PNG", "WEBP")
 JSON_TYPE = "application/json"
 # Types of a body that may be the bytes of an image: curl calls what it sends a form unless told.
-BINARY_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+FORM_TYPE = "application/x-www-form-urlencoded"
+BINARY_TYPES = ("", "application/octet-stream", FORM_TYPE)
 NO_URLS = (
     "The server fetches no URLs: send the bytes of the image as the body of the request, or in "
     "base64 as 'image'."
@@ -85,7 +86,7 @@ def read_json(body: bytes) -> tuple[bytes, dict[str, Any]]:
     if not isinstance(contents, dict):
         raise ConfigError('A request as JSON is an object such as {"image": "…", "top": 5}.')
     try:
-        asked = JsonRequest.model_validate(contents)
+        asked = JsonRequest.model_validate(contents, strict=True)
     except ValidationError as error:
         raise ConfigError(fault_in_options(error.errors(include_url=False), JsonRequest)) from None
     return decoded(asked.image), {k: v for k, v in contents.items() if k != "image"}

@@ -28,6 +28,7 @@ from wemoe_pl.system.signals import REQUEST
 
 LOOK = 0.1  # seconds between two looks at signals while the model is loaded
 ACCELERATORS = ("cpu", "cuda", "mps")
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # by the address that stands for all
 EXPOSED = (
     "Whoever can reach {host} can use this server: it has no passwords and no encryption. Put it "
     "behind a proxy that has both, or leave out --host."
@@ -85,6 +86,7 @@ def run_server(
         Stopped: a signal has asked the process to end, and all requests were answered.
     """
     accelerator, device = parsed_device(options.device)
+    tell(f"Loading {source}.")
     listening_socket(options).close()  # so that a port in use is known before a model is loaded
     configure_logging(logging.ERROR, stream=sys.stderr)
     reports, report = Pipe(duplex=False)
@@ -191,7 +193,8 @@ def lines_at_start(
 ) -> None:
     """Say where the server listens, how it is asked, and what to know about it."""
     host, port, *_ = place.getsockname()
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    reached = LOOPBACK.get(host, host)
+    address = f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
     for note in model.notes:
         tell(note)
     if not is_loopback(host):
