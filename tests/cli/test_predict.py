@@ -103,6 +103,7 @@ def test_what_cannot_be_read_has_a_row_and_is_an_error_only_if_there_is_nothing_
         (["--batch-size", "2"], "--batch-size goes with --out FOLDER"),
         (["--device", "cpu"], "--device goes with --out FOLDER"),
         (["--fresh"], "--fresh goes with --out FOLDER"),
+        (["a.tar"], "a.tar is a tar shard: give --out FOLDER to answer its images."),
         (["nowhere.png"], "There is no folder or file nowhere.png: check its path."),
     ],
 )

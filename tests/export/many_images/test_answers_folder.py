@@ -93,4 +93,5 @@ def test_a_plan_that_fails_leaves_nothing_that_hinders_the_next(
 ) -> None:
     with pytest.raises(DataError, match="There is no folder or file"):
         folder.begin(question, [*sources, "gone"], is_fresh=False)
+    assert not folder.path.exists()
     assert folder.begin(question, sources, is_fresh=False) is not None

@@ -145,6 +145,21 @@ def test_what_is_no_image_is_refused(body: bytes, sentence: str, receive: Receiv
     assert said.endswith(".")
 
 
+def test_what_curl_sends_as_a_form_is_answered_with_a_hint(receive: Receive) -> None:
+    form = "application/x-www-form-urlencoded"
+    _, said = refusal(receive, PNG.replace(b"\n", b""), kind=form)  # as `curl -d @photo.png` does
+    assert "With curl, send a file by `--data-binary @photo.png`" in said
+    assert "--data-binary" not in refusal(receive, b"hello")[1]
+
+
+def test_json_has_numbers_and_truth_values_and_not_their_like(receive: Receive) -> None:
+    for wrong in ({"top": True}, {"top": "3"}, {"reject": "no"}):
+        body = json.dumps({"image": base64.b64encode(PNG).decode(), **wrong}).encode()
+        status, said = refusal(receive, body, kind="application/json")
+        assert status == 422
+        assert "should be a valid" in said
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [

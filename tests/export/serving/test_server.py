@@ -251,9 +251,9 @@ def test_only_this_machine_reaches_the_loopback() -> None:
 @pytest.mark.slow
 def test_an_open_host_is_warned_of(start: Callable[..., Served], cases: list[Case]) -> None:
     with start("--host", "0.0.0.0") as served:
-        assert "Whoever can reach 0.0.0.0 can use this server: it has no passwords" in (
-            served.ready().output
-        )
+        said = served.ready().output
+        assert "Whoever can reach 0.0.0.0 can use this server: it has no passwords" in said
+        assert "listens on http://127.0.0.1:" in said  # which curl can ask
         reply = served.ask(cases[1].body, **cases[1].query)
         assert is_right(reply.said, cases[1].answer)
         assert isinstance(reply, Reply)
