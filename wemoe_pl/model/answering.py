@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from wemoe_pl.merging.baselines import PerTaskEncoder
 from wemoe_pl.model.measured import Thresholds
-from wemoe_pl.model.multi_task_model import MultiTaskModel
+from wemoe_pl.model.multi_task_model import MultiTaskModel, logits_of_rows
 from wemoe_pl.model.prediction import Prediction, Ranking, ranked
 from wemoe_pl.model.task_inference import InferenceRule, InferredTask, infer_task
 from wemoe_pl.system.warn import warn_once
@@ -68,25 +67,6 @@ def answers_to(
         for task, values in logits.items()
     }
     return [one_answer(question, inferred, ranked_rows) for question in questions]
-
-
-def logits_of_rows(
-    model: MultiTaskModel, images: Tensor, rows: Mapping[str, Sequence[int]]
-) -> dict[str, Tensor]:
-    """Return the logits (b, C) of the rows that each task has in a batch, in one forward pass.
-
-    An encoder that is told the task needs one pass per task.
-
-    Args:
-        model: the model whose heads give the logits.
-        images: the images of all tasks, (B, 3, H, W).
-        rows: the b places of each task's images in the batch.
-    """
-    heads = {task: model.head(task) for task in rows}
-    if isinstance(model.encoder, PerTaskEncoder):
-        return {t: head(model.encode(images[rows[t]], t)) for t, head in heads.items()}
-    features = model.encode(images)
-    return {task: head(features[rows[task]]) for task, head in heads.items()}
 
 
 def one_answer(

@@ -117,11 +117,7 @@ class MultiTaskModel(nn.Module):
 
     def logits(self, images: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """Return the logits (B, C) of the same images (B, 3, H, W) for each of several tasks."""
-        heads = {task: self.head(task) for task in tasks}
-        if isinstance(self.encoder, PerTaskEncoder):
-            return {task: head(self.encode(images, task)) for task, head in heads.items()}
-        features = self.encode(images)
-        return {task: head(features) for task, head in heads.items()}
+        return logits_of_rows(self, images, dict.fromkeys(tasks, range(len(images))))
 
     @property
     def mixtures(self) -> list[Mixture]:
@@ -175,6 +171,25 @@ class MultiTaskModel(nn.Module):
                 module.record_routing, module.detach_routing = record, True
                 if not detached:
                     module.routing_weights = None
+
+
+def logits_of_rows(
+    model: MultiTaskModel, images: Tensor, rows: Mapping[str, Sequence[int]]
+) -> dict[str, Tensor]:
+    """Return the logits (b, C) of the rows that each task has in a batch, in one forward pass.
+
+    An encoder that is told the task needs one pass per task.
+
+    Args:
+        model: the model whose heads give the logits.
+        images: the images of all tasks, (B, 3, H, W).
+        rows: the b places of each task's images in the batch.
+    """
+    heads = {task: model.head(task) for task in rows}
+    if isinstance(model.encoder, PerTaskEncoder):
+        return {t: head(model.encode(images[[*rows[t]]], t)) for t, head in heads.items()}
+    features = model.encode(images)
+    return {task: head(features[[*rows[task]]]) for task, head in heads.items()}
 
 
 def check_own_head(encoder: nn.Module, task: str, head: ClassificationHead) -> None:
