@@ -13,6 +13,7 @@ from helpers.shards import write_images
 from wemoe_pl.cli import kept_answers, main
 from wemoe_pl.cli.kept_answers import chosen_device, loading_workers
 from wemoe_pl.errors import ConfigError
+from wemoe_pl.system import cores
 
 pytestmark = pytest.mark.filterwarnings("ignore:The model cannot say that an image belongs to none")
 Said = tuple[int, str, str]
@@ -128,14 +129,15 @@ def test_without_a_gpu_the_cpu_computes(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_processes_of_a_machine_share_its_cores(
     asked: int | None, processes: int, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_answers, "cores_of_process", lambda: 8)
+    for module in (kept_answers, cores):
+        monkeypatch.setattr(module, "cores_of_process", lambda: 8)
     assert loading_workers(asked, processes) == workers
 
 
 def test_more_workers_than_cores_are_not_started_and_that_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(kept_answers, "cores_of_process", lambda: 8)
+    monkeypatch.setattr(cores, "cores_of_process", lambda: 8)
     assert loading_workers(99, 1) == 8
     said = "Only 8 of 99 processes (--workers) load images: one per core.\n"
     assert capsys.readouterr().err == said

@@ -8,7 +8,7 @@ from wemoe_pl.data.datamodule import MultiTaskData
 from wemoe_pl.data.loading_workers import as_many_as_cores
 from wemoe_pl.data.suite import Suite
 
-CORES = "wemoe_pl.data.loading_workers.cores_of_process"
+CORES = "wemoe_pl.system.cores.cores_of_process"
 
 
 @pytest.mark.parametrize(("wanted", "workers"), [(0, 0), (1, 1), (3, 3), (4, 3), (64, 3)])

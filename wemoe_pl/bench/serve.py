@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
@@ -162,7 +163,7 @@ def timed_ways(
             what: interleaved(runs, settings.repeats, settings.device)
             for what, runs in batches.items()
         }
-    means = {name: sum(scores.values()) / len(scores) for name, scores in accuracy.items()}
+    means = {name: fmean(scores.values()) for name, scores in accuracy.items()}
     best = max((way.name for way in ways if way.is_static), key=means.__getitem__)
     first, last = ways[0].name, ways[-1].name
     for way in ways:

@@ -2,6 +2,7 @@
 
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,10 +15,10 @@ from wemoe_pl.export.many_images.answers_record import AnswersRecord
 from wemoe_pl.export.many_images.question import load_recorded
 from wemoe_pl.export.many_images.stages import speed_in_words
 from wemoe_pl.export.many_images.work import WorkOptions, answer_images
-from wemoe_pl.system.cores import cores_of_process
+from wemoe_pl.model.classifier import IMAGES_AT_ONCE
+from wemoe_pl.system.cores import at_most_cores, cores_of_process
 from wemoe_pl.system.terminal import say
 
-IMAGES_OF_A_BATCH = 64
 MOST_WORKERS = 16  # by default
 
 
@@ -37,7 +38,7 @@ def keep_answers(options: Namespace, command: str) -> None:
     asked = WorkOptions(
         sources=options.images,
         task=options.task,
-        batch_size=at_least(1, "--batch-size", given(options.batch_size, IMAGES_OF_A_BATCH)),
+        batch_size=at_least(1, "--batch-size", given(options.batch_size, IMAGES_AT_ONCE)),
         workers=loading_workers(options.workers, processes),
         is_fresh=options.fresh,
         command=command,
@@ -61,15 +62,11 @@ def loading_workers(asked: int | None, processes: int) -> int:
         asked: the number that was asked for; None for one per core, shared by the processes.
         processes: the number of processes that answer on this machine.
     """
-    cores = cores_of_process()
     if asked is None:
-        return min(max(1, cores // processes), MOST_WORKERS)
-    if at_least(0, "--workers", asked) > cores:
-        say(
-            f"Only {cores} of {asked} processes (--workers) load images: one per core.",
-            file=sys.stderr,
-        )
-    return min(asked, cores)
+        return min(max(1, cores_of_process() // processes), MOST_WORKERS)
+    return at_most_cores(
+        at_least(0, "--workers", asked), "--workers", partial(say, file=sys.stderr)
+    )
 
 
 def refuse_fresh_of_several(is_fresh: bool) -> None:

@@ -24,7 +24,7 @@ from wemoe_pl.export.many_images.question import (
     question_hash,
 )
 from wemoe_pl.export.many_images.stages import DECODING, MODEL, WAITING, WRITING, Stages
-from wemoe_pl.model.classifier import MultiTaskClassifier
+from wemoe_pl.model.classifier import IMAGES_AT_ONCE, MultiTaskClassifier
 from wemoe_pl.model.named_answers import named_answers
 from wemoe_pl.model.prediction import Prediction
 from wemoe_pl.model.task_inference import BEST_RULE
@@ -52,7 +52,7 @@ class WorkOptions:
 
     sources: Sequence[str]
     task: str | None = None
-    batch_size: int = 64
+    batch_size: int = IMAGES_AT_ONCE
     workers: int = 1
     is_fresh: bool = False
     command: str = ""

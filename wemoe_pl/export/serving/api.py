@@ -52,17 +52,13 @@ class PatientLoop(BatchedLoop):  # type: ignore[misc]
         except (EOFError, OSError):  # the process with the queues is gone, and the server with it
             sys.exit(1)
         patience, now = lit_api.request_timeout, time.monotonic()
-        late = [patience and now - begun > patience for _, _, begun, _ in requests]
-        in_time = [
-            (back, uid, asked)
-            for (back, uid, _, asked), is_late in zip(requests, late, strict=True)
-            if not is_late
-        ]
-        too_late = [
-            (back, uid)
-            for (back, uid, _, _), is_late in zip(requests, late, strict=True)
-            if is_late
-        ]
+        in_time: list[Any] = []
+        too_late: list[Any] = []
+        for back, uid, begun, asked in requests:
+            if patience and now - begun > patience:
+                too_late.append((back, uid))
+            else:
+                in_time.append((back, uid, asked))
         return in_time, too_late
 
 
