@@ -34,6 +34,7 @@ from wemoe_pl.data.miniature import CLASSES, MiniatureTask
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.data.tasks import TALL20_TASKS, PaperTask
 from wemoe_pl.merging.wemoe import WEMoE
+from wemoe_pl.system.signals import REQUEST
 from wemoe_pl.system.warn import warn_once
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
@@ -92,9 +93,10 @@ def quick_files() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_was_warned_of() -> None:
-    """Every test warns as a process does that has just begun."""
+def as_a_process_begins() -> None:
+    """Nothing was warned of, and nobody has asked for an end or put it off, as a failed fit does."""
     warn_once.cache_clear()
+    REQUEST.reset()
 
 
 @pytest.fixture
