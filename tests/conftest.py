@@ -94,7 +94,7 @@ def quick_files() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def as_a_process_begins() -> None:
-    """Nothing was warned of, and nobody has asked for an end or put it off, as a failed fit does."""
+    """Nothing was warned of, and no test before, such as a failed fit, left a request to end."""
     warn_once.cache_clear()
     REQUEST.reset()
 

@@ -35,7 +35,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
         ("completion --help", "usage: wemoe-pl completion [-h] SHELL"),
         ("completion bash", "complete -o default -F _wemoe_pl wemoe-pl"),
         ("completion --complete fit --task ca", "cars"),
-        ("completion --complete fit -c adapt_miniature --trainer.m", "--trainer.max_steps\t200"),
+        ("completion --complete fit -c adapt_miniature --trainer.m", "--trainer.max_steps\t100"),
     ],
 )
 def test_what_needs_no_torch_is_answered_without_importing_it(command: str, line: str) -> None:

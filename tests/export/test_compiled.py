@@ -7,10 +7,12 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
 import torch
+from PIL import Image
 
 from wemoe_pl.errors import CheckpointError, ConfigError
 from wemoe_pl.export.card import CARD_FILE
@@ -102,9 +104,13 @@ def test_it_is_loaded_as_its_readme_says(
     (tmp_path / "path/to" / compiled.name).symlink_to(compiled)
     monkeypatch.chdir(tmp_path)
     [code] = re.findall(r"```python\n(.*?)```", (compiled / CARD_FILE).read_text(), re.DOTALL)
-    names = {"images": make_model(WEMoE()).images}
+    Image.effect_noise((64, 64), 60).save("photo.png")
+    names: dict[str, Any] = {}
     exec(code, names)
-    assert names["routing_weights"].shape == (3, 2, 2)
+    assert names["routing_weights"].shape == (1, 2, 2)
+    with torch.no_grad():
+        features = make_model(WEMoE()).classifier.encode(torch.from_numpy(names["images"]))
+    torch.testing.assert_close(names["features"], features, rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow

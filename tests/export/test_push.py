@@ -70,20 +70,18 @@ def test_timm_loads_what_was_pushed_where_this_package_is_not(
     program = (
         "import timm, torch\n"
         "encoder = timm.create_model('hf-hub:me/merged', pretrained=True).eval()\n"
-        "features = encoder(images)\n"
+        "features = encoder(torch.load('images.pt'))\n"
         "assert 'wemoe_pl' not in sys.modules\n"
     )
-    found = run_elsewhere(program, model.images, writable_hub, tmp_path)
+    torch.save(model.images, tmp_path / "images.pt")
+    found = run_elsewhere(program, writable_hub, tmp_path)
     torch.testing.assert_close(found["features"], model.features, rtol=0, atol=1e-5)
 
 
-def run_elsewhere(
-    program: str, images: torch.Tensor, hub: LoopbackHub, folder: Path
-) -> dict[str, torch.Tensor]:
-    """Run a program in a process of its own, and return the tensors that it leaves."""
-    torch.save(images, folder / "images.pt")
+def run_elsewhere(program: str, hub: LoopbackHub, folder: Path) -> dict[str, torch.Tensor]:
+    """Run a program beside `photo.png` in a process, and return the tensors that it leaves."""
     Image.effect_noise((64, 48), 60).save(folder / "photo.png")
-    before = "import sys, torch\nimages = torch.load('images.pt')\n"
+    before = "import sys, torch\n"
     after = (
         "\nleft = {k: v.detach() for k, v in globals().items() if isinstance(v, torch.Tensor)}\n"
         "torch.save(left, 'left.pt')\n"
@@ -114,11 +112,12 @@ def test_a_pushed_bundle_is_loaded_as_its_card_says(
     code = snippet_of(pushed(method, "bundle") / "README.md")
     assert "import wemoe_pl.model.architecture" in code
     assert 'timm.create_model("hf-hub:me/merged", pretrained=True)' in code
-    model = make_model(method)
-    found = run_elsewhere(code, model.images, writable_hub, tmp_path)
+    model = make_model(method).classifier
+    found = run_elsewhere(code, writable_hub, tmp_path)
+    images = model.preprocess(Image.open(tmp_path / "photo.png"))[None]
     with torch.no_grad():
-        logits = model.classifier(model.images, "cars")
-    torch.testing.assert_close(found["features"], model.features, rtol=0, atol=1e-5)
+        features, logits = model.encode(images), model(images, "cars")
+    torch.testing.assert_close(found["features"], features, rtol=0, atol=1e-5)
     torch.testing.assert_close(found["logits"], logits, rtol=0, atol=1e-4)
 
 
@@ -136,9 +135,11 @@ def test_a_pushed_classifier_of_one_task_is_loaded_as_its_card_says(
         "scores = torch.tensor([answers[name] for name in sorted(answers)])\n"
         "assert 'wemoe_pl' not in sys.modules\n"
     )
-    found = run_elsewhere(code, model.images, writable_hub, tmp_path)
+    found = run_elsewhere(code, writable_hub, tmp_path)
+    images = model.classifier.preprocess(Image.open(tmp_path / "photo.png"))[None]
+    torch.testing.assert_close(found["images"], images, rtol=0, atol=1e-5)
     with torch.no_grad():
-        logits = model.classifier(model.images, "mnist")
+        logits = model.classifier(images, "mnist")
     torch.testing.assert_close(found["logits"], logits, rtol=0, atol=1e-5)
     [answer] = model.classifier.predict(tmp_path / "photo.png", "mnist", top=10)
     expected = torch.tensor([probability for _, probability in sorted(answer.top)])

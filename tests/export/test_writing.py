@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -196,9 +197,20 @@ def test_its_readme_says_how_it_is_loaded_from_wherever_it_was_copied(
     assert not any(str(Path(source).parent) in text for source in model.suite.experts.values())
     assert "licence |" not in text
     monkeypatch.chdir(tmp_path)
-    Image.effect_noise((64, 48), 60).save("photo.png")
+    Image.effect_noise((64, 64), 60).save("photo.png")
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    exec(code, {"images": model.images.numpy() if name == "onnx" else model.images})
+    left: dict[str, Any] = {}
+    exec(code, left)
+    prepared = model.classifier.preprocess(Image.open("photo.png"))[None]
+    if name != "hf":  # it leaves that to a processor
+        torch.testing.assert_close(torch.as_tensor(left["images"]), prepared, rtol=0, atol=1e-5)
+    with torch.no_grad():
+        expected = {"features": model.classifier.encode(prepared)}
+        expected["logits"] = model.classifier(prepared, "cars")
+    for output in expected.keys() & left.keys() or pytest.fail("It shows no output."):
+        found = left[output][0] if isinstance(left[output], list) else left[output]
+        found = torch.as_tensor(found).reshape(expected[output].shape)
+        torch.testing.assert_close(found, expected[output], rtol=0, atol=1e-4)
 
 
 def test_a_readme_that_was_edited_hinders_nobody(

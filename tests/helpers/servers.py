@@ -127,10 +127,10 @@ class Served:
         finally:
             connection.close()
 
-    def get(self, path: str) -> tuple[int, bytes]:
-        """The answer to a GET."""
+    def get(self, path: str, method: str = "GET") -> tuple[int, bytes]:
+        """The answer to a GET or a HEAD."""
         connection = self.connect()
-        connection.request("GET", path)
+        connection.request(method, path)
         response = connection.getresponse()
         return response.status, response.read()
 

@@ -5,6 +5,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -235,6 +236,7 @@ def test_a_classifier_says_nothing_that_is_not_asked_for(
         ("missing.png", {}, r"^There is no folder or file missing\.png: check its path\.$"),
         ([None], {}, r"as one of Pillow's, and not as None, of type NoneType\.$"),
         (3, {}, r"^An image is given as the path of a file or folder, .* not as 3, of type int\.$"),
+        (np.zeros((28, 28, 3)), {}, r"not as array\([^\n]{,25}, of type ndarray\.$"),
         (IMAGES[:, :, :28, :28], {"task": "mnits"}, r"no head for 'mnits'. Did you mean 'mnist'\?"),
         (IMAGES[:, :, :28, :28], {"rule": "entrpy"}, r"no rule 'entrpy'\. Did you mean 'entropy'"),
         (IMAGES[:, :, :28, :28], {"top": 0}, r"^top is 0: give a number from 1\.$"),

@@ -1,5 +1,6 @@
 """One encoder, a head per task, and every task answered by its own head."""
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -120,6 +121,15 @@ def test_an_unknown_task_is_answered_with_the_nearest(
     assert str(error.value) == (
         "The model has no head for 'mnits'. Did you mean 'mnist'? Valid names: cars, dtd, mnist."
     )
+
+
+@pytest.mark.parametrize("task", [None, 3, ["mnist"]])
+def test_what_is_no_name_of_a_task_is_shown(
+    task: Any, pretrained: nn.Module, heads: dict[str, ClassificationHead]
+) -> None:
+    model = MultiTaskClassifier(pretrained, heads, backbone=BACKBONE)
+    with pytest.raises(ConfigError, match=rf"^The model has no head for {re.escape(repr(task))}\."):
+        model.head(task)
 
 
 def test_mixtures_are_listed_from_the_first_block_to_the_last(

@@ -1,5 +1,6 @@
 """Turn images into an encoder's input, by way of pixels that `pixel_cache` can keep on disk."""
 
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -193,7 +194,7 @@ def listed_images(images: ImageSource | Iterable[ImageSource]) -> Iterator[Liste
         else:
             raise DataError(
                 "An image is given as the path of a file or folder, or as one of Pillow's, and "
-                f"not as {source!r}, of type {type(source).__name__}."
+                f"not as {reprlib.repr(source)}, of type {type(source).__name__}."
             )
 
 

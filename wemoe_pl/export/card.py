@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 
 from wemoe_pl import __version__
+from wemoe_pl.checkpoints import Backbone
+from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.manifest import Manifest
 from wemoe_pl.merging.spelling import spelled
@@ -27,6 +29,8 @@ from wemoe_pl.training.references import EXPERTS
 from wemoe_pl.training.shown_metrics import ACCURACY
 
 CARD_FILE = "README.md"
+# How a tensor of images becomes one of the encoder's precision.
+CASTS = {"float32": "", "bfloat16": ".bfloat16()", "float16": ".half()", "float64": ".double()"}
 ZERO_SHOT = "zero-shot, by "  # the source of a head that a text tower made begins with it
 
 
@@ -57,6 +61,7 @@ def model_card(
         backbone=inline_code(manifest.architecture.backbone),
         revision=inline_code(manifest.revision) if manifest.revision else "",
         manifest=manifest,
+        input=described_input(manifest),
         trains_heads=(manifest.recipe["merge"].get("init_args") or {}).get("trains_heads"),
         format=FORMATS_BY_NAME[manifest.format],
         # A folder is shown by its name alone, since it may be copied anywhere.
@@ -69,6 +74,23 @@ def model_card(
         sources=sources_table(manifest.sources, licences),
         difference=difference,
     )
+
+
+def described_input(manifest: Manifest) -> dict[str, Any]:
+    """Return how images become the input of an export, as templates need it."""
+    architecture = manifest.architecture
+    config = Preprocessing(Backbone(architecture.backbone, architecture.options)).config
+    channels, height, width = config["input_size"]
+    return {
+        "mode": "RGB" if channels == 3 else "L",
+        "height": height,
+        "width": width,
+        "interpolation": config["interpolation"],
+        "resampling": config["interpolation"].upper(),
+        "mean": [*config["mean"]],
+        "std": [*config["std"]],
+        "cast": CASTS[manifest.precision],
+    }
 
 
 def metadata(manifest: Manifest, licences: Mapping[str, str | None]) -> dict[str, Any]:

@@ -62,9 +62,9 @@ class MultiTaskModel(nn.Module):
 
     def head(self, task: str) -> ClassificationHead:
         """Return the head of a task, or raise `ConfigError`, which names the nearest task."""
-        if task not in self.heads:
+        if not isinstance(task, str) or task not in self.heads:
             raise ConfigError(
-                f"The model has no head for '{task}'. {did_you_mean(task, self.tasks)}"
+                f"The model has no head for {task!r}. {did_you_mean(str(task), self.tasks)}"
             )
         head = self.heads[task]
         assert isinstance(head, ClassificationHead)

@@ -80,6 +80,7 @@ def test_requests_that_wait_for_a_batch_are_answered_although_the_server_ends(
         load.join()
         assert load.outcomes["200"] == counted(served)[0] == counted(served)[1]
         assert load.wrong == []
+        assert re.search(r"^Requests still to be answered: \d+\. ", served.output, re.M)
 
 
 @pytest.mark.slow
@@ -173,6 +174,7 @@ def test_it_says_how_it_is_asked(server: Served, tmp_path: Path) -> None:
 
 def test_it_is_healthy_and_tells_what_it_serves(server: Served, model: MultiTaskClassifier) -> None:
     assert server.get("/health") == (200, b"ok")
+    assert server.get("/health", "HEAD") == (200, b"")
     status, info = server.get("/info")
     assert status == 200
     assert all(f'"{name}"'.encode() in info for name in (*model.tasks, "wemoe_pl", "torch"))

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import active_children
@@ -67,12 +67,16 @@ class WatchedServer(uvicorn.Server):
     Args:
         server: LitServe's server, whose app it runs.
         reception: the reception of its requests.
+        tally: the tally of its requests.
+        tell: the function that is given each line for the user.
 
     Attributes:
         lost: the sentence about a process that has died; empty if none has.
     """
 
-    def __init__(self, server: LitServer, reception: Reception):
+    def __init__(
+        self, server: LitServer, reception: Reception, tally: Tally, tell: Callable[[str], None]
+    ):
         config = uvicorn.Config(
             server.app,
             http="h11",  # bounds the headers of a request, which httptools does not
@@ -87,7 +91,7 @@ class WatchedServer(uvicorn.Server):
             timeout_graceful_shutdown=int(GRACE_AT_END),
         )
         super().__init__(config)
-        self.lit, self.reception = server, reception
+        self.lit, self.reception, self.tally, self.tell = server, reception, tally, tell
         self.lost = ""
 
     @contextmanager
@@ -104,14 +108,20 @@ class WatchedServer(uvicorn.Server):
     async def watch(self) -> None:
         """Look at signals and at the other processes until the server has ended."""
         while True:
-            if REQUEST.signum is not None:
+            if REQUEST.signum is not None and not self.should_exit:
                 self.should_exit = True
+                self.tell_who_waits()
             self.lost = self.lost or what_has_died(self.children)
             if self.lost:
                 self.reception.closed = LOST
                 self.should_exit = True
                 self.refuse_all()
             await asyncio.sleep(TICK)
+
+    def tell_who_waits(self) -> None:
+        """Say how many requests are answered before the server ends, if there are any."""
+        if waiting := self.tally.taken - self.tally.answered:
+            self.tell(f"Requests still to be answered: {waiting}. A second signal ends at once.")
 
     def refuse_all(self) -> None:
         """Answer all requests that wait for a process that is no more."""

@@ -11,7 +11,7 @@ from wemoe_pl import __version__
 from wemoe_pl.export.serving.reception import NOT_PROCESSABLE, TOO_LARGE, UNAVAILABLE, WRONG_TYPE
 from wemoe_pl.export.serving.request import JSON_TYPE, JsonRequest, fault_in_options
 
-PREDICT = "/predict"
+PREDICT, HEALTH = "/predict", "/health"
 TIMED_OUT = 504
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 ABOUT = (
@@ -29,10 +29,15 @@ FAULTS = {
 
 
 def describe_pages(app: FastAPI) -> None:
-    """Describe the body, the answers and the errors of the requests that an app takes."""
+    """Describe the body, the answers and the errors of the requests that an app takes.
+
+    Its health may also be asked by HEAD, as some monitors do.
+    """
     app.title, app.version, app.description = "wemoe-pl serve", __version__, ABOUT
     app.add_exception_handler(RequestValidationError, in_a_sentence)
-    [route] = [r for r in app.routes if isinstance(r, APIRoute) and r.path == PREDICT]
+    routes = {route.path: route for route in app.routes if isinstance(route, APIRoute)}
+    app.add_api_route(HEALTH, routes[HEALTH].endpoint, methods=["HEAD"], include_in_schema=False)
+    route = routes[PREDICT]
     route.summary = "Classify an image"
     route.openapi_extra = {"requestBody": {"required": True, "content": bodies()}}
     route.responses = {status: fault_described(about) for status, about in FAULTS.items()}

@@ -115,7 +115,7 @@ def run_server(
         server.max_payload_size = options.limits.most_bytes  # only told by /info
         with listening_socket(options) as place:
             lines_at_start(options, model, place, tell)
-            http = WatchedServer(server, reception)
+            http = WatchedServer(server, reception, tally, tell)
             REQUEST.deferred = True  # until all requests that were taken are answered
             http.run([place])
     tell(f"{tally.answered} of {tally.taken} requests were answered.")

@@ -169,7 +169,7 @@ def plot_adaptation(path: Path, curves: Mapping[str, Curve], title: str) -> None
                 axis.set_title(change, loc="right", fontsize=9, wrap=True)
             axis.set_ylabel(metric.label)
             axis.grid()
-        axis.set_xlim(-0.02 * last, 1.02 * last)
+        axis.set_xlim(-0.02 * max(last, 1), 1.02 * max(last, 1))  # before the first step, it is 0
         axis.set_xlabel("optimiser step")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         add_legend(figure, "outside right center")
