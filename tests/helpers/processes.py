@@ -9,9 +9,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+
+from helpers.process_groups import kill_group, members
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["wemoe_pl.cli.verbs", "matplotlib.pyplot"])
@@ -44,8 +45,7 @@ class Running:
         traceback: TracebackType | None,
     ) -> None:
         assert self.process.pid
-        with suppress(ProcessLookupError):  # none of what it started is left
-            os.killpg(self.process.pid, signal.SIGKILL)
+        kill_group(self.process.pid)
         self.process.kill()
         self.process.join(PATIENCE)
 
@@ -73,13 +73,8 @@ class Running:
     @property
     def others(self) -> list[str]:
         """Processes that it has started, and that are still there."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                state, _, group, *_ = (process / "stat").read_text().rpartition(")")[2].split()
-                if int(group) == self.process.pid and state != "Z":
-                    found.append((process / "cmdline").read_text().replace("\0", " "))
-        return found
+        assert self.process.pid
+        return [*members(self.process.pid).values()]
 
     @property
     def output(self) -> str:

@@ -3,20 +3,20 @@
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
+
+from helpers.process_groups import kill_group, members
 
 import wemoe_pl
 
@@ -60,8 +60,7 @@ class Served:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        kill_group(self.process.pid)
         self.process.wait(PATIENCE)
 
     def ready(self) -> "Served":
@@ -82,14 +81,8 @@ class Served:
 
     def others(self, word: str = "") -> list[int]:
         """Processes that it has started, and that are still there; whose command has a word."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                state, _, group, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
-                is_own = int(group) == self.process.pid != int(folder.name)
-                if is_own and state != "Z" and word in (folder / "cmdline").read_text():
-                    found.append(int(folder.name))
-        return found
+        own = self.process.pid
+        return [pid for pid, command in members(own).items() if pid != own and word in command]
 
     def wait_until_alone(self) -> None:
         """Wait until none of the processes that it has started is left."""
