@@ -42,6 +42,7 @@ SEEDS = (0, 1, 2)
 IS_KEPT = RENDER != 1  # the render by which settings are chosen
 BEST = ("--config", "best", "--model.learning_rate", "1e-3")
 TRUSTED = ("--model.objective", "TrustedExperts", "--data.compare_with", "train")
+SLOWLY = ("--model.learning_rate", "2e-4")
 PAPER, STATIC = "paper", ("task arithmetic", "individual")
 # Each setting by its name: what is changed of the published method, or of the best one.
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -86,6 +87,7 @@ OF_CORRUPTED: dict[str, tuple[str, ...]] = {
     "best": BEST,
     "best, robust": (*BEST, *ROBUST),
     "best, trusted experts": (*BEST, *TRUSTED),
+    "best, trusted experts, smaller rate": (*BEST, *TRUSTED, *SLOWLY),
 }
 OF_UNSEEN = {name: OF_CORRUPTED[name] for name in ("task arithmetic", PAPER, "best")}
 
