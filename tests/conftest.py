@@ -58,12 +58,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def messages_of_lightning_are_heard() -> None:
-    """Lightning keeps its messages from the root logger if that has no handlers on import."""
-    logging.getLogger("lightning.pytorch").propagate = True
-
-
-@pytest.fixture(autouse=True, scope="session")
 def caches_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing is read from the caches of whoever runs the tests, or written to them."""
     folder = tmp_path_factory.mktemp("caches")
@@ -94,9 +88,16 @@ def quick_files() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def as_a_process_begins() -> None:
-    """Nothing was warned of, and no test before, such as a failed fit, left a request to end."""
+    """No test before has warned, silenced Lightning or left a request to end, as failed fits do.
+
+    Lightning keeps its messages from the root logger if that has no handlers on import.
+    """
     warn_once.cache_clear()
     REQUEST.reset()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.propagate = True
+        logger.setLevel(logging.INFO)
 
 
 @pytest.fixture

@@ -33,6 +33,26 @@ def test_what_is_unusual_about_the_images_is_said(
     assert notes_on_run(about) == notes
 
 
+def ends(**after: float) -> dict[str, object]:
+    """A fit that begins with an information of 0.75 about all tasks."""
+    scores = {"before": dict.fromkeys(after, 0.75), "after": after}
+    return {
+        "adaptation": {
+            end: {"step": 0, "scores": {"information": of_tasks}}
+            for end, of_tasks in scores.items()
+        }
+    }
+
+
+def test_what_adaptation_made_worse_is_said() -> None:
+    [note] = notes_on_run(ends(cars=0.5, dtd=0.9, mnist=0.7, svhn=0.625))
+    assert note == (
+        "Adaptation has lost information about the images of cars (from 0.75 to 0.50), svhn (from "
+        "0.75 to 0.62): take a smaller model.learning_rate, or add robust.yaml."
+    )
+    assert notes_on_run(ends(cars=0.7, dtd=1.0)) == notes_on_run({"adaptation": {}}) == []
+
+
 def run(**results: object) -> ScoredRun:
     return ScoredRun(Path(), {"suite": "tiny", "tasks": ["dtd"], "accuracy": {}, **results}, {})
 

@@ -5,15 +5,18 @@ from typing import Any
 
 from wemoe_pl.reporting.without_labels import unlabelled_note
 from wemoe_pl.training.metrics import never_right
+from wemoe_pl.training.shown_metrics import INFORMATION
 
 # An expert up to 1.2 times as accurate as a guess is noted, if enough images were scored to tell.
 LIKE_A_GUESS, FEWEST_IMAGES = 1.2, 20
+# A fall of the information about a task's images, from 0 to 1, that no sample of images explains.
+LOST = 0.1
 
 
 def notes_on_run(results: Mapping[str, Any]) -> list[str]:
     """Return notes on the images, the stream and the part that was scored, if they are unusual."""
     notes = (results.get("note"), render_note(results), results.get("stream"))
-    return list(filter(None, [*notes, results.get("partial")]))
+    return list(filter(None, [*notes, results.get("partial"), lost_information_note(results)]))
 
 
 def render_note(results: Mapping[str, Any]) -> str:
@@ -27,6 +30,30 @@ def render_note(results: Mapping[str, Any]) -> str:
     return (
         f"Scored on {render['images']} images of every task, rendered from seed {render['seed']} "
         "and not used for adaptation."
+    )
+
+
+def lost_information_note(results: Mapping[str, Any]) -> str:
+    """Return a note on the tasks that adaptation made worse, as far as can be told without labels.
+
+    >>> score = lambda value: {"step": 0, "scores": {"information": {"cars": value, "dtd": 0.5}}}
+    >>> lost_information_note({"adaptation": {"before": score(0.75), "after": score(0.5)}})[:67]
+    'Adaptation has lost information about the images of cars (from 0.75'
+    """
+    ends = results.get("adaptation")
+    if not ends:
+        return ""
+    before, after = (ends[end]["scores"].get(INFORMATION.result, {}) for end in ("before", "after"))
+    lost = [
+        f"{task} (from {value:.2f} to {after[task]:.2f})"
+        for task, value in before.items()
+        if after.get(task, value) < value - LOST
+    ]
+    if not lost:
+        return ""
+    return (
+        f"Adaptation has lost information about the images of {', '.join(lost)}: take a smaller "
+        "model.learning_rate, or add robust.yaml."
     )
 
 
