@@ -213,6 +213,21 @@ def test_its_readme_says_how_it_is_loaded_from_wherever_it_was_copied(
         torch.testing.assert_close(found, expected[output], rtol=0, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:.*does not name the model", "ignore:.*belongs to none")
+def test_the_readme_of_a_bundle_in_half_precision_says_so_too(
+    make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(WEMoE()).cast(torch.bfloat16)
+    export(model, "bundle", tmp_path / "path" / "to" / "half", lambda line: None)
+    text = (tmp_path / "path" / "to" / "half" / "README.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    Image.effect_noise((64, 64), 60).save("photo.png")
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    left: dict[str, Any] = {}
+    exec(code, left)
+    assert (left["images"].dtype, left["features"].dtype) == (torch.bfloat16, torch.float32)
+
+
 def test_a_readme_that_was_edited_hinders_nobody(
     make_model: MakeModel, exports: Path, silent: Callable[..., None]
 ) -> None:

@@ -29,7 +29,7 @@ from wemoe_pl.training.references import EXPERTS
 from wemoe_pl.training.shown_metrics import ACCURACY
 
 CARD_FILE = "README.md"
-# How a tensor of images becomes one of the encoder's precision.
+# How a tensor of images becomes one of a bundle's precision; other formats are of single precision.
 CASTS = {"float32": "", "bfloat16": ".bfloat16()", "float16": ".half()", "float64": ".double()"}
 ZERO_SHOT = "zero-shot, by "  # the source of a head that a text tower made begins with it
 
