@@ -10,7 +10,7 @@ from wemoe_pl.training.shown_metrics import INFORMATION
 # An expert up to 1.2 times as accurate as a guess is noted, if enough images were scored to tell.
 LIKE_A_GUESS, FEWEST_IMAGES = 1.2, 20
 # A fall of the information about a task's images, from 0 to 1, that no sample of images explains.
-LOST = 0.1
+LARGEST_FALL = 0.1
 
 
 def notes_on_run(results: Mapping[str, Any]) -> list[str]:
@@ -47,7 +47,7 @@ def lost_information_note(results: Mapping[str, Any]) -> str:
     lost = [
         f"{task} (from {value:.2f} to {after[task]:.2f})"
         for task, value in before.items()
-        if after.get(task, value) < value - LOST
+        if after.get(task, value) < value - LARGEST_FALL
     ]
     if not lost:
         return ""
