@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 import torch
+from helpers.card_snippets import snippet_of
 from PIL import Image
 
 from wemoe_pl.errors import CheckpointError, ConfigError
@@ -103,10 +103,9 @@ def test_it_is_loaded_as_its_readme_says(
     (tmp_path / "path/to").mkdir(parents=True)
     (tmp_path / "path/to" / compiled.name).symlink_to(compiled)
     monkeypatch.chdir(tmp_path)
-    [code] = re.findall(r"```python\n(.*?)```", (compiled / CARD_FILE).read_text(), re.DOTALL)
     Image.effect_noise((64, 64), 60).save("photo.png")
     names: dict[str, Any] = {}
-    exec(code, names)
+    exec(snippet_of(compiled / CARD_FILE), names)
     assert names["routing_weights"].shape == (1, 2, 2)
     with torch.no_grad():
         features = make_model(WEMoE()).classifier.encode(torch.from_numpy(names["images"]))

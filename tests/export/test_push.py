@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from helpers.card_snippets import snippet_of
 from helpers.loopback_hub import TOKEN, LoopbackHub
 from huggingface_hub import constants
 from PIL import Image
@@ -92,12 +92,6 @@ def run_elsewhere(program: str, hub: LoopbackHub, folder: Path) -> dict[str, tor
     subprocess.run(command, check=True, env=environment, timeout=300, cwd=folder)
     found: dict[str, torch.Tensor] = torch.load(folder / "left.pt")
     return found
-
-
-def snippet_of(card: Path) -> str:
-    """The program by which a card says that its model is loaded."""
-    [code] = re.findall(r"```python\n(.*?)```", card.read_text(), re.DOTALL)
-    return str(code)
 
 
 @pytest.mark.slow

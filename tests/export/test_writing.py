@@ -1,7 +1,6 @@
 """Every format, written from a tiny CLIP, read back by what it is for, and refused when wrong."""
 
 import json
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.card_snippets import snippet_of
 from PIL import Image
 from torch import Tensor
 
@@ -198,9 +198,8 @@ def test_its_readme_says_how_it_is_loaded_from_wherever_it_was_copied(
     assert "licence |" not in text
     monkeypatch.chdir(tmp_path)
     Image.effect_noise((64, 64), 60).save("photo.png")
-    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     left: dict[str, Any] = {}
-    exec(code, left)
+    exec(snippet_of(out / CARD_FILE), left)
     prepared = model.classifier.preprocess(Image.open("photo.png"))[None]
     if name != "hf":  # it leaves that to a processor
         torch.testing.assert_close(torch.as_tensor(left["images"]), prepared, rtol=0, atol=1e-5)
@@ -219,12 +218,10 @@ def test_the_readme_of_a_bundle_in_half_precision_says_so_too(
 ) -> None:
     model = make_model(WEMoE()).cast(torch.bfloat16)
     export(model, "bundle", tmp_path / "path" / "to" / "half", lambda line: None)
-    text = (tmp_path / "path" / "to" / "half" / "README.md").read_text()
     monkeypatch.chdir(tmp_path)
     Image.effect_noise((64, 64), 60).save("photo.png")
-    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     left: dict[str, Any] = {}
-    exec(code, left)
+    exec(snippet_of(tmp_path / "path" / "to" / "half" / CARD_FILE), left)
     assert (left["images"].dtype, left["features"].dtype) == (torch.bfloat16, torch.float32)
 
 

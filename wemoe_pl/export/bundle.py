@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from wemoe_pl.checkpoints import Backbone, LazyState, open_file, save_tensors
+from wemoe_pl.checkpoints import LazyState, open_file, save_tensors
 from wemoe_pl.checkpoints.heads import ClassificationHead, CosineHead, LinearHead
 from wemoe_pl.errors import CheckpointError, ConfigError, MergeError
 from wemoe_pl.export.exported import ExportedModel
@@ -82,7 +82,7 @@ def read_bundle(folder: Path, manifest: Manifest) -> MultiTaskClassifier:
         architecture = manifest.architecture
         if architecture.experts not in (0, len(manifest.experts)):
             raise ValueError(f"it names {len(manifest.experts)} experts")
-        backbone = Backbone(architecture.backbone, architecture.options)
+        backbone = architecture.plain_backbone
         encoder = architecture.load(part_of(stored, ENCODER), str(path))
         check_precision(encoder, manifest)
         heads = {task: head_of(stored, task, about) for task, about in manifest.heads.items()}

@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from wemoe_pl import __version__
-from wemoe_pl.checkpoints import Backbone
 from wemoe_pl.data.preprocessing import Preprocessing
 from wemoe_pl.export.formats import FORMATS_BY_NAME
 from wemoe_pl.export.manifest import Manifest
@@ -78,8 +77,7 @@ def model_card(
 
 def described_input(manifest: Manifest) -> dict[str, Any]:
     """Return how images become the input of an export, as templates need it."""
-    architecture = manifest.architecture
-    config = Preprocessing(Backbone(architecture.backbone, architecture.options)).config
+    config = Preprocessing(manifest.architecture.plain_backbone).config
     channels, height, width = config["input_size"]
     return {
         "mode": "RGB" if channels == 3 else "L",

@@ -85,6 +85,11 @@ class Architecture:
             router_width=first.router.width if first.router.width != first.router.dim else None,
         )
 
+    @property
+    def plain_backbone(self) -> Backbone:
+        """Return the backbone without task vectors and routers."""
+        return Backbone(self.backbone, self.options)
+
     def build(self) -> nn.Module:
         """Return an encoder of random weights, whose task vectors, if it has any, are zero.
 
@@ -96,7 +101,7 @@ class Architecture:
                 f"The encoder cannot have {self.experts} experts: give the number that its config "
                 f"had when it was exported, from 0 to {MOST_EXPERTS}."
             )
-        plain = Backbone(self.backbone, self.options).build()
+        plain = self.plain_backbone.build()
         if not self.experts:
             return plain
         method = WEMoE(
@@ -155,8 +160,7 @@ class Architecture:
                 f"{owner} is not what its manifest says: that lists routers for {self.experts} "
                 f"experts, but the first router in the file {found}."
             )
-        backbone = Backbone(self.backbone, self.options)
-        if count_numbers(backbone.shapes) > count_numbers(shapes):
+        if count_numbers(self.plain_backbone.shapes) > count_numbers(shapes):
             raise CheckpointError(
                 f"{owner} is not what its manifest says: '{self.backbone}' with {self.options} is "
                 "larger."

@@ -154,7 +154,8 @@ def plot_adaptation(path: Path, curves: Mapping[str, Curve], title: str) -> None
     everything = dict.fromkeys(task for panel in panels.values() for task in panel if task)
     looks = dict(zip(everything, LINE_STYLES(), strict=False))
     height = max(0.8 + 2.2 * len(panels), 0.6 + 0.2 * len(everything))
-    last = max(step for panel in panels.values() for curve in panel.values() for step in curve)
+    steps = {step for panel in panels.values() for curve in panel.values() for step in curve}
+    last = max(steps) or 1  # before the first step, there is no width to draw
     with saved_figure(path, 8, height, title) as figure:
         axes = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
         for axis, (metric, panel) in zip(axes, panels.items(), strict=True):
@@ -169,7 +170,7 @@ def plot_adaptation(path: Path, curves: Mapping[str, Curve], title: str) -> None
                 axis.set_title(change, loc="right", fontsize=9, wrap=True)
             axis.set_ylabel(metric.label)
             axis.grid()
-        axis.set_xlim(-0.02 * max(last, 1), 1.02 * max(last, 1))  # before the first step, it is 0
+        axis.set_xlim(-0.02 * last, 1.02 * last)
         axis.set_xlabel("optimiser step")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         add_legend(figure, "outside right center")
