@@ -92,3 +92,41 @@ import_late("late_that_is_not_there")
 assert "late_that_is_not_there" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=60)
+
+
+def test_a_part_of_a_library_can_be_late_and_have_attributes_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "late_whole").mkdir()
+    (tmp_path / "late_whole/__init__.py").write_text("")
+    (tmp_path / "late_whole/part.py").write_text("said = 'loaded'\ntaught = 'by itself'")
+    program = """
+import sys
+from wemoe_pl.system.quick_imports import import_late
+
+sys.path.insert(0, sys.argv[1])
+import_late("late_whole.part", taught="by us", other="by us")
+import late_whole.part
+from late_whole import part
+assert (part.taught, part.other, "said" in vars(part)) == ("by us", "by us", False)
+assert part.said == "loaded"
+assert (part.taught, part.other) == ("by itself", "by us")
+import_late("late_that_is_not_there.part")
+assert "late_that_is_not_there.part" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=60)
+
+
+def test_the_command_line_does_not_load_what_torchmetrics_never_calls_here() -> None:
+    program = """
+import sys
+from wemoe_pl.system.quick_imports import quick_imports
+
+with quick_imports():
+    import wemoe_pl.cli.verbs
+assert "torchmetrics" in sys.modules
+assert "scipy.signal" in sys.modules and "scipy.signal.windows" not in sys.modules
+import numpy, scipy.signal
+numpy.testing.assert_allclose(scipy.signal.hamming(3), [0.08, 1.0, 0.08])
+assert len(scipy.signal.find_peaks([0, 1, 0])[0]) == 1
+assert "scipy.signal.windows" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

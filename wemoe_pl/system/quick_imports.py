@@ -2,14 +2,24 @@
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any
 
-# timm imports these libraries, if they are installed, for functions that are hardly called here.
-LATE = ("wandb",)
+
+def hamming(*args: Any, **kwargs: Any) -> Any:
+    """Return a Hamming window, as `scipy.signal.windows.hamming` does."""
+    from scipy.signal import windows
+
+    return windows.hamming(*args, **kwargs)
+
+
+# Libraries that timm and torchmetrics import, if they are installed, for functions that are hardly
+# called here, and what they have in addition. torchmetrics puts `hamming` into a scipy.signal
+# without it, and would load it for that.
+LATE: dict[str, dict[str, Callable[..., Any]]] = {"wandb": {}, "scipy.signal": {"hamming": hamming}}
 
 
 @contextmanager
@@ -26,23 +36,31 @@ def quick_imports() -> Iterator[None]:
         return
     gc.disable()
     try:
-        for name in LATE:
-            import_late(name)
+        for name, additional in LATE.items():
+            import_late(name, **additional)
         yield
     finally:
         gc.freeze()
         gc.enable()
 
 
-def import_late(name: str) -> None:
+def import_late(name: str, **additional: Any) -> None:
     """Register a library as imported, although it is loaded only when it is first used.
 
     Args:
-        name: the name, without dots. Nothing changes if it is imported already or not installed.
+        name: the name of a library, or of a part of one, whose parent is then imported. Nothing
+            changes if it is imported already or not installed.
+        **additional: attributes that it has from the beginning, without being loaded for them.
     """
-    spec = None if name in sys.modules else find_spec(name)
+    if name in sys.modules:
+        return
+    try:
+        spec = find_spec(name)
+    except ModuleNotFoundError:  # of the library that it would be a part of
+        return
     if spec is not None and spec.loader is not None:
         module = sys.modules[name] = module_from_spec(spec)
+        vars(module).update(additional)
         module.__class__ = LateModule
         vars(module).pop("__path__", None)  # so that the import of a part of it loads it
 
