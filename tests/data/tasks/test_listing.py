@@ -2,14 +2,15 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from torchvision.datasets import ImageFolder
 
 from wemoe_pl.data.tasks import list_images
-from wemoe_pl.data.tasks.listing import files_below, is_hidden, matching_files
+from wemoe_pl.data.tasks.listing import files_below, files_of
+from wemoe_pl.data.tasks.walking import is_hidden
 from wemoe_pl.errors import DataError
 
 IMAGES = {".png"}
@@ -30,7 +31,7 @@ def touch(folder: Path, *names: str) -> Path:
     return folder
 
 
-def names(paths: list[Path], folder: Path) -> list[str]:
+def names(paths: Iterable[Path], folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in paths]
 
 
@@ -100,14 +101,14 @@ LEFT = [
 def test_what_systems_leave_beside_images_is_not_even_mentioned(tmp_path: Path) -> None:
     touch(tmp_path, "cat/1.png", *LEFT)
     assert names(list_images(tmp_path), tmp_path) == ["cat/1.png"]
-    assert names(matching_files(tmp_path / "**" / "*.png"), tmp_path) == ["cat/1.png"]
+    assert names(files_of(tmp_path / "**" / "*.png"), tmp_path) == ["cat/1.png"]
     assert all(is_hidden(Path(name)) for name in LEFT)
 
 
 def test_a_folder_that_is_named_may_be_hidden_itself(tmp_path: Path) -> None:
     touch(tmp_path / ".cache", "1.png")
     assert names(list_images(tmp_path / ".cache"), tmp_path) == [".cache/1.png"]
-    assert names(matching_files(tmp_path / ".cache" / "*"), tmp_path) == [".cache/1.png"]
+    assert names(files_of(tmp_path / ".cache" / "*"), tmp_path) == [".cache/1.png"]
 
 
 # --- links -----------------------------------------------------------------------------------
@@ -122,7 +123,7 @@ def test_linked_folders_and_files_are_followed_as_torchvision_does(tmp_path: Pat
     theirs = [path for path, _ in ImageFolder(str(photos)).samples]
     assert sorted(map(str, list_images(photos))) == sorted(theirs)
     assert len(theirs) == 7
-    assert sorted(matching_files(photos / "**" / "*.png")) == list_images(photos)
+    assert sorted(files_of(photos / "**" / "*.png")) == list_images(photos)
 
 
 def test_links_that_lead_back_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +136,7 @@ def test_links_that_lead_back_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     expected = ["1.png", "a/2.png", "a/b/3.png", "b/3.png", "b/a/2.png"]
     assert names(list_images(photos), photos) == expected
     for pattern in ("**", "**/*", "**/*.png", "*"):
-        found = sorted(set(matching_files(photos / pattern)))
+        found = sorted(files_of(photos / pattern))
         assert names(found, photos) == expected, pattern
     monkeypatch.chdir(photos)
     assert sorted(map(str, list_images(Path()))) == expected
@@ -154,7 +155,7 @@ def test_many_links_that_lead_back_cost_no_more_than_one(tmp_path: Path) -> None
     for number in range(50):
         (tmp_path / f"loop{number}").symlink_to(tmp_path)
     assert names(list_images(tmp_path), tmp_path) == ["1.png"]
-    assert names(matching_files(tmp_path / "**" / "*.png"), tmp_path) == ["1.png"]
+    assert names(files_of(tmp_path / "**" / "*.png"), tmp_path) == ["1.png"]
 
 
 # --- patterns --------------------------------------------------------------------------------
@@ -180,7 +181,7 @@ def test_many_links_that_lead_back_cost_no_more_than_one(tmp_path: Path) -> None
 )
 def test_a_pattern_stands_for_what_it_says(pattern: str, found: list[str], tmp_path: Path) -> None:
     touch(tmp_path, "1.png", "a/2.png", "a/c/3.png", "b [x]/4.png")
-    assert names(sorted(set(matching_files(tmp_path / pattern))), tmp_path) == found
+    assert names(sorted(files_of(tmp_path / pattern)), tmp_path) == found
 
 
 # --- what is wrong ---------------------------------------------------------------------------

@@ -20,12 +20,12 @@ from wemoe_pl.data.shards.tar import (
     members_of,
     name_in,
 )
-from wemoe_pl.data.shards.walking import walk_files
 from wemoe_pl.data.tasks.columns import image_column
 from wemoe_pl.data.tasks.file_names import SHOWN_AT_MOST, printable
 from wemoe_pl.data.tasks.image_files import IMAGE_SUFFIXES
 from wemoe_pl.data.tasks.tables import TABLE
 from wemoe_pl.data.tasks.unlabelled import nothing_there, path_meant
+from wemoe_pl.data.tasks.walking import walk_files
 from wemoe_pl.errors import DataError
 from wemoe_pl.system.warn import warn
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from wemoe_pl.data.tasks.file_names import printable
-from wemoe_pl.data.tasks.listing import is_hidden
+from wemoe_pl.data.tasks.walking import is_hidden
 from wemoe_pl.errors import DataError
 
 TAR = ".tar"

@@ -17,8 +17,9 @@ from wemoe_pl.data.tasks.base import (
 from wemoe_pl.data.tasks.class_names import canonical, match_names, repeated, timm_order
 from wemoe_pl.data.tasks.damaged import keep_readable
 from wemoe_pl.data.tasks.image_files import ImageFiles
-from wemoe_pl.data.tasks.listing import is_hidden, list_images
+from wemoe_pl.data.tasks.listing import list_images
 from wemoe_pl.data.tasks.missing_images import tell_gaps
+from wemoe_pl.data.tasks.walking import is_hidden
 from wemoe_pl.errors import DataError, check_class_names, did_you_mean
 from wemoe_pl.system.near_paths import did_you_mean_path
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from wemoe_pl.data.tasks.base import Corrupt, Images, Split, VisionTask
 from wemoe_pl.data.tasks.folders import ImageFolderTask
-from wemoe_pl.data.tasks.listing import files_below, is_hidden
+from wemoe_pl.data.tasks.listing import files_below
 from wemoe_pl.data.tasks.parquet import NameCheck, ParquetTask
 from wemoe_pl.data.tasks.tables import TABLE
+from wemoe_pl.data.tasks.walking import is_hidden
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.system.files import SHIPPED, locate
 from wemoe_pl.system.hub import HubFiles

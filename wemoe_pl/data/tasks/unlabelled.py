@@ -8,7 +8,7 @@ from wemoe_pl.data.tasks.base import UNLABELLED, Images, hashed
 from wemoe_pl.data.tasks.columns import check_images, image_column
 from wemoe_pl.data.tasks.file_names import path_of, printable
 from wemoe_pl.data.tasks.image_files import IMAGE_SUFFIXES, ImageFiles, names_and_sizes
-from wemoe_pl.data.tasks.listing import chosen, files_of, matching_files
+from wemoe_pl.data.tasks.listing import chosen, files_of
 from wemoe_pl.data.tasks.parquet import ParquetImages
 from wemoe_pl.data.tasks.tables import TABLE, read_table, table_facts
 from wemoe_pl.errors import DataError
@@ -43,7 +43,7 @@ def find_files(source: str) -> list[Path]:
     path = path_meant(source)
     if path.is_file():
         return [path]
-    there = list(files_of(path)) if path.is_dir() else matching_files(path)
+    there = list(files_of(path))
     if not there and not path.is_dir():
         raise nothing_there(source)
     files = chosen(there, SUFFIXES)

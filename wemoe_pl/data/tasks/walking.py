@@ -1,4 +1,4 @@
-"""Walk the files that a folder or a pattern stands for, with one folder's names in memory."""
+"""Walk the files that a folder or a pattern stands for, also behind links, folder by folder."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,8 +7,16 @@ from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
-from wemoe_pl.data.tasks.listing import is_hidden, leads_back, refuse
+from wemoe_pl.data.tasks.file_names import printable
+from wemoe_pl.errors import DataError
 
+# Names, in small letters and without a leading dot, that systems and network drives leave next to
+# images.
+DEBRIS = frozenset((
+    "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "@tmp",
+    "__macosx", "desktop.ini", "ehthumbs.db", "icon\r", "lost+found", "network trash folder",
+    "recycler", "system volume information", "temporary items", "thumbs.db",
+))  # fmt: skip
 Places = frozenset[int]  # how many parts of a pattern a path may have matched; see `matched`
 
 
@@ -31,11 +39,11 @@ class FolderFiles(NamedTuple):
 def walk_files(source: Path) -> Iterator[FolderFiles]:
     """Yield the folders below a folder or a pattern, each with its files that match, in order.
 
-    The same files are found as by `files_of` and `matching_files`, each once.
+    Unlike with `glob`, a `*` matches no hidden names, and no links that lead back are followed.
 
     Args:
         source: a folder, which stands for all files below it, or a pattern such as
-            `photos/**/*.jpg`.
+            `photos/**/*.jpg`, which also stands for all files below the folders that match.
 
     Raises:
         DataError: a folder cannot be listed.
@@ -119,3 +127,21 @@ def kind_of(entry: os.DirEntry[str]) -> tuple[bool, bool]:
         return entry.is_dir(), entry.is_file()
     except OSError:  # a link that leads in a circle
         return False, False
+
+
+def refuse(error: OSError) -> None:
+    """Raise `DataError` for a folder that cannot be listed."""
+    raise DataError(
+        f"The folder {printable(error.filename)} cannot be listed: {error.strerror}."
+    ) from error
+
+
+def leads_back(folder: Path, start: Path) -> bool:
+    """Return whether a folder is, by a link, one of the folders on the way to it from `start`."""
+    way = folder.parents[: len(folder.parts) - len(start.parts)]
+    return any(map(folder.samefile, way))
+
+
+def is_hidden(path: Path) -> bool:
+    """Return whether a name in a path begins with a dot, or is one of `DEBRIS`."""
+    return any(part.startswith(".") or part.casefold() in DEBRIS for part in path.parts)
