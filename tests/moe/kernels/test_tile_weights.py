@@ -7,7 +7,13 @@ from torch import Tensor
 
 from wemoe_pl.moe.compression import Compression
 from wemoe_pl.moe.dense import Dense
-from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights, with_margins
+from wemoe_pl.moe.kernels.tile_weights import (
+    GAP,
+    TileWeights,
+    new_workspace,
+    tile_weights,
+    with_margins,
+)
 from wemoe_pl.moe.kernels.tiling import Tiling
 from wemoe_pl.moe.kernels.two_layers import two_layers
 from wemoe_pl.moe.pruned import Pruned
@@ -45,10 +51,21 @@ def test_weights_are_merged_for_every_sample(
 ) -> None:
     weights, pretrained, vectors = tile_of(name, dim, tile, form)
     routing_weights = inputs(B, N, D)[0].detach()
-    workspace = torch.empty((B + 1) * UNITS * D).double()
+    workspace = new_workspace(routing_weights, B, UNITS, D)
     merged = weights.merged_for(slice(0, B), with_margins(routing_weights), workspace)
     expected = pretrained + torch.einsum("bt,tud->bud", routing_weights, vectors)
     torch.testing.assert_close(merged, expected, rtol=1e-12, atol=1e-12)
+
+
+@LAYERS
+def test_the_weights_of_all_samples_begin_in_different_places_of_the_cache(
+    name: str, dim: int
+) -> None:
+    weights, _, _ = tile_of(name, dim, 0, Dense("float32"))
+    assert weights.together is not None
+    routing = with_margins(torch.zeros(B, T).double())
+    merged = weights.merged_for(slice(0, B), routing, new_workspace(routing, B, UNITS, D))
+    assert merged.stride() == (UNITS * D + GAP, D, 1)
 
 
 @FORMS
@@ -59,7 +76,7 @@ def test_gradients_are_contracted_with_every_task_vector(
 ) -> None:
     weights, pretrained, vectors = tile_of(name, dim, tile, form)
     left, right = torch.randn(B, N, len(pretrained)).double(), torch.randn(B, N, D).double()
-    contracted = weights.contracted(left, right, torch.empty(B * UNITS * D).double())
+    contracted = weights.contracted(left, right, new_workspace(left, B, UNITS, D))
     assert contracted.shape == (B, T)
     expected = torch.einsum("bnu,bnd,tud->bt", left, right, vectors)
     torch.testing.assert_close(contracted, expected, rtol=1e-9, atol=1e-9)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wemoe_pl.moe.kernels.threads import run_in_threads
-from wemoe_pl.moe.kernels.tile_weights import tile_weights, with_margins
+from wemoe_pl.moe.kernels.tile_weights import new_workspace, tile_weights, with_margins
 from wemoe_pl.moe.kernels.tiled import tiling_of, widest
 from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, budget_for
 from wemoe_pl.moe.kernels.two_layers import TwoLayers
@@ -79,7 +79,7 @@ def grouped_mlp(
     def add_tiles(given: tuple[ThreadTiles, Tensor]) -> None:
         work, out = given
         totals = groups.tokens(out)
-        workspace = x.new_empty((tiling.group + 1) * tiling.units * widest(mlp))
+        workspace = new_workspace(x, tiling.group, tiling.units, widest(mlp))
         for tile in work.tiles:
             of_first, of_second, units = first(tile), second(tile), tiling.units_of(tile)
             for rows in work.groups:

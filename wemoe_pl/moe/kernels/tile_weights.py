@@ -1,6 +1,6 @@
 """Merge the weights of some hidden units for several samples, or contract their gradient.
 
-Both write to a workspace, a flat tensor that is used again for every tile.
+Both write to a workspace (`new_workspace`), a flat tensor that is used again for every tile.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,10 @@ from wemoe_pl.moe.kernels.merged_layer import MergedLayer
 from wemoe_pl.moe.kernels.tiling import Tiling
 
 SUMMED_APART = 8  # the most parts of a tile whose gradients are summed separately
+# The unused numbers behind the merged weights of each sample, a line of the cache. These weights
+# mostly take a multiple of 4096 bytes: without a gap, those of all samples would begin in the same
+# few places of the cache, and merging would take a fifth longer.
+GAP = 16
 
 
 class TileWeights(NamedTuple):
@@ -35,10 +39,10 @@ class TileWeights(NamedTuple):
         """Map routing weights and a 1, (b, T + 1), → W0 + Σ_i r_bi τ_i, (b, u, D)."""
         if self.together is None:
             return self.added(routing_weights[:, :-1], workspace)
-        units, _, width = self.pretrained.shape
-        merged = in_shape(workspace, len(routing_weights), units, width)
-        torch.mm(routing_weights, self.together, out=merged.flatten(1))
-        return merged
+        samples, size = len(routing_weights), self.together.shape[1]
+        merged = in_shape(workspace, samples, size + GAP)[:, :size]
+        torch.mm(routing_weights, self.together, out=merged)
+        return merged.unflatten(1, self.vectors.shape[1:])
 
     def added(self, routing_weights: Tensor, workspace: Tensor) -> Tensor:
         """Map routing weights (b, T) → W0 + Σ_i r_bi τ_i, (b, u, D), if W0 lies elsewhere.
@@ -61,7 +65,7 @@ class TileWeights(NamedTuple):
         Args:
             samples: the samples.
             routing: the routing weights of the batch, with the margins of `with_margins`.
-            workspace: the room for the weights, with one sample to spare.
+            workspace: the room for the weights; see `new_workspace`.
         """
         count = samples.stop - samples.start
         merged_too = (count | 1) if self.together is None else count
@@ -79,6 +83,14 @@ class TileWeights(NamedTuple):
         parts = gcd(units, SUMMED_APART)
         by_part = gradient.view(samples, parts, -1).permute(1, 2, 0)
         return (self.vectors.view(experts, parts, -1).transpose(0, 1) @ by_part).sum(dim=0).T
+
+
+def new_workspace(like: Tensor, samples: int, units: int, width: int) -> Tensor:
+    """Return room for u hidden units of length D of some samples: their weights, or a gradient.
+
+    There is a gap behind each sample, and room for one more; see `TileWeights.merged_for`.
+    """
+    return like.new_empty((samples + 1) * (units * width + GAP))
 
 
 def with_margins(routing_weights: Tensor) -> Tensor:

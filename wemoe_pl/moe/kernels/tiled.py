@@ -22,7 +22,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from wemoe_pl.moe.kernels.threads import run_in_threads, threads_for
-from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights, with_margins
+from wemoe_pl.moe.kernels.tile_weights import (
+    TileWeights,
+    new_workspace,
+    tile_weights,
+    with_margins,
+)
 from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, Tiling, budget_for
 from wemoe_pl.moe.kernels.two_layers import TwoLayers
 
@@ -100,7 +105,7 @@ class TiledPass:
 
     def forward(self, work: ThreadTiles, out: Tensor, kept: list[Activated] | None) -> None:
         """Add the output of one thread's tiles; keep A and H if there is a list for them."""
-        workspace = self.new_workspace()
+        workspace = self.workspace()
         for tile in work.tiles:
             first, second = self.first(tile), self.second(tile)
             for samples in work.groups:
@@ -116,7 +121,7 @@ class TiledPass:
         self, work: ThreadTiles, upstream: Tensor, to: Gradients, kept: Iterable[Activated]
     ) -> None:
         """Add the gradients through one thread's tiles, whose weights are merged anew."""
-        workspace, waiting = self.new_workspace(), iter(kept)
+        workspace, waiting = self.workspace(), iter(kept)
         for tile in work.tiles:
             first, second = self.first(tile), self.second(tile)
             for samples in work.groups:
@@ -145,9 +150,9 @@ class TiledPass:
             bias, self.x[samples], first.merged_for(samples, self.routing, workspace).mT
         )
 
-    def new_workspace(self) -> Tensor:
-        """Return room for the weights of one tile, or their gradient, with a sample to spare."""
-        return self.x.new_empty((self.tiling.group + 1) * self.tiling.units * widest(self.mlp))
+    def workspace(self) -> Tensor:
+        """Return room for the weights of one tile, or their gradient."""
+        return new_workspace(self.x, self.tiling.group, self.tiling.units, widest(self.mlp))
 
 
 class TiledMLP(torch.autograd.Function):

@@ -22,7 +22,12 @@ from torch.autograd.function import once_differentiable
 from wemoe_pl.moe.compression import is_column_major
 from wemoe_pl.moe.kernels.merged_layer import MergedLayer
 from wemoe_pl.moe.kernels.threads import run_in_threads, threads_for
-from wemoe_pl.moe.kernels.tile_weights import TileWeights, tile_weights, with_margins
+from wemoe_pl.moe.kernels.tile_weights import (
+    TileWeights,
+    new_workspace,
+    tile_weights,
+    with_margins,
+)
 from wemoe_pl.moe.kernels.tiling import Budget, ThreadTiles, Tiling, budget_for
 
 
@@ -99,10 +104,10 @@ class LinearPass:
 
         def work_through(given: tuple[int, ThreadTiles]) -> None:
             thread, work = given
-            room = (self.tiling.group + 1) * self.tiling.units * self.width
-            workspace = self.routing.new_empty(room)
+            tiling = self.tiling
+            workspace = new_workspace(self.routing, tiling.group, tiling.units, self.width)
             for tile in work.tiles:
-                lines, units = self.lines(tile), self.tiling.units_of(tile)
+                lines, units = self.lines(tile), tiling.units_of(tile)
                 for samples in work.groups:
                     step(Tile(lines, units, samples, self.routing, workspace), thread)
 
