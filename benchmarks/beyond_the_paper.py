@@ -178,7 +178,7 @@ def kept_file(name: str) -> Path:
 
 def file_name(name: str) -> str:
     """Return the name of a setting as part of a path."""
-    return name.replace(", ", "-").replace(" ", "_").replace("λ", "lambda")
+    return name.replace(", ", "-").replace(" ", "_").replace("λ", "lambda").replace("'", "")
 
 
 def anew(run: Path) -> Path:
