@@ -24,7 +24,9 @@ from wemoe_pl.merging.task_arithmetic import TaskArithmetic
 from wemoe_pl.runs.folder import RunFolder, files_of_others
 from wemoe_pl.training.adapt import TestTimeAdaptation
 
-PICTURE = Image.new("RGB", (3, 2))
+
+def read() -> Image.Image:
+    return Image.new("RGB", (3, 2))
 
 
 def images_in(folder: Path) -> set[str]:
@@ -80,23 +82,39 @@ def test_more_than_there_are_is_all_of_them(tiny_suite: Suite) -> None:
 
 def test_images_that_somebody_has_put_there_stay(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    write_samples(folder, [ChosenImage("cars", "bus", PICTURE), ChosenImage("dtd", None, PICTURE)])
+    write_samples(folder, [ChosenImage("cars", "bus", read), ChosenImage("dtd", None, read)])
     assert images_in(folder.images) == {"cars_bus.png", "dtd.png"}
     assert files_of_others(folder) == []
     for name in ("mine.png", "cars_van.png"):
         (folder.images / name).write_text("mine")
-    write_samples(folder, [ChosenImage("cars", c, PICTURE) for c in ("bus", "bus", "van")])
+    write_samples(folder, [ChosenImage("cars", c, read) for c in ("bus", "bus", "van")])
     assert (folder.images / "cars_van.png").read_text() == "mine"
     assert {path.name for path in files_of_others(folder)} >= {"mine.png", "cars_van.png"}
     own = images_in(folder.images) - {path.name for path in files_of_others(folder)}
     assert own == {"cars_bus.png", "cars_bus_2.png", "cars_van_2.png"}
 
 
+def test_a_process_that_is_stopped_leaves_no_image_that_counts_as_somebody_elses(
+    tmp_path: Path,
+) -> None:
+    folder, classes = RunFolder(tmp_path), ("bus", "van", "bus")
+
+    def stop() -> Image.Image:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_samples(folder, [ChosenImage("cars", "bus", read), ChosenImage("cars", "van", stop)])
+    assert images_in(folder.images) == {"cars_bus.png"}
+    assert files_of_others(folder) == []
+    write_samples(folder, [ChosenImage("cars", name, read) for name in classes])
+    assert images_in(folder.images) == {"cars_bus.png", "cars_van.png", "cars_bus_2.png"}
+
+
 def test_names_of_the_run_that_is_replaced_are_not_taken_from_its_user(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.images.mkdir()
     (run.images / "cars_bus.png").write_text("mine")
-    write_samples(run.next, [ChosenImage("cars", "bus", PICTURE)])
+    write_samples(run.next, [ChosenImage("cars", "bus", read)])
     assert images_in(run.next.images) == {"cars_bus_2.png"}
 
 

@@ -2,7 +2,8 @@
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ import lightning as L
 from PIL import Image
 
 from wemoe_pl.data.image_sets import ImageSets
-from wemoe_pl.data.tasks import UNLABELLED
+from wemoe_pl.data.tasks import UNLABELLED, Images
 from wemoe_pl.data.vision_data import VisionData
 from wemoe_pl.errors import at_least
 from wemoe_pl.runs.folder import RunFolder, sample_names, where_it_ends
@@ -21,11 +22,17 @@ LONGEST_STEM = 60  # characters of a file name, before ".png"
 
 
 class ChosenImage(NamedTuple):
-    """A `ChosenImage` is a test image with its task, and its class if that is known by name."""
+    """A `ChosenImage` is a test image with its task, and its class if that is known by name.
+
+    Attributes:
+        task: the name of the task.
+        class_name: the name of the class; None if it is not known.
+        read: the function that reads the image.
+    """
 
     task: str
     class_name: str | None
-    image: Image.Image
+    read: Callable[[], Image.Image]
 
 
 class SampleImages(L.Callback):
@@ -56,9 +63,15 @@ def spread_evenly(sets: ImageSets, total: int) -> Iterator[ChosenImage]:
         share = total // len(sets.scored) + (place < total % len(sets.scored))
         images, classes = sets.load(wanted).images, sets.task(wanted).classes
         for index in places_by_class(images.labels, share):
-            image, label = images[index]
+            label = images.labels[index]
             is_known = label != UNLABELLED and label < len(classes)
-            yield ChosenImage(task, classes[label] if is_known else None, image)
+            class_name = classes[label] if is_known else None
+            yield ChosenImage(task, class_name, partial(image_at, images, index))
+
+
+def image_at(images: Images, index: int) -> Image.Image:
+    """Return one of some images."""
+    return images[index][0]
 
 
 def places_by_class(labels: Sequence[int], wanted: int) -> list[int]:
@@ -81,18 +94,21 @@ def places_by_class(labels: Sequence[int], wanted: int) -> list[int]:
 
 
 def write_samples(folder: RunFolder, chosen: Iterable[ChosenImage]) -> None:
-    """Write images into the folder of a run, with a list that marks them as the run's own."""
+    """Write images into the folder of a run, with a list that marks them as the run's own.
+
+    The list comes first: if the process is stopped, the next one knows which images are its own.
+    """
     final = RunFolder(where_it_ends(folder.path))
     taken = names_of_others(folder) | names_of_others(final)
-    written: list[str] = []
-    for task, class_name, image in chosen:
-        wanted = task if class_name is None else f"{task}_{class_name}"
-        name = free_name(wanted, taken.union(written))
-        with atomic_write(folder.images / name) as temporary:
-            image.save(temporary, format="PNG")
-        written.append(name)
+    named: dict[str, ChosenImage] = {}
+    for image in chosen:
+        wanted = image.task if image.class_name is None else f"{image.task}_{image.class_name}"
+        named[free_name(wanted, taken.union(named))] = image
     with atomic_write(folder.sample_list) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in written), encoding="utf-8")
+        temporary.write_text("".join(f"{name}\n" for name in named), encoding="utf-8")
+    for name, image in named.items():
+        with atomic_write(folder.images / name) as temporary:
+            image.read().save(temporary, format="PNG")
 
 
 def names_of_others(folder: RunFolder) -> set[str]:
