@@ -7,13 +7,18 @@ from pathlib import Path
 
 
 def members(group: int) -> dict[int, str]:
-    """The processes of a group that have not ended, with their commands."""
+    """The processes of a group that have not ended, with their commands.
+
+    One that is ending gives its memory back first, and with it its command, but still runs by
+    its state.
+    """
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has just ended
-            state, _, its_group, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(its_group) == group and state != "Z":
-                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+            *_, its_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            command = (folder / "cmdline").read_text().replace("\0", " ")
+            if int(its_group) == group and command:
+                found[int(folder.name)] = command
     return found
 
 

@@ -12,6 +12,7 @@ from wemoe_pl.errors import WeMoEError
 from wemoe_pl.system import files
 from wemoe_pl.system.files import (
     SHIPPED,
+    atomic_rewrite,
     atomic_write,
     cache_folder,
     digest,
@@ -133,6 +134,17 @@ def test_only_processes_that_are_gone_leave_something(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     remove_leftovers_of(tmp_path / "table.md")
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
+def test_a_file_of_one_process_is_written_where_killed_ones_have_left_theirs(
+    target: Path,
+) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    target.with_name(f".{target.stem}.{gone.pid}.part{target.suffix}").write_text("hal")
+    with atomic_rewrite(target) as temporary:
+        temporary.write_text("whole")
+    assert contents(target.parent) == {target.name: "whole"}
 
 
 def test_what_is_written_is_on_the_disk_before_it_is_in_place(

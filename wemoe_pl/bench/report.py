@@ -17,7 +17,7 @@ from wemoe_pl.bench.names import note_on
 from wemoe_pl.bench.subjects import BenchRow, Settings
 from wemoe_pl.reporting.plots.sweep import plot_costs
 from wemoe_pl.system.console import Console
-from wemoe_pl.system.files import atomic_write, make_folder
+from wemoe_pl.system.files import atomic_rewrite, make_folder
 from wemoe_pl.system.provenance import versions
 
 # Columns that a table shows in another unit than seconds or bytes, and the factor to that unit.
@@ -60,7 +60,7 @@ def bench(
         if measure == "layer":
             draw_curves(out, measured[measure])
         about = conditions(measures, seed, threads, command)
-        with atomic_write(out / "bench.json") as temporary:
+        with atomic_rewrite(out / "bench.json") as temporary:
             temporary.write_text(json.dumps({"about": about, **measured}, indent=1) + "\n")
     console.print(f"{note_on(measures)}\n{out / 'bench.json'}", soft_wrap=True)
 

@@ -29,7 +29,7 @@ from wemoe_pl.reporting.plots.analyses import (
 from wemoe_pl.reporting.plots.style import FloatArray
 from wemoe_pl.reporting.results import parameter_counts
 from wemoe_pl.system.console import progress
-from wemoe_pl.system.files import atomic_write
+from wemoe_pl.system.files import atomic_rewrite
 from wemoe_pl.system.spreadsheets import csv_cells
 from wemoe_pl.training.routing import TaskRouting
 
@@ -264,6 +264,9 @@ def sizes(method: MergeMethod, pretrained: nn.Module, tasks: int) -> tuple[int, 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
     """Write a table as CSV, whole or not at all, without cells that a spreadsheet would run."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_rewrite(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         csv.writer(file).writerows(map(csv_cells, [header, *rows]))
     return path

@@ -27,7 +27,7 @@ from wemoe_pl.reporting.table import ResultTable, percent
 from wemoe_pl.reporting.templates import template_in
 from wemoe_pl.reporting.without_labels import label_free_columns, unlabelled_tasks
 from wemoe_pl.runs.folder import RunFolder
-from wemoe_pl.system.files import SHIPPED, atomic_write, remove_leftovers_of
+from wemoe_pl.system.files import SHIPPED, atomic_rewrite
 from wemoe_pl.system.spreadsheets import csv_text
 from wemoe_pl.training.metrics import mean
 
@@ -206,8 +206,7 @@ def write_page(
         style=style,
         script=script,
     )
-    remove_leftovers_of(path)
-    with atomic_write(path) as temporary:
+    with atomic_rewrite(path) as temporary:
         temporary.write_text(page, "utf-8", errors="replace")  # JSON may hold lone surrogates
 
 

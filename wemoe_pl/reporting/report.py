@@ -7,7 +7,7 @@ from wemoe_pl.reporting.comparison import DEFAULT_TABLE, TableOptions, compare_r
 from wemoe_pl.reporting.html import Experiment, Section, write_page
 from wemoe_pl.reporting.scored_runs import ScoredRun, read_experiments
 from wemoe_pl.reporting.table import LAYOUTS
-from wemoe_pl.system.files import atomic_write, remove_leftovers_of
+from wemoe_pl.system.files import atomic_rewrite
 from wemoe_pl.system.terminal import say
 
 
@@ -34,8 +34,7 @@ def report(
     if out is None:
         say(document, end="")
         return
-    remove_leftovers_of(out)
-    with atomic_write(out) as temporary:
+    with atomic_rewrite(out) as temporary:
         temporary.write_text(document, encoding="utf-8")
 
 

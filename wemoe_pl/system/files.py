@@ -86,6 +86,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.replace(path)
 
 
+@contextmanager
+def atomic_rewrite(path: Path) -> Iterator[Path]:
+    """Write a file that only one process writes, as `atomic_write` does, and tidy up before it.
+
+    If earlier processes were killed while they wrote the file, their temporary files are removed.
+
+    Raises:
+        WeMoEError: as by `atomic_write`.
+    """
+    remove_leftovers_of(path)
+    with atomic_write(path) as temporary:
+        yield temporary
+
+
 def remove(path: Path) -> None:
     """Remove a file, and ignore errors: if nothing could be written, nothing can be removed."""
     with suppress(OSError):

@@ -1,6 +1,8 @@
 """The workers of a sweep: what is run at once, again, or not, and what becomes of failures."""
 
+import json
 import os
+import subprocess
 from pathlib import Path
 from threading import Thread
 
@@ -46,6 +48,21 @@ def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     again = run_sweep(tmp_path, *job).commands
     assert again[0] == runner.commands[1]  # which goes on by itself
     assert run_sweep(tmp_path, *job).commands == []
+
+
+def test_what_a_killed_sweep_was_writing_is_removed(tmp_path: Path) -> None:
+    first, *_ = run_sweep(tmp_path, *JOB).commands
+    point = tmp_path / "sweep" / "scaling=0.2,seed_everything=0"
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    record = point / "command.json"
+    record.rename(point / f".command.{gone.pid}.part.json")
+    record.write_text(json.dumps({"command": first, "files": None}))
+    there = {path.name for path in (tmp_path / "sweep").iterdir()}
+    (tmp_path / "sweep" / f".sweep.{gone.pid}.part.csv").touch()
+    assert len(run_sweep(tmp_path, *JOB).commands) == 1
+    assert not list(point.glob(".command*"))
+    assert {path.name for path in (tmp_path / "sweep").iterdir()} == there
 
 
 def test_a_failure_does_not_stop_the_others_and_is_told_in_the_end(

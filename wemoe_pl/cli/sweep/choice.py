@@ -13,7 +13,7 @@ from wemoe_pl.cli.sweep.points import Point
 from wemoe_pl.cli.sweep.records import Choice, read_choice, settings_in
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.reporting.table import Cell
-from wemoe_pl.system.files import atomic_write
+from wemoe_pl.system.files import atomic_rewrite
 from wemoe_pl.training.metrics import mean
 from wemoe_pl.training.shown_metrics import CHOSEN_BY, POOR_EXPERTS, LabelFreeScore
 
@@ -132,7 +132,7 @@ def write_choice(path: Path, chosen: Setting) -> str:
     )
     if chosen.score == "agreement":
         about["agreement"] = chosen.mean
-    with atomic_write(path) as temporary:
+    with atomic_rewrite(path) as temporary:
         temporary.write_text(json.dumps({**chosen.values, **about}, indent=2) + "\n")
     if before is None:
         return ""

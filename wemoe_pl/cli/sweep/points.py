@@ -21,7 +21,7 @@ from wemoe_pl.runs.identity import program_change
 from wemoe_pl.runs.results_schema import read_results_file
 from wemoe_pl.runs.settings import read_settings
 from wemoe_pl.system.configs import ALLOW, find_config
-from wemoe_pl.system.files import atomic_write, digest
+from wemoe_pl.system.files import atomic_rewrite, digest
 from wemoe_pl.system.trust import is_within
 from wemoe_pl.system.warn import warn
 
@@ -67,7 +67,7 @@ class Point:
     def write_down(self, is_done: bool = False) -> None:
         """Record the command and, when it is done, the hashes of the files that it names."""
         record = {"command": self.command, "files": self.files if is_done else None}
-        with atomic_write(self.record) as temporary:
+        with atomic_rewrite(self.record) as temporary:
             temporary.write_text(json.dumps(record))
 
     @property

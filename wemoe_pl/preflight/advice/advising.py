@@ -32,7 +32,7 @@ from wemoe_pl.preflight.advice.sentences import (
 from wemoe_pl.preflight.folder import check_writable
 from wemoe_pl.reporting.markdown import grid
 from wemoe_pl.system.console import Console
-from wemoe_pl.system.files import atomic_write, make_folder
+from wemoe_pl.system.files import atomic_rewrite, make_folder
 from wemoe_pl.system.provenance import revision, versions
 
 ADVICE_FILE = "advice.json"
@@ -92,7 +92,7 @@ class Advice:
             "figures": dict(self.figures),
         }
         plot_advice(out / PICTURE_FILE, self.vectors, self.suite)
-        with atomic_write(out / ADVICE_FILE) as temporary:
+        with atomic_rewrite(out / ADVICE_FILE) as temporary:
             text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
             temporary.write_text(f"{text}\n", encoding="utf-8")
         return [out / ADVICE_FILE, out / PICTURE_FILE]
