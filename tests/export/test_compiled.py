@@ -103,7 +103,7 @@ def test_it_is_loaded_as_its_readme_says(
     (tmp_path / "path/to").mkdir(parents=True)
     (tmp_path / "path/to" / compiled.name).symlink_to(compiled)
     monkeypatch.chdir(tmp_path)
-    Image.effect_noise((64, 64), 60).save("photo.png")
+    Image.effect_noise((64, 49), 60).save("photo.png")
     names: dict[str, Any] = {}
     exec(snippet_of(compiled / CARD_FILE), names)
     assert names["routing_weights"].shape == (1, 2, 2)

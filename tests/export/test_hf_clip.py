@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from timm.data import resolve_data_config
 from transformers import CLIPImageProcessor, CLIPVisionModel, CLIPVisionModelWithProjection
 
 from wemoe_pl.checkpoints import Backbone, load_encoder
@@ -60,9 +61,20 @@ def test_an_encoder_without_projection_is_a_tower_alone(
     torch.testing.assert_close(features, model.features, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("crop_mode", ["center", "squash"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 def test_transformers_prepares_images_as_this_package_does(
-    make_model: MakeModel, exports: Path
+    make_model: MakeModel,
+    exports: Path,
+    crop_mode: str,
+    interpolation: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def of_other_weights(**known: Any) -> dict[str, Any]:
+        changed = {"crop_mode": crop_mode, "interpolation": interpolation}
+        return {**resolve_data_config(**known), **changed}
+
+    monkeypatch.setattr("wemoe_pl.data.preprocessing.resolve_data_config", of_other_weights)
     model = make_model(TaskArithmetic())
     export(model, "hf", exports, lambda line: None)
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)

@@ -197,7 +197,7 @@ def test_its_readme_says_how_it_is_loaded_from_wherever_it_was_copied(
     assert not any(str(Path(source).parent) in text for source in model.suite.experts.values())
     assert "licence |" not in text
     monkeypatch.chdir(tmp_path)
-    Image.effect_noise((64, 64), 60).save("photo.png")
+    Image.effect_noise((64, 49), 60).save("photo.png")
     left: dict[str, Any] = {}
     exec(snippet_of(out / CARD_FILE), left)
     prepared = model.classifier.preprocess(Image.open("photo.png"))[None]
@@ -219,7 +219,7 @@ def test_the_readme_of_a_bundle_in_half_precision_says_so_too(
     model = make_model(WEMoE()).cast(torch.bfloat16)
     export(model, "bundle", tmp_path / "path" / "to" / "half", lambda line: None)
     monkeypatch.chdir(tmp_path)
-    Image.effect_noise((64, 64), 60).save("photo.png")
+    Image.effect_noise((64, 49), 60).save("photo.png")
     left: dict[str, Any] = {}
     exec(snippet_of(tmp_path / "path" / "to" / "half" / CARD_FILE), left)
     assert (left["images"].dtype, left["features"].dtype) == (torch.bfloat16, torch.float32)

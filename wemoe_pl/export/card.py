@@ -60,7 +60,9 @@ def model_card(
         backbone=inline_code(manifest.architecture.backbone),
         revision=inline_code(manifest.revision) if manifest.revision else "",
         manifest=manifest,
-        input=described_input(manifest),
+        input=described_input(
+            Preprocessing(manifest.architecture.plain_backbone).config, manifest.precision
+        ),
         trains_heads=(manifest.recipe["merge"].get("init_args") or {}).get("trains_heads"),
         format=FORMATS_BY_NAME[manifest.format],
         # A folder is shown by its name alone, since it may be copied anywhere.
@@ -75,19 +77,26 @@ def model_card(
     )
 
 
-def described_input(manifest: Manifest) -> dict[str, Any]:
-    """Return how images become the input of an export, as templates need it."""
-    config = Preprocessing(manifest.architecture.plain_backbone).config
+def described_input(config: Mapping[str, Any], precision: str) -> dict[str, Any]:
+    """Return how images become the input of an export, as templates need it.
+
+    Args:
+        config: timm's data config of the backbone, as `Preprocessing` has it.
+        precision: the precision of the export's numbers.
+    """
     channels, height, width = config["input_size"]
+    fill = tuple(round(255 * value) for value in config["mean"])
     return {
         "mode": "RGB" if channels == 3 else "L",
         "height": height,
         "width": width,
         "interpolation": config["interpolation"],
         "resampling": config["interpolation"].upper(),
+        "crop_mode": config["crop_mode"],
+        "fill": fill if channels == 3 else fill[0],
         "mean": [*config["mean"]],
         "std": [*config["std"]],
-        "cast": CASTS[manifest.precision],
+        "cast": CASTS[precision],
     }
 
 

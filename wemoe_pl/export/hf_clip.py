@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from wemoe_pl.checkpoints import HEAD, HUGGING_FACE_CLIP, State
@@ -52,9 +53,13 @@ def write_hf(model: ExportedModel, folder: Path) -> None:
     tower.load_state_dict(hugging_face_state(encoder.state_dict(), tower.state_dict()))
     tower.save_pretrained(folder)
     _, height, width = data["input_size"]
+    size = {"height": height, "width": width}
+    is_squashed = data["crop_mode"] == "squash"  # to the size, whatever the shape of the image is
     CLIPImageProcessor(
-        size={"shortest_edge": min(height, width)},
-        crop_size={"height": height, "width": width},
+        size=size if is_squashed else {"shortest_edge": min(height, width)},
+        crop_size=size,
+        do_center_crop=not is_squashed,
+        resample=Image.Resampling[data["interpolation"].upper()],
         image_mean=list(data["mean"]),
         image_std=list(data["std"]),
     ).save_pretrained(folder)
