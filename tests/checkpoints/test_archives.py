@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from wemoe_pl.checkpoints import load_encoder
-from wemoe_pl.checkpoints.archives import is_intact, refuse_compressed
+from wemoe_pl.checkpoints.archives import check_archive, is_intact
 from wemoe_pl.data.suite import Suite
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.export.loading import load
@@ -37,12 +37,30 @@ def test_compressed_arrays_are_refused_as_weights(tiny_suite: Suite, tmp_path: P
         load_encoder(str(path), tiny_suite.backbone)
 
 
+def test_a_part_that_is_marked_as_a_folder_is_refused(
+    checkpoint: Path, tiny_suite: Suite, tmp_path: Path
+) -> None:
+    """A flipped bit is enough for that, and torch would read memory instead of the part."""
+    marked = tmp_path / "marked.pt"
+    with ZipFile(checkpoint) as plain, ZipFile(marked, "w") as archive:
+        for part in plain.infolist():
+            part.external_attr |= 0x10 if part.filename.endswith("/data/1") else 0
+            archive.writestr(part, plain.read(part))
+    with ZipFile(marked) as archive:
+        assert archive.testzip() is None
+    assert torch.load(marked, weights_only=True).keys() == read_checkpoint(checkpoint).keys()
+    complaint = r"marked\.pt is damaged or not a checkpoint: its part '\w+/data/1' is marked as"
+    for read in (read_checkpoint, load, lambda path: load_encoder(str(path), tiny_suite.backbone)):
+        with pytest.raises(CheckpointError, match=complaint):
+            read(marked)
+
+
 def test_what_is_no_archive_passes_and_is_not_intact(tmp_path: Path) -> None:
     path = tmp_path / "text.pt"
     for content in (b"", b"text", b"PK\x03\x04" + bytes(50)):
         path.write_bytes(content)
-        refuse_compressed(path, "give another")
+        check_archive(path, "give another")
         assert not is_intact(path)
     torch.save({"w": torch.ones(2)}, path)
-    refuse_compressed(path, "give another")
+    check_archive(path, "give another")
     assert is_intact(path)

@@ -42,12 +42,24 @@ def test_a_backbone_builds_encoders_like_the_one_that_was_given(
     assert (ours["mean"], ours["std"]) == (theirs["mean"], theirs["std"])
 
 
-def test_weights_of_another_normalisation_are_told_by_their_tag() -> None:
-    name = "vit_base_patch16_clip_224.laion2b_ft_in12k_in1k"
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("vit_large_patch14_clip_224.openai", "mean"),
+        ("vit_base_patch32_clip_384.openai_ft_in12k_in1k", "crop_mode"),
+    ],
+)
+def test_weights_for_images_that_are_prepared_otherwise_are_told_by_their_tag(
+    name: str, setting: str
+) -> None:
+    usual, wanted = (
+        resolve_data_config(model=Backbone(each, {"depth": 1}).skeleton())
+        for each in (name.partition(".")[0], name)
+    )
+    assert usual[setting] != wanted[setting]
     with torch.device("meta"):
-        encoder = timm.create_model(name, num_classes=0)
-    found = resolve_data_config(model=backbone_of(encoder).skeleton())
-    assert found["mean"] == resolve_data_config(model=encoder)["mean"]
+        encoder = timm.create_model(name, num_classes=0, depth=1)
+    assert resolve_data_config(model=backbone_of(encoder).skeleton()) == wanted
 
 
 def test_what_timm_has_not_created_asks_for_its_backbone() -> None:

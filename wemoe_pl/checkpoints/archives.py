@@ -5,12 +5,15 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 from wemoe_pl.errors import CheckpointError
 
+FOLDER = 0x10  # the attribute of MS-DOS that marks a part of an archive as a folder
 
-def refuse_compressed(path: Path, advice: str) -> None:
-    """Raise `CheckpointError` for an archive with a compressed part, before any is unpacked.
 
-    `torch.save` compresses nothing, and a small compressed part could unpack to terabytes. A file
-    that is no archive passes.
+def check_archive(path: Path, advice: str) -> None:
+    """Raise `CheckpointError` for an archive that `torch.save` has not written, before it is read.
+
+    `torch.save` compresses nothing, and a small compressed part could unpack to terabytes. It
+    writes no folders either, and `torch.load` would take what lies in memory for the contents of
+    one. A file that is no archive passes.
 
     Args:
         path: the file.
@@ -26,6 +29,11 @@ def refuse_compressed(path: Path, advice: str) -> None:
             raise CheckpointError(
                 f"{path} is a compressed archive, in which a small file can stand for any number "
                 f"of bytes ('{part.filename}'): {advice}."
+            )
+        if part.external_attr & FOLDER and not part.is_dir():  # it is not named as one
+            raise CheckpointError(
+                f"{path} is damaged or not a checkpoint: its part '{part.filename}' is marked as a "
+                "folder. Copy or download it again."
             )
 
 

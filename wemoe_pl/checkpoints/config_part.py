@@ -57,6 +57,13 @@ class ConfigPart:
             self._refuse(name, "a list of texts")
         return tuple(values)
 
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """Return a list of numbers, which is empty if it is not there."""
+        values: list[Any] = self._value(name, [], list, "a list of numbers")
+        if not all(isinstance(value, int | float) for value in values):
+            self._refuse(name, "a list of numbers")
+        return tuple(values)
+
     def flag(self, name: str) -> bool:
         """Return a truth value, which is false if it is not there."""
         return bool(self._value(name, False, bool, "true or false"))

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from wemoe_pl.checkpoints.archives import refuse_compressed
+from wemoe_pl.checkpoints.archives import check_archive
 from wemoe_pl.checkpoints.nesting import state_dict_in
 from wemoe_pl.checkpoints.sources import weight_files
 from wemoe_pl.checkpoints.state import LazyState
@@ -168,7 +168,7 @@ def open_pickle(path: Path, is_zip: bool) -> Weights:
     """
     misnamed = path.suffix == ".safetensors"  # torch would choose the format by the name
     if is_zip:
-        refuse_compressed(path, UNPACKED)
+        check_archive(path, UNPACKED)
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are harmless, or an error below says the same

@@ -12,14 +12,15 @@ from wemoe_pl.checkpoints.hyperparameters import encoder_hyperparameters, part
 from wemoe_pl.checkpoints.state import shapes_of
 from wemoe_pl.errors import ConfigError
 
-OF_IMAGES = ("input_size", "mean", "std", "interpolation")  # settings that preprocessing depends on
+# The settings that preprocessing depends on.
+OF_IMAGES = ("input_size", "mean", "std", "interpolation", "crop_mode")
 
 
 def backbone_of(encoder: nn.Module) -> Backbone:
     """Return the backbone that builds encoders like one that timm has created.
 
-    The backbone has the shapes and hyperparameters of the encoder, and the same size, mean,
-    standard deviation and interpolation of images.
+    The backbone has the shapes and hyperparameters of the encoder, and prepares images in the same
+    way: their size, mean, standard deviation and interpolation, and whether they are cropped.
 
     Args:
         encoder: a timm vision transformer.

@@ -23,7 +23,8 @@ WEIGHT_FILES = (
     "model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors",
     "pytorch_model.bin", "pytorch_model.bin.index.json", "open_clip_pytorch_model.bin",
 )  # fmt: skip
-CONFIG_FILES = ("config.json", "open_clip_config.json")  # may lie next to weights of any name
+# May lie next to weights of any name.
+CONFIG_FILES = ("config.json", "open_clip_config.json", "preprocessor_config.json")
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json")
 
 

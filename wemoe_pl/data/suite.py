@@ -19,6 +19,7 @@ from wemoe_pl.checkpoints import (
 from wemoe_pl.checkpoints.heads import HEAD_FILE, ClassificationHead, load_head
 from wemoe_pl.checkpoints.zero_shot import TextTower, ZeroShotHead
 from wemoe_pl.data.head_checks import check_classes_of_head, check_width, classes_of_head
+from wemoe_pl.data.preparation_check import warn_of_other_preparation
 from wemoe_pl.data.tasks import VisionTask
 from wemoe_pl.errors import ConfigError, did_you_mean
 from wemoe_pl.system.warn import warn
@@ -167,10 +168,10 @@ class Suite:
     def sources(self) -> dict[str, dict[str, str]]:
         """Return the source of each frozen part, with the SHA-256 of what determines it.
 
-        Warns if two experts have the same weights: merging them counts that expert twice.
+        Warns if two experts have the same weights, or if weights want images prepared otherwise.
         """
-        named = self.named_sources()
-        named.pop(TEXT_TOWER, None)
+        named = {part: n for part, n in self.named_sources().items() if part != TEXT_TOWER}
+        warn_of_other_preparation(self.backbone, (self.pretrained, *self.experts.values()))
         sources = {p: {"source": s, "sha256": fingerprint(s, n)} for p, (s, n) in named.items()}
         for task in self.tasks_with_made_heads:
             head = self.zero_shot_head(task)

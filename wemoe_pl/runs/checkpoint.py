@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from wemoe_pl.checkpoints.archives import is_intact, refuse_compressed
+from wemoe_pl.checkpoints.archives import check_archive, is_intact
 from wemoe_pl.errors import CheckpointError
 from wemoe_pl.runs.checkpoint_schema import CHECKPOINT_SCHEMA
 from wemoe_pl.runs.checkpoint_tensors import check_tensors
@@ -32,7 +32,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     hint = "give DIR/checkpoints/last.ckpt of a run"
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint {path}: {hint}.{did_you_mean_path(path)}")
-    refuse_compressed(path, hint)
+    check_archive(path, hint)
     if not is_intact(path):
         raise CheckpointError(
             f"{path} is damaged or not a checkpoint: its contents are not those that were written. "
