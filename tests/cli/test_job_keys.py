@@ -2,8 +2,15 @@
 
 import pytest
 from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
 
-from wemoe_pl.cli.job_keys import checked_seed, restricted
+from wemoe_pl.cli.job_keys import (
+    HANDED_ON,
+    add_job_keys,
+    checked_seed,
+    refuse_handed_on,
+    restricted,
+)
 from wemoe_pl.errors import ConfigError
 
 
@@ -23,3 +30,37 @@ def test_a_suite_is_restricted_to_the_tasks_that_were_chosen() -> None:
     left = restricted(suite, ["b"], [])
     assert (left.tasks, left.experts) == ({"b": 2}, {"b": "y"})
     assert restricted(Namespace(), ["b"], []) == Namespace()
+
+
+def test_all_keys_that_get_their_value_from_another_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """jsonargparse itself refuses those of no class, such as `checkpoint.dirpath`."""
+    links: dict[str, object] = {}
+    monkeypatch.setattr(
+        LightningArgumentParser,
+        "link_arguments",
+        lambda _, source, target, **__: links.update({target: source}),
+    )
+    monkeypatch.setattr(LightningArgumentParser, "set_defaults", lambda *_: None)
+    add_job_keys(LightningArgumentParser(), is_of_verb=False)
+    of_classes = {key.replace(".init_args", "") for key in links if ".init_args" in key}
+    assert of_classes == HANDED_ON.keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [
+        ("data.suite", "suite"),
+        ("model.init_args.suite.experts.mnist", "suite.experts.mnist"),
+        ("data.seed", "seed_everything"),
+        ("trainer.logger.init_args.save_dir", "out"),
+    ],
+)
+def test_a_key_that_gets_its_value_from_another_is_refused(key: str, instead: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{key} has the value .* give {instead} instead\.$"):
+        refuse_handed_on(["out", key])
+
+
+def test_keys_that_only_begin_alike_are_not_refused() -> None:
+    refuse_handed_on(["data.seeds", "model.suites.a", "suite.experts.mnist", "data.init_args"])

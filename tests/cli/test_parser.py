@@ -1,5 +1,6 @@
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Union, get_args, get_origin, get_type_hints
 
 import pytest
@@ -58,3 +59,33 @@ def test_a_value_that_only_contains_none_stays_as_it_is() -> None:
     kept = ["--out", "runs/None", "--task=None/1", "None", "--tasks", "[None]", "--name", "a:None"]
     assert with_nulls(kept) == kept
     assert with_nulls(["--a=None", "--b", "None"]) == ["--a=null", "--b", "null"]
+
+
+@pytest.mark.parametrize("given", ["option", "config"])
+def test_a_key_that_gets_its_value_from_another_is_refused_wherever_it_is_given(
+    given: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("data: {init_args: {seed: 5}}")
+    options = ["--data.seed", "5"] if given == "option" else ["--config", str(own)]
+    assert main(["fit", "--config", "adapt_miniature", *options, "--out", str(tmp_path / "a")]) == 1
+    sentence = (
+        "data.seed has the value of 'seed_everything', and cannot be given by itself: give "
+        "seed_everything instead.\n"
+    )
+    beginning = f"wemoe-pl: {own}: " if given == "config" else "wemoe-pl: "
+    assert capsys.readouterr().err == beginning + sentence
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_part_of_a_suite_is_changed_wherever_the_suite_is_named(
+    is_first: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named, part = ["--suite", "miniature"], ["--suite.experts.mnist", "mine.safetensors"]
+    order = [*named, *part] if is_first else [*part, *named]
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "adapt_vitb32", *order, "--print_config"])
+    suite = yaml.safe_load(capsys.readouterr().out)["suite"]
+    assert (suite["name"], suite["experts"]["mnist"]) == ("miniature", "mine.safetensors")
+    assert suite["experts"]["svhn"].startswith("shipped:")

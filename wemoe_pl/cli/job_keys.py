@@ -1,5 +1,7 @@
 """Define the keys of a job that belong to no part of it, and hand their values to the parts."""
 
+from collections.abc import Iterable
+
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -18,6 +20,15 @@ from wemoe_pl.reporting.dashboard import Dashboard
 PUBLIC = [getattr(wemoe_pl, name) for name in wemoe_pl.__all__]
 # Keys that only some commands have. The config of a run has them too, and verbs read such configs.
 COMMAND_KEYS = ("ckpt_path", "weights_only", "verbose", "return_predictions", "quiet", "fresh")
+# Keys of parts that have the value of a key of the whole job: see `add_job_keys`.
+HANDED_ON = {
+    "model.suite": "suite",
+    "data.suite": "suite",
+    "model.task": "task",
+    "data.task": "task",
+    "data.seed": "seed_everything",
+    "trainer.logger.save_dir": "out",
+}
 JOB_DEFAULTS = {
     "seed_everything": 0,
     "trainer.devices": 1,
@@ -56,6 +67,22 @@ def add_job_keys(parser: LightningArgumentParser, is_of_verb: bool) -> None:
     parser.link_arguments("out", "trainer.default_root_dir")
     parser.link_arguments("out", "trainer.logger.init_args.save_dir")  # of one logger, not a list
     parser.set_defaults(JOB_DEFAULTS)
+
+
+def refuse_handed_on(keys: Iterable[str]) -> None:
+    """Raise `ConfigError` if a key is given whose value is that of another key.
+
+    Args:
+        keys: the dotted keys, in the short form or with the `init_args` of YAML.
+    """
+    for key in keys:
+        short = key.replace(".init_args", "")
+        for part, whole in HANDED_ON.items():
+            if short == part or short.startswith(f"{part}."):
+                raise ConfigError(
+                    f"{key} has the value of '{whole}', and cannot be given by itself: give "
+                    f"{whole}{short.removeprefix(part)} instead."
+                )
 
 
 def checked_seed(seed: bool | int) -> int:

@@ -1,17 +1,20 @@
 """Parse the config of a job: find shipped configs by name, and raise errors of one sentence."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
+from wemoe_pl.cli.job_keys import refuse_handed_on
+from wemoe_pl.cli.options import flatten
 from wemoe_pl.cli.parser_errors import explain_report
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW, find_config, find_suite
 from wemoe_pl.system.jsonargparse_private import read_whole_numbers_first, subcommand_parsers
 from wemoe_pl.system.public_names import short
-from wemoe_pl.system.trust import PLAIN_YAML, no_module
+from wemoe_pl.system.trust import PLAIN_YAML, load_settings, no_module
 
 
 class ShippedConfig(ActionConfigFile):
@@ -28,10 +31,20 @@ class ShippedConfig(ActionConfigFile):
             raise ConfigError(f"{path}: {error}") from error
         except Exception as error:  # jsonargparse raises all kinds for odd values or binary files
             raise ConfigError(f"{path}: {explain_report(str(error))}") from error
+        refuse_handed_on_in(path)
         if getattr(parser, "replaces_suite", False):
             loaded.pop("suite", None)
             if suite is not None:  # it was given before the config
                 loaded["suite"] = suite
+
+
+def refuse_handed_on_in(path: str) -> None:
+    """Raise `ConfigError` if a readable config gives a key whose value is that of another key."""
+    given = load_settings(Path(path).read_text("utf-8"))
+    try:
+        refuse_handed_on(key for key, _ in flatten(given))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 # Arguments of some of the trainer's commands. The config of a run may have them all, and every
@@ -53,10 +66,11 @@ class WeMoEParser(LightningArgumentParser):
     def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
         """Parse arguments; a suite given by `--suite` replaces the config's, without merging."""
         given = with_names_found(without_allowed(with_nulls([str(arg) for arg in args or ()])))
+        refuse_handed_on(arg[2:].partition("=")[0] for arg in given if arg.startswith("--"))
         self.replaces_suite = any(arg.partition("=")[0] == "--suite" for arg in given)
         read_whole_numbers_first(self)
         try:
-            return super().parse_args(with_suite_found(given), *others, **options)
+            return super().parse_args(with_suite_first(with_suite_found(given)), *others, **options)
         except ConfigError:
             raise
         except Exception as error:  # jsonargparse raises errors of all kinds for odd values
@@ -137,3 +151,20 @@ def with_suite_found(args: list[str]) -> list[str]:
             arg = f"--suite={no_module(find_suite(arg.removeprefix('--suite=')))}"
         found.append(arg)
     return found
+
+
+def with_suite_first(args: list[str]) -> list[str]:
+    """Return the arguments with `--suite` before those that change a part of the suite.
+
+    It would undo them otherwise, since it replaces a suite as a whole.
+
+    >>> with_suite_first(["fit", "--suite.name", "mine", "--suite=a.yaml", "--out", "runs/1"])
+    ['fit', '--suite=a.yaml', '--suite.name', 'mine', '--out', 'runs/1']
+    """
+    first = next((i for i, arg in enumerate(args) if arg.startswith("--suite.")), len(args))
+    is_of_suite = [
+        "--suite" in (option, arg.partition("=")[0]) for option, arg in pairwise(["", *args])
+    ]
+    moved = [i for i, is_moved in enumerate(is_of_suite) if is_moved and i > first]
+    rest = [i for i in range(first, len(args)) if i not in moved]
+    return args[:first] + [args[i] for i in (*moved, *rest)]
