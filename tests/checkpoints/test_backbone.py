@@ -56,6 +56,18 @@ def test_a_model_that_is_like_none_of_timms_is_refused_without_a_guess() -> None
 
 
 @pytest.mark.parametrize(
+    ("tag", "complaint"),
+    [
+        ("augrag_in21k", r"^timm has no weights 'augrag_in21k' .* Did you mean 'augreg_in21k'\?"),
+        ("", r"^timm has no weights '' of 'vit_tiny_patch16_224'\. Valid names: augreg_in21k, "),
+    ],
+)
+def test_a_misspelt_tag_is_answered_with_the_nearest(tag: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        Backbone(f"vit_tiny_patch16_224.{tag}").build()
+
+
+@pytest.mark.parametrize(
     "wrong",
     [{"img_sizee": 32}, {"num_heads": 3}, {"num_heads": 0}, {"act_layer": "relo"}],
     ids=str,

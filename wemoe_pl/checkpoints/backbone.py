@@ -7,11 +7,12 @@ from typing import Any
 
 import timm
 import torch
+from timm.models import get_pretrained_cfg
 from torch import nn
 
 from wemoe_pl.checkpoints.hyperparameters import Hyperparameters, encoder_hyperparameters
 from wemoe_pl.checkpoints.state import shapes_of
-from wemoe_pl.errors import ConfigError
+from wemoe_pl.errors import ConfigError, did_you_mean
 
 MOST_BLOCKS = 1000  # sixteen times the depth of the deepest published vision transformers
 READS_WEIGHTS = ("pretrained", "checkpoint_path", "pretrained_cfg_overlay")
@@ -58,11 +59,13 @@ class Backbone:
             raise ConfigError(
                 f"timm has no model '{self.model}'. {guess}timm.list_models() gives all names."
             )
+        check_tag(self.model)
         try:
             encoder = timm.create_model(self.model, **{"num_classes": 0, **self.options})
         except Exception as error:  # each layer raises its own kind of error
             raise ConfigError(
-                f"The backbone '{self.model}' cannot be built with options {self.options}: {error}."
+                f"The backbone '{self.model}' cannot be built with options {self.options}: "
+                f"{str(error).rstrip('.')}."
             ) from error
         return encoder.eval()
 
@@ -88,3 +91,20 @@ class Backbone:
         size = encoder.num_classes or encoder.num_features
         assert isinstance(size, int)
         return size
+
+
+def check_tag(name: str) -> None:
+    """Raise `ConfigError` if the tag behind the name of a model is none that timm knows.
+
+    >>> check_tag("vit_base_patch16_224.mae"), check_tag("vit_base_patch16_224")
+    (None, None)
+    """
+    model, has_tag, tag = name.partition(".")
+    try:
+        if has_tag:  # what others register has neither tags nor such a config
+            get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError as error:
+        known = [each.partition(".")[2] for each in timm.list_models(f"{model}.*", pretrained=True)]
+        raise ConfigError(
+            f"timm has no weights '{tag}' of '{model}'. {did_you_mean(tag, known)}"
+        ) from error
