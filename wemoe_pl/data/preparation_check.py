@@ -129,10 +129,11 @@ def of_open_clip(config: ConfigPart) -> dict[str, str]:
 
 def of_hugging_face(config: ConfigPart) -> dict[str, str]:
     """Read Hugging Face's `preprocessor_config.json`, as far as its meaning is certain."""
-    normalises = config.values.get("do_normalize") is not False
     filters: dict[Any, str] = {int(each): each.name.lower() for each in Image.Resampling}
     found: dict[str, Any] = {"interpolation": filters.get(config.values.get("resample"))}
-    if normalises:
+    if config.values.get("do_normalize") is False:
+        found |= {"mean": [0], "std": [1]}
+    else:
         found |= {"mean": config.numbers("image_mean"), "std": config.numbers("image_std")}
     if config.values.get("do_resize") is not False:
         found["crop_mode"] = fit_of(config)
