@@ -59,8 +59,15 @@ def test_all_keys_that_get_their_value_from_another_are_known(
 )
 def test_a_key_that_gets_its_value_from_another_is_refused(key: str, instead: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{key} has the value .* give {instead} instead\.$"):
-        refuse_handed_on(["out", key])
+        refuse_handed_on({"out": "runs/1", key: "5"})
 
 
 def test_keys_that_only_begin_alike_are_not_refused() -> None:
-    refuse_handed_on(["data.seeds", "model.suites.a", "suite.experts.mnist", "data.init_args"])
+    alike = ("data.seeds", "model.suites.a", "suite.experts.mnist", "data.init_args")
+    refuse_handed_on(dict.fromkeys(alike, "5"))
+
+
+def test_nothing_is_refused_that_loses_no_value() -> None:
+    refuse_handed_on({"model.init_args.task": "None", "seed_everything": "5", "data.seed": "5"})
+    with pytest.raises(ConfigError, match="give seed_everything instead"):
+        refuse_handed_on({"seed_everything": "6", "data.seed": "5"})

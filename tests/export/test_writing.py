@@ -209,7 +209,9 @@ def test_its_readme_says_how_it_is_loaded_from_wherever_it_was_copied(
     for output in expected.keys() & left.keys() or pytest.fail("It shows no output."):
         found = left[output][0] if isinstance(left[output], list) else left[output]
         found = torch.as_tensor(found).reshape(expected[output].shape)
-        torch.testing.assert_close(found, expected[output], rtol=0, atol=1e-4)
+        # The processor of Hugging Face resizes tensors, whose values it does not round.
+        atol = 1e-3 if name == "hf" else 1e-4
+        torch.testing.assert_close(found, expected[output], rtol=0, atol=atol)
 
 
 @pytest.mark.filterwarnings("ignore:.*does not name the model", "ignore:.*belongs to none")

@@ -1,6 +1,6 @@
 """Define the keys of a job that belong to no part of it, and hand their values to the parts."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
@@ -69,19 +69,23 @@ def add_job_keys(parser: LightningArgumentParser, is_of_verb: bool) -> None:
     parser.set_defaults(JOB_DEFAULTS)
 
 
-def refuse_handed_on(keys: Iterable[str]) -> None:
-    """Raise `ConfigError` if a key is given whose value is that of another key.
+def refuse_handed_on(given: Mapping[str, str]) -> None:
+    """Raise `ConfigError` for a key that would lose its value, since it gets that of another key.
+
+    A key may be null, or be given the same value as the other one: then nothing is lost.
 
     Args:
-        keys: the dotted keys, in the short form or with the `init_args` of YAML.
+        given: the values by dotted keys, in the short form or with the `init_args` of YAML.
     """
-    for key in keys:
+    for key, value in given.items():
         short = key.replace(".init_args", "")
         for part, whole in HANDED_ON.items():
-            if short == part or short.startswith(f"{part}."):
+            instead = whole + short.removeprefix(part)
+            is_meant = short == part or short.startswith(f"{part}.")
+            if is_meant and value not in ("None", "null", given.get(instead)):
                 raise ConfigError(
                     f"{key} has the value of '{whole}', and cannot be given by itself: give "
-                    f"{whole}{short.removeprefix(part)} instead."
+                    f"{instead} instead."
                 )
 
 

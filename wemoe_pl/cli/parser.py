@@ -1,5 +1,6 @@
 """Parse the config of a job: find shipped configs by name, and raise errors of one sentence."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -42,7 +43,7 @@ def refuse_handed_on_in(path: str) -> None:
     """Raise `ConfigError` if a readable config gives a key whose value is that of another key."""
     given = load_settings(Path(path).read_text("utf-8"))
     try:
-        refuse_handed_on(key for key, _ in flatten(given))
+        refuse_handed_on(dict(flatten(given)))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -66,7 +67,7 @@ class WeMoEParser(LightningArgumentParser):
     def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
         """Parse arguments; a suite given by `--suite` replaces the config's, without merging."""
         given = with_names_found(without_allowed(with_nulls([str(arg) for arg in args or ()])))
-        refuse_handed_on(arg[2:].partition("=")[0] for arg in given if arg.startswith("--"))
+        refuse_handed_on(dict(given_options(given)))
         self.replaces_suite = any(arg.partition("=")[0] == "--suite" for arg in given)
         read_whole_numbers_first(self)
         try:
@@ -151,6 +152,18 @@ def with_suite_found(args: list[str]) -> list[str]:
             arg = f"--suite={no_module(find_suite(arg.removeprefix('--suite=')))}"
         found.append(arg)
     return found
+
+
+def given_options(args: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the options among arguments with their values.
+
+    >>> dict(given_options(["fit", "--out", "runs/1", "--data.seed=5", "--fresh"]))
+    {'out': 'runs/1', 'data.seed': '5', 'fresh': ''}
+    """
+    for option, following in pairwise([*args, ""]):
+        if option.startswith("--"):
+            key, equals, value = option[2:].partition("=")
+            yield key, value if equals else following
 
 
 def with_suite_first(args: list[str]) -> list[str]:
