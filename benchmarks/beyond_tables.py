@@ -147,21 +147,22 @@ def draw(suites: Mapping[str, Sequence[Setting]], path: Path) -> None:
         "new images": ("new", mean_accuracy, "s", "#d55e00"),
         "new images, task unknown": ("new", unknown_task, "^", "#009e73"),
     }
-    height = 1.5 + 0.3 * max(map(len, suites.values()))
-    figure, axes = plt.subplots(1, len(suites), figsize=(11, height), layout="constrained")
+    names = list(dict.fromkeys(each["setting"] for found in suites.values() for each in found))
+    size = 11, 1.5 + 0.3 * len(names)
+    figure, axes = plt.subplots(1, len(suites), figsize=size, layout="constrained", sharey=True)
     for axis, (suite, settings) in zip(axes, suites.items(), strict=True):
-        names = [setting["setting"] for setting in settings]
+        rows = [names.index(setting["setting"]) for setting in settings]
         for label, (images, score, marker, colour) in series.items():
             values = [
                 100 * fmean(score(run[images]) for run in setting["runs"]) for setting in settings
             ]
             # Hollow, since new images often score the same.
             look = {"markersize": 9, "markerfacecolor": "none"} if marker == "o" else {}
-            axis.plot(values, range(len(names)), marker, color=colour, label=label, **look)
-        axis.set_yticks(range(len(names)), names)
-        axis.invert_yaxis()
-        axis.grid(axis="x", alpha=0.3)
+            axis.plot(values, rows, marker, color=colour, label=label, **look)
+        axis.grid(alpha=0.3)
         axis.set(title=suite, xlabel="mean accuracy, %")
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].invert_yaxis()  # of both, since they share it
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     figure.savefig(path, dpi=120)
     plt.close(figure)
