@@ -3,10 +3,10 @@
 import errno
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from helpers.process_groups import ended_process
 
 from wemoe_pl.errors import WeMoEError
 from wemoe_pl.system import files
@@ -123,14 +123,13 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
 
 
 def test_only_processes_that_are_gone_leave_something(tmp_path: Path) -> None:
-    gone = subprocess.Popen(["true"])
-    gone.wait()
+    gone = ended_process()
     kept = [
-        f".table.{os.getpid()}.part.md", f".other.{gone.pid}.part.md",
-        f".table.{gone.pid}.part.csv",
+        f".table.{os.getpid()}.part.md", f".other.{gone}.part.md",
+        f".table.{gone}.part.csv",
         ".table.99999999999999999999.part.md", "table.md",
     ]  # fmt: skip
-    for name in (*kept, f".table.{gone.pid}.part.md"):
+    for name in (*kept, f".table.{gone}.part.md"):
         (tmp_path / name).touch()
     remove_leftovers_of(tmp_path / "table.md")
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
@@ -139,9 +138,8 @@ def test_only_processes_that_are_gone_leave_something(tmp_path: Path) -> None:
 def test_a_file_of_one_process_is_written_where_killed_ones_have_left_theirs(
     target: Path,
 ) -> None:
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    target.with_name(f".{target.stem}.{gone.pid}.part{target.suffix}").write_text("hal")
+    gone = ended_process()
+    target.with_name(f".{target.stem}.{gone}.part{target.suffix}").write_text("hal")
     with atomic_rewrite(target) as temporary:
         temporary.write_text("whole")
     assert contents(target.parent) == {target.name: "whole"}

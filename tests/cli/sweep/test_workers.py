@@ -2,11 +2,11 @@
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from helpers.process_groups import ended_process
 from helpers.sweeps import JOB, FakeRunner, run_sweep
 
 from wemoe_pl.cli.sweep.workers import Processes
@@ -53,13 +53,12 @@ def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_what_a_killed_sweep_was_writing_is_removed(tmp_path: Path) -> None:
     first, *_ = run_sweep(tmp_path, *JOB).commands
     point = tmp_path / "sweep" / "scaling=0.2,seed_everything=0"
-    gone = subprocess.Popen(["true"])
-    gone.wait()
+    gone = ended_process()
     record = point / "command.json"
-    record.rename(point / f".command.{gone.pid}.part.json")
+    record.rename(point / f".command.{gone}.part.json")
     record.write_text(json.dumps({"command": first, "files": None}))
     there = {path.name for path in (tmp_path / "sweep").iterdir()}
-    (tmp_path / "sweep" / f".sweep.{gone.pid}.part.csv").touch()
+    (tmp_path / "sweep" / f".sweep.{gone}.part.csv").touch()
     assert len(run_sweep(tmp_path, *JOB).commands) == 1
     assert not list(point.glob(".command*"))
     assert {path.name for path in (tmp_path / "sweep").iterdir()} == there
