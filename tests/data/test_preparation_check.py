@@ -31,6 +31,12 @@ def source(folder: Path, name: str, contents: Any) -> str:
     return str(folder)
 
 
+def assert_nothing_is_told(backbone: Backbone, sources: list[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_other_preparation(backbone, sources)
+
+
 def hugging_face(mean: list[float], std: list[float], **others: Any) -> dict[str, Any]:
     """A `preprocessor_config.json` as that of `openai/clip-vit-large-patch14`."""
     known = {"crop_size": 224, "do_center_crop": True, "do_normalize": True, "do_resize": True}
@@ -71,17 +77,13 @@ def test_another_normalisation_is_told_with_the_name_that_has_it(name: str, tmp_
         "backbone."
     )
     advised = Backbone("vit_large_patch14_clip_224.apple_mclip2_dfndr2b", LARGE.options)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_of_other_preparation(advised, experts)
+    assert_nothing_is_told(advised, experts)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_same_preparation_is_not_told(name: str, tmp_path: Path) -> None:
     given = source(tmp_path, name, FILES[name](*HALF))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_of_other_preparation(LARGE, [given, given])
+    assert_nothing_is_told(LARGE, [given, given])
 
 
 @pytest.mark.parametrize(
@@ -133,17 +135,13 @@ def test_what_a_processor_leaves_open_is_not_compared(
     unclear: dict[str, Any], tmp_path: Path
 ) -> None:
     given = source(tmp_path, "preprocessor_config.json", hugging_face(*HALF, **unclear))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_of_other_preparation(LARGE, [given])
+    assert_nothing_is_told(LARGE, [given])
 
 
 def test_one_channel_is_compared_with_three_that_are_alike(tmp_path: Path) -> None:
     grey = Backbone("vit_tiny_patch16_224", {"in_chans": 1, "depth": 1})
     given = source(tmp_path, "config.json", timms(*HALF))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_of_other_preparation(grey, [given])
+    assert_nothing_is_told(grey, [given])
 
 
 def test_a_damaged_config_is_refused(tmp_path: Path) -> None:

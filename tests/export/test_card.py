@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from helpers.plain_images import noise
 from PIL import Image, ImageOps
 from timm.data import create_transform
 from torch import Tensor
@@ -73,9 +74,7 @@ def test_a_card_prepares_photographs_of_every_shape_as_timm_does(
     )
     monkeypatch.chdir(tmp_path)
     for size in [(28, 28), (64, 49), (31, 90), (57, 200), (7, 5), (24, 40)]:
-        photo = Image.effect_noise(size, 60)
-        if config["input_size"][0] == 3:
-            photo = Image.merge("RGB", [photo, photo.rotate(180), photo.rotate(90).resize(size)])
+        photo = noise(size).convert("RGB" if config["input_size"][0] == 3 else "L")
         photo.save("photo.png")
         names: dict[str, Any] = {"np": np, "Image": Image, "ImageOps": ImageOps}
         exec(code, names)

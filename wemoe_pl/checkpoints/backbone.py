@@ -104,7 +104,16 @@ def check_tag(name: str) -> None:
         if has_tag:  # what others register has neither tags nor such a config
             get_pretrained_cfg(name, allow_unregistered=False)
     except RuntimeError as error:
-        known = [each.partition(".")[2] for each in timm.list_models(f"{model}.*", pretrained=True)]
+        known = [each.partition(".")[2] for each in names_with_tags(name)]
         raise ConfigError(
             f"timm has no weights '{tag}' of '{model}'. {did_you_mean(tag, known)}"
         ) from error
+
+
+def names_with_tags(name: str) -> list[str]:
+    """Return timm's names of all weights of a model's architecture, which end in their tags.
+
+    >>> names_with_tags("vit_tiny_patch16_224.augreg_in21k")
+    ['vit_tiny_patch16_224.augreg_in21k', 'vit_tiny_patch16_224.augreg_in21k_ft_in1k']
+    """
+    return timm.list_models(f"{name.partition('.')[0]}.*", pretrained=True)

@@ -131,6 +131,18 @@ def values_of(args: Sequence[str], *names: str) -> list[str]:
     return [value for name, value in pairwise(chain.from_iterable(split)) if name in names]
 
 
+def given_options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the options among arguments with their values.
+
+    >>> dict(given_options(["fit", "--out", "runs/1", "--data.seed=5", "--fresh"]))
+    {'out': 'runs/1', 'data.seed': '5', 'fresh': ''}
+    """
+    for option, following in pairwise([*args, ""]):
+        if option.startswith("--"):
+            key, equals, value = option[2:].partition("=")
+            yield key, value if equals else following
+
+
 def flatten(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """Yield the values of nested settings with their dotted keys, in the short form of options.
 

@@ -1,6 +1,5 @@
 """Parse the config of a job: find shipped configs by name, and raise errors of one sentence."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -9,7 +8,7 @@ from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wemoe_pl.cli.job_keys import refuse_handed_on
-from wemoe_pl.cli.options import flatten
+from wemoe_pl.cli.options import flatten, given_options
 from wemoe_pl.cli.parser_errors import explain_report
 from wemoe_pl.errors import ConfigError
 from wemoe_pl.system.configs import ALLOW, find_config, find_suite
@@ -152,18 +151,6 @@ def with_suite_found(args: list[str]) -> list[str]:
             arg = f"--suite={no_module(find_suite(arg.removeprefix('--suite=')))}"
         found.append(arg)
     return found
-
-
-def given_options(args: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield the options among arguments with their values.
-
-    >>> dict(given_options(["fit", "--out", "runs/1", "--data.seed=5", "--fresh"]))
-    {'out': 'runs/1', 'data.seed': '5', 'fresh': ''}
-    """
-    for option, following in pairwise([*args, ""]):
-        if option.startswith("--"):
-            key, equals, value = option[2:].partition("=")
-            yield key, value if equals else following
 
 
 def with_suite_first(args: list[str]) -> list[str]:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import timm
 from PIL import Image
 from timm.models import get_pretrained_cfg
 
 from wemoe_pl.checkpoints import ENCODER_FILE, Backbone
+from wemoe_pl.checkpoints.backbone import names_with_tags
 from wemoe_pl.checkpoints.config_part import ConfigPart
 from wemoe_pl.checkpoints.sources import config_files
 from wemoe_pl.data.preprocessing import data_config
@@ -33,14 +33,16 @@ def warn_of_other_preparation(backbone: Backbone, sources: Iterable[str]) -> Non
     Raises:
         CheckpointError: a config is no JSON, or a value in it has a wrong type.
     """
+    paths = dict.fromkeys(path for s in sources for path in config_files(s, ENCODER_FILE))
+    if not paths:  # to describe a backbone takes longer than all the rest
+        return
     own = prepared_in_words(data_config(backbone))
-    told: dict[str, dict[Path, None]] = {}
-    for source in sources:
-        for path in config_files(source, ENCODER_FILE):
-            stated = PREPARATION_READERS[path.name](ConfigPart.read(path))
-            other = {name: value for name, value in stated.items() if own[name] != value}
-            if other:
-                told.setdefault(preparation_difference(backbone, own, other), {})[path] = None
+    told: dict[str, list[Path]] = {}
+    for path in paths:
+        stated = PREPARATION_READERS[path.name](ConfigPart.read(path))
+        other = {name: value for name, value in stated.items() if own[name] != value}
+        if other:
+            told.setdefault(preparation_difference(backbone, own, other), []).append(path)
     for sentence, (first, *others) in told.items():
         more = f" (and {len(others)} more)" if others else ""
         warn_once(f"{first}{more} says that the weights beside it {sentence}")
@@ -79,8 +81,7 @@ def names_prepared_as(wanted: Preparation, backbone: Backbone) -> Iterator[str]:
     >>> list(names_prepared_as(wanted, Backbone("vit_base_patch16_224")))
     []
     """
-    architecture = backbone.model.partition(".")[0]
-    for name in timm.list_models(f"{architecture}.*", pretrained=True):
+    for name in names_with_tags(backbone.model):
         published = get_pretrained_cfg(name)
         if published is not None and prepared_in_words(published.to_dict()) == wanted:
             yield name

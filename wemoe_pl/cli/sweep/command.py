@@ -9,7 +9,7 @@ import shlex
 from argparse import Namespace
 from pathlib import Path
 
-from wemoe_pl.cli.options import values_of
+from wemoe_pl.cli.options import given_options, values_of
 from wemoe_pl.cli.sweep.grid import combinations, parse_grid
 from wemoe_pl.cli.sweep.points import check_points, last_words, make_point
 from wemoe_pl.cli.sweep.summary import summarise
@@ -79,7 +79,7 @@ def checked_grid(options: Namespace, passed_on: list[str]) -> dict[str, list[str
     if options.gpus and not re.fullmatch(r"\d+(,\d+)*", options.gpus):
         raise ConfigError(f"--gpus is '{options.gpus}': give numbers such as 0,1.")
     grid = parse_grid(options.grid)
-    given = {arg.removeprefix("--").partition("=")[0] for arg in passed_on if arg[:2] == "--"}
+    given = dict(given_options(passed_on))
     for key in grid:
         if key in given:
             raise ConfigError(f"{key} is in the grid and given as --{key} too: leave one out.")
